@@ -1,0 +1,108 @@
+//! The HTTP client that the wire to UPS runs on, as a trait, and its adapter for reqwest.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+#[cfg(feature = "reqwest")]
+mod reqwest;
+
+#[cfg(feature = "reqwest")]
+pub use self::reqwest::{ReqwestClient, ReqwestClientBuilder};
+
+/// Sends one request to UPS and brings its answer home.
+///
+/// # Contract
+/// - A request is sent **at most once**. UPS's refresh tokens are single-use: a client that retries on its own replays a
+///   spent token, and UPS ends the opt-in.
+/// - Redirects are not followed; a 3xx is an answer like any other.
+/// - A failure is [`HttpError::not_sent`] only if not one byte of the request can have reached UPS. In doubt it is
+///   [`HttpError::unanswered`].
+/// - An answer that is too large to be one of UPS's is `unanswered`.
+/// - The whole exchange ends within a deadline that is shorter than the lease of a refresh (60 s).
+///
+/// # Cancellation
+/// A dropped future may leave a request on its way. The library never drops one: it sends inside a spawned task.
+#[async_trait]
+pub trait HttpClient: Debug + Send + Sync + 'static {
+    /// Sends `request` and returns the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// See the contract above: what matters is whether the request can have arrived.
+    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError>;
+}
+
+#[async_trait]
+impl<C: HttpClient + ?Sized> HttpClient for std::sync::Arc<C> {
+    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        (**self).send(request).await
+    }
+}
+
+/// Why there is no answer. `Display` prints neither the URL nor the source.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.kind.describe())]
+pub struct HttpError {
+    kind: HttpErrorKind,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What can be said about a request that brought no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpErrorKind {
+    /// No connection: refused, unreachable, timed out while connecting, or no such name. Nothing was sent.
+    Connect,
+    /// The server's certificate or its TLS is not acceptable. Nothing was sent.
+    Tls,
+    /// The request itself is not allowed or not possible, e.g. plain `http` to another machine. Nothing was sent.
+    Request,
+    /// The request may have arrived; whether it did is unknown.
+    Unanswered,
+}
+
+impl HttpErrorKind {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Connect => "no connection to UPS; nothing was sent",
+            Self::Tls => "UPS's certificate was refused; nothing was sent",
+            Self::Request => "the request is not allowed; nothing was sent",
+            Self::Unanswered => "no usable answer; the request may have arrived",
+        }
+    }
+}
+
+impl HttpError {
+    /// Nothing was sent, for the reason `kind`; [`HttpErrorKind::Unanswered`] makes no claim of that.
+    pub fn new(kind: HttpErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// The request may have arrived.
+    pub fn unanswered() -> Self {
+        Self::new(HttpErrorKind::Unanswered)
+    }
+
+    /// Nothing was sent: there was no connection.
+    pub fn not_sent() -> Self {
+        Self::new(HttpErrorKind::Connect)
+    }
+
+    /// Keeps the cause for [`source`](std::error::Error::source). It must not show a URL, a body or a header.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What can be said about the request.
+    pub fn kind(&self) -> HttpErrorKind {
+        self.kind
+    }
+
+    /// Whether not one byte of the request can have reached UPS.
+    pub fn is_not_sent(&self) -> bool {
+        self.kind != HttpErrorKind::Unanswered
+    }
+}

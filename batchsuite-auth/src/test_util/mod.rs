@@ -1,0 +1,5 @@
+//! What tests of a service need: a clock moved by hand, and the storage contract as a test suite.
+
+mod manual_clock;
+
+pub use manual_clock::ManualClock;
