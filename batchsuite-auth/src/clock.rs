@@ -1,8 +1,8 @@
 //! Time as a one-method trait, so that tests move it by hand.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// A point in time, in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -31,4 +31,25 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Utc::now()
     }
+}
+
+/// `now + by`, at most the end of time.
+pub(crate) fn later(now: Timestamp, by: Duration) -> Timestamp {
+    TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by)).unwrap_or(Timestamp::MAX_UTC)
+}
+
+/// `now - by`, at least the beginning of time.
+pub(crate) fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+    TimeDelta::from_std(by).ok().and_then(|by| now.checked_sub_signed(by)).unwrap_or(Timestamp::MIN_UTC)
+}
+
+/// `until - now`, zero if it has passed.
+pub(crate) fn remaining(until: Timestamp, now: Timestamp) -> Duration {
+    (until - now).to_std().unwrap_or_default()
+}
+
+/// Whether a pause still lasts that ends at `until` and is never longer than `most`: what was written by a clock that
+/// ran ahead must not outlive it.
+pub(crate) fn within(until: Timestamp, now: Timestamp, most: Duration) -> bool {
+    until > now && until <= later(now, most)
 }

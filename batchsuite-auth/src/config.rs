@@ -1,0 +1,280 @@
+//! What a host decides, validated once.
+
+use std::{fmt, time::Duration};
+
+use url::Url;
+
+use crate::{machine::Backoff, secret::ClientSecret};
+
+/// Which UPS. Tokens of one environment are refused by the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Environment {
+    /// The customer integration environment, `https://wwwcie.ups.com`.
+    Cie,
+    /// `https://onlinetools.ups.com`.
+    Production,
+}
+
+impl Environment {
+    /// A stable name, `cie` or `production`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cie => "cie",
+            Self::Production => "production",
+        }
+    }
+
+    /// The scheme and host of its endpoints.
+    pub(crate) fn base_url(self) -> &'static str {
+        match self {
+            Self::Cie => "https://wwwcie.ups.com",
+            Self::Production => "https://onlinetools.ups.com",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How the client shows who it is when it exchanges a code. (A refresh always takes the secret.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuthentication {
+    /// With its secret, as HTTP Basic (RFC 6749 §2.3.1). UPS's specification requires it.
+    #[default]
+    Secret,
+    /// With a PKCE verifier (RFC 7636) *instead of* the secret. UPS's specification describes it so since 2024-09.
+    Pkce,
+    /// With both, as RFC 9700 §2.1.1 recommends and some integrators report that UPS demands.
+    PkceWithSecret,
+}
+
+impl ClientAuthentication {
+    pub(crate) fn uses_pkce(self) -> bool {
+        !matches!(self, Self::Secret)
+    }
+
+    pub(crate) fn uses_secret(self) -> bool {
+        !matches!(self, Self::Pkce)
+    }
+}
+
+/// The application as UPS knows it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) id: String,
+    pub(crate) secret: ClientSecret,
+    pub(crate) authentication: ClientAuthentication,
+}
+
+impl Client {
+    /// The client id and secret of UPS's developer portal.
+    pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
+        Self { id: id.into(), secret: ClientSecret::new(secret), authentication: ClientAuthentication::default() }
+    }
+
+    /// Sets how the client shows who it is when it exchanges a code.
+    #[must_use]
+    pub fn with_authentication(mut self, authentication: ClientAuthentication) -> Self {
+        self.authentication = authentication;
+        self
+    }
+
+    /// The client id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// How the library behaves in time. The defaults are meant to be kept.
+///
+/// ```
+/// use std::time::Duration;
+/// use batchsuite_auth::Policy;
+///
+/// let mut policy = Policy::default();
+/// policy.max_wait = Duration::from_secs(3);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Policy {
+    /// How long a person may take at UPS.com. Default: 10 minutes.
+    pub consent_lifetime: Duration,
+    /// How many consents of a company may be pending; at the cap the oldest goes. Default: 5.
+    pub consents_per_company: usize,
+    /// How many consents of an actor may be pending; at the cap the oldest goes. Default: 20.
+    pub consents_per_actor: usize,
+    /// How long a caller waits for a refresh before it gets a transient error. Default: 10 s.
+    pub max_wait: Duration,
+    /// How long a request to UPS may take in all. Longer than the HTTP client's connect time-out, shorter than `lease`.
+    /// Default: 20 s.
+    pub request_deadline: Duration,
+    /// How long nobody else may send a refresh token that was sent. Default: 60 s.
+    pub lease: Duration,
+    /// A claim older than this is given back instead of sent: the process was stopped in between. Default: 5 s.
+    pub claim_to_send: Duration,
+    /// How long between two tries to store a pair. Default: 1 s.
+    pub commit_retry: Duration,
+    /// How long before its end an access token is refreshed, at most. The early window is the last quarter of its lifetime, or
+    /// this if that is shorter. Default: 30 minutes.
+    pub early_window: Duration,
+    /// The lifetime of an access token of which UPS says nothing. Default: 1 h.
+    pub assumed_access_lifetime: Duration,
+    /// The pause of a company after a refresh that was not sent, or refused for an unknown reason. Default: 2 s to 5 minutes.
+    pub refresh_pause: Backoff,
+    /// The pause between an unanswered attempt's lease and the next probe. Default: 1 s to 10 minutes.
+    pub probe_pause: Backoff,
+    /// The pause of a company whose pairs cannot be used. Default: 1 minute to 1 h.
+    pub unusable_pause: Backoff,
+    /// The pause of the whole client when UPS refuses its configuration or blocks it. Default: 30 s to 15 minutes.
+    pub breaker_pause: Backoff,
+    /// The pause of the whole client when UPS limits the rate without saying for how long. Default: 30 s.
+    pub rate_limit_pause: Duration,
+    /// After a refresh because an API rejected a token, further rejections cause none for this long. Default: 5 minutes.
+    pub rejection_pause: Duration,
+    /// How often the store's change feed is read if nothing announces a change. Default: 5 s.
+    pub feed_interval: Duration,
+    /// How long a cached token may be handed out without a look at the feed. Default: 30 s.
+    pub max_age: Duration,
+    /// What happens when the feed cannot be read for `max_age`. Default: serve.
+    pub feed_lost: FeedLost,
+    /// How often the keeper looks for due companies. Default: 10 s.
+    pub keeper_interval: Duration,
+    /// How many refreshes the keeper begins per second, at most. Default: 20.
+    pub keeper_rate: u32,
+    /// A company that was used within this is kept fresh by the keeper. Default: 24 h.
+    pub used_within: Duration,
+    /// An idle company's refresh token is renewed this long before it ends. Default: 7 days.
+    pub keep_alive: Duration,
+    /// How long before a refresh token ends people are warned, each once. The longest is the window in which a company *expires
+    /// soon*. Default: 14, 7, 3 and 1 days.
+    pub expiry_warnings: Vec<Duration>,
+}
+
+/// What happens when the store's change feed cannot be read for [`Policy::max_age`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FeedLost {
+    /// Cached tokens are served until they end: an outage of the store stops nobody.
+    #[default]
+    Serve,
+    /// No cached token is served: a removed authorization ends everywhere within the bounded age, whatever happens.
+    Refuse,
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Default for Policy {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        let pause = |first, most| Backoff { first: seconds(first), most: seconds(most) };
+        Self {
+            consent_lifetime: seconds(600),
+            consents_per_company: 5,
+            consents_per_actor: 20,
+            max_wait: seconds(10),
+            request_deadline: seconds(20),
+            lease: seconds(60),
+            claim_to_send: seconds(5),
+            commit_retry: seconds(1),
+            early_window: seconds(1800),
+            assumed_access_lifetime: seconds(3600),
+            refresh_pause: pause(2, 300),
+            probe_pause: pause(1, 600),
+            unusable_pause: pause(60, 3600),
+            breaker_pause: pause(30, 900),
+            rate_limit_pause: seconds(30),
+            rejection_pause: seconds(300),
+            feed_interval: seconds(5),
+            max_age: seconds(30),
+            feed_lost: FeedLost::default(),
+            keeper_interval: seconds(10),
+            keeper_rate: 20,
+            used_within: DAY,
+            keep_alive: 7 * DAY,
+            expiry_warnings: vec![14 * DAY, 7 * DAY, 3 * DAY, DAY],
+        }
+    }
+}
+
+impl Policy {
+    /// The window in which a company expires soon.
+    pub(crate) fn warning_window(&self) -> Duration {
+        self.expiry_warnings.iter().copied().max().unwrap_or_default()
+    }
+
+    /// Whether its parts fit together; if not, which do not.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        let rules = [
+            (self.request_deadline < self.lease, "request_deadline must be shorter than lease"),
+            (self.claim_to_send < self.lease, "claim_to_send must be shorter than lease"),
+            (self.lease <= Duration::from_secs(3600), "lease must be at most an hour"),
+            (self.feed_interval <= self.max_age, "feed_interval must not be longer than max_age"),
+            (self.consents_per_company > 0 && self.consents_per_actor > 0, "a cap on consents must be at least 1"),
+            (self.keeper_rate > 0, "keeper_rate must be at least 1"),
+            (!self.keeper_interval.is_zero(), "keeper_interval must not be zero"),
+            (!self.commit_retry.is_zero(), "commit_retry must not be zero"),
+            (
+                [self.refresh_pause, self.probe_pause, self.unusable_pause, self.breaker_pause].iter().all(|pause| {
+                    !pause.first.is_zero() && pause.first <= pause.most && pause.most <= Duration::from_secs(3600)
+                }),
+                "a pause must be above zero, grow, and be at most an hour",
+            ),
+        ];
+        rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
+    }
+}
+
+/// Whether `url` may be talked to: https, or plain http on this very machine.
+pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(url::Host::Domain(name))) => name == "localhost",
+        ("http", Some(url::Host::Ipv4(address))) => address.is_loopback(),
+        ("http", Some(url::Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_fits_together() {
+        assert_eq!(Policy::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_policy_that_does_not_fit_together_is_told() {
+        let broken: [fn(&mut Policy); 6] = [
+            |policy| policy.lease = policy.request_deadline,
+            |policy| policy.claim_to_send = policy.lease,
+            |policy| policy.lease = 2 * DAY,
+            |policy| policy.max_age = policy.feed_interval / 2,
+            |policy| policy.consents_per_actor = 0,
+            |policy| policy.breaker_pause.first = Duration::ZERO,
+        ];
+        for (index, breaks) in broken.iter().enumerate() {
+            let mut policy = Policy::default();
+            breaks(&mut policy);
+            assert!(policy.check().is_err(), "case {index}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_very_machine() {
+        for allowed in ["https://ups.example", "http://localhost:1", "http://127.0.0.9", "http://[::1]/x"] {
+            assert!(is_https_or_loopback(&Url::parse(allowed).unwrap()), "{allowed}");
+        }
+        for refused in
+            ["http://ups.example", "http://localhost.example", "http://127.0.0.1.example", "ftp://localhost", "data:x"]
+        {
+            assert!(!is_https_or_loopback(&Url::parse(refused).unwrap()), "{refused}");
+        }
+    }
+}

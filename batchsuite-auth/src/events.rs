@@ -1,0 +1,241 @@
+//! What happened to a company's opt-in, for people and for programs.
+//!
+//! An event is written together with the change that it tells of. It holds no secret.
+
+use std::fmt;
+
+use crate::{
+    clock::Timestamp,
+    config::Environment,
+    ids::{ActorId, AttemptId, CompanyId, Revision},
+};
+
+/// Where an event stands in the store's log; later events have larger ones.
+///
+/// The cursor for reading on, and the number that a change of a grant carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(u64);
+
+impl EventId {
+    /// Before the first event.
+    pub const START: Self = Self(0);
+
+    /// The one with this number, as a store counts them from 1.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// What kind of thing happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A person was sent to UPS.com.
+    Started,
+    /// The person declined at UPS.com.
+    Declined,
+    /// A consent did not lead to an opt-in: UPS refused the code or did not answer, or the host refused the opt-in.
+    Failed,
+    /// A consent completed.
+    Authenticated,
+    /// A new pair replaced the old one.
+    Refreshed,
+    /// A refresh did not happen; the same token will be used again.
+    RefreshFailed,
+    /// Whether a refresh happened is unknown; UPS will be asked again with the same token.
+    RefreshUnanswered,
+    /// The refresh token ends soon.
+    ExpiringSoon,
+    /// The refresh token's end has passed.
+    Expired,
+    /// UPS ended the opt-in.
+    Invalidated,
+    /// The host removed the authorization.
+    Removed,
+    /// For operators: UPS refuses our configuration, blocks the client, or answers what nobody has described.
+    Misconfigured,
+    /// A pair came home after its opt-in had been given up; the company is authenticated again.
+    Recovered,
+    /// For operators: tokens were stored although something about UPS's answer is odd.
+    OddAnswer,
+    /// For operators: every grant was marked as unanswered after a restored backup.
+    Restored,
+}
+
+impl EventKind {
+    /// All of them, for a legend or a filter.
+    pub const ALL: [Self; 15] = [
+        Self::Started,
+        Self::Declined,
+        Self::Failed,
+        Self::Authenticated,
+        Self::Refreshed,
+        Self::RefreshFailed,
+        Self::RefreshUnanswered,
+        Self::ExpiringSoon,
+        Self::Expired,
+        Self::Invalidated,
+        Self::Removed,
+        Self::Misconfigured,
+        Self::Recovered,
+        Self::OddAnswer,
+        Self::Restored,
+    ];
+
+    /// A stable name, e.g. for a column or a metric: `refresh_failed`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::Authenticated => "authenticated",
+            Self::Refreshed => "refreshed",
+            Self::RefreshFailed => "refresh_failed",
+            Self::RefreshUnanswered => "refresh_unanswered",
+            Self::ExpiringSoon => "expiring_soon",
+            Self::Expired => "expired",
+            Self::Invalidated => "invalidated",
+            Self::Removed => "removed",
+            Self::Misconfigured => "misconfigured",
+            Self::Recovered => "recovered",
+            Self::OddAnswer => "odd_answer",
+            Self::Restored => "restored",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Where it stands in the log.
+    pub id: EventId,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// At which UPS.
+    pub environment: Environment,
+    /// To which company; `None` if it concerns all of them.
+    pub company: Option<CompanyId>,
+    /// Who did it; `None` if nobody in person.
+    pub actor: Option<ActorId>,
+    /// What.
+    pub kind: EventKind,
+    /// The opt-in and rotation afterwards.
+    pub revision: Revision,
+    /// What UPS said, where it matters.
+    pub evidence: Option<Evidence>,
+}
+
+/// What is kept of an answer of UPS: enough to explain a verdict, and no secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// UPS's error code.
+    pub code: Option<String>,
+    /// UPS's message or ours: printable, at most 200 characters, with everything that we sent cut out.
+    pub message: Option<String>,
+    /// Which attempt.
+    pub attempt: Option<AttemptId>,
+}
+
+/// The longest message that is kept, in characters.
+const MESSAGE_CHARACTERS: usize = 200;
+/// The longest code that is kept, in characters.
+const CODE_CHARACTERS: usize = 40;
+
+impl Evidence {
+    /// Evidence in our own words.
+    pub fn message(text: impl AsRef<str>) -> Self {
+        Self { message: Some(printable(text.as_ref(), MESSAGE_CHARACTERS)), ..Self::default() }
+    }
+
+    /// Evidence from an answer: made printable and cut to length. `sent` is cut out of code and message first.
+    pub(crate) fn of_answer(status: u16, code: Option<&str>, message: Option<&str>, sent: &[&str]) -> Self {
+        let clean = |text: &str, characters| printable(&without(text, sent), characters);
+        Self {
+            status: Some(status),
+            code: code.map(|code| clean(code, CODE_CHARACTERS)),
+            message: message.map(|message| clean(message, MESSAGE_CHARACTERS)),
+            attempt: None,
+        }
+    }
+
+    /// The same, of this attempt.
+    #[must_use]
+    pub(crate) fn with_attempt(mut self, attempt: AttemptId) -> Self {
+        self.attempt = Some(attempt);
+        self
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status.map(|status| status.to_string());
+        let parts = [status.as_deref(), self.code.as_deref(), self.message.as_deref()];
+        for (index, part) in parts.into_iter().flatten().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(part)?;
+        }
+        Ok(())
+    }
+}
+
+fn without(text: &str, sent: &[&str]) -> String {
+    // A short value (a one-letter test secret) would cut the message to pieces and proves nothing.
+    sent.iter().filter(|secret| secret.len() >= 4).fold(text.to_owned(), |text, secret| text.replace(secret, "[…]"))
+}
+
+fn printable(text: &str, characters: usize) -> String {
+    text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).take(characters).collect()
+}
+
+/// Characters that move or hide the text around them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_sent_is_cut_out_before_the_message_is_cut_to_length() {
+        let message = format!("{} token r3fresh-canary", "x".repeat(185));
+
+        let evidence = Evidence::of_answer(400, Some("10400"), Some(&message), &["r3fresh-canary"]);
+
+        let shown = evidence.message.unwrap();
+        assert_eq!(shown.chars().count(), 195);
+        assert!(shown.ends_with("token […]"), "{shown}");
+    }
+
+    #[test]
+    fn a_message_is_printable_and_at_most_200_characters() {
+        let evidence = Evidence::message(format!("a\r\nb\u{202e}c\0{}", "é".repeat(300)));
+
+        let shown = evidence.message.unwrap();
+        assert_eq!(shown.chars().count(), 200);
+        assert!(shown.starts_with("a  b c é"), "{shown}");
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: std::collections::HashSet<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+
+        assert_eq!(names.len(), EventKind::ALL.len());
+    }
+}

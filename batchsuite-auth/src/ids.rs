@@ -1,0 +1,167 @@
+//! The identifiers that every layer speaks of.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use uuid::Uuid;
+
+/// An identifier that the host chose is not one: it must have 1 to 128 bytes and no control characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an identifier has 1 to 128 bytes and no control characters; choose another one")]
+#[non_exhaustive]
+pub struct InvalidId;
+
+macro_rules! host_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// The host's own text: 1 to 128 bytes without control characters. A clone copies no text.
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes the host's text over.
+            ///
+            /// # Errors
+            /// [`InvalidId`] if it is empty, longer than 128 bytes, or holds a control character.
+            pub fn new(text: impl Into<Arc<str>>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                let valid = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
+                valid.then_some(Self(text)).ok_or(InvalidId)
+            }
+
+            /// The host's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id.to_string().into())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+host_id! {
+    /// The company (tenant) that opts in.
+    CompanyId
+}
+
+host_id! {
+    /// The person in the host application who acts for a company.
+    ActorId
+}
+
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// 128 random bits, shown as 32 hexadecimal digits. Not a secret.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(u128);
+
+        impl $name {
+            /// A new one.
+            pub fn random() -> Self {
+                Self(rand::random())
+            }
+
+            /// The one with these bits, as a store kept them.
+            pub fn from_bits(bits: u128) -> Self {
+                Self(bits)
+            }
+
+            /// The bits, for a store to keep.
+            pub fn to_bits(self) -> u128 {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+random_id! {
+    /// One attempt to refresh: one claim and at most one request.
+    AttemptId
+}
+
+random_id! {
+    /// One trip of a browser to UPS.com and back.
+    ConsentId
+}
+
+/// Which opt-in of a company, and which rotation of it.
+///
+/// The compare of every compare-and-swap. `epoch` goes up when a consent completes or the authorization is removed,
+/// `version` with every new token pair within an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Revision {
+    /// Which opt-in.
+    pub epoch: u64,
+    /// Which rotation of it.
+    pub version: u64,
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_1_to_128_bytes_and_no_control_characters() {
+        for valid in ["a", "Acme & Söhne", &"x".repeat(128)] {
+            assert_eq!(CompanyId::new(valid).unwrap().as_str(), valid);
+        }
+        for invalid in ["", "a\nb", "a\0", &"x".repeat(129), &"ö".repeat(65)] {
+            assert_eq!(CompanyId::new(invalid), Err(InvalidId), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_is_an_id() {
+        assert_eq!(ActorId::from(Uuid::nil()).as_str(), "00000000-0000-0000-0000-000000000000");
+    }
+}

@@ -1,0 +1,217 @@
+//! Secrets: what must never be seen.
+//!
+//! None of these types has `Serialize`, `Display` or `PartialEq`, and `Debug` shows `[REDACTED]`. Whoever needs the text
+//! says `expose_secret`, so that a search for that word finds every place that can leak one: the wire, a store's codec,
+//! and the cookie that carries a [`BrowserSecret`].
+
+use std::{fmt, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{clock::Timestamp, ids::Revision};
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name(SecretString);
+
+        impl $name {
+            /// Takes the secret over; its memory is wiped when it is dropped.
+            pub fn new(secret: impl Into<String>) -> Self {
+                Self(SecretString::from(secret.into()))
+            }
+
+            /// The secret itself. It must not reach a log, an error or a URL.
+            pub fn expose_secret(&self) -> &str {
+                self.0.expose_secret()
+            }
+
+            /// Whether both are the same, in constant time.
+            #[must_use]
+            pub fn matches(&self, other: &Self) -> bool {
+                self.expose_secret().as_bytes().ct_eq(other.expose_secret().as_bytes()).into()
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "([REDACTED])"))
+            }
+        }
+    };
+}
+
+secret! {
+    /// The client secret that UPS gave the application (RFC 6749 §2.3.1).
+    ClientSecret
+}
+
+secret! {
+    /// A refresh token (RFC 6749 §1.5). UPS's rotate and are single-use.
+    RefreshToken
+}
+
+secret! {
+    /// An access token as a store keeps it. A caller gets it as an [`AccessToken`].
+    AccessTokenSecret
+}
+
+secret! {
+    /// An authorization code (RFC 6749 §4.1.2), single-use.
+    AuthorizationCode
+}
+
+secret! {
+    /// A PKCE code verifier (RFC 7636 §4.1).
+    PkceVerifier
+}
+
+secret! {
+    /// What binds a consent to the browser that began it (RFC 6749 §10.12).
+    ///
+    /// The host keeps it in a cookie (`HttpOnly`, `SameSite=Lax`, `Secure`), one per browser, and hands it back at the
+    /// callback. The library stores its SHA-256 only.
+    BrowserSecret
+}
+
+impl BrowserSecret {
+    /// 256 random bits, as 43 characters that a cookie can carry.
+    pub fn random() -> Self {
+        Self::new(random_text())
+    }
+
+    /// What a store keeps of it.
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(self.expose_secret())
+    }
+}
+
+/// 256 random bits in base64url, 43 characters.
+pub(crate) fn random_text() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+/// The SHA-256 of a secret with 256 random bits: it finds and compares, and reveals nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// Hashes `secret`.
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// The hash that a store kept.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// For a store to keep.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(..)")
+    }
+}
+
+/// An access token, ready to send. A clone copies a pointer.
+#[derive(Clone)]
+pub struct AccessToken(Arc<Inner>);
+
+struct Inner {
+    header: HeaderValue,
+    expires_at: Timestamp,
+    revision: Revision,
+}
+
+const BEARER: &str = "Bearer ";
+
+impl AccessToken {
+    /// Makes the header value ready; `None` if the text cannot be one (RFC 9110 §5.5).
+    pub(crate) fn new(secret: &AccessTokenSecret, expires_at: Timestamp, revision: Revision) -> Option<Self> {
+        let mut header = HeaderValue::try_from(format!("{BEARER}{}", secret.expose_secret())).ok()?;
+        header.to_str().ok()?;
+        header.set_sensitive(true);
+        Some(Self(Arc::new(Inner { header, expires_at, revision })))
+    }
+
+    /// The value of an `Authorization` header (RFC 6750 §2.1), marked sensitive.
+    pub fn header(&self) -> &HeaderValue {
+        &self.0.header
+    }
+
+    /// The token itself. It must not reach a log, an error or a URL.
+    pub fn expose_secret(&self) -> &str {
+        self.0.header.to_str().ok().and_then(|value| value.strip_prefix(BEARER)).unwrap_or_default()
+    }
+
+    /// When UPS stops accepting it, as far as UPS said.
+    pub fn expires_at(&self) -> Timestamp {
+        self.0.expires_at
+    }
+
+    /// Which opt-in it belongs to, and which rotation of it.
+    pub fn revision(&self) -> Revision {
+        self.0.revision
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("expires_at", &self.0.expires_at)
+            .field("revision", &self.0.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let secret = AccessTokenSecret::new("canary");
+        let token = AccessToken::new(&secret, Timestamp::UNIX_EPOCH, Revision::default()).unwrap();
+
+        for shown in [format!("{secret:?}"), format!("{token:?}"), format!("{:?}", token.header())] {
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_access_token_is_a_ready_header() {
+        let token =
+            AccessToken::new(&AccessTokenSecret::new("abc"), Timestamp::UNIX_EPOCH, Revision::default()).unwrap();
+
+        assert_eq!(token.header(), "Bearer abc");
+        assert!(token.header().is_sensitive());
+        assert_eq!(token.expose_secret(), "abc");
+    }
+
+    #[test]
+    fn a_text_that_no_header_can_carry_is_no_access_token() {
+        for text in ["a\nb", "a\0b", "sn\u{f6}"] {
+            let secret = AccessTokenSecret::new(text);
+            assert!(AccessToken::new(&secret, Timestamp::UNIX_EPOCH, Revision::default()).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn random_secrets_have_256_bits_and_differ() {
+        let (one, other) = (BrowserSecret::random(), BrowserSecret::random());
+
+        assert_eq!(one.expose_secret().len(), 43);
+        assert!(!one.matches(&other));
+        assert_ne!(one.hash(), other.hash());
+    }
+}

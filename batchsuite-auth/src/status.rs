@@ -1,0 +1,97 @@
+//! Where a company stands, as a person or a program reads it.
+
+use std::fmt;
+
+use crate::{
+    clock::Timestamp,
+    events::Evidence,
+    ids::{ActorId, CompanyId, Revision},
+    machine::CauseKind,
+};
+
+/// Where a company stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Nobody has opted in, or the authorization was removed.
+    Unauthenticated,
+    /// There is an opt-in.
+    Authenticated {
+        /// When the refresh token ends, as far as UPS said. A refresh moves it on.
+        refresh_expires_at: Option<Timestamp>,
+        /// Whether that is soon (inside the warning window).
+        expiring_soon: bool,
+        /// Whether UPS sent a refresh token: if not, the opt-in ends with the access token.
+        refreshable: bool,
+    },
+    /// A new opt-in is needed.
+    ReauthRequired(Cause),
+}
+
+/// One company and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompanyStatus {
+    /// Which company.
+    pub company: CompanyId,
+    /// Where it stands.
+    pub status: Status,
+    /// Who opted in last.
+    pub actor: Option<ActorId>,
+    /// Since when there is this opt-in.
+    pub authenticated_at: Option<Timestamp>,
+    /// Until when a consent is pending: somebody was sent to UPS.com and has not come back.
+    pub consent_pending_until: Option<Timestamp>,
+    /// Which opt-in, and which rotation of it.
+    pub revision: Revision,
+}
+
+/// Why a new opt-in is needed, with the evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cause {
+    /// Why.
+    pub kind: CauseKind,
+    /// Since when.
+    pub at: Option<Timestamp>,
+    /// What UPS said, where the cause is recorded.
+    pub evidence: Option<Evidence>,
+}
+
+impl Cause {
+    pub(crate) fn new(kind: CauseKind) -> Self {
+        Self { kind, at: None, evidence: None }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.kind, f)
+    }
+}
+
+impl fmt::Display for CauseKind {
+    /// The cause in words for a person who can repair it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OptInInvalidated => {
+                "The UPS.com password was changed, or access was withdrawn at UPS.com. A company administrator has to \
+                 authenticate again."
+            }
+            Self::RotationLost => {
+                "UPS's answer to a renewal was lost by a crash or on the network, or the UPS.com password was changed \
+                 at that very time. A company administrator has to authenticate again."
+            }
+            Self::RefreshExpired => {
+                "The authorization at UPS.com has expired. A company administrator has to authenticate again."
+            }
+            Self::ClientChanged => {
+                "The authorization belongs to another UPS client id than the one configured now. Correct the client \
+                 id, or authenticate again."
+            }
+            Self::NoRefreshToken => {
+                "UPS gave no permission that can be renewed. A company administrator has to authenticate again."
+            }
+        })
+    }
+}
