@@ -53,3 +53,38 @@ pub(crate) fn remaining(until: Timestamp, now: Timestamp) -> Duration {
 pub(crate) fn within(until: Timestamp, now: Timestamp, most: Duration) -> bool {
     until > now && until <= later(now, most)
 }
+
+/// The time of the hot path, in nanoseconds from some moment; only differences mean anything.
+///
+/// With the system's clock it is the coarse monotonic one: a look costs a few nanoseconds, no ticking thread can starve,
+/// and a wall clock that is set does not touch it. A host's own clock is asked itself.
+#[derive(Clone, Debug)]
+pub(crate) enum HotClock {
+    System,
+    Host(std::sync::Arc<dyn Clock>),
+}
+
+impl HotClock {
+    pub(crate) fn now(&self) -> u64 {
+        match self {
+            Self::System => coarse_monotonic(),
+            Self::Host(clock) => clock.now().timestamp_nanos_opt().unwrap_or(i64::MAX).cast_unsigned(),
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn coarse_monotonic() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    time.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec.cast_unsigned())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+fn coarse_monotonic() -> u64 {
+    use std::{sync::OnceLock, time::Instant};
+
+    static START: OnceLock<Instant> = OnceLock::new();
+    let elapsed = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -182,7 +182,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// It may have been written.
     async fn record(&self, event: NewEvent) -> Result<EventId, StoreError>;
 
-    /// Hands out companies whose refresh is due, and reserves them.
+    /// Hands out companies whose refresh is due, with the rotation that is, and reserves them.
     ///
     /// # Contract
     /// - Due is an authenticated grant of the client with a refresh token that has not ended, no lease and no pause running, whose
@@ -197,7 +197,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancellation
     /// Companies may stay reserved.
-    async fn due(&self, query: DueQuery) -> Result<Vec<CompanyId>, StoreError>;
+    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError>;
 
     /// Remembers that tokens of these companies were used about now.
     ///

@@ -86,8 +86,8 @@ pub enum Demand {
     Token,
     /// An API refused the token of this revision although it looks valid.
     Rejected(Revision),
-    /// The keeper, or an operator: refresh even if the token is fresh.
-    Refresh,
+    /// The keeper: this revision is to be replaced, even if its token is fresh.
+    Renew(Revision),
 }
 
 /// The answer.
@@ -173,9 +173,8 @@ pub fn decide(facts: &Facts<'_>, demand: Demand, now: Timestamp) -> Access {
     let wanted = match demand {
         Demand::Token => stored,
         Demand::Rejected(revision) if revision == facts.opt_in.revision => Freshness::Ended,
-        Demand::Rejected(_) => stored,
-        Demand::Refresh if stored == Freshness::Fresh => Freshness::Due,
-        Demand::Refresh => stored,
+        Demand::Renew(revision) if revision == facts.opt_in.revision && stored == Freshness::Fresh => Freshness::Due,
+        Demand::Rejected(_) | Demand::Renew(_) => stored,
     };
     let refresh = match (facts.opt_in.standing, cause) {
         (Standing::Unauthenticated, _) => return Access::NotAuthenticated,

@@ -1,0 +1,379 @@
+//! The hot path: access tokens that are ready to be handed out.
+//!
+//! A look-up takes no lock that companies share, allocates nothing and copies no text: one probe of a concurrent map, one
+//! look at a coarse clock, one `Arc`.
+//!
+//! # What keeps it honest
+//! An entry says which change of the store it comes from. The store's change feed evicts entries that are older than a
+//! change. Whoever read a row before a change and inserts after it must not bring it back, so every reader registers
+//! *before* it reads ([`Cache::reading`]), the feed tells the registered readers too, and an insert checks what they were
+//! told ([`Cache::insert`]).
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{
+    clock::{HotClock, remaining},
+    events::EventId,
+    ids::CompanyId,
+    secret::AccessToken,
+    store::Snapshot,
+};
+
+/// While a refresh in the background does not succeed, the next one begins after this.
+const BACKGROUND_RETRY: Duration = Duration::from_secs(15);
+
+/// The access tokens that are ready.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    entries: papaya::HashMap<CompanyId, Entry, foldhash::fast::RandomState>,
+    readers: Mutex<Readers>,
+    clock: HotClock,
+    /// Without news from the feed for this long, nothing is served (if set).
+    refuse_after: Option<Duration>,
+    feed_read_at: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    token: AccessToken,
+    change: EventId,
+    /// When it was inserted; everything below counts from here, so that a clock that is set back ends it.
+    from: u64,
+    /// How long to hand it out without a thought; moved on while a refresh in the background is tried.
+    fresh_for: AtomicU64,
+    /// How long it may be handed out at all.
+    ends_after: u64,
+    used: AtomicBool,
+}
+
+/// Those who are between reading a row and inserting it.
+#[derive(Debug, Default)]
+struct Readers {
+    /// Goes up when everything cached is dropped; whoever began before inserts nothing.
+    generation: u64,
+    next: u64,
+    /// By company and reader: the latest change that the feed told of.
+    told: HashMap<CompanyId, HashMap<u64, EventId>>,
+}
+
+/// What the cache has.
+#[derive(Debug)]
+pub(crate) enum Hit {
+    /// A good token.
+    Fresh(AccessToken),
+    /// A good token; the caller should begin a refresh in the background (no other caller is told so soon).
+    Due(AccessToken),
+}
+
+/// Somebody is between reading a row and inserting it. Registered until dropped.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    cache: &'a Cache,
+    company: &'a CompanyId,
+    generation: u64,
+    number: u64,
+}
+
+impl Cache {
+    pub(crate) fn new(clock: HotClock, refuse_after: Option<Duration>) -> Self {
+        let feed_read_at = AtomicU64::new(clock.now());
+        Self { entries: papaya::HashMap::default(), readers: Mutex::default(), clock, refuse_after, feed_read_at }
+    }
+
+    /// The company's token, if it is cached and good.
+    pub(crate) fn get(&self, company: &CompanyId) -> Option<Hit> {
+        let now = self.clock.now();
+        let entries = self.entries.pin();
+        let entry = entries.get(company)?;
+        // A clock that was set back makes the difference huge: the entry has ended.
+        let age = now.wrapping_sub(entry.from);
+        if age >= entry.ends_after || self.is_unchecked(now) {
+            return None;
+        }
+        if !entry.used.load(Relaxed) {
+            entry.used.store(true, Relaxed);
+        }
+        let fresh_for = entry.fresh_for.load(Relaxed);
+        if age < fresh_for {
+            return Some(Hit::Fresh(entry.token.clone()));
+        }
+        let next = age.saturating_add(nanoseconds(BACKGROUND_RETRY));
+        let first = entry.fresh_for.compare_exchange(fresh_for, next, Relaxed, Relaxed).is_ok();
+        Some(if first { Hit::Due(entry.token.clone()) } else { Hit::Fresh(entry.token.clone()) })
+    }
+
+    /// Registers a reader, before it reads.
+    pub(crate) fn reading<'a>(&'a self, company: &'a CompanyId) -> Reading<'a> {
+        let mut readers = self.readers();
+        let number = readers.next;
+        readers.next += 1;
+        readers.told.entry(company.clone()).or_default().insert(number, EventId::START);
+        Reading { cache: self, company, generation: readers.generation, number }
+    }
+
+    /// What the feed told: drops what is older. Told also to whoever is reading.
+    pub(crate) fn changed(&self, changed: &[(CompanyId, EventId)]) {
+        let mut readers = self.readers();
+        let entries = self.entries.pin();
+        for (company, change) in changed {
+            for told in readers.told.get_mut(company).into_iter().flat_map(HashMap::values_mut) {
+                *told = (*told).max(*change);
+            }
+            let _ = entries.remove_if(company, |_, entry| entry.change < *change);
+        }
+        self.feed_read_at.store(self.clock.now(), Relaxed);
+    }
+
+    /// Drops everything, also what is being read.
+    pub(crate) fn clear(&self) {
+        let mut readers = self.readers();
+        readers.generation += 1;
+        self.entries.pin().clear();
+    }
+
+    /// The companies whose tokens were handed out since the last call.
+    pub(crate) fn take_used(&self) -> Vec<CompanyId> {
+        let entries = self.entries.pin();
+        let used = entries.iter().filter(|(_, entry)| entry.used.swap(false, Relaxed));
+        used.map(|(company, _)| company.clone()).collect()
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_unchecked(&self, now: u64) -> bool {
+        self.refuse_after.is_some_and(|limit| now.saturating_sub(self.feed_read_at.load(Relaxed)) >= nanoseconds(limit))
+    }
+}
+
+impl Reading<'_> {
+    /// Caches the access token of a snapshot that was read (or written) after this reader registered. `false`: the feed
+    /// told of a later change meanwhile, so the row must be read again.
+    #[must_use = "an outdated row must be read again"]
+    pub(crate) fn insert(&self, snapshot: &Snapshot, token: &AccessToken) -> bool {
+        let readers = self.cache.readers();
+        let told = readers.told.get(self.company).and_then(|told| told.get(&self.number)).copied();
+        if told.is_some_and(|told| told > snapshot.change) {
+            return false;
+        }
+        let refresh_at = snapshot.tokens.as_ref().map_or(snapshot.as_of, |tokens| tokens.refresh_at);
+        let entry = Entry {
+            token: token.clone(),
+            change: snapshot.change,
+            from: self.cache.clock.now(),
+            fresh_for: nanoseconds(remaining(refresh_at, snapshot.as_of)).into(),
+            ends_after: nanoseconds(remaining(token.expires_at(), snapshot.as_of)),
+            used: true.into(),
+        };
+        if readers.generation == self.generation {
+            let entries = self.cache.entries.pin();
+            let newer = entries.get(self.company).is_some_and(|stored| stored.change > snapshot.change);
+            if !newer {
+                entries.insert(self.company.clone(), entry);
+            }
+        }
+        true
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut readers = self.cache.readers();
+        if let Some(told) = readers.told.get_mut(self.company) {
+            told.remove(&self.number);
+            if told.is_empty() {
+                readers.told.remove(self.company);
+            }
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        clock::{Clock, Timestamp, later},
+        config::Environment,
+        ids::Revision,
+        secret::AccessTokenSecret,
+        store::{GrantKey, Tokens},
+    };
+
+    #[derive(Clone, Debug)]
+    struct Hands(Arc<Mutex<Timestamp>>);
+
+    impl Hands {
+        fn move_by(&self, seconds: i64) {
+            *self.0.lock().unwrap() += chrono::TimeDelta::seconds(seconds);
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    /// A cache, its clock, and a company.
+    fn arranged(refuse_after: Option<Duration>) -> (Cache, Hands, CompanyId) {
+        let clock = Hands(Arc::new(Mutex::new(Timestamp::from_timestamp(1_800_000_000, 0).unwrap())));
+        let cache = Cache::new(HotClock::Host(Arc::new(clock.clone())), refuse_after);
+        (cache, clock, CompanyId::new("acme").unwrap())
+    }
+
+    /// An hour's token with the early window in its last quarter.
+    fn snapshot(company: &CompanyId, clock: &Hands, change: u64) -> (Snapshot, AccessToken) {
+        let now = clock.now();
+        let secret = AccessTokenSecret::new(format!("token-{change}"));
+        let end = later(now, Duration::from_secs(3600));
+        let key = GrantKey { environment: Environment::Cie, company: company.clone() };
+        let snapshot = Snapshot {
+            change: EventId::new(change),
+            tokens: Some(Tokens {
+                access_token: Some(secret.clone()),
+                access_expires_at: end,
+                refresh_at: later(now, Duration::from_secs(2700)),
+                refresh_token: None,
+                refresh_expires_at: None,
+                obtained_at: now,
+            }),
+            ..Snapshot::empty(key, now)
+        };
+        (snapshot, AccessToken::new(&secret, end, Revision::default()).unwrap())
+    }
+
+    fn put(cache: &Cache, company: &CompanyId, clock: &Hands, change: u64) {
+        let (snapshot, token) = snapshot(company, clock, change);
+        assert!(cache.reading(company).insert(&snapshot, &token));
+    }
+
+    fn shown(hit: Option<Hit>) -> String {
+        match hit {
+            None => "nothing".to_owned(),
+            Some(Hit::Fresh(token)) => format!("fresh {}", token.expose_secret()),
+            Some(Hit::Due(token)) => format!("due {}", token.expose_secret()),
+        }
+    }
+
+    #[test]
+    fn a_token_is_fresh_then_due_once_then_gone() {
+        let (cache, clock, acme) = arranged(None);
+        assert_eq!(shown(cache.get(&acme)), "nothing");
+        put(&cache, &acme, &clock, 1);
+
+        clock.move_by(2699);
+        assert_eq!(shown(cache.get(&acme)), "fresh token-1");
+        clock.move_by(1);
+        assert_eq!(shown(cache.get(&acme)), "due token-1");
+        assert_eq!(shown(cache.get(&acme)), "fresh token-1", "one caller is told");
+        clock.move_by(15);
+        assert_eq!(shown(cache.get(&acme)), "due token-1", "and another after a pause");
+        clock.move_by(885);
+        assert_eq!(shown(cache.get(&acme)), "nothing");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_ends_what_it_dated() {
+        let (cache, clock, acme) = arranged(None);
+        put(&cache, &acme, &clock, 1);
+
+        clock.move_by(-5 * 3600);
+
+        assert_eq!(shown(cache.get(&acme)), "nothing");
+    }
+
+    #[test]
+    fn the_feed_evicts_what_is_older_than_the_change() {
+        let (cache, clock, acme) = arranged(None);
+        put(&cache, &acme, &clock, 5);
+
+        cache.changed(&[(acme.clone(), EventId::new(5))]);
+        assert_eq!(shown(cache.get(&acme)), "fresh token-5", "it knows this change");
+        cache.changed(&[(acme.clone(), EventId::new(6))]);
+        assert_eq!(shown(cache.get(&acme)), "nothing");
+    }
+
+    #[test]
+    fn a_row_that_was_read_before_a_change_is_not_inserted_after_it() {
+        let (cache, clock, acme) = arranged(None);
+        let reading = cache.reading(&acme);
+        let (old, token) = snapshot(&acme, &clock, 5);
+
+        cache.changed(&[(acme.clone(), EventId::new(6))]);
+
+        assert!(!reading.insert(&old, &token));
+        assert_eq!(shown(cache.get(&acme)), "nothing");
+        let (new, token) = snapshot(&acme, &clock, 6);
+        assert!(reading.insert(&new, &token), "what was read again is");
+    }
+
+    #[test]
+    fn an_older_row_does_not_replace_a_newer_one() {
+        let (cache, clock, acme) = arranged(None);
+        put(&cache, &acme, &clock, 6);
+        put(&cache, &acme, &clock, 5);
+
+        assert_eq!(shown(cache.get(&acme)), "fresh token-6");
+    }
+
+    #[test]
+    fn clear_drops_also_what_is_being_read() {
+        let (cache, clock, acme) = arranged(None);
+        put(&cache, &acme, &clock, 1);
+        let reading = cache.reading(&acme);
+        let (read, token) = snapshot(&acme, &clock, 1);
+
+        cache.clear();
+
+        assert!(reading.insert(&read, &token), "the caller may use what it read");
+        assert_eq!(shown(cache.get(&acme)), "nothing");
+    }
+
+    #[test]
+    fn without_the_feed_nothing_is_served_if_the_policy_says_so() {
+        let (cache, clock, acme) = arranged(Some(Duration::from_secs(30)));
+        put(&cache, &acme, &clock, 1);
+
+        clock.move_by(29);
+        assert_eq!(shown(cache.get(&acme)), "fresh token-1");
+        clock.move_by(1);
+        assert_eq!(shown(cache.get(&acme)), "nothing");
+        cache.changed(&[]);
+        assert_eq!(shown(cache.get(&acme)), "fresh token-1");
+    }
+
+    #[test]
+    fn a_use_is_told_once() {
+        let (cache, clock, acme) = arranged(None);
+        put(&cache, &acme, &clock, 1);
+        assert_eq!(cache.take_used(), [acme.clone()]);
+        assert!(cache.take_used().is_empty());
+
+        cache.get(&acme);
+
+        assert_eq!(cache.take_used(), [acme]);
+    }
+
+    #[test]
+    fn readers_leave_nothing_behind() {
+        let (cache, _, acme) = arranged(None);
+
+        drop((cache.reading(&acme), cache.reading(&acme)));
+
+        assert!(cache.readers().told.is_empty());
+    }
+}

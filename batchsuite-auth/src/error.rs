@@ -1,0 +1,259 @@
+//! What can go wrong, in the words of whoever has to act on it.
+//!
+//! `Display` never prints a source, a body, a URL or a value that came from outside; sources are chained.
+
+use std::time::Duration;
+
+use crate::{
+    events::Evidence,
+    status::Cause,
+    store::{StoreError, StoreErrorKind},
+};
+
+/// The settings do not make an authenticator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Something that is needed is missing.
+    #[error("{0} is missing; set it on the builder")]
+    Missing(&'static str),
+    /// Something does not fit.
+    #[error("{setting} is not usable: {reason}")]
+    Invalid {
+        /// Which setting.
+        setting: &'static str,
+        /// What is wrong, and what would be right.
+        reason: &'static str,
+    },
+    /// There is no tokio runtime to run refreshes on.
+    #[error("there is no tokio runtime here; call build() inside one")]
+    NoRuntime,
+}
+
+/// A trip to UPS.com could not begin.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthenticateError {
+    /// `return_to` is not a path of the host's own.
+    #[error("return_to must be a path of your own that begins with a single '/'")]
+    InvalidReturnTo,
+    /// The browser's secret is not one that this library gave out.
+    #[error("the browser secret is not one of ours; begin without it and set the cookie anew")]
+    InvalidBrowserSecret,
+    /// The store could not keep the consent.
+    #[error("the consent could not be stored")]
+    Store(#[from] StoreError),
+    /// The authenticator is shut down.
+    #[error("the authenticator is shut down")]
+    ShutDown,
+}
+
+/// What came back from UPS.com did not lead to an opt-in. An earlier opt-in of the company is as it was.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallbackError {
+    /// The address is not one that UPS sends people back to. Nothing was sent to UPS.
+    #[error("this is not a valid return from UPS.com ({0}); start again from the company")]
+    Malformed(MalformedCallback),
+    /// The state is unknown: it was used already, is too old to be remembered, or never was one of ours.
+    #[error("this return from UPS.com was used already or is unknown; start again from the company")]
+    UnknownState,
+    /// The person took too long.
+    #[error("too much time has passed since you went to UPS.com; start again from the company")]
+    Expired,
+    /// Another browser began this consent. It is still open for that browser.
+    #[error("another browser went to UPS.com for this; finish there, or start again here")]
+    OtherBrowser,
+    /// Another person began this consent. It is still open for that person.
+    #[error("another person went to UPS.com for this; sign in as that person, or start again")]
+    OtherActor,
+    /// The authorization was removed after this consent had begun.
+    #[error("the authorization was removed in the meantime; start again from the company")]
+    RemovedSince,
+    /// The configured client is another than the one that asked.
+    #[error("the UPS client id was changed in the meantime; start again from the company")]
+    ClientChanged,
+    /// The person declined.
+    #[error("the request was declined at UPS.com; start again if that was a mistake")]
+    Declined,
+    /// UPS sent the person back with an error other than a denial.
+    #[error("UPS.com could not complete the sign-in; try again")]
+    SignInFailed(Evidence),
+    /// UPS refused the authorization code.
+    #[error("UPS did not accept the authorization code; start again from the company")]
+    CodeRefused(Evidence),
+    /// UPS did not answer, or with nothing usable. The code is not sent again.
+    #[error("UPS did not answer; start again from the company")]
+    Unanswered(Evidence),
+    /// Nothing could be sent, or UPS limits the rate.
+    #[error("UPS cannot be reached now; start again in a while")]
+    Unavailable {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// UPS refuses our configuration or blocks the client; operators are told by an event.
+    #[error("UPS refuses this application's configuration; an operator must look")]
+    Misconfigured(Evidence),
+    /// The host's opt-in check refused the opt-in, with this reason for the person.
+    #[error("the opt-in was refused")]
+    RefusedByHost(OptInRefused),
+    /// The store failed. What was exchanged is stored later if it can be.
+    #[error("the opt-in could not be stored yet")]
+    Store(#[from] StoreError),
+    /// The authenticator is shut down.
+    #[error("the authenticator is shut down")]
+    ShutDown,
+}
+
+/// Why an address is not a return from UPS.com.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MalformedCallback {
+    /// The query is longer than any that UPS sends.
+    #[error("it is too long")]
+    TooLong,
+    /// A parameter that must come once came twice.
+    #[error("a parameter came twice")]
+    Repeated,
+    /// A percent-encoding that is none, or is not UTF-8.
+    #[error("it is not properly encoded")]
+    Encoding,
+    /// There is no state.
+    #[error("the state is missing")]
+    NoState,
+    /// There is neither a code nor an error.
+    #[error("the code is missing")]
+    NoCode,
+    /// There is a code and an error.
+    #[error("it has both a code and an error")]
+    CodeAndError,
+    /// The code is not printable ASCII, or longer than 4 KiB.
+    #[error("the code is not one of UPS's")]
+    InvalidCode,
+    /// The issuer is another than UPS (RFC 9207).
+    #[error("it comes from another issuer")]
+    WrongIssuer,
+}
+
+/// The host's reason to refuse an opt-in, for the person who tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct OptInRefused {
+    reason: String,
+}
+
+impl OptInRefused {
+    /// Refuses, with a reason for the person, e.g. "the shipper number 1A2B3C is not on this UPS profile".
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+
+    /// The reason.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// There is no token.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Nobody has opted in for the company, or the authorization was removed.
+    #[error("the company is not authenticated; an administrator must authenticate it")]
+    NotAuthenticated,
+    /// The opt-in has ended.
+    #[error("a new opt-in is needed: {0}")]
+    ReauthRequired(Cause),
+    /// UPS cannot be reached, does not answer, or asks for a pause. The opt-in is as it was.
+    #[error("no token at the moment: {reason}; try again later")]
+    Unavailable {
+        /// Why.
+        reason: Unavailable,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// UPS refuses our configuration or blocks the client, for every company. Tokens are kept.
+    #[error("UPS refuses this application's configuration or blocks it; an operator must look")]
+    Misconfigured {
+        /// What UPS said, if it is known here.
+        evidence: Evidence,
+        /// When the next trial is due.
+        retry_after: Duration,
+    },
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The authenticator is shut down.
+    #[error("the authenticator is shut down")]
+    ShutDown,
+}
+
+/// Why there is no token at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// UPS cannot be reached; nothing was sent.
+    #[error("UPS cannot be reached")]
+    NotSent,
+    /// UPS did not answer a refresh; it will be asked again.
+    #[error("UPS did not answer")]
+    Unanswered,
+    /// UPS limits the rate.
+    #[error("UPS limits the rate")]
+    RateLimited,
+    /// UPS answered what nobody has described.
+    #[error("UPS gave an unknown answer")]
+    UnknownAnswer,
+    /// A refresh is still under way, here or in another process.
+    #[error("a refresh is under way")]
+    UnderWay,
+    /// UPS's tokens cannot be used, or APIs reject them although they look valid.
+    #[error("UPS's tokens cannot be used at present")]
+    Unusable,
+    /// The last try failed, and the next one is not due yet.
+    #[error("the last try failed and the next one is not due yet")]
+    Paused,
+}
+
+impl TokenError {
+    /// Whether only a new opt-in by an administrator helps.
+    pub fn needs_reauthorization(&self) -> bool {
+        matches!(self, Self::NotAuthenticated | Self::ReauthRequired(_))
+    }
+
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Store(error) => error.kind() == StoreErrorKind::Unavailable,
+            _ => false,
+        }
+    }
+
+    /// How long to wait before the same call, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } | Self::Misconfigured { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+impl CallbackError {
+    /// Whether the person may simply start again.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unanswered(_) | Self::Unavailable { .. } | Self::SignInFailed(_) => true,
+            Self::Store(error) => error.kind() == StoreErrorKind::Unavailable,
+            _ => false,
+        }
+    }
+
+    /// How long to wait before starting again, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Authenticate: a person is about to be sent to UPS.com.
+
+use std::sync::Arc;
+
+use super::Core;
+use crate::{
+    authenticator::Trip,
+    clock::later,
+    error::AuthenticateError,
+    ids::{ActorId, CompanyId, ConsentId},
+    secret::{BrowserSecret, SecretHash},
+    store::NewConsent,
+};
+
+/// What a host may add.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) browser_secret: Option<BrowserSecret>,
+    pub(crate) return_to: Option<String>,
+}
+
+impl Core {
+    #[tracing::instrument(name = "authenticate", skip_all, fields(%company, %actor))]
+    pub(crate) async fn authenticate(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        actor: &ActorId,
+        options: Options,
+    ) -> Result<Trip, AuthenticateError> {
+        if self.is_ended() {
+            return Err(AuthenticateError::ShutDown);
+        }
+        if options.return_to.as_deref().is_some_and(|path| !is_own_path(path)) {
+            return Err(AuthenticateError::InvalidReturnTo);
+        }
+        let browser_secret = match options.browser_secret {
+            Some(secret) if secret.expose_secret().len() != BROWSER_SECRET_LENGTH => {
+                return Err(AuthenticateError::InvalidBrowserSecret);
+            }
+            Some(secret) => secret,
+            None => BrowserSecret::random(),
+        };
+        let authorization = self.ups.authorization(&self.redirect_uri);
+        self.store
+            .begin_consent(NewConsent {
+                id: ConsentId::random(),
+                key: self.key(company),
+                actor: actor.clone(),
+                state: SecretHash::of(&authorization.state),
+                browser: browser_secret.hash(),
+                verifier: authorization.verifier,
+                redirect_uri: self.redirect_uri.clone(),
+                client_id: self.client_id.clone(),
+                return_to: options.return_to,
+                lifetime: self.policy.consent_lifetime,
+                per_company: self.policy.consents_per_company,
+                per_actor: self.policy.consents_per_actor,
+            })
+            .await?;
+        tracing::debug!("a consent began");
+        let expires_at = later(self.now(), self.policy.consent_lifetime);
+        Ok(Trip { url: authorization.url, browser_secret, expires_at })
+    }
+}
+
+/// 256 bits in base64url.
+const BROWSER_SECRET_LENGTH: usize = 43;
+
+/// Whether a browser that is sent to `path` stays with the host: no scheme, no other authority, nothing that a browser
+/// strips or reads as a slash.
+fn is_own_path(path: &str) -> bool {
+    let mut bytes = path.bytes();
+    path.len() <= 2048
+        && bytes.next() == Some(b'/')
+        && !matches!(bytes.next(), Some(b'/' | b'\\'))
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn return_to_is_a_path_of_the_hosts_own() {
+        for own in ["/", "/companies/7?tab=history#top", "/a//b", "/a@b:80"] {
+            assert!(is_own_path(own), "{own}");
+        }
+        let long = format!("/{}", "x".repeat(2048));
+        for other in [
+            "",
+            "companies",
+            "//evil.example",
+            "/\\evil.example",
+            "\\/evil",
+            "https://evil.example",
+            "/a\nb",
+            "/\t/evil",
+            "/a b",
+            "/é",
+            "javascript:alert(1)",
+            &long,
+        ] {
+            assert!(!is_own_path(other), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Flights: of all the callers in a process that need a company's token, one task reads and refreshes for all.
+//!
+//! Callers wait on a shared receiver; dropping one changes nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+use tracing::Instrument;
+
+use super::Core;
+use crate::{
+    error::{TokenError, Unavailable},
+    ids::CompanyId,
+    machine::Demand,
+    secret::AccessToken,
+};
+
+type Outcome = Result<AccessToken, TokenError>;
+type Landing = watch::Receiver<Option<Outcome>>;
+
+/// The flights of a process, by company.
+#[derive(Debug, Default)]
+pub(super) struct Flights(Mutex<HashMap<CompanyId, Landing>>);
+
+/// What a caller is told who would have to wait too long.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// A company's token, from the store or from UPS.
+    #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
+    pub(crate) async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
+        self.join_flight(company, Demand::Token, Instant::now() + self.policy.max_wait).await
+    }
+
+    /// Begins a refresh that nobody waits for.
+    pub(super) fn refresh_in_background(self: &Arc<Self>, company: &CompanyId, demand: Demand) {
+        let _ = self.board(company, demand, Mode::Background);
+    }
+
+    /// Waits for the company's flight until `deadline`, beginning one if there is none.
+    pub(super) async fn join_flight(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        demand: Demand,
+        deadline: Instant,
+    ) -> Outcome {
+        loop {
+            let mut landing = self.board(company, demand, Mode::Foreground)?;
+            let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
+            match landed {
+                Ok(Ok(outcome)) => {
+                    if let Some(outcome) = outcome.as_ref() {
+                        return outcome.clone();
+                    }
+                }
+                // The task died without a word, and left the list: another one begins.
+                Ok(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
+                Err(_) => {
+                    return Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN });
+                }
+            }
+        }
+    }
+
+    fn board(self: &Arc<Self>, company: &CompanyId, demand: Demand, mode: Mode) -> Result<Landing, TokenError> {
+        let mut flights = self.flights.list();
+        if let Some(landing) = flights.get(company) {
+            return Ok(landing.clone());
+        }
+        if self.is_ended() {
+            return Err(TokenError::ShutDown);
+        }
+        let (outcome, landing) = watch::channel(None);
+        flights.insert(company.clone(), landing.clone());
+        let flight = Flight { core: Arc::clone(self), company: company.clone(), outcome };
+        let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
+        drop(self.spawn(async move { flight.run(demand, mode).await }.instrument(span)));
+        Ok(landing)
+    }
+}
+
+/// Who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Callers need a token: what is good is handed out before a refresh.
+    Foreground,
+    /// Nobody waits: the refresh is what it is for.
+    Background,
+}
+
+/// One flight. It leaves the list when it ends, however it ends.
+struct Flight {
+    core: Arc<Core>,
+    company: CompanyId,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl Flight {
+    async fn run(self, demand: Demand, mode: Mode) {
+        let (outcome, refresh_next) = self.core.fetch(&self.company, demand, mode).await;
+        if let Err(error) = &outcome {
+            tracing::debug!(%error, "no token");
+        }
+        let (core, company) = (Arc::clone(&self.core), self.company.clone());
+        self.outcome.send_replace(Some(outcome));
+        drop(self);
+        if refresh_next {
+            core.refresh_in_background(&company, Demand::Token);
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.core.flights.list().remove(&self.company);
+    }
+}
+
+impl Flights {
+    fn list(&self) -> MutexGuard<'_, HashMap<CompanyId, Landing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,271 @@
+//! The JSON of a token answer (RFC 6749 §5.1, in UPS's spelling: every value may be a string).
+
+use std::time::Duration;
+
+use chrono::{DateTime, Datelike};
+use serde_json::{Map, Value};
+
+use crate::{
+    clock::Timestamp,
+    ids::Revision,
+    secret::{AccessToken, AccessTokenSecret, RefreshToken},
+    store::NewPair,
+};
+
+/// A lifetime beyond this says nothing about a refresh token; that of an access token is cut to it.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What is assumed where UPS says nothing, and how a pair is to be judged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PairDefaults {
+    pub(crate) access_lifetime: Duration,
+    pub(crate) client_id: String,
+}
+
+/// A token answer, as far as it can be used.
+#[derive(Debug)]
+pub(crate) struct Pair {
+    /// `None`: missing, empty, expired already, of another type than Bearer, or nothing that a header can carry.
+    pub(crate) access_token: Option<AccessTokenSecret>,
+    pub(crate) access_lifetime: Duration,
+    pub(crate) refresh_token: Option<RefreshToken>,
+    /// `None`: unknown, so UPS is asked and nothing expires by itself.
+    pub(crate) refresh_lifetime: Option<Duration>,
+    /// By UPS's clock.
+    pub(crate) issued_at: Option<Timestamp>,
+    /// What is odd about it, in words for operators. Never a value.
+    pub(crate) oddities: Vec<&'static str>,
+}
+
+impl Pair {
+    /// Reads a body; `None` if it is no JSON object with a token in it.
+    pub(crate) fn parse(body: &[u8], defaults: &PairDefaults) -> Option<Self> {
+        let fields: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let mut oddities = Vec::new();
+
+        let access_lifetime = match lifetime(&fields, "expires_in") {
+            Lifetime::Missing => defaults.access_lifetime,
+            Lifetime::Over => Duration::ZERO,
+            Lifetime::Lasts(lifetime) => lifetime.min(LONGEST_LIFETIME),
+        };
+        let bearer = text(&fields, "token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
+        let access_token = text(&fields, "access_token").map(AccessTokenSecret::new);
+        let sendable = access_token
+            .as_ref()
+            .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some());
+        for (odd, words) in [
+            (!bearer, "the token type is not Bearer"),
+            (!sendable, "there is no access token that can be sent"),
+            (access_lifetime.is_zero(), "the access token has expired already"),
+            (
+                text(&fields, "client_id").is_some_and(|id| id != defaults.client_id),
+                "the answer names another client id",
+            ),
+            (
+                ["status", "refresh_token_status"]
+                    .iter()
+                    .any(|name| text(&fields, name).is_some_and(|status| !status.eq_ignore_ascii_case("approved"))),
+                "the status is not approved",
+            ),
+        ] {
+            if odd {
+                oddities.push(words);
+            }
+        }
+
+        let usable = bearer && sendable && !access_lifetime.is_zero();
+        let pair = Self {
+            access_token: access_token.filter(|_| usable),
+            access_lifetime,
+            refresh_token: text(&fields, "refresh_token").map(RefreshToken::new),
+            refresh_lifetime: match lifetime(&fields, "refresh_token_expires_in") {
+                Lifetime::Lasts(lifetime) if lifetime <= LONGEST_LIFETIME => Some(lifetime),
+                _ => None,
+            },
+            issued_at: issued_at(&fields),
+            oddities,
+        };
+        (pair.access_token.is_some() || pair.refresh_token.is_some()).then_some(pair)
+    }
+
+    /// For a store to keep: arrived `age` ago, to be refreshed `refresh_after` its arrival.
+    pub(crate) fn to_store(&self, refresh_after: Duration, age: Duration) -> NewPair {
+        NewPair {
+            access_token: self.access_token.clone(),
+            access_lifetime: self.access_lifetime,
+            refresh_after,
+            refresh_token: self.refresh_token.clone(),
+            refresh_lifetime: self.refresh_lifetime,
+            age,
+        }
+    }
+}
+
+enum Lifetime {
+    Missing,
+    Over,
+    Lasts(Duration),
+}
+
+/// A number of seconds, as a number or as a string; whatever is neither counts as missing.
+fn lifetime(fields: &Map<String, Value>, name: &str) -> Lifetime {
+    let digits = match fields.get(name) {
+        Some(Value::Number(number)) => match (number.as_u64(), number.as_f64()) {
+            (Some(seconds), _) => return Lifetime::of(seconds),
+            // Beyond u64, negative, or with a fraction; the cast saturates.
+            (None, Some(seconds)) => return Lifetime::of(seconds as u64),
+            (None, None) => return Lifetime::Missing,
+        },
+        Some(Value::String(text)) => text.trim(),
+        _ => return Lifetime::Missing,
+    };
+    let (negative, digits) = digits.strip_prefix('-').map_or((false, digits), |digits| (true, digits));
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Lifetime::Missing;
+    }
+    // Only digits: what does not fit is beyond u64.
+    Lifetime::of(if negative { 0 } else { digits.parse().unwrap_or(u64::MAX) })
+}
+
+impl Lifetime {
+    fn of(seconds: u64) -> Self {
+        if seconds == 0 { Self::Over } else { Self::Lasts(Duration::from_secs(seconds)) }
+    }
+}
+
+fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// Milliseconds, as a number or as a string, of a plausible year.
+fn issued_at(fields: &Map<String, Value>) -> Option<Timestamp> {
+    let milliseconds = match fields.get("issued_at")? {
+        Value::Number(number) => number.as_i64()?,
+        Value::String(text) => text.parse().ok()?,
+        _ => return None,
+    };
+    DateTime::from_timestamp_millis(milliseconds).filter(|at| (2000..2200).contains(&at.year()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn defaults() -> PairDefaults {
+        PairDefaults { access_lifetime: Duration::from_secs(3600), client_id: "id".to_owned() }
+    }
+
+    fn parse(value: &Value) -> Option<Pair> {
+        Pair::parse(value.to_string().as_bytes(), &defaults())
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut answer = json!({
+            "refresh_token_expires_in": "5183999", "refresh_token_status": "approved", "token_type": "Bearer",
+            "issued_at": "1706710138962", "client_id": "id", "access_token": "a", "refresh_token": "r", "scope": "",
+            "refresh_token_issued_at": "1706710138962", "expires_in": "14399", "refresh_count": "0",
+            "status": "approved",
+        });
+        answer[name] = value;
+        answer
+    }
+
+    #[test]
+    fn ups_sample_is_read_whole() {
+        let pair = parse(&with("scope", json!(""))).unwrap();
+
+        assert_eq!(pair.access_token.unwrap().expose_secret(), "a");
+        assert_eq!(pair.refresh_token.unwrap().expose_secret(), "r");
+        assert_eq!(pair.access_lifetime, Duration::from_secs(14_399));
+        assert_eq!(pair.refresh_lifetime, Some(Duration::from_secs(5_183_999)));
+        assert_eq!(pair.issued_at.unwrap().timestamp_millis(), 1_706_710_138_962);
+        assert!(pair.oddities.is_empty());
+    }
+
+    #[test]
+    fn an_access_lifetime_is_read_or_assumed_and_never_panics() {
+        let most = LONGEST_LIFETIME.as_secs();
+        for (value, seconds) in [
+            (json!("3599"), 3599),
+            (json!(3599), 3599),
+            (json!(3599.9), 3599),
+            (json!(" 60 "), 60),
+            (json!("99999999999999999999999999"), most),
+            (json!(1e300), most),
+            (json!(u64::MAX), most),
+            (Value::Null, 3600),
+            (json!("soon"), 3600),
+            (json!(""), 3600),
+            (json!({}), 3600),
+        ] {
+            let pair = parse(&with("expires_in", value.clone())).unwrap();
+            assert_eq!(pair.access_lifetime.as_secs(), seconds, "{value}");
+            assert!(pair.access_token.is_some(), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_access_token_that_cannot_be_used_leaves_the_refresh_token() {
+        for (name, value) in [
+            ("expires_in", json!("0")),
+            ("expires_in", json!(-1)),
+            ("expires_in", json!("-99999999999999999999999")),
+            ("access_token", Value::Null),
+            ("access_token", json!("")),
+            ("access_token", json!(["a"])),
+            ("access_token", json!("a\nb")),
+            ("token_type", json!("MAC")),
+        ] {
+            let pair = parse(&with(name, value.clone())).unwrap();
+            assert!(pair.access_token.is_none(), "{name} {value}");
+            assert!(pair.refresh_token.is_some(), "{name} {value}");
+            assert!(!pair.oddities.is_empty(), "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_lifetime_that_is_missing_or_implausible_is_unknown() {
+        for value in [json!("0"), json!(0), Value::Null, json!("-5"), json!("99999999999999999999"), json!("x")] {
+            let pair = parse(&with("refresh_token_expires_in", value.clone())).unwrap();
+            assert_eq!(pair.refresh_lifetime, None, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_told_and_the_pair_is_kept() {
+        for (name, value) in
+            [("client_id", json!("other")), ("status", json!("revoked")), ("refresh_token_status", json!("x"))]
+        {
+            let pair = parse(&with(name, value)).unwrap();
+            assert_eq!(pair.oddities.len(), 1, "{name}");
+            assert!(pair.access_token.is_some() && pair.refresh_token.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_unknown_is_no_fault() {
+        let pair = parse(&json!({"access_token": "a", "token_type": "bearer", "new": [1]})).unwrap();
+
+        assert!(pair.access_token.is_some());
+        assert!(pair.oddities.is_empty());
+        assert_eq!(pair.issued_at, None);
+    }
+
+    #[test]
+    fn without_any_token_it_is_no_pair() {
+        for body in
+            ["", "{}", "[]", "null", "<html>", r#"{"refresh_token":"r""#, r#"{"access_token":"","expires_in":1}"#]
+        {
+            assert!(Pair::parse(body.as_bytes(), &defaults()).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_implausible_date_of_issue_is_unknown() {
+        for value in [json!("0"), json!("x"), json!(i64::MAX), json!("99999999999999999999"), json!(-1)] {
+            assert_eq!(parse(&with("issued_at", value.clone())).unwrap().issued_at, None, "{value}");
+        }
+    }
+}

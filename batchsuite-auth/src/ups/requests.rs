@@ -1,0 +1,344 @@
+//! The requests, written by the `oauth2` crate and sent by ours.
+//!
+//! `oauth2` knows the form of a request (parameters, form-encoded Basic, PKCE); it is not let near an answer: it drops
+//! status and `Retry-After`, refuses good pairs for their content type, and its errors carry the raw body. So it writes
+//! each request, which is caught before it is sent, and [`judge`](super::judge) reads the answer.
+
+use std::{cell::Cell, sync::Arc, time::Duration};
+
+use oauth2::{
+    AuthUrl, ClientId, CsrfToken, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    TokenUrl, basic::BasicClient,
+};
+use url::Url;
+
+use super::{answer::PairDefaults, judge::Judgement};
+use crate::{
+    clock::Timestamp,
+    config::Client,
+    http::{HttpClient, HttpError},
+    secret::{AuthorizationCode, PkceVerifier, RefreshToken, random_text},
+};
+
+/// UPS, as one client sees it.
+#[derive(Debug)]
+pub(crate) struct Ups {
+    base: Url,
+    authorize: AuthUrl,
+    token: TokenUrl,
+    refresh: TokenUrl,
+    client: Client,
+    http: Arc<dyn HttpClient>,
+    deadline: Duration,
+    defaults: PairDefaults,
+}
+
+/// An authorization request (RFC 6749 §4.1.1).
+#[derive(Debug)]
+pub(crate) struct Authorization {
+    pub(crate) url: Url,
+    pub(crate) state: String,
+    pub(crate) verifier: Option<PkceVerifier>,
+}
+
+/// A request that is ready to be sent, once.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    endpoint: Endpoint,
+    request: HttpRequest,
+    /// Everything secret in it, to be cut out of whatever comes back.
+    secrets: Vec<String>,
+}
+
+/// To which endpoint a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `POST /security/v1/oauth/token`
+    Token,
+    /// `POST /security/v1/oauth/refresh`
+    Refresh,
+}
+
+impl Ups {
+    /// `None` if `base` cannot carry UPS's paths.
+    pub(crate) fn new(
+        base: &Url,
+        client: Client,
+        http: Arc<dyn HttpClient>,
+        deadline: Duration,
+        defaults: PairDefaults,
+    ) -> Option<Self> {
+        let endpoint = |name: &str| {
+            let mut url = base.clone();
+            url.path_segments_mut().ok()?.pop_if_empty().extend(["security", "v1", "oauth", name]);
+            Some(url)
+        };
+        Some(Self {
+            base: base.clone(),
+            authorize: AuthUrl::from_url(endpoint("authorize")?),
+            token: TokenUrl::from_url(endpoint("token")?),
+            refresh: TokenUrl::from_url(endpoint("refresh")?),
+            client,
+            http,
+            deadline,
+            defaults,
+        })
+    }
+
+    /// The issuer that a callback may name (RFC 9207): the origin of the endpoints.
+    pub(crate) fn issuer(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
+    /// Where to send a browser, with a new state and, if the client uses PKCE, a new verifier.
+    pub(crate) fn authorization(&self, redirect_uri: &Url) -> Authorization {
+        let state = random_text();
+        let client = BasicClient::new(ClientId::new(self.client.id.clone()))
+            .set_auth_uri(self.authorize.clone())
+            .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()));
+        let mut request =
+            client.authorize_url(|| CsrfToken::new(state.clone())).add_scope(Scope::new("read".to_owned()));
+        let mut verifier = None;
+        if self.client.authentication.uses_pkce() {
+            let (challenge, secret) = PkceCodeChallenge::new_random_sha256();
+            request = request.set_pkce_challenge(challenge);
+            verifier = Some(PkceVerifier::new(secret.secret().clone()));
+        }
+        let (url, _) = request.url();
+        Authorization { url, state, verifier }
+    }
+
+    /// The exchange of a code for the first pair (RFC 6749 §4.1.3, RFC 7636 §4.5).
+    pub(crate) fn exchange(
+        &self,
+        code: &AuthorizationCode,
+        redirect_uri: &Url,
+        verifier: Option<&PkceVerifier>,
+    ) -> Option<Prepared> {
+        let mut client = BasicClient::new(ClientId::new(self.client.id.clone()))
+            .set_token_uri(self.token.clone())
+            .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()));
+        if self.client.authentication.uses_secret() {
+            client = client.set_client_secret(self.oauth2_secret());
+        }
+        let mut request = client.exchange_code(oauth2::AuthorizationCode::new(code.expose_secret().to_owned()));
+        if let Some(verifier) = verifier {
+            request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
+            if self.client.authentication.uses_secret() {
+                // UPS's PKCE body names the client; `oauth2` leaves that out beside Basic.
+                request = request.add_extra_param("client_id", self.client.id.clone());
+            }
+        }
+        let secrets = [Some(code.expose_secret()), verifier.map(PkceVerifier::expose_secret)];
+        let request = caught(|catch| drop(request.request(&catch)))?;
+        Some(self.prepared(Endpoint::Token, request, secrets.into_iter().flatten()))
+    }
+
+    /// The refresh (RFC 6749 §6), which at UPS has an endpoint of its own and always takes the client's secret.
+    pub(crate) fn refresh(&self, token: &RefreshToken) -> Option<Prepared> {
+        let client = BasicClient::new(ClientId::new(self.client.id.clone()))
+            .set_token_uri(self.refresh.clone())
+            .set_client_secret(self.oauth2_secret());
+        let oauth2_token = oauth2::RefreshToken::new(token.expose_secret().to_owned());
+        let request = caught(|catch| drop(client.exchange_refresh_token(&oauth2_token).request(&catch)))?;
+        Some(self.prepared(Endpoint::Refresh, request, [token.expose_secret()].into_iter()))
+    }
+
+    /// Sends it and judges what comes back. `now` dates a `Retry-After`.
+    ///
+    /// # Cancellation
+    /// The request may have arrived: never inside a future that a caller can drop.
+    pub(crate) async fn send(&self, prepared: Prepared, now: Timestamp) -> Judgement {
+        // `timeout` looks at the answer first: one that has arrived beats the deadline, however late we look.
+        let answer = tokio::time::timeout(self.deadline, self.http.send(prepared.request))
+            .await
+            .unwrap_or_else(|_| Err(HttpError::unanswered()));
+        let secrets: Vec<&str> = prepared.secrets.iter().map(String::as_str).collect();
+        super::judge::judge(prepared.endpoint, answer, &secrets, &self.defaults, now)
+    }
+
+    fn oauth2_secret(&self) -> oauth2::ClientSecret {
+        oauth2::ClientSecret::new(self.client.secret.expose_secret().to_owned())
+    }
+
+    fn prepared<'a>(
+        &self,
+        endpoint: Endpoint,
+        request: HttpRequest,
+        secrets: impl Iterator<Item = &'a str>,
+    ) -> Prepared {
+        let mut request = request;
+        let mut all: Vec<String> = secrets.map(str::to_owned).collect();
+        all.push(self.client.secret.expose_secret().to_owned());
+        if let Some(header) = request.headers_mut().get_mut(http::header::AUTHORIZATION) {
+            header.set_sensitive(true);
+            all.extend(header.to_str().ok().and_then(|value| value.split(' ').nth(1)).map(str::to_owned));
+        }
+        Prepared { endpoint, request, secrets: all }
+    }
+}
+
+/// Lets `oauth2` write a request and catches it.
+fn caught(write: impl FnOnce(&dyn Fn(HttpRequest) -> Result<HttpResponse, Caught>)) -> Option<HttpRequest> {
+    let caught = Cell::new(None);
+    write(&|request| {
+        caught.set(Some(request));
+        Err(Caught)
+    });
+    caught.into_inner()
+}
+
+/// Ends `oauth2`'s part.
+#[derive(Debug, thiserror::Error)]
+#[error("caught before it was sent")]
+struct Caught;
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    use super::*;
+    use crate::config::{ClientAuthentication, Environment};
+
+    #[derive(Debug)]
+    struct NoHttp;
+
+    #[async_trait::async_trait]
+    impl HttpClient for NoHttp {
+        async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+            Err(HttpError::not_sent())
+        }
+    }
+
+    fn ups(authentication: ClientAuthentication) -> Ups {
+        let client = Client::new("id+1", "s:e/c ret%").with_authentication(authentication);
+        let base = Url::parse(Environment::Cie.base_url()).unwrap();
+        Ups::new(&base, client, Arc::new(NoHttp), Duration::from_secs(1), PairDefaults::default()).unwrap()
+    }
+
+    fn redirect_uri() -> Url {
+        Url::parse("https://host.example/back?a=b").unwrap()
+    }
+
+    fn body(prepared: &Prepared) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(prepared.request.body()).into_owned().collect()
+    }
+
+    fn basic(prepared: &Prepared) -> Option<String> {
+        let header = prepared.request.headers().get("authorization")?.to_str().unwrap();
+        Some(String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn both_environments_have_ups_paths() {
+        for (environment, host) in
+            [(Environment::Cie, "wwwcie.ups.com"), (Environment::Production, "onlinetools.ups.com")]
+        {
+            let base = Url::parse(environment.base_url()).unwrap();
+            let ups = Ups::new(&base, Client::new("i", "s"), Arc::new(NoHttp), Duration::ZERO, PairDefaults::default())
+                .unwrap();
+            let url = ups.authorization(&redirect_uri()).url;
+            assert_eq!((url.host_str(), url.path()), (Some(host), "/security/v1/oauth/authorize"));
+            assert_eq!(ups.token.as_str(), format!("https://{host}/security/v1/oauth/token"));
+            assert_eq!(ups.refresh.as_str(), format!("https://{host}/security/v1/oauth/refresh"));
+        }
+    }
+
+    #[test]
+    fn a_base_url_of_the_hosts_choice_may_have_a_path() {
+        for base in ["http://127.0.0.1:9/ups", "http://127.0.0.1:9/ups/"] {
+            let base = Url::parse(base).unwrap();
+            let ups = Ups::new(&base, Client::new("i", "s"), Arc::new(NoHttp), Duration::ZERO, PairDefaults::default())
+                .unwrap();
+            assert_eq!(ups.token.as_str(), "http://127.0.0.1:9/ups/security/v1/oauth/token");
+        }
+    }
+
+    #[test]
+    fn the_authorization_request_has_what_ups_asks_for() {
+        let authorization = ups(ClientAuthentication::Secret).authorization(&redirect_uri());
+        let mut query: Vec<_> = authorization.url.query_pairs().into_owned().collect();
+        query.sort();
+
+        let expected = [
+            ("client_id", "id+1"),
+            ("redirect_uri", "https://host.example/back?a=b"),
+            ("response_type", "code"),
+            ("scope", "read"),
+            ("state", &authorization.state),
+        ];
+        assert_eq!(query, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(authorization.state.len(), 43, "256 bits");
+        assert!(authorization.verifier.is_none());
+    }
+
+    #[test]
+    fn with_pkce_the_challenge_belongs_to_the_verifier() {
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        use sha2::{Digest, Sha256};
+
+        for mode in [ClientAuthentication::Pkce, ClientAuthentication::PkceWithSecret] {
+            let authorization = ups(mode).authorization(&redirect_uri());
+            let query: std::collections::HashMap<_, _> = authorization.url.query_pairs().into_owned().collect();
+            let verifier = authorization.verifier.unwrap();
+
+            assert_eq!(query["code_challenge_method"], "S256");
+            let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.expose_secret()));
+            assert_eq!(query["code_challenge"], challenge);
+        }
+    }
+
+    #[test]
+    fn each_client_mode_exchanges_as_its_source_says() {
+        let cases = [
+            (ClientAuthentication::Secret, None, true, false),
+            (ClientAuthentication::Pkce, Some("verifier-1"), false, true),
+            (ClientAuthentication::PkceWithSecret, Some("verifier-1"), true, true),
+        ];
+        for (mode, verifier, with_basic, with_client_id) in cases {
+            let verifier = verifier.map(PkceVerifier::new);
+            let prepared =
+                ups(mode).exchange(&AuthorizationCode::new("a+b/c=="), &redirect_uri(), verifier.as_ref()).unwrap();
+
+            let body = body(&prepared);
+            let value = |name: &str| body.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            assert_eq!(value("grant_type"), Some("authorization_code"), "{mode:?}");
+            assert_eq!(value("code"), Some("a+b/c=="), "{mode:?}");
+            assert_eq!(value("redirect_uri"), Some("https://host.example/back?a=b"), "{mode:?}");
+            assert_eq!(value("code_verifier"), verifier.as_ref().map(|_| "verifier-1"), "{mode:?}");
+            assert_eq!(value("client_id"), with_client_id.then_some("id+1"), "{mode:?}");
+            assert_eq!(value("client_secret"), None, "{mode:?}");
+            assert_eq!(basic(&prepared).is_some(), with_basic, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn id_and_secret_are_form_encoded_inside_basic() {
+        // RFC 6749 §2.3.1
+        let prepared = ups(ClientAuthentication::Secret).refresh(&RefreshToken::new("r")).unwrap();
+
+        assert_eq!(basic(&prepared).unwrap(), "id%2B1:s%3Ae%2Fc+ret%25");
+        assert!(prepared.request.headers()["authorization"].is_sensitive());
+    }
+
+    #[test]
+    fn a_refresh_always_takes_the_secret() {
+        let prepared = ups(ClientAuthentication::Pkce).refresh(&RefreshToken::new("r+1")).unwrap();
+
+        assert!(basic(&prepared).is_some());
+        let expected = [("grant_type", "refresh_token"), ("refresh_token", "r+1")];
+        assert_eq!(body(&prepared), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(prepared.request.uri(), "https://wwwcie.ups.com/security/v1/oauth/refresh");
+    }
+
+    #[test]
+    fn everything_secret_that_is_sent_is_known_as_such() {
+        let prepared = ups(ClientAuthentication::PkceWithSecret)
+            .exchange(&AuthorizationCode::new("the-code"), &redirect_uri(), Some(&PkceVerifier::new("the-verifier")))
+            .unwrap();
+
+        for secret in ["the-code", "the-verifier", "s:e/c ret%", &STANDARD.encode("id%2B1:s%3Ae%2Fc+ret%25")] {
+            assert!(prepared.secrets.iter().any(|known| known == secret), "{secret}");
+        }
+    }
+}
