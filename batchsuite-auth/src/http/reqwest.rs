@@ -13,6 +13,7 @@
 //! | no decompression, nor `Accept-Encoding` | features are shared by all crates of a build; a bomb must stay small | `answer.rs` |
 //! | body cap of 64 KiB, read in pieces | memory stays flat whatever comes | `answer.rs` |
 //! | connect time-out: name, TCP and TLS | tells *not sent* from *unanswered* | `time.rs` |
+//! | a connection that comes late is not used | after a pause of the process another one may hold the lease | `time.rs` |
 //! | total deadline; an answer that has arrived beats it | the exchange ends before the lease; a paused process keeps its pair | `time.rs` |
 //! | failures told apart, in doubt *unanswered* | only what was surely not sent may be sent again | `failure.rs`, `tls.rs` |
 //! | explicit crypto provider | the process default may be missing or ambiguous | `tls.rs` |
@@ -31,6 +32,7 @@ use http::header::AUTHORIZATION;
 use super::{HttpClient, HttpError, HttpErrorKind};
 
 mod builder;
+mod timely;
 mod tls;
 
 pub use self::builder::{ClientBuildError, ReqwestClientBuilder};
@@ -112,7 +114,7 @@ impl HttpClient for ReqwestClient {
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
         let request = self.admit(request)?;
         let mut exchange = pin!(self.exchange(request));
-        // `timeout` asks the exchange before the timer; reqwest's own total time-out does it the other way round.
+        // Not reqwest's own total time-out: it ends an exchange whose answer is there.
         if let Ok(outcome) = tokio::time::timeout(self.deadline, exchange.as_mut()).await {
             return outcome;
         }

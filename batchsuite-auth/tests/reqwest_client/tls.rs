@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use batchsuite_auth::http::{HttpClient, HttpErrorKind, ReqwestClient};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -25,23 +26,28 @@ impl Authority {
 
     /// A server whose certificate is for `host`, changed by `change`, signed by this authority.
     pub(crate) async fn server(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Server {
+        serve(self.server_config(host, change)).await
+    }
+
+    /// What such a server is set up with.
+    pub(crate) fn server_config(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
         change(&mut params);
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        serve(certificate.der().clone(), &key).await
+        server_config(certificate.der().clone(), &key)
     }
 }
 
 async fn self_signed(host: &str) -> Server {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new([host.to_owned()]).unwrap().self_signed(&key).unwrap();
-    serve(certificate.der().clone(), &key).await
+    serve(server_config(certificate.der().clone(), &key)).await
 }
 
-async fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> Server {
+fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
@@ -49,7 +55,11 @@ async fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> Server {
         .unwrap();
     // A client that offers HTTP/2 gets it, and then fails: the server speaks HTTP/1.1.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    Arc::new(config)
+}
+
+async fn serve(config: Arc<ServerConfig>) -> Server {
+    let acceptor = TlsAcceptor::from(config);
     Server::start(move |connection, _| {
         let acceptor = acceptor.clone();
         async move {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use ::reqwest::{NoProxy, Proxy, redirect, retry};
 
+use super::timely::Timely;
 use super::{ReqwestClient, tls};
 
 /// The lease of a refresh is 60 s; an exchange must have ended before another process takes over.
@@ -96,6 +97,7 @@ impl ReqwestClientBuilder {
             .no_deflate()
             .connection_verbose(false)
             .connect_timeout(self.connect_timeout)
+            .connector_layer(Timely { limit: self.connect_timeout })
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true);
         if let Some(proxy) = &self.proxy {
