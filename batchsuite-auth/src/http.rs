@@ -8,7 +8,7 @@ use async_trait::async_trait;
 mod reqwest;
 
 #[cfg(feature = "reqwest")]
-pub use self::reqwest::{ReqwestClient, ReqwestClientBuilder};
+pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
 
 /// Sends one request to UPS and brings its answer home.
 ///

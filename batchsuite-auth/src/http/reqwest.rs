@@ -1,7 +1,249 @@
 //! The adapter for reqwest.
-/// placeholder
-#[derive(Debug)]
-pub struct ReqwestClient;
-/// placeholder
-#[derive(Debug)]
-pub struct ReqwestClientBuilder;
+//!
+//! UPS's refresh tokens are single-use, so a client that is merely convenient loses opt-ins: each of these guards keeps
+//! one promise of the [`HttpClient`] contract, and each has a test that fails without it (`tests/reqwest_client/`).
+//!
+//! | guard | why | test |
+//! |---|---|---|
+//! | `https` only; loopback by [`allow_loopback_http`](ReqwestClientBuilder::allow_loopback_http) | client secret and tokens never travel in the clear | `address.rs` |
+//! | no credentials in a URL | URLs end in logs | `address.rs` |
+//! | no redirects | the body of a 307 carries the refresh token to whoever is named | `once.rs` |
+//! | no retries | a replayed refresh token ends the opt-in | `once.rs` |
+//! | no proxy but the one the host names | `HTTP_PROXY` is set by more than the host's operator | `proxy.rs` |
+//! | no decompression, nor `Accept-Encoding` | features are shared by all crates of a build; a bomb must stay small | `answer.rs` |
+//! | body cap of 64 KiB, read in pieces | memory stays flat whatever comes | `answer.rs` |
+//! | connect time-out: name, TCP and TLS | tells *not sent* from *unanswered* | `time.rs` |
+//! | a connection that comes late is not used | after a pause of the process another one may hold the lease | `time.rs` |
+//! | total deadline; an answer that has arrived beats it | the exchange ends before the lease; a paused process keeps its pair | `time.rs` |
+//! | failures told apart, in doubt *unanswered* | only what was surely not sent may be sent again | `failure.rs`, `tls.rs` |
+//! | explicit crypto provider | the process default may be missing or ambiguous | `tls.rs` |
+//! | `Authorization` marked sensitive; no URL in an error; no wire log | a secret is never seen | `secrecy.rs`, and the unit tests here |
+//!
+//! HTTP/1.1 is spoken alone: HTTP/2 brings protocol-level retries, and two calls an hour gain nothing from it.
+
+use std::error::Error as StdError;
+use std::pin::pin;
+use std::time::Duration;
+
+use ::reqwest::Url;
+use async_trait::async_trait;
+use http::header::AUTHORIZATION;
+
+use super::{HttpClient, HttpError, HttpErrorKind};
+
+mod builder;
+mod timely;
+mod tls;
+
+pub use self::builder::{ClientBuildError, ReqwestClientBuilder};
+
+/// The largest answer that is taken for one of UPS's, in bytes: several times the largest token pair known.
+const BODY_CAP: usize = 64 * 1024;
+
+/// How long past the deadline an answer may take to get from the socket to us. After a pause of the process the
+/// deadline is over, the answer lies in the socket, and another task has yet to read it.
+const DELIVERY_GRACE: Duration = Duration::from_millis(250);
+
+/// An [`HttpClient`] on reqwest. Clones are cheap and share the connections.
+///
+/// # Example
+/// ```
+/// use batchsuite_auth::http::ReqwestClient;
+///
+/// let client = ReqwestClient::builder().build()?;
+/// # Ok::<_, batchsuite_auth::http::ClientBuildError>(())
+/// ```
+#[derive(Clone)]
+pub struct ReqwestClient {
+    client: ::reqwest::Client,
+    deadline: Duration,
+    loopback_http: bool,
+}
+
+impl ReqwestClient {
+    /// A builder with the defaults: https only, the system's root certificates, no proxy, 5 s to connect, 20 s in all.
+    pub fn builder() -> ReqwestClientBuilder {
+        ReqwestClientBuilder::new()
+    }
+
+    /// Turns `request` into reqwest's, if it may be sent at all.
+    ///
+    /// The address is judged on the very [`Url`] that is then sent to, so no second parser can disagree.
+    fn admit(&self, request: http::Request<Vec<u8>>) -> Result<::reqwest::Request, HttpError> {
+        let (parts, body) = request.into_parts();
+        let url = Url::parse(&parts.uri.to_string()).map_err(|error| refused().with_source(error))?;
+        match url.scheme() {
+            "https" => {}
+            "http" if self.loopback_http && is_loopback(&url) => {}
+            _ => return Err(refused().with_source("only https is allowed, and http to this machine where asked for")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused().with_source("credentials do not belong in a URL"));
+        }
+        let mut headers = parts.headers;
+        if let http::header::Entry::Occupied(mut authorization) = headers.entry(AUTHORIZATION) {
+            authorization.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+        let mut admitted = ::reqwest::Request::new(parts.method, url);
+        *admitted.headers_mut() = headers;
+        *admitted.body_mut() = Some(body.into());
+        Ok(admitted)
+    }
+
+    async fn exchange(&self, request: ::reqwest::Request) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let mut response = self.client.execute(request).await.map_err(classify)?;
+        // `Content-Length` is not asked: it may lie, or be absent.
+        let mut body = Vec::new();
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| HttpError::unanswered().with_source(error.without_url()))?
+        {
+            if body.len() + chunk.len() > BODY_CAP {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut answer = http::Response::new(body);
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        Ok(answer)
+    }
+}
+
+#[async_trait]
+impl HttpClient for ReqwestClient {
+    async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let request = self.admit(request)?;
+        let mut exchange = pin!(self.exchange(request));
+        // Not reqwest's own total time-out: it ends an exchange whose answer is there.
+        if let Ok(outcome) = tokio::time::timeout(self.deadline, exchange.as_mut()).await {
+            return outcome;
+        }
+        match tokio::time::timeout(DELIVERY_GRACE, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(HttpError::unanswered().with_source("the deadline passed")),
+        }
+    }
+}
+
+impl std::fmt::Debug for ReqwestClient {
+    // reqwest's own would show the proxy and its password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReqwestClient")
+            .field("deadline", &self.deadline)
+            .field("loopback_http", &self.loopback_http)
+            .finish_non_exhaustive()
+    }
+}
+
+fn refused() -> HttpError {
+    HttpError::new(HttpErrorKind::Request)
+}
+
+fn too_large() -> HttpError {
+    HttpError::unanswered().with_source("the answer is larger than 64 KiB")
+}
+
+/// Whether `url` names this machine. IPv4-mapped addresses are not taken for it, nor is any name but `localhost`.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Judges a failure before the head of an answer. All that precedes the first byte of the request is a *connect* error
+/// of hyper's (name, TCP, a proxy's tunnel, TLS); whatever else goes wrong may have gone wrong after it.
+fn classify(error: ::reqwest::Error) -> HttpError {
+    let kind = if error.is_builder() {
+        HttpErrorKind::Request
+    } else if !error.is_connect() {
+        HttpErrorKind::Unanswered
+    } else if caused_by_tls(&error) {
+        HttpErrorKind::Tls
+    } else {
+        HttpErrorKind::Connect
+    };
+    HttpError::new(kind).with_source(error.without_url())
+}
+
+fn caused_by_tls(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        next = match error.downcast_ref::<std::io::Error>() {
+            // Its `source` is the source of what it wraps: the wrapped error itself would be missed.
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> ReqwestClient {
+        ReqwestClient::builder().allow_loopback_http().build().unwrap()
+    }
+
+    fn request(uri: &str) -> http::Request<Vec<u8>> {
+        http::Request::post(uri).header("authorization", "Basic c2VjcmV0").body(Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn only_https_and_plain_loopback_are_admitted() {
+        let client = client();
+        for (uri, admitted) in [
+            ("https://onlinetools.ups.com/security/v1/oauth/token", true),
+            ("https://127.0.0.1:8443/", true),
+            ("http://127.0.0.1:3000/", true),
+            ("http://127.255.255.254/", true),
+            ("http://localhost:3000/", true),
+            ("http://LOCALHOST/", true),
+            ("http://[::1]:3000/", true),
+            ("http://onlinetools.ups.com/", false),
+            ("http://localhost.evil.example/", false),
+            ("http://localhost./", false),
+            ("http://127.0.0.1.evil.example/", false),
+            ("http://localhost@evil.example/", false),
+            ("http://127.0.0.1:80@evil.example/", false),
+            ("http://user@localhost/", false),
+            ("https://user:password@onlinetools.ups.com/", false),
+            ("http://[::ffff:127.0.0.1]/", false),
+            ("http://[::]/", false),
+            ("http://0.0.0.0/", false),
+            ("http://10.0.0.1/", false),
+            ("ftp://localhost/", false),
+            ("/security/v1/oauth/token", false),
+        ] {
+            let outcome = client.admit(request(uri));
+
+            assert_eq!(outcome.is_ok(), admitted, "{uri}");
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), HttpErrorKind::Request, "{uri}");
+            }
+        }
+    }
+
+    #[test]
+    fn plain_http_to_this_machine_is_refused_unless_asked_for() {
+        let client = ReqwestClient::builder().build().unwrap();
+
+        let outcome = client.admit(request("http://127.0.0.1:3000/"));
+
+        assert_eq!(outcome.unwrap_err().kind(), HttpErrorKind::Request);
+    }
+
+    #[test]
+    fn authorization_is_marked_sensitive() {
+        let admitted = client().admit(request("https://onlinetools.ups.com/")).unwrap();
+
+        assert!(admitted.headers()[AUTHORIZATION].is_sensitive());
+        assert!(!format!("{admitted:?}").contains("c2VjcmV0"));
+    }
+}

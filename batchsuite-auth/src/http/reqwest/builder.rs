@@ -1,0 +1,158 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ::reqwest::{NoProxy, Proxy, redirect, retry};
+
+use super::timely::Timely;
+use super::{ReqwestClient, tls};
+
+/// The lease of a refresh is 60 s; an exchange must have ended before another process takes over.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(50);
+
+/// UPS closes idle connections first otherwise, and a request that races with the close is an *unanswered* one.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Sets up a [`ReqwestClient`]; made by [`ReqwestClient::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct ReqwestClientBuilder {
+    loopback_http: bool,
+    proxy: Option<http::Uri>,
+    roots: Vec<Vec<u8>>,
+    connect_timeout: Duration,
+    deadline: Duration,
+}
+
+impl ReqwestClientBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            loopback_http: false,
+            proxy: None,
+            roots: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            deadline: Duration::from_secs(20),
+        }
+    }
+
+    /// Allows plain `http` to this machine: `127.0.0.0/8`, `[::1]` and `localhost`. For a fake UPS, never for UPS.
+    pub fn allow_loopback_http(mut self) -> Self {
+        self.loopback_http = true;
+        self
+    }
+
+    /// Sends through the proxy at `proxy` (`http` or `https`, credentials may be in it), but for requests to this
+    /// machine. Without this no proxy is used, whatever the environment says.
+    pub fn proxy(mut self, proxy: http::Uri) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Trusts the certificates in `pem`, beside the system's. May be called repeatedly.
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(pem.into());
+        self
+    }
+
+    /// How long name resolution, TCP and TLS together may take; 5 s by default. Past it, nothing was sent.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the whole exchange may take, connecting included; 20 s by default, at most 50 s. Past it the request is
+    /// unanswered. An answer that lies in the socket by then gets a quarter of a second to be read.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Builds the client.
+    ///
+    /// # Errors
+    /// If a root certificate cannot be read, no root certificate is found, the proxy's URL is none, or the time-outs are
+    /// not `0 < connect < deadline <= 50 s`.
+    pub fn build(self) -> Result<ReqwestClient, ClientBuildError> {
+        if self.connect_timeout.is_zero() || self.connect_timeout >= self.deadline || self.deadline > LONGEST_DEADLINE {
+            return Err(ClientBuildError::new(
+                "the connect time-out must be shorter than the deadline, that at most 50 s",
+            ));
+        }
+        let mut builder = ::reqwest::Client::builder()
+            .user_agent(concat!("batchsuite-auth/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls::client_config(&self.roots)?)
+            .https_only(!self.loopback_http)
+            .http1_only()
+            // No name server has a say in what `localhost` is.
+            .resolve_to_addrs("localhost", &LOCALHOST)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            // This ends reqwest's retries. hyper-util has one of its own, which reqwest leaves on: it repeats a request
+            // that hyper hands *back*. hyper does so only while the request still waits in the channel to the
+            // connection; once it is taken out to be written, an error comes without it (`message: None`). So it
+            // covers a kept connection that was closed before the first byte, and cannot send anything twice.
+            .retry(retry::never())
+            .no_proxy()
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .connection_verbose(false)
+            .connect_timeout(self.connect_timeout)
+            .connector_layer(Timely { limit: self.connect_timeout })
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tcp_nodelay(true);
+        if let Some(proxy) = &self.proxy {
+            builder = builder.proxy(proxy_for(proxy)?);
+        }
+        let client = builder.build().map_err(|error| {
+            ClientBuildError::new("the HTTP client cannot be built").with_source(error.without_url())
+        })?;
+        Ok(ReqwestClient { client, deadline: self.deadline, loopback_http: self.loopback_http })
+    }
+}
+
+impl std::fmt::Debug for ReqwestClientBuilder {
+    // A proxy's URL may carry a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReqwestClientBuilder")
+            .field("loopback_http", &self.loopback_http)
+            .field("proxy", &self.proxy.as_ref().map(|_| ".."))
+            .field("roots", &self.roots.len())
+            .field("connect_timeout", &self.connect_timeout)
+            .field("deadline", &self.deadline)
+            .finish()
+    }
+}
+
+/// Why a [`ReqwestClient`] cannot be built. It shows no setting's value.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct ClientBuildError {
+    what: &'static str,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ClientBuildError {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, source: None }
+    }
+
+    pub(super) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+/// Port 0 stands for the port of the request.
+const LOCALHOST: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
+
+fn proxy_for(uri: &http::Uri) -> Result<Proxy, ClientBuildError> {
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(ClientBuildError::new("the proxy must be an http or https URL"));
+    }
+    // The error is dropped: it could show the URL.
+    let proxy = Proxy::all(uri.to_string()).map_err(|_| ClientBuildError::new("the proxy's URL cannot be used"))?;
+    // Plain http to this machine must not leave it by the proxy.
+    Ok(proxy.no_proxy(NoProxy::from_string("localhost,127.0.0.0/8,::1")))
+}

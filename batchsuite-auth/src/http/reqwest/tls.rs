@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+
+use super::ClientBuildError;
+
+/// TLS 1.2 and 1.3 on aws-lc-rs, verified by the platform's rules and roots plus `roots` (PEM).
+///
+/// The provider is named here and never asked of the process: a process may have none installed, and with two of them
+/// compiled in rustls panics.
+pub(super) fn client_config(roots: &[Vec<u8>]) -> Result<ClientConfig, ClientBuildError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Verifier::new_with_extra_roots(certificates(roots)?, provider.clone())
+        .map_err(|error| ClientBuildError::new("the root certificates cannot be used").with_source(error))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientBuildError::new("TLS cannot be set up").with_source(error))?
+        // "Dangerous" is any verifier that is handed in; this one checks all that rustls's own does.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn certificates(roots: &[Vec<u8>]) -> Result<Vec<CertificateDer<'static>>, ClientBuildError> {
+    let mut certificates = Vec::new();
+    for pem in roots {
+        let before = certificates.len();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            certificates.push(certificate.map_err(|error| {
+                ClientBuildError::new("a root certificate cannot be read as PEM").with_source(error)
+            })?);
+        }
+        if certificates.len() == before {
+            return Err(ClientBuildError::new("a root certificate's PEM holds no certificate"));
+        }
+    }
+    Ok(certificates)
+}

@@ -1,0 +1,190 @@
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use batchsuite_auth::http::{HttpClient, HttpErrorKind, ReqwestClient};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::server::{Server, answer, assert_kind, client, refresh};
+use crate::tls::Authority;
+
+const SOON: Duration = Duration::from_millis(500);
+const LATE: Duration = Duration::from_secs(10);
+
+/// Waits for what the client's own deadline must end long before.
+async fn ended_by_the_client<T>(exchange: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LATE, exchange).await.expect("the client's deadline did not end it")
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_never_ends_is_not_sent() {
+    let server = Server::start(|mut connection, _| async move { connection.hold().await }).await;
+    let client = client().connect_timeout(SOON).deadline(LATE).build().unwrap();
+
+    let outcome = client.send(refresh(format!("https://127.0.0.1:{}/", server.port()))).await;
+
+    assert_kind(outcome, HttpErrorKind::Connect);
+    assert_eq!((server.connections(), server.requests()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_listener_that_never_accepts_a_handshake_is_not_sent() {
+    // The backlog takes the connection, nobody ever serves it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = client().connect_timeout(SOON).deadline(LATE).build().unwrap();
+
+    let outcome = client.send(refresh(format!("https://127.0.0.1:{port}/"))).await;
+
+    assert_kind(outcome, HttpErrorKind::Connect);
+}
+
+#[tokio::test]
+async fn silence_after_the_request_is_unanswered_at_the_deadline() {
+    let server = Server::start(|mut connection, _| async move {
+        connection.request().await;
+        connection.hold().await;
+    })
+    .await;
+    let client = client().connect_timeout(SOON / 2).deadline(SOON).build().unwrap();
+
+    let outcome = ended_by_the_client(client.send(refresh(server.url()))).await;
+
+    assert_kind(outcome, HttpErrorKind::Unanswered);
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn one_byte_at_a_time_is_ended_by_the_deadline() {
+    let in_the_head = "HTTP/1.1 200 OK\r\nx-slow: ";
+    let in_the_body = "HTTP/1.1 200 OK\r\n\r\n";
+    for head in [in_the_head, in_the_body] {
+        let server = Server::start(move |mut connection, _| async move {
+            connection.request().await;
+            connection.write(head.as_bytes()).await;
+            connection.drip(b"a", Duration::from_millis(10)).await;
+        })
+        .await;
+        let client = client().connect_timeout(SOON / 2).deadline(SOON).build().unwrap();
+
+        let outcome = ended_by_the_client(client.send(refresh(server.url()))).await;
+
+        assert_kind(outcome, HttpErrorKind::Unanswered);
+    }
+}
+
+#[test]
+fn an_answer_that_has_arrived_beats_the_deadline() {
+    // So long that it takes several turns between the connection's task and the caller's to get it out of the socket.
+    let body = vec![b'a'; 60 * 1024];
+    for _ in 0..3 {
+        let paused = PausedProcess::new();
+        let (listener, url) = listen("http");
+        let client = client().connect_timeout(SOON / 2).deadline(SOON).build().unwrap();
+        let outcome = paused.spawn(async move { client.send(refresh(url)).await });
+
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"spent-at-most-once") {
+            let mut buffer = [0; 4096];
+            let read = stream.read(&mut buffer).unwrap();
+            request.extend_from_slice(&buffer[..read]);
+        }
+        paused.during(|| {
+            stream.write_all(&answer("200 OK", "", &body)).unwrap();
+            pass(SOON * 3 / 2, &stream);
+        });
+
+        assert_eq!(paused.wait(outcome).unwrap().body(), &body);
+    }
+}
+
+#[test]
+fn a_connection_that_became_ready_during_a_pause_is_not_used() {
+    let paused = PausedProcess::new();
+    let authority = Authority::new();
+    let (listener, url) = listen("https");
+    let client = ReqwestClient::builder().root_certificate(authority.pem()).connect_timeout(SOON).build().unwrap();
+    let outcome = paused.spawn(async move { client.send(refresh(url)).await });
+
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut server = rustls::ServerConnection::new(authority.server_config("localhost", |_| {})).unwrap();
+    while !server.wants_write() {
+        server.read_tls(&mut stream).unwrap();
+        server.process_new_packets().unwrap();
+    }
+    paused.during(|| {
+        while server.wants_write() {
+            server.write_tls(&mut stream).unwrap();
+        }
+        pass(SOON * 3 / 2, &stream);
+    });
+
+    assert_kind(paused.wait(outcome), HttpErrorKind::Connect);
+    while server.read_tls(&mut stream).is_ok_and(|read| read > 0) {
+        assert_eq!(server.process_new_packets().unwrap().plaintext_bytes_to_read(), 0, "the request was sent");
+    }
+}
+
+/// A runtime whose every worker can be made to stand still, as a stopped process does.
+struct PausedProcess(Runtime);
+
+impl PausedProcess {
+    /// More than one: the timer and the socket are then seen by different ones.
+    const WORKERS: usize = 2;
+
+    fn new() -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Self(builder.worker_threads(Self::WORKERS).enable_all().build().unwrap())
+    }
+
+    fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.spawn(task)
+    }
+
+    fn wait<T>(&self, task: JoinHandle<T>) -> T {
+        self.0.block_on(task).unwrap()
+    }
+
+    /// Does `meanwhile` while nothing in the runtime moves.
+    fn during(&self, meanwhile: impl FnOnce()) {
+        let standstill = Arc::new(Barrier::new(Self::WORKERS + 1));
+        for _ in 0..Self::WORKERS {
+            let standstill = standstill.clone();
+            self.0.spawn(async move {
+                standstill.wait();
+                standstill.wait();
+            });
+        }
+        standstill.wait();
+        meanwhile();
+        standstill.wait();
+    }
+}
+
+fn listen(scheme: &str) -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("{scheme}://localhost:{}/", listener.local_addr().unwrap().port());
+    (listener, url)
+}
+
+/// Lets `time` pass, on a stream that nobody writes to.
+fn pass(time: Duration, stream: &TcpStream) {
+    stream.set_read_timeout(Some(time)).unwrap();
+    stream.peek(&mut [0]).unwrap_err();
+    stream.set_read_timeout(None).unwrap();
+}
+
+#[test]
+fn time_outs_that_contradict_the_lease_or_each_other_are_refused() {
+    let seconds = Duration::from_secs;
+    for (connect, deadline, accepted) in
+        [(5, 20, true), (5, 50, true), (5, 51, false), (20, 20, false), (21, 20, false), (0, 20, false)]
+    {
+        let built = ReqwestClient::builder().connect_timeout(seconds(connect)).deadline(seconds(deadline)).build();
+
+        assert_eq!(built.is_ok(), accepted, "{connect} s of {deadline} s");
+    }
+}
