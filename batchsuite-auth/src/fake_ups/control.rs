@@ -1,0 +1,263 @@
+//! Everything under `/__fake/`: a page for people, and the same switches for programs.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use http::{Method, Request, Response};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use url::form_urlencoded;
+
+use super::{
+    FakeUpsState,
+    faults::{Fault, Times},
+    pages::{self, Escaped},
+    requests::Endpoint,
+    respond::{Params, json_response, method_not_allowed, redirect, typed},
+    state::AccessTokens,
+};
+
+/// The answer to a control request; `None` if there is nothing at that path.
+pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<Response<Vec<u8>>> {
+    let path = request.uri().path();
+    let change: Change = match path {
+        "/__fake/password" => password,
+        "/__fake/revoke" => revoke,
+        "/__fake/faults" => fault,
+        "/__fake/clock" => clock,
+        "/__fake/client" => client,
+        "/__fake" => return Some(redirect(302, PAGE)),
+        PAGE | "/__fake/requests" | pages::DECLINE => {
+            if *request.method() != Method::GET {
+                return Some(method_not_allowed("GET"));
+            }
+            return Some(match path {
+                PAGE => people(ups),
+                pages::DECLINE => {
+                    let (outcome, response) = pages::decline(ups, &Params::of(request));
+                    ups.counters.add(Endpoint::SignIn, outcome);
+                    response
+                }
+                _ => requests(ups),
+            });
+        }
+        _ => return None,
+    };
+    if *request.method() != Method::POST {
+        return Some(method_not_allowed("POST"));
+    }
+    // Somebody else's page must not move a demo's switches behind the back of whoever looks at it.
+    if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return Some(json_response(403, json!({"error": "not from another site"}).to_string().into_bytes()));
+    }
+    let (input, from_page) = match read(request) {
+        Ok(read) => read,
+        Err(mistake) => return Some(refuse(&mistake, false)),
+    };
+    Some(match change(ups, input) {
+        Ok(_) if from_page => redirect(303, PAGE),
+        Ok(done) => json_response(200, json!({"done": done}).to_string().into_bytes()),
+        Err(mistake) => refuse(&mistake, from_page),
+    })
+}
+
+/// Does what `input` says; tells what was done, or what is wrong with it.
+type Change = fn(&FakeUpsState, Value) -> Result<String, String>;
+
+const PAGE: &str = "/__fake/";
+
+fn password(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        user: String,
+        password: String,
+        #[serde(default)]
+        kill_access_tokens: bool,
+    }
+    let Input { user, password, kill_access_tokens } = parse(input)?;
+    if password.is_empty() {
+        return Err("\"password\" must not be empty".to_owned());
+    }
+    let access_tokens = if kill_access_tokens { AccessTokens::Die } else { AccessTokens::LiveOn };
+    ups.set_password(&user, &password, access_tokens).map_err(|error| error.to_string())?;
+    Ok("password changed; the opt-ins of this user have ended".to_owned())
+}
+
+fn revoke(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        user: String,
+    }
+    let Input { user } = parse(input)?;
+    ups.try_revoke(&user).map_err(|error| error.to_string())?;
+    Ok("the opt-ins of this user have ended, and their access tokens".to_owned())
+}
+
+fn fault(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        endpoint: Endpoint,
+        fault: Option<Fault>,
+        times: Option<Value>,
+    }
+    let Input { endpoint, fault, times } = parse(input)?;
+    let times = match times {
+        None | Some(Value::Null) => Times::Once,
+        Some(Value::String(word)) if word == UNTIL_CLEARED => Times::UntilCleared,
+        Some(number) => number
+            .as_u64()
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| *number > 0)
+            .map(Times::Exactly)
+            .ok_or_else(|| format!("\"times\" is a number from 1 or {UNTIL_CLEARED:?}, not {number}"))?,
+    };
+    match fault {
+        None => {
+            ups.clear_faults(endpoint);
+            Ok(format!("no more faults at {endpoint}"))
+        }
+        Some(fault) => {
+            ups.faults.push(endpoint, fault, times)?;
+            Ok(format!("fault set at {endpoint}"))
+        }
+    }
+}
+
+const UNTIL_CLEARED: &str = "until_cleared";
+
+fn clock(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        advance_seconds: u64,
+    }
+    let Input { advance_seconds } = parse(input)?;
+    ups.advance(Duration::from_secs(advance_seconds));
+    Ok(format!("it is {} now", ups.now().format("%Y-%m-%d %H:%M:%S UTC")))
+}
+
+fn client(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        blocked: bool,
+    }
+    let Input { blocked } = parse(input)?;
+    if blocked {
+        ups.block_client()
+    } else {
+        ups.unblock_client()
+    }
+    Ok(if blocked { "blocked" } else { "not blocked" }.to_owned())
+}
+
+fn parse<T: DeserializeOwned>(input: Value) -> Result<T, String> {
+    serde_json::from_value(input).map_err(|error| error.to_string())
+}
+
+/// The input, as JSON, and whether it came from the page. JSON is taken under any content type, since `curl -d` says it is a form.
+fn read(request: &Request<Vec<u8>>) -> Result<(Value, bool), String> {
+    let body = request.body();
+    if body.trim_ascii_start().starts_with(b"{") {
+        return serde_json::from_slice(body).map(|input| (input, false)).map_err(|error| format!("no JSON: {error}"));
+    }
+    let mut input = Map::new();
+    for (name, text) in form_urlencoded::parse(body) {
+        let value = match &*name {
+            "kill_access_tokens" | "blocked" => Value::Bool(text == "yes"),
+            "advance_seconds" | "times" => {
+                text.trim().parse().map_or_else(|_| json!(text), |number: u64| json!(number))
+            }
+            "fault" if text.trim().is_empty() => Value::Null,
+            "fault" if text.trim().starts_with('{') => {
+                serde_json::from_str(&text).map_err(|error| format!("the fault is no JSON: {error}"))?
+            }
+            _ => json!(text),
+        };
+        input.insert(name.into_owned(), value);
+    }
+    if input.is_empty() {
+        return Err("a JSON object is needed".to_owned());
+    }
+    Ok((Value::Object(input), true))
+}
+
+fn refuse(mistake: &str, from_page: bool) -> Response<Vec<u8>> {
+    if !from_page {
+        return json_response(400, json!({"error": mistake}).to_string().into_bytes());
+    }
+    let body = format!("<h1>That cannot be</h1>\n<p>{}</p>\n<p><a href=\"{PAGE}\">Back</a></p>", Escaped(mistake));
+    pages::page(400, "That cannot be", true, &body)
+}
+
+fn requests(ups: &FakeUpsState) -> Response<Vec<u8>> {
+    let mut counts: BTreeMap<&str, BTreeMap<&str, u64>> =
+        Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), BTreeMap::new())).collect();
+    for (endpoint, outcome, count) in ups.requests().iter() {
+        counts.entry(endpoint.name()).or_default().insert(outcome.name(), count);
+    }
+    typed(200, "application/json", json!(counts).to_string())
+}
+
+fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
+    let mut user_rows = String::new();
+    let mut user_options = String::new();
+    for (name, password) in ups.users() {
+        let name = Escaped(&name);
+        let _ = writeln!(user_rows, "<tr><td>{name}</td><td><code>{}</code></td></tr>", Escaped(&password));
+        let _ = writeln!(user_options, "<option>{name}</option>");
+    }
+    let endpoint_options: String =
+        Endpoint::ALL.iter().rev().map(|endpoint| format!("<option>{endpoint}</option>\n")).collect();
+    let fault_options: String = Fault::NAMES.iter().map(|name| format!("<option value=\"{name}\">\n")).collect();
+    let mut fault_rows = String::new();
+    for (endpoint, fault, times) in ups.faults.list() {
+        let times = match times {
+            Times::Once => "1".to_owned(),
+            Times::Exactly(times) => times.to_string(),
+            Times::UntilCleared => "until cleared".to_owned(),
+        };
+        let mut fault = json!(fault).to_string();
+        if fault.chars().count() > 300 {
+            fault = fault.chars().take(300).chain(['…']).collect();
+        }
+        let _ = writeln!(
+            fault_rows,
+            "<tr><td>{endpoint}</td><td><code>{}</code></td><td>{times}</td></tr>",
+            Escaped(&fault)
+        );
+    }
+    if fault_rows.is_empty() {
+        fault_rows.push_str("<tr><td colspan=\"3\">None: everything goes right.</td></tr>");
+    }
+    let mut request_rows = String::new();
+    for (endpoint, outcome, count) in ups.requests().iter() {
+        let _ = writeln!(request_rows, "<tr><td>{endpoint}</td><td>{outcome}</td><td>{count}</td></tr>");
+    }
+    if request_rows.is_empty() {
+        request_rows.push_str("<tr><td colspan=\"3\">None yet.</td></tr>");
+    }
+    let (blocked, block_value, block_words) = match ups.is_blocked() {
+        true => ("The client is <strong>blocked</strong>: every request of it gets 403.", "no", "Unblock the client"),
+        false => ("The client is not blocked.", "yes", "Block the client"),
+    };
+    let body = format!(
+        include_str!("assets/control.html"),
+        user_rows = user_rows,
+        user_options = user_options,
+        fault_rows = fault_rows,
+        fault_options = fault_options,
+        endpoint_options = endpoint_options,
+        blocked = blocked,
+        block_value = block_value,
+        block_words = block_words,
+        now = ups.now().format("%Y-%m-%d %H:%M:%S UTC"),
+        request_rows = request_rows,
+    );
+    let page = pages::page(200, "Users, passwords and faults", false, &body);
+    let (parts, html) = page.into_parts();
+    let html = String::from_utf8(html).unwrap_or_default().replacen("<main>", "<main class=\"wide\">", 1);
+    Response::from_parts(parts, html.into_bytes())
+}

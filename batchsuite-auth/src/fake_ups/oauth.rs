@@ -1,0 +1,303 @@
+//! UPS's four OAuth endpoints.
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use http::{HeaderValue, Request, Response, header};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use url::form_urlencoded;
+
+use super::{
+    FakeUpsState,
+    requests::Outcome,
+    respond::{Params, SIGN_IN, json_response, origin, redirect},
+    state::Pair,
+};
+
+/// An answer in UPS's error envelope. Codes and messages are UPS's where UPS's are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refusal {
+    status: u16,
+    code: &'static str,
+    message: &'static str,
+    pub(super) outcome: Outcome,
+}
+
+impl Refusal {
+    pub(super) const UNKNOWN_CODE: Self = Self::new(400, "10400", "Invalid authorization code", Outcome::UnknownCode);
+    pub(super) const BAD_VERIFIER: Self = Self { outcome: Outcome::BadVerifier, ..Self::UNKNOWN_CODE };
+    pub(super) const SPENT_REFRESH_TOKEN: Self =
+        Self::new(400, "10400", "Invalid Refresh Token", Outcome::SpentRefreshToken);
+    const MISSING_REFRESH_TOKEN: Self =
+        Self::new(400, "10400", "Invalid/Missing Refresh Token", Outcome::UnknownRefreshToken);
+    pub(super) const BAD_REDIRECT_URI: Self = Self::new(400, "10400", "Invalid Redirect URL", Outcome::BadRedirectUri);
+    const BAD_AUTHORIZATION_HEADER: Self =
+        Self::new(400, "10400", "Invalid/Missing Authorization Header", Outcome::BadAuthorizationHeader);
+    const BAD_GRANT_TYPE: Self = Self::new(400, "10400", "Unsupported Grant Type", Outcome::BadGrantType);
+    pub(super) const BAD_CLIENT: Self = Self::new(401, "10401", "ClientId is Invalid", Outcome::BadClient);
+    /// UPS describes the 403 in these words and names no code; this one is made in the likeness of the others.
+    pub(super) const BLOCKED_CLIENT: Self = Self::new(403, "10403", "Blocked Merchant", Outcome::BlockedClient);
+    pub(super) const TOO_MANY_REQUESTS: Self = Self::new(429, "10429", "Too Many Requests", Outcome::Unprocessed);
+    pub(super) const EXPIRED_ACCESS_TOKEN: Self =
+        Self::new(401, "251004", "Bearer Token expired (oauth)", Outcome::ExpiredAccessToken);
+    pub(super) const BAD_ACCESS_TOKEN: Self =
+        Self::new(401, "UJ0001", "Invalid token or token is not present", Outcome::BadAccessToken);
+    pub(super) const ENDED_ACCESS_TOKEN: Self =
+        Self::new(401, "250002", "Invalid authentication information.", Outcome::OptInEnded);
+    // What UPS says to these is not known.
+    const BAD_RESPONSE_TYPE: Self = Self::new(400, "10400", "Invalid/Missing Response Type", Outcome::BadRequest);
+    const BAD_CODE_CHALLENGE: Self = Self::new(400, "10400", "Invalid Code Challenge", Outcome::BadRequest);
+    pub(super) const METHOD_NOT_ALLOWED: Self =
+        Self::new(405, "10405", "Method Not Allowed", Outcome::MethodNotAllowed);
+    pub(super) const NOT_FOUND: Self = Self::new(404, "10404", "Not Found", Outcome::BadRequest);
+
+    const fn new(status: u16, code: &'static str, message: &'static str, outcome: Outcome) -> Self {
+        Self { status, code, message, outcome }
+    }
+
+    fn with_outcome(self, outcome: Outcome) -> Self {
+        Self { outcome, ..self }
+    }
+
+    pub(super) fn message(self) -> &'static str {
+        self.message
+    }
+
+    pub(super) fn response(self) -> Response<Vec<u8>> {
+        let Self { code, message, .. } = self;
+        // Nothing in a code or message needs escaping.
+        let body = format!(r#"{{"response":{{"errors":[{{"code":"{code}","message":"{message}"}}]}}}}"#);
+        json_response(self.status, body.into_bytes())
+    }
+}
+
+/// `/authorize` repeats its error in two headers.
+pub(super) fn with_error_headers(refusal: Refusal) -> Response<Vec<u8>> {
+    let mut response = refusal.response();
+    response.headers_mut().insert("errorcode", HeaderValue::from_static(refusal.code));
+    response.headers_mut().insert("errordescription", HeaderValue::from_static(refusal.message));
+    response
+}
+
+/// An authorization request that may be put before the user (RFC 6749 section 4.1.1).
+pub(super) struct AuthorizationRequest<'a> {
+    pub(super) client: usize,
+    pub(super) client_id: &'a str,
+    pub(super) redirect_uri: &'a str,
+    pub(super) scope: Option<&'a str>,
+    pub(super) state: Option<&'a str>,
+    pub(super) code_challenge: Option<&'a str>,
+}
+
+impl<'a> AuthorizationRequest<'a> {
+    pub(super) fn read(ups: &FakeUpsState, params: &'a Params<'_>) -> Result<Self, Refusal> {
+        let client_id = params.get("client_id").ok_or(Refusal::BAD_CLIENT)?;
+        let client = ups.client(client_id).ok_or(Refusal::BAD_CLIENT)?;
+        if ups.is_blocked() {
+            return Err(Refusal::BLOCKED_CLIENT);
+        }
+        let redirect_uri = params
+            .get("redirect_uri")
+            .filter(|uri| ups.settings.redirect_uris.iter().any(|registered| registered == uri))
+            .ok_or(Refusal::BAD_REDIRECT_URI)?;
+        if params.get("response_type") != Some("code") {
+            return Err(Refusal::BAD_RESPONSE_TYPE);
+        }
+        let code_challenge = params.filled("code_challenge");
+        // 43 characters is what a SHA-256 comes to; UPS knows no other method (RFC 7636 section 4.2).
+        if code_challenge.is_some_and(|challenge| challenge.len() != 43)
+            || params.get("code_challenge_method").is_some_and(|method| method != "S256")
+        {
+            return Err(Refusal::BAD_CODE_CHALLENGE);
+        }
+        Ok(Self {
+            client,
+            client_id,
+            redirect_uri,
+            scope: params.filled("scope"),
+            state: params.get("state"),
+            code_challenge,
+        })
+    }
+
+    /// The parameters with which the sign-in page goes on.
+    pub(super) fn pairs(&self) -> Vec<(&'static str, &'a str)> {
+        let mut pairs =
+            vec![("client_id", self.client_id), ("redirect_uri", self.redirect_uri), ("response_type", "code")];
+        pairs.extend(self.scope.map(|scope| ("scope", scope)));
+        pairs.extend(self.state.map(|state| ("state", state)));
+        pairs.extend(self.code_challenge.map(|challenge| ("code_challenge", challenge)));
+        pairs.push(("type", "ups_com_api"));
+        pairs
+    }
+
+    /// The address of the application to which `answer` and the state are brought.
+    pub(super) fn back(&self, answer: &str) -> String {
+        let separator = if self.redirect_uri.contains('?') { '&' } else { '?' };
+        let mut back = format!("{}{separator}{answer}", self.redirect_uri);
+        if let Some(state) = self.state {
+            back.push_str("&state=");
+            back.extend(form_urlencoded::byte_serialize(state.as_bytes()));
+        }
+        back
+    }
+}
+
+/// The name under which the application appears to the user.
+pub(super) const APP_NAME: &str = "Batch Suite";
+
+pub(super) fn authorize(
+    ups: &FakeUpsState,
+    request: &Request<Vec<u8>>,
+    params: &Params<'_>,
+) -> Result<Response<Vec<u8>>, Refusal> {
+    let asked = AuthorizationRequest::read(ups, params)?;
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked.pairs()).finish();
+    let mut response = redirect(302, &format!("{}{SIGN_IN}?{query}", origin(request)));
+    response.headers_mut().insert("appname", HeaderValue::from_static(APP_NAME));
+    response.headers_mut().insert("displayname", HeaderValue::from_static(APP_NAME));
+    Ok(response)
+}
+
+pub(super) fn validate_client(
+    ups: &FakeUpsState,
+    request: &Request<Vec<u8>>,
+    params: &Params<'_>,
+) -> Result<Response<Vec<u8>>, Refusal> {
+    params.get("client_id").and_then(|id| ups.client(id)).ok_or(Refusal::BAD_CLIENT)?;
+    if ups.is_blocked() {
+        return Err(Refusal::BLOCKED_CLIENT);
+    }
+    params
+        .get("redirect_uri")
+        .filter(|uri| ups.settings.redirect_uris.iter().any(|registered| registered == uri))
+        .ok_or(Refusal::BAD_REDIRECT_URI)?;
+    let body = serde_json::json!({
+        "result": "success",
+        "type": "ups_com_api",
+        "LassoRedirectURL": format!("{}{SIGN_IN}", origin(request)),
+    });
+    Ok(json_response(200, body.to_string().into_bytes()))
+}
+
+pub(super) fn token(
+    ups: &FakeUpsState,
+    request: &Request<Vec<u8>>,
+    params: &Params<'_>,
+) -> Result<Response<Vec<u8>>, Refusal> {
+    // Whatever is wrong with the rest, a code that was presented is burnt: it may have leaked.
+    let consent = params.filled("code").ok_or(Outcome::UnknownCode).and_then(|code| ups.take_code(code));
+    let client = match ups.basic_client(request) {
+        Some(client) => client?,
+        // PKCE in the place of the secret.
+        None if params.filled("code_verifier").is_some() && !ups.settings.pkce_needs_secret => {
+            params.get("client_id").and_then(|id| ups.client(id)).ok_or(Refusal::BAD_CLIENT)?
+        }
+        None => return Err(Refusal::BAD_AUTHORIZATION_HEADER),
+    };
+    if ups.is_blocked() {
+        return Err(Refusal::BLOCKED_CLIENT);
+    }
+    if params.get("grant_type") != Some("authorization_code") {
+        return Err(Refusal::BAD_GRANT_TYPE);
+    }
+    let consent = consent.map_err(|outcome| Refusal::UNKNOWN_CODE.with_outcome(outcome))?;
+    if consent.client != client {
+        return Err(Refusal::UNKNOWN_CODE);
+    }
+    if params.get("redirect_uri") != Some(&consent.redirect_uri) {
+        return Err(Refusal::BAD_REDIRECT_URI);
+    }
+    match (&consent.code_challenge, params.filled("code_verifier")) {
+        (Some(challenge), Some(verifier)) if *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)) => {}
+        (None, None) => {}
+        // A verifier without a challenge is refused too: somebody took the challenge off (RFC 9700 section 4.8.2).
+        _ => return Err(Refusal::BAD_VERIFIER),
+    }
+    Ok(ups.pair_response(client, ups.open_grant(client, consent.user, consent.opt_ins_ended)))
+}
+
+pub(super) fn refresh(
+    ups: &FakeUpsState,
+    request: &Request<Vec<u8>>,
+    params: &Params<'_>,
+    keep: bool,
+) -> Result<Response<Vec<u8>>, Refusal> {
+    let client = ups.basic_client(request).ok_or(Refusal::BAD_AUTHORIZATION_HEADER)??;
+    if ups.is_blocked() {
+        return Err(Refusal::BLOCKED_CLIENT);
+    }
+    if params.get("grant_type") != Some("refresh_token") {
+        return Err(Refusal::BAD_GRANT_TYPE);
+    }
+    let refresh_token = params.filled("refresh_token").ok_or(Refusal::MISSING_REFRESH_TOKEN)?;
+    let pair = ups
+        .rotate(client, refresh_token, keep)
+        .map_err(|outcome| Refusal::SPENT_REFRESH_TOKEN.with_outcome(outcome))?;
+    Ok(ups.pair_response(client, pair))
+}
+
+impl FakeUpsState {
+    fn client(&self, id: &str) -> Option<usize> {
+        self.settings.clients.iter().position(|client| client.id == id)
+    }
+
+    /// The client that `Authorization: Basic` names, id and secret form-encoded in it (RFC 6749 section 2.3.1); `None` if
+    /// there is no such header.
+    fn basic_client(&self, request: &Request<Vec<u8>>) -> Option<Result<usize, Refusal>> {
+        let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, encoded) = header.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok())?;
+        let (id, secret) = decoded.split_once(':')?;
+        let (id, secret) = (form_decode(id), form_decode(secret));
+        let client = self.settings.clients.iter().position(|client| client.id == id && client.secret == secret);
+        Some(client.ok_or(Refusal::BAD_CLIENT))
+    }
+
+    fn pair_response(&self, client: usize, pair: Pair) -> Response<Vec<u8>> {
+        let issued_at = pair.issued_at.to_string();
+        let answer = PairAnswer {
+            refresh_token_expires_in: &self.settings.refresh_lifetime.as_secs().to_string(),
+            refresh_token_status: "approved",
+            token_type: "Bearer",
+            issued_at: &issued_at,
+            client_id: &self.settings.clients[client].id,
+            access_token: &pair.access_token,
+            refresh_token: &pair.refresh_token,
+            scope: "",
+            refresh_token_issued_at: &issued_at,
+            expires_in: &self.settings.access_lifetime.as_secs().to_string(),
+            refresh_count: &pair.rotation.to_string(),
+            status: "approved",
+        };
+        json_response(200, serde_json::to_vec(&answer).unwrap_or_default())
+    }
+}
+
+/// UPS's answer with a pair: every value a string, numbers too; `issued_at`s in milliseconds, `expires_in`s in seconds.
+#[derive(Serialize)]
+struct PairAnswer<'a> {
+    refresh_token_expires_in: &'a str,
+    refresh_token_status: &'a str,
+    token_type: &'a str,
+    issued_at: &'a str,
+    client_id: &'a str,
+    access_token: &'a str,
+    refresh_token: &'a str,
+    scope: &'a str,
+    refresh_token_issued_at: &'a str,
+    expires_in: &'a str,
+    refresh_count: &'a str,
+    status: &'a str,
+}
+
+fn form_decode(text: &str) -> String {
+    // As the one value of a form: '&' and '=' in it are not encoded by everybody, and part nothing here.
+    let text = text.replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(text.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()
+}

@@ -1,0 +1,254 @@
+//! The pages on which a user signs in at UPS.com and agrees. They keep nothing at the server: each carries the
+//! authorization request on, so that a user may have several trips open, and none is ever left behind.
+
+use std::fmt::Write as _;
+
+use http::{HeaderValue, Method, Request, Response, header};
+use url::form_urlencoded;
+
+use super::{
+    FakeUpsState,
+    oauth::{APP_NAME, AuthorizationRequest, Refusal},
+    requests::Outcome,
+    respond::{Params, SIGN_IN, redirect, typed},
+    state::Consent,
+};
+
+pub(super) const DECLINE: &str = "/__fake/decline";
+
+/// The sign-in: first name and agreement, then the password, then back to the application with a code.
+pub(super) fn sign_in(
+    ups: &FakeUpsState,
+    request: &Request<Vec<u8>>,
+    params: &Params<'_>,
+) -> (Outcome, Response<Vec<u8>>) {
+    let asked = match AuthorizationRequest::read(ups, params) {
+        Ok(asked) => asked,
+        Err(refusal) => return (refusal.outcome, wrong_request(refusal)),
+    };
+    if *request.method() == Method::GET {
+        return (Outcome::Ok, log_in_page(&asked, "", false, None));
+    }
+    let username = params.get("username").unwrap_or_default().trim();
+    let agreed = params.get("agree") == Some("yes");
+    if username.is_empty() {
+        let page = log_in_page(&asked, "", agreed, Some(("username", "Enter your email or username.")));
+        return (Outcome::WrongPassword, page);
+    }
+    if !agreed {
+        let words = "To continue, tick the box to agree to the UPS Technology Agreement.";
+        return (Outcome::AgreementMissing, log_in_page(&asked, username, false, Some(("agree", words))));
+    }
+    let Some(password) = params.get("password") else {
+        return (Outcome::Ok, password_page(&asked, username, None));
+    };
+    let Some(user) = ups.sign_in(username, password) else {
+        let words = "The username or the password is not right. Try again.";
+        return (Outcome::WrongPassword, password_page(&asked, username, Some(words)));
+    };
+    let code = ups.issue_code(Consent {
+        client: asked.client,
+        user,
+        opt_ins_ended: ups.opt_ins_ended(user),
+        redirect_uri: asked.redirect_uri.to_owned(),
+        code_challenge: asked.code_challenge.map(str::to_owned),
+    });
+    // As recorded from UPS: the code's '=' stand as they are. A '+' would be read as a space, so it is encoded.
+    let code = code.replace('+', "%2B").replace('/', "%2F");
+    let scope: String = form_urlencoded::byte_serialize(asked.scope.unwrap_or("read").as_bytes()).collect();
+    (Outcome::Consented, redirect(302, &asked.back(&format!("code={code}&scope={scope}"))))
+}
+
+/// Back to the application with `access_denied` (RFC 6749 section 4.1.2.1). UPS documents nothing of the kind; people
+/// who decline there close the window.
+pub(super) fn decline(ups: &FakeUpsState, params: &Params<'_>) -> (Outcome, Response<Vec<u8>>) {
+    match AuthorizationRequest::read(ups, params) {
+        Ok(asked) => {
+            let answer = "error=access_denied&error_description=The+user+declined";
+            (Outcome::Declined, redirect(302, &asked.back(answer)))
+        }
+        Err(refusal) => (refusal.outcome, wrong_request(refusal)),
+    }
+}
+
+fn log_in_page(
+    asked: &AuthorizationRequest<'_>,
+    username: &str,
+    agreed: bool,
+    error: Option<(&str, &str)>,
+) -> Response<Vec<u8>> {
+    let told = |field: &str| error.filter(|(at, _)| *at == field).map(|(_, words)| words);
+    let app = Escaped(APP_NAME);
+    let body = format!(
+        r#"<h1>Log In</h1>
+<form method="post" action="{SIGN_IN}">
+{hidden}{username_error}<label for="username">Email or Username</label>
+<input id="username" name="username" type="text" value="{username}" autocomplete="username" autocapitalize="none" spellcheck="false"{username_mark}>
+{agree_error}<div class="check">
+<input id="agree" name="agree" type="checkbox" value="yes"{checked}{agree_mark}>
+<label for="agree">By continuing, I agree to the <a href="/lasso/agreement">UPS Technology Agreement</a> and authorize {app} to access data associated with my UPS.com username listed above, including UPS shipping account numbers, contact information, rates, and package tracking status.</label>
+</div>
+<button type="submit">Continue</button>
+</form>
+<ul class="links">
+<li><a href="/lasso/signup">Sign up</a></li>
+<li><a href="/lasso/forgot">Forgot Username/Password</a></li>
+<li><a href="{DECLINE}?{query}">No thanks, back to {app}</a> <small>(only this fake has this link: at UPS.com one closes the window)</small></li>
+</ul>"#,
+        hidden = hidden_fields(asked),
+        username = Escaped(username),
+        username_error = error_note("username", told("username")),
+        username_mark = error_mark("username", told("username")),
+        agree_error = error_note("agree", told("agree")),
+        agree_mark = error_mark("agree", told("agree")),
+        checked = if agreed { " checked" } else { "" },
+        query = Escaped(&query(asked)),
+    );
+    page(200, "Log In", error.is_some(), &body)
+}
+
+fn password_page(asked: &AuthorizationRequest<'_>, username: &str, error: Option<&str>) -> Response<Vec<u8>> {
+    let body = format!(
+        r#"<h1>Password</h1>
+<p>Welcome back, <strong>{username}</strong></p>
+<form method="post" action="{SIGN_IN}">
+{hidden}<input type="hidden" name="agree" value="yes">
+<input type="hidden" name="username" value="{username}" autocomplete="username">
+{note}<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password"{mark}>
+<button type="submit">Log In</button>
+</form>
+<ul class="links">
+<li><a href="{SIGN_IN}?{query}">Use another username</a></li>
+<li><a href="/lasso/forgot">Forgot Username/Password</a></li>
+</ul>"#,
+        username = Escaped(username),
+        hidden = hidden_fields(asked),
+        note = error_note("password", error),
+        mark = error_mark("password", error),
+        query = Escaped(&query(asked)),
+    );
+    page(200, "Password", error.is_some(), &body)
+}
+
+fn wrong_request(refusal: Refusal) -> Response<Vec<u8>> {
+    let body = format!(
+        "<h1>This request cannot go on</h1>\n<p>The application sent you here with a request that is not in order: \
+         <strong>{}</strong>.</p>\n<p>Go back to the application and start again.</p>",
+        Escaped(refusal.message())
+    );
+    page(400, "This request cannot go on", true, &body)
+}
+
+/// The pages beside the sign-in, and the style sheet; `None` if there is nothing at this path.
+pub(super) fn stand_in(path: &str) -> Option<Response<Vec<u8>>> {
+    let (title, words) = match path {
+        STYLE => {
+            let mut response = typed(200, "text/css;charset=utf-8", include_str!("assets/style.css"));
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+            return Some(response);
+        }
+        "/lasso/signup" => (
+            "Sign up",
+            "At UPS.com one would make a user account here. This fake has the users that it was started with.",
+        ),
+        "/lasso/forgot" => (
+            "Forgot Username/Password",
+            "At UPS.com one would get help here. This fake shows its users, and changes their passwords, on its own page.",
+        ),
+        "/lasso/agreement" => (
+            "UPS Technology Agreement",
+            "At UPS.com the agreement would stand here. This fake has no text of it, and nothing is agreed to by ticking the box.",
+        ),
+        "/error.page" => (
+            "Something went wrong",
+            "UPS.com sends browsers to a page like this one during an outage. Try again later.",
+        ),
+        _ => return None,
+    };
+    let body = format!("<h1>{}</h1>\n<p>{}</p>", Escaped(title), Escaped(words));
+    Some(page(200, title, false, &body))
+}
+
+const STYLE: &str = "/lasso/style.css";
+
+/// A whole page around `body`, which is HTML already.
+pub(super) fn page(status: u16, title: &str, is_error: bool, body: &str) -> Response<Vec<u8>> {
+    let html = format!(
+        r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{error}{title} - Fake UPS</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="{STYLE}">
+</head>
+<body>
+<header><strong>Fake UPS</strong> <span>for tests and demos</span></header>
+<main>
+{body}
+</main>
+<footer><p>This is not UPS.com but a stand-in for tests and demos. Enter no real password here. <a href="/__fake/">Users, passwords and faults of this fake</a></p></footer>
+</body>
+</html>
+"#,
+        error = if is_error { "Error: " } else { "" },
+        title = Escaped(title),
+    );
+    let mut response = typed(status, "text/html;charset=utf-8", html);
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        // No form-action: browsers apply it to the redirect that leads back to the application, too.
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn hidden_fields(asked: &AuthorizationRequest<'_>) -> String {
+    let mut fields = String::new();
+    for (name, value) in asked.pairs() {
+        let _ = writeln!(fields, r#"<input type="hidden" name="{name}" value="{}">"#, Escaped(value));
+    }
+    fields
+}
+
+fn query(asked: &AuthorizationRequest<'_>) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(asked.pairs()).finish()
+}
+
+fn error_note(field: &str, words: Option<&str>) -> String {
+    words.map_or_else(String::new, |words| {
+        format!("<p class=\"error\" id=\"{field}-error\" role=\"alert\">{}</p>\n", Escaped(words))
+    })
+}
+
+fn error_mark(field: &str, words: Option<&str>) -> String {
+    words.map_or_else(String::new, |_| format!(r#" aria-invalid="true" aria-describedby="{field}-error" autofocus"#))
+}
+
+/// Text in HTML, also inside of a quoted attribute.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                '\'' => f.write_str("&#39;")?,
+                _ => f.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! The one function from request to response, apart from any server.
+
+use std::{borrow::Cow, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+
+use super::{
+    FakeUpsState, control,
+    faults::Fault,
+    oauth::{self, Refusal},
+    pages,
+    requests::{Endpoint, Outcome},
+    tracking, wire,
+};
+
+/// What a server has to do for a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reply {
+    /// The answer.
+    pub response: Response<Vec<u8>>,
+    /// Wait so long before sending it.
+    pub delay: Duration,
+    /// What happens to it on its way.
+    pub wire_fault: Option<WireFault>,
+}
+
+/// What happens to an answer on its way to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireFault {
+    /// The connection is reset without a byte of it.
+    Reset,
+    /// The connection is closed without a byte of it.
+    Close,
+    /// Nothing comes, and the connection stays open.
+    Hang,
+    /// The connection closes after so many bytes of the body.
+    Truncate {
+        /// Fewer than the body has.
+        keep_bytes: usize,
+    },
+    /// It comes one byte at a time.
+    Trickle {
+        /// The pause before each byte.
+        pause: Duration,
+    },
+}
+
+impl Reply {
+    /// The answer for a server whose connections are [`WireStream`](super::WireStream)s: the wire fault rides along in a header that the stream takes off.
+    pub fn into_response(self) -> Response<Vec<u8>> {
+        let Some(fault) = self.wire_fault else { return self.response };
+        let (mut parts, body) = self.response.into_parts();
+        // The stream looks for it in the first line after the status, so it has to be the first header.
+        let mut headers = http::HeaderMap::with_capacity(parts.headers.len() + 1);
+        headers.insert(HeaderName::from_static(wire::HEADER), wire::header_value(fault));
+        headers.extend(parts.headers);
+        parts.headers = headers;
+        Response::from_parts(parts, body)
+    }
+
+    pub(super) fn broken(fault: WireFault) -> Self {
+        Self::from(Response::new(Vec::new())).with_wire_fault(fault)
+    }
+
+    #[must_use]
+    pub(super) fn late(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    #[must_use]
+    pub(super) fn with_wire_fault(mut self, fault: WireFault) -> Self {
+        self.wire_fault = Some(fault);
+        self
+    }
+}
+
+impl From<Response<Vec<u8>>> for Reply {
+    fn from(response: Response<Vec<u8>>) -> Self {
+        Self { response, delay: Duration::ZERO, wire_fault: None }
+    }
+}
+
+impl FakeUpsState {
+    /// What UPS does with `request`: the same function behind [`FakeUps`](super::FakeUps), the program `fake-ups` and
+    /// [`in_process`](super::FakeUps::in_process).
+    pub fn respond(&self, request: &Request<Vec<u8>>) -> Reply {
+        let path = request.uri().path();
+        let Some(endpoint) = endpoint(path) else {
+            return control::respond(self, request).or_else(|| pages::stand_in(path)).unwrap_or_else(not_found).into();
+        };
+        let params = Params::of(request);
+        let fault = self.faults.take(endpoint);
+        if let Some(reply) = fault.as_ref().and_then(|fault| fault.instead(&params.sent())) {
+            self.counters.add(endpoint, Outcome::Unprocessed);
+            return reply;
+        }
+        let (outcome, response) = if *request.method() == Method::GET
+            || (*request.method() == Method::POST
+                && matches!(endpoint, Endpoint::Token | Endpoint::Refresh | Endpoint::SignIn))
+        {
+            self.process(endpoint, request, &params, fault.as_ref())
+        } else {
+            (Outcome::MethodNotAllowed, method_not_allowed("GET"))
+        };
+        self.counters.add(endpoint, outcome);
+        match fault {
+            Some(fault) => fault.alter(response),
+            None => response.into(),
+        }
+    }
+
+    fn process(
+        &self,
+        endpoint: Endpoint,
+        request: &Request<Vec<u8>>,
+        params: &Params<'_>,
+        fault: Option<&Fault>,
+    ) -> (Outcome, Response<Vec<u8>>) {
+        let done = match endpoint {
+            Endpoint::Authorize if fault == Some(&Fault::AccessDenied) => return pages::decline(self, params),
+            Endpoint::Authorize => match oauth::authorize(self, request, params) {
+                Ok(response) => Ok(response),
+                Err(refusal) => return (refusal.outcome, oauth::with_error_headers(refusal)),
+            },
+            Endpoint::ValidateClient => oauth::validate_client(self, request, params),
+            Endpoint::SignIn => return pages::sign_in(self, request, params),
+            Endpoint::Token | Endpoint::Refresh if *request.method() != Method::POST => {
+                return (Outcome::MethodNotAllowed, method_not_allowed("POST"));
+            }
+            Endpoint::Token => oauth::token(self, request, params),
+            Endpoint::Refresh => oauth::refresh(self, request, params, fault == Some(&Fault::KeepRefreshToken)),
+            Endpoint::Track => tracking::track(self, request),
+            // No path leads to a connection.
+            Endpoint::Connection => return (Outcome::BadRequest, not_found()),
+        };
+        match done {
+            Ok(response) => (Outcome::Ok, response),
+            Err(refusal) => (refusal.outcome, refusal.response()),
+        }
+    }
+
+    /// The wire fault for a connection that has just been accepted, before anything on it is read; counted as a
+    /// request that was not processed.
+    pub fn connection_fault(&self) -> Option<WireFault> {
+        let reply = self.faults.take(Endpoint::Connection)?.instead(&[])?;
+        self.counters.add(Endpoint::Connection, Outcome::Unprocessed);
+        reply.wire_fault
+    }
+}
+
+pub(super) const AUTHORIZE: &str = "/security/v1/oauth/authorize";
+pub(super) const SIGN_IN: &str = "/lasso/signin";
+pub(super) const TRACK: &str = "/api/track/v1/details/";
+
+fn endpoint(path: &str) -> Option<Endpoint> {
+    Some(match path {
+        "/security/v1/oauth/refresh" => Endpoint::Refresh,
+        "/security/v1/oauth/token" => Endpoint::Token,
+        AUTHORIZE => Endpoint::Authorize,
+        "/security/v1/oauth/validate-client" => Endpoint::ValidateClient,
+        SIGN_IN => Endpoint::SignIn,
+        _ if path.strip_prefix(TRACK).is_some_and(|number| !number.is_empty() && !number.contains('/')) => {
+            Endpoint::Track
+        }
+        _ => return None,
+    })
+}
+
+/// The parameters of a request: of the body for a POST of a form, else of the query.
+pub(super) struct Params<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Params<'a> {
+    pub(super) fn of(request: &'a Request<Vec<u8>>) -> Self {
+        let text: &[u8] = if *request.method() != Method::POST {
+            request.uri().query().unwrap_or_default().as_bytes()
+        } else if is_form(request) {
+            request.body()
+        } else {
+            b""
+        };
+        Self(url::form_urlencoded::parse(text).collect())
+    }
+
+    /// The one value of `name`. Parameters must not be repeated (RFC 6749 section 3.1 and 3.2): a repeated one counts as missing.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name);
+        let (_, value) = values.next()?;
+        values.next().is_none().then_some(value)
+    }
+
+    /// Like [`get`](Self::get), but what is empty is missing (RFC 6749 section 3.1).
+    pub(super) fn filled(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// What a made-up answer may echo.
+    fn sent(&self) -> Vec<(&str, &str)> {
+        ["refresh_token", "code", "client_id"].into_iter().filter_map(|name| Some((name, self.get(name)?))).collect()
+    }
+}
+
+fn is_form(request: &Request<Vec<u8>>) -> bool {
+    request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        let media_type = value.split(';').next().unwrap_or_default().trim();
+        media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    })
+}
+
+/// Where this UPS stands as the client sees it, e.g. `http://127.0.0.1:4000`; empty if the request does not tell.
+pub(super) fn origin(request: &Request<Vec<u8>>) -> String {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => header("host").filter(|host| host.parse::<http::uri::Authority>().is_ok()).unwrap_or_default(),
+    };
+    if authority.is_empty() {
+        return String::new();
+    }
+    let forwarded = header("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https"));
+    format!("{}://{authority}", forwarded.or(request.uri().scheme_str()).unwrap_or("http"))
+}
+
+pub(super) fn json_response(status: u16, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = typed(status, "application/json", body);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(super) fn typed(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A redirect; `location` is percent-encoded, so that it can stand in a header.
+pub(super) fn redirect(status: u16, location: &str) -> Response<Vec<u8>> {
+    let mut response = Response::new(Vec::new());
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::FOUND);
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+pub(super) fn method_not_allowed(allow: &'static str) -> Response<Vec<u8>> {
+    let mut response = Refusal::METHOD_NOT_ALLOWED.response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn not_found() -> Response<Vec<u8>> {
+    Refusal::NOT_FOUND.response()
+}

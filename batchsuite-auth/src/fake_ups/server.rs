@@ -1,0 +1,221 @@
+//! The fake UPS as a server inside a test: wiremock, with the wire layer in front of it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::Deref,
+    sync::Arc,
+    thread,
+};
+
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
+use url::Url;
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
+
+use super::{FakeUpsBuilder, FakeUpsState, InProcessClient, WireStream, accept};
+use crate::test_util::ManualClock;
+
+/// A UPS that runs on a port of its own until it is dropped.
+///
+/// What it can be told to do (change a password, go wrong, count) are the methods of [`FakeUpsState`], to which it derefs.
+/// See the [module's docs](super) for an example.
+#[derive(Debug)]
+#[must_use = "the fake UPS stops when it is dropped"]
+pub struct FakeUps {
+    state: Arc<FakeUpsState>,
+    clock: ManualClock,
+    base_url: Url,
+    online: watch::Sender<bool>,
+    _mock_server: MockServer,
+    /// Ends the front when it is dropped.
+    _front: oneshot::Sender<()>,
+}
+
+impl FakeUps {
+    /// The default client's id.
+    pub const CLIENT_ID: &'static str = "fake-ups-client";
+    /// The default client's secret.
+    pub const CLIENT_SECRET: &'static str = "fake-ups-secret";
+    /// The default redirect URI.
+    pub const REDIRECT_URI: &'static str = "http://localhost/oauth/ups/callback";
+    /// The default user.
+    pub const USER: &'static str = "demo@example.com";
+    /// The default user's password.
+    pub const PASSWORD: &'static str = "fake-ups-password";
+
+    /// Starts a fake UPS with the default settings.
+    ///
+    /// # Panics
+    /// If no port of 127.0.0.1 can be had.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Settings for a fake UPS.
+    ///
+    /// | setting | default |
+    /// |---|---|
+    /// | client | [`CLIENT_ID`](Self::CLIENT_ID), [`CLIENT_SECRET`](Self::CLIENT_SECRET) |
+    /// | redirect URI | [`REDIRECT_URI`](Self::REDIRECT_URI) |
+    /// | user | [`USER`](Self::USER), [`PASSWORD`](Self::PASSWORD) |
+    /// | access token | 3,599 s: one hour, as seen since April 2026 |
+    /// | refresh token | 5,183,999 s: sixty days; every rotation begins them anew |
+    /// | authorization code | 60 s |
+    /// | clock | a [`ManualClock`] that stands at 2026-01-01 |
+    pub fn builder() -> FakeUpsBuilder {
+        FakeUpsBuilder::new()
+    }
+
+    /// Where it listens: `http://127.0.0.1:PORT/`.
+    pub fn base_url(&self) -> Url {
+        self.base_url.clone()
+    }
+
+    /// The client id; the first one, if there are several.
+    pub fn client_id(&self) -> &str {
+        &self.state.settings.clients[0].id
+    }
+
+    /// The client's secret; the first one's, if there are several.
+    pub fn client_secret(&self) -> &str {
+        &self.state.settings.clients[0].secret
+    }
+
+    /// The registered redirect URI; the first one, if there are several.
+    ///
+    /// # Panics
+    /// Never: what is registered has been parsed before.
+    pub fn redirect_uri(&self) -> Url {
+        let uri = &self.state.settings.redirect_uris[0];
+        Url::parse(uri).unwrap_or_else(|error| panic!("{uri}: {error}"))
+    }
+
+    /// The clock by which everything here expires. Give it to whatever is tested, too.
+    pub fn clock(&self) -> ManualClock {
+        self.clock.clone()
+    }
+
+    /// An HTTP client that reaches this UPS without a network, for tests of many steps. It sees the same answers, faults
+    /// and delays; a broken connection is [`unanswered`](crate::http::HttpError::unanswered), and
+    /// [`go_offline`](Self::go_offline) is [`not_sent`](crate::http::HttpError::not_sent).
+    pub fn in_process(&self) -> InProcessClient {
+        InProcessClient::new(Arc::clone(&self.state), self.online.subscribe())
+    }
+
+    /// Nobody listens any more: new connections are refused, those that are open break. Until
+    /// [`go_online`](Self::go_online).
+    pub fn go_offline(&self) {
+        self.online.send_replace(false);
+    }
+
+    /// Ends [`go_offline`](Self::go_offline), on the same port. Connections are taken again as soon as the port is.
+    pub fn go_online(&self) {
+        self.online.send_replace(true);
+    }
+
+    pub(super) async fn serve(state: Arc<FakeUpsState>, clock: ManualClock) -> Self {
+        let mock_server = MockServer::builder().disable_request_recording().start().await;
+        Mock::given(any()).respond_with(Responder(Arc::clone(&state))).mount(&mock_server).await;
+        let (online, follow_online) = watch::channel(true);
+        let (stop, stopped) = oneshot::channel();
+        let front = Front { state: Arc::clone(&state), upstream: *mock_server.address(), online: follow_online };
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap_or_else(|error| panic!("no port for the fake UPS: {error}"));
+        let address = listener.local_addr().unwrap_or_else(|error| panic!("no address for the fake UPS: {error}"));
+        front.start(listener, address, stopped);
+        let base_url = Url::parse(&format!("http://{address}/")).unwrap_or_else(|error| panic!("{error}"));
+        Self { state, clock, base_url, online, _mock_server: mock_server, _front: stop }
+    }
+}
+
+impl Deref for FakeUps {
+    type Target = FakeUpsState;
+
+    fn deref(&self) -> &FakeUpsState {
+        &self.state
+    }
+}
+
+/// Lets wiremock answer with the fake's one function.
+struct Responder(Arc<FakeUpsState>);
+
+impl Respond for Responder {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut http_request = http::Request::new(request.body.clone());
+        *http_request.method_mut() = request.method.clone();
+        *http_request.headers_mut() = request.headers.clone();
+        let target = &request.url[url::Position::BeforePath..url::Position::AfterQuery];
+        match target.parse() {
+            Ok(uri) => *http_request.uri_mut() = uri,
+            Err(_) => return ResponseTemplate::new(400),
+        }
+        let reply = self.0.respond(&http_request);
+        let delay = reply.delay;
+        let (parts, body) = reply.into_response().into_parts();
+        let mut template = ResponseTemplate::new(parts.status.as_u16()).set_body_bytes(body).set_delay(delay);
+        for (name, value) in &parts.headers {
+            template = template.append_header(name, value);
+        }
+        template
+    }
+}
+
+/// The wire layer in front of wiremock, on a thread of its own: a test's runtime may be busy, or its time may stand still.
+struct Front {
+    state: Arc<FakeUpsState>,
+    upstream: SocketAddr,
+    online: watch::Receiver<bool>,
+}
+
+impl Front {
+    fn start(self, listener: std::net::TcpListener, address: SocketAddr, stopped: oneshot::Receiver<()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap_or_else(|error| panic!("no runtime for the fake UPS: {error}"));
+        thread::spawn(move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    _ = self.run(listener, address) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+    }
+
+    async fn run(mut self, listener: std::net::TcpListener, address: SocketAddr) -> std::io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let mut listener = TcpListener::from_std(listener)?;
+        loop {
+            let mut connections = JoinSet::new();
+            while *self.online.borrow_and_update() {
+                tokio::select! {
+                    accepted = accept(&listener, &self.state) => {
+                        let Ok((client, _)) = accepted else { continue };
+                        let upstream = self.upstream;
+                        connections.spawn(async move { relay(client, upstream).await });
+                    }
+                    Some(_) = connections.join_next() => {}
+                    changed = self.online.changed() => if changed.is_err() { return Ok(()) },
+                }
+            }
+            drop((connections, listener));
+            if self.online.wait_for(|online| *online).await.is_err() {
+                return Ok(());
+            }
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            listener = socket.listen(1024)?;
+        }
+    }
+}
+
+async fn relay(mut client: WireStream, upstream: SocketAddr) -> std::io::Result<()> {
+    let mut upstream = TcpStream::connect(upstream).await?;
+    upstream.set_nodelay(true)?;
+    tokio::io::copy_bidirectional(&mut client, &mut upstream).await.map(drop)
+}

@@ -1,0 +1,507 @@
+//! Who has an account at this UPS, who may ask, and what was granted to whom.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use foldhash::fast::RandomState;
+
+use super::{
+    builder::{Settings, UnknownUser},
+    faults::{Fault, Faults, Times},
+    requests::{Counters, Endpoint, Outcome, Requests},
+    tokens::{self, AccessClaims, Mint, RefreshClaims},
+};
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    test_util::ManualClock,
+};
+
+/// A UPS, apart from any server: accounts, clients, grants, faults, counts, and a clock of its own.
+///
+/// [`respond`](Self::respond) is what it does. [`FakeUps`](super::FakeUps) serves it inside a test; to serve it yourself,
+/// [`build`](super::FakeUpsBuilder::build) one and put its answers on [`WireStream`](super::WireStream)s.
+///
+/// It is made to run for days: codes are forgotten when they end, tokens are not remembered at all but carry a keyed
+/// digest, requests are only counted. What stays is one small record for each opt-in, until its refresh token ends.
+#[derive(Debug)]
+pub struct FakeUpsState {
+    pub(super) settings: Settings,
+    pub(super) faults: Faults,
+    pub(super) counters: Counters,
+    pub(super) mint: Mint,
+    clock: FakeClock,
+    blocked: AtomicBool,
+    book: Mutex<Book>,
+}
+
+/// What becomes of the access tokens when an opt-in ends. UPS does not say which of the two it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTokens {
+    /// They stay good until they expire.
+    LiveOn,
+    /// They are refused from now on.
+    Die,
+}
+
+impl FakeUpsState {
+    pub(super) fn new(settings: Settings, clock: Option<ManualClock>) -> Self {
+        let users = settings.users.iter().map(|(name, password)| User::new(name, password)).collect();
+        Self {
+            faults: Faults::default(),
+            counters: Counters::new(),
+            mint: Mint::new(),
+            clock: clock.map_or(FakeClock::Running { ahead: AtomicI64::new(0) }, FakeClock::Manual),
+            blocked: AtomicBool::new(false),
+            book: Mutex::new(Book { users, ..Book::default() }),
+            settings,
+        }
+    }
+
+    /// The present time at this UPS.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Moves this UPS's time ahead; with a [`ManualClock`], that clock.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// What was asked of this UPS so far, by endpoint and outcome.
+    pub fn requests(&self) -> Requests {
+        self.counters.read()
+    }
+
+    /// Lets something go wrong at `endpoint`. Faults of one endpoint happen one after the other, in the order they were set.
+    ///
+    /// # Panics
+    /// If the fault cannot be, e.g. a status of 99; the message says what.
+    #[track_caller]
+    pub fn fault(&self, endpoint: Endpoint, fault: impl Into<Fault>, times: Times) {
+        if let Err(mistake) = self.faults.push(endpoint, fault.into(), times) {
+            panic!("{mistake}");
+        }
+    }
+
+    /// Forgets what was still to go wrong at `endpoint`.
+    pub fn clear_faults(&self, endpoint: Endpoint) {
+        self.faults.clear(endpoint);
+    }
+
+    /// Refuses the clients' every request with 403, "Blocked Merchant", until [`unblock_client`](Self::unblock_client).
+    pub fn block_client(&self) {
+        self.blocked.store(true, Ordering::Release);
+    }
+
+    /// Ends [`block_client`](Self::block_client).
+    pub fn unblock_client(&self) {
+        self.blocked.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire)
+    }
+
+    /// `user` changes the UPS.com password, to a new one that [`password`](Self::password) tells. That ends every opt-in of
+    /// that user, in the words of UPS's guide; access tokens live on until they expire. Where they shall die at once, see
+    /// [`change_password_with`](Self::change_password_with).
+    ///
+    /// # Panics
+    /// If nobody has that name.
+    #[track_caller]
+    pub fn change_password(&self, user: &str) {
+        self.change_password_with(user, AccessTokens::LiveOn);
+    }
+
+    /// Like [`change_password`](Self::change_password), and says what becomes of the access tokens.
+    ///
+    /// # Panics
+    /// If nobody has that name.
+    #[track_caller]
+    pub fn change_password_with(&self, user: &str, access_tokens: AccessTokens) {
+        let (_, random) = tokens::authorization_code();
+        self.set_password(user, &random[..24], access_tokens).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// `user` changes the UPS.com password to `password`.
+    ///
+    /// # Errors
+    /// If nobody has that name.
+    pub fn set_password(&self, user: &str, password: &str, access_tokens: AccessTokens) -> Result<(), UnknownUser> {
+        let mut book = self.book();
+        let user = book.user_mut(user)?;
+        password.clone_into(&mut user.password);
+        self.end_opt_ins(user, access_tokens);
+        Ok(())
+    }
+
+    /// UPS withdraws `user`'s every opt-in; the access tokens die at once, the password stays.
+    ///
+    /// # Panics
+    /// If nobody has that name.
+    #[track_caller]
+    pub fn revoke(&self, user: &str) {
+        self.try_revoke(user).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    pub(super) fn try_revoke(&self, user: &str) -> Result<(), UnknownUser> {
+        self.end_opt_ins(self.book().user_mut(user)?, AccessTokens::Die);
+        Ok(())
+    }
+
+    fn end_opt_ins(&self, user: &mut User, access_tokens: AccessTokens) {
+        user.opt_ins_ended += 1;
+        if access_tokens == AccessTokens::Die {
+            user.first_good_serial = self.mint.next_serial();
+        }
+    }
+
+    /// The present UPS.com password of `user`.
+    ///
+    /// # Panics
+    /// If nobody has that name.
+    #[track_caller]
+    pub fn password(&self, user: &str) -> String {
+        self.book().user_mut(user).unwrap_or_else(|error| panic!("{error}")).password.clone()
+    }
+
+    /// The UPS.com user names, with their present passwords.
+    pub(super) fn users(&self) -> Vec<(String, String)> {
+        self.book().users.iter().map(|user| (user.name.clone(), user.password.clone())).collect()
+    }
+
+    /// The number of the user with this name and password.
+    pub(super) fn sign_in(&self, name: &str, password: &str) -> Option<usize> {
+        self.book().users.iter().position(|user| user.is_called(name) && user.password == password)
+    }
+
+    pub(super) fn issue_code(&self, consent: Consent) -> String {
+        let (number, code) = tokens::authorization_code();
+        let expires_at = self.millis().saturating_add(millis(self.settings.code_lifetime));
+        let record = Code { code: code.clone().into(), consent: Some(consent), expires_at };
+        self.book().keep_code(number, record, self.millis());
+        code
+    }
+
+    /// Takes the consent out of a code. A code is burnt by being presented, whatever comes of it.
+    pub(super) fn take_code(&self, code: &str) -> Result<Consent, Outcome> {
+        let now = self.millis();
+        let mut book = self.book();
+        let record = tokens::code_number(code)
+            .and_then(|number| book.codes.get_mut(&number))
+            .filter(|record| *record.code == *code)
+            .ok_or(Outcome::UnknownCode)?;
+        let consent = record.consent.take().ok_or(Outcome::UsedCode)?;
+        if now >= record.expires_at { Err(Outcome::ExpiredCode) } else { Ok(consent) }
+    }
+
+    /// Opens a grant for a user who agreed; the first pair of it.
+    pub(super) fn open_grant(&self, client: usize, user: usize, opt_ins_ended: u32) -> Pair {
+        let now = self.millis();
+        let id = rand::random();
+        let grant = Grant { client, user, opt_ins_ended, rotation: 0, expires_at: self.refresh_end(now) };
+        self.book().keep_grant(id, grant, now);
+        self.pair(client, RefreshClaims { grant: id, rotation: 0 }, now)
+    }
+
+    /// Rotates the refresh token; with `keep` the same one stays good.
+    pub(super) fn rotate(&self, client: usize, refresh_token: &str, keep: bool) -> Result<Pair, Outcome> {
+        let claims = self.mint.read_refresh_token(refresh_token).ok_or(Outcome::UnknownRefreshToken)?;
+        let now = self.millis();
+        let rotation = {
+            let mut book = self.book();
+            let Book { grants, users, .. } = &mut *book;
+            let grant = grants
+                .get_mut(&claims.grant)
+                .filter(|grant| grant.client == client)
+                .ok_or(Outcome::UnknownRefreshToken)?;
+            if claims.rotation != grant.rotation {
+                return Err(Outcome::SpentRefreshToken);
+            }
+            if grant.opt_ins_ended != users[grant.user].opt_ins_ended {
+                return Err(Outcome::OptInEnded);
+            }
+            if now >= grant.expires_at {
+                return Err(Outcome::ExpiredRefreshToken);
+            }
+            if !keep {
+                grant.rotation += 1;
+            }
+            grant.expires_at = self.refresh_end(now);
+            grant.rotation
+        };
+        Ok(self.pair(client, RefreshClaims { grant: claims.grant, rotation }, now))
+    }
+
+    /// Whether an access token is good now.
+    pub(super) fn check_access_token(&self, token: &str) -> Result<(), Outcome> {
+        let claims = self.mint.read_access_token(token).ok_or(Outcome::BadAccessToken)?;
+        if self.millis() >= claims.exp.saturating_mul(1000) {
+            return Err(Outcome::ExpiredAccessToken);
+        }
+        let book = self.book();
+        let grant = book.grants.get(&claims.grant).ok_or(Outcome::OptInEnded)?;
+        if claims.serial < book.users[grant.user].first_good_serial {
+            return Err(Outcome::OptInEnded);
+        }
+        Ok(())
+    }
+
+    /// How often `user`'s opt-ins were ended so far; a grant is good while this stays as it was.
+    pub(super) fn opt_ins_ended(&self, user: usize) -> u32 {
+        self.book().users[user].opt_ins_ended
+    }
+
+    fn pair(&self, client: usize, claims: RefreshClaims, now: i64) -> Pair {
+        let expires_at = now.saturating_add(millis(self.settings.access_lifetime));
+        let access = AccessClaims {
+            client_id: self.settings.clients[client].id.clone(),
+            grant: claims.grant,
+            rotation: claims.rotation,
+            serial: self.mint.next_serial(),
+            iat: now.div_euclid(1000),
+            // Rounded up: a token is good for no less than the lifetime it was issued with.
+            exp: expires_at.saturating_add(999).div_euclid(1000),
+        };
+        Pair {
+            access_token: self.mint.access_token(&access),
+            refresh_token: self.mint.refresh_token(claims),
+            rotation: claims.rotation,
+            issued_at: now,
+        }
+    }
+
+    fn refresh_end(&self, now: i64) -> i64 {
+        now.saturating_add(millis(self.settings.refresh_lifetime))
+    }
+
+    fn millis(&self) -> i64 {
+        self.now().timestamp_millis()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a user agreed to; kept under the code.
+#[derive(Debug)]
+pub(super) struct Consent {
+    pub(super) client: usize,
+    pub(super) user: usize,
+    /// How often the user's opt-ins had been ended then.
+    pub(super) opt_ins_ended: u32,
+    pub(super) redirect_uri: String,
+    pub(super) code_challenge: Option<String>,
+}
+
+/// A fresh pair; the time in milliseconds since 1970.
+pub(super) struct Pair {
+    pub(super) access_token: String,
+    pub(super) refresh_token: String,
+    pub(super) rotation: u64,
+    pub(super) issued_at: i64,
+}
+
+/// Everything that changes together.
+#[derive(Debug, Default)]
+struct Book {
+    users: Vec<User>,
+    codes: HashMap<u64, Code, RandomState>,
+    /// In the order in which they were issued.
+    code_order: VecDeque<u64>,
+    grants: HashMap<u64, Grant, RandomState>,
+    /// Every grant once. Each new grant looks at two of them, so that ended ones go without a sweep over all.
+    grant_round: VecDeque<u64>,
+}
+
+struct User {
+    name: String,
+    password: String,
+    opt_ins_ended: u32,
+    /// Access tokens with a lower serial number are dead.
+    first_good_serial: u64,
+}
+
+struct Code {
+    code: Box<str>,
+    /// Gone when the code was presented.
+    consent: Option<Consent>,
+    expires_at: i64,
+}
+
+#[derive(Debug)]
+struct Grant {
+    client: usize,
+    user: usize,
+    opt_ins_ended: u32,
+    /// Which refresh token is the good one.
+    rotation: u64,
+    expires_at: i64,
+}
+
+/// Beyond this the oldest go: nobody signs in so often by hand.
+const MOST_CODES: usize = 100_000;
+const MOST_GRANTS: usize = 1_000_000;
+
+impl Book {
+    fn user_mut(&mut self, name: &str) -> Result<&mut User, UnknownUser> {
+        self.users.iter_mut().find(|user| user.is_called(name)).ok_or_else(|| UnknownUser(name.to_owned()))
+    }
+
+    fn keep_code(&mut self, number: u64, code: Code, now: i64) {
+        while let Some(oldest) = self.code_order.front() {
+            let ended = self.codes.get(oldest).is_none_or(|code| now >= code.expires_at);
+            if !ended && self.code_order.len() < MOST_CODES {
+                break;
+            }
+            self.codes.remove(oldest);
+            self.code_order.pop_front();
+        }
+        self.codes.insert(number, code);
+        self.code_order.push_back(number);
+    }
+
+    fn keep_grant(&mut self, id: u64, grant: Grant, now: i64) {
+        for _ in 0..2 {
+            let Some(next) = self.grant_round.pop_front() else { break };
+            let ended = self.grants.get(&next).is_none_or(|grant| now >= grant.expires_at);
+            if ended || self.grant_round.len() + 1 >= MOST_GRANTS {
+                self.grants.remove(&next);
+            } else {
+                self.grant_round.push_back(next);
+            }
+        }
+        self.grants.insert(id, grant);
+        self.grant_round.push_back(id);
+    }
+}
+
+impl User {
+    fn new(name: &str, password: &str) -> Self {
+        Self { name: name.to_owned(), password: password.to_owned(), opt_ins_ended: 0, first_good_serial: 0 }
+    }
+
+    /// Mail addresses and user names are the same in any case.
+    fn is_called(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.trim())
+    }
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Code").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// Where the time comes from.
+#[derive(Debug)]
+enum FakeClock {
+    /// From the test.
+    Manual(ManualClock),
+    /// From the system, and as many milliseconds ahead of it as was asked for.
+    Running { ahead: AtomicI64 },
+}
+
+impl FakeClock {
+    fn now(&self) -> Timestamp {
+        match self {
+            Self::Manual(clock) => clock.now(),
+            Self::Running { ahead } => {
+                let ahead = TimeDelta::milliseconds(ahead.load(Ordering::Relaxed));
+                SystemClock.now().checked_add_signed(ahead).unwrap_or(Timestamp::MAX_UTC)
+            }
+        }
+    }
+
+    fn advance(&self, by: Duration) {
+        match self {
+            Self::Manual(clock) => clock.advance(by),
+            Self::Running { ahead } => {
+                // A thousand years: far enough, and never beyond what a date can hold.
+                let most = 1000 * 365 * 24 * 3600 * 1000;
+                let add = |now: i64| Some(now.saturating_add(millis(by)).min(most));
+                let _ = ahead.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(expires_at: i64) -> Grant {
+        Grant { client: 0, user: 0, opt_ins_ended: 0, rotation: 0, expires_at }
+    }
+
+    #[test]
+    fn ended_grants_are_forgotten_as_new_ones_come() {
+        let mut book = Book::default();
+        for id in 0..1_000 {
+            book.keep_grant(id, grant(10), 0);
+        }
+        for id in 1_000..2_000 {
+            book.keep_grant(id, grant(100), 50);
+        }
+
+        assert_eq!(book.grants.len(), 1_000);
+        assert_eq!(book.grant_round.len(), 1_000);
+        assert!(book.grants.values().all(|grant| grant.expires_at == 100));
+    }
+
+    #[test]
+    fn ended_codes_are_forgotten_and_living_ones_are_bounded() {
+        let code = |expires_at| Code { code: "c".into(), consent: None, expires_at };
+        let mut book = Book::default();
+        for number in 0..100 {
+            book.keep_code(number, code(10), 0);
+        }
+        book.keep_code(100, code(20), 10);
+        assert_eq!(book.codes.len(), 1);
+
+        for number in 0..MOST_CODES as u64 + 5 {
+            book.keep_code(1_000 + number, code(20), 10);
+        }
+        assert_eq!((book.codes.len(), book.code_order.len()), (MOST_CODES, MOST_CODES));
+    }
+
+    #[test]
+    fn a_running_clock_goes_ahead_as_asked_and_never_beyond_a_date() {
+        let clock = FakeClock::Running { ahead: AtomicI64::new(0) };
+        let before = clock.now();
+        clock.advance(Duration::from_secs(3600));
+        assert!((clock.now() - before).num_seconds() >= 3600);
+        clock.advance(Duration::MAX);
+        clock.advance(Duration::MAX);
+        assert!(clock.now() < Timestamp::MAX_UTC);
+    }
+
+    #[test]
+    fn debug_shows_no_password() {
+        let state = FakeUpsState::new(Settings::for_tests(), None);
+        let shown = format!("{state:?}");
+        for secret in
+            state.users().into_iter().map(|(_, password)| password).chain([state.settings.clients[0].secret.clone()])
+        {
+            assert!(!shown.contains(&secret), "{shown}");
+        }
+    }
+}

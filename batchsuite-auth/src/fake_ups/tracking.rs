@@ -1,0 +1,51 @@
+//! The one protected API: `GET /api/track/v1/details/{number}`, so that an access token can be seen at work.
+
+use http::{Request, Response, header};
+use serde_json::json;
+
+use super::{
+    FakeUpsState,
+    oauth::Refusal,
+    requests::Outcome,
+    respond::{TRACK, json_response},
+};
+
+pub(super) fn track(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Refusal> {
+    let token = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or(Refusal::BAD_ACCESS_TOKEN)?;
+    ups.check_access_token(token).map_err(|outcome| match outcome {
+        Outcome::ExpiredAccessToken => Refusal::EXPIRED_ACCESS_TOKEN,
+        Outcome::OptInEnded => Refusal::ENDED_ACCESS_TOKEN,
+        _ => Refusal::BAD_ACCESS_TOKEN,
+    })?;
+    let number = request.uri().path().strip_prefix(TRACK).unwrap_or_default();
+    let number = percent_decoded(number);
+    let now = ups.now();
+    let body = json!({
+        "trackResponse": {"shipment": [{
+            "inquiryNumber": number,
+            "package": [{
+                "trackingNumber": number,
+                "currentStatus": {"code": "005", "description": "On the Way"},
+                "activity": [{
+                    "location": {"address": {"city": "LOUISVILLE", "stateProvince": "KY", "countryCode": "US"}},
+                    "status": {"type": "I", "description": "Departed from Facility", "code": "DP"},
+                    "date": now.format("%Y%m%d").to_string(),
+                    "time": now.format("%H%M%S").to_string(),
+                }],
+            }],
+        }]},
+    });
+    Ok(json_response(200, body.to_string().into_bytes()))
+}
+
+fn percent_decoded(segment: &str) -> String {
+    // A path segment keeps its '+'; a form would read it as a space.
+    let form = segment.replace('+', "%2B").replace('=', "%3D").replace('&', "%26");
+    url::form_urlencoded::parse(form.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()
+}
