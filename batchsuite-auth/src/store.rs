@@ -12,6 +12,8 @@
 //!
 //! The contract is also a test suite, one test a clause: `test_util::store_contract` (feature `test-util`).
 
+mod forward;
+
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
