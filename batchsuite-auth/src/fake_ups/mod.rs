@@ -1,4 +1,5 @@
 //! A UPS for tests and demos.
+mod authenticator;
 mod builder;
 mod control;
 mod faults;

@@ -221,7 +221,7 @@ impl Ledger {
         self.tell(event.company.as_ref(), event.actor, event.kind, event.evidence, now)
     }
 
-    pub(super) fn due(&mut self, query: &DueQuery, now: Timestamp) -> Vec<CompanyId> {
+    pub(super) fn due(&mut self, query: &DueQuery, now: Timestamp) -> Vec<(CompanyId, Revision)> {
         let used = self.index.used(earlier(now, query.used_within)..);
         let ending = self.index.ending(now..=later(now, query.keep_alive));
         let open_ended = self.index.open_ended(..=earlier(now, query.keep_alive));
@@ -234,7 +234,8 @@ impl Ledger {
         for (_, company) in &due {
             self.change(company, now, |row| row.reserved_until = Some(later(now, query.reserve_for)));
         }
-        due.into_iter().map(|(_, company)| company).collect()
+        let revision = |company: &CompanyId| self.rows.get(company).map(|row| row.grant.opt_in.revision);
+        due.into_iter().filter_map(|(_, company)| Some((company.clone(), revision(&company)?))).collect()
     }
 
     pub(super) fn record_use(&mut self, companies: &[CompanyId], now: Timestamp) {

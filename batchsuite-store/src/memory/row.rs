@@ -54,7 +54,7 @@ impl Row {
             return None;
         }
         let facts = self.grant.facts(&query.client_id);
-        match decide(&facts, Demand::Refresh, now) {
+        match decide(&facts, Demand::Renew(self.grant.opt_in.revision), now) {
             Access::Refresh | Access::ServeAndRefresh | Access::TakeOver(_) => {}
             _ => return None,
         }

@@ -1,0 +1,24 @@
+//! An authenticator that talks to the fake.
+
+use super::FakeUps;
+use crate::{
+    BatchSuiteAuth, BatchSuiteAuthBuilder,
+    config::{Client, Environment},
+    http::ReqwestClient,
+};
+
+impl FakeUps {
+    /// A builder with this UPS's address, client, redirect URI and clock, over the real HTTP adapter. What is missing is a
+    /// store; give it the [`clock`](Self::clock) too.
+    ///
+    /// # Panics
+    /// If the HTTP adapter cannot be made.
+    pub fn authenticator(&self) -> BatchSuiteAuthBuilder {
+        let http = ReqwestClient::builder().allow_loopback_http().build().unwrap_or_else(|error| panic!("{error}"));
+        BatchSuiteAuth::builder(Environment::Cie, Client::new(self.client_id(), self.client_secret()))
+            .base_url(self.base_url())
+            .redirect_uri(self.redirect_uri())
+            .http(http)
+            .clock(self.clock())
+    }
+}
