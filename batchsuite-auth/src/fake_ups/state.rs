@@ -479,6 +479,18 @@ mod tests {
     }
 
     #[test]
+    fn rotations_leave_nothing_behind() {
+        let state = FakeUpsState::new(Settings::for_tests(), None);
+        let mut pair = state.open_grant(0, 0, 0);
+        for _ in 0..1_000 {
+            pair = state.rotate(0, &pair.refresh_token, false).unwrap_or_else(|outcome| panic!("{outcome}"));
+        }
+
+        let book = state.book();
+        assert_eq!((book.grants.len(), book.grant_round.len(), book.codes.len()), (1, 1, 0));
+    }
+
+    #[test]
     fn a_running_clock_goes_ahead_as_asked_and_never_beyond_a_date() {
         let clock = FakeClock::Running { ahead: AtomicI64::new(0) };
         let before = clock.now();
