@@ -1,4 +1,114 @@
-//! UPS opt-ins.
+//! A company's permission at UPS.com, kept alive.
+//!
+//! A service that ships through UPS needs a company's permission to act for it: an administrator presses *Authenticate*,
+//! signs in at UPS.com, agrees, comes back, and the company is authenticated until a date. From then on the service needs
+//! a valid access token for any company, at any time, from any of its processes. UPS's refresh tokens rotate and are
+//! single-use: one race, one lost answer, one crash at the wrong moment ends the opt-in, and so does a UPS.com password
+//! change. This crate does all of it: authenticate, consent, callback, token, refresh, expiry, password-change
+//! invalidation, remove-auth.
+//!
+//! # Embedding
+//! ```
+//! # use batchsuite_auth::{ActorId, BatchSuiteAuth, BrowserSecret, Client, CompanyId, Environment, fake_ups::FakeUps};
+//! # use batchsuite_store::MemoryStore;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let ups = FakeUps::start().await;
+//! # let client = Client::new(ups.client_id(), ups.client_secret());
+//! # let (company, actor) = (CompanyId::new("acme")?, ActorId::new("ada")?);
+//! # let (uri, base) = (ups.redirect_uri(), ups.base_url());
+//! let store = MemoryStore::new();
+//! # let store = MemoryStore::with_clock(ups.clock());
+//! let auth = BatchSuiteAuth::builder(Environment::Production, client).redirect_uri(uri).store(store);
+//! # let auth = auth.base_url(base).clock(ups.clock());
+//! let auth = auth.build()?;
+//!
+//! let trip = auth.authenticate(&company, &actor).await?; // trip.url, trip.browser_secret
+//! # let query = &ups.consent(&trip.url, "demo@example.com").await;
+//! # let browser_secret = trip.browser_secret;
+//! let done = auth.callback(&actor, query, &browser_secret).await?; // done.company, done.refresh_expires_at
+//! let token = auth.access_token(&company).await?; // token.header() is ready to send
+//! # assert!(token.header().is_sensitive() && done.company == company);
+//! auth.remove_auth(&company, &actor).await?;
+//! auth.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Testing
+//! The fake UPS ships with the crate (feature `test-util`):
+//! ```
+//! # use std::time::Duration;
+//! # use batchsuite_auth::{ActorId, CompanyId, fake_ups::FakeUps};
+//! # use batchsuite_store::MemoryStore;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (company, actor) = (CompanyId::new("acme")?, ActorId::new("ada")?);
+//! let ups = FakeUps::start().await;
+//! let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build()?; // client, HTTP and clock wired
+//! let trip = auth.authenticate(&company, &actor).await?;
+//! let query = ups.consent(&trip.url, "demo@example.com").await;
+//! auth.callback(&actor, &query, &trip.browser_secret).await?;
+//! ups.change_password("demo@example.com");
+//! ups.clock().advance(Duration::from_secs(5 * 3600));
+//! assert!(auth.access_token(&company).await.unwrap_err().needs_reauthorization());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The life of an opt-in
+#![doc = include_str!("../docs/opt-in.svg")]
+//!
+//! | state | shown as | leaves by |
+//! |---|---|---|
+//! | [`Unauthenticated`](status::Status::Unauthenticated) | not authenticated | authenticate |
+//! | (a consent is pending; it never changes the grant's state) | waiting for UPS.com | callback, denial, 10 minutes |
+//! | [`Authenticated`](status::Status::Authenticated) | Refresh expires: … | refresh, expiry, invalidation, remove |
+//! | [`ReauthRequired`](status::Status::ReauthRequired) | Authenticate again, and why | a new consent, remove, or a pair that was thought lost |
+//!
+//! Why a new opt-in is needed is always known: [`CauseKind`](machine::CauseKind). What is *recorded* is what UPS said; what
+//! is *derived on reading* (an end that has passed, another client id) erases nothing, so a wrong clock or a typing error
+//! repairs itself.
+//!
+//! # What it promises
+//! 1. No opt-in is ever lost by us: no race, crash, cancelled caller or slow network makes us throw away a living refresh
+//!    token. A refresh runs in a task of its own; its claim is durable before the token is sent; its pair is stored before
+//!    anybody uses it, and kept until the store takes it; an unanswered request is followed by probes, one at a time, until
+//!    UPS answers.
+//! 2. When a new opt-in is needed, [`status`](BatchSuiteAuth::status) and [`TokenError`](error::TokenError) say so at once,
+//!    say why, and never say it wrongly.
+//! 3. A valid token costs nanoseconds when cached, one read of the store when not, one call of UPS when it must be refreshed.
+//! 4. A secret is never seen: not in logs, errors, URLs or `Debug`. (An authorization URL carries the state, as it must.)
+//!
+//! # What no client can promise
+//! - A process that dies between UPS's answer and the commit takes the pair with it; the next attempt is refused, and the
+//!   company needs a new opt-in ([`RotationLost`](machine::CauseKind::RotationLost)).
+//! - A process that is stopped past its lease with the pair in hand causes a false alarm until it goes on and commits
+//!   ([`Recovered`](events::EventKind::Recovered)).
+//! - A password change at the moment of a lost request looks like a lost answer.
+//!
+//! # Features
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `reqwest` | yes | [`http::ReqwestClient`], the HTTP adapter with all its guards |
+//! | `test-util` | no | [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |
+//!
+//! # Security notes
+//! - The state has 256 random bits, is stored as its SHA-256, taken once, and bound to the browser, the company, the person,
+//!   the environment and the exact redirect URI (RFC 9700 §4.7). The host keeps [`BrowserSecret`] in a cookie and hands it
+//!   back; this crate never touches cookies.
+//! - The host decides who may authenticate or remove which company: ask that before calling
+//!   [`authenticate`](BatchSuiteAuth::authenticate), [`callback`](BatchSuiteAuth::callback) and
+//!   [`remove_auth`](BatchSuiteAuth::remove_auth).
+//! - UPS tells nobody which UPS.com profile signed in: [`OptInCheck`] can look before the opt-in counts.
+//!
+//! # Why not …
+//! - *the `oauth2` crate alone?* It writes requests well, and writes ours. It stores nothing, refreshes nothing, drops the
+//!   status and `Retry-After` of an error, refuses UPS's numbers-as-strings, and its parse errors carry the raw body.
+//! - *a cache of tokens?* The token is the easy part. A refresh token that rotates needs a claim before the send and a
+//!   compare-and-swap after it, or two processes end the opt-in between them.
+//! - *retrying?* A retry after a time-out sends a spent token. Whether it is spent is the one thing the client cannot know;
+//!   see [`store`] and [`machine`] for how that is kept.
 
 pub mod authenticator;
 mod cache;

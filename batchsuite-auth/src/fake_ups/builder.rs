@@ -72,7 +72,7 @@ impl FakeUpsBuilder {
 
     /// Adds a UPS.com user. The first one takes the place of the default user.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
-        self.settings.users.push((name.into(), password.into()));
+        self.settings.users.push(User { name: name.into(), password: password.into() });
         self
     }
 
@@ -128,7 +128,7 @@ impl FakeUpsBuilder {
 pub(super) struct Settings {
     pub(super) clients: Vec<Client>,
     pub(super) redirect_uris: Vec<String>,
-    pub(super) users: Vec<(String, String)>,
+    pub(super) users: Vec<User>,
     pub(super) access_lifetime: Duration,
     pub(super) refresh_lifetime: Duration,
     pub(super) code_lifetime: Duration,
@@ -139,6 +139,18 @@ pub(super) struct Settings {
 pub(super) struct Client {
     pub(super) id: String,
     pub(super) secret: String,
+}
+
+#[derive(Clone)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) password: String,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Client {
@@ -156,7 +168,7 @@ impl Settings {
             self.redirect_uris.push(FakeUps::REDIRECT_URI.to_owned());
         }
         if self.users.is_empty() {
-            self.users.push((FakeUps::USER.to_owned(), FakeUps::PASSWORD.to_owned()));
+            self.users.push(User { name: FakeUps::USER.to_owned(), password: FakeUps::PASSWORD.to_owned() });
         }
         let usable = |uri: &String| {
             Url::parse(uri).is_ok_and(|uri| matches!(uri.scheme(), "http" | "https") && uri.fragment().is_none())
@@ -167,7 +179,7 @@ impl Settings {
         if has_blank_or_twin(self.clients.iter().map(|client| (client.id.clone(), &client.secret))) {
             return Err(SettingsError::Client);
         }
-        if has_blank_or_twin(self.users.iter().map(|(name, password)| (name.trim().to_lowercase(), password))) {
+        if has_blank_or_twin(self.users.iter().map(|user| (user.name.trim().to_lowercase(), &user.password))) {
             return Err(SettingsError::User);
         }
         let lifetimes = [self.access_lifetime, self.refresh_lifetime, self.code_lifetime];
@@ -215,7 +227,7 @@ mod tests {
         let settings = FakeUpsBuilder::new().client("a", "b").user("c", "d").settings.complete().unwrap();
 
         assert_eq!(settings.clients.len(), 1);
-        assert_eq!(settings.users, [("c".to_owned(), "d".to_owned())]);
+        assert_eq!((settings.users.len(), settings.users[0].name.as_str()), (1, "c"));
         assert_eq!(settings.redirect_uris, [FakeUps::REDIRECT_URI]);
     }
 }

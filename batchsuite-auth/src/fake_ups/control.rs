@@ -209,9 +209,15 @@ fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
         let _ = writeln!(user_rows, "<tr><td>{name}</td><td><code>{}</code></td></tr>", Escaped(&password));
         let _ = writeln!(user_options, "<option>{name}</option>");
     }
-    let endpoint_options: String =
-        Endpoint::ALL.iter().rev().map(|endpoint| format!("<option>{endpoint}</option>\n")).collect();
+    let endpoint_options: String = Endpoint::ALL
+        .iter()
+        .map(|endpoint| {
+            let selected = if *endpoint == Endpoint::Refresh { " selected" } else { "" };
+            format!("<option{selected}>{endpoint}</option>\n")
+        })
+        .collect();
     let fault_options: String = Fault::NAMES.iter().map(|name| format!("<option value=\"{name}\">\n")).collect();
+    let fault_names: Vec<String> = Fault::NAMES.iter().map(|name| format!("<code>{name}</code>")).collect();
     let mut fault_rows = String::new();
     for (endpoint, fault, times) in ups.faults.list() {
         let times = match times {
@@ -249,6 +255,7 @@ fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
         user_options = user_options,
         fault_rows = fault_rows,
         fault_options = fault_options,
+        fault_names = fault_names.join(", "),
         endpoint_options = endpoint_options,
         blocked = blocked,
         block_value = block_value,

@@ -1,4 +1,78 @@
-//! A UPS for tests and demos.
+//! A UPS for tests and demos: its OAuth endpoints, its sign-in pages and one protected API, on a port of your machine.
+//!
+//! UPS's refresh tokens rotate and are single-use, and one lost answer ends an opt-in. Whether a service copes with that
+//! cannot be tried out at UPS: nobody there drops an answer when asked, changes a password between two requests, or lets
+//! sixty days pass. This UPS does, and it counts what it was asked.
+//!
+//! ```
+//! use batchsuite_auth::fake_ups::{Endpoint, Fault, FakeUps, Outcome, Times};
+//! use url::Url;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let ups = FakeUps::start().await;
+//! let trip_url = Url::parse_with_params(
+//!     ups.base_url().join("security/v1/oauth/authorize")?.as_str(),
+//!     [("client_id", ups.client_id()), ("redirect_uri", FakeUps::REDIRECT_URI), ("response_type", "code"), ("state", "s-1")],
+//! )?;
+//!
+//! let query = ups.consent(&trip_url, "demo@example.com").await; // no browser needed
+//! assert!(query.starts_with("code=") && query.ends_with("&scope=read&state=s-1"));
+//!
+//! ups.fault(Endpoint::Refresh, Fault::DropAnswer, Times::Once); // what could go wrong next
+//! ups.change_password("demo@example.com"); // every opt-in of this user has ended
+//! assert_eq!(ups.requests().count(Endpoint::SignIn, Outcome::Consented), 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it is faithful to
+//! It verifies what UPS verifies: client id and secret, a redirect URI that is registered and stays the same, a code that is used
+//! once and in time, the PKCE challenge, a refresh token that is the current one. Statuses, codes, messages and headers
+//! are those of UPS's description or reported from the field. Where nothing is known it takes the stricter guess:
+//! - A code is burnt by being presented, whatever comes of it.
+//! - An opt-in that a password change ended is told by `Invalid Refresh Token` at the next refresh. Access tokens live on
+//!   until they expire, or die at once: [`AccessTokens`] has both.
+//! - The access token of before a refresh stays good until it expires. Do not rely on it.
+//! - A blocked client gets 403 with the code `10403`; UPS names none.
+//! - A missing `response_type`, a malformed `code_challenge`, a wrong path and a wrong method get words of the fake's own.
+//!
+//! # Constraints
+//! It speaks plain HTTP/1.1, so use it on loopback. It forgets everything when it is dropped. Its tokens are worth nothing
+//! elsewhere, and its passwords are shown to whoever opens `/__fake/`.
+//!
+//! [`FakeUps`] is for one test: wiremock keeps every request in memory. For a program that runs for days,
+//! [`build`](FakeUpsBuilder::build) a [`FakeUpsState`] and serve [`respond`](FakeUpsState::respond) with a server of your
+//! choice, on connections from [`accept`]; the example `fake-ups` does it with axum.
+//!
+//! # Faults
+//! Set with [`fault`](FakeUpsState::fault), or by `POST /__fake/faults {"endpoint","fault","times"}` under the same names in
+//! snake case. *Processed* says whether the request has its effect, e.g. spends the refresh token.
+//!
+//! | fault | processed | what the client gets |
+//! |---|---|---|
+//! | `{"answer": {…}}` | no | any status, headers and body: see [`Answer`] |
+//! | `{"edit": {…}}` | yes | the true answer with fields set, left out, padded, as numbers; another status, type or body; cut: see [`Edit`] |
+//! | `{"delay": {"milliseconds"}}` | yes | the true answer, late |
+//! | `"drop_answer"` | yes | a reset connection and not a byte |
+//! | `"reset"`, `"close"` | no | a reset or closed connection and not a byte; at the endpoint `connection`, before anything is read |
+//! | `"hang"` | no | nothing, on an open connection |
+//! | `{"truncate": {"keep_bytes"}}` | yes | a body that breaks off |
+//! | `{"trickle": {"milliseconds"}}` | yes | the true answer, one byte at a time |
+//! | `{"too_many_requests": {"retry_after"}}` | no | 429 `10429`, with or without `Retry-After` |
+//! | `"unavailable"` | no | 503 with an HTML page |
+//! | `"error_page"` | no | 302 to the error page |
+//! | `{"redirect": {"status", "location"}}` | no | a redirect to another host, say |
+//! | `"invalid_refresh_token"` | no | 400 `10400` `Invalid Refresh Token` |
+//! | `"invalid_client"` | no | 401 `10401` `ClientId is Invalid` |
+//! | `"blocked"` | no | 403 `Blocked Merchant` |
+//! | `"keep_refresh_token"` | yes | a new access token and the same refresh token |
+//! | `"numbers"` | yes | JSON numbers instead of strings |
+//! | `"access_denied"` | at `authorize` | the browser comes straight back with `error=access_denied` |
+//!
+//! `times` is a number (1 if left out) or `"until_cleared"`; a `fault` of `null` clears. That nobody listens at all is
+//! [`FakeUps::go_offline`].
+
 mod authenticator;
 mod builder;
 mod control;
@@ -14,6 +88,9 @@ mod state;
 mod tokens;
 mod tracking;
 mod wire;
+
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     builder::{FakeUpsBuilder, SettingsError, UnknownUser},

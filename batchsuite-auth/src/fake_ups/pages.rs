@@ -98,7 +98,8 @@ fn log_in_page(
         hidden = hidden_fields(asked),
         username = Escaped(username),
         username_error = error_note("username", told("username")),
-        username_mark = error_mark("username", told("username")),
+        username_mark =
+            if error.is_none() { " autofocus".to_owned() } else { error_mark("username", told("username")) },
         agree_error = error_note("agree", told("agree")),
         agree_mark = error_mark("agree", told("agree")),
         checked = if agreed { " checked" } else { "" },
@@ -125,7 +126,7 @@ fn password_page(asked: &AuthorizationRequest<'_>, username: &str, error: Option
         username = Escaped(username),
         hidden = hidden_fields(asked),
         note = error_note("password", error),
-        mark = error_mark("password", error),
+        mark = if error.is_none() { " autofocus".to_owned() } else { error_mark("password", error) },
         query = Escaped(&query(asked)),
     );
     page(200, "Password", error.is_some(), &body)

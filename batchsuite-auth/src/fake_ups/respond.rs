@@ -96,13 +96,9 @@ impl FakeUpsState {
             self.counters.add(endpoint, Outcome::Unprocessed);
             return reply;
         }
-        let (outcome, response) = if *request.method() == Method::GET
-            || (*request.method() == Method::POST
-                && matches!(endpoint, Endpoint::Token | Endpoint::Refresh | Endpoint::SignIn))
-        {
-            self.process(endpoint, request, &params, fault.as_ref())
-        } else {
-            (Outcome::MethodNotAllowed, method_not_allowed("GET"))
+        let (outcome, response) = match allowed(endpoint, request.method()) {
+            Ok(()) => self.process(endpoint, request, &params, fault.as_ref()),
+            Err(allow) => (Outcome::MethodNotAllowed, method_not_allowed(allow)),
         };
         self.counters.add(endpoint, outcome);
         match fault {
@@ -126,9 +122,6 @@ impl FakeUpsState {
             },
             Endpoint::ValidateClient => oauth::validate_client(self, request, params),
             Endpoint::SignIn => return pages::sign_in(self, request, params),
-            Endpoint::Token | Endpoint::Refresh if *request.method() != Method::POST => {
-                return (Outcome::MethodNotAllowed, method_not_allowed("POST"));
-            }
             Endpoint::Token => oauth::token(self, request, params),
             Endpoint::Refresh => oauth::refresh(self, request, params, fault == Some(&Fault::KeepRefreshToken)),
             Endpoint::Track => tracking::track(self, request),
@@ -166,6 +159,16 @@ fn endpoint(path: &str) -> Option<Endpoint> {
         }
         _ => return None,
     })
+}
+
+/// Whether the endpoint has this method; else the ones that it has.
+fn allowed(endpoint: Endpoint, method: &Method) -> Result<(), &'static str> {
+    let (methods, allow): (&[Method], _) = match endpoint {
+        Endpoint::Token | Endpoint::Refresh => (&[Method::POST], "POST"),
+        Endpoint::SignIn => (&[Method::GET, Method::POST], "GET, POST"),
+        _ => (&[Method::GET], "GET"),
+    };
+    if methods.contains(method) { Ok(()) } else { Err(allow) }
 }
 
 /// The parameters of a request: of the body for a POST of a form, else of the query.

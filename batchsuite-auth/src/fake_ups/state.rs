@@ -30,7 +30,6 @@ use crate::{
 ///
 /// It is made to run for days: codes are forgotten when they end, tokens are not remembered at all but carry a keyed
 /// digest, requests are only counted. What stays is one small record for each opt-in, until its refresh token ends.
-#[derive(Debug)]
 pub struct FakeUpsState {
     pub(super) settings: Settings,
     pub(super) faults: Faults,
@@ -52,7 +51,7 @@ pub enum AccessTokens {
 
 impl FakeUpsState {
     pub(super) fn new(settings: Settings, clock: Option<ManualClock>) -> Self {
-        let users = settings.users.iter().map(|(name, password)| User::new(name, password)).collect();
+        let users = settings.users.iter().map(|user| Account::new(&user.name, &user.password)).collect();
         Self {
             faults: Faults::default(),
             counters: Counters::new(),
@@ -156,7 +155,7 @@ impl FakeUpsState {
         Ok(())
     }
 
-    fn end_opt_ins(&self, user: &mut User, access_tokens: AccessTokens) {
+    fn end_opt_ins(&self, user: &mut Account, access_tokens: AccessTokens) {
         user.opt_ins_ended += 1;
         if access_tokens == AccessTokens::Die {
             user.first_good_serial = self.mint.next_serial();
@@ -291,8 +290,18 @@ impl FakeUpsState {
     }
 }
 
+/// Shows what was set and what was asked; nobody's password, no secret, no token.
+impl std::fmt::Debug for FakeUpsState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeUpsState")
+            .field("settings", &self.settings)
+            .field("now", &self.now())
+            .field("requests", &self.requests())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a user agreed to; kept under the code.
-#[derive(Debug)]
 pub(super) struct Consent {
     pub(super) client: usize,
     pub(super) user: usize,
@@ -311,9 +320,9 @@ pub(super) struct Pair {
 }
 
 /// Everything that changes together.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Book {
-    users: Vec<User>,
+    users: Vec<Account>,
     codes: HashMap<u64, Code, RandomState>,
     /// In the order in which they were issued.
     code_order: VecDeque<u64>,
@@ -322,7 +331,7 @@ struct Book {
     grant_round: VecDeque<u64>,
 }
 
-struct User {
+struct Account {
     name: String,
     password: String,
     opt_ins_ended: u32,
@@ -337,7 +346,6 @@ struct Code {
     expires_at: i64,
 }
 
-#[derive(Debug)]
 struct Grant {
     client: usize,
     user: usize,
@@ -352,7 +360,7 @@ const MOST_CODES: usize = 100_000;
 const MOST_GRANTS: usize = 1_000_000;
 
 impl Book {
-    fn user_mut(&mut self, name: &str) -> Result<&mut User, UnknownUser> {
+    fn user_mut(&mut self, name: &str) -> Result<&mut Account, UnknownUser> {
         self.users.iter_mut().find(|user| user.is_called(name)).ok_or_else(|| UnknownUser(name.to_owned()))
     }
 
@@ -384,7 +392,7 @@ impl Book {
     }
 }
 
-impl User {
+impl Account {
     fn new(name: &str, password: &str) -> Self {
         Self { name: name.to_owned(), password: password.to_owned(), opt_ins_ended: 0, first_good_serial: 0 }
     }
@@ -395,20 +403,7 @@ impl User {
     }
 }
 
-impl std::fmt::Debug for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Code {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Code").field("expires_at", &self.expires_at).finish_non_exhaustive()
-    }
-}
-
 /// Where the time comes from.
-#[derive(Debug)]
 enum FakeClock {
     /// From the test.
     Manual(ManualClock),
@@ -481,6 +476,18 @@ mod tests {
             book.keep_code(1_000 + number, code(20), 10);
         }
         assert_eq!((book.codes.len(), book.code_order.len()), (MOST_CODES, MOST_CODES));
+    }
+
+    #[test]
+    fn rotations_leave_nothing_behind() {
+        let state = FakeUpsState::new(Settings::for_tests(), None);
+        let mut pair = state.open_grant(0, 0, 0);
+        for _ in 0..1_000 {
+            pair = state.rotate(0, &pair.refresh_token, false).unwrap_or_else(|outcome| panic!("{outcome}"));
+        }
+
+        let book = state.book();
+        assert_eq!((book.grants.len(), book.grant_round.len(), book.codes.len()), (1, 1, 0));
     }
 
     #[test]

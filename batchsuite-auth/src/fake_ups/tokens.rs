@@ -103,12 +103,6 @@ impl Mint {
     }
 }
 
-impl std::fmt::Debug for Mint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mint").finish_non_exhaustive()
-    }
-}
-
 /// `token` made `length` characters long (it is never cut); an access token stays valid.
 pub(super) fn pad(token: &str, length: usize) -> String {
     let mut padded = token.to_owned();

@@ -45,9 +45,15 @@ pub struct WireStream {
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     Plain,
-    Trickle { pause: Duration },
-    Truncate { left: usize },
+    Trickle {
+        pause: Duration,
+    },
+    Truncate {
+        left: usize,
+    },
     Hang,
+    /// Over; what is left is that the server drops it.
+    Broken,
 }
 
 /// Waits for the next client whose connection is to be served. Faults of [`Endpoint::Connection`](super::Endpoint) are
@@ -87,9 +93,9 @@ impl WireStream {
     }
 
     /// Takes a piece of the server's output where a fault is under way.
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn take(&mut self, bytes: &[u8]) {
         match &mut self.mode {
-            Mode::Plain | Mode::Hang => {}
+            Mode::Plain | Mode::Hang | Mode::Broken => {}
             Mode::Trickle { .. } => self.pending.extend_from_slice(bytes),
             Mode::Truncate { left } => {
                 let kept = bytes.len().min(*left);
@@ -97,16 +103,12 @@ impl WireStream {
                 self.pending.extend_from_slice(&bytes[..kept]);
             }
         }
-        Ok(())
     }
 
     fn begin(&mut self, fault: WireFault, answer: &Answer<'_>) -> io::Result<()> {
         let wait = match fault {
-            WireFault::Reset => {
-                self.tcp.set_zero_linger()?;
-                return Err(io::ErrorKind::ConnectionReset.into());
-            }
-            WireFault::Close => return Err(io::ErrorKind::BrokenPipe.into()),
+            WireFault::Reset => return Err(self.reset()),
+            WireFault::Close => return Err(self.close()),
             WireFault::Hang => {
                 self.mode = Mode::Hang;
                 LONGEST_HANG
@@ -121,16 +123,34 @@ impl WireStream {
             }
         };
         self.timer.as_mut().reset(deadline(wait));
-        self.take(answer.status_line)?;
-        self.take(answer.rest)
+        self.take(answer.status_line);
+        self.take(answer.rest);
+        Ok(())
+    }
+
+    /// From here on the server can only drop the connection, and the client sees a reset.
+    fn reset(&mut self) -> io::Error {
+        self.mode = Mode::Broken;
+        match self.tcp.set_zero_linger() {
+            Ok(()) => io::ErrorKind::ConnectionReset.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// From here on the server can only drop the connection, and the client sees it end.
+    fn close(&mut self) -> io::Error {
+        self.mode = Mode::Broken;
+        io::ErrorKind::BrokenPipe.into()
     }
 
     /// Gives the client what is pending, as slowly as the fault says.
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.mode, Mode::Hang) {
             ready!(self.timer.as_mut().poll(cx));
-            self.tcp.set_zero_linger()?;
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            return Poll::Ready(Err(self.reset()));
+        }
+        if matches!(self.mode, Mode::Broken) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         while self.sent < self.pending.len() {
             let end = match self.mode {
@@ -152,7 +172,7 @@ impl WireStream {
         self.pending.clear();
         self.sent = 0;
         if matches!(self.mode, Mode::Truncate { left: 0 }) {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            return Poll::Ready(Err(self.close()));
         }
         Poll::Ready(Ok(()))
     }
@@ -183,7 +203,7 @@ impl AsyncWrite for WireStream {
                 Some((fault, answer)) => this.begin(fault, &answer)?,
             }
         } else {
-            this.take(buf)?;
+            this.take(buf);
         }
         Poll::Ready(Ok(buf.len()))
     }
@@ -194,6 +214,7 @@ impl AsyncWrite for WireStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A server ends a connection in order even after an error; a reset would then look like an end.
         ready!(self.poll_pending(cx))?;
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
