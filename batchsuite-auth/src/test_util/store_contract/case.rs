@@ -101,6 +101,16 @@ impl Case {
         done(self.store.settle_refresh(settle).await)
     }
 
+    /// A give-back that must be written.
+    pub(super) async fn given_back(&self, give_back: GiveBack) {
+        assert_eq!(self.give_back(give_back).await, Written::Yes, "the attempt that holds the row");
+    }
+
+    /// A verdict that must be written.
+    pub(super) async fn settled(&self, settle: SettleRefresh) {
+        assert_eq!(self.settle(settle).await, Written::Yes, "the attempt that holds the row");
+    }
+
     pub(super) async fn remove(&self, key: &GrantKey) -> Snapshot {
         done(self.store.remove(key, &actor("remover")).await)
     }
@@ -125,7 +135,7 @@ impl Case {
     /// Claims, and loses the answer: the row is unanswered and its request may be travelling.
     pub(super) async fn unanswered(&self, grant: &Snapshot) -> AttemptId {
         let attempt = self.claimed(grant).await;
-        assert_eq!(self.settle(unanswered(grant, attempt)).await, Written::Yes);
+        self.settled(unanswered(grant, attempt)).await;
         attempt
     }
 
@@ -133,7 +143,7 @@ impl Case {
     pub(super) async fn invalidated(&self, key: &GrantKey) -> Snapshot {
         let grant = self.authenticated(key).await;
         let attempt = self.claimed(&grant).await;
-        assert_eq!(self.settle(refused(&grant, attempt)).await, Written::Yes);
+        self.settled(refused(&grant, attempt)).await;
         self.load(key).await
     }
 
@@ -143,7 +153,7 @@ impl Case {
         let lost = self.unanswered(&grant).await;
         self.advance(LEASE + MINUTE).await;
         let probe = self.claimed(&grant).await;
-        assert_eq!(self.settle(refused(&grant, probe)).await, Written::Yes);
+        self.settled(refused(&grant, probe)).await;
         (self.load(key).await, lost)
     }
 

@@ -12,7 +12,7 @@ pub(super) async fn ends_the_attempt_and_keeps_the_tokens(case: Case) {
     let grant = case.authenticated(&acme()).await;
     let attempt = case.claimed(&grant).await;
 
-    assert_eq!(case.give_back(give_back(&grant, attempt)).await, Written::Yes);
+    case.given_back(give_back(&grant, attempt)).await;
 
     let after = case.load(&acme()).await;
     assert_eq!((after.opt_in.phase, after.opt_in.revision), (Phase::Idle, grant.opt_in.revision));
@@ -23,7 +23,7 @@ pub(super) async fn the_next_try_is_due_after_the_given_time(case: Case) {
     let grant = case.authenticated(&acme()).await;
     let attempt = case.claimed(&grant).await;
 
-    case.give_back(GiveBack { retry_in: HOUR, ..give_back(&grant, attempt) }).await;
+    case.given_back(GiveBack { retry_in: HOUR, ..give_back(&grant, attempt) }).await;
 
     let after = case.load(&acme()).await;
     assert_about(after.retry_at, after.as_of + HOUR);
@@ -35,7 +35,7 @@ pub(super) async fn with_an_event_counts_a_failure_and_writes_it(case: Case) {
         let attempt = case.claimed(&grant).await;
         let event = Some((EventKind::RefreshFailed, evidence("Too Many Requests")));
 
-        case.give_back(GiveBack { event, ..give_back(&grant, attempt) }).await;
+        case.given_back(GiveBack { event, ..give_back(&grant, attempt) }).await;
 
         assert_eq!(case.load(&acme()).await.failures, failures);
     }
@@ -50,7 +50,7 @@ pub(super) async fn without_an_event_nothing_failed_and_none_is_written(case: Ca
     let grant = case.authenticated(&acme()).await;
     let attempt = case.claimed(&grant).await;
 
-    case.give_back(give_back(&grant, attempt)).await;
+    case.given_back(give_back(&grant, attempt)).await;
 
     assert_eq!(case.load(&acme()).await.failures, 0);
     assert_eq!(case.kinds(&acme()).await, [EventKind::Authenticated]);
@@ -78,7 +78,7 @@ pub(super) async fn a_repetition_writes_nothing(case: Case) {
     let attempt = case.claimed(&grant).await;
     let event = Some((EventKind::RefreshFailed, evidence("connection refused")));
     let given_back = GiveBack { event, ..give_back(&grant, attempt) };
-    assert_eq!(case.give_back(given_back.clone()).await, Written::Yes);
+    case.given_back(given_back.clone()).await;
     let before = case.load(&acme()).await;
 
     assert_eq!(case.give_back(given_back).await, Written::No);
@@ -131,11 +131,11 @@ pub(super) async fn does_not_clear_unanswered(case: Case) {
     case.advance(LEASE).await;
     let probe = case.claimed(&grant).await;
 
-    case.give_back(give_back(&grant, probe)).await;
+    case.given_back(give_back(&grant, probe)).await;
 
     assert!(case.load(&acme()).await.opt_in.unanswered);
     let attempt = case.claimed(&grant).await;
-    assert_eq!(case.settle(refused(&grant, attempt)).await, Written::Yes);
+    case.settled(refused(&grant, attempt)).await;
     let standing = case.load(&acme()).await.opt_in.standing;
     assert_eq!(standing, Standing::ReauthRequired(RecordedCause::RotationLost));
 }

@@ -4,7 +4,7 @@ use super::case::*;
 use crate::{
     machine::CauseKind,
     status::{CompanyStatus, Status},
-    store::{ListQuery, NewPair, Page, StatusFilter},
+    store::{Claimed, ListQuery, NewPair, Page, StatusFilter},
 };
 
 fn names(page: &Page<CompanyStatus, crate::ids::CompanyId>) -> Vec<&str> {
@@ -59,7 +59,7 @@ pub(super) async fn only_companies_that_were_seen_are_listed(case: Case) {
     case.begin(&consent(&company("began"), &actor("alice"))).await;
     case.authenticated(&company("connected")).await;
     case.load(&company("asked")).await;
-    case.claim(claim(&case.load(&company("claimed")).await)).await;
+    assert_eq!(case.claim(claim(&case.load(&company("claimed")).await)).await, Claimed::Lost);
 
     assert_eq!(names(&done(case.store.list(list()).await)), ["began", "connected"]);
 }

@@ -5,7 +5,6 @@ use crate::{
     config::Environment,
     events::EventKind,
     machine::{RecordedCause, Standing},
-    store::Written,
 };
 
 pub(super) async fn marks_every_authenticated_grant_and_counts_them(case: Case) {
@@ -41,7 +40,7 @@ pub(super) async fn afterwards_a_refusal_is_a_lost_rotation(case: Case) {
     done(case.store.mark_unanswered(Environment::Cie).await);
     let attempt = case.claimed(&grant).await;
 
-    assert_eq!(case.settle(refused(&grant, attempt)).await, Written::Yes);
+    case.settled(refused(&grant, attempt)).await;
 
     let standing = case.load(&acme()).await.opt_in.standing;
     assert_eq!(standing, Standing::ReauthRequired(RecordedCause::RotationLost));

@@ -15,7 +15,7 @@ pub(super) async fn refused_ends_an_opt_in_whose_token_was_certainly_unused(case
     let grant = case.authenticated(&acme()).await;
     let attempt = case.claimed(&grant).await;
 
-    assert_eq!(case.settle(refused(&grant, attempt)).await, Written::Yes);
+    case.settled(refused(&grant, attempt)).await;
 
     let after = case.load(&acme()).await;
     assert_eq!((after.opt_in.standing, after.opt_in.phase), (INVALIDATED, Phase::Idle));
@@ -28,7 +28,7 @@ pub(super) async fn refused_keeps_the_evidence_and_the_time(case: Case) {
     case.advance(HOUR).await;
     let attempt = case.claimed(&grant).await;
 
-    case.settle(refused(&grant, attempt)).await;
+    case.settled(refused(&grant, attempt)).await;
 
     let after = case.load(&acme()).await;
     let (at, kept) = after.cause.clone().expect("a cause");
@@ -48,10 +48,10 @@ pub(super) async fn refused_writes_invalidated_with_the_evidence(case: Case) {
 pub(super) async fn refused_after_a_clean_give_back_ends_the_opt_in(case: Case) {
     let grant = case.authenticated(&acme()).await;
     let first = case.claimed(&grant).await;
-    case.give_back(give_back(&grant, first)).await;
+    case.given_back(give_back(&grant, first)).await;
     let second = case.claimed(&grant).await;
 
-    case.settle(refused(&grant, second)).await;
+    case.settled(refused(&grant, second)).await;
 
     assert_eq!(case.load(&acme()).await.opt_in.standing, INVALIDATED);
 }
@@ -62,7 +62,7 @@ pub(super) async fn refused_after_an_unanswered_attempt_is_a_lost_rotation_and_k
     case.advance(LEASE).await;
     let probe = case.claimed(&grant).await;
 
-    assert_eq!(case.settle(refused(&grant, probe)).await, Written::Yes);
+    case.settled(refused(&grant, probe)).await;
 
     let after = case.load(&acme()).await;
     assert_eq!((after.opt_in.standing, after.opt_in.phase), (LOST, Phase::Idle));
@@ -79,7 +79,7 @@ pub(super) async fn refused_after_two_silences_is_a_lost_rotation(case: Case) {
     }
     let probe = case.claimed(&grant).await;
 
-    case.settle(refused(&grant, probe)).await;
+    case.settled(refused(&grant, probe)).await;
 
     assert_eq!(case.load(&acme()).await.opt_in.standing, LOST);
 }
@@ -90,7 +90,7 @@ pub(super) async fn refused_over_an_attempt_that_was_never_settled_is_a_lost_rot
     case.advance(LEASE).await;
     let taken_over = case.claimed(&grant).await;
 
-    case.settle(refused(&grant, taken_over)).await;
+    case.settled(refused(&grant, taken_over)).await;
 
     assert_eq!(case.load(&acme()).await.opt_in.standing, LOST);
 }
@@ -101,7 +101,7 @@ pub(super) async fn unanswered_marks_the_row_and_keeps_the_lease_and_the_tokens(
     let lease = case.load(&acme()).await.opt_in.phase.lease_until();
     case.advance(3 * MINUTE).await;
 
-    assert_eq!(case.settle(unanswered(&grant, attempt)).await, Written::Yes);
+    case.settled(unanswered(&grant, attempt)).await;
 
     let after = case.load(&acme()).await;
     assert!(after.opt_in.unanswered);
@@ -117,7 +117,7 @@ pub(super) async fn after_an_unanswered_attempt_the_next_try_is_due_after_its_le
     let lease_end = case.load(&acme()).await.as_of + LEASE;
     case.advance(3 * MINUTE).await;
 
-    case.settle(SettleRefresh { retry_in: HOUR, ..unanswered(&grant, attempt) }).await;
+    case.settled(SettleRefresh { retry_in: HOUR, ..unanswered(&grant, attempt) }).await;
 
     assert_about(case.load(&acme()).await.retry_at, lease_end + HOUR);
 }
@@ -195,7 +195,7 @@ pub(super) async fn a_repetition_writes_nothing(case: Case) {
         let key = company(format!("{:?}", settle(&case.load(&acme()).await, AttemptId::random()).verdict));
         let grant = case.authenticated(&key).await;
         let attempt = case.claimed(&grant).await;
-        assert_eq!(case.settle(settle(&grant, attempt)).await, Written::Yes);
+        case.settled(settle(&grant, attempt)).await;
         let (before, events) = (case.load(&key).await, case.kinds(&key).await);
 
         assert_eq!(case.settle(settle(&grant, attempt)).await, Written::No);
