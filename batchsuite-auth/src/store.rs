@@ -124,7 +124,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - [`OptIn::on`] with [`Commit`](crate::machine::Event::Commit) decides inside the write: it matches epoch and version
     ///   and **nothing else**.
-    /// - A pair without a refresh token keeps the stored one.
+    /// - A pair without a refresh token keeps the stored one, and its warnings.
     /// - It clears the recorded cause, warnings and reservations, and sets failures and the next try as given.
     /// - A row that already holds this very pair is [`Committed::AlreadyStored`].
     ///

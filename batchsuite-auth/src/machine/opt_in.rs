@@ -7,6 +7,9 @@ use crate::{
     ids::{AttemptId, ConsentId, Revision},
 };
 
+/// No policy allows a longer lease, so one that ends later was set by a wrong clock.
+const LONGEST_LEASE: Duration = Duration::from_secs(3600);
+
 /// Where a company stands. What is *derived on reading* (an expired refresh token, another client id) is not in here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Standing {
@@ -235,9 +238,9 @@ impl OptIn {
             return Err(Refusal::NotAuthenticated);
         }
         self.same_revision(revision)?;
-        // The first request may still be travelling: two at once would make one of them a spent token. (A lease longer
-        // than a lease was set by a wrong clock.)
-        if self.phase.lease_until().is_some_and(|until| within(until, now, lease)) {
+        // The first request may still be travelling: two at once would make one of them a spent token. (It may have been
+        // claimed with another lease than this one, by another release of the service.)
+        if self.phase.lease_until().is_some_and(|until| within(until, now, lease.max(LONGEST_LEASE))) {
             return Err(Refusal::Leased);
         }
         // An attempt that never said how it ended may have been answered: its holder may have died with the pair.
