@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     config::Environment,
     events::{Event, EventId, EventKind, Evidence},
-    ids::{ActorId, AttemptId, CompanyId, ConsentId},
+    ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
     machine::{OptIn, Verdict},
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken, SecretHash},
     store::{
@@ -120,6 +120,10 @@ impl Case {
     }
 
     pub(super) async fn due(&self, query: DueQuery) -> Vec<CompanyId> {
+        self.due_revisions(query).await.into_iter().map(|(company, _)| company).collect()
+    }
+
+    pub(super) async fn due_revisions(&self, query: DueQuery) -> Vec<(CompanyId, Revision)> {
         done(self.store.due(query).await)
     }
 

@@ -21,6 +21,14 @@ pub(super) async fn a_used_company_is_due_in_the_early_window(case: Case) {
     assert_eq!(names(case.due(due()).await), ["acme"]);
 }
 
+pub(super) async fn a_due_company_comes_with_its_revision(case: Case) {
+    let revision = case.authenticated(&acme()).await.opt_in.revision;
+    case.advance(2 * ACCESS_LIFETIME).await;
+    case.used(&[acme()]).await;
+
+    assert_eq!(case.due_revisions(due()).await, [(acme().company, revision)]);
+}
+
 pub(super) async fn a_used_company_whose_access_token_ended_is_due(case: Case) {
     case.authenticated(&acme()).await;
     case.advance(2 * ACCESS_LIFETIME).await;

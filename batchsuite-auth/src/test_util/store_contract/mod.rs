@@ -263,6 +263,7 @@ macro_rules! __store_clauses {
             }
             due {
                 a_used_company_is_due_in_the_early_window,
+                a_due_company_comes_with_its_revision,
                 a_used_company_whose_access_token_ended_is_due,
                 a_used_company_without_a_usable_access_token_is_due_at_once,
                 a_company_that_was_not_used_lately_is_not_due_for_its_access_token,
