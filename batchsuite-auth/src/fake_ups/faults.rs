@@ -1,24 +1,20 @@
 //! What can be made to go wrong, as data: the same names in Rust and in `POST /__fake/faults`.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+mod answer;
+mod waiting;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use std::time::Duration;
+
+use http::{HeaderValue, Response, header};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
+use self::answer::check_value;
+pub use self::answer::{Answer, Edit};
+pub(super) use self::waiting::Faults;
 use super::{
     oauth::Refusal,
     requests::Endpoint,
-    respond::{Reply, WireFault},
-    tokens,
+    respond::{ERROR_PAGE, Reply, WireFault},
 };
 
 /// Something that goes wrong at an [`Endpoint`]. The table of all of them is in the [module's docs](super#faults).
@@ -26,7 +22,7 @@ use super::{
 /// In JSON a fault without settings is its name, e.g. `"drop_answer"`; one with settings is an object, e.g.
 /// `{"answer":{"status":503}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Fault {
     /// The request has no effect; this is the answer.
@@ -88,75 +84,6 @@ pub enum Fault {
     AccessDenied,
 }
 
-/// An answer made up whole, for [`Fault::Answer`].
-///
-/// The body is `body`, or else `json`, or else `base64`, or else `fill_bytes` times the letter `x`, or else nothing. In `body`
-/// and `json`, `{refresh_token}`, `{code}` and `{client_id}` stand for what the request sent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Answer {
-    /// The status; 200 where none is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// `Content-Type`; JSON's for `json`, HTML's for a `body` that starts with `<`, else none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-    /// More headers.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// The body as text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// The body as JSON.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub json: Option<Value>,
-    /// The body in base64, for what is no text, e.g. gzip.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub base64: Option<String>,
-    /// The body's length in bytes; at most 64 MiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fill_bytes: Option<usize>,
-    /// How late the answer comes.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub delay_milliseconds: u64,
-}
-
-/// What to alter in an answer, for [`Fault::Edit`]. `set`, `remove`, `pad` and `numbers` act on an answer that is a JSON object.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Edit {
-    /// Fields to set, with any JSON value: ones that are there, or more of them.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub set: Map<String, Value>,
-    /// Fields to leave out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub remove: Vec<String>,
-    /// Fields to make so many characters long (at most 64 MiB); a padded access token is still good at the protected API.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub pad: BTreeMap<String, usize>,
-    /// Numbers become JSON numbers.
-    #[serde(skip_serializing_if = "is_false")]
-    pub numbers: bool,
-    /// Another status.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Another `Content-Type`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-    /// More headers.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Another body altogether, e.g. HTML, or nothing: the pair is issued, but nobody can read it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// The body ends after so many bytes, and its length says the same: truncated JSON without a broken connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cut_bytes: Option<usize>,
-    /// How late the answer comes.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub delay_milliseconds: u64,
-}
-
 /// How often a fault happens before things are right again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
@@ -166,106 +93,6 @@ pub enum Times {
     Exactly(u32),
     /// Until [`clear_faults`](super::FakeUpsState::clear_faults).
     UntilCleared,
-}
-
-impl Answer {
-    /// An answer with this status and no body.
-    pub fn status(status: u16) -> Self {
-        Self { status: Some(status), ..Self::default() }
-    }
-
-    /// Sets the body, as text. `{refresh_token}`, `{code}` and `{client_id}` stand for what the request sent.
-    #[must_use]
-    pub fn with_body(mut self, body: impl Into<String>) -> Self {
-        self.body = Some(body.into());
-        self
-    }
-
-    /// Sets the body, as JSON, with the same placeholders.
-    #[must_use]
-    pub fn with_json(mut self, json: Value) -> Self {
-        self.json = Some(json);
-        self
-    }
-
-    /// Sets the `Content-Type`.
-    #[must_use]
-    pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
-        self.content_type = Some(content_type.into());
-        self
-    }
-
-    /// Sets a header.
-    #[must_use]
-    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.insert(name.into(), value.into());
-        self
-    }
-
-    /// Makes the body so many bytes long.
-    #[must_use]
-    pub fn with_fill(mut self, bytes: usize) -> Self {
-        self.fill_bytes = Some(bytes);
-        self
-    }
-}
-
-impl Edit {
-    /// Sets a field of the JSON answer.
-    #[must_use]
-    pub fn set(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.set.insert(field.into(), value.into());
-        self
-    }
-
-    /// Leaves a field out.
-    #[must_use]
-    pub fn remove(mut self, field: impl Into<String>) -> Self {
-        self.remove.push(field.into());
-        self
-    }
-
-    /// Makes a field so many characters long.
-    #[must_use]
-    pub fn pad(mut self, field: impl Into<String>, characters: usize) -> Self {
-        self.pad.insert(field.into(), characters);
-        self
-    }
-
-    /// Sets the status.
-    #[must_use]
-    pub fn with_status(mut self, status: u16) -> Self {
-        self.status = Some(status);
-        self
-    }
-
-    /// Sets the `Content-Type`.
-    #[must_use]
-    pub fn with_content_type(mut self, content_type: impl Into<String>) -> Self {
-        self.content_type = Some(content_type.into());
-        self
-    }
-
-    /// Sets a header.
-    #[must_use]
-    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.insert(name.into(), value.into());
-        self
-    }
-
-    /// Replaces the body.
-    #[must_use]
-    pub fn with_body(mut self, body: impl Into<String>) -> Self {
-        self.body = Some(body.into());
-        self
-    }
-
-    /// Ends the body after so many bytes.
-    #[must_use]
-    pub fn cut(mut self, bytes: usize) -> Self {
-        self.cut_bytes = Some(bytes);
-        self
-    }
 }
 
 impl From<Answer> for Fault {
@@ -279,9 +106,6 @@ impl From<Edit> for Fault {
         Self::Edit(edit)
     }
 }
-
-/// No made-up body is longer.
-const LONGEST_BODY: usize = 64 * 1024 * 1024;
 
 /// No answer comes later.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
@@ -304,22 +128,21 @@ impl Fault {
     ];
 
     /// What cannot be done, in words; so that a mistake is told when the fault is set and not when it should happen.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self, endpoint: Endpoint) -> Result<(), String> {
+        let only_at = match self {
+            Self::KeepRefreshToken => Some(Endpoint::Refresh),
+            Self::AccessDenied => Some(Endpoint::Authorize),
+            _ => None,
+        };
+        if let Some(only) = only_at.filter(|only| *only != endpoint) {
+            return Err(format!("this fault can only be at {only}"));
+        }
+        if endpoint == Endpoint::Connection && !matches!(self, Self::Reset | Self::Close | Self::Hang) {
+            return Err(format!("a {endpoint} can only reset, close or hang: it is not known yet what will be asked"));
+        }
         match self {
-            Self::Answer(answer) => {
-                check_status(answer.status)?;
-                check_headers(answer.content_type.as_ref(), &answer.headers)?;
-                check_length(answer.fill_bytes.as_ref())?;
-                match &answer.base64 {
-                    Some(base64) if STANDARD.decode(base64).is_err() => Err("\"base64\" is not base64".to_owned()),
-                    _ => Ok(()),
-                }
-            }
-            Self::Edit(edit) => {
-                check_status(edit.status)?;
-                check_headers(edit.content_type.as_ref(), &edit.headers)?;
-                check_length(edit.pad.values().max())
-            }
+            Self::Answer(answer) => answer.check(),
+            Self::Edit(edit) => edit.check(),
             Self::TooManyRequests { retry_after: Some(value) } => check_value("retry_after", value),
             Self::Redirect { status, location } => {
                 if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -349,7 +172,7 @@ impl Fault {
                 let page = "<html><body><h1>503 Service Unavailable</h1></body></html>";
                 Answer::status(503).with_body(page).response(sent).into()
             }
-            Self::ErrorPage => Answer::status(302).with_header("location", "/error.page").response(sent).into(),
+            Self::ErrorPage => Answer::status(302).with_header("location", ERROR_PAGE).response(sent).into(),
             Self::Redirect { status, location } => {
                 Answer::status(*status).with_header("location", location).response(sent).into()
             }
@@ -387,183 +210,15 @@ impl Fault {
     }
 }
 
-impl Answer {
-    fn response(&self, sent: &[(&str, &str)]) -> Response<Vec<u8>> {
-        let fill_in = |text: &str| {
-            sent.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
-        };
-        let (body, content_type) = if let Some(body) = &self.body {
-            (fill_in(body).into_bytes(), body.starts_with('<').then_some("text/html;charset=utf-8"))
-        } else if let Some(json) = &self.json {
-            (fill_in(&json.to_string()).into_bytes(), Some("application/json"))
-        } else if let Some(base64) = &self.base64 {
-            (STANDARD.decode(base64).unwrap_or_default(), None)
-        } else {
-            (vec![b'x'; self.fill_bytes.unwrap_or_default().min(LONGEST_BODY)], None)
-        };
-        let mut response = Response::new(body);
-        dress(&mut response, self.status, self.content_type.as_deref().or(content_type), &self.headers);
-        response
-    }
-}
-
-impl Edit {
-    fn apply(&self, mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
-        if let Ok(Value::Object(mut fields)) = serde_json::from_slice(response.body()) {
-            for (field, length) in &self.pad {
-                if let Some(Value::String(text)) = fields.get_mut(field) {
-                    *text = tokens::pad(text, (*length).min(LONGEST_BODY));
-                }
-            }
-            if self.numbers {
-                for value in fields.values_mut() {
-                    if let Some(number) = value.as_str().and_then(|text| text.parse::<i64>().ok()) {
-                        *value = number.into();
-                    }
-                }
-            }
-            fields.retain(|field, _| !self.remove.contains(field));
-            fields.extend(self.set.clone());
-            *response.body_mut() = Value::Object(fields).to_string().into_bytes();
-        }
-        if let Some(body) = &self.body {
-            *response.body_mut() = body.clone().into_bytes();
-        }
-        if let Some(length) = self.cut_bytes {
-            response.body_mut().truncate(length);
-        }
-        dress(&mut response, self.status, self.content_type.as_deref(), &self.headers);
-        response
-    }
-}
-
-/// Puts status and headers on; [`Fault::check`] has seen that they are possible.
-fn dress(
-    response: &mut Response<Vec<u8>>,
-    status: Option<u16>,
-    content_type: Option<&str>,
-    headers: &BTreeMap<String, String>,
-) {
-    if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok()) {
-        *response.status_mut() = status;
-    }
-    let content_type = content_type.map(|value| ("content-type", value));
-    for (name, value) in content_type.into_iter().chain(headers.iter().map(|(n, v)| (n.as_str(), v.as_str()))) {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-}
-
-fn check_status(status: Option<u16>) -> Result<(), String> {
-    match status {
-        Some(status) if !(200..=599).contains(&status) => Err(format!("a status is 200 to 599, not {status}")),
-        _ => Ok(()),
-    }
-}
-
-fn check_headers(content_type: Option<&String>, headers: &BTreeMap<String, String>) -> Result<(), String> {
-    if let Some(value) = content_type {
-        check_value("content_type", value)?;
-    }
-    for (name, value) in headers {
-        HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))?;
-        check_value(name, value)?;
-    }
-    Ok(())
-}
-
-fn check_value(name: &str, value: &str) -> Result<(), String> {
-    HeaderValue::from_str(value).map(drop).map_err(|_| format!("the value of {name:?} cannot stand in a header"))
-}
-
-fn check_length(length: Option<&usize>) -> Result<(), String> {
-    match length {
-        Some(length) if *length > LONGEST_BODY => Err(format!("no body is longer than {LONGEST_BODY} bytes")),
-        _ => Ok(()),
-    }
-}
-
 fn milliseconds(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds).min(LONGEST_DELAY)
 }
 
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
-/// The faults that are set, by endpoint; those of one endpoint happen in the order in which they were set.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    /// So that a request where nothing is to go wrong takes no lock.
-    set: AtomicUsize,
-    queues: Mutex<[VecDeque<(Fault, Times)>; Endpoint::ALL.len()]>,
-}
-
-/// No endpoint has more faults in waiting.
-const MOST_FAULTS: usize = 1_000;
-
-impl Faults {
-    pub(super) fn push(&self, endpoint: Endpoint, fault: Fault, times: Times) -> Result<(), String> {
-        fault.check()?;
-        if times == Times::Exactly(0) {
-            return Ok(());
-        }
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = &mut queues[endpoint as usize];
-        if queue.len() >= MOST_FAULTS {
-            return Err(format!("{endpoint} has {MOST_FAULTS} faults in waiting already"));
-        }
-        queue.push_back((fault, times));
-        self.set.fetch_add(1, Ordering::Release);
-        Ok(())
-    }
-
-    pub(super) fn clear(&self, endpoint: Endpoint) {
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let cleared = std::mem::take(&mut queues[endpoint as usize]);
-        self.set.fetch_sub(cleared.len(), Ordering::Release);
-    }
-
-    /// The fault that happens now, if any.
-    pub(super) fn take(&self, endpoint: Endpoint) -> Option<Fault> {
-        if self.set.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = &mut queues[endpoint as usize];
-        let (fault, times) = queue.front_mut()?;
-        match times {
-            Times::UntilCleared => return Some(fault.clone()),
-            Times::Exactly(left) if *left > 1 => {
-                *left -= 1;
-                return Some(fault.clone());
-            }
-            Times::Once | Times::Exactly(_) => {}
-        }
-        self.set.fetch_sub(1, Ordering::Release);
-        queue.pop_front().map(|(fault, _)| fault)
-    }
-
-    /// What is set, for people to see.
-    pub(super) fn list(&self) -> Vec<(Endpoint, Fault, Times)> {
-        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        Endpoint::ALL
-            .into_iter()
-            .flat_map(|endpoint| queues[endpoint as usize].iter().map(move |(f, times)| (endpoint, f.clone(), *times)))
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
+    use super::{answer::LONGEST_BODY, *};
 
     #[test]
     fn every_name_is_a_fault_and_every_fault_survives_json() {
@@ -598,9 +253,16 @@ mod tests {
             (Fault::from(Answer::default().with_fill(LONGEST_BODY + 1)), "no body is longer"),
             (Fault::from(Answer { base64: Some("*".into()), ..Answer::default() }), "not base64"),
             (Fault::Redirect { status: 200, location: "/".into() }, "not 200"),
+            (Fault::KeepRefreshToken, "only be at refresh"),
+            (Fault::AccessDenied, "only be at authorize"),
         ] {
             let message = Faults::default().push(Endpoint::Token, fault, Times::Once).unwrap_err();
             assert!(message.contains(words), "{message}");
+        }
+        let message = Faults::default().push(Endpoint::Connection, Fault::DropAnswer, Times::Once).unwrap_err();
+        assert!(message.contains("reset, close or hang"), "{message}");
+        for json in [json!({"delay": {"milliseconds": 1, "then": 2}}), json!("explode"), json!({"trickle": {}})] {
+            assert!(serde_json::from_value::<Fault>(json.clone()).is_err(), "{json}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The fake UPS without a network.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{Request, Response};
@@ -52,7 +52,8 @@ impl HttpClient for InProcessClient {
 
 /// After a connection was made nobody can say what became of the request.
 async fn suffer(fault: WireFault) -> HttpError {
-    let wait = if fault == WireFault::Hang { wire::LONGEST_HANG } else { Duration::ZERO };
-    tokio::time::sleep(wait).await;
+    if fault == WireFault::Hang {
+        tokio::time::sleep(wire::LONGEST_HANG).await;
+    }
     HttpError::unanswered()
 }

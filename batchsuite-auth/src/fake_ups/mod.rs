@@ -43,7 +43,7 @@
 //!
 //! [`FakeUps`] is for one test: wiremock keeps every request in memory. For a program that runs for days,
 //! [`build`](FakeUpsBuilder::build) a [`FakeUpsState`] and serve [`respond`](FakeUpsState::respond) with a server of your
-//! choice, on connections from [`accept`]; the example `fake-ups` does it with axum.
+//! choice, on connections from [`WireStream::accept`]; the example `fake-ups` does it with axum.
 //!
 //! # Faults
 //! Set with [`fault`](FakeUpsState::fault), or by `POST /__fake/faults {"endpoint","fault","times"}` under the same names in
@@ -75,6 +75,7 @@
 
 mod authenticator;
 mod builder;
+mod clock;
 mod control;
 mod faults;
 mod in_process;
@@ -100,5 +101,5 @@ pub use self::{
     respond::{Reply, WireFault},
     server::FakeUps,
     state::{AccessTokens, FakeUpsState},
-    wire::{WireStream, accept},
+    wire::WireStream,
 };

@@ -10,7 +10,7 @@ use super::{
     FakeUpsState,
     oauth::{APP_NAME, AuthorizationRequest, Refusal},
     requests::Outcome,
-    respond::{Params, SIGN_IN, redirect, typed},
+    respond::{ERROR_PAGE, Params, SIGN_IN, redirect, typed},
     state::Consent,
 };
 
@@ -161,7 +161,7 @@ pub(super) fn stand_in(path: &str) -> Option<Response<Vec<u8>>> {
             "UPS Technology Agreement",
             "At UPS.com the agreement would stand here. This fake has no text of it, and nothing is agreed to by ticking the box.",
         ),
-        "/error.page" => (
+        ERROR_PAGE => (
             "Something went wrong",
             "UPS.com sends browsers to a page like this one during an outage. Try again later.",
         ),

@@ -3,7 +3,10 @@
 use http::{Method, Request, Response, header};
 use url::{Url, form_urlencoded};
 
-use super::{FakeUpsState, pages, respond::SIGN_IN};
+use super::{
+    FakeUpsState, pages,
+    respond::{ERROR_PAGE, SIGN_IN},
+};
 
 impl FakeUpsState {
     /// Walks the whole trip: from `trip_url`, where the application sends the browser, over the sign-in pages, with the
@@ -59,7 +62,11 @@ impl FakeUpsState {
         let location = location(&response, "the authorization request");
         let address = trip_url.join(&location).unwrap_or_else(|error| panic!("no address: {location}: {error}"));
         let request = address.query().unwrap_or_default().to_owned();
-        if address.path() == SIGN_IN { Trip::AtSignIn { address, request } } else { Trip::Back { query: request } }
+        if address.path() == SIGN_IN {
+            return Trip::AtSignIn { address, request };
+        }
+        assert!(address.path() != ERROR_PAGE, "the authorization request led to the error page");
+        Trip::Back { query: request }
     }
 
     async fn walk(&self, method: Method, address: &str, form: &str) -> Response<Vec<u8>> {
@@ -70,7 +77,9 @@ impl FakeUpsState {
             .body(form.as_bytes().to_vec())
             .unwrap_or_else(|error| panic!("no address for a request: {error}"));
         let reply = self.respond(&request);
-        tokio::time::sleep(reply.delay).await;
+        if !reply.delay.is_zero() {
+            tokio::time::sleep(reply.delay).await;
+        }
         if let Some(fault) = reply.wire_fault {
             panic!("the browser saw no page but {fault:?}");
         }

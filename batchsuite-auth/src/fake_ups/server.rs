@@ -5,6 +5,7 @@ use std::{
     ops::Deref,
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use tokio::{
@@ -15,7 +16,7 @@ use tokio::{
 use url::Url;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
-use super::{FakeUpsBuilder, FakeUpsState, InProcessClient, WireStream, accept};
+use super::{FakeUpsBuilder, FakeUpsState, InProcessClient, WireStream};
 use crate::test_util::ManualClock;
 
 /// A UPS that runs on a port of its own until it is dropped.
@@ -28,7 +29,10 @@ pub struct FakeUps {
     state: Arc<FakeUpsState>,
     clock: ManualClock,
     base_url: Url,
+    /// What is wanted.
     online: watch::Sender<bool>,
+    /// What is the case.
+    listening: watch::Sender<bool>,
     _mock_server: MockServer,
     /// Ends the front when it is dropped.
     _front: oneshot::Sender<()>,
@@ -105,15 +109,27 @@ impl FakeUps {
         InProcessClient::new(Arc::clone(&self.state), self.online.subscribe())
     }
 
-    /// Nobody listens any more: new connections are refused, those that are open break. Until
+    /// Nobody listens any more: when this returns, connections are refused and those that were open have broken. Until
     /// [`go_online`](Self::go_online).
-    pub fn go_offline(&self) {
-        self.online.send_replace(false);
+    ///
+    /// # Cancellation
+    /// It goes offline all the same, only later.
+    pub async fn go_offline(&self) {
+        self.switch(false).await;
     }
 
-    /// Ends [`go_offline`](Self::go_offline), on the same port. Connections are taken again as soon as the port is.
-    pub fn go_online(&self) {
-        self.online.send_replace(true);
+    /// Ends [`go_offline`](Self::go_offline), on the same port.
+    ///
+    /// # Cancellation
+    /// It goes online all the same, only later.
+    pub async fn go_online(&self) {
+        self.switch(true).await;
+    }
+
+    async fn switch(&self, online: bool) {
+        self.online.send_replace(online);
+        // An error says that the front has ended, and that is at the drop of this.
+        let _ = self.listening.subscribe().wait_for(|listening| *listening == online).await;
     }
 
     pub(super) async fn serve(state: Arc<FakeUpsState>, clock: ManualClock) -> Self {
@@ -121,13 +137,19 @@ impl FakeUps {
         Mock::given(any()).respond_with(Responder(Arc::clone(&state))).mount(&mock_server).await;
         let (online, follow_online) = watch::channel(true);
         let (stop, stopped) = oneshot::channel();
-        let front = Front { state: Arc::clone(&state), upstream: *mock_server.address(), online: follow_online };
+        let listening = watch::Sender::new(true);
+        let front = Front {
+            state: Arc::clone(&state),
+            upstream: *mock_server.address(),
+            online: follow_online,
+            listening: listening.clone(),
+        };
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .unwrap_or_else(|error| panic!("no port for the fake UPS: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address for the fake UPS: {error}"));
         front.start(listener, address, stopped);
         let base_url = Url::parse(&format!("http://{address}/")).unwrap_or_else(|error| panic!("{error}"));
-        Self { state, clock, base_url, online, _mock_server: mock_server, _front: stop }
+        Self { state, clock, base_url, online, listening, _mock_server: mock_server, _front: stop }
     }
 }
 
@@ -168,6 +190,7 @@ struct Front {
     state: Arc<FakeUpsState>,
     upstream: SocketAddr,
     online: watch::Receiver<bool>,
+    listening: watch::Sender<bool>,
 }
 
 impl Front {
@@ -193,8 +216,11 @@ impl Front {
             let mut connections = JoinSet::new();
             while *self.online.borrow_and_update() {
                 tokio::select! {
-                    accepted = accept(&listener, &self.state) => {
-                        let Ok((client, _)) = accepted else { continue };
+                    accepted = WireStream::accept(&listener, &self.state) => {
+                        let Ok((client, _)) = accepted else {
+                            tokio::time::sleep(PAUSE).await;
+                            continue;
+                        };
                         let upstream = self.upstream;
                         connections.spawn(async move { relay(client, upstream).await });
                     }
@@ -202,17 +228,36 @@ impl Front {
                     changed = self.online.changed() => if changed.is_err() { return Ok(()) },
                 }
             }
-            drop((connections, listener));
+            drop(listener);
+            connections.shutdown().await;
+            self.listening.send_replace(false);
             if self.online.wait_for(|online| *online).await.is_err() {
                 return Ok(());
             }
-            let socket = TcpSocket::new_v4()?;
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            listener = socket.listen(1024)?;
+            listener = listen_again(address).await;
+            self.listening.send_replace(true);
         }
     }
 }
+
+async fn listen_again(address: SocketAddr) -> TcpListener {
+    let listen = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(1024)
+    };
+    loop {
+        match listen() {
+            Ok(listener) => return listener,
+            // Somebody else has the port, for as long as their connection lasts.
+            Err::<_, std::io::Error>(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Before what failed for want of a port or of file descriptors is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 async fn relay(mut client: WireStream, upstream: SocketAddr) -> std::io::Result<()> {
     let mut upstream = TcpStream::connect(upstream).await?;

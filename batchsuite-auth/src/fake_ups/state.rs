@@ -4,24 +4,21 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use chrono::TimeDelta;
 use foldhash::fast::RandomState;
 
 use super::{
     builder::{Settings, UnknownUser},
+    clock::{FakeClock, millis},
     faults::{Fault, Faults, Times},
     requests::{Counters, Endpoint, Outcome, Requests},
     tokens::{self, AccessClaims, Mint, RefreshClaims},
 };
-use crate::{
-    clock::{Clock, SystemClock, Timestamp},
-    test_util::ManualClock,
-};
+use crate::{clock::Timestamp, test_util::ManualClock};
 
 /// A UPS, apart from any server: accounts, clients, grants, faults, counts, and a clock of its own.
 ///
@@ -56,7 +53,7 @@ impl FakeUpsState {
             faults: Faults::default(),
             counters: Counters::new(),
             mint: Mint::new(),
-            clock: clock.map_or(FakeClock::Running { ahead: AtomicI64::new(0) }, FakeClock::Manual),
+            clock: FakeClock::new(clock),
             blocked: AtomicBool::new(false),
             book: Mutex::new(Book { users, ..Book::default() }),
             settings,
@@ -403,42 +400,6 @@ impl Account {
     }
 }
 
-/// Where the time comes from.
-enum FakeClock {
-    /// From the test.
-    Manual(ManualClock),
-    /// From the system, and as many milliseconds ahead of it as was asked for.
-    Running { ahead: AtomicI64 },
-}
-
-impl FakeClock {
-    fn now(&self) -> Timestamp {
-        match self {
-            Self::Manual(clock) => clock.now(),
-            Self::Running { ahead } => {
-                let ahead = TimeDelta::milliseconds(ahead.load(Ordering::Relaxed));
-                SystemClock.now().checked_add_signed(ahead).unwrap_or(Timestamp::MAX_UTC)
-            }
-        }
-    }
-
-    fn advance(&self, by: Duration) {
-        match self {
-            Self::Manual(clock) => clock.advance(by),
-            Self::Running { ahead } => {
-                // A thousand years: far enough, and never beyond what a date can hold.
-                let most = 1000 * 365 * 24 * 3600 * 1000;
-                let add = |now: i64| Some(now.saturating_add(millis(by)).min(most));
-                let _ = ahead.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-            }
-        }
-    }
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -488,17 +449,6 @@ mod tests {
 
         let book = state.book();
         assert_eq!((book.grants.len(), book.grant_round.len(), book.codes.len()), (1, 1, 0));
-    }
-
-    #[test]
-    fn a_running_clock_goes_ahead_as_asked_and_never_beyond_a_date() {
-        let clock = FakeClock::Running { ahead: AtomicI64::new(0) };
-        let before = clock.now();
-        clock.advance(Duration::from_secs(3600));
-        assert!((clock.now() - before).num_seconds() >= 3600);
-        clock.advance(Duration::MAX);
-        clock.advance(Duration::MAX);
-        assert!(clock.now() < Timestamp::MAX_UTC);
     }
 
     #[test]

@@ -56,37 +56,36 @@ enum Mode {
     Broken,
 }
 
-/// Waits for the next client whose connection is to be served. Faults of [`Endpoint::Connection`](super::Endpoint) are
-/// done here, before a byte of the request is read.
-///
-/// # Errors
-/// Those of [`TcpListener::accept`].
-///
-/// # Cancellation
-/// Safe: a connection is either returned or was never taken.
-pub async fn accept(listener: &TcpListener, state: &FakeUpsState) -> io::Result<(WireStream, SocketAddr)> {
-    loop {
-        let (tcp, address) = listener.accept().await?;
-        let fault = state.connection_fault();
-        if fault.is_none() || matches!(fault, Some(WireFault::Truncate { .. } | WireFault::Trickle { .. })) {
-            // Answers are written in one piece; waiting for more of it would only slow them down.
-            tcp.set_nodelay(true)?;
-            return Ok((WireStream::new(tcp), address));
-        }
-        match fault {
-            Some(WireFault::Reset) => tcp.set_zero_linger()?,
-            Some(WireFault::Hang) => {
-                tokio::spawn(async move {
-                    tokio::time::sleep(LONGEST_HANG).await;
-                    drop(tcp);
-                });
+impl WireStream {
+    /// Waits for the next client whose connection is to be served. Faults of [`Endpoint::Connection`](super::Endpoint) are
+    /// done here, before a byte of the request is read.
+    ///
+    /// # Errors
+    /// Those of [`TcpListener::accept`].
+    ///
+    /// # Cancellation
+    /// Safe: a connection is either returned or was never taken.
+    pub async fn accept(listener: &TcpListener, state: &FakeUpsState) -> io::Result<(Self, SocketAddr)> {
+        loop {
+            let (tcp, address) = listener.accept().await?;
+            match state.connection_fault() {
+                None => {
+                    // Answers are written in one piece; waiting for more of it would only slow them down.
+                    tcp.set_nodelay(true)?;
+                    return Ok((Self::new(tcp), address));
+                }
+                Some(WireFault::Reset) => tcp.set_zero_linger()?,
+                Some(WireFault::Hang) => {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(LONGEST_HANG).await;
+                        drop(tcp);
+                    });
+                }
+                Some(_) => {}
             }
-            _ => {}
         }
     }
-}
 
-impl WireStream {
     fn new(tcp: TcpStream) -> Self {
         let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
         Self { tcp, mode: Mode::Plain, pending: Vec::new(), sent: 0, timer }

@@ -26,7 +26,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use batchsuite_auth::fake_ups::{FakeUpsState, WireStream, accept};
+use batchsuite_auth::fake_ups::{FakeUpsState, WireStream};
 use tokio::{net::TcpListener, sync::oneshot};
 
 /// No request has a longer body; what is longer gets a 413.
@@ -92,7 +92,7 @@ impl axum::serve::Listener for Doorway {
 
     async fn accept(&mut self) -> (WireStream, SocketAddr) {
         loop {
-            match accept(&self.listener, &self.ups).await {
+            match WireStream::accept(&self.listener, &self.ups).await {
                 Ok(accepted) => return accepted,
                 // A client that is gone again, or no more file descriptors: then a pause is what helps.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

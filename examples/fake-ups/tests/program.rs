@@ -1,10 +1,12 @@
 //! The program as its users meet it: started with options, asked over real connections, stopped with signals.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpStream,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use reqwest::{Client, Response, header, redirect};
@@ -223,7 +225,7 @@ async fn a_hanging_connection_does_not_keep_the_program_from_ending() {
     while ups.client.get(ups.url("/__fake/requests")).send().await.unwrap().json::<Value>().await.unwrap()["track"]
         == json!({})
     {}
-    let started = Instant::now();
+    let started = tokio::time::Instant::now();
 
     ups.signal(Signal::TERM);
 

@@ -210,10 +210,10 @@ async fn answers_can_come_late() {
     assert_eq!(reply.delay, Duration::from_millis(1_500));
     assert!(spent, "it is processed at once");
 
-    let (reply, spent) = refresh_with(Answer { delay_milliseconds: 7, ..Answer::status(500) }).await;
+    let (reply, spent) = refresh_with(Answer::status(500).with_delay(Duration::from_millis(7))).await;
     assert_eq!((reply.delay, spent), (Duration::from_millis(7), false));
 
-    let (reply, spent) = refresh_with(Edit { delay_milliseconds: 8, ..Edit::default() }).await;
+    let (reply, spent) = refresh_with(Edit::default().with_delay(Duration::from_millis(8))).await;
     assert_eq!((reply.delay, spent), (Duration::from_millis(8), true));
 }
 
@@ -274,6 +274,14 @@ async fn a_consent_with_a_wrong_password_panics_with_the_words_of_the_page() {
 }
 
 #[tokio::test]
+#[should_panic(expected = "the authorization request led to the error page")]
+async fn a_consent_that_ends_at_the_error_page_panics() {
+    let ups = start().await;
+    ups.fault(Endpoint::Authorize, Fault::ErrorPage, Times::Once);
+    ups.consent(&authorize_url(&[]), USER).await;
+}
+
+#[tokio::test]
 #[should_panic(expected = "nobody at this UPS is called")]
 async fn a_password_change_of_nobody_panics() {
     start().await.change_password("nobody");
@@ -307,8 +315,8 @@ async fn in_process_sees_answers_delays_and_breaches_as_they_would_look() {
     ups.fault(Endpoint::Connection, Fault::Reset, Times::Once);
     assert_eq!(send().await, Err(HttpErrorKind::Unanswered));
 
-    ups.go_offline();
+    ups.go_offline().await;
     assert_eq!(send().await, Err(HttpErrorKind::Connect));
-    ups.go_online();
+    ups.go_online().await;
     assert_eq!(send().await, Ok(302));
 }

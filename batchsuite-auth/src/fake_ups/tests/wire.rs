@@ -152,17 +152,12 @@ async fn offline_nobody_listens_and_online_it_is_the_same_port_again() {
     open.write_all(ASK).unwrap();
     read_answer(&mut open);
 
-    ups.go_offline();
+    ups.go_offline().await;
     read_to_end(&mut open);
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 
-    ups.go_online();
-    let mut again = loop {
-        match TcpStream::connect(address) {
-            Ok(stream) => break stream,
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
-        }
-    };
+    ups.go_online().await;
+    let mut again = connect(&ups);
     again.write_all(ASK).unwrap();
     assert!(read_answer(&mut again).starts_with("HTTP/1.1 200 OK"));
 }
