@@ -1,0 +1,2 @@
+//! The people and companies of the demo.
+
