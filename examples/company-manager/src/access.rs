@@ -120,11 +120,7 @@ impl SignedIn {
     }
 
     /// The company, if this person may see it *and* decides about its authorization and its access key.
-    pub(crate) async fn administered_company(
-        &self,
-        app: &App,
-        id: &str,
-    ) -> Result<(Company, CompanyStatus), Refusal> {
+    pub(crate) async fn administered_company(&self, app: &App, id: &str) -> Result<(Company, CompanyStatus), Refusal> {
         let (company, status) = self.company(app, id).await?;
         if self.administers(&company) { Ok((company, status)) } else { Err(Refusal::company_admins_only()) }
     }

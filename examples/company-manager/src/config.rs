@@ -93,7 +93,9 @@ impl Config {
         };
 
         if given("DATABASE_URL")?.is_some() {
-            return Err(error("DATABASE_URL needs the Postgres store, which this version does not have; unset it to keep everything in memory"));
+            return Err(error(
+                "DATABASE_URL needs the Postgres store, which this version does not have; unset it to keep everything in memory",
+            ));
         }
         let listen = address("LISTEN", DEFAULT_LISTEN)?;
         let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
@@ -130,14 +132,20 @@ impl Config {
 
         let missing = |name: &str| {
             let verb = if set.len() == 1 { "is" } else { "are" };
-            error(format!("{name} is missing, but {} {verb} set; set it too, or none of them for a demo", set.join(", ")))
+            error(format!(
+                "{name} is missing, but {} {verb} set; set it too, or none of them for a demo",
+                set.join(", ")
+            ))
         };
         let client_id = client_id.ok_or_else(|| missing("UPS_CLIENT_ID"))?;
         let client_secret = client_secret.ok_or_else(|| missing("UPS_CLIENT_SECRET"))?;
         let public_url = public_url.ok_or_else(|| missing("PUBLIC_URL"))?;
         let demo_password = demo_password.ok_or_else(|| missing("DEMO_PASSWORD"))?;
         if fake_listen.is_some() {
-            return Err(error(format!("FAKE_UPS_LISTEN is for the demo, but {} makes this none; unset one of them", set[0])));
+            return Err(error(format!(
+                "FAKE_UPS_LISTEN is for the demo, but {} makes this none; unset one of them",
+                set[0]
+            )));
         }
         for (name, value) in [("UPS_CLIENT_ID", &client_id), ("UPS_CLIENT_SECRET", &client_secret)] {
             if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -234,7 +242,8 @@ mod tests {
     #[test]
     fn a_demo_may_choose_its_addresses_and_password() {
         let config =
-            read(&[("LISTEN", "[::1]:8080"), ("FAKE_UPS_LISTEN", "127.0.0.1:4000"), ("DEMO_PASSWORD", "demo")]).unwrap();
+            read(&[("LISTEN", "[::1]:8080"), ("FAKE_UPS_LISTEN", "127.0.0.1:4000"), ("DEMO_PASSWORD", "demo")])
+                .unwrap();
 
         assert_eq!(config.listen.port(), 8080);
         assert!(config.demo_password.is_some());

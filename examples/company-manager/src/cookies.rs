@@ -89,10 +89,7 @@ mod tests {
             (
                 false,
                 format!("session={}; Path=/; HttpOnly; SameSite=Lax", id.expose_secret()),
-                format!(
-                    "ups-trip={}; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax",
-                    secret.expose_secret()
-                ),
+                format!("ups-trip={}; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax", secret.expose_secret()),
             ),
         ] {
             let cookies = Cookies { secure };

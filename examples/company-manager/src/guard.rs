@@ -102,7 +102,8 @@ pub(crate) async fn host(State(app): State<App>, request: Request, next: Next) -
 
 fn is_same_host(host: &str, public_host: &str, public_url: &url::Url) -> bool {
     // A browser leaves the scheme's own port out; other clients may name it.
-    let named = public_url.port_or_known_default().map(|port| format!("{}:{port}", public_url.host_str().unwrap_or("")));
+    let named =
+        public_url.port_or_known_default().map(|port| format!("{}:{port}", public_url.host_str().unwrap_or("")));
     host.eq_ignore_ascii_case(public_host) || named.is_some_and(|named| host.eq_ignore_ascii_case(&named))
 }
 

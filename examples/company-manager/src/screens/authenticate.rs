@@ -121,7 +121,9 @@ fn refused(error: &CallbackError, company: Option<&CompanyId>) -> Refusal {
             "Declined",
             format!("The authorization was declined at UPS.com. If that was a mistake, start again. {UNCHANGED}"),
         ),
-        CallbackError::Expired => start_again("Too much time has passed since you went to UPS.com. Start again with Authenticate."),
+        CallbackError::Expired => {
+            start_again("Too much time has passed since you went to UPS.com. Start again with Authenticate.")
+        }
         CallbackError::UnknownState => {
             start_again("This return from UPS.com was used already, or is unknown. Start again with Authenticate.")
         }
@@ -131,12 +133,12 @@ fn refused(error: &CallbackError, company: Option<&CompanyId>) -> Refusal {
         CallbackError::OtherActor => start_again(
             "Somebody else began this trip to UPS.com. Sign in as that person, or start again with Authenticate.",
         ),
-        CallbackError::RemovedSince => {
-            start_again("The authorization was removed while you were at UPS.com, so the new one was not kept. Start again.")
-        }
-        CallbackError::ClientChanged => {
-            start_again("This application’s UPS client was changed while you were at UPS.com. Start again with Authenticate.")
-        }
+        CallbackError::RemovedSince => start_again(
+            "The authorization was removed while you were at UPS.com, so the new one was not kept. Start again.",
+        ),
+        CallbackError::ClientChanged => start_again(
+            "This application’s UPS client was changed while you were at UPS.com. Start again with Authenticate.",
+        ),
         CallbackError::SignInFailed(_) => {
             start_again("UPS.com could not complete the sign-in. Try again with Authenticate.")
         }

@@ -75,7 +75,11 @@ pub(crate) async fn track(
 
 async fn authenticated(app: &App, signed_in: &SignedIn) -> Result<Vec<Company>, Refusal> {
     let companies = visible(app, signed_in, None, MOST_ON_A_PAGE).await?.items;
-    Ok(companies.into_iter().filter(|(_, status)| is_authenticated(&status.status)).map(|(company, _)| company).collect())
+    Ok(companies
+        .into_iter()
+        .filter(|(_, status)| is_authenticated(&status.status))
+        .map(|(company, _)| company)
+        .collect())
 }
 
 /// Why there is nothing to show.
@@ -98,7 +102,9 @@ impl From<TokenError> for Problem {
         let words = match &error {
             TokenError::NotAuthenticated => "The company is not authenticated.".to_owned(),
             TokenError::ReauthRequired(cause) => cause.to_string(),
-            TokenError::Unavailable { reason, .. } => format!("There is no token at this moment: {reason}. Try again later."),
+            TokenError::Unavailable { reason, .. } => {
+                format!("There is no token at this moment: {reason}. Try again later.")
+            }
             TokenError::Misconfigured { .. } => {
                 "UPS refuses this application’s own configuration. An operator must look.".to_owned()
             }
@@ -179,12 +185,14 @@ fn shipment(body: &[u8]) -> Option<Shipment> {
     let text = |value: &Value, pointer: &str| -> String {
         value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().trim().chars().take(200).collect()
     };
-    let steps: Vec<_> = package.get("activity").and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter().collect();
+    let steps: Vec<_> =
+        package.get("activity").and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter().collect();
     let steps: Vec<_> = steps
         .into_iter()
         .take(MOST_STEPS)
         .map(|step| {
-            let place = ["city", "stateProvince", "countryCode"].map(|part| text(step, &format!("/location/address/{part}")));
+            let place =
+                ["city", "stateProvince", "countryCode"].map(|part| text(step, &format!("/location/address/{part}")));
             Step {
                 when: format!("{} {}", date(&text(step, "/date")), hour(&text(step, "/time"))).trim().to_owned(),
                 place: place.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "),
@@ -320,7 +328,10 @@ mod tests {
             shipment.steps[0],
             Step { when: "2026-02-10 19:45:00".into(), place: "BALTIMORE, MD, US".into(), what: "DELIVERED".into() }
         );
-        assert_eq!(shipment.steps[1], Step { when: "soon".into(), place: String::new(), what: "Out for Delivery".into() });
+        assert_eq!(
+            shipment.steps[1],
+            Step { when: "soon".into(), place: String::new(), what: "Out for Delivery".into() }
+        );
     }
 
     #[test]

@@ -73,8 +73,8 @@ pub(crate) async fn show(
         }
         div.actions {
             @if after.is_some() { a.button.secondary href={ (here) "/history" } { "Newest" } }
-            @if let Some(next) = events.next {
-                a.button.secondary href={ (here) "/history?before=" (next.number()) } { "Older" }
+            @if let Some(last) = events.items.get(MOST_ON_A_PAGE - 1) {
+                a.button.secondary href={ (here) "/history?before=" (last.id.number()) } { "Older" }
             }
         }
     };
@@ -85,7 +85,8 @@ async fn names(app: &App, events: &[Event]) -> Result<HashMap<ActorId, String>, 
     let mut names = HashMap::new();
     for actor in events.iter().filter_map(|event| event.actor.as_ref()) {
         if !names.contains_key(actor) {
-            let name = app.directory.person(actor).await?.map_or("somebody who left".into(), |person| person.sign_in_name);
+            let name =
+                app.directory.person(actor).await?.map_or("somebody who left".into(), |person| person.sign_in_name);
             names.insert(actor.clone(), name);
         }
     }

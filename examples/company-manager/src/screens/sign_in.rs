@@ -1,7 +1,7 @@
 //! Sign in, and out.
 
 use axum::{
-    extract::{Query, Request, State},
+    extract::{FromRequest, Query, Request, State},
     response::{IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -85,7 +85,7 @@ pub(crate) struct SignIn {
 /// Checks name and password, and begins a session under a new id.
 pub(crate) async fn sign_in(State(app): State<App>, visitor: Visitor, request: Request) -> Result<Response, Refusal> {
     let address = peer(request.extensions());
-    let Form(SignIn { sign_in_name, password, next }) = axum::extract::FromRequest::from_request(request, &()).await?;
+    let Form(SignIn { sign_in_name, password, next }) = Form::from_request(request, &()).await?;
     let (name, next, now) = (sign_in_name.trim(), own_path(&next), app.clock.now());
     let refuse = |status: StatusCode, words: &str| {
         (status, form(&visitor, &app, &next, name.get(..128).unwrap_or(name), None, Some(words))).into_response()
@@ -96,7 +96,8 @@ pub(crate) async fn sign_in(State(app): State<App>, visitor: Visitor, request: R
     }
     let key = Key::new(name, address);
     if let Err(wait) = app.throttle.try_now(key, now) {
-        let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "Too many failed tries. Wait five minutes, then try again.");
+        let mut response =
+            refuse(StatusCode::TOO_MANY_REQUESTS, "Too many failed tries. Wait five minutes, then try again.");
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
         return Ok(response);
     }
