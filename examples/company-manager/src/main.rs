@@ -1,2 +1,214 @@
-//! Not written yet.
-fn main() {}
+//! `company-manager`: reads the settings, serves the application, and ends it gracefully.
+
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program talks to its terminal")]
+
+use std::{
+    env,
+    fmt::Display,
+    io::{self, IsTerminal},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use batchsuite_auth::{
+    BatchSuiteAuth,
+    clock::{Clock, SystemClock},
+    http::{HttpClient, ReqwestClient},
+};
+use batchsuite_store::MemoryStore;
+use company_manager::{
+    Parts, Site, app,
+    config::{Config, RealUps, Ups},
+    demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
+    directory::MemoryDirectory,
+    sessions::MemorySessions,
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::timeout,
+};
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// How long requests that are under way may take once the program is told to end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long flights and pairs that are not stored yet may take after that: a refresh and its commit.
+const SETTLE: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let result = (|| {
+        if env::args_os().len() > 1 {
+            return Err("it takes no arguments, only environment variables (see its README.md)".to_owned());
+        }
+        let config = Config::read(|name| env::var_os(name)).map_err(|error| error.to_string())?;
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(io::stderr().is_terminal())
+            .with_writer(io::stderr)
+            .init();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
+        runtime.block_on(run(config))
+    })();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(line) => {
+            eprintln!("company-manager: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), String> {
+    // Before the first visitor, so that no signal is missed.
+    let stop = stop().map_err(|error| format!("signals cannot be caught: {error}"))?;
+    let listener = TcpListener::bind(config.listen).await.map_err(cannot_listen("LISTEN", config.listen))?;
+    let address = listener.local_addr().map_err(cannot_listen("LISTEN", config.listen))?;
+    let passwords = Passwords::new(config.demo_password);
+
+    let (end_ups, ups_ends) = oneshot::channel::<()>();
+    let (auth, site, http, clock, demo_ups): (_, _, Arc<dyn HttpClient>, Arc<dyn Clock>, _) = match config.ups {
+        Ups::Real(ups) => {
+            let RealUps { client, environment, base_url, public_url } = ups;
+            // The hosts on which UPS is known to sign people in, and whichever of its own it sends them on to.
+            let ups_hops = ["https://www.ups.com", "https://*.ups.com"].map(str::to_owned).to_vec();
+            let site = Site { public_url, ups_base_url: base_url, ups_hops, demo_ups: None };
+            let http = Arc::new(http_client(&site.ups_base_url)?);
+            let builder = BatchSuiteAuth::builder(environment, client).store(MemoryStore::new());
+            println!("company-manager: listening on http://{address}/ for {}", site.public_url);
+            println!("  UPS         {environment} at {}", site.ups_base_url);
+            println!("  Callback    {} (must be registered at UPS)", site.redirect_uri());
+            println!("  Sign in     {COMPANY_ADMIN} or {ADMIN_USER}, with the password in DEMO_PASSWORD");
+            println!("  Everything is kept in memory: authorizations are lost when the program ends.");
+            (builder, site, http, Arc::new(SystemClock), None)
+        }
+        Ups::Demo { fake_listen } => {
+            let public_url = Url::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
+            let mut site = Site { ups_base_url: public_url.clone(), public_url, ups_hops: Vec::new(), demo_ups: None };
+            let ups = DemoUps::bind(fake_listen, address, &site.redirect_uri(), &passwords.ups_user)
+                .await
+                .map_err(cannot_listen("FAKE_UPS_LISTEN", fake_listen))?;
+            site.ups_base_url = ups.base_url.clone();
+            site.demo_ups = Some(ups.page());
+            let http = Arc::new(http_client(&site.ups_base_url)?);
+            let clock = ups.clock();
+            let builder = BatchSuiteAuth::builder(batchsuite_auth::Environment::Cie, ups.client.clone())
+                .store(MemoryStore::with_clock(clock.clone()))
+                .clock(clock.clone());
+            passwords.introduce(&site, &ups);
+            let served = tokio::spawn(fake_ups::serve(ups.listener, ups.state, async {
+                let _ = ups_ends.await;
+            }));
+            (builder, site, http, Arc::new(clock), Some(served))
+        }
+    };
+    let auth = auth
+        .base_url(site.ups_base_url.clone())
+        .redirect_uri(site.redirect_uri())
+        .http(http.clone())
+        .build()
+        .map_err(|error| error.to_string())?;
+
+    let directory = MemoryDirectory::new();
+    demo::seed(&directory, &passwords.company_admin, &passwords.admin_user).await.map_err(|error| error.to_string())?;
+    let parts = Parts {
+        auth: auth.clone(),
+        directory: Arc::new(directory),
+        sessions: Arc::new(MemorySessions::new()),
+        http,
+        clock,
+        site,
+    };
+    let app = app(parts).map_err(|error| error.to_string())?.into_make_service_with_connect_info::<SocketAddr>();
+
+    let (draining, drain) = oneshot::channel::<()>();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+        stop.await;
+        tracing::info!("ending: requests that are under way are finished first");
+        let _ = draining.send(());
+    });
+    let server = tokio::spawn(server.into_future());
+    // The server ends by itself only if it fails; then the sender is gone, too.
+    let _ = drain.await;
+    if timeout(DRAIN, server).await.is_err() {
+        tracing::warn!("some requests took too long and were left");
+    }
+    if timeout(SETTLE, auth.shutdown()).await.is_err() {
+        tracing::error!("a token pair could not be stored in time");
+    }
+    // The fake goes last: it may have to answer a refresh that is under way.
+    drop(end_ups);
+    if let Some(served) = demo_ups {
+        let _ = timeout(DRAIN, served).await;
+    }
+    Ok(())
+}
+
+/// Ready at SIGTERM or SIGINT.
+fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn cannot_listen(name: &str, address: SocketAddr) -> impl FnOnce(io::Error) -> String {
+    move |error| format!("{name}: cannot listen on {address}: {error}")
+}
+
+fn http_client(ups: &Url) -> Result<ReqwestClient, String> {
+    let builder = ReqwestClient::builder();
+    let builder = if ups.scheme() == "http" { builder.allow_loopback_http() } else { builder };
+    builder.build().map_err(one_line)
+}
+
+fn one_line(error: impl Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
+
+/// The passwords of the demo sign-ins and of the fake's UPS.com user.
+struct Passwords {
+    are_random: bool,
+    company_admin: SecretString,
+    admin_user: SecretString,
+    ups_user: SecretString,
+}
+
+impl Passwords {
+    fn new(set: Option<SecretString>) -> Self {
+        let are_random = set.is_none();
+        let password = || set.clone().unwrap_or_else(demo::random_password);
+        Self { are_random, company_admin: password(), admin_user: password(), ups_user: password() }
+    }
+
+    /// Tells in the terminal, and only there, how to get around in the demo.
+    fn introduce(&self, site: &Site, ups: &DemoUps) {
+        let shown = |password: &SecretString| match self.are_random {
+            true => password.expose_secret().to_owned(),
+            false => "(the password in DEMO_PASSWORD)".to_owned(),
+        };
+        println!("company-manager: a demo, with a fake UPS inside; nothing is kept when it ends");
+        println!();
+        println!("  Open          {}", site.public_url);
+        println!(
+            "  Sign in       {COMPANY_ADMIN}  {}   sees its companies, authenticates them",
+            shown(&self.company_admin)
+        );
+        println!("                {ADMIN_USER}          {}   sees authenticated companies", shown(&self.admin_user));
+        println!();
+        println!("  Fake UPS      {}", ups.base_url);
+        println!("  UPS.com user  {UPS_USER}  {}", shown(&self.ups_user));
+        println!("  Change the UPS.com password, or make UPS fail:  {}", ups.page());
+        println!();
+    }
+}

@@ -1,0 +1,196 @@
+//! Who is there, and what they may see and do.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, Path, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use batchsuite_auth::{
+    CompanyId,
+    status::{CompanyStatus, Status},
+};
+use http::{Method, StatusCode, request::Parts};
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    directory::{Company, Person, Role},
+    screens::refusal::Refusal,
+    sessions::{Flash, Message, SessionId},
+};
+
+/// Whoever sends a request: the browser's session id, if it has one, and the person, if that session is signed in.
+#[derive(Clone, Debug)]
+pub(crate) struct Visitor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    session: Option<SessionId>,
+    person: Option<Person>,
+}
+
+impl Visitor {
+    pub(crate) fn new(session: Option<SessionId>, person: Option<Person>) -> Self {
+        Self(Arc::new(Inner { session, person }))
+    }
+
+    pub(crate) fn session(&self) -> Option<&SessionId> {
+        self.0.session.as_ref()
+    }
+
+    pub(crate) fn person(&self) -> Option<&Person> {
+        self.0.person.as_ref()
+    }
+
+    /// The person and their session, if somebody is signed in.
+    pub(crate) fn signed_in(&self) -> Option<SignedIn> {
+        let (person, session) = (self.0.person.clone()?, self.0.session.clone()?);
+        Some(SignedIn { visitor: self.clone(), person, session })
+    }
+
+    pub(crate) fn csrf_token(&self) -> String {
+        self.session().map(SessionId::csrf_token).unwrap_or_default()
+    }
+
+    pub(crate) fn accepts(&self, csrf_token: &str) -> bool {
+        self.session().is_some_and(|session| session.accepts(csrf_token))
+    }
+}
+
+/// Finds out who is there, once a request; and turns a refusal, wherever it comes from, into a page for them.
+pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let session = app.cookies.session(request.headers());
+    let person = match &session {
+        None => Ok(None),
+        Some(session) => match app.sessions.resume(session.hash(), app.clock.now()).await {
+            Ok(Some(id)) => app.directory.person(&id).await,
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        },
+    };
+    let (visitor, mut response) = match person {
+        Ok(person) => {
+            let visitor = Visitor::new(session, person);
+            request.extensions_mut().insert(visitor.clone());
+            (visitor, next.run(request).await)
+        }
+        Err(error) => (Visitor::new(None, None), Refusal::from(error).into_response()),
+    };
+    match response.extensions_mut().remove::<Refusal>() {
+        Some(refusal) => refusal.page(&visitor),
+        None => response,
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::new(None, None)))
+    }
+}
+
+/// Somebody who is signed in. Whoever is not is sent to sign in, and from a page back to it.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) visitor: Visitor,
+    pub(crate) person: Person,
+    session: SessionId,
+}
+
+impl SignedIn {
+    /// The company, if this person may see it, and where it stands.
+    ///
+    /// A company that does not exist, one of others, and for an admin user one that is not authenticated are the same refusal,
+    /// so that nobody learns which of them it is.
+    pub(crate) async fn company(&self, app: &App, id: &str) -> Result<(Company, CompanyStatus), Refusal> {
+        let id = Uuid::parse_str(id).map_err(|_| Refusal::no_such_page())?;
+        let company = app.directory.company(&CompanyId::from(id)).await?.ok_or_else(Refusal::no_such_page)?;
+        if self.person.role == Role::CompanyAdmin && !company.admins.contains(&self.person.id) {
+            return Err(Refusal::no_such_page());
+        }
+        let status = app.auth.status(&company.id).await?;
+        if self.person.role == Role::AdminUser && !is_authenticated(&status.status) {
+            return Err(Refusal::no_such_page());
+        }
+        Ok((company, status))
+    }
+
+    /// The company, if this person may see it *and* decides about its authorization and its access key.
+    pub(crate) async fn administered_company(&self, app: &App, id: &str) -> Result<(Company, CompanyStatus), Refusal> {
+        let (company, status) = self.company(app, id).await?;
+        if self.administers(&company) { Ok((company, status)) } else { Err(Refusal::company_admins_only()) }
+    }
+
+    /// Whether this person decides about the company's authorization and its access key.
+    pub(crate) fn administers(&self, company: &Company) -> bool {
+        self.person.role == Role::CompanyAdmin && company.admins.contains(&self.person.id)
+    }
+
+    /// Leaves something to tell on the company's page.
+    pub(crate) async fn leave(&self, app: &App, company: CompanyId, message: Message) -> Result<(), Refusal> {
+        Ok(app.sessions.leave_flash(self.session.hash(), Flash { company, message }).await?)
+    }
+
+    /// Takes what there is to tell on the company's page.
+    pub(crate) async fn take(&self, app: &App, company: &CompanyId) -> Result<Option<Message>, Refusal> {
+        Ok(app.sessions.take_flash(self.session.hash(), company).await?)
+    }
+}
+
+pub(crate) fn is_authenticated(status: &Status) -> bool {
+    matches!(status, Status::Authenticated { .. })
+}
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let Ok(visitor) = Visitor::from_request_parts(parts, state).await;
+        match visitor.signed_in() {
+            Some(signed_in) => Ok(signed_in),
+            _ if parts.method == Method::GET && parts.uri.path() != "/" => {
+                // The path alone: a query may hold what must not be repeated.
+                let next = form_urlencoded::byte_serialize(parts.uri.path().as_bytes()).collect::<String>();
+                Err(Redirect::to(&format!("/login?next={next}")).into_response())
+            }
+            _ => Err(Redirect::to("/login").into_response()),
+        }
+    }
+}
+
+/// The `{id}` of an address; anything that is not text is like an unknown one.
+#[derive(Debug)]
+pub(crate) struct Id(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let id = Path::<String>::from_request_parts(parts, state).await;
+        id.map(|Path(id)| Self(id)).map_err(|_| Refusal::no_such_page())
+    }
+}
+
+/// A form of the application, or a refusal of what is none.
+#[derive(Debug)]
+pub(crate) struct Form<T>(pub(crate) T);
+
+impl<T, S> axum::extract::FromRequest<S> for Form<T>
+where
+    T: serde::de::DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let form = axum::Form::<T>::from_request(request, state).await;
+        form.map(|axum::Form(form)| Self(form)).map_err(|_| {
+            let words = "A field of the form is missing or damaged. Nothing was changed. Open the page again.";
+            Refusal::new(StatusCode::BAD_REQUEST, "Form not understood", words)
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! The application: its parts and its routes.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use argon2::password_hash;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use batchsuite_auth::{BatchSuiteAuth, clock::Clock, http::HttpClient};
+use http::HeaderValue;
+use url::Url;
+
+use crate::{
+    access,
+    config::is_loopback,
+    cookies::Cookies,
+    directory::Directory,
+    guard,
+    passwords::Verifier,
+    screens::{
+        authenticate, batch_track, companies, company, history, landing, refusal, remove_auth, sign_in, style, tools,
+    },
+    sessions::Sessions,
+    throttle::Throttle,
+    trips::Trips,
+};
+
+/// Where UPS sends browsers back to, below the public URL. What is registered at UPS ends with it.
+pub(crate) const CALLBACK_PATH: &str = "/oauth/ups/callback";
+/// The largest form, in bytes.
+const MOST_BODY: usize = 16 * 1024;
+
+/// What the application is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Keeps the opt-ins.
+    pub auth: BatchSuiteAuth,
+    /// Keeps people and companies.
+    pub directory: Arc<dyn Directory>,
+    /// Keeps who is signed in.
+    pub sessions: Arc<dyn Sessions>,
+    /// Calls UPS's tracking API.
+    pub http: Arc<dyn HttpClient>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where it stands.
+    pub site: Site,
+}
+
+/// Where the application and its UPS are found.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Where browsers find the application: scheme and host, no path.
+    pub public_url: Url,
+    /// Where UPS's endpoints are.
+    pub ups_base_url: Url,
+    /// Further origins that a browser passes on its way to UPS's sign-in page.
+    pub ups_hops: Vec<String>,
+    /// In the demo, where its UPS.com user's password is changed.
+    pub demo_ups: Option<Url>,
+}
+
+impl Site {
+    /// The callback URL that must be registered at UPS.
+    pub fn redirect_uri(&self) -> Url {
+        let mut url = self.public_url.clone();
+        url.set_path(CALLBACK_PATH);
+        url
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.scheme() == "https"
+    }
+}
+
+/// What every request has at hand.
+pub(crate) struct State {
+    pub(crate) auth: BatchSuiteAuth,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) sessions: Arc<dyn Sessions>,
+    pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) site: Site,
+    pub(crate) content_security_policy: HeaderValue,
+    pub(crate) cookies: Cookies,
+    pub(crate) verifier: Verifier,
+    pub(crate) throttle: Throttle,
+    pub(crate) trips: Trips,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+pub(crate) type App = Arc<State>;
+
+/// Makes the application. Serve it with connect info, so that failed sign-ins are counted by address.
+///
+/// # Errors
+/// If `site` names a host that no header can carry, or argon2 refuses its parameters.
+pub fn app(parts: Parts) -> Result<Router, AppError> {
+    let Parts { auth, directory, sessions, http, clock, site } = parts;
+    let state = Arc::new(State {
+        content_security_policy: guard::content_security_policy(&site).map_err(|_| AppError::Site)?,
+        cookies: Cookies { secure: site.is_https() },
+        verifier: Verifier::new().map_err(AppError::Argon2)?,
+        throttle: Throttle::default(),
+        trips: Trips::default(),
+        auth,
+        directory,
+        sessions,
+        http,
+        clock,
+        site,
+    });
+    if !state.site.is_https() && !is_loopback(&state.site.public_url) {
+        return Err(AppError::Site);
+    }
+
+    // The order is that of the request's way in: whatever refuses it, the answer gets its headers and its line in the log.
+    let screens = Router::new()
+        .route("/", get(landing::show))
+        .route("/login", get(sign_in::show).post(sign_in::sign_in))
+        .route("/logout", post(sign_in::sign_out))
+        .route("/companies", get(companies::list))
+        .route("/companies/new", get(companies::new).post(companies::add))
+        .route("/companies/{id}", get(company::show))
+        .route("/companies/{id}/settings", post(company::save_settings))
+        .route("/companies/{id}/access-key", post(company::save_access_key))
+        .route("/companies/{id}/authenticate", post(authenticate::authenticate))
+        // GET alone: axum would let a HEAD complete a consent, too.
+        .route(CALLBACK_PATH, get(authenticate::callback).head(refusal::method_not_allowed))
+        .route("/companies/{id}/remove-auth", post(remove_auth::remove_auth))
+        .route("/companies/{id}/history", get(history::show))
+        .route("/companies/{id}/track", post(batch_track::track))
+        .route("/batch-track", get(batch_track::show))
+        .route("/sigview", get(tools::sigview))
+        .route("/custom-billing", get(tools::custom_billing))
+        .route("/batch-rate", get(tools::batch_rate))
+        .fallback(refusal::no_such_page)
+        .method_not_allowed_fallback(refusal::method_not_allowed)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(from_fn(guard::csrf))
+        .layer(from_fn_with_state(state.clone(), access::visitor))
+        .layer(from_fn_with_state(state.clone(), guard::host));
+    let router = Router::new()
+        .route("/healthz", get(health))
+        .route("/style.css", get(style::style))
+        .route("/icon.svg", get(style::icon))
+        .merge(screens)
+        .layer(from_fn(guard::request_line))
+        .layer(from_fn_with_state(state.clone(), guard::headers))
+        .layer(from_fn(guard::log))
+        .with_state(state);
+    Ok(router)
+}
+
+/// The application cannot be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The public URL is neither https nor loopback, or a host cannot be named in a header.
+    #[error("the public URL must be https, or http on loopback")]
+    Site,
+    /// argon2 refuses.
+    #[error("argon2 refuses its parameters: {0}")]
+    Argon2(password_hash::Error),
+}
+
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// The peer, where the server knows it.
+pub(crate) fn peer(extensions: &http::Extensions) -> Option<std::net::IpAddr> {
+    extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+}

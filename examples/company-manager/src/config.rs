@@ -1,0 +1,347 @@
+//! The settings, read from environment variables and checked as a whole: anything half-set is an error.
+
+use std::{ffi::OsString, fmt, net::SocketAddr};
+
+use batchsuite_auth::{Client, Environment};
+use secrecy::SecretString;
+use url::{Host, Url};
+
+/// Every variable that is read. Any other one is not this program's.
+pub const VARIABLES: [&str; 9] = [
+    "LISTEN",
+    "DATABASE_URL",
+    "UPS_CLIENT_ID",
+    "UPS_CLIENT_SECRET",
+    "UPS_ENVIRONMENT",
+    "UPS_BASE_URL",
+    "PUBLIC_URL",
+    "DEMO_PASSWORD",
+    "FAKE_UPS_LISTEN",
+];
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
+const DEFAULT_FAKE_UPS_LISTEN: &str = "127.0.0.1:0";
+
+/// The settings of one process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the application listens.
+    pub listen: SocketAddr,
+    /// The password of the demo sign-ins; `None`: random ones.
+    pub demo_password: Option<SecretString>,
+    /// Which UPS.
+    pub ups: Ups,
+}
+
+/// Which UPS the application talks to.
+#[derive(Clone, Debug)]
+pub enum Ups {
+    /// A fake UPS inside this process.
+    Demo {
+        /// Where the fake listens; loopback.
+        fake_listen: SocketAddr,
+    },
+    /// UPS itself, or what stands at `base_url`.
+    Real(RealUps),
+}
+
+/// How UPS is reached, and how browsers reach the application.
+#[derive(Clone, Debug)]
+pub struct RealUps {
+    /// The application as UPS knows it.
+    pub client: Client,
+    /// Which of UPS's environments.
+    pub environment: Environment,
+    /// Where UPS's endpoints are.
+    pub base_url: Url,
+    /// Where browsers find this application: scheme and host, no path.
+    pub public_url: Url,
+}
+
+/// Why the settings cannot be used, in one line that names the variable and holds no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the settings; `variable` is [`std::env::var_os`] outside of tests.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let given = |name: &str| -> Result<Option<String>, ConfigError> {
+            let Some(value) = variable(name) else { return Ok(None) };
+            let value = value.into_string().map_err(|_| error(format!("{name} is not UTF-8")))?;
+            if value.trim().is_empty() {
+                return Err(error(format!("{name} is set but empty; give it a value, or unset it")));
+            }
+            Ok(Some(value))
+        };
+        let address = |name: &str, default: &str| -> Result<SocketAddr, ConfigError> {
+            let text = given(name)?;
+            text.as_deref()
+                .unwrap_or(default)
+                .parse()
+                .map_err(|_| error(format!("{name} must be an IP address and a port, such as {DEFAULT_LISTEN}")))
+        };
+
+        if given("DATABASE_URL")?.is_some() {
+            return Err(error(
+                "DATABASE_URL needs the Postgres store, which this version does not have; unset it to keep everything in memory",
+            ));
+        }
+        let listen = address("LISTEN", DEFAULT_LISTEN)?;
+        let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
+        let client_id = given("UPS_CLIENT_ID")?;
+        let client_secret = given("UPS_CLIENT_SECRET")?;
+        let environment = given("UPS_ENVIRONMENT")?;
+        let base_url = given("UPS_BASE_URL")?;
+        let public_url = given("PUBLIC_URL")?;
+        let fake_listen = given("FAKE_UPS_LISTEN")?;
+
+        let set: Vec<&str> = [
+            ("UPS_CLIENT_ID", &client_id),
+            ("UPS_CLIENT_SECRET", &client_secret),
+            ("UPS_ENVIRONMENT", &environment),
+            ("UPS_BASE_URL", &base_url),
+            ("PUBLIC_URL", &public_url),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_ref().map(|_| name))
+        .collect();
+
+        if set.is_empty() {
+            if !listen.ip().is_loopback() {
+                return Err(error(
+                    "LISTEN is not a loopback address, so this is not a demo: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD, or listen on 127.0.0.1",
+                ));
+            }
+            let fake_listen = address("FAKE_UPS_LISTEN", DEFAULT_FAKE_UPS_LISTEN)?;
+            if !fake_listen.ip().is_loopback() {
+                return Err(error("FAKE_UPS_LISTEN must be a loopback address: the fake UPS is for this machine only"));
+            }
+            return Ok(Self { listen, demo_password, ups: Ups::Demo { fake_listen } });
+        }
+
+        let missing = |name: &str| {
+            let verb = if set.len() == 1 { "is" } else { "are" };
+            error(format!(
+                "{name} is missing, but {} {verb} set; set it too, or none of them for a demo",
+                set.join(", ")
+            ))
+        };
+        let client_id = client_id.ok_or_else(|| missing("UPS_CLIENT_ID"))?;
+        let client_secret = client_secret.ok_or_else(|| missing("UPS_CLIENT_SECRET"))?;
+        let public_url = public_url.ok_or_else(|| missing("PUBLIC_URL"))?;
+        let demo_password = demo_password.ok_or_else(|| missing("DEMO_PASSWORD"))?;
+        if fake_listen.is_some() {
+            return Err(error(format!(
+                "FAKE_UPS_LISTEN is for the demo, but {} makes this none; unset one of them",
+                set[0]
+            )));
+        }
+        for (name, value) in [("UPS_CLIENT_ID", &client_id), ("UPS_CLIENT_SECRET", &client_secret)] {
+            if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(error(format!("{name} has a space or another character that UPS's do not have")));
+            }
+        }
+        let environment = match environment.as_deref() {
+            None | Some("cie") => Environment::Cie,
+            Some("production") => Environment::Production,
+            Some(_) => return Err(error("UPS_ENVIRONMENT must be cie or production")),
+        };
+        let base_url = match base_url {
+            Some(text) => origin("UPS_BASE_URL", &text)?,
+            None => origin("UPS_BASE_URL", default_base_url(environment))?,
+        };
+        let public_url = origin("PUBLIC_URL", &public_url)?;
+        if public_url.scheme() == "http" && !listen.ip().is_loopback() {
+            return Err(error(
+                "PUBLIC_URL is plain http, so LISTEN must be a loopback address; browsers elsewhere need https",
+            ));
+        }
+        let client = Client::new(client_id, client_secret);
+        let ups = Ups::Real(RealUps { client, environment, base_url, public_url });
+        Ok(Self { listen, demo_password: Some(demo_password), ups })
+    }
+}
+
+fn default_base_url(environment: Environment) -> &'static str {
+    match environment {
+        Environment::Production => "https://onlinetools.ups.com",
+        _ => "https://wwwcie.ups.com",
+    }
+}
+
+/// A scheme, a host and perhaps a port: https, or http on this very machine.
+fn origin(name: &str, text: &str) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).map_err(|_| error(format!("{name} is not a URL, such as https://batch.example.com")))?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !bare || !url.username().is_empty() || url.password().is_some() {
+        return Err(error(format!("{name} must be a scheme and a host only, such as https://batch.example.com")));
+    }
+    match (url.scheme(), is_loopback(&url)) {
+        ("https", _) if url.has_host() => Ok(url),
+        ("http", true) => Ok(url),
+        _ => Err(error(format!("{name} must begin with https:// (plain http is for this machine only)"))),
+    }
+}
+
+/// Whether `url` names this very machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn error(line: impl Into<String>) -> ConfigError {
+    ConfigError(line.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)))
+    }
+
+    const REAL: [(&str, &str); 4] = [
+        ("UPS_CLIENT_ID", "id"),
+        ("UPS_CLIENT_SECRET", "canary-secret"),
+        ("PUBLIC_URL", "https://batch.example.com"),
+        ("DEMO_PASSWORD", "canary-password"),
+    ];
+
+    fn real_with(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+        let mut variables: Vec<_> =
+            REAL.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name)).collect();
+        variables.extend(more);
+        variables
+    }
+
+    #[test]
+    fn without_any_setting_it_is_a_demo_on_loopback() {
+        let config = read(&[]).unwrap();
+
+        assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
+        assert!(config.demo_password.is_none());
+        assert!(matches!(config.ups, Ups::Demo { fake_listen } if fake_listen.to_string() == "127.0.0.1:0"));
+    }
+
+    #[test]
+    fn a_demo_may_choose_its_addresses_and_password() {
+        let config =
+            read(&[("LISTEN", "[::1]:8080"), ("FAKE_UPS_LISTEN", "127.0.0.1:4000"), ("DEMO_PASSWORD", "demo")])
+                .unwrap();
+
+        assert_eq!(config.listen.port(), 8080);
+        assert!(config.demo_password.is_some());
+        assert!(matches!(config.ups, Ups::Demo { fake_listen } if fake_listen.port() == 4000));
+    }
+
+    #[test]
+    fn client_id_and_secret_lead_to_ups_itself() {
+        for (environment, base_url) in [
+            (None, "https://wwwcie.ups.com/"),
+            (Some("cie"), "https://wwwcie.ups.com/"),
+            (Some("production"), "https://onlinetools.ups.com/"),
+        ] {
+            let more: Vec<_> = environment.map(|name| ("UPS_ENVIRONMENT", name)).into_iter().collect();
+
+            let config = read(&real_with(&more)).unwrap();
+
+            let Ups::Real(ups) = config.ups else { panic!("a demo") };
+            assert_eq!(ups.base_url.as_str(), base_url);
+            assert_eq!(ups.public_url.as_str(), "https://batch.example.com/");
+        }
+    }
+
+    #[test]
+    fn another_ups_is_https_or_loopback() {
+        for (base_url, accepted) in [
+            ("https://ups.example", true),
+            ("http://127.0.0.1:4000", true),
+            ("http://localhost:4000", true),
+            ("http://ups.example", false),
+            ("ftp://localhost", false),
+            ("https://ups.example/path", false),
+            ("https://ups.example?x=1", false),
+            ("https://user@ups.example", false),
+            ("ups.example", false),
+        ] {
+            assert_eq!(read(&real_with(&[("UPS_BASE_URL", base_url)])).is_ok(), accepted, "{base_url}");
+        }
+    }
+
+    #[test]
+    fn anything_half_set_is_an_error_that_names_the_variable() {
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[("LISTEN", "0.0.0.0:3000")], "LISTEN is not a loopback address"),
+            (&[("LISTEN", "3000")], "LISTEN must be"),
+            (&[("LISTEN", "")], "LISTEN is set but empty"),
+            (&[("DATABASE_URL", "postgres://localhost/x")], "needs the Postgres store"),
+            (&[("UPS_CLIENT_ID", "id")], "UPS_CLIENT_SECRET is missing"),
+            (&[("UPS_CLIENT_SECRET", "s")], "UPS_CLIENT_ID is missing"),
+            (&[("UPS_ENVIRONMENT", "cie")], "UPS_CLIENT_ID is missing"),
+            (&[("UPS_BASE_URL", "https://ups.example")], "UPS_CLIENT_ID is missing"),
+            (&[("PUBLIC_URL", "https://batch.example.com")], "UPS_CLIENT_ID is missing"),
+            (&[("UPS_CLIENT_ID", "id"), ("UPS_CLIENT_SECRET", "s")], "PUBLIC_URL is missing"),
+            (&[("UPS_CLIENT_ID", " ")], "UPS_CLIENT_ID is set but empty"),
+            (&[("DEMO_PASSWORD", "")], "DEMO_PASSWORD is set but empty"),
+            (&[("FAKE_UPS_LISTEN", "0.0.0.0:1")], "FAKE_UPS_LISTEN must be a loopback"),
+            (&[("FAKE_UPS_LISTEN", "x")], "FAKE_UPS_LISTEN must be an IP address"),
+            (&REAL[..3], "DEMO_PASSWORD is missing"),
+        ];
+        for (variables, expected) in cases {
+            let message = read(variables).unwrap_err().to_string();
+            assert!(message.contains(expected), "{variables:?}: {message}");
+            assert_eq!(message.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_real_ups_takes_no_bad_value() {
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[("UPS_ENVIRONMENT", "test")], "UPS_ENVIRONMENT must be"),
+            (&[("UPS_CLIENT_ID", "i d")], "UPS_CLIENT_ID has a space"),
+            (&[("UPS_CLIENT_SECRET", "canary\n")], "UPS_CLIENT_SECRET has a space"),
+            (&[("PUBLIC_URL", "http://batch.example.com")], "PUBLIC_URL must begin with https"),
+            (&[("PUBLIC_URL", "https://batch.example.com/app")], "PUBLIC_URL must be a scheme and a host only"),
+            (&[("PUBLIC_URL", "http://localhost:3000"), ("LISTEN", "0.0.0.0:3000")], "PUBLIC_URL is plain http"),
+            (&[("FAKE_UPS_LISTEN", "127.0.0.1:1")], "FAKE_UPS_LISTEN is for the demo"),
+        ];
+        for (more, expected) in cases {
+            let message = read(&real_with(more)).unwrap_err().to_string();
+            assert!(message.contains(expected), "{more:?}: {message}");
+            assert!(!message.contains("canary"), "{message}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = format!("{:?}", read(&REAL).unwrap());
+
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_value_that_is_not_utf8_is_an_error() {
+        use std::os::unix::ffi::OsStringExt;
+        let message =
+            Config::read(|name| (name == "LISTEN").then(|| OsString::from_vec(vec![0xff]))).unwrap_err().to_string();
+
+        assert_eq!(message, "LISTEN is not UTF-8");
+    }
+}

@@ -1,0 +1,140 @@
+//! The demo: a fake UPS inside this process, and people and companies to begin with.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use argon2::password_hash;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use batchsuite_auth::{
+    Client,
+    clock::{Clock, Timestamp},
+    fake_ups::{FakeUps, FakeUpsState, SettingsError},
+};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::{
+    directory::{CompanyName, Directory, DirectoryError, MemoryDirectory, Person, Role},
+    passwords,
+};
+
+/// The sign-in name of the company admin.
+pub const COMPANY_ADMIN: &str = "company.admin";
+/// The sign-in name of the admin user.
+pub const ADMIN_USER: &str = "admin";
+/// The UPS.com user of the fake.
+pub const UPS_USER: &str = FakeUps::USER;
+
+const COMPANIES: [&str; 3] = ["Alder Creek Outfitters", "Harbor & Hill Books", "Northgate Supply Co."];
+const OTHERS_COMPANIES: [&str; 2] = ["Lakeside Ceramics", "Mesa Verde Pharmacy"];
+
+/// A password of 96 random bits that can be typed.
+pub fn random_password() -> SecretString {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 12]>()).into()
+}
+
+/// Fills an empty directory: the two sign-ins with one password each, three companies of the company admin, and two of
+/// somebody else, who cannot sign in.
+///
+/// # Errors
+/// [`SeedError`]
+pub async fn seed(
+    directory: &MemoryDirectory,
+    company_admin_password: &SecretString,
+    admin_user_password: &SecretString,
+) -> Result<(Person, Person), SeedError> {
+    let company_admin =
+        directory.add_person(COMPANY_ADMIN, Role::CompanyAdmin, passwords::hash(company_admin_password)?);
+    let admin_user = directory.add_person(ADMIN_USER, Role::AdminUser, passwords::hash(admin_user_password)?);
+    let somebody_else = directory.add_person("somebody.else", Role::CompanyAdmin, "no password".to_owned());
+    for (names, owner) in [(&COMPANIES[..], &company_admin), (&OTHERS_COMPANIES[..], &somebody_else)] {
+        for name in names.iter().filter_map(|name| CompanyName::new(name)) {
+            directory.add_company(name, &owner.id).await?;
+        }
+    }
+    Ok((company_admin, admin_user))
+}
+
+/// There is nothing to begin with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeedError {
+    /// argon2 refuses the password.
+    #[error("a password cannot be used: {0}")]
+    Password(#[from] password_hash::Error),
+    /// The directory cannot be written.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+/// A fake UPS that is about to be served.
+#[derive(Debug)]
+pub struct DemoUps {
+    /// What answers.
+    pub state: Arc<FakeUpsState>,
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// Where a browser finds it.
+    pub base_url: Url,
+    /// The application as the fake knows it.
+    pub client: Client,
+}
+
+impl DemoUps {
+    /// Makes a fake UPS for the application at `application`, whose callback is `redirect_uri`.
+    ///
+    /// Its host is another name than the application's, not just another port: cookies do not tell ports apart, and a browser's
+    /// return from it shall be what a return from UPS.com is, one from another site.
+    ///
+    /// # Errors
+    /// If `listen` cannot be listened on.
+    pub async fn bind(
+        listen: SocketAddr,
+        application: SocketAddr,
+        redirect_uri: &Url,
+        password: &SecretString,
+    ) -> io::Result<Self> {
+        let secret = random_password();
+        let state = FakeUps::builder()
+            .client(FakeUps::CLIENT_ID, secret.expose_secret())
+            .user(UPS_USER, password.expose_secret())
+            .redirect_uri(redirect_uri.as_str())
+            .build()
+            .map_err(|error: SettingsError| io::Error::other(error))?;
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let host = if address.ip() == Ipv4Addr::LOCALHOST && application.ip() == Ipv4Addr::LOCALHOST {
+            format!("localhost:{}", address.port())
+        } else {
+            address.to_string()
+        };
+        let base_url = Url::parse(&format!("http://{host}/")).map_err(io::Error::other)?;
+        let client = Client::new(FakeUps::CLIENT_ID, secret.expose_secret());
+        Ok(Self { state: Arc::new(state), listener, base_url, client })
+    }
+
+    /// The fake's clock, for everything else in the demo: whoever moves it on the fake's page sees the whole demo age.
+    pub fn clock(&self) -> impl Clock + Clone {
+        DemoClock(self.state.clone())
+    }
+
+    /// The page on which the UPS.com password is changed.
+    pub fn page(&self) -> Url {
+        let mut page = self.base_url.clone();
+        page.set_path("/__fake/");
+        page
+    }
+}
+
+#[derive(Clone, Debug)]
+struct DemoClock(Arc<FakeUpsState>);
+
+impl Clock for DemoClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}

@@ -1,0 +1,23 @@
+//! A company manager: its companies authenticate at UPS.com, and its people see how each of them stands.
+//!
+//! Server-rendered, no JavaScript. The screens and their words are those of the UPS Batch Suite guide; `screens/` has one file
+//! a screen. What the library does for it is in `screens/authenticate.rs`, `screens/remove_auth.rs` and
+//! `screens/batch_track.rs`; all the rest is what any such application has: people, sessions, pages.
+//!
+//! [`app()`] makes the application from its [`Parts`]; the program in `main.rs` reads [`Config`], serves it and ends it.
+
+pub mod config;
+pub mod demo;
+pub mod directory;
+pub mod passwords;
+pub mod sessions;
+
+mod access;
+mod app;
+mod cookies;
+mod guard;
+mod screens;
+mod throttle;
+mod trips;
+
+pub use app::{Parts, Site, app};

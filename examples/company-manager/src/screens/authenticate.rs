@@ -1,0 +1,176 @@
+//! Authenticate: to UPS.com and back.
+
+use axum::{
+    extract::{RawQuery, State},
+    response::{IntoResponse, Redirect, Response},
+};
+use batchsuite_auth::{
+    BrowserSecret, CompanyId, OptedIn,
+    error::{AuthenticateError, CallbackError},
+};
+use http::{HeaderMap, StatusCode, header};
+use maud::{Markup, html};
+
+use super::{layout::csrf_field, refusal::Refusal};
+use crate::{
+    access::{Id, SignedIn, Visitor},
+    app::App,
+    directory::Company,
+    sessions::Message,
+};
+
+/// The button that starts the trip.
+pub(crate) fn button(visitor: &Visitor, company: &Company, label: &str) -> Markup {
+    html! {
+        form method="post" action={ "/companies/" (company.id) "/authenticate" } {
+            (csrf_field(visitor))
+            button type="submit" aria-label={ (label) " " (company.name) " at UPS.com" } { (label) }
+        }
+    }
+}
+
+/// Sends the browser to UPS.com.
+pub(crate) async fn authenticate(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    Id(id): Id,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (company, _) = signed_in.administered_company(&app, &id).await?;
+    let consent = app.auth.authenticate(&company.id, &signed_in.person.id).return_to(company_page(&company.id));
+    let consent = match app.cookies.browser_secret(&headers) {
+        Some(secret) => consent.browser_secret(secret),
+        None => consent,
+    };
+    let trip = consent.await.map_err(|error| cannot_begin(error, &company.id))?;
+    app.trips.begin(&trip, company.id, app.clock.now());
+
+    let mut response = Redirect::to(trip.url.as_str()).into_response();
+    if let Some(cookie) = app.cookies.set_browser_secret(&trip.browser_secret) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Takes the browser back from UPS.com, and sends it on to an address without a secret.
+pub(crate) async fn callback(
+    State(app): State<App>,
+    visitor: Visitor,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let Some(signed_in) = visitor.signed_in() else {
+        return Ok(Redirect::to("/login?why=start-again").into_response());
+    };
+    let query = query.unwrap_or_default();
+    let company = app.trips.company(&query);
+    // Before anything is sent to UPS: the right may have been withdrawn since the trip began.
+    if let Some(company) = &company
+        && !may_authenticate(&app, &signed_in, company).await?
+    {
+        return Err(lost_right());
+    }
+    // Without its cookie, a browser is another one than that of any trip.
+    let browser = app.cookies.browser_secret(&headers).unwrap_or_else(BrowserSecret::random);
+
+    let done = app.auth.callback(&signed_in.person.id, &query, &browser).await;
+    let OptedIn { company, refresh_expires_at, return_to, .. } =
+        done.map_err(|error| refused(&error, company.as_ref()))?;
+    // And after it: the exchange took its time, and a trip may have been forgotten here.
+    if !may_authenticate(&app, &signed_in, &company).await? {
+        app.auth.remove_auth(&company, &signed_in.person.id).await?;
+        return Err(lost_right());
+    }
+    signed_in.leave(&app, company.clone(), Message::Authenticated { refresh_expires_at }).await?;
+    Ok(Redirect::to(&return_to.unwrap_or_else(|| company_page(&company))).into_response())
+}
+
+async fn may_authenticate(app: &App, signed_in: &SignedIn, company: &CompanyId) -> Result<bool, Refusal> {
+    Ok(app.directory.company(company).await?.is_some_and(|company| signed_in.administers(&company)))
+}
+
+fn company_page(company: &CompanyId) -> String {
+    format!("/companies/{company}")
+}
+
+fn lost_right() -> Refusal {
+    let words = "You may not authenticate this company any more. Nothing was changed.";
+    Refusal::new(StatusCode::FORBIDDEN, "Not allowed", words)
+}
+
+fn cannot_begin(error: AuthenticateError, company: &CompanyId) -> Refusal {
+    let refusal = match error {
+        AuthenticateError::Store(error) => Refusal::from(error),
+        AuthenticateError::ShutDown => shutting_down(),
+        error => {
+            tracing::error!(%error, "a trip to UPS.com could not begin");
+            let words = "The trip to UPS.com could not begin. Nothing was changed. Try again.";
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Not begun", words)
+        }
+    };
+    refusal.with_way_on(company_page(company), "Back to the company")
+}
+
+/// What came back from UPS.com in words for the person who came back. Nothing of the address is repeated.
+fn refused(error: &CallbackError, company: Option<&CompanyId>) -> Refusal {
+    const UNCHANGED: &str = "An authorization that the company had before is as it was.";
+    let bad_return = |title, words: String| Refusal::new(StatusCode::BAD_REQUEST, title, words);
+    let start_again = |words: &str| bad_return("Start again", format!("{words} {UNCHANGED}"));
+    let refusal = match error {
+        CallbackError::Declined => bad_return(
+            "Declined",
+            format!("The authorization was declined at UPS.com. If that was a mistake, start again. {UNCHANGED}"),
+        ),
+        CallbackError::Expired => {
+            start_again("Too much time has passed since you went to UPS.com. Start again with Authenticate.")
+        }
+        CallbackError::UnknownState => {
+            start_again("This return from UPS.com was used already, or is unknown. Start again with Authenticate.")
+        }
+        CallbackError::OtherBrowser => start_again(
+            "This trip to UPS.com began in another browser. Finish it there, or start again here with Authenticate.",
+        ),
+        CallbackError::OtherActor => start_again(
+            "Somebody else began this trip to UPS.com. Sign in as that person, or start again with Authenticate.",
+        ),
+        CallbackError::RemovedSince => start_again(
+            "The authorization was removed while you were at UPS.com, so the new one was not kept. Start again.",
+        ),
+        CallbackError::ClientChanged => start_again(
+            "This application’s UPS client was changed while you were at UPS.com. Start again with Authenticate.",
+        ),
+        CallbackError::SignInFailed(_) => {
+            start_again("UPS.com could not complete the sign-in. Try again with Authenticate.")
+        }
+        CallbackError::CodeRefused(_) => {
+            start_again("UPS did not accept the return, perhaps because it came late. Start again with Authenticate.")
+        }
+        CallbackError::RefusedByHost(reason) => {
+            bad_return("Not accepted", format!("The authorization was not accepted: {}. {UNCHANGED}", reason.reason()))
+        }
+        CallbackError::Unanswered(_) => Refusal::new(
+            StatusCode::BAD_GATEWAY,
+            "UPS did not answer",
+            format!("UPS did not answer, so the company could not be authenticated. Start again. {UNCHANGED}"),
+        ),
+        CallbackError::Unavailable { .. } => Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "UPS cannot be reached",
+            format!("UPS cannot be reached at this moment. Start again in a while. {UNCHANGED}"),
+        ),
+        CallbackError::Misconfigured(_) => Refusal::new(
+            StatusCode::BAD_GATEWAY,
+            "An operator must look",
+            format!("UPS refuses this application’s own configuration. An operator must look. {UNCHANGED}"),
+        ),
+        CallbackError::Store(error) => Refusal::from(error.clone()),
+        CallbackError::ShutDown => shutting_down(),
+        _ => start_again("This is not a valid return from UPS.com. Start again with Authenticate."),
+    };
+    let href = company.map_or("/companies".to_owned(), company_page);
+    refusal.with_way_on(href, "Start again from the company").with_retry_after(error.retry_after())
+}
+
+fn shutting_down() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", "The application is being restarted. Try again.")
+}

@@ -1,0 +1,164 @@
+//! The company manager: the companies that this person may see, and where each of them stands.
+
+use axum::{
+    extract::{Query, State},
+    response::{IntoResponse, Redirect, Response},
+};
+use batchsuite_auth::{
+    CompanyId, CompanyQuery,
+    status::{CompanyStatus, Status},
+    store::{Page, StatusFilter},
+};
+use http::StatusCode;
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::{
+    authenticate,
+    layout::{Section, badge, csrf_field, page, standing},
+    refusal::Refusal,
+};
+use crate::{
+    access::{Form, SignedIn},
+    app::App,
+    directory::{Company, CompanyName, Role},
+    sessions::Message,
+};
+
+pub(crate) const MOST_ON_A_PAGE: usize = 50;
+
+/// The companies that this person may see, some at a time: a company admin's own in every state, and for an admin user those
+/// that are authenticated.
+pub(crate) async fn visible(
+    app: &App,
+    signed_in: &SignedIn,
+    after: Option<CompanyId>,
+    limit: usize,
+) -> Result<Page<(Company, CompanyStatus), CompanyId>, Refusal> {
+    match signed_in.person.role {
+        Role::CompanyAdmin => {
+            let page = app.directory.companies_of(&signed_in.person.id, after.as_ref(), limit).await?;
+            let mut items = Vec::with_capacity(page.items.len());
+            for company in page.items {
+                let status = app.auth.status(&company.id).await?;
+                items.push((company, status));
+            }
+            Ok(Page { items, next: page.next })
+        }
+        Role::AdminUser => {
+            let filter = Some(StatusFilter::Authenticated);
+            let page = app.auth.companies(CompanyQuery { filter, after, limit: Some(limit) }).await?;
+            let ids: Vec<_> = page.items.iter().map(|status| status.company.clone()).collect();
+            let companies = app.directory.companies(&ids).await?;
+            let status_of = |company: &Company| page.items.iter().find(|status| status.company == company.id).cloned();
+            let items = companies.into_iter().filter_map(|company| status_of(&company).map(|status| (company, status)));
+            Ok(Page { items: items.collect(), next: page.next })
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct List {
+    after: Option<String>,
+}
+
+/// The list.
+pub(crate) async fn list(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    query: Result<Query<List>, axum::extract::rejection::QueryRejection>,
+) -> Result<Markup, Refusal> {
+    let after = query.unwrap_or_default().0.after.and_then(|id| CompanyId::new(id).ok());
+    let companies = visible(&app, &signed_in, after, MOST_ON_A_PAGE).await?;
+    let may_add = signed_in.person.role == Role::CompanyAdmin;
+    let content = html! {
+        div.heading {
+            h1 { "Company manager" }
+            @if may_add { a.button.secondary href="/companies/new" { "Add a company" } }
+        }
+        @if companies.items.is_empty() {
+            p {
+                @if may_add { "No company is yours yet." } @else { "No company is authenticated at present." }
+            }
+        } @else {
+            ul.companies {
+                @for (company, status) in &companies.items { (entry(&app, &signed_in, company, status)) }
+            }
+        }
+        @if let Some(next) = &companies.next {
+            p { a.button.secondary href={ "/companies?after=" (next) } { "More companies" } }
+        }
+    };
+    Ok(page(&signed_in.visitor, Section::MyCompany, "Company manager", content))
+}
+
+fn entry(app: &App, signed_in: &SignedIn, company: &Company, status: &CompanyStatus) -> Markup {
+    let is_urgent = !matches!(status.status, Status::Authenticated { expiring_soon: false, refreshable: true, .. });
+    html! {
+        li.card {
+            div.what {
+                h2 { a href={ "/companies/" (company.id) } { (company.name) } " " (badge(&status.status)) }
+                (standing(status, app.clock.now()))
+            }
+            @if is_urgent && signed_in.administers(company) {
+                (authenticate::button(&signed_in.visitor, company, "Authenticate"))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct NewCompany {
+    name: String,
+}
+
+/// The form for a new company.
+pub(crate) async fn new(signed_in: SignedIn) -> Result<Markup, Refusal> {
+    may_add(&signed_in)?;
+    Ok(new_form(&signed_in, "", None))
+}
+
+/// Adds it; whoever adds a company is its company admin.
+pub(crate) async fn add(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    Form(NewCompany { name: typed }): Form<NewCompany>,
+) -> Result<Response, Refusal> {
+    may_add(&signed_in)?;
+    let Some(name) = CompanyName::new(&typed) else {
+        let error = format!("Company name: 1 to {} characters on one line.", CompanyName::MOST_CHARACTERS);
+        return Ok((StatusCode::UNPROCESSABLE_ENTITY, new_form(&signed_in, &typed, Some(&error))).into_response());
+    };
+    let id = app.directory.add_company(name, &signed_in.person.id).await?;
+    signed_in.leave(&app, id.clone(), Message::CompanyAdded).await?;
+    Ok(Redirect::to(&format!("/companies/{id}")).into_response())
+}
+
+fn may_add(signed_in: &SignedIn) -> Result<(), Refusal> {
+    match signed_in.person.role {
+        Role::CompanyAdmin => Ok(()),
+        Role::AdminUser => Err(Refusal::company_admins_only()),
+    }
+}
+
+fn new_form(signed_in: &SignedIn, name: &str, error: Option<&str>) -> Markup {
+    let content = html! {
+        div.narrow {
+            h1 { "Add a company" }
+            @if let Some(error) = error {
+                div.notice.bad role="alert" { p { a href="#name" { (error) } } }
+            }
+            form.card method="post" action="/companies/new" {
+                (csrf_field(&signed_in.visitor))
+                div.field {
+                    label for="name" { "Company name" }
+                    input #name name="name" value=(name) maxlength=(CompanyName::MOST_CHARACTERS) required
+                        autocomplete="organization" aria-invalid=[error.map(|_| "true")];
+                }
+                button type="submit" { "ADD COMPANY" }
+            }
+            p { a href="/companies" { "Back to the company manager" } }
+        }
+    };
+    page(&signed_in.visitor, Section::MyCompany, "Add a company", content)
+}

@@ -1,0 +1,143 @@
+//! What every page has: header, navigation, and the words for times and states.
+
+use batchsuite_auth::{
+    clock::Timestamp,
+    status::{CompanyStatus, Status},
+};
+use maud::{DOCTYPE, Markup, html};
+
+use crate::{
+    access::Visitor,
+    directory::{Person, Role},
+    guard::CSRF_FIELD,
+};
+
+/// Where a page belongs in the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    None,
+    Sigview,
+    BatchTrack,
+    CustomBilling,
+    BatchRate,
+    MyCompany,
+}
+
+const TOOLS: [(Section, &str, &str); 4] = [
+    (Section::Sigview, "/sigview", "SIGVIEW"),
+    (Section::BatchTrack, "/batch-track", "BATCH TRACK"),
+    (Section::CustomBilling, "/custom-billing", "CUSTOM BILLING"),
+    (Section::BatchRate, "/batch-rate", "BATCH RATE"),
+];
+
+/// A whole page.
+pub(crate) fn page(visitor: &Visitor, section: Section, title: &str, content: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " · Batch Suite" }
+                link rel="stylesheet" href="/style.css";
+                link rel="icon" href="/icon.svg" type="image/svg+xml";
+            }
+            body {
+                a.skip href="#content" { "Skip to the content" }
+                header.top {
+                    div.bar {
+                        a.brand href="/" { "Batch Suite" }
+                        @if let Some(person) = visitor.person() { (navigation(visitor, person, section)) }
+                    }
+                }
+                main #content tabindex="-1" { (content) }
+                footer { p { "For help, contact your Account Executive." } }
+            }
+        }
+    }
+}
+
+fn navigation(visitor: &Visitor, person: &Person, section: Section) -> Markup {
+    let current = |of: Section| (of == section).then_some("page");
+    html! {
+        nav.tools aria-label="Tools" {
+            ul { @for (of, href, label) in TOOLS { li { a href=(href) aria-current=[current(of)] { (label) } } } }
+        }
+        nav.admin aria-label="Administration" {
+            details.menu {
+                summary { "Admin" }
+                ul {
+                    li { a href="/companies" aria-current=[current(Section::MyCompany)] { "My Company" } }
+                    @if person.role == Role::CompanyAdmin { li { a href="/companies/new" { "Add a company" } } }
+                }
+            }
+        }
+        form.sign-out method="post" action="/logout" {
+            (csrf_field(visitor))
+            span.who { (person.sign_in_name) }
+            button.quiet type="submit" { "Sign out" }
+        }
+    }
+}
+
+/// The hidden field that every form needs.
+pub(crate) fn csrf_field(visitor: &Visitor) -> Markup {
+    html! { input type="hidden" name=(CSRF_FIELD) value=(visitor.csrf_token()); }
+}
+
+/// A point in time as the guide writes it, in UTC.
+pub(crate) fn time(at: Timestamp) -> String {
+    at.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// `Refresh expires: yyyy-mm-dd hh:mm:ss`.
+pub(crate) fn refresh_expires(at: Option<Timestamp>) -> Markup {
+    html! {
+        @match at {
+            Some(at) => { span.expires { "Refresh expires: " (time(at)) } span.zone { " UTC" } },
+            None => span.expires { "Refresh expires: UPS gave no date" },
+        }
+    }
+}
+
+/// What can be done about a company, in one glance.
+pub(crate) fn badge(status: &Status) -> Markup {
+    html! {
+        @match status {
+            Status::Authenticated { expiring_soon: true, .. } => span.badge.warn { "Expiring soon" },
+            Status::Authenticated { refreshable: false, .. } => span.badge.warn { "Authenticated, not renewable" },
+            Status::Authenticated { .. } => span.badge.good { "Authenticated" },
+            Status::ReauthRequired(_) => span.badge.bad { "Authenticate again" },
+            _ => span.badge { "Not authenticated" },
+        }
+    }
+}
+
+/// Where a company stands, in words.
+pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
+    html! {
+        @match &company.status {
+            Status::Authenticated { refresh_expires_at, expiring_soon, refreshable } => {
+                p { (refresh_expires(*refresh_expires_at)) }
+                @if *expiring_soon {
+                    p.hint.warn {
+                        "The authorization ends soon"
+                        @if let Some(at) = refresh_expires_at { ", on " (time(*at)) " UTC" }
+                        ". Authenticate again before that day, so that nothing is interrupted."
+                    }
+                }
+                @if !*refreshable {
+                    p.hint.warn { "UPS gave no permission that can be renewed: this ends within hours." }
+                }
+            },
+            Status::ReauthRequired(cause) => {
+                p.hint.bad { (cause) }
+                @if let Some(at) = cause.at { p.hint { "Since " (time(at)) " UTC." } }
+            },
+            _ => p.hint { "Nobody has authenticated this company at UPS.com yet." },
+        }
+        @if let Some(until) = company.consent_pending_until.filter(|until| *until > now) {
+            p.hint { "Waiting for UPS.com: somebody went there and can come back until " (time(until)) " UTC." }
+        }
+    }
+}
