@@ -143,7 +143,7 @@ impl FakeUpsState {
     }
 }
 
-pub(super) const AUTHORIZE: &str = "/security/v1/oauth/authorize";
+const AUTHORIZE: &str = "/security/v1/oauth/authorize";
 pub(super) const SIGN_IN: &str = "/lasso/signin";
 pub(super) const ERROR_PAGE: &str = "/error.page";
 pub(super) const TRACK: &str = "/api/track/v1/details/";

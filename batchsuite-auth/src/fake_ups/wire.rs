@@ -219,8 +219,8 @@ impl AsyncWrite for WireStream {
     }
 }
 
-/// How an answer begins.
-const PROTOCOL: &[u8] = b"HTTP/1.1 ";
+/// How an answer begins, whichever of the two versions the client speaks.
+const PROTOCOL: &[u8] = b"HTTP/1.";
 
 /// The beginning of an answer, without the line that tells the fault.
 struct Answer<'a> {
@@ -289,13 +289,17 @@ mod tests {
             WireFault::Trickle { pause: Duration::from_millis(3) },
         ] {
             let value = header_value(fault);
-            let bytes = format!("HTTP/1.1 200 OK\r\n{HEADER}: {}\r\na: b\r\n\r\nbody", value.to_str().unwrap());
+            for version in ["1.0", "1.1"] {
+                let status = format!("HTTP/{version} 200 OK\r\n");
+                let bytes = format!("{status}{HEADER}: {}\r\na: b\r\n\r\nbody", value.to_str().unwrap());
 
-            let (told, answer) = Answer::with_fault(bytes.as_bytes()).unwrap();
+                let (told, answer) = Answer::with_fault(bytes.as_bytes()).unwrap();
 
-            assert_eq!(told, fault);
-            assert_eq!([answer.status_line, answer.rest].concat(), b"HTTP/1.1 200 OK\r\na: b\r\n\r\nbody");
-            assert_eq!(answer.head_length(), "HTTP/1.1 200 OK\r\na: b\r\n\r\n".len());
+                assert_eq!(told, fault);
+                let head = format!("{status}a: b\r\n\r\n");
+                assert_eq!([answer.status_line, answer.rest].concat(), format!("{head}body").into_bytes());
+                assert_eq!(answer.head_length(), head.len());
+            }
         }
     }
 

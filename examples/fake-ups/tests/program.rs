@@ -82,9 +82,10 @@ impl Program {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let request = "GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: ups\r\nconnection: close\r\n\r\n";
-        let _ = stream.write_all(request.as_bytes());
+        // A reset is told once, to whichever of the two comes first.
         let mut bytes = Vec::new();
-        let end = stream.read_to_end(&mut bytes).err().map(|error| error.kind());
+        let written = stream.write_all(request.as_bytes());
+        let end = written.and_then(|()| stream.read_to_end(&mut bytes)).err().map(|error| error.kind());
         (String::from_utf8(bytes).unwrap(), end)
     }
 
