@@ -115,14 +115,33 @@ pub(super) async fn returns_empty_after_the_wait(case: Case) {
 
 pub(super) async fn returns_early_when_something_changes(case: Case) {
     let start = cursor(&case).await;
-    let store = case.store.clone();
-    let waiting = tokio::spawn(async move { store.changes(Environment::Cie, Some(start), 100 * LONG).await });
-    tokio::task::yield_now().await;
+    let mut waiting = case.store.changes(Environment::Cie, Some(start), 100 * LONG);
+    let quiet = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
+    assert!(quiet.is_err(), "nothing has changed yet: {quiet:?}");
 
     let grant = case.authenticated(&acme()).await;
 
-    let changes = tokio::time::timeout(LONG, waiting).await.expect("it returns early").expect("the task ends");
+    let changes = tokio::time::timeout(LONG, waiting).await.expect("it returns early");
     assert_eq!(done(changes).changed, [(acme().company, grant.change)]);
+}
+
+/// A store that looks first and listens second sleeps through a change in between.
+pub(super) async fn a_change_at_the_moment_of_the_call_is_not_slept_through(case: Case) {
+    let mut after = cursor(&case).await;
+    for round in 0..200 {
+        let (reading, writing) = (case.store.clone(), case.store.clone());
+        let connect = connect(&company(round.to_string()));
+
+        let race = case
+            .race(async move { reading.changes(Environment::Cie, Some(after), 100 * LONG).await }, async move {
+                writing.connect(connect).await
+            });
+
+        let (changes, connected) = tokio::time::timeout(LONG, race).await.expect("no change is slept through");
+        let grant = stored(connected);
+        assert_eq!(changes.changed, [(grant.key.company, grant.change)]);
+        after = changes.cursor;
+    }
 }
 
 pub(super) async fn an_event_that_changes_no_grant_ends_no_wait_with_a_change(case: Case) {
@@ -144,8 +163,8 @@ pub(super) async fn a_follower_misses_no_change_of_concurrent_writers(case: Case
     let follower = tokio::spawn(async move {
         let (mut after, mut latest) = (start, BTreeMap::new());
         while latest.len() < 60 {
-            let changes = done(store.changes(Environment::Cie, Some(after), LONG).await);
-            assert!(!changes.changed.is_empty(), "no change in {LONG:?} with {} of 60 told", latest.len());
+            let changes = store.changes(Environment::Cie, Some(after), 100 * LONG);
+            let changes = done(tokio::time::timeout(LONG, changes).await.expect("a change is told"));
             after = changes.cursor;
             latest.extend(changes.changed);
         }

@@ -328,6 +328,7 @@ macro_rules! __store_clauses {
                 the_other_environment_is_apart,
                 returns_empty_after_the_wait,
                 returns_early_when_something_changes,
+                a_change_at_the_moment_of_the_call_is_not_slept_through,
                 an_event_that_changes_no_grant_ends_no_wait_with_a_change,
                 a_follower_misses_no_change_of_concurrent_writers,
             }
