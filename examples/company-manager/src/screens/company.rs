@@ -183,7 +183,7 @@ fn told(message: &Message, company: &Company) -> Markup {
                     p {
                         "UPS.com confirmed the authorization. "
                         @match refresh_expires_at {
-                            Some(at) => { "The token expiration date is " strong { (time(*at)) " UTC" } "; it moves on whenever the token is renewed." },
+                            Some(at) => { "The token expiration date is " strong.date { (time(*at)) " UTC" } "; it moves on whenever the token is renewed." },
                             None => "UPS gave no token expiration date.",
                         }
                     }
