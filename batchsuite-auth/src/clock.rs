@@ -33,13 +33,13 @@ impl Clock for SystemClock {
     }
 }
 
-/// `now + by`, at most the end of time.
-pub(crate) fn later(now: Timestamp, by: Duration) -> Timestamp {
+/// `now + by`, at most the end of time: a lifetime from outside may be any number.
+pub fn later(now: Timestamp, by: Duration) -> Timestamp {
     TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by)).unwrap_or(Timestamp::MAX_UTC)
 }
 
 /// `now - by`, at least the beginning of time.
-pub(crate) fn earlier(now: Timestamp, by: Duration) -> Timestamp {
+pub fn earlier(now: Timestamp, by: Duration) -> Timestamp {
     TimeDelta::from_std(by).ok().and_then(|by| now.checked_sub_signed(by)).unwrap_or(Timestamp::MIN_UTC)
 }
 

@@ -110,8 +110,8 @@ pub struct Policy {
     pub consents_per_actor: usize,
     /// How long a caller waits for a refresh before it gets a transient error. Default: 10 s.
     pub max_wait: Duration,
-    /// How long a request to UPS may take in all. Longer than the HTTP client's connect time-out, shorter than `lease`.
-    /// Default: 20 s.
+    /// How long a request to UPS may take in all, whatever the HTTP client says: a fence behind that client's own deadline
+    /// (20 s for [`ReqwestClient`](crate::http::ReqwestClient)), so that it ends before the lease. Default: 30 s.
     pub request_deadline: Duration,
     /// How long nobody else may send a refresh token that was sent. Default: 60 s.
     pub lease: Duration,
@@ -177,7 +177,7 @@ impl Default for Policy {
             consents_per_company: 5,
             consents_per_actor: 20,
             max_wait: seconds(10),
-            request_deadline: seconds(20),
+            request_deadline: seconds(30),
             lease: seconds(60),
             claim_to_send: seconds(5),
             commit_retry: seconds(1),
@@ -210,8 +210,10 @@ impl Policy {
     /// Whether its parts fit together; if not, which do not.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let rules = [
-            (self.request_deadline < self.lease, "request_deadline must be shorter than lease"),
-            (self.claim_to_send < self.lease, "claim_to_send must be shorter than lease"),
+            (
+                self.request_deadline.saturating_add(self.claim_to_send) < self.lease,
+                "request_deadline and claim_to_send together must be shorter than lease",
+            ),
             (self.lease <= Duration::from_secs(3600), "lease must be at most an hour"),
             (self.feed_interval <= self.max_age, "feed_interval must not be longer than max_age"),
             (self.consents_per_company > 0 && self.consents_per_actor > 0, "a cap on consents must be at least 1"),
@@ -231,12 +233,20 @@ impl Policy {
 
 /// Whether `url` may be talked to: https, or plain http on this very machine.
 pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
-    match (url.scheme(), url.host()) {
-        ("https", Some(_)) => true,
-        ("http", Some(url::Host::Domain(name))) => name == "localhost",
-        ("http", Some(url::Host::Ipv4(address))) => address.is_loopback(),
-        ("http", Some(url::Host::Ipv6(address))) => address.is_loopback(),
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => is_loopback(url),
         _ => false,
+    }
+}
+
+/// Whether `url` names this machine. IPv4-mapped addresses are not taken for it, nor is any name but `localhost`.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 

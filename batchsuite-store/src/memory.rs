@@ -26,7 +26,6 @@ use batchsuite_auth::{
         TakenConsent, WarnExpiring, Written,
     },
 };
-use chrono::TimeDelta;
 use tokio::{sync::watch, time::timeout};
 
 use ledger::Ledger;
@@ -231,14 +230,4 @@ impl Store for MemoryStore {
             Err(_) => Ok(look()),
         }
     }
-}
-
-/// `now + by`, at most the end of time.
-fn later(now: Timestamp, by: Duration) -> Timestamp {
-    TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by)).unwrap_or(Timestamp::MAX_UTC)
-}
-
-/// `now - by`, at least the beginning of time.
-fn earlier(now: Timestamp, by: Duration) -> Timestamp {
-    TimeDelta::from_std(by).ok().and_then(|by| now.checked_sub_signed(by)).unwrap_or(Timestamp::MIN_UTC)
 }

@@ -30,6 +30,7 @@ use async_trait::async_trait;
 use http::header::AUTHORIZATION;
 
 use super::{HttpClient, HttpError, HttpErrorKind};
+use crate::config::is_loopback;
 
 mod builder;
 mod timely;
@@ -141,16 +142,6 @@ fn refused() -> HttpError {
 
 fn too_large() -> HttpError {
     HttpError::unanswered().with_source("the answer is larger than 64 KiB")
-}
-
-/// Whether `url` names this machine. IPv4-mapped addresses are not taken for it, nor is any name but `localhost`.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// Judges a failure before the head of an answer. All that precedes the first byte of the request is a *connect* error

@@ -7,9 +7,10 @@ use tokio::time::Instant;
 use super::{Core, token_of};
 use crate::{
     authenticator::OptedIn,
+    clock::later,
     error::{CallbackError, MalformedCallback},
     events::{EventKind, Evidence},
-    ids::{ActorId, Revision},
+    ids::{ActorId, CompanyId, Revision},
     machine::ConsentRefusal,
     secret::{AccessToken, AuthorizationCode, BrowserSecret, SecretHash},
     store::{Connect, Connected, Consent, Snapshot, TakeConsent, TakenConsent},
@@ -28,9 +29,8 @@ impl Core {
         }
         let returned = parse_callback(query, &self.ups.issuer()).map_err(CallbackError::Malformed)?;
         let (core, actor, browser) = (Arc::clone(self), actor.clone(), browser.hash());
-        let task = self.spawn(async move { core.complete(&actor, returned, browser).await });
-        // It fails only if the runtime is going away.
-        task.await.unwrap_or(Err(CallbackError::ShutDown))
+        let completed = self.finish(async move { core.complete(&actor, returned, browser).await }).await;
+        completed.unwrap_or(Err(CallbackError::ShutDown))
     }
 
     async fn complete(self: &Arc<Self>, actor: &ActorId, returned: Returned, browser: SecretHash) -> Completed {
@@ -141,7 +141,7 @@ impl Core {
     async fn check(&self, consent: &Consent, pair: &Pair) -> Result<(), CallbackError> {
         let Some(check) = &self.opt_in_check else { return Ok(()) };
         let company = &consent.key.company;
-        let expires_at = crate::clock::later(self.now(), pair.access_lifetime);
+        let expires_at = later(self.now(), pair.access_lifetime);
         let token = pair.access_token.as_ref().and_then(|secret| {
             // Not stored yet: it has no revision.
             AccessToken::new(secret, expires_at, Revision::default())
@@ -159,7 +159,7 @@ impl Core {
     }
 
     /// Tells operators what was odd about a pair that is stored.
-    pub(super) async fn report_oddities(&self, company: &crate::ids::CompanyId, pair: &Pair) {
+    pub(super) async fn report_oddities(&self, company: &CompanyId, pair: &Pair) {
         for odd in &pair.oddities {
             tracing::warn!(%company, odd, "UPS's answer is odd; its tokens are stored");
             self.record(Some(company), EventKind::OddAnswer, Evidence::message(odd)).await;

@@ -131,6 +131,15 @@ impl Core {
         self.tasks.spawn_on(task.instrument(Span::current()), &self.runtime)
     }
 
+    /// Runs `task` to its end, whatever becomes of the caller, and brings its outcome. A panic (of a host's own code that is
+    /// called in it) goes on to the caller; `None`: the runtime is going away.
+    async fn finish<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        match self.spawn(task).await {
+            Ok(outcome) => Some(outcome),
+            Err(error) => error.try_into_panic().map_or(None, |panic| std::panic::resume_unwind(panic)),
+        }
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }

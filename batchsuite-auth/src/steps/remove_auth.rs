@@ -13,13 +13,13 @@ impl Core {
     #[tracing::instrument(name = "remove_auth", skip_all, fields(%company, %actor))]
     pub(crate) async fn remove_auth(self: &Arc<Self>, company: &CompanyId, actor: &ActorId) -> Result<(), StoreError> {
         let (core, company, actor) = (Arc::clone(self), company.clone(), actor.clone());
-        let task = self.spawn(async move {
+        let task = async move {
             let removed = core.store.remove(&core.key(&company), &actor).await?;
             // At once in this process; the others hear of it by the feed.
             core.cache.changed(&[(company, removed.change)]);
             tracing::info!("the authorization is removed");
             Ok(())
-        });
-        task.await.unwrap_or(Err(StoreError::new(StoreErrorKind::Unavailable)))
+        };
+        self.finish(task).await.unwrap_or(Err(StoreError::new(StoreErrorKind::Unavailable)))
     }
 }

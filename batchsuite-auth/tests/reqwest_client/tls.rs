@@ -141,3 +141,25 @@ fn the_crypto_provider_is_not_the_processs() {
 
     assert!(rustls::crypto::CryptoProvider::get_default().is_none());
 }
+
+const CHILD: &str = "BATCHSUITE_TEST_WITHOUT_ROOTS";
+
+#[test]
+fn without_root_certificates_only_plain_loopback_works() {
+    if std::env::var_os(CHILD).is_some() {
+        assert!(ReqwestClient::builder().build().is_err(), "https alone needs roots");
+        assert!(ReqwestClient::builder().allow_loopback_http().build().is_ok());
+        return;
+    }
+    // Its environment cannot be changed while other tests run, so the test runs itself once more.
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "tls::without_root_certificates_only_plain_loopback_works", "--nocapture"])
+        .env(CHILD, "1")
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .output()
+        .unwrap();
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child ran no test");
+}

@@ -7,13 +7,11 @@ use std::{
 
 use batchsuite_auth::{
     ActorId, CompanyId,
-    clock::Timestamp,
+    clock::{Timestamp, later},
     machine::ConsentFacts,
     secret::SecretHash,
     store::{Consent, NewConsent},
 };
-
-use super::later;
 
 /// How long an expired consent stays known, so that its person is told that it expired.
 const KNOWN_AFTER_ITS_END: Duration = Duration::from_secs(3600);

@@ -7,7 +7,7 @@ use std::{
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
-    clock::Timestamp,
+    clock::{Timestamp, earlier, later},
     events::{Event, EventId, EventKind, Evidence},
     ids::{AttemptId, Revision},
     machine::{self, OptIn, Presented, Refusal, Standing, Verdict, judge_consent},
@@ -19,7 +19,7 @@ use batchsuite_auth::{
     },
 };
 
-use super::{consents::Consents, earlier, index::Index, later, log::Log, row::Row};
+use super::{consents::Consents, index::Index, log::Log, row::Row};
 
 /// Every method is one verb of the contract, called inside the critical section with its time.
 pub(super) struct Ledger {

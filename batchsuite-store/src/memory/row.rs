@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    clock::Timestamp,
+    clock::{Timestamp, earlier, later},
     machine::{Access, Demand, Freshness, RefreshTokenEnd, Standing, TokenTimes, TokensEffect, Transition, decide},
     store::{DueQuery, GrantKey, Snapshot, WarnExpiring},
 };
-
-use super::{earlier, later};
 
 pub(super) struct Row {
     /// The grant as of the last reading.

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
 use super::ClientBuildError;
@@ -22,6 +22,17 @@ pub(super) fn client_config(roots: &[Vec<u8>]) -> Result<ClientConfig, ClientBui
         // "Dangerous" is any verifier that is handed in; this one checks all that rustls's own does.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// For a client that only talks to this machine, on a system without root certificates: no server is trusted.
+pub(super) fn trusting_nobody() -> Result<ClientConfig, ClientBuildError> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientBuildError::new("TLS cannot be set up").with_source(error))?
+        .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
