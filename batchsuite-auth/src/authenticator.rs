@@ -361,17 +361,29 @@ pub struct OptedIn {
 }
 
 /// Looks at an opt-in between the exchange and its storing, and may refuse it: for instance because the shipper number is
-/// not on the UPS profile that signed in. (UPS tells nobody which profile that was; signing in with the wrong one succeeds
-/// and fails later.)
+/// not on the UPS profile that signed in (UPS tells nobody which profile that was; signing in with the wrong one succeeds
+/// and fails later), or because the person may no longer act for the company.
 ///
 /// A refused opt-in is not stored; an earlier one stays. The check runs in the callback's task: bound its time.
 #[async_trait]
 pub trait OptInCheck: fmt::Debug + Send + Sync + 'static {
-    /// Looks at the opt-in with its fresh access token.
+    /// Looks at the opt-in.
     ///
     /// # Errors
     /// [`OptInRefused`], with the reason for the person.
-    async fn check(&self, company: &CompanyId, token: &AccessToken) -> Result<(), OptInRefused>;
+    async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused>;
+}
+
+/// An opt-in that UPS has granted and that is not stored yet.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NewOptIn<'a> {
+    /// Of which company.
+    pub company: &'a CompanyId,
+    /// Who opted in.
+    pub actor: &'a ActorId,
+    /// Its access token, to ask UPS's APIs with; `None`: UPS sent none that can be used.
+    pub token: Option<&'a AccessToken>,
 }
 
 /// Makes a [`BatchSuiteAuth`].

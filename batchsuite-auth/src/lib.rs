@@ -131,8 +131,8 @@ pub mod fake_ups;
 pub mod test_util;
 
 pub use authenticator::{
-    Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, OptInCheck, OptedIn,
-    Trip,
+    Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, NewOptIn, OptInCheck,
+    OptedIn, Trip,
 };
 pub use config::{Client, ClientAuthentication, Environment, Policy};
 pub use ids::{ActorId, CompanyId};

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Core, token_of};
 use crate::{
-    authenticator::OptedIn,
+    authenticator::{NewOptIn, OptedIn},
     clock::later,
     error::{CallbackError, MalformedCallback},
     events::{EventKind, Evidence},
@@ -142,16 +142,11 @@ impl Core {
         let Some(check) = &self.opt_in_check else { return Ok(()) };
         let company = &consent.key.company;
         let expires_at = later(self.now(), pair.access_lifetime);
-        let token = pair.access_token.as_ref().and_then(|secret| {
-            // Not stored yet: it has no revision.
-            AccessToken::new(secret, expires_at, Revision::default())
-        });
-        let Some(token) = token else {
-            let evidence = Evidence::message("UPS sent no access token to check the opt-in with");
-            self.record(Some(company), EventKind::Failed, evidence.clone()).await;
-            return Err(CallbackError::Unanswered(evidence));
-        };
-        if let Err(refused) = check.check(company, &token).await {
+        // Not stored yet: it has no revision.
+        let token =
+            pair.access_token.as_ref().and_then(|secret| AccessToken::new(secret, expires_at, Revision::default()));
+        let opt_in = NewOptIn { company, actor: &consent.actor, token: token.as_ref() };
+        if let Err(refused) = check.check(opt_in).await {
             self.record(Some(company), EventKind::Failed, Evidence::message("the host's opt-in check refused")).await;
             return Err(CallbackError::RefusedByHost(refused));
         }
