@@ -22,3 +22,6 @@ pub use backoff::{Backoff, cool_down};
 pub use breaker::{Breaker, Fault, Permit};
 pub use consent::{ConsentFacts, ConsentRefusal, Presented, judge as judge_consent};
 pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Verdict};
+
+#[cfg(test)]
+mod tests;

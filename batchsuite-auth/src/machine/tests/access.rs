@@ -1,0 +1,193 @@
+//! Every question for a token in every situation.
+
+use super::{super::*, *};
+use crate::ids::{AttemptId, Revision};
+
+const REVISION: Revision = Revision { epoch: 3, version: 2 };
+
+fn now() -> Timestamp {
+    minute(1000)
+}
+
+fn attempt() -> AttemptId {
+    AttemptId::from_bits(1)
+}
+
+/// What the stored access token is worth, and how it comes about.
+fn freshness() -> [(Freshness, TokenTimes); 6] {
+    let times = |refresh_at, end: Option<i64>| TokenTimes {
+        obtained_at: minute(900),
+        refresh_at: minute(refresh_at),
+        access_token_end: end.map(minute),
+        refresh_token_end: RefreshTokenEnd::Unknown,
+    };
+    [
+        (Freshness::Fresh, times(1001, Some(1010))),
+        (Freshness::Due, times(1000, Some(1010))),
+        (Freshness::Ended, times(990, Some(1000))),
+        (Freshness::Ended, times(1001, None)),
+        // Ten minutes in the future: the clock was set back since.
+        (Freshness::Ended, TokenTimes { obtained_at: minute(1010), ..times(1070, Some(1100)) }),
+        // Clocks of one installation may differ by as much.
+        (Freshness::Fresh, TokenTimes { obtained_at: minute(1005), ..times(1070, Some(1100)) }),
+    ]
+}
+
+const DEMANDS: [Demand; 4] =
+    [Demand::Token, Demand::Rejected(REVISION), Demand::Rejected(Revision { epoch: 3, version: 1 }), Demand::Refresh];
+
+const STANDINGS: [Standing; 4] = [
+    Standing::Unauthenticated,
+    Standing::Authenticated,
+    Standing::ReauthRequired(RecordedCause::OptInInvalidated),
+    Standing::ReauthRequired(RecordedCause::RotationLost),
+];
+
+/// Each phase, and until when its lease holds.
+fn phases() -> [(Phase, Option<Timestamp>); 7] {
+    let sent = |lease_until| Phase::Sent { attempt: attempt(), lease_until };
+    let travelling = |lease_until| Phase::Travelling { lease_until };
+    let (running, wrong_clock) = (minute(1001), minute(1000 + 300));
+    [
+        (Phase::Idle, None),
+        (sent(running), Some(running)),
+        (sent(now()), None),
+        (sent(wrong_clock), None),
+        (travelling(running), Some(running)),
+        (travelling(now()), None),
+        (travelling(wrong_clock), None),
+    ]
+}
+
+/// Each pause, and until when it holds.
+fn pauses() -> [(Option<Timestamp>, Option<Timestamp>); 4] {
+    let (running, wrong_clock) = (minute(1060), minute(1000 + 300));
+    [(None, None), (Some(running), Some(running)), (Some(now()), None), (Some(wrong_clock), None)]
+}
+
+fn refresh_token_ends() -> [RefreshTokenEnd; 4] {
+    [RefreshTokenEnd::Absent, RefreshTokenEnd::Unknown, RefreshTokenEnd::At(minute(1001)), RefreshTokenEnd::At(now())]
+}
+
+/// One situation, in the terms of the design.
+#[derive(Debug)]
+struct Situation {
+    standing: Standing,
+    same_client: bool,
+    refresh_token_end: RefreshTokenEnd,
+    stored: Freshness,
+    lease: Option<Timestamp>,
+    pause: Option<Timestamp>,
+    never_settled: bool,
+}
+
+/// What stands in the way of a refresh, or how it begins: the first line that applies. Whether a token that still works
+/// is served meanwhile, and whether a refresh begins behind it.
+fn refresh(situation: &Situation) -> (Access, bool, bool) {
+    use Access::*;
+    let ended = situation.refresh_token_end == RefreshTokenEnd::At(now());
+    let absent = situation.refresh_token_end == RefreshTokenEnd::Absent;
+    let lost = Standing::ReauthRequired(RecordedCause::RotationLost);
+    let invalidated = Standing::ReauthRequired(RecordedCause::OptInInvalidated);
+    #[rustfmt::skip]
+    let lines = [
+        // applies                                              what a caller gets without a token           serves begins
+        (situation.standing == Standing::Unauthenticated,       NotAuthenticated,                            false, false),
+        (situation.standing == invalidated,                     Reauthenticate(CauseKind::OptInInvalidated), false, false),
+        (situation.standing == lost,                            Reauthenticate(CauseKind::RotationLost),     true,  false),
+        (!situation.same_client,                                Reauthenticate(CauseKind::ClientChanged),    false, false),
+        (ended,                                                 Reauthenticate(CauseKind::RefreshExpired),   true,  false),
+        (absent,                                                Reauthenticate(CauseKind::NoRefreshToken),   true,  false),
+        (situation.lease.is_some(),                             Leased { until: situation.lease.unwrap_or_default() }, true, false),
+        (situation.pause.is_some(),                             Paused { until: situation.pause.unwrap_or_default() }, true, false),
+        (situation.never_settled,                               TakeOver(attempt()),                         true,  true),
+        (true,                                                  Refresh,                                     true,  true),
+    ];
+    let (_, without_token, serves, begins) = lines.into_iter().find(|(applies, ..)| *applies).unwrap();
+    (without_token, serves, begins)
+}
+
+fn expected(situation: &Situation, demand: Demand) -> Access {
+    let (without_token, serves, begins) = refresh(situation);
+    let rejected = demand == Demand::Rejected(REVISION);
+    let asked_for = demand == Demand::Refresh;
+    match situation.stored {
+        _ if !serves || rejected => without_token,
+        Freshness::Ended => without_token,
+        Freshness::Due if begins => Access::ServeAndRefresh,
+        Freshness::Fresh if begins && asked_for => Access::ServeAndRefresh,
+        Freshness::Due | Freshness::Fresh => Access::Serve,
+    }
+}
+
+#[test]
+fn every_demand_in_every_situation_gets_what_the_lines_say() {
+    let mut cases = 0;
+    for (stored, times) in freshness() {
+        for standing in STANDINGS {
+            for (phase, lease) in phases() {
+                for (retry_at, pause) in pauses() {
+                    for refresh_token_end in refresh_token_ends() {
+                        for same_client in [true, false] {
+                            let opt_in = OptIn { revision: REVISION, standing, phase, ..OptIn::default() };
+                            let tokens = Some(TokenTimes { refresh_token_end, ..times });
+                            let facts = Facts { opt_in: &opt_in, tokens, retry_at, same_client };
+                            let never_settled = matches!(phase, Phase::Sent { .. });
+                            let situation = Situation {
+                                standing,
+                                same_client,
+                                refresh_token_end,
+                                stored,
+                                lease,
+                                pause,
+                                never_settled,
+                            };
+                            for demand in DEMANDS {
+                                let access = decide(&facts, demand, now());
+
+                                assert_eq!(access, expected(&situation, demand), "{demand:?} in {situation:?}");
+                                cases += 1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 6 * 4 * 7 * 4 * 4 * 2 * 4);
+}
+
+#[test]
+fn freshness_follows_from_the_times() {
+    for (expected, times) in freshness() {
+        assert_eq!(times.freshness(now()), expected, "{times:?}");
+    }
+}
+
+#[test]
+fn without_tokens_a_recorded_cause_is_told_all_the_same() {
+    for (standing, expected) in [
+        (Standing::Unauthenticated, Access::NotAuthenticated),
+        (
+            Standing::ReauthRequired(RecordedCause::OptInInvalidated),
+            Access::Reauthenticate(CauseKind::OptInInvalidated),
+        ),
+    ] {
+        let opt_in = OptIn { revision: REVISION, standing, ..OptIn::default() };
+        let facts = Facts { opt_in: &opt_in, tokens: None, retry_at: None, same_client: true };
+        for demand in DEMANDS {
+            assert_eq!(decide(&facts, demand, now()), expected, "{demand:?} in {standing:?}");
+        }
+    }
+}
+
+#[test]
+fn a_derived_cause_goes_away_with_the_wrong_clock_or_client_id() {
+    let opt_in = OptIn { revision: REVISION, standing: Standing::Authenticated, ..OptIn::default() };
+    let times = TokenTimes { refresh_token_end: RefreshTokenEnd::At(minute(1001)), ..freshness()[0].1 };
+    let facts = |same_client| Facts { opt_in: &opt_in, tokens: Some(times), retry_at: None, same_client };
+
+    assert_eq!(facts(true).cause(minute(1001)), Some(CauseKind::RefreshExpired));
+    assert_eq!(facts(false).cause(now()), Some(CauseKind::ClientChanged));
+    assert_eq!(facts(true).cause(now()), None);
+}
