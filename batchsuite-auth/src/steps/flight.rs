@@ -48,34 +48,34 @@ impl Core {
         demand: Demand,
         deadline: Instant,
     ) -> Outcome {
-        loop {
-            let mut landing = self.board(company, demand, Mode::Foreground)?;
-            let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
-            match landed {
-                Ok(Ok(outcome)) => {
-                    if let Some(outcome) = outcome.as_ref() {
-                        return outcome.clone();
-                    }
-                }
-                // The task died without a word, and left the list: another one begins.
-                Ok(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
-                Err(_) => {
-                    return Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN });
+        let mut landing = self.board(company, demand, Mode::Foreground)?;
+        let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
+        match landed {
+            Ok(Ok(outcome)) => {
+                if let Some(outcome) = outcome.as_ref() {
+                    return outcome.clone();
                 }
             }
+            // It panicked, or its runtime is gone, and it left the list. Another one may do no better, so the caller decides.
+            Ok(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
+            Err(_) => {}
         }
+        Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN })
     }
 
     fn board(self: &Arc<Self>, company: &CompanyId, demand: Demand, mode: Mode) -> Result<Landing, TokenError> {
-        let mut flights = self.flights.list();
-        if let Some(landing) = flights.get(company) {
-            return Ok(landing.clone());
-        }
-        if self.is_ended() {
-            return Err(TokenError::ShutDown);
-        }
         let (outcome, landing) = watch::channel(None);
-        flights.insert(company.clone(), landing.clone());
+        {
+            let mut flights = self.flights.list();
+            if let Some(landing) = flights.get(company) {
+                return Ok(landing.clone());
+            }
+            if self.is_ended() {
+                return Err(TokenError::ShutDown);
+            }
+            flights.insert(company.clone(), landing.clone());
+        }
+        // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
         let flight = Flight { core: Arc::clone(self), company: company.clone(), outcome };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
         drop(self.spawn(async move { flight.run(demand, mode).await }.instrument(span)));
