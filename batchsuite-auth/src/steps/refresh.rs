@@ -82,6 +82,10 @@ impl Core {
                     return Err(unavailable(failed, reason, remaining(until, snapshot.as_of)));
                 }
                 Access::Leased { until } => {
+                    if let Some(TokenError::Store(error)) = failed {
+                        // The store did not say whether it took the claim. If it did, nobody will answer it.
+                        return Err(error.into());
+                    }
                     let lease = remaining(until, snapshot.as_of);
                     // A request under way may be answered at any moment; after a silence nothing comes before its lease ends.
                     let silent = matches!(snapshot.opt_in.phase, Phase::Travelling { .. });
