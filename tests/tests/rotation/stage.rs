@@ -70,13 +70,21 @@ impl Stage {
         self.process_with(|builder| builder.without_keeper().policy(policy))
     }
 
+    /// A process that is configured as another client.
+    pub(crate) fn process_as(&self, client: Client) -> Process {
+        self.build(client, |builder| builder.without_keeper())
+    }
+
     pub(crate) fn process_with(
         &self,
         settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder,
     ) -> Process {
+        self.build(Client::new(self.ups.client_id(), self.ups.client_secret()), settings)
+    }
+
+    fn build(&self, client: Client, settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder) -> Process {
         let store = Arc::new(Flaky::over(self.store.clone()));
         let http = Arc::new(Gate::before(self.ups.in_process()));
-        let client = Client::new(self.ups.client_id(), self.ups.client_secret());
         let builder = BatchSuiteAuth::builder(Environment::Cie, client)
             .base_url(self.ups.base_url())
             .redirect_uri(self.ups.redirect_uri())
