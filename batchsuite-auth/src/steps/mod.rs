@@ -122,6 +122,10 @@ impl Core {
         self.news.subscribe()
     }
 
+    fn tell_news(&self) {
+        self.news.send_modify(|news| *news = news.wrapping_add(1));
+    }
+
     pub(crate) fn key(&self, company: &CompanyId) -> GrantKey {
         GrantKey { environment: self.environment, company: company.clone() }
     }
