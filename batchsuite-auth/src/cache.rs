@@ -44,7 +44,8 @@ pub(crate) struct Cache {
 struct Entry {
     token: AccessToken,
     change: EventId,
-    /// When it was inserted; everything below counts from here, so that a clock that is set back ends it.
+    /// When its reader began to read; everything below counts from here, so that a row that took long to arrive is not
+    /// served past its end, and a clock that is set back ends it.
     from: u64,
     /// How long to hand it out without a thought; moved on while a refresh in the background is tried.
     fresh_for: AtomicU64,
@@ -79,6 +80,7 @@ pub(crate) struct Reading<'a> {
     company: &'a CompanyId,
     generation: u64,
     number: u64,
+    from: u64,
 }
 
 impl Cache {
@@ -115,7 +117,7 @@ impl Cache {
         let number = readers.next;
         readers.next += 1;
         readers.told.entry(company.clone()).or_default().insert(number, EventId::START);
-        Reading { cache: self, company, generation: readers.generation, number }
+        Reading { cache: self, company, generation: readers.generation, number, from: self.clock.now() }
     }
 
     /// What the feed told: drops what is older. Told also to whoever is reading.
@@ -156,7 +158,7 @@ impl Cache {
 
 impl Reading<'_> {
     /// Caches the access token of a snapshot that was read (or written) after this reader registered. `false`: the feed
-    /// told of a later change meanwhile, so the row must be read again.
+    /// told of a later change meanwhile, or the token may have ended, so the row must be read again.
     #[must_use = "an outdated row must be read again"]
     pub(crate) fn insert(&self, snapshot: &Snapshot, token: &AccessToken) -> bool {
         let readers = self.cache.readers();
@@ -164,13 +166,17 @@ impl Reading<'_> {
         if told.is_some_and(|told| told > snapshot.change) {
             return false;
         }
+        let ends_after = nanoseconds(remaining(token.expires_at(), snapshot.as_of));
+        if self.cache.clock.now().wrapping_sub(self.from) >= ends_after {
+            return false;
+        }
         let refresh_at = snapshot.tokens.as_ref().map_or(snapshot.as_of, |tokens| tokens.refresh_at);
         let entry = Entry {
             token: token.clone(),
             change: snapshot.change,
-            from: self.cache.clock.now(),
+            from: self.from,
             fresh_for: nanoseconds(remaining(refresh_at, snapshot.as_of)).into(),
-            ends_after: nanoseconds(remaining(token.expires_at(), snapshot.as_of)),
+            ends_after,
             used: true.into(),
         };
         if readers.generation == self.generation {

@@ -51,8 +51,11 @@ pub struct Breaker {
 #[derive(Clone, Debug)]
 struct Open {
     fault: Fault,
+    /// Failed trials in a row, the fault that opened it included.
     times: u32,
     until: Timestamp,
+    /// A trial is under way.
+    trial: bool,
 }
 
 impl Breaker {
@@ -71,6 +74,7 @@ impl Breaker {
             Some(open) if within(open.until, now, self.pause.most) => Permit::Refused { until: open.until },
             Some(open) => {
                 open.until = later(now, self.pause.after(open.times, 1.0));
+                open.trial = true;
                 Permit::Trial
             }
         }
@@ -95,10 +99,14 @@ impl Breaker {
             // A trial that ends so has shown that UPS accepts the client itself no worse than before.
             return false;
         }
-        let opened = self.open.is_none();
-        let times = self.open.as_ref().map_or(0, |open| open.times).saturating_add(1);
-        self.open = Some(Open { fault, times, until: later(now, self.pause.after(times, 1.0)) });
-        opened
+        let times = match &self.open {
+            None => 1,
+            Some(open) if open.trial => open.times.saturating_add(1),
+            // It was on its way already when the breaker opened: it proves nothing more.
+            Some(_) => return false,
+        };
+        let until = later(now, self.pause.after(times, 1.0));
+        self.open.replace(Open { fault, times, until, trial: false }).is_none()
     }
 
     /// UPS asked for a pause (429): nothing is sent for that long.
@@ -143,6 +151,16 @@ mod tests {
 
         assert_eq!(breaker.fault(), Some(&Fault::Ours));
         assert!(matches!(breaker.permit(at(29)), Permit::Refused { .. }));
+    }
+
+    #[test]
+    fn failures_that_were_on_their_way_together_count_as_one() {
+        let mut breaker = Breaker::new(PAUSE);
+        for _ in 0..10 {
+            breaker.failed(&company("a"), Fault::Ours, at(0));
+        }
+
+        assert_eq!(breaker.permit(at(30)), Permit::Trial);
     }
 
     #[test]

@@ -36,7 +36,8 @@ impl Core {
         company: &CompanyId,
         rejected: Revision,
     ) -> Result<AccessToken, TokenError> {
-        if let Some(token) = self.cached(company).filter(|token| token.revision() != rejected) {
+        // What is cached may be older than what was rejected: this process may not have heard of that yet.
+        if let Some(token) = self.cached(company).filter(|token| token.revision() > rejected) {
             return Ok(token);
         }
         // A token that was itself fetched because of a rejection, a moment ago: another one will not please the API better.

@@ -49,7 +49,7 @@ pub(super) async fn feed(core: Weak<Core>) {
                 }
                 core.cache.changed(&changes.changed);
                 if cursor != Some(changes.cursor) {
-                    core.news.send_modify(|news| *news = news.wrapping_add(1));
+                    core.tell_news();
                 }
                 cursor = Some(changes.cursor);
             }

@@ -22,9 +22,27 @@ use crate::{
 type Outcome = Result<AccessToken, TokenError>;
 type Landing = watch::Receiver<Option<Outcome>>;
 
-/// The flights of a process, by company.
+/// The flights of a process, by company and purpose.
 #[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<CompanyId, Landing>>);
+pub(super) struct Flights(Mutex<HashMap<(CompanyId, Purpose), Landing>>);
+
+/// What a flight brings. Whoever can do with the stored token must not wait for a refresh that is for its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Purpose {
+    /// A token that works.
+    Token,
+    /// The next one.
+    Renewal,
+}
+
+impl Purpose {
+    fn of(demand: Demand, mode: Mode) -> Self {
+        match (demand, mode) {
+            (Demand::Token, Mode::Foreground) => Self::Token,
+            (Demand::Rejected(_) | Demand::Renew(_), _) | (_, Mode::Background) => Self::Renewal,
+        }
+    }
+}
 
 /// What a caller is told who would have to wait too long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -48,35 +66,36 @@ impl Core {
         demand: Demand,
         deadline: Instant,
     ) -> Outcome {
-        loop {
-            let mut landing = self.board(company, demand, Mode::Foreground)?;
-            let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
-            match landed {
-                Ok(Ok(outcome)) => {
-                    if let Some(outcome) = outcome.as_ref() {
-                        return outcome.clone();
-                    }
-                }
-                // The task died without a word, and left the list: another one begins.
-                Ok(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
-                Err(_) => {
-                    return Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN });
+        let mut landing = self.board(company, demand, Mode::Foreground)?;
+        let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
+        match landed {
+            Ok(Ok(outcome)) => {
+                if let Some(outcome) = outcome.as_ref() {
+                    return outcome.clone();
                 }
             }
+            // It panicked, or its runtime is gone, and it left the list. Another one may do no better, so the caller decides.
+            Ok(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
+            Err(_) => {}
         }
+        Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN })
     }
 
     fn board(self: &Arc<Self>, company: &CompanyId, demand: Demand, mode: Mode) -> Result<Landing, TokenError> {
-        let mut flights = self.flights.list();
-        if let Some(landing) = flights.get(company) {
-            return Ok(landing.clone());
-        }
-        if self.is_ended() {
-            return Err(TokenError::ShutDown);
-        }
         let (outcome, landing) = watch::channel(None);
-        flights.insert(company.clone(), landing.clone());
-        let flight = Flight { core: Arc::clone(self), company: company.clone(), outcome };
+        let number = (company.clone(), Purpose::of(demand, mode));
+        {
+            let mut flights = self.flights.list();
+            if let Some(landing) = flights.get(&number) {
+                return Ok(landing.clone());
+            }
+            if self.is_ended() {
+                return Err(TokenError::ShutDown);
+            }
+            flights.insert(number.clone(), landing.clone());
+        }
+        // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
+        let flight = Flight { core: Arc::clone(self), number, outcome };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
         drop(self.spawn(async move { flight.run(demand, mode).await }.instrument(span)));
         Ok(landing)
@@ -95,18 +114,22 @@ pub(super) enum Mode {
 /// One flight. It leaves the list when it ends, however it ends.
 struct Flight {
     core: Arc<Core>,
-    company: CompanyId,
+    number: (CompanyId, Purpose),
     outcome: watch::Sender<Option<Outcome>>,
 }
 
 impl Flight {
     async fn run(self, demand: Demand, mode: Mode) {
-        let (outcome, refresh_next) = self.core.fetch(&self.company, demand, mode).await;
+        let (outcome, refresh_next) = self.core.fetch(&self.number.0, demand, mode).await;
         if let Err(error) = &outcome {
             tracing::debug!(%error, "no token");
         }
-        let (core, company) = (Arc::clone(&self.core), self.company.clone());
+        let (core, company) = (Arc::clone(&self.core), self.number.0.clone());
         self.outcome.send_replace(Some(outcome));
+        if self.number.1 == Purpose::Renewal {
+            // Callers who could not do with the stored token wait for it, too.
+            core.tell_news();
+        }
         drop(self);
         if refresh_next {
             core.refresh_in_background(&company, Demand::Token);
@@ -116,12 +139,12 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.core.flights.list().remove(&self.company);
+        self.core.flights.list().remove(&self.number);
     }
 }
 
 impl Flights {
-    fn list(&self) -> MutexGuard<'_, HashMap<CompanyId, Landing>> {
+    fn list(&self) -> MutexGuard<'_, HashMap<(CompanyId, Purpose), Landing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

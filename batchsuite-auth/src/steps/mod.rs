@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, Span};
 use url::Url;
@@ -122,6 +126,10 @@ impl Core {
         self.news.subscribe()
     }
 
+    fn tell_news(&self) {
+        self.news.send_modify(|news| *news = news.wrapping_add(1));
+    }
+
     pub(crate) fn key(&self, company: &CompanyId) -> GrantKey {
         GrantKey { environment: self.environment, company: company.clone() }
     }
@@ -177,24 +185,40 @@ impl Core {
         F: Future<Output = Result<T, StoreError>>,
     {
         loop {
-            match write().await {
-                Ok(written) => return written,
-                Err(error) => tracing::warn!(what, %error, "the store did not take it; it is kept and tried again"),
+            if let Some(written) = tried(what, write()).await {
+                return written;
             }
-            tokio::time::sleep(self.policy.commit_retry).await;
+            sleep(self.policy.commit_retry).await;
         }
     }
 
-    /// The same for what is only worth less work later: it does not hold up a shutdown.
+    /// The same for what is only worth less work later: it does not hold up a shutdown. (A write under way is not cut off.)
     async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        tokio::select! {
-            biased;
-            written = self.persist(what, write) => Some(written),
-            () = self.ending() => None,
+        loop {
+            if let Some(written) = tried(what, write()).await {
+                return Some(written);
+            }
+            if timeout(self.policy.commit_retry, self.ending()).await.is_ok() {
+                return None;
+            }
         }
+    }
+}
+
+async fn tried<T>(what: &'static str, write: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+    write
+        .await
+        .inspect_err(|error| tracing::warn!(what, %error, "the store did not take it; it is kept and tried again"))
+        .ok()
+}
+
+impl Drop for Core {
+    /// The last handle is gone: whatever runs beside the callers ends at once, and lets go of the store.
+    fn drop(&mut self) {
+        self.ended.cancel();
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::{Core, flight::Mode, jitter, token_of};
 use crate::{
@@ -82,6 +82,10 @@ impl Core {
                     return Err(unavailable(failed, reason, remaining(until, snapshot.as_of)));
                 }
                 Access::Leased { until } => {
+                    if let Some(TokenError::Store(error)) = failed {
+                        // The store did not say whether it took the claim. If it did, nobody will answer it.
+                        return Err(error.into());
+                    }
                     let lease = remaining(until, snapshot.as_of);
                     // A request under way may be answered at any moment; after a silence nothing comes before its lease ends.
                     let silent = matches!(snapshot.opt_in.phase, Phase::Travelling { .. });
@@ -91,14 +95,20 @@ impl Core {
                     }
                     continue;
                 }
-                // The holder may merely be waiting for a store that has just come back: it gets a chance to store its pair before
-                // the same token is sent again.
-                Access::TakeOver(attempt) if given_time != Some(attempt) => {
-                    given_time = Some(attempt);
-                    sleep(self.policy.commit_retry * 2).await;
+                Access::Refresh | Access::TakeOver(_) | Access::Serve | Access::ServeAndRefresh => {}
+            }
+            // An attempt that never said how it ended: its holder may merely be waiting for a store that has just come back. It
+            // gets a chance to store its pair before the same token is sent again.
+            if let Phase::Sent { attempt, .. } = snapshot.opt_in.phase
+                && given_time != Some(attempt)
+            {
+                given_time = Some(attempt);
+                if timeout(self.policy.commit_retry * 2, self.ending()).await.is_err() {
                     continue;
                 }
-                Access::Refresh | Access::TakeOver(_) | Access::Serve | Access::ServeAndRefresh => {}
+            }
+            if self.is_ended() {
+                return Err(failed.unwrap_or(TokenError::ShutDown));
             }
             if let Some(error) = failed {
                 return Err(error);

@@ -1,0 +1,171 @@
+//! Claim before send: whoever lost does not send, and whoever is late gives back.
+
+use std::time::Duration;
+
+use batchsuite_auth::machine::Phase;
+
+use crate::{
+    flaky::{Moment, Verb},
+    stage::{Stage, acme, seconds},
+};
+
+#[tokio::test(start_paused = true)]
+async fn the_claim_is_stored_before_ups_sees_the_request() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    let request = process.http.hold_request();
+    let caller = process.caller(&acme());
+    request.reached().await;
+
+    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }));
+    assert_eq!(stage.refreshes(), 0);
+    request.release();
+    caller.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_fails_sends_nothing() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    process.store.fail(Verb::Claim, Moment::Before);
+    let error = process.auth.access_token(&acme()).await.unwrap_err();
+
+    assert!(error.is_transient(), "{error:?}");
+    assert_eq!(stage.refreshes(), 0);
+    process.store.mend(Verb::Claim);
+    process.token(&acme()).await;
+    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_whose_answer_is_lost_sends_nothing_until_the_lease_ends_and_then_one_probe() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    process.store.fail_once(Verb::Claim, Moment::After);
+    let error = process.auth.access_token(&acme()).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    stage.live(seconds(45)).await;
+    assert!(process.auth.access_token(&acme()).await.is_err());
+    assert_eq!(stage.refreshes(), 0, "the lease still runs");
+    stage.live(seconds(16)).await;
+
+    process.token(&acme()).await;
+    assert_eq!((stage.refreshes(), stage.rotations()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_claim_sends_nothing_and_waits_for_the_winners_pair() {
+    let stage = Stage::new().await;
+    let (winner, loser) = (stage.process(), stage.process());
+    stage.opt_in(&winner, &acme()).await;
+    stage.access_tokens_end();
+
+    // The loser has read the row, and is about to claim it when the winner does.
+    let claim = loser.store.hold(Verb::Claim, Moment::Before);
+    let late = loser.caller(&acme());
+    claim.reached().await;
+    let answer = winner.http.hold_answer();
+    let first = winner.caller(&acme());
+    answer.reached().await;
+    claim.release();
+    stage.live(seconds(2)).await;
+    assert_eq!(stage.refreshes(), 1, "who lost the claim does not send");
+    answer.release();
+
+    let (first, late) = (first.await.unwrap().unwrap(), late.await.unwrap().unwrap());
+    assert_eq!(first.expose_secret(), late.expose_secret());
+    assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_too_old_is_given_back_and_not_sent() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    // The process is stopped after its claim, longer than a claim may be old.
+    let claim = process.store.hold(Verb::Claim, Moment::After);
+    let caller = process.caller(&acme());
+    claim.reached().await;
+    tokio::time::advance(seconds(6)).await;
+    assert_eq!(stage.refreshes(), 0);
+    claim.release();
+
+    caller.await.unwrap().unwrap();
+    assert_eq!(process.store.calls(Verb::GiveBack), 1, "the old claim is given back");
+    assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "and a new one is sent");
+    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_old_past_its_lease_disturbs_nobody() {
+    let stage = Stage::new().await;
+    let (stopped, other) = (stage.process(), stage.process());
+    stage.opt_in(&stopped, &acme()).await;
+    stage.access_tokens_end();
+
+    let claim = stopped.store.hold(Verb::Claim, Moment::After);
+    let caller = stopped.caller(&acme());
+    claim.reached().await;
+    stage.live(seconds(61)).await;
+    let answer = other.http.hold_answer();
+    let probe = other.caller(&acme());
+    answer.reached().await;
+    claim.release();
+    stage.live(seconds(3)).await;
+
+    assert_eq!(stage.refreshes(), 1, "the stopped process sends nothing");
+    assert!(
+        matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }),
+        "nor does it give back what is not its own"
+    );
+    answer.release();
+    probe.await.unwrap().unwrap();
+    caller.abort();
+    assert_eq!(stage.rotations(), 1);
+    assert_eq!(stopped.cause(&acme()).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_fails_is_transient_and_a_cached_token_is_served_on() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    process.store.fail(Verb::Load, Moment::Before);
+
+    process.token(&acme()).await;
+    stage.access_tokens_end();
+    let error = process.auth.access_token(&acme()).await.unwrap_err();
+
+    assert!(error.is_transient() && !error.needs_reauthorization(), "{error:?}");
+    process.store.mend(Verb::Load);
+    process.token(&acme()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_waits_no_longer_than_max_wait() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.max_wait = Duration::from_secs(3));
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    let answer = process.http.hold_answer();
+    let begun = tokio::time::Instant::now();
+    let error = process.auth.access_token(&acme()).await.unwrap_err();
+
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    assert!(error.is_transient() && error.retry_after().is_some(), "{error:?}");
+    answer.release();
+    process.token(&acme()).await;
+    assert_eq!(stage.refreshes(), 1, "the refresh went on without its caller");
+}

@@ -1,0 +1,23 @@
+//! The rotation protocol, the hot path, the keeper and the event log, clause by clause: the authenticator over the memory
+//! store and the fake UPS in this process, with both ways held up or broken where a clause needs it.
+
+mod breaker;
+mod callers;
+mod check;
+mod claim;
+mod clocks;
+mod commit;
+mod events;
+mod feed;
+mod flaky;
+mod gate;
+mod hold;
+mod keeper;
+mod rejected;
+mod removal;
+mod serving;
+mod shutdown;
+mod stage;
+mod takeover;
+mod unanswered;
+mod verdict;

@@ -1,0 +1,103 @@
+//! report_rejected: one refresh for a token that an API refused, and never a loop.
+
+use batchsuite_auth::error::{TokenError, Unavailable};
+use futures_util::future::join_all;
+
+use crate::{
+    flaky::{Moment, Verb},
+    stage::{Stage, acme, eventually, seconds},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_number_of_rejected_callers_cause_one_rotation() {
+    let stage = Stage::new().await;
+    let (one, other) = (stage.process(), stage.process());
+    stage.opt_in(&one, &acme()).await;
+    let rejected = one.token(&acme()).await;
+    other.token(&acme()).await;
+
+    let report = |process: &crate::stage::Process| {
+        let (auth, rejected) = (process.auth.clone(), rejected.clone());
+        tokio::spawn(async move { auth.report_rejected(&acme(), &rejected).await.unwrap() })
+    };
+    let reports: Vec<_> = (0..200).map(|number| report(if number % 2 == 0 { &one } else { &other })).collect();
+
+    for token in join_all(reports).await {
+        assert_eq!(token.unwrap().revision().version, 2);
+    }
+    assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_that_is_no_longer_the_current_one_causes_no_rotation() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    let old = process.token(&acme()).await;
+    stage.access_tokens_end();
+    process.token(&acme()).await;
+
+    for _ in 0..10 {
+        assert_eq!(process.auth.report_rejected(&acme(), &old).await.unwrap().revision().version, 2);
+    }
+    assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_never_hands_out_an_older_token_than_the_rejected_one() {
+    let stage = Stage::new().await;
+    let (one, other) = (stage.process(), stage.process());
+    stage.opt_in(&one, &acme()).await;
+    // This process has the first token, and hears of no other.
+    other.store.fail(Verb::Changes, Moment::Before);
+    stage.live(seconds(3)).await;
+    other.token(&acme()).await;
+    let first = one.token(&acme()).await;
+    let second = one.auth.report_rejected(&acme(), &first).await.unwrap();
+
+    let third = other.auth.report_rejected(&acme(), &second).await.unwrap();
+
+    assert_eq!((second.revision().version, third.revision().version), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_that_rejects_every_token_causes_one_refresh_and_never_a_loop() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    let first = process.token(&acme()).await;
+    let second = process.auth.report_rejected(&acme(), &first).await.unwrap();
+
+    for _ in 0..50 {
+        let error = process.auth.report_rejected(&acme(), &second).await.unwrap_err();
+        assert!(
+            matches!(error, TokenError::Unavailable { reason: Unavailable::Unusable, retry_after } if !retry_after.is_zero()),
+            "{error:?}"
+        );
+        assert_eq!(process.token(&acme()).await.revision().version, 2, "others may get on with it");
+    }
+    assert_eq!(stage.refreshes(), 1);
+    tokio::time::advance(seconds(300)).await;
+
+    assert_eq!(process.auth.report_rejected(&acme(), &second).await.unwrap().revision().version, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_joins_the_refresh_that_is_under_way() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    let rejected = process.token(&acme()).await;
+    stage.refreshes_are_due();
+    let answer = process.http.hold_answer();
+    process.token(&acme()).await;
+    answer.reached().await;
+
+    let auth = process.auth.clone();
+    let report = tokio::spawn(async move { auth.report_rejected(&acme(), &rejected).await.unwrap() });
+    tokio::task::yield_now().await;
+    answer.release();
+
+    assert_eq!(report.await.unwrap().revision().version, 2);
+    eventually(|| stage.refreshes() == 1).await;
+}

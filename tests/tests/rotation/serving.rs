@@ -1,0 +1,154 @@
+//! An access token that has not expired keeps being served, whatever becomes of its refresh.
+
+use batchsuite_auth::{
+    error::TokenError,
+    fake_ups::{Endpoint, Fault, Times},
+    machine::CauseKind,
+};
+
+use crate::{
+    flaky::{Moment, Verb},
+    stage::{Stage, acme, ada, eventually, seconds},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_good_token_is_served_while_one_refresh_is_due_and_under_way() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    let first = process.token(&acme()).await;
+    stage.refreshes_are_due();
+
+    let answer = process.http.hold_answer();
+    for _ in 0..100 {
+        assert_eq!(process.token(&acme()).await.expose_secret(), first.expose_secret());
+    }
+    answer.reached().await;
+    for _ in 0..100 {
+        assert_eq!(process.token(&acme()).await.expose_secret(), first.expose_secret());
+    }
+    assert_eq!(stage.refreshes(), 1, "one at a time");
+    answer.release();
+    stage.live(seconds(2)).await;
+
+    assert_eq!(process.token(&acme()).await.revision().version, 2);
+    assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_token_is_served_while_its_refresh_is_under_way_also_if_it_is_not_cached() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    stage.refreshes_are_due();
+    let answer = process.http.hold_answer();
+    process.token(&acme()).await;
+    answer.reached().await;
+
+    // It drops what is cached.
+    process.auth.after_restore().await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let served = process.token(&acme()).await;
+
+    assert_eq!(served.revision().version, 1);
+    assert!(begun.elapsed() < seconds(1), "nobody waits for a refresh that is not needed: {:?}", begun.elapsed());
+    answer.release();
+    stage.live(seconds(2)).await;
+    assert_eq!(process.token(&acme()).await.revision().version, 2);
+    assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_token_is_served_while_its_refresh_is_unanswered() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    stage.refreshes_are_due();
+    stage.ups.fault(Endpoint::Refresh, Fault::DropAnswer, Times::Once);
+
+    for _ in 0..30 {
+        assert_eq!(process.token(&acme()).await.revision().version, 1);
+        stage.live(seconds(1)).await;
+    }
+    assert!(stage.opt_in_of(&acme()).await.unanswered);
+    assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_token_is_served_after_rotation_lost_until_it_ends() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    stage.refreshes_are_due();
+    stage.ups.fault(Endpoint::Refresh, Fault::DropAnswer, Times::Once);
+    for _ in 0..100 {
+        assert_eq!(process.token(&acme()).await.revision().version, 1);
+        stage.live(seconds(1)).await;
+    }
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::RotationLost));
+
+    assert_eq!(process.token(&acme()).await.revision().version, 1);
+    let cold = stage.process();
+    assert_eq!(cold.token(&acme()).await.revision().version, 1, "also by a process that has not cached it");
+    stage.ups.clock().advance(seconds(600));
+
+    for process in [&process, &cold] {
+        let error = process.auth.access_token(&acme()).await.unwrap_err();
+        assert!(
+            matches!(&error, TokenError::ReauthRequired(cause) if cause.kind == CauseKind::RotationLost),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_token_is_never_served_after_opt_in_invalidated() {
+    let stage = Stage::new().await;
+    let (process, other) = (stage.process(), stage.process());
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    other.token(&acme()).await;
+    stage.refreshes_are_due();
+    stage.ups.change_password("demo@example.com");
+
+    process.token(&acme()).await;
+    eventually(|| stage.refreshes() == 1).await;
+    stage.live(seconds(2)).await;
+
+    for process in [process, other, stage.process()] {
+        let error = process.auth.access_token(&acme()).await.unwrap_err();
+        let TokenError::ReauthRequired(cause) = error else { panic!("{error:?}") };
+        assert_eq!(cause.kind, CauseKind::OptInInvalidated);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_token_is_never_served_after_remove_auth() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+
+    process.auth.remove_auth(&acme(), &ada()).await.unwrap();
+
+    assert!(matches!(process.auth.access_token(&acme()).await, Err(TokenError::NotAuthenticated)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_took_long_to_arrive_is_not_cached_past_the_end_of_its_token() {
+    let stage = Stage::new().await;
+    let (one, other) = (stage.process(), stage.process());
+    stage.opt_in(&one, &acme()).await;
+
+    let load = other.store.hold(Verb::Load, Moment::After);
+    let caller = other.caller(&acme());
+    load.reached().await;
+    stage.access_tokens_end();
+    load.release();
+
+    assert_eq!(caller.await.unwrap().unwrap().revision().version, 2, "a token that has ended is not handed out");
+    assert_eq!(other.token(&acme()).await.revision().version, 2, "nor cached");
+}

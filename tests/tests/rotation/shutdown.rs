@@ -1,0 +1,186 @@
+//! Shutdown: what must not be lost comes to its end, and nothing else is waited for.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    error::TokenError,
+    fake_ups::{Endpoint, Fault, Times},
+    machine::CauseKind,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    flaky::{Moment, Verb},
+    stage::{Process, Stage, acme, ada, company, eventually, policy, seconds},
+};
+
+/// Begins the end of a process, and lets it get as far as it can without time.
+async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<()> {
+    let auth = process.auth.clone();
+    let ending = tokio::spawn(async move { auth.shutdown().await });
+    sleep(Duration::from_millis(1)).await;
+    ending
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_the_answer_and_its_commit() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    let answer = process.http.hold_answer();
+    drop(process.caller(&acme()));
+    answer.reached().await;
+    process.store.fail(Verb::Commit, Moment::Before);
+
+    let ending = shutting_down(&process).await;
+    answer.release();
+    sleep(seconds(600)).await;
+    assert!(!ending.is_finished(), "the pair is not stored yet");
+    process.store.mend(Verb::Commit);
+    ending.await.unwrap();
+
+    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_a_callback_and_its_connect() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, "demo@example.com").await;
+    process.store.fail(Verb::Connect, Moment::Before);
+    let auth = process.auth.clone();
+    drop(tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await }));
+    eventually(|| process.store.calls(Verb::Connect) > 0).await;
+
+    let ending = shutting_down(&process).await;
+    sleep(seconds(60)).await;
+    assert!(!ending.is_finished());
+    process.store.mend(Verb::Connect);
+    ending.await.unwrap();
+
+    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_waiting_flights_promptly_and_begins_nothing_new() {
+    let stage = Stage::new().await;
+    let (holder, waiting) = (stage.process(), stage.process());
+    stage.opt_in(&holder, &acme()).await;
+    stage.access_tokens_end();
+    let answer = holder.http.hold_answer();
+    drop(holder.caller(&acme()));
+    answer.reached().await;
+    let caller = waiting.caller(&acme());
+    sleep(seconds(1)).await;
+
+    let begun = Instant::now();
+    waiting.auth.shutdown().await;
+
+    assert!(begun.elapsed() < Duration::from_millis(10), "{:?}", begun.elapsed());
+    assert!(caller.await.unwrap().is_err());
+    assert!(matches!(waiting.auth.access_token(&acme()).await, Err(TokenError::ShutDown)));
+    assert!(waiting.auth.authenticate(&acme(), &ada()).await.is_err());
+    answer.release();
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_ends_a_flight_that_gives_another_holder_its_time() {
+    let stage = Stage::new().await;
+    let holder = stage.process();
+    let waiting = stage.process_with_policy(|policy| policy.commit_retry = seconds(3600));
+    stage.opt_in(&holder, &acme()).await;
+    stage.access_tokens_end();
+    let answer = holder.http.hold_answer();
+    drop(holder.caller(&acme()));
+    answer.reached().await;
+    stage.ups.clock().advance(seconds(61));
+    drop(waiting.caller(&acme()));
+    sleep(Duration::from_millis(100)).await;
+
+    let begun = Instant::now();
+    waiting.auth.shutdown().await;
+
+    assert!(begun.elapsed() < seconds(1), "{:?}", begun.elapsed());
+    assert_eq!(stage.refreshes(), 1, "and it sends nothing after that");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_does_not_wait_for_a_verdict_that_the_store_does_not_take() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    stage.ups.fault(Endpoint::Refresh, Fault::Unavailable, Times::Once);
+    process.store.fail(Verb::Settle, Moment::Before);
+    drop(process.caller(&acme()));
+    eventually(|| process.store.calls(Verb::Settle) > 2).await;
+
+    let begun = Instant::now();
+    process.auth.shutdown().await;
+
+    assert!(begun.elapsed() < seconds(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_cuts_no_write_off_that_is_under_way() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.ups.change_password("demo@example.com");
+    stage.access_tokens_end();
+    let settle = process.store.hold(Verb::Settle, Moment::Before);
+    drop(process.caller(&acme()));
+    settle.reached().await;
+
+    let ending = shutting_down(&process).await;
+    settle.release();
+    ending.await.unwrap();
+
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated), "the verdict is not lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_flight_begins_once_shutdown_has_returned() {
+    let stage = Stage::new().await;
+    let opted_in = stage.process();
+    let companies: Vec<_> = (0..20).map(|number| company(&format!("company {number}"))).collect();
+    for company in &companies {
+        stage.opt_in(&opted_in, company).await;
+    }
+    for _ in 0..50 {
+        stage.access_tokens_end();
+        let process = stage.process();
+        let callers: Vec<_> = companies.iter().map(|company| process.caller(company)).collect();
+        process.auth.shutdown().await;
+        let sent = stage.refreshes();
+        let claims = process.store.calls(Verb::Claim);
+        for caller in callers {
+            let _ = caller.await.unwrap();
+        }
+        assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (claims, sent));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_handle_ends_the_background_tasks_without_shutdown() {
+    let stage = Stage::new().await;
+    let mut policy = policy();
+    policy.feed_interval = seconds(30);
+    policy.keeper_interval = seconds(3600);
+    let process = stage.process_with(|builder| builder.policy(policy));
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    sleep(seconds(1)).await;
+    let Process { auth, store, .. } = process;
+
+    let another = auth.clone();
+    drop(auth);
+    sleep(seconds(60)).await;
+    assert!(std::sync::Arc::strong_count(&store) > 1, "a handle is left");
+    drop(another);
+    sleep(seconds(1)).await;
+
+    assert_eq!(std::sync::Arc::strong_count(&store), 1);
+}

@@ -1,0 +1,195 @@
+//! What every test here begins with: a UPS, a store, and one or more processes over them.
+//!
+//! Most tests run on tokio's paused time: its timers go by as soon as everybody waits. The wall clock of UPS, store and
+//! processes is moved by hand; [`Stage::live`] lets both pass together.
+
+use std::{sync::Arc, time::Duration};
+
+use batchsuite_auth::{
+    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, EventFilter, Policy,
+    events::{Event, EventKind},
+    fake_ups::{Endpoint, FakeUps, Outcome},
+    machine::{CauseKind, OptIn},
+    status::Status,
+    store::{GrantKey, Snapshot, Store},
+};
+use batchsuite_store::MemoryStore;
+use tokio::time::{sleep, timeout};
+
+use crate::{flaky::Flaky, gate::Gate};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+pub(crate) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) fn acme() -> CompanyId {
+    company("acme")
+}
+
+pub(crate) fn company(name: &str) -> CompanyId {
+    CompanyId::new(name).unwrap()
+}
+
+pub(crate) fn ada() -> ActorId {
+    ActorId::new("ada").unwrap()
+}
+
+/// A UPS and a store, for any number of processes.
+pub(crate) struct Stage {
+    pub(crate) ups: FakeUps,
+    pub(crate) store: MemoryStore,
+}
+
+/// One process: its authenticator, and its own ways to the store and to UPS.
+pub(crate) struct Process {
+    pub(crate) auth: BatchSuiteAuth,
+    pub(crate) store: Arc<Flaky>,
+    pub(crate) http: Arc<Gate>,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        Self::over(FakeUps::start().await)
+    }
+
+    pub(crate) fn over(ups: FakeUps) -> Self {
+        Self { store: MemoryStore::with_clock(ups.clock()), ups }
+    }
+
+    /// A process without a keeper, on the [`policy`] of these tests.
+    pub(crate) fn process(&self) -> Process {
+        self.process_with(|builder| builder.without_keeper())
+    }
+
+    pub(crate) fn process_with_policy(&self, change: impl FnOnce(&mut Policy)) -> Process {
+        let mut policy = policy();
+        change(&mut policy);
+        self.process_with(|builder| builder.without_keeper().policy(policy))
+    }
+
+    /// A process that is configured as another client.
+    pub(crate) fn process_as(&self, client: Client) -> Process {
+        self.build(client, |builder| builder.without_keeper())
+    }
+
+    pub(crate) fn process_with(
+        &self,
+        settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder,
+    ) -> Process {
+        self.build(Client::new(self.ups.client_id(), self.ups.client_secret()), settings)
+    }
+
+    fn build(&self, client: Client, settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder) -> Process {
+        let store = Arc::new(Flaky::over(self.store.clone()));
+        let http = Arc::new(Gate::before(self.ups.in_process()));
+        let builder = BatchSuiteAuth::builder(Environment::Cie, client)
+            .base_url(self.ups.base_url())
+            .redirect_uri(self.ups.redirect_uri())
+            .clock(self.ups.clock())
+            .policy(policy())
+            .http(Arc::clone(&http))
+            .store(Arc::clone(&store));
+        let auth = settings(builder).build().unwrap();
+        Process { auth, store, http }
+    }
+
+    /// `company` opts in, by way of `process`.
+    pub(crate) async fn opt_in(&self, process: &Process, company: &CompanyId) {
+        let trip = process.auth.authenticate(company, &ada()).await.unwrap();
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
+        process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap();
+    }
+
+    /// Time passes, for everybody: the wall clock and tokio's.
+    pub(crate) async fn live(&self, time: Duration) {
+        for _ in 0..time.as_secs() {
+            self.ups.clock().advance(seconds(1));
+            sleep(seconds(1)).await;
+        }
+    }
+
+    /// The access tokens end: everybody's wall clock is an hour later.
+    pub(crate) fn access_tokens_end(&self) {
+        self.ups.clock().advance(HOUR);
+    }
+
+    /// The access tokens enter the early window.
+    pub(crate) fn refreshes_are_due(&self) {
+        self.ups.clock().advance(HOUR - seconds(600));
+    }
+
+    /// How many rotations UPS did.
+    pub(crate) fn rotations(&self) -> u64 {
+        self.ups.requests().count(Endpoint::Refresh, Outcome::Ok)
+    }
+
+    /// How many refreshes reached UPS.
+    pub(crate) fn refreshes(&self) -> u64 {
+        self.ups.requests().total(Endpoint::Refresh)
+    }
+
+    pub(crate) async fn row(&self, company: &CompanyId) -> Snapshot {
+        self.store.load(&GrantKey { environment: Environment::Cie, company: company.clone() }).await.unwrap()
+    }
+
+    pub(crate) async fn opt_in_of(&self, company: &CompanyId) -> OptIn {
+        self.row(company).await.opt_in
+    }
+}
+
+impl Process {
+    pub(crate) async fn token(&self, company: &CompanyId) -> AccessToken {
+        self.auth.access_token(company).await.unwrap_or_else(|error| panic!("{company}: {error:?}"))
+    }
+
+    /// A caller that nobody waits for.
+    pub(crate) fn caller(
+        &self,
+        company: &CompanyId,
+    ) -> tokio::task::JoinHandle<Result<AccessToken, batchsuite_auth::error::TokenError>> {
+        let (auth, company) = (self.auth.clone(), company.clone());
+        tokio::spawn(async move { auth.access_token(&company).await })
+    }
+
+    /// Why the company has to opt in again, if it has to.
+    pub(crate) async fn cause(&self, company: &CompanyId) -> Option<CauseKind> {
+        match self.auth.status(company).await.unwrap().status {
+            Status::ReauthRequired(cause) => Some(cause.kind),
+            _ => None,
+        }
+    }
+
+    pub(crate) async fn events(&self, company: &CompanyId) -> Vec<Event> {
+        let filter = EventFilter { company: Some(company.clone()), limit: Some(100_000), ..EventFilter::default() };
+        self.auth.events(filter).await.unwrap().items
+    }
+
+    pub(crate) async fn kinds(&self, company: &CompanyId) -> Vec<EventKind> {
+        self.events(company).await.into_iter().map(|event| event.kind).collect()
+    }
+}
+
+/// The default policy, with a feed that is read every second: paused time would look like a clock that is set.
+pub(crate) fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.feed_interval = seconds(1);
+    policy
+}
+
+/// Waits until `condition` holds; not for ever.
+#[track_caller]
+pub(crate) fn eventually(condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    let mut condition = condition;
+    async move {
+        let poll = async {
+            while !condition() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        assert!(timeout(seconds(10), poll).await.is_ok(), "it never came to be: {caller}");
+    }
+}

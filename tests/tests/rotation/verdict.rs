@@ -1,0 +1,78 @@
+//! Verdicts and give-backs: each ends its own attempt only, and is kept until the store takes it.
+
+use batchsuite_auth::{
+    fake_ups::{Endpoint, Fault, Times},
+    machine::{CauseKind, Phase},
+};
+
+use crate::{
+    flaky::{Moment, Verb},
+    stage::{Stage, acme, seconds},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_cannot_be_written_is_kept_and_retried() {
+    for moment in [Moment::Before, Moment::After] {
+        let stage = Stage::new().await;
+        let process = stage.process();
+        stage.opt_in(&process, &acme()).await;
+        stage.ups.change_password("demo@example.com");
+        stage.access_tokens_end();
+
+        process.store.fail(Verb::Settle, moment);
+        drop(process.caller(&acme()));
+        stage.live(seconds(20)).await;
+        assert!(process.store.calls(Verb::Settle) > 10, "{moment:?}");
+        process.store.mend(Verb::Settle);
+        stage.live(seconds(3)).await;
+
+        assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated), "{moment:?}");
+        assert_eq!(stage.refreshes(), 1, "{moment:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_comes_after_its_row_was_taken_over_writes_nothing() {
+    let stage = Stage::new().await;
+    let (slow, other) = (stage.process(), stage.process());
+    stage.opt_in(&slow, &acme()).await;
+    stage.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::Once);
+    stage.access_tokens_end();
+
+    // A refusal is in hand, and waits for the store past the lease; meanwhile another process rotates.
+    let settle = slow.store.hold(Verb::Settle, Moment::Before);
+    drop(slow.caller(&acme()));
+    settle.reached().await;
+    stage.live(seconds(61)).await;
+    let answer = other.http.hold_answer();
+    let caller = other.caller(&acme());
+    answer.reached().await;
+    settle.release();
+    stage.live(seconds(2)).await;
+
+    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }), "the row is the other's");
+    assert_eq!(slow.cause(&acme()).await, None);
+    answer.release();
+    assert_eq!(caller.await.unwrap().unwrap().revision().version, 2);
+    assert_eq!(slow.token(&acme()).await.revision().version, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_give_back_that_cannot_be_written_is_kept_and_retried() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    stage.ups.go_offline();
+
+    process.store.fail(Verb::GiveBack, Moment::Before);
+    drop(process.caller(&acme()));
+    stage.live(seconds(10)).await;
+    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }));
+    process.store.mend(Verb::GiveBack);
+    stage.ups.go_online();
+    stage.live(seconds(5)).await;
+
+    assert_eq!(process.token(&acme()).await.revision().version, 2);
+    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+}
