@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use batchsuite_auth::{AccessToken, BatchSuiteAuth, CompanyId, OptInCheck, error::OptInRefused, fake_ups::FakeUps};
+use batchsuite_auth::{
+    AccessToken, BatchSuiteAuth, CompanyId, NewOptIn, OptInCheck, error::OptInRefused, fake_ups::FakeUps,
+};
 use futures_util::future::join_all;
 use tokio::task::{JoinHandle, yield_now};
 
@@ -141,12 +143,12 @@ async fn the_browser_goes_away_during_the_exchange_and_the_exchange_completes_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_panics_ends_one_flight_and_not_its_callers() {
+async fn a_host_check_that_panics_ends_its_own_callback_alone() {
     #[derive(Debug)]
     struct Panics;
     #[async_trait::async_trait]
     impl OptInCheck for Panics {
-        async fn check(&self, _: &CompanyId, _: &AccessToken) -> Result<(), OptInRefused> {
+        async fn check(&self, _: NewOptIn<'_>) -> Result<(), OptInRefused> {
             panic!("the host's check fails")
         }
     }
@@ -155,9 +157,10 @@ async fn a_store_that_panics_ends_one_flight_and_not_its_callers() {
     let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
     let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
 
-    let ended = process.auth.callback(&ada(), &query, &trip.browser_secret).await;
+    let auth = process.auth.clone();
+    let ended = tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await }).await;
 
-    assert!(ended.is_err());
+    assert!(ended.is_err_and(|error| error.is_panic()), "the host hears of its own fault");
     assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization(), "it goes on");
 }
 

@@ -35,7 +35,7 @@ async fn an_unanswered_request_is_followed_by_no_other_before_its_lease_ends_and
         let error = process.auth.access_token(&acme()).await.unwrap_err();
         assert!(error.is_transient() && error.retry_after().is_some(), "{words}: {error:?}");
         // The flight of a hanging request lives on to its deadline.
-        tokio::time::sleep(seconds(25).saturating_sub(begun.elapsed())).await;
+        tokio::time::sleep(seconds(35).saturating_sub(begun.elapsed())).await;
         let row = stage.opt_in_of(&acme()).await;
         assert!(row.unanswered && matches!(row.phase, Phase::Travelling { .. }), "{words}: {row:?}");
         for _ in 0..11 {
@@ -157,7 +157,7 @@ async fn what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt() {
     process.auth.access_token(&acme()).await.unwrap_err();
     stage.live(seconds(65)).await;
 
-    stage.ups.go_offline();
+    stage.ups.go_offline().await;
     let error = process.auth.access_token(&acme()).await.unwrap_err();
     assert!(
         matches!(error, TokenError::Unavailable { reason: Unavailable::NotSent, retry_after } if retry_after >= seconds(1)),
@@ -169,7 +169,7 @@ async fn what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt() {
         process.auth.access_token(&acme()).await.unwrap_err();
     }
     assert_eq!(process.store.calls(crate::flaky::Verb::Claim), claims, "it pauses");
-    stage.ups.go_online();
+    stage.ups.go_online().await;
     stage.live(seconds(10)).await;
     process.auth.access_token(&acme()).await.unwrap_err();
 

@@ -63,14 +63,14 @@ async fn a_give_back_that_cannot_be_written_is_kept_and_retried() {
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
-    stage.ups.go_offline();
+    stage.ups.go_offline().await;
 
     process.store.fail(Verb::GiveBack, Moment::Before);
     drop(process.caller(&acme()));
     stage.live(seconds(10)).await;
     assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }));
     process.store.mend(Verb::GiveBack);
-    stage.ups.go_online();
+    stage.ups.go_online().await;
     stage.live(seconds(5)).await;
 
     assert_eq!(process.token(&acme()).await.revision().version, 2);
