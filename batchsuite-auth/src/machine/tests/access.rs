@@ -33,8 +33,15 @@ fn freshness() -> [(Freshness, TokenTimes); 6] {
     ]
 }
 
-const DEMANDS: [Demand; 4] =
-    [Demand::Token, Demand::Rejected(REVISION), Demand::Rejected(Revision { epoch: 3, version: 1 }), Demand::Refresh];
+const ANOTHER: Revision = Revision { epoch: 3, version: 1 };
+
+const DEMANDS: [Demand; 5] = [
+    Demand::Token,
+    Demand::Rejected(REVISION),
+    Demand::Rejected(ANOTHER),
+    Demand::Renew(REVISION),
+    Demand::Renew(ANOTHER),
+];
 
 const STANDINGS: [Standing; 4] = [
     Standing::Unauthenticated,
@@ -110,7 +117,7 @@ fn refresh(situation: &Situation) -> (Access, bool, bool) {
 fn expected(situation: &Situation, demand: Demand) -> Access {
     let (without_token, serves, begins) = refresh(situation);
     let rejected = demand == Demand::Rejected(REVISION);
-    let asked_for = demand == Demand::Refresh;
+    let asked_for = demand == Demand::Renew(REVISION);
     match situation.stored {
         _ if !serves || rejected => without_token,
         Freshness::Ended => without_token,
@@ -154,7 +161,7 @@ fn every_demand_in_every_situation_gets_what_the_lines_say() {
             }
         }
     }
-    assert_eq!(cases, 6 * 4 * 7 * 4 * 4 * 2 * 4);
+    assert_eq!(cases, 6 * 4 * 7 * 4 * 4 * 2 * 5);
 }
 
 #[test]
