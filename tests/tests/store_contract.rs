@@ -52,3 +52,82 @@ mod memory_store_behind_an_arc {
 
     batchsuite_auth::store_contract_tests!(Shared::default());
 }
+
+/// What `MemoryStore` promises beyond the contract.
+mod memory_store_alone {
+    use batchsuite_auth::{
+        ActorId, CompanyId, Environment,
+        ids::ConsentId,
+        machine::ConsentRefusal,
+        secret::BrowserSecret,
+        store::{GrantKey, NewConsent, TakeConsent, TakenConsent},
+    };
+
+    use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(600);
+
+    fn consent() -> NewConsent {
+        NewConsent {
+            id: ConsentId::random(),
+            key: GrantKey { environment: Environment::Cie, company: CompanyId::new("acme").expect("a valid id") },
+            actor: ActorId::new("alice").expect("a valid id"),
+            state: BrowserSecret::random().hash(),
+            browser: BrowserSecret::random().hash(),
+            verifier: None,
+            redirect_uri: "https://host.example/callback".parse().expect("a valid URL"),
+            client_id: "client".to_owned(),
+            return_to: None,
+            lifetime: LIFETIME,
+            per_company: 10,
+            per_actor: 10,
+        }
+    }
+
+    async fn take(store: &MemoryStore, consent: &NewConsent) -> TakenConsent {
+        let take = TakeConsent {
+            environment: Environment::Cie,
+            state: consent.state,
+            browser: consent.browser,
+            actor: consent.actor.clone(),
+            event: None,
+        };
+        store.take_consent(take).await.expect("the store answers")
+    }
+
+    #[tokio::test]
+    async fn a_clone_shares_what_is_stored() {
+        let store = MemoryStore::new();
+        let consent = consent();
+
+        store.clone().begin_consent(consent.clone()).await.unwrap();
+
+        assert!(matches!(take(&store, &consent).await, TakenConsent::Taken(_)));
+    }
+
+    #[tokio::test]
+    async fn an_expired_consent_is_known_for_an_hour_and_then_forgotten() {
+        let clock = ManualClock::new();
+        let store = MemoryStore::with_clock(clock.clone());
+        let (known, forgotten) = (consent(), consent());
+        store.begin_consent(forgotten.clone()).await.unwrap();
+        clock.advance(Duration::from_secs(60));
+        store.begin_consent(known.clone()).await.unwrap();
+        clock.advance(LIFETIME + Duration::from_secs(3600 - 60));
+
+        store.begin_consent(consent()).await.unwrap();
+
+        assert!(matches!(take(&store, &forgotten).await, TakenConsent::Unknown));
+        assert!(matches!(take(&store, &known).await, TakenConsent::Refused(ConsentRefusal::Expired)));
+    }
+
+    #[tokio::test]
+    async fn debug_shows_the_clock_and_how_many_companies() {
+        let store = MemoryStore::with_clock(ManualClock::new());
+        store.begin_consent(consent()).await.unwrap();
+
+        let shown = format!("{store:?}");
+
+        assert!(shown.starts_with("MemoryStore { clock: ManualClock") && shown.contains("companies: 1"), "{shown}");
+    }
+}

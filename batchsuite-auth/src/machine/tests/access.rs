@@ -33,14 +33,14 @@ fn freshness() -> [(Freshness, TokenTimes); 6] {
     ]
 }
 
-const ANOTHER: Revision = Revision { epoch: 3, version: 1 };
+const FORMER: Revision = Revision { epoch: 3, version: 1 };
 
 const DEMANDS: [Demand; 5] = [
     Demand::Token,
     Demand::Rejected(REVISION),
-    Demand::Rejected(ANOTHER),
+    Demand::Rejected(FORMER),
     Demand::Renew(REVISION),
-    Demand::Renew(ANOTHER),
+    Demand::Renew(FORMER),
 ];
 
 const STANDINGS: [Standing; 4] = [
@@ -117,12 +117,12 @@ fn refresh(situation: &Situation) -> (Access, bool, bool) {
 fn expected(situation: &Situation, demand: Demand) -> Access {
     let (without_token, serves, begins) = refresh(situation);
     let rejected = demand == Demand::Rejected(REVISION);
-    let asked_for = demand == Demand::Renew(REVISION);
+    let renewed = demand == Demand::Renew(REVISION);
     match situation.stored {
         _ if !serves || rejected => without_token,
         Freshness::Ended => without_token,
         Freshness::Due if begins => Access::ServeAndRefresh,
-        Freshness::Fresh if begins && asked_for => Access::ServeAndRefresh,
+        Freshness::Fresh if begins && renewed => Access::ServeAndRefresh,
         Freshness::Due | Freshness::Fresh => Access::Serve,
     }
 }
@@ -161,7 +161,7 @@ fn every_demand_in_every_situation_gets_what_the_lines_say() {
             }
         }
     }
-    assert_eq!(cases, 6 * 4 * 7 * 4 * 4 * 2 * 5);
+    assert_eq!(cases, 6 * 4 * 7 * 4 * 4 * 2 * DEMANDS.len());
 }
 
 #[test]

@@ -98,8 +98,9 @@ fn explore(mut step: impl FnMut(&World, &Event, &Transition, &World)) -> HashSet
             next.push(after);
         }
         for world in next {
-            let Revision { epoch, version } = world.opt_in.revision;
-            if epoch <= LAST_EPOCH && version <= LAST_VERSION && seen.insert(world) {
+            let OptIn { revision: Revision { epoch, version }, removals, .. } = world.opt_in;
+            let within = epoch <= LAST_EPOCH && version <= LAST_VERSION && removals <= LAST_EPOCH;
+            if within && seen.insert(world) {
                 queue.push_back(world);
             }
         }
