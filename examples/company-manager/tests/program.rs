@@ -1,5 +1,7 @@
 //! The program itself: how it starts, refuses bad settings, and ends.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod program {
     pub(crate) mod process;
 }

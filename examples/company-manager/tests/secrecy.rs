@@ -1,5 +1,7 @@
 //! No token, secret, code, state, password or session id in a log, a page, a cookie or an address; but for those that must carry one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 #[path = "web/world.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which need more of it")]
 mod world;
