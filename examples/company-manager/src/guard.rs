@@ -17,7 +17,7 @@ use url::form_urlencoded;
 
 use crate::{
     access::Visitor,
-    app::{App, Site},
+    app::{App, CALLBACK_PATH, Site},
     screens::refusal::{Refusal, plain},
 };
 
@@ -115,7 +115,8 @@ fn found(location: &str) -> Response {
 /// Refuses a form without its session's CSRF token. Every request that may change something passes here, so no screen can
 /// forget it. (`Origin` would not do: pages without a referrer post `Origin: null`.)
 pub(crate) async fn csrf(request: Request, next: Next) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    // What is posted to the callback is told that it takes no POST, whoever posts it.
+    if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == CALLBACK_PATH {
         return next.run(request).await;
     }
     let visitor = request.extensions().get::<Visitor>().cloned();

@@ -20,11 +20,20 @@ use crate::{
 };
 
 /// The button that starts the trip.
-pub(crate) fn button(visitor: &Visitor, company: &Company, label: &str) -> Markup {
+pub(crate) fn button(visitor: &Visitor, company: &Company) -> Markup {
+    form(visitor, company, "Authenticate", false)
+}
+
+/// The same where there is no need to: the company is authenticated.
+pub(crate) fn button_again(visitor: &Visitor, company: &Company) -> Markup {
+    form(visitor, company, "Authenticate again", true)
+}
+
+fn form(visitor: &Visitor, company: &Company, label: &str, is_secondary: bool) -> Markup {
     html! {
         form method="post" action={ "/companies/" (company.id) "/authenticate" } {
             (csrf_field(visitor))
-            button type="submit" aria-label={ (label) " " (company.name) " at UPS.com" } { (label) }
+            button.secondary[is_secondary] type="submit" aria-label={ (label) " " (company.name) " at UPS.com" } { (label) }
         }
     }
 }

@@ -245,7 +245,7 @@ fn view(
                 } @else {
                     (form(signed_in, chosen, number, matches!(outcome, Some(Err(_)))))
                 }
-                @if let Some(outcome) = outcome { (result(chosen, number, outcome)) }
+                @if let Some(outcome) = outcome { (result(signed_in, chosen, number, outcome)) }
             },
         }
     };
@@ -283,12 +283,13 @@ fn form(signed_in: &SignedIn, company: &Company, number: &str, is_wrong: bool) -
     }
 }
 
-fn result(company: &Company, number: &str, outcome: &Result<Shipment, Problem>) -> Markup {
+fn result(signed_in: &SignedIn, company: &Company, number: &str, outcome: &Result<Shipment, Problem>) -> Markup {
     html! {
         @match outcome {
             Err(problem) => div.notice.bad #problem role="alert" {
                 p { (problem.words) }
-                @if problem.needs_reauthorization {
+                // For anybody else the company is gone from sight now.
+                @if problem.needs_reauthorization && signed_in.administers(company) {
                     p { a href={ "/companies/" (company.id) } { "To " (company.name) } }
                 }
             },

@@ -252,9 +252,9 @@ fn oauth(app: &App, signed_in: &SignedIn, company: &Company, status: &CompanySta
             @if signed_in.administers(company) {
                 div.actions {
                     @if is_authenticated {
-                        (authenticate::button(&signed_in.visitor, company, "Authenticate again"))
+                        (authenticate::button_again(&signed_in.visitor, company))
                     } @else {
-                        (authenticate::button(&signed_in.visitor, company, "Authenticate"))
+                        (authenticate::button(&signed_in.visitor, company))
                     }
                     @if !is_empty {
                         form method="post" action={ "/companies/" (company.id) "/remove-auth" } {

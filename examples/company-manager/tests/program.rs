@@ -1,0 +1,118 @@
+//! The program itself: how it starts, refuses bad settings, and ends.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod program {
+    pub(crate) mod process;
+}
+
+use std::{process::Stdio, time::Duration};
+
+use program::process::{Program, command};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::timeout,
+};
+
+#[tokio::test]
+async fn bad_settings_end_it_with_one_clear_line_and_a_non_zero_status() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let real =
+        [("UPS_CLIENT_ID", "id"), ("UPS_CLIENT_SECRET", "canary-secret"), ("PUBLIC_URL", "https://batch.example.com")];
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&real, "DEMO_PASSWORD is missing"),
+        (&real[..2], "PUBLIC_URL is missing"),
+        (&[("LISTEN", "nonsense")], "LISTEN must be"),
+        (&[("LISTEN", "0.0.0.0:0")], "LISTEN is not a loopback address"),
+        (&[("DATABASE_URL", "postgres://canary@localhost/x")], "DATABASE_URL needs the Postgres store"),
+        (&[("LISTEN", &taken)], "LISTEN: cannot listen on"),
+        (&[("LISTEN", "127.0.0.1:0"), ("FAKE_UPS_LISTEN", &taken)], "FAKE_UPS_LISTEN: cannot listen on"),
+    ];
+    for (variables, expected) in cases {
+        let output = command(variables).output().await.unwrap();
+
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{variables:?}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.starts_with("company-manager: ") && stderr.contains(expected), "{stderr}");
+        assert!(!stderr.contains("canary"), "{stderr}");
+    }
+    let argument = command(&[]).arg("--port").output().await.unwrap();
+    assert!(!argument.status.success());
+}
+
+#[tokio::test]
+async fn without_any_setting_but_a_free_port_it_is_a_demo_that_says_how_to_get_in() {
+    let program = Program::start(&[]).await;
+
+    for expected in ["Open          http://127.0.0.1:", "company.admin  ", "admin          ", "demo@example.com  "] {
+        assert!(program.said.contains(expected), "{}", program.said);
+    }
+    assert_ne!(program.url.host_str(), program.fake.host_str(), "another site, not just another port");
+    assert!(program.said.contains(&format!("{}__fake/", program.fake)), "{}", program.said);
+    assert!(!program.said.contains("DEMO_PASSWORD"));
+    assert!(get(&program, "/healthz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_password_that_was_set_is_not_shown() {
+    let program = Program::start(&[("DEMO_PASSWORD", "canary-demo-password")]).await;
+
+    assert!(!program.said.contains("canary"), "{}", program.said);
+    assert!(program.said.contains("(the password in DEMO_PASSWORD)"));
+}
+
+#[tokio::test]
+async fn against_ups_itself_no_password_is_shown_and_no_fake_runs() {
+    let mut child = command(&[
+        ("LISTEN", "127.0.0.1:0"),
+        ("UPS_CLIENT_ID", "id"),
+        ("UPS_CLIENT_SECRET", "canary-secret"),
+        ("PUBLIC_URL", "https://batch.example.com"),
+        ("DEMO_PASSWORD", "canary-password"),
+    ])
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut said = [0; 4096];
+
+    let length =
+        timeout(Duration::from_secs(20), child.stdout.as_mut().unwrap().read(&mut said)).await.unwrap().unwrap();
+
+    let said = String::from_utf8_lossy(&said[..length]).into_owned();
+    assert!(said.contains("for https://batch.example.com/"), "{said}");
+    assert!(!said.contains("canary") && !said.contains("__fake"), "{said}");
+    child.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn sigterm_lets_a_request_that_is_under_way_finish_and_ends_with_status_0() {
+    let mut program = Program::start(&[]).await;
+    let mut stream = program.connect().await;
+    let host = program.host();
+    let head = format!("POST /login HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 4\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server is alive and has read the head when it answers a later connection.
+    assert!(get(&program, "/healthz").await.starts_with("HTTP/1.1 200"));
+
+    program.terminate();
+    while program.accepts().await {}
+    stream.write_all(b"a=b&").await.unwrap();
+
+    let mut answer = String::new();
+    timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let status = timeout(Duration::from_secs(20), program.child.wait()).await.unwrap().unwrap();
+    assert!(status.success(), "{status}");
+}
+
+async fn get(program: &Program, path: &str) -> String {
+    let mut stream = program.connect().await;
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", program.host());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}

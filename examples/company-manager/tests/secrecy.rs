@@ -1,0 +1,103 @@
+//! No token, secret, code, state, password or session id in a log, a page, a cookie or an address; but for those that must carry one.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+#[path = "web/world.rs"]
+#[allow(dead_code, reason = "shared with the other tests, which need more of it")]
+mod world;
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use batchsuite_auth::fake_ups::{AccessTokens, FakeUps};
+use company_manager::demo::UPS_USER;
+use tracing_subscriber::fmt::MakeWriter;
+use url::Url;
+
+use world::{Browser, PASSWORD, TRACKING_NUMBER, World};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// Everything that a person can see of the application.
+async fn look_around(browser: &Browser, company: &str) -> String {
+    let mut seen = String::new();
+    for path in [
+        "/".to_owned(),
+        "/companies".to_owned(),
+        "/batch-track".to_owned(),
+        format!("/companies/{company}"),
+        format!("/companies/{company}/history"),
+    ] {
+        let answer = browser.get(&path).await;
+        seen += &answer.body;
+        seen += &format!("{:?}", answer.headers);
+    }
+    seen
+}
+
+#[tokio::test]
+async fn no_secret_is_seen_in_a_log_at_trace_a_page_a_cookie_or_an_address() {
+    // For the whole process, so this is its only test: every thread's log counts.
+    let log = Log::default();
+    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(log.clone()).init();
+    let world = World::new().await;
+    let browser = world.company_admin().await;
+    let company = world.companies().await.remove(0);
+    let id = company.as_str();
+    let mut secrets = vec![PASSWORD.to_owned(), FakeUps::CLIENT_SECRET.to_owned(), "CANARYKEY0123456".to_owned()];
+    secrets.push(browser.session().unwrap().expose_secret().to_owned());
+
+    // A trip that succeeds, one that is refused, one that is declined.
+    let callback = world.trip(&browser, &company).await;
+    let url = Url::parse("http://localhost/").unwrap().join(&callback).unwrap();
+    secrets.extend(url.query_pairs().filter(|(name, _)| name != "scope").map(|(_, value)| value.into_owned()));
+    let done = browser.get(&callback).await;
+    let mut seen = format!("{}{:?}", done.body, done.headers);
+    seen += &browser.get(&callback).await.body;
+    let declined = world.depart(&browser, &company).await;
+    let state = declined.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    seen += &browser.get(&format!("/oauth/ups/callback?error=access_denied&state={state}")).await.body;
+    secrets.push(state);
+    // A token at work, renewed, and refused.
+    secrets.push(world.auth.access_token(&company).await.unwrap().expose_secret().to_owned());
+    let track = format!("/companies/{id}/track");
+    seen += &browser.post(&track, &[("number", TRACKING_NUMBER)]).await.body;
+    browser.post(&format!("/companies/{id}/access-key"), &[("access_key", "CANARYKEY0123456")]).await;
+    seen += &look_around(&browser, id).await;
+    world.ups.change_password_with(UPS_USER, AccessTokens::Die);
+    seen += &browser.post(&track, &[("number", TRACKING_NUMBER)]).await.body;
+    seen += &look_around(&browser, id).await;
+    secrets.push(browser.cookies.lock().unwrap()["ups-trip"].clone());
+
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("/companies/{id}/track"), "the log is there: {logged:.500}");
+    for secret in &secrets {
+        assert!(secret.len() >= 12);
+        assert!(!logged.contains(secret.as_str()), "{secret} in the log");
+        assert!(!seen.contains(secret.as_str()), "{secret} on a page");
+        let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        assert!(!logged.contains(&encoded) && !seen.contains(&encoded), "{secret}, encoded");
+    }
+}
