@@ -1,0 +1,243 @@
+//! Clocks that are wrong, processes that stand still, and a store that is away.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    Client,
+    error::{TokenError, Unavailable},
+    events::EventKind,
+    fake_ups::{Answer, Endpoint, Fault, Outcome},
+    machine::CauseKind,
+    status::Status,
+    test_util::ManualClock,
+};
+use chrono::TimeDelta;
+
+use crate::{
+    steps::assert_lost,
+    world::{LEASE, World, assert_authenticated, cause, eventually, misconfigured, unavailable},
+};
+
+/// A service with a clock of its own; UPS's stands still.
+async fn apart() -> World {
+    World::with(|setup| setup.clock = Some(ManualClock::new())).await.opted_in().await
+}
+
+fn jump(world: &World, hours: i64) {
+    world.clock.set(world.now() + TimeDelta::hours(hours));
+}
+
+const YEAR: i64 = 366 * 24;
+
+#[tokio::test]
+async fn a_clock_that_jumps_makes_one_refresh_and_nothing_outlives_it() {
+    // Five hours ahead, and five back again.
+    let world = apart().await;
+    for (hours, version) in [(5, 2), (-5, 3)] {
+        jump(&world, hours);
+        for _ in 0..5 {
+            assert_eq!(world.token().await.unwrap().revision().version, version, "{hours} hours");
+        }
+        assert_eq!(world.track(&world.token().await.unwrap()).await, 200);
+    }
+    assert_eq!(world.calls(Endpoint::Refresh), 2);
+    // The pair of the right clock goes on as if nothing had been.
+    world.advance(1800);
+    world.ups.advance(Duration::from_secs(1800));
+    assert_eq!(world.token().await.unwrap().revision().version, 3);
+
+    // A year ahead and back: derived, not recorded.
+    let world = apart().await;
+    let before = world.look().await;
+    jump(&world, YEAR);
+    assert_eq!(cause(world.token().await).kind, CauseKind::RefreshExpired);
+    assert!(
+        matches!(world.status().await.status, Status::ReauthRequired(cause) if cause.kind == CauseKind::RefreshExpired)
+    );
+    jump(&world, -YEAR);
+    assert_eq!(world.token().await.unwrap().revision().version, 1);
+    assert_eq!(world.look().await, before);
+
+    // A year back and ahead.
+    jump(&world, -YEAR);
+    world.token().await.unwrap();
+    jump(&world, YEAR);
+    world.token().await.unwrap();
+    assert_authenticated(&world.status().await);
+    assert!(world.calls(Endpoint::Refresh) <= 2);
+}
+
+#[tokio::test]
+async fn no_pause_outlives_a_clock_that_ran_ahead() {
+    let limited = Fault::TooManyRequests { retry_after: Some("3600".to_owned()) };
+    for fault in [limited, Fault::InvalidClient, Fault::Unavailable, Answer::status(400).into(), Fault::Blocked] {
+        let what = format!("{fault:?}");
+        let world = apart().await;
+        jump(&world, 24 * 30);
+        world.next(Endpoint::Refresh, fault);
+        world.token().await.unwrap_err();
+        jump(&world, -24 * 30);
+
+        // Of a token that was never renewed there is nothing to wait for.
+        let token = world.token().await.expect(&what);
+
+        assert_eq!(world.track(&token).await, 200, "{what}");
+        // And a refresh needs no month.
+        world.advance(2 * 3600);
+        for _ in 0..4 {
+            if let Err(error) = world.token().await {
+                assert!(error.retry_after().unwrap() <= Duration::from_secs(2 * 3600), "{what}: {error:?}");
+                world.clock.advance(error.retry_after().unwrap());
+            }
+        }
+        world.token().await.expect(&what);
+        assert_eq!(world.ups.requests().count(Endpoint::Refresh, Outcome::SpentRefreshToken), 0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_at_the_end_of_time_does_not_panic() {
+    for seconds in [8_000_000_000_000, -8_000_000_000_000, 253_402_300_799] {
+        let world = apart().await;
+        let there = batchsuite_auth::clock::Timestamp::from_timestamp(seconds, 0).unwrap();
+        let here = world.now();
+        world.clock.set(there);
+        let _ = world.token().await;
+        let _ = world.status().await;
+        let trip = world.auth.authenticate(&world.company, &world.actor).await.unwrap();
+        let query = world.ups.consent(&trip.url, crate::world::USER).await;
+        let _ = world.auth.callback(&world.actor, query, &trip.browser_secret).await;
+        world.clock.set(here);
+
+        let token = world.token().await.unwrap();
+
+        assert_eq!(world.track(&token).await, 200, "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_stopped_past_its_lease_loses_no_pair_and_tells_no_false_reauth() {
+    // Stopped before its request left: another one rotates; the late request is refused, which proves nothing.
+    let world = World::refresh_due().await;
+    let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
+    let mut stopped = world.wire.hold_request();
+    let (continued, ()) = tokio::join!(world.token(), async {
+        stopped.reached().await;
+        world.clock.advance(LEASE * 2);
+        other.auth.access_token(&world.company).await.unwrap();
+        stopped.release();
+    });
+    assert_eq!(continued.unwrap().revision().version, 2);
+    assert_eq!(world.ups.requests().count(Endpoint::Refresh, Outcome::SpentRefreshToken), 1);
+    assert_eq!(world.count(EventKind::Invalidated).await, 0);
+
+    // Stopped with the new pair in hand: nobody else can know of it, but it is not lost.
+    let world = World::refresh_due().await;
+    let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
+    let mut stopped = world.wire.hold_answer();
+    let (continued, ()) = tokio::join!(world.token(), async {
+        stopped.reached().await;
+        world.clock.advance(LEASE * 2);
+        assert_lost(&cause(other.auth.access_token(&world.company).await), "never as a password change");
+        stopped.release();
+    });
+    let token = continued.unwrap();
+    assert_eq!(world.track(&token).await, 200);
+    assert_authenticated(&world.status().await);
+    assert_eq!(world.count(EventKind::Recovered).await, 1);
+    world.advance(2 * 3600);
+    other.auth.access_token(&world.company).await.unwrap();
+    assert_eq!(world.rotations(), 2);
+}
+
+/// Callers are told soon that they have to wait.
+async fn with_impatient_callers() -> World {
+    World::with(|setup| setup.policy.max_wait = Duration::from_millis(100)).await
+}
+
+#[tokio::test]
+async fn a_pair_is_held_while_the_database_is_away_then_stored() {
+    let world = with_impatient_callers().await.opted_in().await;
+    world.advance(2 * 3600);
+    let mut held = world.wire.hold_answer();
+    let caller = tokio::join!(world.token(), async {
+        held.reached().await;
+        world.store.go_away();
+        held.release();
+    });
+
+    let (reason, _) = unavailable(caller.0);
+
+    assert_eq!(reason, Unavailable::UnderWay);
+    eventually("the store was asked again and again", async || (world.store.refused_pairs() >= 3).then_some(())).await;
+    assert!(world.token().await.unwrap_err().is_transient(), "nobody gets what is not stored");
+    world.store.come_back();
+    let token = eventually("the pair is stored", async || world.token().await.ok()).await;
+    assert_eq!(token.revision().version, 2);
+    assert!(Some(token.expose_secret()) == world.wire.exchanges()[1].received("access_token").as_deref());
+    assert_eq!((world.calls(Endpoint::Refresh), world.rotations()), (1, 1));
+    assert_eq!(world.count(EventKind::Refreshed).await, 1);
+}
+
+#[tokio::test]
+async fn the_first_pair_is_held_while_the_database_is_away_then_stored() {
+    let world = World::new().await;
+    let back = world.back().await;
+    let mut held = world.wire.hold_answer();
+
+    let (done, ()) = tokio::join!(world.callback(&back), async {
+        held.reached().await;
+        world.store.go_away();
+        held.release();
+        eventually("the store was asked again", async || (world.store.refused_pairs() >= 3).then_some(())).await;
+        world.store.come_back();
+    });
+
+    done.unwrap();
+    assert_eq!(world.track(&world.token().await.unwrap()).await, 200);
+    assert_eq!(world.calls(Endpoint::Token), 1);
+    assert_eq!(world.count(EventKind::Authenticated).await, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_while_the_database_is_away() {
+    let world = World::authenticated().await;
+    let back = world.back().await;
+    let requests = world.ups.requests();
+    world.store.go_away();
+    world.token().await.expect("what is cached is served through an outage");
+    world.advance(2 * 3600);
+
+    let error = world.token().await.unwrap_err();
+
+    assert!(matches!(error, TokenError::Store(_)) && error.is_transient(), "{error:?}");
+    let error = world.callback(&back).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert_eq!(world.ups.requests(), requests);
+    world.store.come_back();
+    world.token().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_verdict_is_kept_while_the_database_is_away() {
+    let world = with_impatient_callers().await.opted_in().await;
+    world.advance(2 * 3600);
+    world.ups.change_password(crate::world::USER);
+    let mut held = world.wire.hold_answer();
+    let caller = tokio::join!(world.token(), async {
+        held.reached().await;
+        world.store.go_away();
+        held.release();
+    });
+    unavailable(caller.0);
+    world.store.come_back();
+
+    let error = eventually("the verdict is written", async || {
+        world.token().await.err().filter(TokenError::needs_reauthorization)
+    })
+    .await;
+
+    assert_eq!(cause(Err(error)).kind, CauseKind::OptInInvalidated);
+    assert_eq!(world.calls(Endpoint::Refresh), 1);
+    let _ = misconfigured;
+}

@@ -1,0 +1,118 @@
+//! Refusals of the token itself: the only ones that may end an opt-in.
+
+use batchsuite_auth::{
+    Client,
+    error::CallbackError,
+    events::EventKind,
+    fake_ups::{Answer, Endpoint, Fault},
+    machine::CauseKind,
+    status::Status,
+};
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::{
+    steps::assert_failed_exchange,
+    world::{USER, World, cause},
+};
+
+/// Asserts that this answer to a refresh ends the opt-in, with what UPS said as the evidence.
+pub(crate) async fn assert_ends_the_opt_in(fault: impl Into<Fault>, code: Option<&str>) {
+    let fault = fault.into();
+    let world = World::refresh_due().await;
+    let version = world.status().await.revision;
+    world.next(Endpoint::Refresh, fault.clone());
+
+    let cause = cause(world.token().await);
+
+    assert_eq!(cause.kind, CauseKind::OptInInvalidated, "{fault:?}");
+    assert_eq!(cause.at, Some(world.now()));
+    let evidence = cause.evidence.clone().unwrap();
+    assert_eq!((evidence.status, evidence.code.as_deref()), (Some(400), code), "{fault:?}");
+    assert!(evidence.attempt.is_some());
+    let after = world.look().await;
+    assert_eq!((after.status.status, after.status.revision), (Status::ReauthRequired(cause.clone()), version));
+    assert_eq!(after.tokens, None, "what UPS ended is not kept");
+    assert_eq!(world.last(EventKind::Invalidated).await.evidence, cause.evidence);
+    // Nothing more is sent, whoever asks.
+    for outcome in join_all((0..10).map(|_| world.token())).await {
+        assert!(outcome.unwrap_err().needs_reauthorization());
+    }
+    world.advance(86_400);
+    assert!(world.token().await.unwrap_err().needs_reauthorization());
+    assert_eq!(world.calls(Endpoint::Refresh), 1, "{fault:?}");
+    // And the administrator repairs it.
+    world.opt_in(&world.company).await;
+    world.token().await.unwrap();
+}
+
+#[tokio::test]
+async fn invalid_refresh_token_is_reread_then_reauth() {
+    for message in ["Invalid Refresh Token", "Invalid/Missing Refresh Token"] {
+        let body = json!({"response": {"errors": [{"code": "10400", "message": message}]}});
+        assert_ends_the_opt_in(Answer::status(400).with_json(body), Some("10400")).await;
+    }
+
+    // Re-read: meanwhile another process has rotated, so the refusal is only the echo of a race.
+    let world = World::refresh_due().await;
+    let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
+    let mut held = world.wire.hold_request();
+    let (slow, ()) = tokio::join!(world.token(), async {
+        held.reached().await;
+        world.advance(61);
+        assert_eq!(other.auth.access_token(&world.company).await.unwrap().revision().version, 2);
+        held.release();
+    });
+    assert_eq!(slow.unwrap().revision().version, 2, "the other process's pair");
+    assert_eq!((world.calls(Endpoint::Refresh), world.rotations()), (2, 1));
+    assert_eq!(world.count(EventKind::Invalidated).await, 0);
+}
+
+#[tokio::test]
+async fn a_password_change_ends_the_opt_in_and_its_access_token() {
+    let world = World::authenticated().await;
+    world.ups.change_password(USER);
+    world.advance(3000);
+    // Inside the early window: served once more, while the refresh in the background finds out.
+    let token = world.token().await.unwrap();
+    crate::world::eventually("the verdict", async || (world.count(EventKind::Invalidated).await == 1).then_some(()))
+        .await;
+
+    assert_eq!(cause(world.token().await).kind, CauseKind::OptInInvalidated);
+
+    assert!(token.expires_at() > world.now(), "it is not its end that ends it");
+    assert_eq!(world.calls(Endpoint::Refresh), 1);
+}
+
+#[tokio::test]
+async fn invalid_grant_of_rfc_6749_is_reauth() {
+    for body in [
+        json!({"error": "invalid_grant"}),
+        json!({"error": "invalid_grant", "error_description": "The refresh token is spent."}),
+        json!({"error": "invalid_grant", "error_uri": "https://ups.example/errors"}),
+    ] {
+        assert_ends_the_opt_in(Answer::status(400).with_json(body.clone()), Some("invalid_grant")).await;
+
+        let world = World::authenticated().await;
+        world.next(Endpoint::Token, Answer::status(400).with_json(body));
+        let error = assert_failed_exchange(&world, "invalid_grant").await;
+        assert!(matches!(error, CallbackError::CodeRefused(_)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_code_that_ups_refuses_leaves_the_earlier_opt_in() {
+    let world = World::authenticated().await;
+    let before = world.look().await;
+    let back = world.back().await;
+    world.advance(61);
+
+    let error = world.callback(&back).await.unwrap_err();
+
+    let CallbackError::CodeRefused(evidence) = &error else { panic!("{error:?}") };
+    assert_eq!(evidence.message.as_deref(), Some("Invalid authorization code"));
+    assert!(error.to_string().contains("start again"));
+    let after = world.look().await;
+    assert_eq!((after.status, after.tokens), (before.status, before.tokens));
+    assert_eq!(world.last(EventKind::Failed).await.evidence.as_ref(), Some(evidence));
+}

@@ -1,0 +1,374 @@
+//! A service, its store, its UPS, and the people: what every test arranges.
+
+use std::{
+    future::Future,
+    ops::Deref,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use batchsuite_auth::{
+    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication,
+    CompanyId, Environment, EventFilter, OptedIn, Policy,
+    clock::Timestamp,
+    error::{CallbackError, TokenError, Unavailable},
+    events::{Event, EventKind},
+    fake_ups::{Endpoint, FakeUps, Fault, Outcome, Requests, Times},
+    http::{HttpClient, ReqwestClient, ReqwestClientBuilder},
+    status::{Cause, CompanyStatus, Status},
+    store::{GrantKey, Store},
+    test_util::ManualClock,
+};
+use batchsuite_store::MemoryStore;
+use futures_util::FutureExt;
+use http::Request;
+
+use crate::{outage::OutageStore, wire::Wire};
+
+/// Everybody's UPS.com user.
+pub(crate) const USER: &str = "demo@example.com";
+/// The lease of a refresh.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+
+/// One service process, the store and the UPS behind it, and a company with its administrator.
+///
+/// Dropped, it looks for secrets in the event log and in every error that a test was told.
+pub(crate) struct World {
+    pub(crate) ups: FakeUps,
+    pub(crate) store: OutageStore,
+    pub(crate) company: CompanyId,
+    pub(crate) actor: ActorId,
+    /// The service's clock; UPS's too, if a test does not part them.
+    pub(crate) clock: ManualClock,
+    process: Process,
+    policy: Policy,
+    told: Mutex<Vec<String>>,
+    secrets: Mutex<Vec<String>>,
+}
+
+/// One process of the service.
+pub(crate) struct Process {
+    pub(crate) auth: BatchSuiteAuth,
+    pub(crate) wire: Wire,
+}
+
+/// What a test may want otherwise.
+pub(crate) struct Setup {
+    pub(crate) policy: Policy,
+    pub(crate) authentication: ClientAuthentication,
+    pub(crate) http: ReqwestClientBuilder,
+    /// No network between the service and UPS.
+    pub(crate) in_process: bool,
+    /// A clock of the service's own.
+    pub(crate) clock: Option<ManualClock>,
+}
+
+/// What a browser brings back from UPS.com.
+#[derive(Clone)]
+pub(crate) struct Back {
+    /// The query of the callback.
+    pub(crate) query: String,
+    /// The code in it, undecoded.
+    pub(crate) code: String,
+    /// The state in it, undecoded.
+    pub(crate) state: String,
+    pub(crate) browser: BrowserSecret,
+    pub(crate) actor: ActorId,
+}
+
+/// Everything that a refused input must leave as it was.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Look {
+    pub(crate) status: CompanyStatus,
+    pub(crate) tokens: Option<(Option<String>, Option<String>)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) requests: Requests,
+}
+
+impl World {
+    /// A company that nobody has authenticated.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
+            policy: Policy::default(),
+            authentication: ClientAuthentication::default(),
+            http: ReqwestClient::builder().allow_loopback_http(),
+            in_process: false,
+            clock: None,
+        };
+        setup.policy.commit_retry = Duration::from_millis(10);
+        change(&mut setup);
+        let ups = FakeUps::start().await;
+        let clock = setup.clock.unwrap_or_else(|| ups.clock());
+        let store = OutageStore::over(MemoryStore::with_clock(clock.clone()));
+        let http: Arc<dyn HttpClient> =
+            if setup.in_process { Arc::new(ups.in_process()) } else { Arc::new(setup.http.build().unwrap()) };
+        let client = Client::new(ups.client_id(), ups.client_secret()).with_authentication(setup.authentication);
+        let wire = Wire::over(http);
+        let auth = builder(&ups, client, &store, &clock, &setup.policy).http(wire.clone()).build().unwrap();
+        Self {
+            company: CompanyId::new("acme").unwrap(),
+            actor: ActorId::new("ada").unwrap(),
+            process: Process { auth, wire },
+            policy: setup.policy,
+            told: Mutex::default(),
+            secrets: Mutex::new(vec![ups.client_secret().to_owned()]),
+            ups,
+            store,
+            clock,
+        }
+    }
+
+    /// A company with an opt-in and a fresh access token.
+    pub(crate) async fn authenticated() -> Self {
+        Self::new().await.opted_in().await
+    }
+
+    /// A company whose access token has ended.
+    pub(crate) async fn refresh_due() -> Self {
+        let world = Self::authenticated().await;
+        world.advance(2 * 3600);
+        world
+    }
+
+    pub(crate) async fn opted_in(self) -> Self {
+        self.opt_in(&self.company).await;
+        self
+    }
+
+    /// Another process over the same store, at the same UPS.
+    pub(crate) fn another_process(&self, client: Client) -> Process {
+        let wire = Wire::over(Arc::new(ReqwestClient::builder().allow_loopback_http().build().unwrap()));
+        let builder = builder(&self.ups, client, &self.store, &self.clock, &self.policy);
+        Process { auth: builder.http(wire.clone()).build().unwrap(), wire }
+    }
+
+    /// A whole consent.
+    pub(crate) async fn opt_in(&self, company: &CompanyId) -> OptedIn {
+        let back = self.back_for(company, &self.actor, None).await;
+        self.callback(&back).await.unwrap()
+    }
+
+    /// A person agrees at UPS.com; the browser is about to come back.
+    pub(crate) async fn back(&self) -> Back {
+        self.back_for(&self.company, &self.actor, None).await
+    }
+
+    pub(crate) async fn back_for(&self, company: &CompanyId, actor: &ActorId, browser: Option<&BrowserSecret>) -> Back {
+        let begin = self.auth.authenticate(company, actor);
+        let begin = browser.into_iter().fold(begin, |begin, secret| begin.browser_secret(secret.clone()));
+        let trip = begin.await.unwrap();
+        let query = self.ups.consent(&trip.url, USER).await;
+        let value = |name: &str| {
+            let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap().to_owned()
+        };
+        let (code, state) = (value("code"), value("state"));
+        self.secrets.lock().unwrap().extend([state.clone(), trip.browser_secret.expose_secret().to_owned()]);
+        Back { code, state, browser: trip.browser_secret, actor: actor.clone(), query }
+    }
+
+    /// The browser comes back as UPS sent it.
+    pub(crate) async fn callback(&self, back: &Back) -> Result<OptedIn, CallbackError> {
+        self.callback_with(back, &back.query).await
+    }
+
+    /// The browser comes back with another query.
+    pub(crate) async fn callback_with(&self, back: &Back, query: &str) -> Result<OptedIn, CallbackError> {
+        let done = self.auth.callback(&back.actor, query, &back.browser).await;
+        done.inspect_err(|error| self.remember(error))
+    }
+
+    pub(crate) async fn token(&self) -> Result<AccessToken, TokenError> {
+        self.token_of(&self.company).await
+    }
+
+    pub(crate) async fn token_of(&self, company: &CompanyId) -> Result<AccessToken, TokenError> {
+        self.auth.access_token(company).await.inspect_err(|error| self.remember(error))
+    }
+
+    pub(crate) async fn status(&self) -> CompanyStatus {
+        self.auth.status(&self.company).await.unwrap()
+    }
+
+    /// The whole log, the oldest first.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        events(&self.auth).await
+    }
+
+    /// How often this is in the log.
+    pub(crate) async fn count(&self, kind: EventKind) -> usize {
+        self.events().await.iter().filter(|event| event.kind == kind).count()
+    }
+
+    /// The newest event of this kind.
+    pub(crate) async fn last(&self, kind: EventKind) -> Event {
+        let events = self.events().await;
+        let last = events.iter().rev().find(|event| event.kind == kind);
+        last.unwrap_or_else(|| panic!("no {kind} in {events:#?}")).clone()
+    }
+
+    pub(crate) async fn look(&self) -> Look {
+        let key = GrantKey { environment: Environment::Cie, company: self.company.clone() };
+        let tokens = self.store.load(&key).await.unwrap().tokens.map(|tokens| {
+            let access = tokens.access_token.map(|token| token.expose_secret().to_owned());
+            (access, tokens.refresh_token.map(|token| token.expose_secret().to_owned()))
+        });
+        Look { status: self.status().await, tokens, events: self.events().await, requests: self.ups.requests() }
+    }
+
+    /// How many requests UPS got here.
+    pub(crate) fn calls(&self, endpoint: Endpoint) -> u64 {
+        self.ups.requests().total(endpoint)
+    }
+
+    /// How many refreshes UPS did.
+    pub(crate) fn rotations(&self) -> u64 {
+        self.ups.requests().count(Endpoint::Refresh, Outcome::Ok)
+    }
+
+    /// The next answer of `endpoint` goes wrong.
+    #[track_caller]
+    pub(crate) fn next(&self, endpoint: Endpoint, fault: impl Into<Fault>) {
+        self.ups.fault(endpoint, fault, Times::Once);
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        batchsuite_auth::clock::Clock::now(&self.clock)
+    }
+
+    /// What UPS's protected API says to a token.
+    pub(crate) async fn track(&self, token: &AccessToken) -> u16 {
+        let mut request = Request::get(self.ups.base_url().join("/api/track/v1/details/1Z999").unwrap().as_str());
+        request.headers_mut().unwrap().insert("authorization", token.header().clone());
+        let http = ReqwestClient::builder().allow_loopback_http().build().unwrap();
+        http.send(request.body(Vec::new()).unwrap()).await.unwrap().status().as_u16()
+    }
+
+    /// Something that a caller was told; it will be searched for secrets.
+    pub(crate) fn remember(&self, told: &(impl std::error::Error + 'static)) {
+        let mut texts = self.told.lock().unwrap();
+        let mut error: Option<&dyn std::error::Error> = Some(told);
+        while let Some(link) = error {
+            texts.push(format!("{link} {link:?}"));
+            error = link.source();
+        }
+    }
+
+    fn leaks(&self) -> Vec<String> {
+        let mut secrets = self.process.wire.secrets();
+        secrets.append(&mut self.secrets.lock().unwrap());
+        // What a test made up to be short is no secret, and would be found by chance.
+        secrets.retain(|secret| secret.len() >= 12);
+        let events = events(&self.auth).now_or_never().expect("this store answers at once");
+        let mut texts: Vec<_> = events.iter().map(|event| format!("{event:?}")).collect();
+        texts.append(&mut self.told.lock().unwrap());
+        texts.retain(|text| secrets.iter().any(|secret| text.contains(secret.as_str())));
+        texts
+    }
+}
+
+impl Deref for World {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.store.come_back();
+            assert_eq!(self.leaks(), Vec::<String>::new(), "a secret was told");
+        }
+    }
+}
+
+async fn events(auth: &BatchSuiteAuth) -> Vec<Event> {
+    auth.events(EventFilter { limit: Some(100_000), ..EventFilter::default() }).await.unwrap().items
+}
+
+fn builder(
+    ups: &FakeUps,
+    client: Client,
+    store: &OutageStore,
+    clock: &ManualClock,
+    policy: &Policy,
+) -> BatchSuiteAuthBuilder {
+    // No keeper: what happens is what the test does.
+    BatchSuiteAuth::builder(Environment::Cie, client)
+        .base_url(ups.base_url())
+        .redirect_uri(ups.redirect_uri())
+        .store(store.clone())
+        .clock(clock.clone())
+        .policy(policy.clone())
+        .without_keeper()
+}
+
+/// Companies of these numbers.
+pub(crate) fn companies(numbers: std::ops::Range<usize>) -> Vec<CompanyId> {
+    numbers.map(|number| CompanyId::new(format!("company-{number:04}")).unwrap()).collect()
+}
+
+/// Waits until `look` finds something.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
+    let mut interval = tokio::time::interval(Duration::from_millis(5));
+    let found = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            interval.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    });
+    found.await.unwrap_or_else(|_| panic!("it never came about: {what}"))
+}
+
+/// Why there is no token now, and how long to wait.
+#[track_caller]
+pub(crate) fn unavailable(outcome: Result<AccessToken, TokenError>) -> (Unavailable, Duration) {
+    let error = outcome.expect_err("a token where there should be none");
+    assert!(error.is_transient() && !error.needs_reauthorization(), "{error:?}");
+    match error {
+        TokenError::Unavailable { reason, retry_after } => {
+            assert!(!retry_after.is_zero(), "a caller must know how long to wait");
+            (reason, retry_after)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why the configuration does not do, and how long to wait.
+#[track_caller]
+pub(crate) fn misconfigured(outcome: Result<AccessToken, TokenError>) -> Duration {
+    let error = outcome.expect_err("a token where there should be none");
+    assert!(!error.is_transient() && !error.needs_reauthorization(), "{error:?}");
+    match error {
+        TokenError::Misconfigured { retry_after, .. } => retry_after,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Why a new opt-in is needed.
+#[track_caller]
+pub(crate) fn cause(outcome: Result<AccessToken, TokenError>) -> Cause {
+    let error = outcome.expect_err("a token where there should be none");
+    assert!(error.needs_reauthorization() && !error.is_transient(), "{error:?}");
+    match error {
+        TokenError::ReauthRequired(cause) => cause,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_authenticated(status: &CompanyStatus) {
+    assert!(matches!(status.status, Status::Authenticated { .. }), "{status:?}");
+}
