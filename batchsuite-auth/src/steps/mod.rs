@@ -18,7 +18,10 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tracing::{Instrument, Span};
 use url::Url;
 
@@ -132,6 +135,13 @@ impl Core {
 
     pub(crate) fn key(&self, company: &CompanyId) -> GrantKey {
         GrantKey { environment: self.environment, company: company.clone() }
+    }
+
+    /// Lets something begin that must not be lost, unless a shutdown has begun. Held until it is spawned, so that a shutdown
+    /// at this very moment waits for it.
+    fn admit(&self) -> Option<TaskTrackerToken> {
+        let admitted = self.tasks.token();
+        (!self.is_ended()).then_some(admitted)
     }
 
     /// Runs `task` to its end, whatever becomes of the caller.
