@@ -71,6 +71,9 @@ impl Core {
         match landed {
             Ok(Ok(outcome)) => {
                 if let Some(outcome) = outcome.as_ref() {
+                    if outcome.is_ok() {
+                        self.cache.mark_used(company);
+                    }
                     return outcome.clone();
                 }
             }
