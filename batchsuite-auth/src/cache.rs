@@ -120,7 +120,13 @@ impl Cache {
         Reading { cache: self, company, generation: readers.generation, number, from: self.clock.now() }
     }
 
-    /// What the feed told: drops what is older. Told also to whoever is reading.
+    /// What the feed told, and so everything up to now was.
+    pub(crate) fn feed_told(&self, changed: &[(CompanyId, EventId)]) {
+        self.changed(changed);
+        self.feed_read_at.store(self.clock.now(), Relaxed);
+    }
+
+    /// Drops what is older than a change. Told also to whoever is reading.
     pub(crate) fn changed(&self, changed: &[(CompanyId, EventId)]) {
         let mut readers = self.readers();
         let entries = self.entries.pin();
@@ -130,7 +136,6 @@ impl Cache {
             }
             let _ = entries.remove_if(company, |_, entry| entry.change < *change);
         }
-        self.feed_read_at.store(self.clock.now(), Relaxed);
     }
 
     /// Drops everything, also what is being read.
@@ -138,6 +143,13 @@ impl Cache {
         let mut readers = self.readers();
         readers.generation += 1;
         self.entries.pin().clear();
+    }
+
+    /// A caller got the company's token by way of the store. (What the keeper brings is no use.)
+    pub(crate) fn mark_used(&self, company: &CompanyId) {
+        if let Some(entry) = self.entries.pin().get(company) {
+            entry.used.store(true, Relaxed);
+        }
     }
 
     /// The companies whose tokens were handed out since the last call.
@@ -177,12 +189,15 @@ impl Reading<'_> {
             from: self.from,
             fresh_for: nanoseconds(remaining(refresh_at, snapshot.as_of)).into(),
             ends_after,
-            used: true.into(),
+            used: false.into(),
         };
         if readers.generation == self.generation {
             let entries = self.cache.entries.pin();
-            let newer = entries.get(self.company).is_some_and(|stored| stored.change > snapshot.change);
-            if !newer {
+            let stored = entries.get(self.company);
+            if stored.is_none_or(|stored| stored.change <= snapshot.change) {
+                if let Some(stored) = stored {
+                    entry.used.store(stored.used.load(Relaxed), Relaxed);
+                }
                 entries.insert(self.company.clone(), entry);
             }
         }
@@ -359,6 +374,8 @@ mod tests {
         clock.move_by(1);
         assert_eq!(shown(cache.get(&acme)), "nothing");
         cache.changed(&[]);
+        assert_eq!(shown(cache.get(&acme)), "nothing", "a change of our own is no look at the feed");
+        cache.feed_told(&[]);
         assert_eq!(shown(cache.get(&acme)), "fresh token-1");
     }
 
@@ -366,12 +383,15 @@ mod tests {
     fn a_use_is_told_once() {
         let (cache, clock, acme) = arranged(None);
         put(&cache, &acme, &clock, 1);
+        assert!(cache.take_used().is_empty(), "to be cached is no use");
+
+        cache.get(&acme);
         assert_eq!(cache.take_used(), std::slice::from_ref(&acme));
         assert!(cache.take_used().is_empty());
 
-        cache.get(&acme);
-
-        assert_eq!(cache.take_used(), [acme]);
+        cache.mark_used(&acme);
+        put(&cache, &acme, &clock, 2);
+        assert_eq!(cache.take_used(), [acme], "also of the token before");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) async fn feed(core: Weak<Core>) {
                     // What was read before the first cursor may have changed unheard.
                     core.cache.clear();
                 }
-                core.cache.changed(&changes.changed);
+                core.cache.feed_told(&changes.changed);
                 if cursor != Some(changes.cursor) {
                     core.tell_news();
                 }

@@ -24,13 +24,12 @@ impl Core {
     /// Take, exchange, connect, in a task of its own: a browser that goes away loses nothing.
     #[tracing::instrument(name = "callback", skip_all, fields(%actor, company))]
     pub(crate) async fn callback(self: &Arc<Self>, actor: &ActorId, query: &str, browser: &BrowserSecret) -> Completed {
-        if self.is_ended() {
-            return Err(CallbackError::ShutDown);
-        }
+        let admitted = self.admit().ok_or(CallbackError::ShutDown)?;
         let returned = parse_callback(query, &self.ups.issuer()).map_err(CallbackError::Malformed)?;
         let (core, actor, browser) = (Arc::clone(self), actor.clone(), browser.hash());
-        let completed = self.finish(async move { core.complete(&actor, returned, browser).await }).await;
-        completed.unwrap_or(Err(CallbackError::ShutDown))
+        let completed = self.finish(async move { core.complete(&actor, returned, browser).await });
+        drop(admitted);
+        completed.await.unwrap_or(Err(CallbackError::ShutDown))
     }
 
     async fn complete(self: &Arc<Self>, actor: &ActorId, returned: Returned, browser: SecretHash) -> Completed {

@@ -71,6 +71,9 @@ impl Core {
         match landed {
             Ok(Ok(outcome)) => {
                 if let Some(outcome) = outcome.as_ref() {
+                    if outcome.is_ok() {
+                        self.cache.mark_used(company);
+                    }
                     return outcome.clone();
                 }
             }
@@ -84,20 +87,20 @@ impl Core {
     fn board(self: &Arc<Self>, company: &CompanyId, demand: Demand, mode: Mode) -> Result<Landing, TokenError> {
         let (outcome, landing) = watch::channel(None);
         let number = (company.clone(), Purpose::of(demand, mode));
+        let admitted;
         {
             let mut flights = self.flights.list();
             if let Some(landing) = flights.get(&number) {
                 return Ok(landing.clone());
             }
-            if self.is_ended() {
-                return Err(TokenError::ShutDown);
-            }
+            admitted = self.admit().ok_or(TokenError::ShutDown)?;
             flights.insert(number.clone(), landing.clone());
         }
         // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
         let flight = Flight { core: Arc::clone(self), number, outcome };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
         drop(self.spawn(async move { flight.run(demand, mode).await }.instrument(span)));
+        drop(admitted);
         Ok(landing)
     }
 }

@@ -18,7 +18,10 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tracing::{Instrument, Span};
 use url::Url;
 
@@ -134,6 +137,13 @@ impl Core {
         GrantKey { environment: self.environment, company: company.clone() }
     }
 
+    /// Lets something begin that must not be lost, unless a shutdown has begun. Held until it is spawned, so that a shutdown
+    /// at this very moment waits for it.
+    fn admit(&self) -> Option<TaskTrackerToken> {
+        let admitted = self.tasks.token();
+        (!self.is_ended()).then_some(admitted)
+    }
+
     /// Runs `task` to its end, whatever becomes of the caller.
     fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
         self.tasks.spawn_on(task.instrument(Span::current()), &self.runtime)
@@ -141,10 +151,17 @@ impl Core {
 
     /// Runs `task` to its end, whatever becomes of the caller, and brings its outcome. A panic (of a host's own code that is
     /// called in it) goes on to the caller; `None`: the runtime is going away.
-    async fn finish<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        match self.spawn(task).await {
-            Ok(outcome) => Some(outcome),
-            Err(error) => error.try_into_panic().map_or(None, |panic| std::panic::resume_unwind(panic)),
+    fn finish<T, F>(&self, task: F) -> impl Future<Output = Option<T>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let task = self.spawn(task);
+        async {
+            match task.await {
+                Ok(outcome) => Some(outcome),
+                Err(error) => error.try_into_panic().map_or(None, |panic| std::panic::resume_unwind(panic)),
+            }
         }
     }
 
