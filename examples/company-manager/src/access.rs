@@ -11,7 +11,7 @@ use batchsuite_auth::{
     CompanyId,
     status::{CompanyStatus, Status},
 };
-use http::{Method, StatusCode, request::Parts};
+use http::{Method, StatusCode, header, request::Parts};
 use url::form_urlencoded;
 use uuid::Uuid;
 
@@ -80,7 +80,13 @@ pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: 
         Err(error) => (Visitor::new(None, None), Refusal::from(error).into_response()),
     };
     match response.extensions_mut().remove::<Refusal>() {
-        Some(refusal) => refusal.page(&visitor),
+        Some(refusal) => {
+            // A 405 says what would be allowed (RFC 9110 §15.5.6).
+            let allow = response.headers_mut().remove(header::ALLOW);
+            let mut page = refusal.page(&visitor);
+            page.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
+            page
+        }
         None => response,
     }
 }

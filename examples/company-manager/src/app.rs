@@ -133,8 +133,7 @@ pub fn app(parts: Parts) -> Result<Router, AppError> {
         .route("/companies/{id}/settings", post(company::save_settings))
         .route("/companies/{id}/access-key", post(company::save_access_key))
         .route("/companies/{id}/authenticate", post(authenticate::authenticate))
-        // GET alone: axum would let a HEAD complete a consent, too.
-        .route(CALLBACK_PATH, get(authenticate::callback).head(refusal::method_not_allowed))
+        .route(CALLBACK_PATH, get(authenticate::callback).head(refusal::only_get).fallback(refusal::only_get))
         .route("/companies/{id}/remove-auth", post(remove_auth::remove_auth))
         .route("/companies/{id}/history", get(history::show))
         .route("/companies/{id}/track", post(batch_track::track))

@@ -50,7 +50,8 @@ pub async fn seed(
     let company_admin =
         directory.add_person(COMPANY_ADMIN, Role::CompanyAdmin, passwords::hash(company_admin_password)?);
     let admin_user = directory.add_person(ADMIN_USER, Role::AdminUser, passwords::hash(admin_user_password)?);
-    let somebody_else = directory.add_person("somebody.else", Role::CompanyAdmin, "no password".to_owned());
+    let nobody_s_password = passwords::hash(&random_password())?;
+    let somebody_else = directory.add_person("somebody.else", Role::CompanyAdmin, nobody_s_password);
     for (names, owner) in [(&COMPANIES[..], &company_admin), (&OTHERS_COMPANIES[..], &somebody_else)] {
         for name in names.iter().filter_map(|name| CompanyName::new(name)) {
             directory.add_company(name, &owner.id).await?;

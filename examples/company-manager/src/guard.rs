@@ -116,7 +116,8 @@ fn found(location: &str) -> Response {
 /// forget it. (`Origin` would not do: pages without a referrer post `Origin: null`.)
 pub(crate) async fn csrf(request: Request, next: Next) -> Response {
     // What is posted to the callback is told that it takes no POST, whoever posts it.
-    if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == CALLBACK_PATH {
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if is_safe || request.uri().path() == CALLBACK_PATH {
         return next.run(request).await;
     }
     let visitor = request.extensions().get::<Visitor>().cloned();

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     companies::{MOST_ON_A_PAGE, visible},
-    layout::{Section, csrf_field, page},
+    layout::{Section, csrf_field, moment, page},
     refusal::Refusal,
 };
 use crate::{
@@ -301,7 +301,7 @@ fn result(signed_in: &SignedIn, company: &Company, number: &str, outcome: &Resul
                         thead { tr { th scope="col" { "When" } th scope="col" { "Where" } th scope="col" { "What" } } }
                         tbody {
                             @for step in &shipment.steps {
-                                tr { td.when { (step.when) } td { (step.place) } td { (step.what) } }
+                                tr { td.when { (moment(&step.when)) } td { (step.place) } td { (step.what) } }
                             }
                         }
                     }

@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{
-    layout::{Section, page, time},
+    layout::{Section, moment, page, time},
     refusal::Refusal,
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(crate) async fn show(
                 tbody {
                     @for event in &events.items {
                         tr {
-                            td.when { time datetime=(event.at.to_rfc3339()) { (time(event.at)) } }
+                            td.when { time datetime=(event.at.to_rfc3339()) { (moment(&time(event.at))) } }
                             td {
                                 (words(event.kind))
                                 @if let Some(evidence) = &event.evidence {

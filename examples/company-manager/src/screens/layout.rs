@@ -90,6 +90,11 @@ pub(crate) fn time(at: Timestamp) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// A date and a time that are broken between them, if at all.
+pub(crate) fn moment(text: &str) -> Markup {
+    html! { @for (index, part) in text.split(' ').enumerate() { @if index > 0 { " " } span.date { (part) } } }
+}
+
 /// `Refresh expires: yyyy-mm-dd hh:mm:ss`.
 pub(crate) fn refresh_expires(at: Option<Timestamp>) -> Markup {
     html! {

@@ -102,9 +102,15 @@ pub(crate) async fn no_such_page() -> Refusal {
     Refusal::no_such_page()
 }
 
+/// What is allowed instead is added by the router.
 pub(crate) async fn method_not_allowed() -> Refusal {
     let words = "This address cannot be used that way. Nothing was changed.";
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Not possible", words)
+}
+
+/// The callback takes GET alone: the router would let a HEAD complete a consent, too.
+pub(crate) async fn only_get() -> impl IntoResponse {
+    ([(header::ALLOW, "GET")], method_not_allowed().await)
 }
 
 /// A page without navigation, for what is refused before anybody knows who asks.

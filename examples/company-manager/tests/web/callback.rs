@@ -81,9 +81,11 @@ async fn a_post_to_the_callback_gets_405() {
     let company = world.companies().await.remove(0);
     let callback = world.trip(&browser, &company).await;
 
-    for method in [Method::HEAD, Method::PUT] {
+    for method in [Method::HEAD, Method::PUT, Method::OPTIONS] {
         let csrf = format!("csrf_token={}", browser.session().unwrap().csrf_token());
-        assert_eq!(browser.send(method, &callback, csrf).await.status, StatusCode::METHOD_NOT_ALLOWED);
+        let answer = browser.send(method, &callback, csrf).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answer.headers[header::ALLOW], "GET");
     }
     assert_eq!(browser.post(&callback, &[]).await.status, StatusCode::METHOD_NOT_ALLOWED);
     // UPS's form_post, if it ever came, would have no CSRF token; it is the wrong method all the same.

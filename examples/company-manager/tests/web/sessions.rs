@@ -83,7 +83,11 @@ async fn a_session_ends_by_signing_out_and_by_idling() {
     assert!(browser.session().is_none());
     browser.cookies.lock().unwrap().insert("session".into(), session.expose_secret().into());
     assert_eq!(browser.get("/companies").await.status, StatusCode::SEE_OTHER, "the id is dead at the server, too");
-    assert_eq!(browser.get("/logout").await.status, StatusCode::METHOD_NOT_ALLOWED);
+    let no_get = browser.get("/logout").await;
+    assert_eq!(
+        (no_get.status, no_get.headers[header::ALLOW].as_bytes()),
+        (StatusCode::METHOD_NOT_ALLOWED, &b"POST"[..])
+    );
 
     let idle = world.company_admin().await;
     world.clock().advance(Duration::from_secs(30 * 60));
