@@ -133,7 +133,7 @@ impl SignedIn {
 
     /// Whether this person decides about the company's authorization and its access key.
     pub(crate) fn administers(&self, company: &Company) -> bool {
-        self.person.role == Role::CompanyAdmin && company.admins.contains(&self.person.id)
+        company.is_administered_by(&self.person)
     }
 
     /// Leaves something to tell on the company's page.

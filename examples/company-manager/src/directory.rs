@@ -86,6 +86,13 @@ pub struct Company {
     pub has_access_key: bool,
 }
 
+impl Company {
+    /// Whether `person` decides about its authorization and its access key.
+    pub fn is_administered_by(&self, person: &Person) -> bool {
+        person.role == Role::CompanyAdmin && self.admins.contains(&person.id)
+    }
+}
+
 /// What a company has set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {

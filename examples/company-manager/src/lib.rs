@@ -21,3 +21,4 @@ mod throttle;
 mod trips;
 
 pub use app::{Parts, Site, app};
+pub use screens::authenticate::MayAuthenticate;

@@ -19,7 +19,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 use company_manager::{
-    Parts, Site, app,
+    MayAuthenticate, Parts, Site, app,
     config::{Config, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
     directory::MemoryDirectory,
@@ -108,23 +108,18 @@ async fn run(config: Config) -> Result<(), String> {
             (builder, site, http, Arc::new(clock), Some(served))
         }
     };
+    let directory = MemoryDirectory::new();
+    demo::seed(&directory, &passwords.company_admin, &passwords.admin_user).await.map_err(|error| error.to_string())?;
+    let directory = Arc::new(directory);
     let auth = auth
         .base_url(site.ups_base_url.clone())
         .redirect_uri(site.redirect_uri())
         .http(http.clone())
+        .opt_in_check(MayAuthenticate { directory: directory.clone() })
         .build()
         .map_err(|error| error.to_string())?;
 
-    let directory = MemoryDirectory::new();
-    demo::seed(&directory, &passwords.company_admin, &passwords.admin_user).await.map_err(|error| error.to_string())?;
-    let parts = Parts {
-        auth: auth.clone(),
-        directory: Arc::new(directory),
-        sessions: Arc::new(MemorySessions::new()),
-        http,
-        clock,
-        site,
-    };
+    let parts = Parts { auth: auth.clone(), directory, sessions: Arc::new(MemorySessions::new()), http, clock, site };
     let app = app(parts).map_err(|error| error.to_string())?.into_make_service_with_connect_info::<SocketAddr>();
 
     let (draining, drain) = oneshot::channel::<()>();

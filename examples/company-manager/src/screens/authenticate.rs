@@ -1,12 +1,15 @@
 //! Authenticate: to UPS.com and back.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use axum::{
     extract::{RawQuery, State},
     response::{IntoResponse, Redirect, Response},
 };
 use batchsuite_auth::{
-    BrowserSecret, CompanyId, OptedIn,
-    error::{AuthenticateError, CallbackError},
+    BrowserSecret, CompanyId, NewOptIn, OptInCheck, OptedIn,
+    error::{AuthenticateError, CallbackError, OptInRefused},
 };
 use http::{HeaderMap, StatusCode, header};
 use maud::{Markup, html};
@@ -15,7 +18,7 @@ use super::{layout::csrf_field, refusal::Refusal};
 use crate::{
     access::{Id, SignedIn, Visitor},
     app::App,
-    directory::Company,
+    directory::{Company, Directory},
     sessions::Message,
 };
 
@@ -85,13 +88,28 @@ pub(crate) async fn callback(
     let done = app.auth.callback(&signed_in.person.id, &query, &browser).await;
     let OptedIn { company, refresh_expires_at, return_to, .. } =
         done.map_err(|error| refused(&error, company.as_ref()))?;
-    // And after it: the exchange took its time, and a trip may have been forgotten here.
-    if !may_authenticate(&app, &signed_in, &company).await? {
-        app.auth.remove_auth(&company, &signed_in.person.id).await?;
-        return Err(lost_right());
-    }
     signed_in.leave(&app, company.clone(), Message::Authenticated { refresh_expires_at }).await?;
     Ok(Redirect::to(&return_to.unwrap_or_else(|| company_page(&company))).into_response())
+}
+
+/// Lets an opt-in count only if the person who brought it still administers the company: the exchange takes its time, and
+/// another instance of this application may have sent the browser on its way. For `BatchSuiteAuthBuilder::opt_in_check`.
+#[derive(Clone, Debug)]
+pub struct MayAuthenticate {
+    /// Knows who administers what.
+    pub directory: Arc<dyn Directory>,
+}
+
+#[async_trait]
+impl OptInCheck for MayAuthenticate {
+    async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused> {
+        let person = self.directory.person(opt_in.actor).await;
+        let company = self.directory.company(opt_in.company).await;
+        match (person, company) {
+            (Ok(Some(person)), Ok(Some(company))) if company.is_administered_by(&person) => Ok(()),
+            _ => Err(OptInRefused::new("you may not authenticate this company any more")),
+        }
+    }
 }
 
 async fn may_authenticate(app: &App, signed_in: &SignedIn, company: &CompanyId) -> Result<bool, Refusal> {
@@ -154,9 +172,8 @@ fn refused(error: &CallbackError, company: Option<&CompanyId>) -> Refusal {
         CallbackError::CodeRefused(_) => {
             start_again("UPS did not accept the return, perhaps because it came late. Start again with Authenticate.")
         }
-        CallbackError::RefusedByHost(reason) => {
-            bad_return("Not accepted", format!("The authorization was not accepted: {}. {UNCHANGED}", reason.reason()))
-        }
+        // By [`MayAuthenticate`], the one check there is.
+        CallbackError::RefusedByHost(_) => return lost_right(),
         CallbackError::Unanswered(_) => Refusal::new(
             StatusCode::BAD_GATEWAY,
             "UPS did not answer",

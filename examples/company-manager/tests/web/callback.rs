@@ -129,6 +129,24 @@ async fn an_actor_who_lost_the_right_meanwhile_gets_403() {
 }
 
 #[tokio::test]
+async fn an_actor_who_lost_the_right_is_refused_by_an_instance_that_did_not_send_the_browser_and_costs_no_earlier_opt_in()
+ {
+    let world = World::new().await;
+    let mut browser = world.company_admin().await;
+    let company = world.companies().await.remove(0);
+    world.authenticate(&browser, &company).await;
+    let before = world.auth.status(&company).await.unwrap();
+    let callback = world.trip(&browser, &company).await;
+    world.directory.withdraw(&company, &world.company_admin.id);
+    browser.app = world.instance();
+
+    let answer = browser.get(&callback).await;
+
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.auth.status(&company).await.unwrap(), before);
+}
+
+#[tokio::test]
 async fn html_in_error_description_is_never_shown_as_html() {
     let world = World::new().await;
     let browser = world.company_admin().await;

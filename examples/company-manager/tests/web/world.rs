@@ -17,7 +17,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 use company_manager::{
-    Parts, Site, app,
+    MayAuthenticate, Parts, Site, app,
     demo::{self, ADMIN_USER, COMPANY_ADMIN, UPS_USER},
     directory::{Directory, MemoryDirectory, Person},
     sessions::{MemorySessions, SessionId},
@@ -34,6 +34,7 @@ pub(crate) struct World {
     pub(crate) ups: FakeUps,
     pub(crate) auth: BatchSuiteAuth,
     pub(crate) directory: Arc<MemoryDirectory>,
+    sessions: Arc<MemorySessions>,
     pub(crate) company_admin: Person,
     pub(crate) app: Router,
     pub(crate) public_url: Url,
@@ -48,30 +49,38 @@ impl World {
         let public_url = Url::parse(public_url).unwrap();
         let redirect_uri = public_url.join("/oauth/ups/callback").unwrap();
         let ups = FakeUps::builder().redirect_uri(redirect_uri.as_str()).start().await;
+        let directory = Arc::new(MemoryDirectory::new());
+        let (company_admin, _) = demo::seed(&directory, &PASSWORD.into(), &PASSWORD.into()).await.unwrap();
         let auth = ups
             .authenticator()
             .http(ups.in_process())
             .store(MemoryStore::with_clock(ups.clock()))
             .without_keeper()
+            .opt_in_check(MayAuthenticate { directory: directory.clone() })
             .build()
             .unwrap();
-        let directory = Arc::new(MemoryDirectory::new());
-        let (company_admin, _) = demo::seed(&directory, &PASSWORD.into(), &PASSWORD.into()).await.unwrap();
+        let sessions = Arc::new(MemorySessions::new());
+        let mut world = Self { ups, auth, directory, sessions, company_admin, app: Router::new(), public_url };
+        world.app = world.instance();
+        world
+    }
+
+    /// Another instance of the application, with the same people, sessions and opt-ins, and nothing else.
+    pub(crate) fn instance(&self) -> Router {
         let parts = Parts {
-            auth: auth.clone(),
-            directory: directory.clone(),
-            sessions: Arc::new(MemorySessions::new()),
-            http: Arc::new(ups.in_process()),
-            clock: Arc::new(ups.clock()),
+            auth: self.auth.clone(),
+            directory: self.directory.clone(),
+            sessions: self.sessions.clone(),
+            http: Arc::new(self.ups.in_process()),
+            clock: Arc::new(self.ups.clock()),
             site: Site {
-                public_url: public_url.clone(),
-                ups_base_url: ups.base_url(),
+                public_url: self.public_url.clone(),
+                ups_base_url: self.ups.base_url(),
                 ups_hops: vec!["https://www.ups.com".into()],
                 demo_ups: None,
             },
         };
-        let app = app(parts).unwrap();
-        Self { ups, auth, directory, company_admin, app, public_url }
+        app(parts).unwrap()
     }
 
     pub(crate) fn clock(&self) -> ManualClock {
@@ -148,7 +157,7 @@ impl World {
 
 /// A browser: it keeps cookies, and does not follow redirects by itself.
 pub(crate) struct Browser {
-    app: Router,
+    pub(crate) app: Router,
     host: String,
     pub(crate) cookies: Mutex<BTreeMap<String, String>>,
 }
