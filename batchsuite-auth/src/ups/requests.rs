@@ -33,16 +33,14 @@ pub(crate) struct Ups {
     defaults: PairDefaults,
 }
 
-/// An authorization request (RFC 6749 §4.1.1).
-#[derive(Debug)]
+/// An authorization request (RFC 6749 §4.1.1). It is all secret, so it has no `Debug`.
 pub(crate) struct Authorization {
     pub(crate) url: Url,
     pub(crate) state: String,
     pub(crate) verifier: Option<PkceVerifier>,
 }
 
-/// A request that is ready to be sent, once.
-#[derive(Debug)]
+/// A request that is ready to be sent, once. It is all secret, so it has no `Debug`.
 pub(crate) struct Prepared {
     endpoint: Endpoint,
     request: HttpRequest,
