@@ -337,7 +337,7 @@ impl<'a> IntoFuture for Authenticate<'a> {
 }
 
 /// A browser's trip to UPS.com.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Trip {
     /// Where to send the browser. It carries the state: keep it out of logs.
@@ -346,6 +346,13 @@ pub struct Trip {
     pub browser_secret: BrowserSecret,
     /// Until when the browser can come back.
     pub expires_at: Timestamp,
+}
+
+/// Shows neither the state, which is in the address, nor the browser's secret.
+impl fmt::Debug for Trip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trip").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
 }
 
 /// A completed consent.

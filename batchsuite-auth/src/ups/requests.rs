@@ -10,7 +10,7 @@ use oauth2::{
     AuthUrl, ClientId, CsrfToken, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
     TokenUrl, basic::BasicClient,
 };
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::{answer::PairDefaults, judge::Judgement};
 use crate::{
@@ -33,16 +33,14 @@ pub(crate) struct Ups {
     defaults: PairDefaults,
 }
 
-/// An authorization request (RFC 6749 §4.1.1).
-#[derive(Debug)]
+/// An authorization request (RFC 6749 §4.1.1). It is all secret, so it has no `Debug`.
 pub(crate) struct Authorization {
     pub(crate) url: Url,
     pub(crate) state: String,
     pub(crate) verifier: Option<PkceVerifier>,
 }
 
-/// A request that is ready to be sent, once.
-#[derive(Debug)]
+/// A request that is ready to be sent, once. It is all secret, so it has no `Debug`.
 pub(crate) struct Prepared {
     endpoint: Endpoint,
     request: HttpRequest,
@@ -174,6 +172,10 @@ impl Ups {
             header.set_sensitive(true);
             all.extend(header.to_str().ok().and_then(|value| value.split(' ').nth(1)).map(str::to_owned));
         }
+        // A server that says what it could not read repeats the form as it was sent.
+        let encoded: Vec<String> =
+            all.iter().map(|secret| form_urlencoded::byte_serialize(secret.as_bytes()).collect()).collect();
+        all.extend(encoded);
         Prepared { endpoint, request, secrets: all }
     }
 }

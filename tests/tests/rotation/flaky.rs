@@ -1,7 +1,8 @@
 //! A store whose calls can fail or be held up, before or after they happened.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
+    fmt,
     sync::Mutex,
     time::Duration,
 };
@@ -57,17 +58,29 @@ enum Trouble {
 }
 
 /// A process's own way to a [`MemoryStore`] that others reach without trouble.
-#[derive(Debug)]
 pub(crate) struct Flaky {
     store: MemoryStore,
     once: Mutex<HashMap<Verb, VecDeque<Trouble>>>,
     always: Mutex<HashMap<Verb, Moment>>,
     calls: Mutex<HashMap<Verb, usize>>,
+    /// `Debug` of everything handed in and out, if it is kept.
+    witnessed: Option<Mutex<BTreeSet<String>>>,
 }
 
 impl Flaky {
     pub(crate) fn over(store: MemoryStore) -> Self {
-        Self { store, once: Mutex::default(), always: Mutex::default(), calls: Mutex::default() }
+        Self { store, once: Mutex::default(), always: Mutex::default(), calls: Mutex::default(), witnessed: None }
+    }
+
+    /// Keeps what is handed in and out, as `Debug` shows it.
+    #[allow(dead_code, reason = "the canary's")]
+    pub(crate) fn witnessed(store: MemoryStore) -> Self {
+        Self { witnessed: Some(Mutex::default()), ..Self::over(store) }
+    }
+
+    #[allow(dead_code, reason = "the canary's")]
+    pub(crate) fn take_witnessed(&self) -> BTreeSet<String> {
+        self.witnessed.as_ref().map(|witnessed| std::mem::take(&mut *witnessed.lock().unwrap())).unwrap_or_default()
     }
 
     /// The next call of `verb` fails.
@@ -97,7 +110,13 @@ impl Flaky {
         self.calls.lock().unwrap().get(&verb).copied().unwrap_or_default()
     }
 
-    async fn call<T>(
+    fn witness(&self, shown: &impl fmt::Debug) {
+        if let Some(witnessed) = &self.witnessed {
+            witnessed.lock().unwrap().insert(format!("{shown:?}"));
+        }
+    }
+
+    async fn call<T: fmt::Debug>(
         &self,
         verb: Verb,
         happens: impl Future<Output = Result<T, StoreError>> + Send,
@@ -107,8 +126,15 @@ impl Flaky {
         let trouble = once.or_else(|| self.always.lock().unwrap().get(&verb).copied().map(Trouble::Fail));
         suffer(trouble.as_ref(), Moment::Before).await?;
         let answer = happens.await;
+        self.witness(&answer);
         suffer(trouble.as_ref(), Moment::After).await?;
         answer
+    }
+}
+
+impl fmt::Debug for Flaky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flaky").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
@@ -126,14 +152,17 @@ async fn suffer(trouble: Option<&Trouble>, now: Moment) -> Result<(), StoreError
 #[async_trait]
 impl Store for Flaky {
     async fn begin_consent(&self, consent: NewConsent) -> Result<(), StoreError> {
+        self.witness(&consent);
         self.call(Verb::BeginConsent, self.store.begin_consent(consent)).await
     }
 
     async fn take_consent(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
+        self.witness(&take);
         self.call(Verb::TakeConsent, self.store.take_consent(take)).await
     }
 
     async fn connect(&self, connect: Connect) -> Result<Connected, StoreError> {
+        self.witness(&connect);
         self.call(Verb::Connect, self.store.connect(connect)).await
     }
 
@@ -142,18 +171,22 @@ impl Store for Flaky {
     }
 
     async fn claim_refresh(&self, claim: ClaimRefresh) -> Result<Claimed, StoreError> {
+        self.witness(&claim);
         self.call(Verb::Claim, self.store.claim_refresh(claim)).await
     }
 
     async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError> {
+        self.witness(&give_back);
         self.call(Verb::GiveBack, self.store.give_back(give_back)).await
     }
 
     async fn commit_refresh(&self, commit: CommitRefresh) -> Result<Committed, StoreError> {
+        self.witness(&commit);
         self.call(Verb::Commit, self.store.commit_refresh(commit)).await
     }
 
     async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError> {
+        self.witness(&settle);
         self.call(Verb::Settle, self.store.settle_refresh(settle)).await
     }
 
@@ -162,14 +195,17 @@ impl Store for Flaky {
     }
 
     async fn mark_unanswered(&self, environment: Environment) -> Result<u64, StoreError> {
+        self.witness(&environment);
         self.call(Verb::Other, self.store.mark_unanswered(environment)).await
     }
 
     async fn record(&self, event: NewEvent) -> Result<EventId, StoreError> {
+        self.witness(&event);
         self.call(Verb::Other, self.store.record(event)).await
     }
 
     async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+        self.witness(&query);
         self.call(Verb::Due, self.store.due(query)).await
     }
 
@@ -178,14 +214,17 @@ impl Store for Flaky {
     }
 
     async fn warn_expiring(&self, query: WarnExpiring) -> Result<u64, StoreError> {
+        self.witness(&query);
         self.call(Verb::Warn, self.store.warn_expiring(query)).await
     }
 
     async fn list(&self, query: ListQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
+        self.witness(&query);
         self.call(Verb::Other, self.store.list(query)).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+        self.witness(&query);
         self.call(Verb::Events, self.store.events(query)).await
     }
 

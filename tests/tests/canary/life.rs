@@ -1,0 +1,338 @@
+//! The walk.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    AccessToken, ActorId, BatchSuiteAuth, BrowserSecret, Client, ClientAuthentication, CompanyId, CompanyQuery,
+    Environment, EventFilter, OptInCheck, Policy, Trip,
+    error::OptInRefused,
+    fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
+};
+use batchsuite_store::MemoryStore;
+use serde_json::json;
+
+use crate::{
+    flaky::{Flaky, Moment, Verb},
+    log::Log,
+    recorder::Recorder,
+    secrets::Secrets,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// With everything that encodings write differently.
+const CLIENT_SECRET: &str = "client+secret/canary=%42&more of it";
+
+/// One walk, and all that could be seen on it besides the log.
+struct Walk {
+    ups: FakeUps,
+    store: Arc<Flaky>,
+    http: Arc<Recorder>,
+    secrets: Arc<Secrets>,
+    mode: ClientAuthentication,
+    auth: BatchSuiteAuth,
+    shown: Vec<String>,
+}
+
+fn acme() -> CompanyId {
+    CompanyId::new("acme").unwrap()
+}
+
+fn ada() -> ActorId {
+    ActorId::new("ada").unwrap()
+}
+
+/// Refuses, in words for the person.
+#[derive(Debug)]
+struct Refuses;
+
+#[async_trait]
+impl OptInCheck for Refuses {
+    async fn check(&self, _: &CompanyId, _: &AccessToken) -> Result<(), OptInRefused> {
+        Err(OptInRefused::new("not on this UPS profile"))
+    }
+}
+
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    let milliseconds = Duration::from_millis;
+    policy.max_wait = milliseconds(500);
+    policy.request_deadline = milliseconds(300);
+    policy.commit_retry = milliseconds(10);
+    policy.feed_interval = milliseconds(100);
+    policy.keeper_interval = milliseconds(100);
+    policy.rejection_pause = milliseconds(1);
+    policy
+}
+
+impl Walk {
+    async fn begin(mode: ClientAuthentication) -> Self {
+        let ups = FakeUps::builder().client("canary-client", CLIENT_SECRET).start().await;
+        let secrets = Arc::new(Secrets::default());
+        secrets.add("client secret", CLIENT_SECRET);
+        let store = Arc::new(Flaky::witnessed(MemoryStore::with_clock(ups.clock())));
+        let http = Arc::new(Recorder::new(Arc::clone(&secrets)));
+        let auth = Self::build(&ups, &store, &http, mode, None);
+        Self { ups, store, http, secrets, mode, auth, shown: Vec::new() }
+    }
+
+    fn build(
+        ups: &FakeUps,
+        store: &Arc<Flaky>,
+        http: &Arc<Recorder>,
+        mode: ClientAuthentication,
+        check: Option<Refuses>,
+    ) -> BatchSuiteAuth {
+        let client = Client::new("canary-client", CLIENT_SECRET).with_authentication(mode);
+        let mut builder = BatchSuiteAuth::builder(Environment::Cie, client)
+            .base_url(ups.base_url())
+            .redirect_uri(ups.redirect_uri())
+            .clock(ups.clock())
+            .policy(policy())
+            .http(Arc::clone(http))
+            .store(Arc::clone(store));
+        if let Some(check) = check {
+            builder = builder.opt_in_check(check);
+        }
+        let shown = format!("{builder:?} {builder:#?}");
+        assert!(!shown.contains("secret/canary"), "{shown}");
+        builder.build().unwrap()
+    }
+
+    fn show(&mut self, shown: &impl fmt::Debug) {
+        self.shown.push(format!("{shown:?} {shown:#?}"));
+    }
+
+    /// An error, with all its sources, as a log would print it.
+    fn show_error(&mut self, error: &(dyn std::error::Error + 'static)) {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            self.shown.push(format!("{error} {error:?} {error:#?}"));
+            next = error.source();
+        }
+    }
+
+    async fn trip(&mut self) -> Trip {
+        let (company, actor) = (acme(), ada());
+        let consent = self.auth.authenticate(&company, &actor);
+        let shown = format!("{consent:?}");
+        let trip = consent.await.unwrap();
+        self.shown.push(shown);
+        self.secrets.add_parameters(trip.url.query().unwrap(), &[("state", "state")]);
+        self.secrets.add("browser secret", trip.browser_secret.expose_secret());
+        self.show(&trip);
+        trip
+    }
+
+    async fn callback(&mut self, query: &str, browser: &BrowserSecret) {
+        self.secrets.add_parameters(query, &[("code", "authorization code"), ("state", "state")]);
+        match self.auth.callback(&ada(), query, browser).await {
+            Ok(done) => self.show(&done),
+            Err(error) => self.show_error(&error),
+        }
+    }
+
+    async fn opt_in(&mut self) {
+        let trip = self.trip().await;
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
+        self.callback(&query, &trip.browser_secret).await;
+    }
+
+    /// A caller; every other one an hour later, so that there is something to refresh.
+    async fn token(&mut self) {
+        self.ups.clock().advance(HOUR);
+        match self.auth.access_token(&acme()).await {
+            Ok(token) => {
+                self.show(&token);
+                self.show(token.header());
+                let rejected = self.auth.report_rejected(&acme(), &token).await;
+                self.show(&rejected);
+            }
+            Err(error) => self.show_error(&error),
+        }
+    }
+
+    /// What goes wrong at the callback before anything is sent.
+    async fn strange_callbacks(&mut self) {
+        let trip = self.trip().await;
+        let query = self.ups.decline(&trip.url).await;
+        self.callback(&query, &trip.browser_secret).await;
+
+        let trip = self.trip().await;
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
+        self.secrets.add_parameters(&query, &[("code", "authorization code")]);
+        for strange in [
+            format!("{query}&{query}"),
+            format!("{query}&error=server_error"),
+            format!("{query}%FF"),
+            query.replace("state=", "stat="),
+            query.replace("code=", "cod="),
+            format!("{query}&iss=https://evil.example"),
+        ] {
+            if let Err(error) = self.auth.callback(&ada(), &strange, &trip.browser_secret).await {
+                self.show_error(&error);
+            }
+        }
+        self.callback(&query, &BrowserSecret::random()).await;
+        self.callback(&query, &trip.browser_secret).await;
+    }
+
+    /// Every class of an error, with everything that was sent in its words.
+    async fn talkative_errors(&mut self) {
+        for endpoint in [Endpoint::Token, Endpoint::Refresh] {
+            for status in [200, 201, 302, 400, 401, 403, 408, 418, 429, 500, 503] {
+                let said = "Invalid Refresh Token {refresh_token} {code}";
+                let json = json!({"response": {"errors": [{"code": "10400", "message": said}]}});
+                for answer in [Answer::status(status).with_json(json), Answer::status(status).with_body(said)] {
+                    self.ups.fault(endpoint, answer, Times::Once);
+                    self.step(endpoint).await;
+                }
+                self.http.echo(status);
+                self.step(endpoint).await;
+                self.http.echo(0);
+                self.ups.clear_faults(endpoint);
+            }
+            for fault in [Fault::DropAnswer, Fault::Reset, Fault::Truncate { keep_bytes: 200 }, Fault::Hang] {
+                self.opt_in().await;
+                self.ups.fault(endpoint, fault, Times::Once);
+                self.step(endpoint).await;
+                self.ups.clear_faults(endpoint);
+                self.token().await;
+                self.token().await;
+            }
+        }
+    }
+
+    async fn step(&mut self, endpoint: Endpoint) {
+        match endpoint {
+            Endpoint::Token => self.opt_in().await,
+            _ => self.token().await,
+        }
+    }
+
+    async fn store_failures(&mut self) {
+        let verbs = [
+            Verb::BeginConsent,
+            Verb::TakeConsent,
+            Verb::Connect,
+            Verb::Load,
+            Verb::Claim,
+            Verb::Commit,
+            Verb::Settle,
+            Verb::Remove,
+            Verb::Changes,
+            Verb::Events,
+            Verb::Due,
+            Verb::Warn,
+        ];
+        for verb in verbs {
+            for moment in [Moment::Before, Moment::After] {
+                self.store.fail_once(verb, moment);
+                if verb == Verb::BeginConsent {
+                    let error = self.auth.authenticate(&acme(), &ada()).await.unwrap_err();
+                    self.show_error(&error);
+                }
+                self.opt_in().await;
+                self.token().await;
+                if let Err(error) = self.auth.remove_auth(&acme(), &ada()).await {
+                    self.show_error(&error);
+                }
+                if let Err(error) = self.auth.events(EventFilter::default()).await {
+                    self.show_error(&error);
+                }
+            }
+        }
+    }
+
+    async fn readings(&mut self) {
+        let status = self.auth.status(&acme()).await;
+        self.show(&status);
+        let companies = self.auth.companies(CompanyQuery::default()).await;
+        self.show(&companies);
+        let everything = EventFilter { limit: Some(usize::MAX), ..EventFilter::default() };
+        let events = self.auth.events(everything).await.unwrap();
+        assert!(events.items.len() > 100, "{}", events.items.len());
+        self.show(&events);
+        let mut stream = self.auth.event_stream(Some(batchsuite_auth::events::EventId::START));
+        let event = stream.next().await;
+        self.show(&(event, stream));
+        let auth = self.auth.clone();
+        self.show(&auth);
+    }
+
+    async fn whole(&mut self) {
+        self.strange_callbacks().await;
+        self.opt_in().await;
+        self.token().await;
+        self.talkative_errors().await;
+        // Every pause is over.
+        self.ups.clock().advance(24 * HOUR);
+        self.opt_in().await;
+        self.ups.change_password(FakeUps::USER);
+        self.token().await;
+        self.ups.go_offline();
+        self.opt_in().await;
+        self.token().await;
+        self.ups.go_online();
+        self.ups.clock().advance(24 * HOUR);
+        self.opt_in().await;
+        let refusing = Self::build(&self.ups, &self.store, &self.http, self.mode, Some(Refuses));
+        let agreeing = std::mem::replace(&mut self.auth, refusing);
+        self.opt_in().await;
+        self.auth.shutdown().await;
+        self.auth = agreeing;
+        self.store_failures().await;
+        self.opt_in().await;
+        let _ = self.auth.after_restore().await;
+        self.token().await;
+        self.readings().await;
+        self.auth.remove_auth(&acme(), &ada()).await.unwrap();
+        self.auth.shutdown().await;
+        let error = self.auth.access_token(&acme()).await.unwrap_err();
+        self.show_error(&error);
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_seen_in_the_whole_life_of_an_opt_in() {
+    let log = Log::captured();
+    for mode in [ClientAuthentication::Secret, ClientAuthentication::Pkce, ClientAuthentication::PkceWithSecret] {
+        let before = log.text().len();
+        let mut walk = Walk::begin(mode).await;
+        walk.whole().await;
+
+        let mut kinds = vec![
+            "access token",
+            "authorization code",
+            "browser secret",
+            "client secret",
+            "client secret, as Basic",
+            "refresh token",
+            "state",
+        ];
+        if mode != ClientAuthentication::Secret {
+            kinds.insert(0, "PKCE verifier");
+        }
+        assert_eq!(walk.secrets.kinds(), kinds, "{mode:?}: every kind of secret came up");
+        let witnessed = walk.store.take_witnessed();
+        assert!(walk.shown.len() > 100 && witnessed.len() > 500, "{} {}", walk.shown.len(), witnessed.len());
+        let log = log.text().split_off(before);
+        for part in ["batchsuite_auth", "hyper", "reqwest"] {
+            assert!(log.contains(part), "the log of {part} was captured");
+        }
+        let places = [
+            ("the log", log),
+            ("errors and types", walk.shown.join("\n")),
+            ("the store", Vec::from_iter(witnessed).join("\n")),
+        ];
+        for (place, text) in places {
+            let seen = walk.secrets.seen_in(&text);
+            assert!(
+                seen.is_empty(),
+                "{mode:?}: in {place}: {} times\n{}",
+                seen.len(),
+                seen[..seen.len().min(20)].join("\n")
+            );
+        }
+    }
+}

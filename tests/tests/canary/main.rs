@@ -1,0 +1,15 @@
+//! Secrecy: the whole life of an opt-in, with everything that any crate logs at TRACE, every error, every `Debug` and every
+//! event searched for everything that must never be seen.
+//!
+//! The subscriber is the process's, so this is a binary of its own.
+
+#[path = "../rotation/flaky.rs"]
+#[allow(dead_code, reason = "shared with the rotation's tests, which trouble more of it")]
+mod flaky;
+#[path = "../rotation/hold.rs"]
+#[allow(dead_code, reason = "shared with the rotation's tests, which hold more of it")]
+mod hold;
+mod life;
+mod log;
+mod recorder;
+mod secrets;

@@ -1,0 +1,111 @@
+//! What must never be seen, and the search for it.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use url::form_urlencoded;
+
+/// Every secret that came up, by its text, with what it is.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(Mutex<BTreeMap<String, &'static str>>);
+
+impl Secrets {
+    pub(crate) fn add(&self, what: &'static str, secret: impl Into<String>) {
+        let secret = secret.into();
+        assert!(secret.len() >= 16, "a {what} that short would be found anywhere: {secret:?}");
+        self.0.lock().unwrap().insert(secret, what);
+    }
+
+    /// Adds what a form or query has under these names.
+    pub(crate) fn add_parameters(&self, form: &str, names: &[(&str, &'static str)]) {
+        for (name, value) in form_urlencoded::parse(form.trim_start_matches('?').as_bytes()) {
+            if let Some((_, what)) = names.iter().find(|(known, _)| *known == name) {
+                self.add(what, value);
+            }
+        }
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<&'static str> {
+        let mut kinds: Vec<_> = self.0.lock().unwrap().values().copied().collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    }
+
+    /// What of them can be seen in `text`, with the place.
+    pub(crate) fn seen_in(&self, text: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        for (secret, what) in &*self.0.lock().unwrap() {
+            for (form, shown) in forms(secret) {
+                if let Some(at) = text.find(&shown) {
+                    let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
+                    let line: String = text[from..].lines().next().unwrap_or_default().chars().take(600).collect();
+                    seen.push(format!("a {what}, {form}: {line}"));
+                }
+            }
+        }
+        seen
+    }
+}
+
+/// How a secret can look, whole or in part.
+fn forms(secret: &str) -> Vec<(&'static str, String)> {
+    let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let bytes = |text: &str| text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>();
+    let mut forms = vec![
+        ("percent-encoded", encoded),
+        ("as bytes", bytes(secret).join(", ")),
+        ("as bytes, a line each", bytes(secret)[..8].join(",\n")),
+    ];
+    // A part is enough, e.g. of a message that was cut to length.
+    for start in [0, secret.len() / 2 - 8, secret.len() - 16] {
+        if let Some(part) = secret.get(start..start + 16) {
+            forms.push(("plain", part.to_owned()));
+        }
+    }
+    // In base64 a text looks differently at each of three places within a larger one.
+    for shift in 0..3 {
+        let shifted = [vec![b'x'; shift], secret.as_bytes().to_vec()].concat();
+        let length = shifted.len() / 3 * 4 - 4;
+        for encoded in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
+            forms.push(("in base64", encoded[4.min(length)..length].to_owned()));
+        }
+    }
+    forms
+}
+
+#[test]
+fn a_secret_is_found_however_it_is_written() {
+    let secrets = Secrets::default();
+    let secret = "kanarienvogel+gelb/42=%";
+    secrets.add("canary", secret);
+    let percent: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    for shown in [
+        secret.to_owned(),
+        format!("a message that ends with {}", &secret[..18]),
+        percent,
+        STANDARD_NO_PAD.encode(secret),
+        STANDARD_NO_PAD.encode(format!("client:{secret}")),
+        URL_SAFE_NO_PAD.encode(format!("Basic client:{secret}!")),
+        format!("{:?}", secret.as_bytes()),
+        format!("{:#?}", secret.as_bytes()).replace("    ", ""),
+    ] {
+        assert!(!secrets.seen_in(&format!("a line\n{shown}\n")).is_empty(), "{shown}");
+    }
+    assert!(secrets.seen_in("canary, Kanarienvogel").is_empty());
+}
+
+#[test]
+fn a_token_that_is_logged_is_found() {
+    let log = super::log::Log::captured();
+    let secrets = Secrets::default();
+    let secret = format!("logged-on-purpose-{:x}", rand::random::<u64>());
+    secrets.add("canary", &secret);
+
+    tracing::trace!(token = %secret, "this is what must not happen");
+
+    assert!(!secrets.seen_in(&log.text()).is_empty());
+}
