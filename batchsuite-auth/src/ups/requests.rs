@@ -174,6 +174,9 @@ impl Ups {
             header.set_sensitive(true);
             all.extend(header.to_str().ok().and_then(|value| value.split(' ').nth(1)).map(str::to_owned));
         }
+        // An echo may repeat the form as it was sent.
+        let encoded = |secret: &String| url::form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>();
+        all.extend(all.iter().map(encoded).filter(|encoded| !all.contains(encoded)).collect::<Vec<_>>());
         Prepared { endpoint, request, secrets: all }
     }
 }
