@@ -66,7 +66,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - [`OptIn::on`] with [`Connect`](crate::machine::Event::Connect) decides inside the write: a consent that began before
-    ///   a removal is refused; of two grants, the one that UPS issued later stays.
+    ///   a removal is refused; of two grants, the one that UPS issued later stays. One that is dated more than a day ahead of now is no rival.
     /// - It resets phase, lease, marks, failures, warnings and the recorded cause.
     /// - A repetition finds its own consent stored: [`Connected::AlreadyStored`].
     ///

@@ -188,6 +188,9 @@ pub enum Refusal {
     Superseded,
 }
 
+/// UPS's clock and ours agree better than this; where they do not, one of them is wrong.
+pub(crate) const CLOCK_DISAGREEMENT: Duration = Duration::from_secs(86_400);
+
 impl OptIn {
     /// What `event` does at `now`, the store's own time.
     ///
@@ -195,7 +198,7 @@ impl OptIn {
     /// [`Refusal`]: the event is not allowed; nothing changes.
     pub fn on(&self, event: &Event, now: Timestamp) -> Result<Transition, Refusal> {
         match *event {
-            Event::Connect { consent, removals, issued_at } => self.connect(consent, removals, issued_at),
+            Event::Connect { consent, removals, issued_at } => self.connect(consent, removals, issued_at, now),
             Event::Claim { revision, attempt, lease } => self.claim(revision, attempt, lease, now),
             Event::GiveBack { revision, attempt } => self.give_back(revision, attempt),
             Event::Commit { revision, keeps_refresh_token } => self.commit(revision, keeps_refresh_token),
@@ -205,15 +208,24 @@ impl OptIn {
         }
     }
 
-    fn connect(&self, consent: ConsentId, removals: u64, issued_at: Timestamp) -> Result<Transition, Refusal> {
+    fn connect(
+        &self,
+        consent: ConsentId,
+        removals: u64,
+        issued_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Transition, Refusal> {
         if removals != self.removals {
             return Err(Refusal::RemovedSince);
         }
         if self.consent == Some(consent) {
             return Err(Refusal::AlreadyConnected);
         }
-        // An opt-in that has ended is no rival, whenever it was issued.
-        if self.standing == Standing::Authenticated && self.issued_at.is_some_and(|stored| stored > issued_at) {
+        // An opt-in that has ended is no rival, whenever it was issued; nor is one that would be from the future: its date
+        // is wrong, and must not shut out every consent to come.
+        let latest = later(now, CLOCK_DISAGREEMENT);
+        let is_rival = |stored: Timestamp| stored > issued_at && stored <= latest;
+        if self.standing == Standing::Authenticated && self.issued_at.is_some_and(is_rival) {
             return Err(Refusal::Superseded);
         }
         let to = Self {

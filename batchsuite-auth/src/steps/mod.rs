@@ -30,11 +30,11 @@ use self::flight::Flights;
 use crate::{
     authenticator::OptInCheck,
     cache::Cache,
-    clock::{Clock, Timestamp},
+    clock::{Clock, Timestamp, later},
     config::{Environment, Policy},
     events::{EventKind, Evidence},
     ids::{CompanyId, Revision},
-    machine::Breaker,
+    machine::{Breaker, CLOCK_DISAGREEMENT},
     secret::AccessToken,
     store::{GrantKey, NewEvent, NewPair, Snapshot, Store, StoreError},
     ups::{Pair, Ups},
@@ -179,7 +179,12 @@ impl Core {
         let lifetime = pair.access_lifetime;
         let window = (lifetime / 4).min(self.policy.early_window);
         let jitter = window.mul_f64(0.1 * rand::random::<f64>());
-        pair.to_store(lifetime.saturating_sub(window) + jitter, age)
+        let mut stored = pair.to_store(lifetime.saturating_sub(window) + jitter, age);
+        if pair.issued_at.is_some_and(|issued| issued > later(self.now(), CLOCK_DISAGREEMENT)) {
+            // Our clock is behind (or UPS's is ahead): an end that is dated by it would come too soon.
+            stored.refresh_lifetime = None;
+        }
+        stored
     }
 
     /// Writes an event that changes nothing. It is worth less than the step that it tells of: a failure is only logged.

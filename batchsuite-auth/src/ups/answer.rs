@@ -1,9 +1,9 @@
 //! The JSON of a token answer (RFC 6749 §5.1, in UPS's spelling: every value may be a string).
 
-use std::time::Duration;
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Datelike};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     clock::Timestamp,
@@ -40,7 +40,7 @@ pub(crate) struct Pair {
 impl Pair {
     /// Reads a body; `None` if it is no JSON object with a token in it.
     pub(crate) fn parse(body: &[u8], defaults: &PairDefaults) -> Option<Self> {
-        let fields: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let fields = fields(&text_of(body))?;
         let mut oddities = Vec::new();
 
         let access_lifetime = match lifetime(&fields, "expires_in") {
@@ -77,7 +77,10 @@ impl Pair {
         let pair = Self {
             access_token: access_token.filter(|_| usable),
             access_lifetime,
-            refresh_token: text(&fields, "refresh_token").map(RefreshToken::new),
+            refresh_token: text(&fields, "refresh_token")
+                // Part of it was not even text: it is as good as missing.
+                .filter(|token| !token.contains(char::REPLACEMENT_CHARACTER))
+                .map(RefreshToken::new),
             refresh_lifetime: match lifetime(&fields, "refresh_token_expires_in") {
                 Lifetime::Lasts(lifetime) if lifetime <= LONGEST_LIFETIME => Some(lifetime),
                 _ => None,
@@ -99,6 +102,25 @@ impl Pair {
             age,
         }
     }
+}
+
+/// A body as text. A byte order mark is no part of it (RFC 8259 §8.1), and bytes that are no UTF-8 spoil only what they
+/// are in.
+pub(super) fn text_of(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
+}
+
+/// The fields of a JSON object, each read by itself: one that no [`Value`] can hold (a number beyond `f64`, half a
+/// surrogate pair, a nesting without end) must not cost the pair.
+fn fields(text: &str) -> Option<Map<String, Value>> {
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let value = |raw: &RawValue| {
+        serde_json::from_str(raw.get()).ok().or_else(|| {
+            let number: f64 = raw.get().parse().ok()?;
+            Some(Value::from(number.clamp(f64::MIN, f64::MAX)))
+        })
+    };
+    Some(fields.into_iter().filter_map(|(name, raw)| Some((name, value(raw)?))).collect())
 }
 
 enum Lifetime {
@@ -251,6 +273,21 @@ mod tests {
         assert!(pair.access_token.is_some());
         assert!(pair.oddities.is_empty());
         assert_eq!(pair.issued_at, None);
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_read_costs_only_itself() {
+        let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+        for odd in ["1e400", "-1e400", r#""\ud800""#, &deep] {
+            let body = format!("\u{feff}{{\"access_token\":\"a\",\"odd\":{odd},\"refresh_token\":\"r\"}}");
+            let pair = Pair::parse(body.as_bytes(), &defaults()).unwrap();
+
+            assert_eq!(pair.access_token.unwrap().expose_secret(), "a", "{odd}");
+            assert_eq!(pair.refresh_token.unwrap().expose_secret(), "r", "{odd}");
+        }
+        let body = b"{\"access_token\":\"a\",\"refresh_token\":\"r\xff\",\"scope\":\"\xff\"}";
+        let pair = Pair::parse(body, &defaults()).unwrap();
+        assert!(pair.access_token.is_some() && pair.refresh_token.is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use http::{Response, StatusCode, header::RETRY_AFTER};
 use serde_json::Value;
 
 use super::{
-    answer::{Pair, PairDefaults},
+    answer::{Pair, PairDefaults, text_of},
     requests::Endpoint,
 };
 use crate::{
@@ -159,7 +159,7 @@ impl Complaint {
 
 /// The errors of a body, in whichever of the known shapes; none if it has none of them.
 fn complaints(body: &[u8]) -> Vec<Complaint> {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
+    let Ok(body) = serde_json::from_str::<Value>(&text_of(body)) else { return Vec::new() };
     let errors = body.get("response").unwrap_or(&body).get("errors");
     let complaints: Vec<_> = match errors {
         Some(Value::Array(errors)) => errors.iter().map(complaint).collect(),
@@ -270,6 +270,7 @@ mod tests {
         for (body, expected) in [
             (r#"{"code":"10400","message":"Invalid Refresh Token"}"#, "refused"),
             (r#"{"message":"invalid refresh token."}"#, "refused"),
+            ("\u{feff}{\"message\":\"Invalid Refresh Token\"}", "refused"),
             (r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"}]}"#, "refused"),
             (r#"{"response":{"errors":{"code":"10400","message":"Invalid Refresh Token"}}}"#, "refused"),
             (r#"{"error":"invalid_grant"}"#, "refused"),

@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 
 use crate::{
     steps::assert_lost,
-    world::{LEASE, World, assert_authenticated, cause, eventually, misconfigured, unavailable},
+    world::{LEASE, World, assert_authenticated, cause, eventually, unavailable},
 };
 
 /// A service with a clock of its own; UPS's stands still.
@@ -239,5 +239,4 @@ async fn a_verdict_is_kept_while_the_database_is_away() {
 
     assert_eq!(cause(Err(error)).kind, CauseKind::OptInInvalidated);
     assert_eq!(world.calls(Endpoint::Refresh), 1);
-    let _ = misconfigured;
 }

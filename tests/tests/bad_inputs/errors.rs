@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     refusals::assert_ends_the_opt_in,
     steps::{assert_all_kept, assert_failed_exchange, assert_retried},
-    world::{World, assert_authenticated, companies, misconfigured, unavailable},
+    world::{World, assert_authenticated, companies, unavailable},
 };
 
 #[tokio::test]
@@ -325,5 +325,4 @@ async fn a_refusal_of_a_code_at_refresh_proves_nothing() {
     world.next(Endpoint::Refresh, Answer::status(400).with_json(body));
 
     assert_retried(&world, Unavailable::UnknownAnswer, "of the other endpoint").await;
-    let _ = misconfigured;
 }

@@ -91,7 +91,6 @@ async fn a_field_beyond_all_bounds_does_not_cost_the_pair() {
         r#"{PAIR,"refresh_token_expires_in":1e999999}"#,
         r#"{PAIR,"refresh_count":-123456789012345678901234567890}"#,
         r#"{PAIR,"scope":"\ud800"}"#,
-        r#"{PAIR,"\udc00":1}"#,
         &deep,
     ] {
         assert_pair_in(body).await;
@@ -131,7 +130,7 @@ async fn an_expires_in_beyond_all_bounds_is_clamped() {
 
         let token = world.token().await.unwrap_or_else(|error| panic!("{expires}: {error:?}"));
 
-        assert_eq!(token.expires_at() - world.now(), chrono::TimeDelta::days(3650), "{expires}");
+        assert_eq!(world.until(token.expires_at()).num_days(), 3650, "{expires}");
     }
 }
 
@@ -177,7 +176,7 @@ async fn lifetimes_in_other_spellings_are_read_or_assumed() {
         [set(json!("3599.5")), set(json!(3599.5)), set(json!(" 3599 ")), set(json!("+3599")), set(json!("0x10"))]
     {
         for world in both(edit.clone()).await {
-            let lifetime = world.token().await.unwrap().expires_at() - world.now();
+            let lifetime = world.until(world.token().await.unwrap().expires_at());
             assert!((3598..=3600).contains(&lifetime.num_seconds()), "{edit:?}: {lifetime}");
         }
     }

@@ -16,7 +16,6 @@ use url::{Url, form_urlencoded};
 /// One request and what came back.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange {
-    pub(crate) path: String,
     /// As it was sent.
     pub(crate) body: String,
     authorization: Option<String>,
@@ -121,7 +120,6 @@ impl HttpClient for Wire {
             }
             let authorization = request.headers().get(AUTHORIZATION);
             state.exchanges.push(Exchange {
-                path: request.uri().path().to_owned(),
                 body: String::from_utf8(request.body().clone()).unwrap(),
                 authorization: authorization.map(|value| value.to_str().unwrap().replace("Basic ", "")),
                 answer: Vec::new(),

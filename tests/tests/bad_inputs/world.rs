@@ -1,6 +1,7 @@
 //! A service, its store, its UPS, and the people: what every test arranges.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     ops::Deref,
     sync::{Arc, Mutex},
@@ -14,12 +15,13 @@ use batchsuite_auth::{
     error::{CallbackError, TokenError, Unavailable},
     events::{Event, EventKind},
     fake_ups::{Endpoint, FakeUps, Fault, Outcome, Requests, Times},
-    http::{HttpClient, ReqwestClient, ReqwestClientBuilder},
+    http::{HttpClient, ReqwestClient},
     status::{Cause, CompanyStatus, Status},
     store::{GrantKey, Store},
     test_util::ManualClock,
 };
 use batchsuite_store::MemoryStore;
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::Request;
 
@@ -42,6 +44,7 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     process: Process,
     policy: Policy,
+    http: Arc<dyn HttpClient>,
     told: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
 }
@@ -56,7 +59,7 @@ pub(crate) struct Process {
 pub(crate) struct Setup {
     pub(crate) policy: Policy,
     pub(crate) authentication: ClientAuthentication,
-    pub(crate) http: ReqwestClientBuilder,
+    pub(crate) http: ReqwestClient,
     /// No network between the service and UPS.
     pub(crate) in_process: bool,
     /// A clock of the service's own.
@@ -95,7 +98,7 @@ impl World {
         let mut setup = Setup {
             policy: Policy::default(),
             authentication: ClientAuthentication::default(),
-            http: ReqwestClient::builder().allow_loopback_http(),
+            http: reqwest(),
             in_process: false,
             clock: None,
         };
@@ -105,15 +108,16 @@ impl World {
         let clock = setup.clock.unwrap_or_else(|| ups.clock());
         let store = OutageStore::over(MemoryStore::with_clock(clock.clone()));
         let http: Arc<dyn HttpClient> =
-            if setup.in_process { Arc::new(ups.in_process()) } else { Arc::new(setup.http.build().unwrap()) };
+            if setup.in_process { Arc::new(ups.in_process()) } else { Arc::new(setup.http) };
         let client = Client::new(ups.client_id(), ups.client_secret()).with_authentication(setup.authentication);
-        let wire = Wire::over(http);
+        let wire = Wire::over(http.clone());
         let auth = builder(&ups, client, &store, &clock, &setup.policy).http(wire.clone()).build().unwrap();
         Self {
             company: CompanyId::new("acme").unwrap(),
             actor: ActorId::new("ada").unwrap(),
             process: Process { auth, wire },
             policy: setup.policy,
+            http,
             told: Mutex::default(),
             secrets: Mutex::new(vec![ups.client_secret().to_owned()]),
             ups,
@@ -141,7 +145,7 @@ impl World {
 
     /// Another process over the same store, at the same UPS.
     pub(crate) fn another_process(&self, client: Client) -> Process {
-        let wire = Wire::over(Arc::new(ReqwestClient::builder().allow_loopback_http().build().unwrap()));
+        let wire = Wire::over(self.http.clone());
         let builder = builder(&self.ups, client, &self.store, &self.clock, &self.policy);
         Process { auth: builder.http(wire.clone()).build().unwrap(), wire }
     }
@@ -244,12 +248,17 @@ impl World {
         batchsuite_auth::clock::Clock::now(&self.clock)
     }
 
+    /// How long until `end`, rounded: a pair is dated from its arrival, by a clock that does not stand still.
+    pub(crate) fn until(&self, end: Timestamp) -> TimeDelta {
+        let rounded = end - self.now() + TimeDelta::milliseconds(500);
+        rounded - TimeDelta::nanoseconds(rounded.subsec_nanos().into())
+    }
+
     /// What UPS's protected API says to a token.
     pub(crate) async fn track(&self, token: &AccessToken) -> u16 {
         let mut request = Request::get(self.ups.base_url().join("/api/track/v1/details/1Z999").unwrap().as_str());
         request.headers_mut().unwrap().insert("authorization", token.header().clone());
-        let http = ReqwestClient::builder().allow_loopback_http().build().unwrap();
-        http.send(request.body(Vec::new()).unwrap()).await.unwrap().status().as_u16()
+        reqwest().send(request.body(Vec::new()).unwrap()).await.unwrap().status().as_u16()
     }
 
     /// Something that a caller was told; it will be searched for secrets.
@@ -262,16 +271,16 @@ impl World {
         }
     }
 
-    fn leaks(&self) -> Vec<String> {
-        let mut secrets = self.process.wire.secrets();
-        secrets.append(&mut self.secrets.lock().unwrap());
+    /// Secrets that can be read in the event log or in what a caller was told.
+    fn leaks(&self) -> BTreeSet<String> {
+        let mut secrets: BTreeSet<String> = self.process.wire.secrets().into_iter().collect();
+        secrets.extend(self.secrets.lock().unwrap().drain(..));
         // What a test made up to be short is no secret, and would be found by chance.
         secrets.retain(|secret| secret.len() >= 12);
         let events = events(&self.auth).now_or_never().expect("this store answers at once");
-        let mut texts: Vec<_> = events.iter().map(|event| format!("{event:?}")).collect();
-        texts.append(&mut self.told.lock().unwrap());
-        texts.retain(|text| secrets.iter().any(|secret| text.contains(secret.as_str())));
-        texts
+        let shown = format!("{events:?} {:?}", self.told.lock().unwrap());
+        secrets.retain(|secret| shown.contains(secret.as_str()));
+        secrets
     }
 }
 
@@ -287,7 +296,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.store.come_back();
-            assert_eq!(self.leaks(), Vec::<String>::new(), "a secret was told");
+            assert_eq!(self.leaks(), BTreeSet::new(), "a secret was told");
         }
     }
 }
@@ -311,6 +320,14 @@ fn builder(
         .clock(clock.clone())
         .policy(policy.clone())
         .without_keeper()
+}
+
+/// The HTTP adapter of a test. Its worlds share one: reading the system's certificates is most of its cost.
+fn reqwest() -> ReqwestClient {
+    thread_local! {
+        static HTTP: ReqwestClient = ReqwestClient::builder().allow_loopback_http().build().unwrap();
+    }
+    HTTP.with(ReqwestClient::clone)
 }
 
 /// Companies of these numbers.

@@ -2,6 +2,7 @@
 
 use super::case::*;
 use crate::{
+    clock::Timestamp,
     events::EventKind,
     ids::{ConsentId, Revision},
     machine::{Phase, RecordedCause, Standing},
@@ -121,6 +122,16 @@ pub(super) async fn the_grant_issued_later_stays_when_it_comes_second(case: Case
 
     assert_holds(&grant, &pair("later"));
     assert_eq!(grant.opt_in.revision, Revision { epoch: 2, version: 1 });
+}
+
+pub(super) async fn a_grant_dated_in_the_future_is_no_rival(case: Case) {
+    let ahead = Timestamp::from_timestamp(32_503_680_000, 0).expect("the year 3000");
+    stored(case.connect(Connect { issued_at: Some(ahead), ..connect(&acme()) }).await);
+
+    let grant = stored(case.connect(Connect { pair: pair("later"), ..connect(&acme()) }).await);
+
+    assert_holds(&grant, &pair("later"));
+    assert_eq!((grant.opt_in.revision.epoch, grant.opt_in.issued_at), (2, Some(issued_at())));
 }
 
 pub(super) async fn an_opt_in_that_ended_is_no_rival(case: Case) {

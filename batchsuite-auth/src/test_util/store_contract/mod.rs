@@ -134,6 +134,7 @@ macro_rules! __store_clauses {
                 a_consent_that_began_after_a_removal_connects,
                 the_grant_issued_later_stays_when_it_came_first,
                 the_grant_issued_later_stays_when_it_comes_second,
+                a_grant_dated_in_the_future_is_no_rival,
                 an_opt_in_that_ended_is_no_rival,
                 of_20_grants_at_once_each_has_an_epoch_of_its_own_and_the_latest_stays,
                 a_repetition_finds_its_own_consent_stored,
