@@ -8,6 +8,8 @@
 //!
 //! [`World`]: world::World
 
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
 mod callback;
 mod callback_neighbours;
 mod clock;

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    AccessToken, ActorId, BatchSuiteAuth, BrowserSecret, Client, ClientAuthentication, CompanyId, CompanyQuery,
-    Environment, EventFilter, OptInCheck, Policy, Trip,
+    ActorId, BatchSuiteAuth, BrowserSecret, Client, ClientAuthentication, CompanyId, CompanyQuery, Environment,
+    EventFilter, NewOptIn, OptInCheck, Policy, Trip,
     error::OptInRefused,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
 };
@@ -48,7 +48,7 @@ struct Refuses;
 
 #[async_trait]
 impl OptInCheck for Refuses {
-    async fn check(&self, _: &CompanyId, _: &AccessToken) -> Result<(), OptInRefused> {
+    async fn check(&self, _: NewOptIn<'_>) -> Result<(), OptInRefused> {
         Err(OptInRefused::new("not on this UPS profile"))
     }
 }
@@ -270,10 +270,10 @@ impl Walk {
         self.opt_in().await;
         self.ups.change_password(FakeUps::USER);
         self.token().await;
-        self.ups.go_offline();
+        self.ups.go_offline().await;
         self.opt_in().await;
         self.token().await;
-        self.ups.go_online();
+        self.ups.go_online().await;
         self.ups.clock().advance(24 * HOUR);
         self.opt_in().await;
         let refusing = Self::build(&self.ups, &self.store, &self.http, self.mode, Some(Refuses));

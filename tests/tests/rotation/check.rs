@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, BrowserSecret, CompanyId, NewOptIn, OptInCheck,
+    ActorId, BrowserSecret, NewOptIn, OptInCheck,
     error::{AuthenticateError, CallbackError, OptInRefused},
     events::EventKind,
     fake_ups::{Endpoint, FakeUps},

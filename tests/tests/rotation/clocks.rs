@@ -71,9 +71,9 @@ async fn a_lease_and_a_pause_that_a_wrong_clock_set_end_with_it() {
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
     stage.ups.clock().advance(30 * DAY);
-    stage.ups.go_offline();
+    stage.ups.go_offline().await;
     process.auth.access_token(&acme()).await.unwrap_err();
-    stage.ups.go_online();
+    stage.ups.go_online().await;
 
     jump_back(&stage, 30 * DAY - HOUR);
 

@@ -25,9 +25,9 @@ async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKin
     stage.access_tokens_end();
     one.token(&acme()).await;
     stage.access_tokens_end();
-    stage.ups.go_offline();
+    stage.ups.go_offline().await;
     one.auth.access_token(&acme()).await.unwrap_err();
-    stage.ups.go_online();
+    stage.ups.go_online().await;
     stage.ups.clock().advance(seconds(10));
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidClient, Times::Once);
     one.auth.access_token(&acme()).await.unwrap_err();
