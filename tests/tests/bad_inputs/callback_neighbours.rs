@@ -17,12 +17,7 @@ use crate::{
 async fn an_empty_query_is_refused() {
     assert_malformed(|_| {
         ["", "?", "&", "?&&", "=", "==&=", "state", "#", "code"]
-            .map(|query| {
-                (
-                    query.to_owned(),
-                    if query == "code" { MalformedCallback::NoState } else { MalformedCallback::NoState },
-                )
-            })
+            .map(|query| (query.to_owned(), MalformedCallback::NoState))
             .into()
     })
     .await;

@@ -61,10 +61,8 @@ async fn an_access_token_that_no_header_can_carry_is_not_used() {
 
 /// A whole answer of UPS, as text that no JSON library would write.
 async fn assert_pair_in(body: &str) {
-    let pair = format!(
-        r#""access_token":"an-access-token","refresh_token":"a-refresh-token","token_type":"Bearer","expires_in":"3599""#
-    );
-    let body = body.replace("PAIR", &pair);
+    let pair = r#""access_token":"an-access-token","refresh_token":"a-refresh-token","token_type":"Bearer","expires_in":"3599""#;
+    let body = body.replace("PAIR", pair);
     let world = World::refresh_due().await;
     world.next(Endpoint::Refresh, Answer::status(200).with_body(body.clone()));
 
