@@ -1,0 +1,125 @@
+//! What the verbs of a consent take and give: begin, take, connect.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::{GrantKey, NewPair, Snapshot};
+use crate::{
+    clock::Timestamp,
+    config::Environment,
+    events::{EventKind, Evidence},
+    ids::{ActorId, ConsentId},
+    machine::ConsentRefusal,
+    secret::{PkceVerifier, SecretHash},
+};
+
+/// A consent to store.
+#[derive(Clone, Debug)]
+pub struct NewConsent {
+    /// Its id.
+    pub id: ConsentId,
+    /// For which company.
+    pub key: GrantKey,
+    /// Who began it.
+    pub actor: ActorId,
+    /// The hash of the `state` parameter.
+    pub state: SecretHash,
+    /// The hash of the browser's secret.
+    pub browser: SecretHash,
+    /// The PKCE verifier, if the client uses PKCE.
+    pub verifier: Option<PkceVerifier>,
+    /// The exact redirect URI of the authorization request.
+    pub redirect_uri: Url,
+    /// The client that asked.
+    pub client_id: String,
+    /// Where the host wants the browser afterwards: a path of its own.
+    pub return_to: Option<String>,
+    /// How long it can be taken.
+    pub lifetime: Duration,
+    /// How many may be pending for the company, this one included.
+    pub per_company: usize,
+    /// How many may be pending for the actor, this one included.
+    pub per_actor: usize,
+}
+
+/// A callback that wants its consent.
+#[derive(Clone, Debug)]
+pub struct TakeConsent {
+    /// At which UPS.
+    pub environment: Environment,
+    /// The hash of the `state` parameter that came.
+    pub state: SecretHash,
+    /// The hash of the browser's secret that came.
+    pub browser: SecretHash,
+    /// Who is signed in.
+    pub actor: ActorId,
+    /// What to write down together with it.
+    pub event: Option<(EventKind, Option<Evidence>)>,
+}
+
+/// What became of [`Store::take_consent`](super::Store::take_consent).
+#[derive(Clone, Debug)]
+pub enum TakenConsent {
+    /// It is the caller's, and gone from the store.
+    Taken(Box<Consent>),
+    /// No such state, or no more.
+    Unknown,
+    /// It was there, and may not be taken.
+    Refused(ConsentRefusal),
+}
+
+/// A consent that was taken.
+#[derive(Clone, Debug)]
+pub struct Consent {
+    /// Its id.
+    pub id: ConsentId,
+    /// For which company.
+    pub key: GrantKey,
+    /// Who began it.
+    pub actor: ActorId,
+    /// The PKCE verifier, if the client uses PKCE.
+    pub verifier: Option<PkceVerifier>,
+    /// The exact redirect URI of the authorization request.
+    pub redirect_uri: Url,
+    /// The client that asked.
+    pub client_id: String,
+    /// Where the host wants the browser afterwards.
+    pub return_to: Option<String>,
+    /// The company's count of removals when it began.
+    pub removals: u64,
+}
+
+/// The first pair of an opt-in.
+#[derive(Clone, Debug)]
+pub struct Connect {
+    /// For which company.
+    pub key: GrantKey,
+    /// The consent that brought it.
+    pub consent: ConsentId,
+    /// [`Consent::removals`].
+    pub removals: u64,
+    /// Who opted in.
+    pub actor: ActorId,
+    /// The client that UPS issued it to.
+    pub client_id: String,
+    /// When UPS issued it, by UPS's clock; `None`: when it arrived.
+    pub issued_at: Option<Timestamp>,
+    /// The pair.
+    pub pair: NewPair,
+    /// Pairs in a row whose access token could not be used: 1 if this one's cannot, else 0.
+    pub failures: u32,
+}
+
+/// What became of [`Store::connect`](super::Store::connect).
+#[derive(Clone, Debug)]
+pub enum Connected {
+    /// It is stored.
+    Stored(Box<Snapshot>),
+    /// This very consent had been stored already.
+    AlreadyStored(Box<Snapshot>),
+    /// The authorization was removed after the consent had begun; the pair is not stored.
+    RemovedSince,
+    /// The company holds a grant that UPS issued later; the pair is not stored.
+    Superseded(Box<Snapshot>),
+}

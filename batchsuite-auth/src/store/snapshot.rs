@@ -1,0 +1,185 @@
+//! A grant as it was at one moment, and what follows from it.
+
+use std::time::Duration;
+
+use super::NewPair;
+use crate::{
+    clock::{Timestamp, earlier, later},
+    config::Environment,
+    events::{EventId, Evidence},
+    ids::{ActorId, CompanyId},
+    machine::{CauseKind, Facts, OptIn, RefreshTokenEnd, TokenTimes},
+    secret::{AccessTokenSecret, RefreshToken},
+    status::{Cause, CompanyStatus, Status},
+};
+
+/// Which grant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantKey {
+    /// At which UPS. Tokens of one environment are refused by the other.
+    pub environment: Environment,
+    /// Of which company.
+    pub company: CompanyId,
+}
+
+/// A grant as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Of which company.
+    pub key: GrantKey,
+    /// The state of the opt-in.
+    pub opt_in: OptIn,
+    /// The tokens, if any are stored.
+    pub tokens: Option<Tokens>,
+    /// The client that UPS issued them to.
+    pub client_id: Option<String>,
+    /// Who opted in.
+    pub actor: Option<ActorId>,
+    /// When.
+    pub authenticated_at: Option<Timestamp>,
+    /// When the recorded cause was recorded, and what UPS said.
+    pub cause: Option<(Timestamp, Evidence)>,
+    /// Failed tries, or unusable pairs, in a row.
+    pub failures: u32,
+    /// Before this, nothing is sent for the company.
+    pub retry_at: Option<Timestamp>,
+    /// Until when a consent of the company is pending.
+    pub consent_pending_until: Option<Timestamp>,
+    /// The number of its latest change.
+    pub change: EventId,
+    /// The store's time of the reading.
+    pub as_of: Timestamp,
+}
+
+/// Stored tokens, with ends by the store's clock.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// The access token, if it can be used.
+    pub access_token: Option<AccessTokenSecret>,
+    /// When the access token ends.
+    pub access_expires_at: Timestamp,
+    /// The beginning of the early window.
+    pub refresh_at: Timestamp,
+    /// The refresh token, if there is one.
+    pub refresh_token: Option<RefreshToken>,
+    /// When the refresh token ends; `None`: unknown.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// When the pair was obtained.
+    pub obtained_at: Timestamp,
+}
+
+impl Tokens {
+    /// The tokens of a pair that is stored at `now`; a pair without a refresh token keeps that of `before`.
+    pub fn of_pair(pair: NewPair, before: Option<&Tokens>, now: Timestamp) -> Self {
+        let obtained_at = earlier(now, pair.age);
+        let end = |lifetime| later(obtained_at, lifetime);
+        let (refresh_token, refresh_expires_at) = match (pair.refresh_token, before) {
+            (Some(token), _) => (Some(token), pair.refresh_lifetime.map(end)),
+            (None, Some(before)) => (before.refresh_token.clone(), before.refresh_expires_at),
+            (None, None) => (None, None),
+        };
+        Self {
+            access_token: pair.access_token,
+            access_expires_at: end(pair.access_lifetime),
+            refresh_at: end(pair.refresh_after),
+            refresh_token,
+            refresh_expires_at,
+            obtained_at,
+        }
+    }
+
+    /// Whether `pair` is this very pair.
+    pub fn is_pair(&self, pair: &NewPair) -> bool {
+        let access = match (&self.access_token, &pair.access_token) {
+            (Some(stored), Some(new)) => stored.matches(new),
+            (None, None) => true,
+            _ => false,
+        };
+        let refresh = match (&self.refresh_token, &pair.refresh_token) {
+            (Some(stored), Some(new)) => stored.matches(new),
+            (_, None) => true,
+            (None, Some(_)) => false,
+        };
+        access && refresh
+    }
+
+    fn times(&self) -> TokenTimes {
+        TokenTimes {
+            obtained_at: self.obtained_at,
+            refresh_at: self.refresh_at,
+            access_token_end: self.access_token.as_ref().map(|_| self.access_expires_at),
+            refresh_token_end: match (&self.refresh_token, self.refresh_expires_at) {
+                (None, _) => RefreshTokenEnd::Absent,
+                (Some(_), None) => RefreshTokenEnd::Unknown,
+                (Some(_), Some(end)) => RefreshTokenEnd::At(end),
+            },
+        }
+    }
+}
+
+impl Snapshot {
+    /// The grant of a company that was never seen.
+    pub fn empty(key: GrantKey, as_of: Timestamp) -> Self {
+        Self {
+            key,
+            opt_in: OptIn::default(),
+            tokens: None,
+            client_id: None,
+            actor: None,
+            authenticated_at: None,
+            cause: None,
+            failures: 0,
+            retry_at: None,
+            consent_pending_until: None,
+            change: EventId::START,
+            as_of,
+        }
+    }
+
+    /// What the machine asks of it, for the client that is configured now.
+    pub fn facts(&self, client_id: &str) -> Facts<'_> {
+        Facts {
+            opt_in: &self.opt_in,
+            tokens: self.tokens.as_ref().map(Tokens::times),
+            retry_at: self.retry_at,
+            same_client: self.client_id.as_deref() == Some(client_id),
+        }
+    }
+
+    /// Why a new opt-in is needed, if one is.
+    pub fn reauthentication_cause(&self, client_id: &str) -> Option<Cause> {
+        self.facts(client_id).cause(self.as_of).map(|kind| self.cause_of(kind))
+    }
+
+    /// The cause `kind` with what is known of it.
+    pub(crate) fn cause_of(&self, kind: CauseKind) -> Cause {
+        let (at, evidence) = match kind {
+            CauseKind::OptInInvalidated | CauseKind::RotationLost => self.cause.clone().unzip(),
+            CauseKind::RefreshExpired => (self.tokens.as_ref().and_then(|tokens| tokens.refresh_expires_at), None),
+            CauseKind::NoRefreshToken => (self.tokens.as_ref().map(|tokens| tokens.access_expires_at), None),
+            CauseKind::ClientChanged => (None, None),
+        };
+        Cause { at, evidence, ..Cause::new(kind) }
+    }
+
+    /// Where the company stands for the client that is configured now; it expires soon within `warning_window`.
+    pub fn status(&self, client_id: &str, warning_window: Duration) -> CompanyStatus {
+        let status = match (self.reauthentication_cause(client_id), &self.tokens) {
+            (Some(cause), _) => Status::ReauthRequired(cause),
+            (None, Some(tokens)) => Status::Authenticated {
+                refresh_expires_at: tokens.refresh_expires_at,
+                expiring_soon: tokens.refresh_expires_at.is_some_and(|end| earlier(end, warning_window) <= self.as_of),
+                refreshable: tokens.refresh_token.is_some(),
+            },
+            (None, None) => Status::Unauthenticated,
+        };
+        CompanyStatus {
+            company: self.key.company.clone(),
+            status,
+            actor: self.actor.clone(),
+            authenticated_at: self.authenticated_at,
+            consent_pending_until: self.consent_pending_until,
+            revision: self.opt_in.revision,
+        }
+    }
+}
