@@ -1,0 +1,106 @@
+//! A browser's trip to UPS.com and back, as the host sees it.
+
+use std::{fmt, future::IntoFuture, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use url::Url;
+
+use crate::{
+    clock::Timestamp,
+    error::{AuthenticateError, OptInRefused},
+    ids::{ActorId, CompanyId},
+    secret::{AccessToken, BrowserSecret},
+    steps::{AuthenticateOptions, Core},
+};
+
+/// A consent about to begin; see [`BatchSuiteAuth::authenticate`](super::BatchSuiteAuth::authenticate).
+#[derive(Debug)]
+#[must_use = "nothing begins until it is awaited"]
+pub struct Authenticate<'a> {
+    pub(super) core: &'a Arc<Core>,
+    pub(super) company: &'a CompanyId,
+    pub(super) actor: &'a ActorId,
+    pub(super) options: AuthenticateOptions,
+}
+
+impl Authenticate<'_> {
+    /// The secret that this browser has already (from its cookie), so that two consents of it work side by side.
+    pub fn browser_secret(mut self, secret: BrowserSecret) -> Self {
+        self.options.browser_secret = Some(secret);
+        self
+    }
+
+    /// Where the host wants the browser after the callback: a path of its own, at most 2,048 bytes, handed back as
+    /// [`OptedIn::return_to`].
+    pub fn return_to(mut self, path: impl Into<String>) -> Self {
+        self.options.return_to = Some(path.into());
+        self
+    }
+}
+
+impl<'a> IntoFuture for Authenticate<'a> {
+    type Output = Result<Trip, AuthenticateError>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.core.authenticate(self.company, self.actor, self.options))
+    }
+}
+
+/// A browser's trip to UPS.com.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Trip {
+    /// Where to send the browser. It carries the state: keep it out of logs.
+    pub url: Url,
+    /// What to keep in the browser's cookie (`HttpOnly`, `SameSite=Lax`, and `Secure` over https).
+    pub browser_secret: BrowserSecret,
+    /// Until when the browser can come back.
+    pub expires_at: Timestamp,
+}
+
+/// Shows neither the state, which is in the address, nor the browser's secret.
+impl fmt::Debug for Trip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trip").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// A completed consent.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OptedIn {
+    /// Which company.
+    pub company: CompanyId,
+    /// When the refresh token ends, as far as UPS said.
+    pub refresh_expires_at: Option<Timestamp>,
+    /// Where the host wanted the browser afterwards.
+    pub return_to: Option<String>,
+}
+
+/// Looks at an opt-in between the exchange and its storing, and may refuse it: for instance because the shipper number is
+/// not on the UPS profile that signed in (UPS tells nobody which profile that was; signing in with the wrong one succeeds
+/// and fails later), or because the person may no longer act for the company.
+///
+/// A refused opt-in is not stored; an earlier one stays. The check runs in the callback's task: bound its time.
+#[async_trait]
+pub trait OptInCheck: fmt::Debug + Send + Sync + 'static {
+    /// Looks at the opt-in.
+    ///
+    /// # Errors
+    /// [`OptInRefused`], with the reason for the person.
+    async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused>;
+}
+
+/// An opt-in that UPS has granted and that is not stored yet.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct NewOptIn<'a> {
+    /// Of which company.
+    pub company: &'a CompanyId,
+    /// Who opted in.
+    pub actor: &'a ActorId,
+    /// Its access token, to ask UPS's APIs with; `None`: UPS sent none that can be used.
+    pub token: Option<&'a AccessToken>,
+}

@@ -1,0 +1,67 @@
+//! The event log as it grows.
+
+use std::collections::VecDeque;
+
+use tokio::{sync::watch, time::timeout};
+
+use super::{BatchSuiteAuth, EventFilter};
+use crate::{
+    events::{Event, EventId},
+    store::{EventOrder, StoreError},
+};
+
+/// Events as they happen; see [`BatchSuiteAuth::event_stream`].
+#[derive(Debug)]
+pub struct EventStream {
+    auth: BatchSuiteAuth,
+    news: watch::Receiver<u64>,
+    cursor: Option<EventId>,
+    read: VecDeque<Event>,
+}
+
+impl EventStream {
+    pub(super) fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
+        Self { news: auth.core.news(), auth, cursor, read: VecDeque::new() }
+    }
+
+    /// The next event; waits for it. `None` once the authenticator is shut down.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the next call reads from the same place.
+    ///
+    /// # Cancellation
+    /// Nothing is lost.
+    pub async fn next(&mut self) -> Option<Result<Event, StoreError>> {
+        loop {
+            if let Some(event) = self.read.pop_front() {
+                return Some(Ok(event));
+            }
+            if self.auth.core.is_ended() {
+                return None;
+            }
+            if let Err(error) = self.read_on().await {
+                return Some(Err(error));
+            }
+            if self.read.is_empty() {
+                // News is a hint: not every event comes with it, so the log is read now and then in any case.
+                tokio::select! {
+                    _ = timeout(self.auth.core.policy.feed_interval, self.news.changed()) => {}
+                    () = self.auth.core.ending() => {}
+                }
+            }
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), StoreError> {
+        let Some(cursor) = self.cursor else {
+            let newest = EventFilter { order: EventOrder::NewestFirst, limit: Some(1), ..EventFilter::default() };
+            let newest = self.auth.events(newest).await?;
+            self.cursor = Some(newest.items.first().map_or(EventId::START, |event| event.id));
+            return Ok(());
+        };
+        let page = self.auth.events(EventFilter { after: Some(cursor), ..EventFilter::default() }).await?;
+        self.cursor = page.next.or(self.cursor);
+        self.read.extend(page.items);
+        Ok(())
+    }
+}
