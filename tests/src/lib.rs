@@ -1,2 +1,2 @@
 //! Integration tests across the crates live in `tests/`; here the README's code is compiled and run.
-#![doc = include_str!("../../README.md")]
+#![cfg_attr(doctest, doc = include_str!("../../README.md"))]
