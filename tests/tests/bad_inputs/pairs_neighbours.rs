@@ -208,14 +208,14 @@ async fn a_message_with_control_or_invisible_characters_is_kept_printable() {
 }
 
 #[tokio::test]
-async fn retry_after_twice_is_the_first_or_none() {
+async fn retry_after_twice_is_the_first() {
     let world = World::refresh_due().await;
     let answer = http::Response::builder().status(429).header("retry-after", "7").header("retry-after", "3000");
     world.wire.answer(Ok(answer.body(Vec::new()).unwrap()));
 
     let wait = crate::steps::assert_retried(&world, batchsuite_auth::error::Unavailable::RateLimited, "twice").await;
 
-    assert!([7, 30, 3000].contains(&wait.as_secs()), "{wait:?}");
+    assert_eq!(wait.as_secs(), 7);
 }
 
 #[tokio::test]

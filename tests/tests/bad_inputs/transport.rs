@@ -10,7 +10,6 @@ use std::{
 };
 
 use batchsuite_auth::{
-    ClientAuthentication,
     error::{CallbackError, Unavailable},
     events::EventKind,
     fake_ups::{Endpoint, FakeUps, Fault, Times},
@@ -27,7 +26,7 @@ use crate::{
         Ups, assert_failed_exchange, assert_retried, assert_unanswered, assert_unanswered_exchange,
         assert_unanswered_refresh,
     },
-    world::{Setup, World, unavailable},
+    world::{Setup, World, eventually, unavailable},
 };
 
 /// Asserts at both endpoints that nothing was sent to `elsewhere`, so that the same token works later.
@@ -185,13 +184,13 @@ async fn an_http_client_of_the_hosts_own_is_judged_by_what_it_says_was_sent() {
 
 #[tokio::test]
 async fn ups_offline_is_ridden_out_on_the_token_that_still_works() {
-    let world = World::with(|setup| setup.authentication = ClientAuthentication::Pkce).await.opted_in().await;
+    let world = World::authenticated().await;
     world.ups.go_offline().await;
     world.advance(3000);
 
     let token = world.token().await.unwrap();
 
-    crate::world::eventually("the failure", async || {
+    eventually("the failure", async || {
         (world.count(EventKind::RefreshFailed).await + world.count(EventKind::RefreshUnanswered).await == 1)
             .then_some(())
     })
@@ -200,7 +199,7 @@ async fn ups_offline_is_ridden_out_on_the_token_that_still_works() {
     assert_eq!(world.token().await.unwrap().revision(), token.revision());
     world.ups.go_online().await;
     world.advance(3600);
-    let token = crate::world::eventually("UPS is back", async || match world.token().await {
+    let token = eventually("UPS is back", async || match world.token().await {
         Ok(token) => Some(token),
         Err(error) => {
             world.clock.advance(error.retry_after().unwrap());

@@ -45,6 +45,8 @@ pub(crate) struct World {
     process: Process,
     policy: Policy,
     http: Arc<dyn HttpClient>,
+    /// Of every process.
+    wires: Mutex<Vec<Wire>>,
     told: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
 }
@@ -115,6 +117,7 @@ impl World {
         Self {
             company: CompanyId::new("acme").unwrap(),
             actor: ActorId::new("ada").unwrap(),
+            wires: Mutex::new(vec![wire.clone()]),
             process: Process { auth, wire },
             policy: setup.policy,
             http,
@@ -146,6 +149,7 @@ impl World {
     /// Another process over the same store, at the same UPS.
     pub(crate) fn another_process(&self, client: Client) -> Process {
         let wire = Wire::over(self.http.clone());
+        self.wires.lock().unwrap().push(wire.clone());
         let builder = builder(&self.ups, client, &self.store, &self.clock, &self.policy);
         Process { auth: builder.http(wire.clone()).build().unwrap(), wire }
     }
@@ -273,7 +277,7 @@ impl World {
 
     /// Secrets that can be read in the event log or in what a caller was told.
     fn leaks(&self) -> BTreeSet<String> {
-        let mut secrets: BTreeSet<String> = self.process.wire.secrets().into_iter().collect();
+        let mut secrets: BTreeSet<String> = self.wires.lock().unwrap().iter().flat_map(Wire::secrets).collect();
         secrets.extend(self.secrets.lock().unwrap().drain(..));
         // What a test made up to be short is no secret, and would be found by chance.
         secrets.retain(|secret| secret.len() >= 12);
