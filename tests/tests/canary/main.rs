@@ -3,6 +3,8 @@
 //!
 //! The subscriber is the process's, so this is a binary of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 #[path = "../rotation/flaky.rs"]
 #[allow(dead_code, reason = "shared with the rotation's tests, which trouble more of it")]
 mod flaky;

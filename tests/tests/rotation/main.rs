@@ -1,6 +1,8 @@
 //! The rotation protocol, the hot path, the keeper and the event log, clause by clause: the authenticator over the memory
 //! store and the fake UPS in this process, with both ways held up or broken where a clause needs it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 mod breaker;
 mod callers;
 mod check;
