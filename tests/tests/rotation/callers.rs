@@ -141,7 +141,7 @@ async fn the_browser_goes_away_during_the_exchange_and_the_exchange_completes_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_panics_ends_one_flight_and_not_its_callers() {
+async fn an_opt_in_check_that_panics_ends_one_callback_and_nothing_else() {
     #[derive(Debug)]
     struct Panics;
     #[async_trait::async_trait]
@@ -159,6 +159,23 @@ async fn a_store_that_panics_ends_one_flight_and_not_its_callers() {
 
     assert!(ended.is_err());
     assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization(), "it goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_ends_one_flight_and_not_its_callers() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    for verb in [Verb::Load, Verb::Claim] {
+        process.store.panic_once(verb);
+        let error = process.auth.access_token(&acme()).await.unwrap_err();
+        assert!(error.is_transient(), "{verb:?}: {error:?}");
+    }
+    stage.live(seconds(65)).await;
+
+    process.token(&acme()).await;
+    process.auth.shutdown().await;
 }
 
 #[test]
