@@ -134,7 +134,7 @@ impl Flight {
         self.outcome.send_replace(Some(outcome));
         if self.number.1 == Purpose::Renewal {
             // Callers who could not do with the stored token wait for it, too.
-            core.tell_news();
+            core.cache.wake(&company);
         }
         drop(self);
         if refresh_next {
