@@ -209,11 +209,16 @@ impl Reading<'_> {
             return false;
         }
         let refresh_at = snapshot.tokens.as_ref().map_or(snapshot.as_of, |tokens| tokens.refresh_at);
+        // Whoever brings a token in its early window has begun its refresh, or found that none can begin now.
+        let fresh_for = match remaining(refresh_at, snapshot.as_of) {
+            Duration::ZERO => BACKGROUND_RETRY,
+            rest => rest,
+        };
         let entry = Entry {
             token: token.clone(),
             change: snapshot.change,
             from: self.from,
-            fresh_for: nanoseconds(remaining(refresh_at, snapshot.as_of)).into(),
+            fresh_for: nanoseconds(fresh_for).into(),
             ends_after,
             used: false.into(),
         };
