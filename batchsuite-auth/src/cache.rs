@@ -12,11 +12,13 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
+
+use tokio::sync::Notify;
 
 use crate::{
     clock::{HotClock, remaining},
@@ -60,8 +62,16 @@ struct Readers {
     /// Goes up when everything cached is dropped; whoever began before inserts nothing.
     generation: u64,
     next: u64,
-    /// By company and reader: the latest change that the feed told of.
-    told: HashMap<CompanyId, HashMap<u64, EventId>>,
+    /// By company and reader: what each was told.
+    told: HashMap<CompanyId, HashMap<u64, Told>>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// The latest change that the feed told of.
+    change: EventId,
+    /// Wakes the reader.
+    news: Arc<Notify>,
 }
 
 /// What the cache has.
@@ -81,6 +91,7 @@ pub(crate) struct Reading<'a> {
     generation: u64,
     number: u64,
     from: u64,
+    news: Arc<Notify>,
 }
 
 impl Cache {
@@ -116,8 +127,10 @@ impl Cache {
         let mut readers = self.readers();
         let number = readers.next;
         readers.next += 1;
-        readers.told.entry(company.clone()).or_default().insert(number, EventId::START);
-        Reading { cache: self, company, generation: readers.generation, number, from: self.clock.now() }
+        let told = Told::default();
+        let news = Arc::clone(&told.news);
+        readers.told.entry(company.clone()).or_default().insert(number, told);
+        Reading { cache: self, company, generation: readers.generation, number, from: self.clock.now(), news }
     }
 
     /// What the feed told, and so everything up to now was.
@@ -132,9 +145,17 @@ impl Cache {
         let entries = self.entries.pin();
         for (company, change) in changed {
             for told in readers.told.get_mut(company).into_iter().flat_map(HashMap::values_mut) {
-                *told = (*told).max(*change);
+                told.change = told.change.max(*change);
+                told.news.notify_one();
             }
             let _ = entries.remove_if(company, |_, entry| entry.change < *change);
+        }
+    }
+
+    /// Wakes whoever is reading the company's row: a refresh of this process has ended.
+    pub(crate) fn wake(&self, company: &CompanyId) {
+        for told in self.readers().told.get(company).into_iter().flat_map(HashMap::values) {
+            told.news.notify_one();
         }
     }
 
@@ -169,13 +190,18 @@ impl Cache {
 }
 
 impl Reading<'_> {
+    /// Completes when something is told of the company, or was since this reader registered.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
     /// Caches the access token of a snapshot that was read (or written) after this reader registered. `false`: the feed
     /// told of a later change meanwhile, or the token may have ended, so the row must be read again.
     #[must_use = "an outdated row must be read again"]
     pub(crate) fn insert(&self, snapshot: &Snapshot, token: &AccessToken) -> bool {
         let readers = self.cache.readers();
-        let told = readers.told.get(self.company).and_then(|told| told.get(&self.number)).copied();
-        if told.is_some_and(|told| told > snapshot.change) {
+        let told = readers.told.get(self.company).and_then(|told| told.get(&self.number));
+        if told.is_some_and(|told| told.change > snapshot.change) {
             return false;
         }
         let ends_after = nanoseconds(remaining(token.expires_at(), snapshot.as_of));
@@ -183,11 +209,16 @@ impl Reading<'_> {
             return false;
         }
         let refresh_at = snapshot.tokens.as_ref().map_or(snapshot.as_of, |tokens| tokens.refresh_at);
+        // Whoever brings a token in its early window has begun its refresh, or found that none can begin now.
+        let fresh_for = match remaining(refresh_at, snapshot.as_of) {
+            Duration::ZERO => BACKGROUND_RETRY,
+            rest => rest,
+        };
         let entry = Entry {
             token: token.clone(),
             change: snapshot.change,
             from: self.from,
-            fresh_for: nanoseconds(remaining(refresh_at, snapshot.as_of)).into(),
+            fresh_for: nanoseconds(fresh_for).into(),
             ends_after,
             used: false.into(),
         };
@@ -223,8 +254,6 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         clock::{Clock, Timestamp, later},

@@ -49,7 +49,7 @@ pub(super) async fn feed(core: Weak<Core>) {
                 }
                 core.cache.feed_told(&changes.changed);
                 if cursor != Some(changes.cursor) {
-                    core.tell_news();
+                    core.news.send_modify(|news| *news = news.wrapping_add(1));
                 }
                 cursor = Some(changes.cursor);
             }

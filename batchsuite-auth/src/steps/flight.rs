@@ -97,7 +97,7 @@ impl Core {
             flights.insert(number.clone(), landing.clone());
         }
         // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
-        let flight = Flight { core: Arc::clone(self), number, outcome };
+        let flight = Flight { core: Arc::clone(self), number, outcome, has_left: false };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
         drop(self.spawn(async move { flight.run(demand, mode).await }.instrument(span)));
         drop(admitted);
@@ -119,30 +119,40 @@ struct Flight {
     core: Arc<Core>,
     number: (CompanyId, Purpose),
     outcome: watch::Sender<Option<Outcome>>,
+    has_left: bool,
 }
 
 impl Flight {
-    async fn run(self, demand: Demand, mode: Mode) {
+    async fn run(mut self, demand: Demand, mode: Mode) {
         let (outcome, refresh_next) = self.core.fetch(&self.number.0, demand, mode).await;
         if let Err(error) = &outcome {
             tracing::debug!(%error, "no token");
         }
         let (core, company) = (Arc::clone(&self.core), self.number.0.clone());
+        // First off the list: whoever comes from now on, e.g. after a removal, must not get what was read before.
+        self.leave();
         self.outcome.send_replace(Some(outcome));
         if self.number.1 == Purpose::Renewal {
             // Callers who could not do with the stored token wait for it, too.
-            core.tell_news();
+            core.cache.wake(&company);
         }
         drop(self);
         if refresh_next {
             core.refresh_in_background(&company, Demand::Token);
         }
     }
+
+    fn leave(&mut self) {
+        // Once: the next one on the list is another flight.
+        if !std::mem::replace(&mut self.has_left, true) {
+            self.core.flights.list().remove(&self.number);
+        }
+    }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.core.flights.list().remove(&self.number);
+        self.leave();
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Core {
     breaker: Mutex<Breaker>,
     flights: Flights,
     rejections: access_token::Rejections,
-    /// Goes up whenever the feed told of changes: whoever waits for one reads again.
+    /// Goes up whenever the feed told of changes: whoever follows the event log reads on.
     news: watch::Sender<u64>,
     runtime: Handle,
     /// What must not be lost: flights and callbacks. Shutdown waits for them.
@@ -127,10 +127,6 @@ impl Core {
     /// Hears whenever the feed told of changes.
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
-    }
-
-    fn tell_news(&self) {
-        self.news.send_modify(|news| *news = news.wrapping_add(1));
     }
 
     pub(crate) fn key(&self, company: &CompanyId) -> GrantKey {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Core, flight::Mode, jitter, token_of};
 use crate::{
+    cache::Reading,
     clock::remaining,
     error::{TokenError, Unavailable},
     events::{EventKind, Evidence},
@@ -89,7 +90,7 @@ impl Core {
                     let lease = remaining(until, snapshot.as_of);
                     // A request under way may be answered at any moment; after a silence nothing comes before its lease ends.
                     let silent = matches!(snapshot.opt_in.phase, Phase::Travelling { .. });
-                    if (silent && lease > self.policy.max_wait) || !wait.for_news(lease).await {
+                    if (silent && lease > self.policy.max_wait) || !wait.for_news(&reading, lease).await {
                         let reason = if silent { Unavailable::Unanswered } else { Unavailable::UnderWay };
                         return Err(unavailable(failed, reason, lease));
                     }
@@ -121,7 +122,7 @@ impl Core {
                 }
                 Attempt::Settled => {}
                 Attempt::Lost => {
-                    if !wait.for_news(LAST_LOOK).await {
+                    if !wait.for_news(&reading, LAST_LOOK).await {
                         return Err(unavailable(None, Unavailable::UnderWay, LAST_LOOK));
                     }
                 }
@@ -337,23 +338,23 @@ fn unavailable(failed: Option<TokenError>, reason: Unavailable, retry_after: Dur
 /// Waiting for somebody else's outcome: news from the feed, or a look now and then.
 struct Wait<'a> {
     core: &'a Core,
-    news: tokio::sync::watch::Receiver<u64>,
     look: Duration,
     until: Instant,
 }
 
 impl<'a> Wait<'a> {
     fn new(core: &'a Core) -> Self {
-        Self { core, news: core.news(), look: FIRST_LOOK, until: Instant::now() + core.policy.lease * 2 }
+        Self { core, look: FIRST_LOOK, until: Instant::now() + core.policy.lease * 2 }
     }
 
-    /// Waits at most `most`; `false`: it has been too long in all, or the authenticator is shutting down.
-    async fn for_news(&mut self, most: Duration) -> bool {
+    /// Waits at most `most` for news of the company; `false`: it has been too long in all, or the authenticator is shutting
+    /// down.
+    async fn for_news(&mut self, reading: &Reading<'_>, most: Duration) -> bool {
         if Instant::now() >= self.until || self.core.is_ended() {
             return false;
         }
         tokio::select! {
-            _ = timeout(self.look.min(most.max(FIRST_LOOK)), self.news.changed()) => {}
+            _ = timeout(self.look.min(most.max(FIRST_LOOK)), reading.news()) => {}
             () = self.core.ending() => {}
         }
         self.look = (self.look * 2).min(LAST_LOOK);

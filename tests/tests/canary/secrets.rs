@@ -1,6 +1,9 @@
 //! What must never be seen, and the search for it.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Mutex,
+};
 
 use base64::{
     Engine,
@@ -37,10 +40,21 @@ impl Secrets {
 
     /// What of them can be seen in `text`, with the place.
     pub(crate) fn seen_in(&self, text: &str) -> Vec<String> {
+        let secrets = self.0.lock().unwrap();
+        let mut forms: Vec<_> =
+            secrets.iter().flat_map(|(secret, what)| forms(secret).into_iter().map(move |form| (what, form))).collect();
+        // Thousands of them: found by their first bytes, in one walk over the text.
+        let mut by_beginning: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        for (number, (_, (_, shown))) in forms.iter().enumerate() {
+            by_beginning.entry(shown.as_bytes()[..BEGINNING].to_vec()).or_default().push(number);
+        }
         let mut seen = Vec::new();
-        for (secret, what) in &*self.0.lock().unwrap() {
-            for (form, shown) in forms(secret) {
-                if let Some(at) = text.find(&shown) {
+        for (at, beginning) in text.as_bytes().windows(BEGINNING).enumerate() {
+            for &number in by_beginning.get(beginning).into_iter().flatten() {
+                let (what, (form, shown)) = &mut forms[number];
+                if !shown.is_empty() && text.as_bytes()[at..].starts_with(shown.as_bytes()) {
+                    // Told once.
+                    shown.clear();
                     let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
                     let line: String = text[from..].lines().next().unwrap_or_default().chars().take(600).collect();
                     seen.push(format!("a {what}, {form}: {line}"));
@@ -50,6 +64,9 @@ impl Secrets {
         seen
     }
 }
+
+/// No form is shorter.
+const BEGINNING: usize = 8;
 
 /// How a secret can look, whole or in part.
 fn forms(secret: &str) -> Vec<(&'static str, String)> {

@@ -164,6 +164,23 @@ async fn a_host_check_that_panics_ends_its_own_callback_alone() {
     assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization(), "it goes on");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panics_ends_one_flight_and_not_its_callers() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    for verb in [Verb::Load, Verb::Claim] {
+        process.store.panic_once(verb);
+        let error = process.auth.access_token(&acme()).await.unwrap_err();
+        assert!(error.is_transient(), "{verb:?}: {error:?}");
+    }
+    stage.live(seconds(65)).await;
+
+    process.token(&acme()).await;
+    process.auth.shutdown().await;
+}
+
 #[test]
 fn callers_on_another_runtime_are_told_when_the_one_of_build_is_gone() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

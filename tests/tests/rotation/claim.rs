@@ -6,7 +6,7 @@ use batchsuite_auth::machine::Phase;
 
 use crate::{
     flaky::{Moment, Verb},
-    stage::{Stage, acme, seconds},
+    stage::{Stage, acme, company, seconds},
 };
 
 #[tokio::test(start_paused = true)]
@@ -84,6 +84,32 @@ async fn a_lost_claim_sends_nothing_and_waits_for_the_winners_pair() {
     let (first, late) = (first.await.unwrap().unwrap(), late.await.unwrap().unwrap());
     assert_eq!(first.expose_secret(), late.expose_secret());
     assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_one_company_does_not_read_again_for_news_of_others() {
+    let stage = Stage::new().await;
+    let (holder, waiting) = (stage.process(), stage.process());
+    stage.opt_in(&holder, &acme()).await;
+    stage.access_tokens_end();
+    let answer = holder.http.hold_answer();
+    let first = holder.caller(&acme());
+    answer.reached().await;
+    let caller = waiting.caller(&acme());
+    stage.live(seconds(3)).await;
+
+    let loads = waiting.store.calls(Verb::Load);
+    for number in 0..100 {
+        stage.opt_in(&holder, &company(&format!("company {number}"))).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(waiting.store.calls(Verb::Load) - loads < 5, "{}", waiting.store.calls(Verb::Load) - loads);
+
+    answer.release();
+    first.await.unwrap().unwrap();
+    let begun = tokio::time::Instant::now();
+    caller.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(10), "and hears of its own at once: {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

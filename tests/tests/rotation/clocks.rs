@@ -1,6 +1,6 @@
 //! Clocks that are set: at most one refresh each, and nothing recorded that outlives the wrong clock.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use batchsuite_auth::{clock::Clock, error::TokenError, machine::CauseKind};
 
@@ -11,12 +11,12 @@ fn jump_back(stage: &Stage, by: Duration) {
     clock.set(clock.now() - by);
 }
 
-async fn served_as_ever(stage: &Stage, process: &Process, refreshes: u64) {
+async fn served_as_ever(stage: &Stage, process: &Process, refreshes: RangeInclusive<u64>) {
     for _ in 0..5 {
         process.token(&acme()).await;
         stage.live(seconds(2)).await;
     }
-    assert!(stage.refreshes() <= refreshes, "{}", stage.refreshes());
+    assert!(refreshes.contains(&stage.refreshes()), "{}", stage.refreshes());
     assert_eq!(process.cause(&acme()).await, None);
 }
 
@@ -29,7 +29,7 @@ async fn the_clock_jumps_5_h_ahead() {
 
     stage.ups.clock().advance(5 * HOUR);
 
-    served_as_ever(&stage, &process, 1).await;
+    served_as_ever(&stage, &process, 1..=1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn the_clock_jumps_5_h_back() {
 
     jump_back(&stage, 5 * HOUR);
 
-    served_as_ever(&stage, &process, 1).await;
+    served_as_ever(&stage, &process, 1..=1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn the_clock_jumps_a_year_ahead_and_back() {
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::RefreshExpired), "derived");
     jump_back(&stage, 365 * DAY);
 
-    served_as_ever(&stage, &process, 1).await;
+    served_as_ever(&stage, &process, 0..=1).await;
     process.auth.shutdown().await;
 }
 
@@ -77,5 +77,5 @@ async fn a_lease_and_a_pause_that_a_wrong_clock_set_end_with_it() {
 
     jump_back(&stage, 30 * DAY - HOUR);
 
-    served_as_ever(&stage, &process, 1).await;
+    served_as_ever(&stage, &process, 1..=1).await;
 }

@@ -55,6 +55,7 @@ pub(crate) enum Moment {
 enum Trouble {
     Fail(Moment),
     Hold(Moment, Hold),
+    Panic,
 }
 
 /// A process's own way to a [`MemoryStore`] that others reach without trouble.
@@ -86,6 +87,11 @@ impl Flaky {
     /// The next call of `verb` fails.
     pub(crate) fn fail_once(&self, verb: Verb, moment: Moment) {
         self.once.lock().unwrap().entry(verb).or_default().push_back(Trouble::Fail(moment));
+    }
+
+    /// The next call of `verb` panics.
+    pub(crate) fn panic_once(&self, verb: Verb) {
+        self.once.lock().unwrap().entry(verb).or_default().push_back(Trouble::Panic);
     }
 
     /// Every call of `verb` fails until [`mend`](Self::mend).
@@ -140,6 +146,7 @@ impl fmt::Debug for Flaky {
 
 async fn suffer(trouble: Option<&Trouble>, now: Moment) -> Result<(), StoreError> {
     match trouble {
+        Some(Trouble::Panic) => panic!("the store has a bug"),
         Some(Trouble::Fail(moment)) if *moment == now => Err(StoreError::new(StoreErrorKind::Unavailable)),
         Some(Trouble::Hold(moment, hold)) if *moment == now => {
             hold.pass().await;

@@ -55,7 +55,8 @@ async fn remove_then_a_late_commit_stores_nothing() {
     stage.live(seconds(3)).await;
 
     is_removed(&process, &acme()).await;
-    assert_eq!(stage.opt_in_of(&acme()).await.standing, Standing::Unauthenticated);
+    let row = stage.opt_in_of(&acme()).await;
+    assert_eq!((row.standing, row.revision.epoch), (Standing::Unauthenticated, 2), "the epoch went up");
     assert!(stage.row(&acme()).await.tokens.is_none());
 }
 

@@ -77,6 +77,26 @@ async fn a_good_token_is_served_while_its_refresh_is_unanswered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_good_token_whose_refresh_does_not_succeed_is_served_without_asking_the_store_each_time() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.refreshes_are_due();
+    stage.ups.go_offline().await;
+    process.token(&acme()).await;
+    stage.live(seconds(2)).await;
+    process.token(&acme()).await;
+    let loads = process.store.calls(Verb::Load);
+
+    for _ in 0..100 {
+        process.token(&acme()).await;
+        tokio::task::yield_now().await;
+    }
+
+    assert!(process.store.calls(Verb::Load) - loads <= 4, "{}", process.store.calls(Verb::Load) - loads);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_good_token_is_served_after_rotation_lost_until_it_ends() {
     let stage = Stage::new().await;
     let process = stage.process();
@@ -130,6 +150,9 @@ async fn a_good_token_is_never_served_after_remove_auth() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
+    // It must not need the feed to know what it did itself.
+    process.store.fail(Verb::Changes, Moment::Before);
+    stage.live(seconds(3)).await;
     process.token(&acme()).await;
 
     process.auth.remove_auth(&acme(), &ada()).await.unwrap();

@@ -1,5 +1,7 @@
 //! Taking over from an attempt that never said how it ended.
 
+use std::time::Duration;
+
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
 
 use crate::{
@@ -12,6 +14,8 @@ async fn holder_waits_for_its_database(stage: &Stage, holder: &Process) {
     holder.store.fail(Verb::Commit, Moment::Before);
     drop(holder.caller(&acme()));
     stage.live(seconds(61)).await;
+    // Between two of its tries.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(stage.rotations(), 1);
 }
 
