@@ -33,7 +33,7 @@ pub struct FakeUps {
     online: watch::Sender<bool>,
     /// What is the case.
     listening: watch::Sender<bool>,
-    _mock_server: MockServer,
+    mock_server: Option<MockServer>,
     /// Ends the front when it is dropped.
     _front: oneshot::Sender<()>,
 }
@@ -149,7 +149,17 @@ impl FakeUps {
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address for the fake UPS: {error}"));
         front.start(listener, address, stopped);
         let base_url = Url::parse(&format!("http://{address}/")).unwrap_or_else(|error| panic!("{error}"));
-        Self { state, clock, base_url, online, listening, _mock_server: mock_server, _front: stop }
+        Self { state, clock, base_url, online, listening, mock_server: Some(mock_server), _front: stop }
+    }
+}
+
+impl Drop for FakeUps {
+    /// wiremock ends with a blocking wait on one of tokio's locks. In a task whose cooperative budget is used up that lock is
+    /// never granted, so the wait is done on a thread of its own.
+    fn drop(&mut self) {
+        if let Some(mock_server) = self.mock_server.take() {
+            let _ = thread::spawn(move || drop(mock_server)).join();
+        }
     }
 }
 
