@@ -65,6 +65,7 @@ mod binding;
 mod ciphertext;
 mod error;
 mod key;
+mod nonce;
 mod source;
 
 #[cfg(test)]
@@ -75,7 +76,6 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use aws_lc_rs::{aead::NONCE_LEN, rand};
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::Mutex;
 
@@ -139,8 +139,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Cipher`]
     pub fn seal(&self, binding: &Binding<'_>, secret: &[u8]) -> Result<Vec<u8>, KeyringError> {
-        let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).map_err(|_| KeyringError::Cipher)?;
+        let nonce = nonce::random().map_err(|_| KeyringError::Cipher)?;
         ciphertext::seal(self.keys().primary_key(), binding, nonce, secret)
     }
 

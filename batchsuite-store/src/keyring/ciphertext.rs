@@ -48,16 +48,17 @@ impl<'a> Parts<'a> {
 
 /// What every ciphertext under this key begins with.
 pub(super) fn header(id: &KeyId) -> Vec<u8> {
-    let mut header = Vec::with_capacity(2 + id.as_str().len());
+    let id = id.as_str().as_bytes();
+    let mut header = vec![0; 2 + id.len()];
     write_header(&mut header, id);
     header
 }
 
-fn write_header(bytes: &mut Vec<u8>, id: &KeyId) {
-    let id = id.as_str().as_bytes();
+fn write_header(header: &mut [u8], id: &[u8]) {
+    header[0] = FORMAT;
     // A name has at most 32 bytes.
-    bytes.extend([FORMAT, id.len() as u8]);
-    bytes.extend(id);
+    header[1] = id.len() as u8;
+    header[2..].copy_from_slice(id);
 }
 
 pub(super) fn seal(
@@ -66,16 +67,16 @@ pub(super) fn seal(
     nonce: [u8; NONCE_LEN],
     plaintext: &[u8],
 ) -> Result<Vec<u8>, KeyringError> {
-    let header_length = 2 + key.id().as_str().len();
-    let length = header_length + NONCE_LEN + plaintext.len() + MAX_TAG_LEN;
-    let mut ciphertext = Vec::with_capacity(length);
-    write_header(&mut ciphertext, key.id());
-    let data = binding.associated_data(&ciphertext).map_err(|_| KeyringError::Cipher)?;
-    ciphertext.extend(nonce);
-    ciphertext.resize(length, 0);
+    let id = key.id().as_str().as_bytes();
+    let mut ciphertext = vec![0; 2 + id.len() + NONCE_LEN + plaintext.len() + MAX_TAG_LEN];
+    let (header, rest) = ciphertext.split_at_mut(2 + id.len());
+    let (nonce_bytes, rest) = rest.split_at_mut(NONCE_LEN);
+    let (sealed, tag) = rest.split_at_mut(plaintext.len());
 
+    write_header(header, id);
+    nonce_bytes.copy_from_slice(&nonce);
+    let data = binding.associated_data(header).map_err(|_| KeyringError::Cipher)?;
     // From one buffer into the other, so that a failure leaves no plaintext in what is not wiped.
-    let (sealed, tag) = ciphertext[header_length + NONCE_LEN..].split_at_mut(plaintext.len());
     key.aead()
         .seal_out_of_place_scatter(Nonce::assume_unique_for_key(nonce), Aad::from(data), plaintext, sealed, &[], tag)
         .map_err(|_| KeyringError::Cipher)?;
