@@ -5,9 +5,15 @@
 //! | `memory` (default) | [`MemoryStore`] | tests, demonstrations, a service that may forget its opt-ins with its process |
 //!
 //! Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`.
+//!
+//! Feature `keyring`: encryption at rest, [`keyring`].
 
+#[cfg(feature = "keyring")]
+pub mod keyring;
 #[cfg(feature = "memory")]
 mod memory;
 
+#[cfg(feature = "keyring")]
+pub use keyring::Keyring;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
