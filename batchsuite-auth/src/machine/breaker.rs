@@ -85,6 +85,11 @@ impl Breaker {
         self.open.as_ref().map(|open| &open.fault)
     }
 
+    /// Until when it lets nothing through, if it is open.
+    pub fn open_until(&self) -> Option<Timestamp> {
+        self.open.as_ref().map(|open| open.until)
+    }
+
     /// UPS accepted us, as a pair or a refused refresh token shows.
     pub fn accepted(&mut self) {
         self.open = None;
@@ -182,6 +187,7 @@ mod tests {
         for _ in 0..7 {
             breaker.failed(&company("a"), Fault::Ours, at(now));
             let Permit::Refused { until } = breaker.permit(at(now)) else { panic!("it is open") };
+            assert_eq!(breaker.open_until(), Some(until));
             pauses.push((until - at(now)).num_seconds());
             now += pauses.last().unwrap();
             assert_eq!(breaker.permit(at(now)), Permit::Trial);

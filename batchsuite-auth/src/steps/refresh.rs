@@ -228,10 +228,15 @@ impl Core {
         fault: Fault,
         evidence: Evidence,
     ) -> Attempt {
-        if self.breaker().failed(company, fault, self.now()) {
+        let now = self.now();
+        let (opened, until) = {
+            let mut breaker = self.breaker();
+            (breaker.failed(company, fault, now), breaker.open_until())
+        };
+        if opened {
             tracing::error!(%evidence, "UPS refuses this client; nothing is sent for any company for a while");
         }
-        let retry_after = self.policy.breaker_pause.first;
+        let retry_after = until.map_or(self.policy.breaker_pause.first, |until| remaining(until, now));
         let event = (EventKind::Misconfigured, evidence.clone());
         // The company itself did nothing wrong: it may go on as soon as the breaker lets it.
         self.give_back(claim, Duration::ZERO, Some(event)).await;

@@ -149,6 +149,7 @@ fn view(
     errors: &[FieldError],
     message: Option<&Message>,
 ) -> Markup {
+    let is_in_trouble = matches!(status.status, Status::ReauthRequired(_));
     let content = html! {
         p.path { a href="/companies" { "Company manager" } }
         div.heading {
@@ -163,11 +164,14 @@ fn view(
             }
         }
         div.columns {
-            (settings(signed_in, company, form, errors))
+            @let settings = settings(signed_in, company, form, errors);
+            // What needs attention comes first, also where there is one column.
+            @if !is_in_trouble { (settings) }
             div {
                 (oauth(app, signed_in, company, status))
                 (access_key(signed_in, company, errors))
             }
+            @if is_in_trouble { (settings) }
         }
     };
     page(&signed_in.visitor, Section::MyCompany, company.name.as_str(), content)
