@@ -11,3 +11,9 @@ mod memory;
 
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
+
+#[cfg(feature = "postgres")]
+mod postgres;
+
+#[cfg(feature = "postgres")]
+pub use postgres::{Keyring, PostgresStore, PostgresStoreBuilder};

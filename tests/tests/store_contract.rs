@@ -7,7 +7,8 @@ use batchsuite_auth::{
     store::Store,
     test_util::{ManualClock, store_contract::Harness},
 };
-use batchsuite_store::MemoryStore;
+use batchsuite_store::{Keyring, MemoryStore, PostgresStore};
+use batchsuite_tests::postgres::{Log, Server, TestSchema};
 
 /// A memory store on a clock moved by hand.
 #[derive(Debug, Default)]
@@ -41,6 +42,30 @@ impl Harness for Shared {
     }
 }
 
+/// A Postgres store in a schema of its own.
+#[derive(Debug)]
+struct Postgres(TestSchema);
+
+impl Postgres {
+    fn new() -> Self {
+        Self(TestSchema::new(Server::shared(Log::Normal)))
+    }
+}
+
+#[async_trait]
+impl Harness for Postgres {
+    async fn fresh(&self) -> Arc<dyn Store> {
+        let store = PostgresStore::at(self.0.server().url(), Keyring).schema(self.0.name()).build();
+        let store = store.expect("a store");
+        store.migrate().await.expect("a schema of its own");
+        Arc::new(store)
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.0.advance(by).await;
+    }
+}
+
 mod memory_store {
     use super::*;
 
@@ -51,4 +76,10 @@ mod memory_store_behind_an_arc {
     use super::*;
 
     batchsuite_auth::store_contract_tests!(Shared::default());
+}
+
+mod postgres_store {
+    use super::*;
+
+    batchsuite_auth::store_contract_tests!(Postgres::new());
 }
