@@ -31,6 +31,7 @@ use batchsuite_auth::{
 };
 use deadpool_postgres::Pool;
 
+use crate::keyring::Keyring;
 use database::Database;
 use feed::Feed;
 use schema::Schema;
@@ -38,7 +39,6 @@ use seal::Vault;
 use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
-pub use seal::Keyring;
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.
 #[derive(Clone)]

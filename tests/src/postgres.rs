@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use batchsuite_store::keyring::{KeySet, Keyring, StaticKeySource};
 use tokio_postgres::{Client, NoTls};
 
 /// Ends the server when this program ends, however it does: the pipe on its standard input closes with the program, and
@@ -153,6 +154,15 @@ fn apart<T: Send>(wait: impl AsyncFnOnce() -> T + Send) -> T {
         runtime.block_on(wait())
     };
     std::thread::scope(|scope| scope.spawn(wait).join().expect("no panic while waiting"))
+}
+
+/// Keys for tests.
+///
+/// # Panics
+/// Never.
+pub async fn keyring() -> Keyring {
+    let keys = KeySet::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
+    Keyring::load(StaticKeySource::new(keys)).await.expect("a keyring")
 }
 
 /// A schema that one test has to itself.

@@ -7,8 +7,8 @@ use batchsuite_auth::{
     store::Store,
     test_util::{ManualClock, store_contract::Harness},
 };
-use batchsuite_store::{Keyring, MemoryStore, PostgresStore};
-use batchsuite_tests::postgres::{Log, Server, TestSchema};
+use batchsuite_store::{MemoryStore, PostgresStore};
+use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
 
 /// A memory store on a clock moved by hand.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Postgres {
 #[async_trait]
 impl Harness for Postgres {
     async fn fresh(&self) -> Arc<dyn Store> {
-        let store = PostgresStore::at(self.0.server().url(), Keyring).schema(self.0.name()).build();
+        let store = PostgresStore::at(self.0.server().url(), keyring().await).schema(self.0.name()).build();
         let store = store.expect("a store");
         store.migrate().await.expect("a schema of its own");
         Arc::new(store)

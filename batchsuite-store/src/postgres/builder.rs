@@ -6,14 +6,10 @@ use batchsuite_auth::store::StoreError;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio_postgres::Config;
 
+use crate::keyring::Keyring;
+
 use super::{
-    Inner, PostgresStore,
-    database::Database,
-    failure,
-    feed::Feed,
-    schema::Schema,
-    seal::{Keyring, Vault},
-    statements::Statements,
+    Inner, PostgresStore, database::Database, failure, feed::Feed, schema::Schema, seal::Vault, statements::Statements,
     tls::Tls,
 };
 
@@ -123,7 +119,10 @@ impl PostgresStoreBuilder {
             Some(config) => Some(config?),
             None => own.filter(|_| self.prepares),
         };
-        let address = listens_on.map(|config| Ok((*config.clone(), tls(&config)?))).transpose()?;
+        let address = match listens_on {
+            Some(config) => Some((*config.clone(), tls(&config)?)),
+            None => None,
+        };
         Ok(PostgresStore(Arc::new(Inner {
             database: Database { pool, prepares: self.prepares },
             statements: Statements::new(&schema),

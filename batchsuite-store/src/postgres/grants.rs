@@ -12,10 +12,12 @@ use batchsuite_auth::{
     },
 };
 
+use tokio_postgres::Row;
+
 use super::{
     PostgresStore,
+    database::Parameter,
     events::Told,
-    failure,
     row::{self, Columns, seconds, signed},
 };
 
@@ -24,15 +26,16 @@ const BEGINNING: i64 = -62_135_596_800;
 
 impl PostgresStore {
     pub(super) async fn snapshot(&self, key: &GrantKey) -> Result<Snapshot, StoreError> {
-        let row =
-            self.0.database.one(&self.0.statements.load, &[&key.environment.name(), &key.company.as_str()]).await?;
-        match Columns::of(&row).next::<Option<&str>>()? {
-            Some(_) => row::snapshot(&row, key.environment, Some(&self.0.vault)),
-            None => {
-                let as_of = row.try_get("as_of").map_err(|error| failure::of_database(&error))?;
-                Ok(Snapshot::empty(key.clone(), as_of))
-            }
-        }
+        self.opened(&self.read(key).await?, key)
+    }
+
+    async fn read(&self, key: &GrantKey) -> Result<Row, StoreError> {
+        let parameters: &[Parameter<'_>] = &[&key.environment.name(), &key.company.as_str()];
+        self.0.database.one(&self.0.statements.load, parameters).await
+    }
+
+    fn opened(&self, row: &Row, key: &GrantKey) -> Result<Snapshot, StoreError> {
+        row::snapshot(row, key, Some(&self.0.vault))
     }
 
     pub(super) async fn connect_grant(&self, connect: Connect) -> Result<Connected, StoreError> {
@@ -44,14 +47,17 @@ impl PostgresStore {
             if let Some(grant) = self.connect_at(&connect, epoch).await? {
                 return Ok(Connected::Stored(Box::new(grant)));
             }
-            let stored = self.snapshot(key).await?;
+            // Judged without its tokens: a new opt-in must replace one whose tokens nobody can read any more.
+            let row = self.read(key).await?;
+            let stored = row::snapshot(&row, key, None)?;
             let issued_at = connect.issued_at.unwrap_or_else(|| earlier(stored.as_of, pair.age));
             let event = Event::Connect { consent: *consent, removals: *removals, issued_at };
+            let opened = || self.opened(&row, key).map(Box::new);
             match stored.opt_in.on(&event, stored.as_of) {
                 Ok(transition) => epoch = transition.to.revision.epoch,
                 Err(Refusal::RemovedSince) => return Ok(Connected::RemovedSince),
-                Err(Refusal::AlreadyConnected) => return Ok(Connected::AlreadyStored(Box::new(stored))),
-                Err(_) => return Ok(Connected::Superseded(Box::new(stored))),
+                Err(Refusal::AlreadyConnected) => return opened().map(Connected::AlreadyStored),
+                Err(_) => return opened().map(Connected::Superseded),
             }
         }
     }
@@ -84,7 +90,7 @@ impl PostgresStore {
                 ],
             )
             .await?;
-        self.changed(row, key.environment)
+        self.changed(row, key)
     }
 
     pub(super) async fn claim(&self, claim: ClaimRefresh) -> Result<Claimed, StoreError> {
@@ -159,13 +165,16 @@ impl PostgresStore {
                 ],
             )
             .await?;
-        if let Some(grant) = self.changed(row, key.environment)? {
+        if let Some(grant) = self.changed(row, &key)? {
             return Ok(Committed::Stored(Box::new(grant)));
         }
         // What refused it is read by the next statement: beside the write it could be older than the write.
-        let stored = self.snapshot(&key).await?;
-        let same_epoch = stored.opt_in.revision.epoch == revision.epoch;
-        let holds = same_epoch && stored.tokens.as_ref().is_some_and(|tokens| tokens.is_pair(&pair));
+        let row = self.read(&key).await?;
+        if row::snapshot(&row, &key, None)?.opt_in.revision.epoch != revision.epoch {
+            return Ok(Committed::Moved);
+        }
+        let stored = self.opened(&row, &key)?;
+        let holds = stored.tokens.as_ref().is_some_and(|tokens| tokens.is_pair(&pair));
         Ok(if holds { Committed::AlreadyStored(Box::new(stored)) } else { Committed::Moved })
     }
 
@@ -211,7 +220,7 @@ impl PostgresStore {
             .one(&self.0.statements.remove, &[&key.environment.name(), &key.company.as_str(), &actor.as_str()])
             .await?;
         self.0.feed.announce();
-        row::snapshot(&row, key.environment, Some(&self.0.vault))
+        self.opened(&row, key)
     }
 
     pub(super) async fn mark(&self, environment: Environment) -> Result<u64, StoreError> {
@@ -220,14 +229,10 @@ impl PostgresStore {
     }
 
     /// The grant that a statement changed, if it did. What was stored is announced even if it cannot be read.
-    fn changed(
-        &self,
-        row: Option<tokio_postgres::Row>,
-        environment: Environment,
-    ) -> Result<Option<Snapshot>, StoreError> {
+    fn changed(&self, row: Option<Row>, key: &GrantKey) -> Result<Option<Snapshot>, StoreError> {
         let Some(row) = row else { return Ok(None) };
         self.0.feed.announce();
-        row::snapshot(&row, environment, Some(&self.0.vault)).map(Some)
+        self.opened(&row, key).map(Some)
     }
 
     fn sealed(&self, key: &GrantKey, revision: Revision, pair: &NewPair) -> Result<Sealed, StoreError> {

@@ -6,7 +6,7 @@ use batchsuite_auth::{
     CompanyId, Environment,
     ids::Revision,
     status::CompanyStatus,
-    store::{DueQuery, ListQuery, Page, StatusFilter, StoreError, WarnExpiring},
+    store::{DueQuery, GrantKey, ListQuery, Page, StatusFilter, StoreError, WarnExpiring},
 };
 
 use super::{
@@ -76,7 +76,8 @@ impl PostgresStore {
             )
             .await?;
         let status = |row| {
-            let snapshot = row::snapshot(row, query.environment, None)?;
+            let key = GrantKey { environment: query.environment, company: Columns::of(row).company()? };
+            let snapshot = row::snapshot(row, &key, None)?;
             Ok(snapshot.status(&query.client_id, query.warning_window))
         };
         let items = rows.iter().take(query.limit).map(status).collect::<Result<Vec<_>, StoreError>>()?;

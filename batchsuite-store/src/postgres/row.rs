@@ -74,10 +74,13 @@ impl<'a> Columns<'a> {
 }
 
 /// The columns of `sql/fragments/grant.sql`, and those of the tokens after them if `vault` is given. Without it, tokens are
-/// there as far as they decide anything, and empty.
-pub(super) fn snapshot(row: &Row, environment: Environment, vault: Option<&Vault>) -> Result<Snapshot, StoreError> {
+/// there as far as they decide anything, and empty. The row may be that of a company that was never seen.
+pub(super) fn snapshot(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot, StoreError> {
     let mut columns = Columns::of(row);
-    let key = GrantKey { environment, company: columns.company()? };
+    if columns.next::<Option<&str>>()?.is_none() {
+        let as_of = row.try_get("as_of").map_err(|error| failure::of_database(&error))?;
+        return Ok(Snapshot::empty(key.clone(), as_of));
+    }
     let revision = columns.revision()?;
     let removals = columns.number()?;
     let standing = standing(columns.next()?)?;
@@ -105,12 +108,12 @@ pub(super) fn snapshot(row: &Row, environment: Environment, vault: Option<&Vault
     let change = EventId::new(columns.number()?);
     let (as_of, consent_pending_until) = (columns.next()?, columns.next()?);
     let tokens = match vault {
-        Some(vault) => times.opened(&mut columns, &key, revision, vault)?,
+        Some(vault) => times.opened(&mut columns, key, revision, vault)?,
         None => times.with(AccessTokenSecret::new(""), RefreshToken::new("")),
     };
     Ok(Snapshot {
         cause: cause_at.map(|at| (at, cause.unwrap_or_default())),
-        key,
+        key: key.clone(),
         opt_in,
         tokens,
         client_id,

@@ -1,4 +1,4 @@
-//! Secrets on their way to the database and back: the only file that has both a secret and its ciphertext.
+//! Secrets on their way to the database and back: the only file of the store that sees both a secret and its ciphertext.
 
 use batchsuite_auth::{
     ids::{ConsentId, Revision},
@@ -6,11 +6,7 @@ use batchsuite_auth::{
     store::{GrantKey, StoreError},
 };
 
-use super::failure;
-
-/// Provisional.
-#[derive(Clone, Debug, Default)]
-pub struct Keyring;
+use crate::keyring::{Binding, Keyring};
 
 /// Seals and opens what is secret, each in its place.
 #[derive(Clone, Debug)]
@@ -27,8 +23,7 @@ impl Vault {
         revision: Revision,
         token: &AccessTokenSecret,
     ) -> Result<Vec<u8>, StoreError> {
-        let _ = (key, revision, &self.0);
-        Ok(token.expose_secret().as_bytes().to_vec())
+        self.seal(&Binding::access_token(key, revision), token.expose_secret())
     }
 
     pub(super) fn open_access_token(
@@ -37,8 +32,7 @@ impl Vault {
         revision: Revision,
         sealed: &[u8],
     ) -> Result<AccessTokenSecret, StoreError> {
-        let _ = (key, revision);
-        text(sealed).map(AccessTokenSecret::new)
+        self.open(&Binding::access_token(key, revision), sealed).map(AccessTokenSecret::new)
     }
 
     pub(super) fn seal_refresh_token(
@@ -47,18 +41,17 @@ impl Vault {
         revision: Revision,
         token: &RefreshToken,
     ) -> Result<Vec<u8>, StoreError> {
-        let _ = (key, revision);
-        Ok(token.expose_secret().as_bytes().to_vec())
+        self.seal(&Binding::refresh_token(key, revision), token.expose_secret())
     }
 
+    /// `revision` is the one that the token came with, which may be older than its grant's.
     pub(super) fn open_refresh_token(
         &self,
         key: &GrantKey,
         revision: Revision,
         sealed: &[u8],
     ) -> Result<RefreshToken, StoreError> {
-        let _ = (key, revision);
-        text(sealed).map(RefreshToken::new)
+        self.open(&Binding::refresh_token(key, revision), sealed).map(RefreshToken::new)
     }
 
     pub(super) fn seal_verifier(
@@ -67,8 +60,7 @@ impl Vault {
         consent: ConsentId,
         verifier: &PkceVerifier,
     ) -> Result<Vec<u8>, StoreError> {
-        let _ = (key, consent);
-        Ok(verifier.expose_secret().as_bytes().to_vec())
+        self.seal(&Binding::pkce_verifier(key, consent), verifier.expose_secret())
     }
 
     pub(super) fn open_verifier(
@@ -77,11 +69,14 @@ impl Vault {
         consent: ConsentId,
         sealed: &[u8],
     ) -> Result<PkceVerifier, StoreError> {
-        let _ = (key, consent);
-        text(sealed).map(PkceVerifier::new)
+        self.open(&Binding::pkce_verifier(key, consent), sealed).map(PkceVerifier::new)
     }
-}
 
-fn text(bytes: &[u8]) -> Result<String, StoreError> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| failure::corrupt("a secret is no text"))
+    fn seal(&self, binding: &Binding<'_>, secret: &str) -> Result<Vec<u8>, StoreError> {
+        Ok(self.0.seal(binding, secret.as_bytes())?)
+    }
+
+    fn open(&self, binding: &Binding<'_>, sealed: &[u8]) -> Result<String, StoreError> {
+        Ok(self.0.open(binding, sealed)?.into_text()?)
+    }
 }

@@ -1,0 +1,258 @@
+//! Keys and their names, and the text that they are written in.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use secrecy::zeroize::Zeroizing;
+
+/// The length of a key in bytes: 256 bits.
+pub const KEY_LENGTH: usize = 32;
+
+/// The name of a key: 1 to 32 of `A–Z a–z 0–9 . _ -`, e.g. `2026-11`. It stands in every ciphertext and is no secret.
+///
+/// A key in base64 or hexadecimal is longer than a name can be, so one that is written in the wrong place is never taken
+/// for a name, nor shown as one.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(Arc<str>);
+
+impl KeyId {
+    /// The longest name, in bytes.
+    pub const MAX_LENGTH: usize = 32;
+
+    /// Takes a name over.
+    ///
+    /// # Errors
+    /// [`InvalidKeyId`] if it is empty, longer than 32 bytes, or has other characters.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidKeyId> {
+        Self::from_bytes(name.as_ref().as_bytes()).ok_or(InvalidKeyId)
+    }
+
+    pub(super) fn from_bytes(name: &[u8]) -> Option<Self> {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        let valid = (1..=Self::MAX_LENGTH).contains(&name.len()) && name.iter().all(allowed);
+        valid.then(|| std::str::from_utf8(name).ok())?.map(|name| Self(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = InvalidKeyId;
+
+    fn from_str(name: &str) -> Result<Self, InvalidKeyId> {
+        Self::new(name)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// That is no name of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name of a key has 1 to 32 of the characters A-Z a-z 0-9 . _ -")]
+#[non_exhaustive]
+pub struct InvalidKeyId;
+
+/// A named key, set up for use. A clone copies no key.
+///
+/// The key's bytes are with aws-lc alone, which wipes what it frees.
+#[derive(Clone)]
+pub struct Key {
+    id: KeyId,
+    aead: Arc<LessSafeKey>,
+    fingerprint: [u8; 16],
+}
+
+impl Key {
+    /// Sets a key up. The caller wipes `secret`.
+    ///
+    /// # Errors
+    /// [`InvalidKeys::Length`] if it has not 32 bytes.
+    pub fn new(id: KeyId, secret: &[u8]) -> Result<Self, InvalidKeys> {
+        let wrong = || InvalidKeys::Length { id: id.clone(), bytes: secret.len() };
+        let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, secret).map_err(|_| wrong())?);
+        // The tag of nothing under a nonce of zeros: it tells keys apart and says nothing about them. That GCM-SIV may repeat
+        // a nonce (RFC 8452 §1) makes it harmless to the other uses of the key.
+        let nonce = Nonce::assume_unique_for_key([0; 12]);
+        let tag = aead
+            .seal_in_place_separate_tag(nonce, Aad::from("batchsuite key fingerprint"), &mut [])
+            .map_err(|_| wrong())?;
+        let fingerprint = tag.as_ref().try_into().map_err(|_| wrong())?;
+        Ok(Self { id, aead: Arc::new(aead), fingerprint })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    pub(super) fn aead(&self) -> &LessSafeKey {
+        &self.aead
+    }
+
+    /// Whether both are one key, whatever they are named.
+    pub(super) fn is_same_secret(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Keys, one of them the primary, which encrypts; all decrypt. Never empty.
+#[derive(Clone)]
+pub struct KeySet(Vec<Key>);
+
+impl KeySet {
+    /// A set of one key.
+    #[must_use]
+    pub fn new(primary: Key) -> Self {
+        Self(vec![primary])
+    }
+
+    /// Adds a key that only decrypts.
+    ///
+    /// # Errors
+    /// [`InvalidKeys::RepeatedId`] or [`InvalidKeys::RepeatedKey`].
+    pub fn with_secondary(mut self, key: Key) -> Result<Self, InvalidKeys> {
+        for known in &self.0 {
+            if known.id == key.id {
+                return Err(InvalidKeys::RepeatedId { id: key.id });
+            }
+            if known.is_same_secret(&key) {
+                return Err(InvalidKeys::RepeatedKey { first: known.id.clone(), second: key.id });
+            }
+        }
+        self.0.push(key);
+        Ok(self)
+    }
+
+    /// Reads `name:base64` entries, separated by commas or line ends, **the primary first**. Blank entries, and lines that
+    /// begin with `#`, are skipped. The caller wipes `text`.
+    ///
+    /// # Errors
+    /// [`InvalidKeys`]; an entry is told by its number, counted from 1, and never shown.
+    pub fn parse(text: &str) -> Result<Self, InvalidKeys> {
+        let entries = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(|line| line.split(','))
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        let mut keys: Option<Self> = None;
+        for (index, text) in entries.enumerate() {
+            let key = parse_entry(index + 1, text)?;
+            keys = Some(match keys {
+                None => Self::new(key),
+                Some(keys) => keys.with_secondary(key)?,
+            });
+        }
+        keys.ok_or(InvalidKeys::Empty)
+    }
+
+    /// The name of the key that encrypts.
+    pub fn primary(&self) -> &KeyId {
+        self.0[0].id()
+    }
+
+    /// The names of all keys, the primary's first.
+    pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.0.iter().map(Key::id)
+    }
+
+    pub(super) fn primary_key(&self) -> &Key {
+        &self.0[0]
+    }
+
+    pub(super) fn find(&self, id: &[u8]) -> Option<&Key> {
+        self.0.iter().find(|key| key.id.0.as_bytes() == id)
+    }
+
+    /// A name that stands for another key than before.
+    pub(super) fn changed_since(&self, before: &Self) -> Option<&KeyId> {
+        let changed = |key: &&Key| before.0.iter().any(|known| known.id == key.id && !known.is_same_secret(key));
+        self.0.iter().find(changed).map(Key::id)
+    }
+}
+
+fn parse_entry(entry: usize, text: &str) -> Result<Key, InvalidKeys> {
+    let (name, encoded) = text.split_once(':').ok_or(InvalidKeys::Malformed { entry })?;
+    let id = KeyId::new(name.trim()).map_err(|InvalidKeyId| InvalidKeys::Id { entry })?;
+    // As large as it can get, so that it never moves and leaves a copy behind.
+    let mut secret = Zeroizing::new(Vec::with_capacity(encoded.len() + 3));
+    // The decoder's own error would show a character of the key.
+    STANDARD.decode_vec(encoded.trim(), &mut secret).map_err(|_| InvalidKeys::Encoding { entry })?;
+    Key::new(id, &secret)
+}
+
+impl fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySet").field("primary", self.primary()).field("ids", &self.ids().collect::<Vec<_>>()).finish()
+    }
+}
+
+/// These are no keys to work with. An operator must look.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidKeys {
+    /// There is not one key.
+    #[error("there is no key; make one with `openssl rand -base64 32` and write it as name:key")]
+    Empty,
+    /// An entry has no colon.
+    #[error("key entry {entry} is not of the form name:key")]
+    Malformed {
+        /// Which, counted from 1.
+        entry: usize,
+    },
+    /// The name in an entry is none.
+    #[error("key entry {entry} has no valid name; use 1 to 32 of the characters A-Z a-z 0-9 . _ -")]
+    Id {
+        /// Which, counted from 1.
+        entry: usize,
+    },
+    /// The key in an entry is not base64.
+    #[error("key entry {entry} is not base64 with padding (RFC 4648 section 4)")]
+    Encoding {
+        /// Which, counted from 1.
+        entry: usize,
+    },
+    /// A key of another length than 32 bytes.
+    #[error("key {id} has {bytes} bytes instead of 32; make one with `openssl rand -base64 32`")]
+    Length {
+        /// Its name.
+        id: KeyId,
+        /// What it has.
+        bytes: usize,
+    },
+    /// Two keys have one name.
+    #[error("there are two keys named {id}; give each its own name")]
+    RepeatedId {
+        /// The name.
+        id: KeyId,
+    },
+    /// One key has two names.
+    #[error("{first} and {second} are one and the same key; make a new one with `openssl rand -base64 32`")]
+    RepeatedKey {
+        /// One name of it.
+        first: KeyId,
+        /// The other.
+        second: KeyId,
+    },
+}

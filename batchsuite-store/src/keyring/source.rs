@@ -1,0 +1,197 @@
+//! Where keys come from.
+
+use std::{
+    env,
+    error::Error,
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use secrecy::zeroize::Zeroizing;
+
+use super::key::{InvalidKeys, KeyId, KeySet};
+
+/// Loads keys, and says which is the primary: from the environment, a file, a key management service.
+///
+/// # Contract
+/// - Every call reads anew; [`Keyring::reload`](super::Keyring::reload) is the only one who repeats it.
+/// - A name stands for one key for ever.
+/// - Neither `Debug` nor an error shows a key.
+///
+/// # Cancellation
+/// Nothing happens.
+#[async_trait]
+pub trait KeySource: fmt::Debug + Send + Sync + 'static {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// [`KeySourceError`]; a service that cannot be reached is [`KeySourceError::Unavailable`].
+    async fn load(&self) -> Result<KeySet, KeySourceError>;
+}
+
+#[async_trait]
+impl<S: KeySource + ?Sized> KeySource for Arc<S> {
+    async fn load(&self) -> Result<KeySet, KeySourceError> {
+        (**self).load().await
+    }
+}
+
+/// There are no keys.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeySourceError {
+    /// The environment variable is not set, or is no text.
+    #[error("the environment variable {variable} holds no keys; set it to name:key,name:key with the primary first")]
+    Unset {
+        /// Which.
+        variable: &'static str,
+    },
+    /// The file cannot be read, or is no text.
+    #[error("the key file cannot be read; check its path and its owner")]
+    Unreadable(#[source] io::Error),
+    /// The file is larger than any key file.
+    #[error("the key file is larger than 64 KiB; check its path")]
+    TooLarge,
+    /// Others than its owner may read or write the file.
+    #[error(
+        "the key file is open to others than its owner (mode {mode:04o}); chmod 600 it, and replace the keys if others saw them"
+    )]
+    Exposed {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// What is there are no keys to work with.
+    #[error("the keys cannot be used: {0}")]
+    Invalid(#[from] InvalidKeys),
+    /// A name stands for another key than before.
+    #[error("the key {id} was exchanged under its name; restore it, and give the new key a new name")]
+    Exchanged {
+        /// The name.
+        id: KeyId,
+    },
+    /// The source cannot be reached, or not now. The source of this error must show no key.
+    #[error("the key source cannot be reached; try again")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Keys in an environment variable, as [`KeySet::parse`] reads them: `2026-11:<base64>,2026-05:<base64>`, the primary first.
+///
+/// The environment of a running process does not change from outside: here a new key comes with a restart.
+#[derive(Clone, Debug)]
+pub struct EnvKeySource {
+    variable: &'static str,
+}
+
+impl EnvKeySource {
+    /// The variable that [`EnvKeySource::default`] reads.
+    pub const DEFAULT_VARIABLE: &'static str = "BATCHSUITE_KEYS";
+
+    /// Reads another variable.
+    #[must_use]
+    pub fn new(variable: &'static str) -> Self {
+        Self { variable }
+    }
+}
+
+impl Default for EnvKeySource {
+    fn default() -> Self {
+        Self::new(Self::DEFAULT_VARIABLE)
+    }
+}
+
+#[async_trait]
+impl KeySource for EnvKeySource {
+    async fn load(&self) -> Result<KeySet, KeySourceError> {
+        let unset = |_| KeySourceError::Unset { variable: self.variable };
+        let text = Zeroizing::new(env::var(self.variable).map_err(unset)?);
+        Ok(KeySet::parse(&text)?)
+    }
+}
+
+/// Keys in a file, one `name:base64` a line, the primary first; `#` begins a comment line ([`KeySet::parse`]).
+///
+/// On Unix the file must be closed to group and others (`chmod 600`; on Kubernetes `defaultMode: 0400`): one that others may
+/// read is refused. Replace it by writing another one beside it and renaming that, so that no reader sees half of it.
+#[derive(Clone)]
+pub struct FileKeySource {
+    path: PathBuf,
+}
+
+/// A hundred keys have 8 KiB.
+const MAX_FILE: usize = 64 * 1024;
+
+impl FileKeySource {
+    /// Reads this file.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    fn read(&self) -> Result<KeySet, KeySourceError> {
+        let file = File::open(&self.path).map_err(KeySourceError::Unreadable)?;
+        refuse_exposed(&file)?;
+        // Room for all of it from the start: a buffer that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(MAX_FILE + 1));
+        file.take(MAX_FILE as u64 + 1).read_to_string(&mut text).map_err(KeySourceError::Unreadable)?;
+        if text.len() > MAX_FILE {
+            return Err(KeySourceError::TooLarge);
+        }
+        Ok(KeySet::parse(&text)?)
+    }
+}
+
+/// Asks the open file, not its path, which may name another one by now.
+#[cfg(unix)]
+fn refuse_exposed(file: &File) -> Result<(), KeySourceError> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = file.metadata().map_err(KeySourceError::Unreadable)?.permissions().mode() & 0o7777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(KeySourceError::Exposed { mode }) }
+}
+
+#[cfg(not(unix))]
+fn refuse_exposed(_: &File) -> Result<(), KeySourceError> {
+    Ok(())
+}
+
+#[async_trait]
+impl KeySource for FileKeySource {
+    async fn load(&self) -> Result<KeySet, KeySourceError> {
+        let source = self.clone();
+        tokio::task::spawn_blocking(move || source.read())
+            .await
+            .map_err(|error| KeySourceError::Unavailable(error.into()))?
+    }
+}
+
+impl fmt::Debug for FileKeySource {
+    /// Without the path: a key that was set in its place would be shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileKeySource").finish_non_exhaustive()
+    }
+}
+
+/// Keys that never change, for tests.
+#[derive(Clone, Debug)]
+pub struct StaticKeySource {
+    keys: KeySet,
+}
+
+impl StaticKeySource {
+    /// Always these.
+    #[must_use]
+    pub fn new(keys: KeySet) -> Self {
+        Self { keys }
+    }
+}
+
+#[async_trait]
+impl KeySource for StaticKeySource {
+    async fn load(&self) -> Result<KeySet, KeySourceError> {
+        Ok(self.keys.clone())
+    }
+}
