@@ -21,4 +21,4 @@ pub use keyring::Keyring;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresStore, PostgresStoreBuilder};
+pub use postgres::{Overview, PostgresStore, PostgresStoreBuilder, Reencrypted};

@@ -9,6 +9,7 @@ mod feed;
 mod grants;
 mod keeper;
 mod migrate;
+mod operation;
 mod row;
 mod schema;
 mod seal;
@@ -39,6 +40,7 @@ use seal::Vault;
 use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
+pub use operation::{Overview, Reencrypted};
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.
 #[derive(Clone)]

@@ -91,7 +91,7 @@ impl Server {
         let shell = Mutex::new(shell.expect("the server's shell starts"));
         let url = format!("host={} user=postgres dbname=postgres", directory.display());
         let server = Self { url, own: Some(Own { directory, programs, _shell: shell }) };
-        server.wait_until_it_answers();
+        wait_until_it_answers(&server.url, || server.log());
         server
     }
 
@@ -135,16 +135,70 @@ impl Server {
         tokio::spawn(connection);
         client
     }
+}
 
-    fn wait_until_it_answers(&self) {
-        for _ in 0..600 {
-            if apart(async || tokio_postgres::connect(&self.url, NoTls).await.is_ok()) {
-                return;
-            }
-            sleep(Duration::from_millis(50));
+/// The real PgBouncer in transaction mode, in front of a server of our own.
+#[derive(Debug)]
+pub struct PgBouncer {
+    url: String,
+    /// Held for its standard input, which keeps the pooler running.
+    _shell: Child,
+}
+
+/// The same as for the server: it ends with this program, however that ends.
+const RUN_POOLER: &str = r#"
+/usr/sbin/pgbouncer "$1/pgbouncer.ini" >"$1/pgbouncer.out" 2>&1 </dev/null &
+cat >/dev/null
+kill -INT $!
+wait
+"#;
+
+impl PgBouncer {
+    /// Starts one with fewer servers than clients.
+    ///
+    /// # Panics
+    /// If it does not start, with the reason.
+    pub fn start(server: &Server) -> Self {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        assert!(program.exists(), "no pgbouncer in /usr/sbin: install the package `pgbouncer`");
+        let socket = server.directory().expect("a server of our own");
+        let directory = socket.join(format!("bouncer-{:08x}", rand::random::<u32>()));
+        fs::create_dir(&directory).expect("a directory for the pooler");
+        let settings = format!(
+            "[databases]\npostgres = host={} user=postgres\n[pgbouncer]\npool_mode = transaction\n\
+             default_pool_size = 3\nmax_client_conn = 200\nauth_type = any\nlisten_addr =\nlisten_port = 6432\n\
+             unix_socket_dir = {}\nunix_socket_mode = 0777\n",
+            socket.display(),
+            directory.display()
+        );
+        fs::write(directory.join("pgbouncer.ini"), settings).expect("its settings");
+        let user = unprivileged_user();
+        if let Some(user) = user {
+            run(Command::new("chown").args(["-R", user]).arg(&directory), "the directory's owner cannot be set");
         }
-        panic!("the server does not answer: {}", self.log());
+        let mut shell = as_user(user, Path::new("/bin/sh"));
+        shell.args(["-c", RUN_POOLER, "sh"]).arg(&directory);
+        std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+        let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let url = format!("host={} port=6432 user=postgres dbname=postgres", directory.display());
+        wait_until_it_answers(&url, || fs::read_to_string(directory.join("pgbouncer.out")).unwrap_or_default());
+        Self { url, _shell: shell.expect("the pooler's shell starts") }
     }
+
+    /// Where it is, as a connection string.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+fn wait_until_it_answers(url: &str, log: impl Fn() -> String) {
+    for _ in 0..600 {
+        if apart(async || tokio_postgres::connect(url, NoTls).await.is_ok()) {
+            return;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    panic!("{url} does not answer: {}", log());
 }
 
 /// Waits for something in a thread and a runtime of its own: the caller may be inside a runtime.

@@ -62,13 +62,13 @@ impl PostgresStore {
             EventOrder::OldestFirst => {
                 // No further than the log is settled: a program that follows must not step over a number that is still
                 // being written.
-                let settled = self.settled().await?;
+                let settled = self.horizon().await?.settled;
                 let after = signed(query.after.unwrap_or_default().number());
                 let statement = match company {
                     Some(_) => &statements.company_events_oldest_first,
                     None => &statements.events_oldest_first,
                 };
-                database.rows(statement, &[&environment, &company, &after, &settled, &most]).await?
+                database.rows(statement, &[&environment, &company, &after, &signed(settled.number()), &most]).await?
             }
             EventOrder::NewestFirst => {
                 let before = query.after.map_or(i64::MAX, |after| signed(after.number()));

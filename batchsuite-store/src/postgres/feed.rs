@@ -21,6 +21,7 @@ use tokio_postgres::{AsyncMessage, Config};
 
 use super::{
     PostgresStore,
+    database::Parameter,
     row::{Columns, signed},
     tls::Tls,
 };
@@ -29,6 +30,8 @@ use super::{
 const LOOK: Duration = Duration::from_secs(5);
 /// And if it is not.
 const LOOK_WITHOUT_HINTS: Duration = Duration::from_secs(1);
+/// How long a change waits for a writer before it that has not ended. (A statement takes milliseconds.)
+const PATIENCE_WITH_WRITERS: Duration = Duration::from_secs(1);
 /// Announcements that come within this are sent as one.
 const COALESCE: Duration = Duration::from_millis(20);
 /// The pause before the messenger connects again, doubled from the one to the other.
@@ -42,19 +45,27 @@ impl PostgresStore {
         wait: Duration,
     ) -> Result<Changes, StoreError> {
         let Some(after) = after else {
-            let cursor = EventId::new(self.settled().await?.unsigned_abs());
-            return Ok(Changes { changed: Vec::new(), cursor });
+            return Ok(Changes { changed: Vec::new(), cursor: self.horizon().await?.settled });
         };
         // Subscribed before looking: what is written in between wakes the wait.
         let mut hints = self.0.feed.follow();
-        let end = Instant::now().checked_add(wait);
+        let began = Instant::now();
+        let end = began.checked_add(wait);
         loop {
-            let changes = self.look(environment, after).await?;
+            let (settled, ahead) = self.look(environment, after).await?;
             let now = Instant::now();
-            if !changes.changed.is_empty() || end.is_some_and(|end| end <= now) {
-                return Ok(changes);
+            let is_over = end.is_some_and(|end| end <= now);
+            if !settled.changed.is_empty() {
+                return Ok(settled);
+            }
+            // Something changed behind a writer that has not ended. Its readers hear of it all the same; the cursor stays
+            // below that writer, so they hear of it again, and not without a pause.
+            let pause = began + PATIENCE_WITH_WRITERS;
+            if is_over || (!ahead.is_empty() && pause <= now) {
+                return Ok(Changes { changed: ahead, ..settled });
             }
             let next_look = now + self.0.feed.look_every();
+            let next_look = if ahead.is_empty() { next_look } else { next_look.min(pause) };
             tokio::select! {
                 _ = hints.changed() => {}
                 () = sleep_until(end.map_or(next_look, |end| end.min(next_look))) => {}
@@ -62,26 +73,39 @@ impl PostgresStore {
         }
     }
 
-    async fn look(&self, environment: Environment, after: EventId) -> Result<Changes, StoreError> {
-        let settled = self.settled().await?;
-        let rows = self
-            .0
-            .database
-            .rows(&self.0.statements.changes, &[&environment.name(), &signed(after.number()), &settled])
-            .await?;
+    /// What changed up to where the log is settled, and what changed beyond.
+    async fn look(
+        &self,
+        environment: Environment,
+        after: EventId,
+    ) -> Result<(Changes, Vec<(CompanyId, EventId)>), StoreError> {
+        let Horizon { latest, settled } = self.horizon().await?;
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &signed(after.number()), &signed(latest.number())];
+        let rows = self.0.database.rows(&self.0.statements.changes, parameters).await?;
         let change = |row| {
             let mut columns = Columns::of(row);
             Ok((columns.company()?, EventId::new(columns.number()?)))
         };
-        let changed = rows.iter().map(change).collect::<Result<Vec<(CompanyId, EventId)>, StoreError>>()?;
-        Ok(Changes { changed, cursor: after.max(EventId::new(settled.unsigned_abs())) })
+        let changed = rows.iter().map(change).collect::<Result<Vec<_>, StoreError>>()?;
+        let (changed, ahead) = changed.into_iter().partition(|(_, change)| *change <= settled);
+        Ok((Changes { changed, cursor: after.max(settled) }, ahead))
     }
 
-    /// Up to which number everything that will ever be in the log can be read by the *next* statement.
-    pub(super) async fn settled(&self) -> Result<i64, StoreError> {
+    /// How far the log goes, for the *next* statement.
+    pub(super) async fn horizon(&self) -> Result<Horizon, StoreError> {
         let row = self.0.database.one(&self.0.statements.horizon, &[]).await?;
-        Columns::of(&row).next()
+        let mut columns = Columns::of(&row);
+        Ok(Horizon { latest: EventId::new(columns.number()?), settled: EventId::new(columns.number()?) })
     }
+}
+
+/// How far the log goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Horizon {
+    /// The latest number that was drawn.
+    latest: EventId,
+    /// Up to here, everything that will ever be in the log is in it.
+    pub(super) settled: EventId,
 }
 
 /// Tells and hears that something changed.

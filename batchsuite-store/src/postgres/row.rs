@@ -215,7 +215,7 @@ pub(super) fn actor(text: &str) -> Result<ActorId, StoreError> {
     ActorId::new(text).map_err(|_| failure::corrupt("an actor id is none"))
 }
 
-fn unsigned(number: i64) -> Result<u64, StoreError> {
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| failure::corrupt("a number is negative"))
 }
 

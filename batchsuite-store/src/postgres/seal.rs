@@ -17,6 +17,11 @@ impl Vault {
         Self(keyring)
     }
 
+    /// What every ciphertext under the primary key begins with.
+    pub(super) fn primary_header(&self) -> Vec<u8> {
+        self.0.primary_header()
+    }
+
     pub(super) fn seal_access_token(
         &self,
         key: &GrantKey,

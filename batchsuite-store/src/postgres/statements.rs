@@ -75,4 +75,8 @@ statements! {
     company_events_newest_first: "events_newest_first" ["{whose}" => OF_COMPANY] (TEXT, TEXT, INT8, INT8);
     horizon: "horizon" [] ();
     changes: "changes" [] (TEXT, INT8, INT8);
+    prune_events: "prune_events" [] (FLOAT8, INT8);
+    overview: "overview" [] (TEXT, FLOAT8);
+    sealed_otherwise: "sealed_otherwise" [] (TEXT, TEXT, BYTEA, INT8);
+    seal_anew: "seal_anew" [] (TEXT, TEXT, BYTEA, BYTEA, BYTEA, BYTEA);
 }
