@@ -218,7 +218,7 @@ impl Messenger {
         let mut listener = tokio::spawn(async move {
             loop {
                 match poll_fn(|context| connection.poll_message(context)).await {
-                    Some(Ok(AsyncMessage::Notification(_))) => drop(hints.send_replace(())),
+                    Some(Ok(AsyncMessage::Notification(_))) => hints.send_replace(()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
                     None => return Ok(()),

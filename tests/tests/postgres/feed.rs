@@ -144,7 +144,9 @@ async fn a_listener_that_was_cut_listens_again() {
     .expect("it listens again");
 
     let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
+    let began = Instant::now();
     let (changes, connected) = tokio::join!(waiting, other.connect(connect(&company("acme"))));
 
+    assert!(began.elapsed() < Duration::from_secs(3), "not told by a notification: {:?}", began.elapsed());
     assert_eq!(changes.unwrap().changed, [(company("acme").company, stored(connected.unwrap()).change)]);
 }
