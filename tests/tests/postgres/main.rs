@@ -1,0 +1,14 @@
+//! What the Postgres store promises beyond the storage contract, on a server of this program's own.
+
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
+mod connection;
+mod feed;
+mod migrations;
+mod operation;
+mod plans;
+mod pooler;
+mod proxy;
+mod sealed;
+mod secrecy;
+mod stage;
