@@ -1,5 +1,6 @@
 //! The store of several processes.
 
+mod address;
 mod builder;
 mod consents;
 mod database;

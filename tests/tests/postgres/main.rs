@@ -12,3 +12,4 @@ mod proxy;
 mod sealed;
 mod secrecy;
 mod stage;
+mod tls;
