@@ -91,6 +91,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `reqwest` | yes | [`http::ReqwestClient`], the HTTP adapter with all its guards |
+//! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total` |
 //! | `test-util` | no | [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |
 //!
 //! # Security notes
@@ -123,6 +124,7 @@ pub mod secret;
 pub mod status;
 mod steps;
 pub mod store;
+mod telemetry;
 mod ups;
 
 #[cfg(feature = "test-util")]

@@ -7,7 +7,8 @@
 //!
 //! Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`.
 //!
-//! Feature `keyring`: encryption at rest, [`keyring`].
+//! Feature `keyring`: encryption at rest, [`keyring`]. Feature `metrics`: the operator's view as gauges,
+//! `Overview::record_metrics`.
 
 #[cfg(feature = "keyring")]
 pub mod keyring;

@@ -14,6 +14,7 @@ use crate::{
     machine::ConsentRefusal,
     secret::{AccessToken, AuthorizationCode, BrowserSecret, SecretHash},
     store::{Connect, Connected, Consent, Snapshot, TakeConsent, TakenConsent},
+    telemetry,
     ups::{Judgement, Outcome, Pair, Returned, parse_callback},
 };
 
@@ -68,6 +69,7 @@ impl Core {
         };
         let judgement = self.ups.send(request, self.now()).await;
         let arrived = Instant::now();
+        telemetry::exchanged(self.environment, &judgement);
         let company = &consent.key.company;
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
             Judgement::Pair(pair) => {

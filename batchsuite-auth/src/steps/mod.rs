@@ -37,6 +37,7 @@ use crate::{
     machine::{Breaker, CLOCK_DISAGREEMENT},
     secret::AccessToken,
     store::{GrantKey, NewEvent, NewPair, Snapshot, Store, StoreError},
+    telemetry,
     ups::{Pair, Ups},
 };
 
@@ -203,11 +204,19 @@ impl Core {
         F: Future<Output = Result<T, StoreError>>,
     {
         loop {
-            if let Some(written) = tried(what, write()).await {
+            if let Some(written) = self.tried(what, write()).await {
                 return written;
             }
             sleep(self.policy.commit_retry).await;
         }
+    }
+
+    async fn tried<T>(&self, what: &'static str, write: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+        let tried = write.await.inspect_err(|error| {
+            tracing::warn!(what, %error, "the store did not take it; it is kept and tried again");
+            telemetry::not_stored(self.environment, what);
+        });
+        tried.ok()
     }
 
     /// The same for what is only worth less work later: it does not hold up a shutdown. (A write under way is not cut off.)
@@ -216,7 +225,7 @@ impl Core {
         F: Future<Output = Result<T, StoreError>>,
     {
         loop {
-            if let Some(written) = tried(what, write()).await {
+            if let Some(written) = self.tried(what, write()).await {
                 return Some(written);
             }
             if timeout(self.policy.commit_retry, self.ending()).await.is_ok() {
@@ -224,13 +233,6 @@ impl Core {
             }
         }
     }
-}
-
-async fn tried<T>(what: &'static str, write: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
-    write
-        .await
-        .inspect_err(|error| tracing::warn!(what, %error, "the store did not take it; it is kept and tried again"))
-        .ok()
 }
 
 impl Drop for Core {

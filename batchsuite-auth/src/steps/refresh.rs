@@ -17,6 +17,7 @@ use crate::{
     machine::{Access, Demand, Fault, Permit, Phase, Verdict, cool_down, decide},
     secret::AccessToken,
     store::{ClaimRefresh, Claimed, CommitRefresh, Committed, GiveBack, SettleRefresh, Snapshot, Written},
+    telemetry,
     ups::{Judgement, Pair, Prepared},
 };
 
@@ -174,8 +175,10 @@ impl Core {
         claim: &ClaimRefresh,
         request: Prepared,
     ) -> Attempt {
+        let sent = Instant::now();
         let judgement = self.ups.send(request, self.now()).await;
         let arrived = Instant::now();
+        telemetry::refreshed(self.environment, &judgement, arrived - sent);
         let policy = &self.policy;
         let failures = read.failures.saturating_add(1);
         match judgement {

@@ -40,6 +40,23 @@ pub(crate) enum Judgement {
     Unknown(Evidence),
 }
 
+#[cfg(any(test, feature = "metrics"))]
+impl Judgement {
+    /// A stable name, e.g. for a metric.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Pair(_) => "pair",
+            Self::Refused(_) => "refused",
+            Self::Unanswered(_) => "unanswered",
+            Self::NotSent(_) => "not_sent",
+            Self::RateLimited(..) => "rate_limited",
+            Self::Ours(_) => "misconfigured",
+            Self::Blocked(_) => "blocked",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
 /// Judges what came back. `secrets` is what was sent, to be cut out of the evidence.
 pub(super) fn judge(
     endpoint: Endpoint,
@@ -208,16 +225,7 @@ mod tests {
     }
 
     fn name(judgement: &Judgement) -> &'static str {
-        match judgement {
-            Judgement::Pair(_) => "pair",
-            Judgement::Refused(_) => "refused",
-            Judgement::Unanswered(_) => "unanswered",
-            Judgement::NotSent(_) => "not sent",
-            Judgement::RateLimited(..) => "rate limited",
-            Judgement::Ours(_) => "ours",
-            Judgement::Blocked(_) => "blocked",
-            Judgement::Unknown(_) => "unknown",
-        }
+        judgement.outcome()
     }
 
     fn ups(code: &str, message: &str) -> String {
@@ -232,17 +240,17 @@ mod tests {
             (400, ups(r#""10400""#, "Invalid/Missing Refresh Token"), "refused", "unknown"),
             (400, ups("10400", "Invalid Refresh Token"), "refused", "unknown"),
             (400, ups(r#""10400""#, "Invalid authorization code"), "unknown", "refused"),
-            (400, ups(r#""10400""#, "Invalid Redirect URL"), "ours", "ours"),
-            (400, ups(r#""10400""#, "Invalid/Missing Authorization Header"), "ours", "ours"),
-            (400, ups(r#""10400""#, "Unsupported Grant Type"), "ours", "ours"),
+            (400, ups(r#""10400""#, "Invalid Redirect URL"), "misconfigured", "misconfigured"),
+            (400, ups(r#""10400""#, "Invalid/Missing Authorization Header"), "misconfigured", "misconfigured"),
+            (400, ups(r#""10400""#, "Unsupported Grant Type"), "misconfigured", "misconfigured"),
             (400, ups(r#""10400""#, "Something else"), "unknown", "unknown"),
             (400, ups(r#""10999""#, "Invalid Refresh Token"), "unknown", "unknown"),
-            (401, ups(r#""10401""#, "ClientId is Invalid"), "ours", "ours"),
-            (401, String::new(), "ours", "ours"),
-            (401, invalid_token.clone(), "ours", "ours"),
+            (401, ups(r#""10401""#, "ClientId is Invalid"), "misconfigured", "misconfigured"),
+            (401, String::new(), "misconfigured", "misconfigured"),
+            (401, invalid_token.clone(), "misconfigured", "misconfigured"),
             (403, String::new(), "blocked", "blocked"),
             (403, invalid_token.clone(), "blocked", "blocked"),
-            (429, ups(r#""10429""#, "Too Many Requests"), "rate limited", "rate limited"),
+            (429, ups(r#""10429""#, "Too Many Requests"), "rate_limited", "rate_limited"),
             (500, invalid_token.clone(), "unanswered", "unanswered"),
             (502, "<html>".to_owned(), "unanswered", "unanswered"),
             (503, String::new(), "unanswered", "unanswered"),
@@ -274,11 +282,11 @@ mod tests {
             (r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"}]}"#, "refused"),
             (r#"{"response":{"errors":{"code":"10400","message":"Invalid Refresh Token"}}}"#, "refused"),
             (r#"{"error":"invalid_grant"}"#, "refused"),
-            (r#"{"error":"invalid_client","error_description":"x"}"#, "ours"),
-            (r#"{"error":"unsupported_grant_type"}"#, "ours"),
+            (r#"{"error":"invalid_client","error_description":"x"}"#, "misconfigured"),
+            (r#"{"error":"unsupported_grant_type"}"#, "misconfigured"),
             (
                 r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},{"code":"10401","message":"ClientId is Invalid"}]}"#,
-                "ours",
+                "misconfigured",
             ),
             (
                 r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},{"code":"1","message":"?"}]}"#,
@@ -336,7 +344,7 @@ mod tests {
         };
         assert_eq!(of(HttpError::unanswered()), "unanswered");
         for kind in [HttpErrorKind::Connect, HttpErrorKind::Tls, HttpErrorKind::Request] {
-            assert_eq!(of(HttpError::new(kind)), "not sent");
+            assert_eq!(of(HttpError::new(kind)), "not_sent");
         }
     }
 }

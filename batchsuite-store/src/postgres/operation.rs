@@ -44,6 +44,37 @@ pub struct Overview {
     pub as_of: Timestamp,
 }
 
+#[cfg(feature = "metrics")]
+impl Overview {
+    /// Sets gauges of the [`metrics`] facade, labelled with `environment`: `batchsuite_companies` by `standing`,
+    /// `batchsuite_unanswered`, `batchsuite_leases`, `batchsuite_consents_pending`, and `batchsuite_oldest_due_seconds` (0 if
+    /// nobody waits). To be called now and then, in one process.
+    pub fn record_metrics(&self, environment: Environment) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+        let float = |number: u64| number as f64;
+        let environment = environment.name();
+        for (standing, companies) in [
+            ("unauthenticated", self.unauthenticated),
+            ("authenticated", self.authenticated.saturating_sub(self.refresh_expired)),
+            ("refresh_expired", self.refresh_expired),
+            ("opt_in_invalidated", self.opt_in_invalidated),
+            ("rotation_lost", self.rotation_lost),
+        ] {
+            metrics::gauge!("batchsuite_companies", "environment" => environment, "standing" => standing)
+                .set(float(companies));
+        }
+        for (name, value) in [
+            ("batchsuite_unanswered", self.unanswered),
+            ("batchsuite_leases", self.leases),
+            ("batchsuite_consents_pending", self.consents_pending),
+        ] {
+            metrics::gauge!(name, "environment" => environment).set(float(value));
+        }
+        let waiting = self.oldest_due.and_then(|since| (self.as_of - since).to_std().ok()).unwrap_or_default();
+        metrics::gauge!("batchsuite_oldest_due_seconds", "environment" => environment).set(waiting.as_secs_f64());
+    }
+}
+
 /// What one step of a re-encryption did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,0 +1,128 @@
+//! What is counted through the `metrics` facade. The recorder is the process's, so this is a binary of its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use batchsuite_auth::{
+    ActorId, CompanyId, Environment,
+    fake_ups::{Answer, Endpoint, FakeUps, Times},
+};
+use batchsuite_store::{MemoryStore, PostgresStore};
+use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+
+/// Everything that was recorded, by name and labels: counts, values, and how many times a histogram was recorded to.
+#[derive(Clone, Debug, Default)]
+struct Book(Arc<Mutex<BTreeMap<String, f64>>>);
+
+/// One line of the book.
+struct Line(Book, String);
+
+impl Line {
+    fn write(&self, change: impl FnOnce(f64) -> f64) {
+        let mut lines = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.entry(self.1.clone()).or_default();
+        *line = change(*line);
+    }
+}
+
+impl CounterFn for Line {
+    fn increment(&self, by: u64) {
+        self.write(|count| count + by as f64);
+    }
+    fn absolute(&self, count: u64) {
+        self.write(|_| count as f64);
+    }
+}
+
+impl GaugeFn for Line {
+    fn increment(&self, by: f64) {
+        self.write(|value| value + by);
+    }
+    fn decrement(&self, by: f64) {
+        self.write(|value| value - by);
+    }
+    fn set(&self, value: f64) {
+        self.write(|_| value);
+    }
+}
+
+impl HistogramFn for Line {
+    fn record(&self, _: f64) {
+        self.write(|times| times + 1.0);
+    }
+}
+
+impl Book {
+    fn line(&self, key: &Key) -> Arc<Line> {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        Arc::new(Line(self.clone(), format!("{}{{{}}}", key.name(), labels.join(","))))
+    }
+
+    fn value(&self, line: &str) -> Option<f64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(line).copied()
+    }
+}
+
+impl Recorder for Book {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.line(key))
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.line(key))
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.line(key))
+    }
+}
+
+/// One test, because there is one recorder.
+#[tokio::test]
+async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_names_a_company() {
+    let book = Book::default();
+    metrics::set_global_recorder(book.clone()).expect("the first recorder");
+    let (company, actor) = (CompanyId::new("acme-canary").unwrap(), ActorId::new("ada").unwrap());
+
+    // A life with an exchange, a rotation and a silence.
+    let ups = FakeUps::start().await;
+    let auth = ups.authenticator().without_keeper().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
+    let trip = auth.authenticate(&company, &actor).await.unwrap();
+    let query = ups.consent(&trip.url, FakeUps::USER).await;
+    auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+    ups.clock().advance(Duration::from_secs(7200));
+    auth.access_token(&company).await.unwrap();
+    ups.fault(Endpoint::Refresh, Answer::status(500), Times::Once);
+    ups.clock().advance(Duration::from_secs(7200));
+    auth.access_token(&company).await.unwrap_err();
+
+    assert_eq!(book.value("batchsuite_exchanges_total{environment=cie,outcome=pair}"), Some(1.0));
+    assert_eq!(book.value("batchsuite_refreshes_total{environment=cie,outcome=pair}"), Some(1.0));
+    assert_eq!(book.value("batchsuite_refreshes_total{environment=cie,outcome=unanswered}"), Some(1.0));
+    assert_eq!(book.value("batchsuite_refresh_seconds{environment=cie}"), Some(2.0));
+
+    // The operator's view.
+    let server = Server::shared(Log::Normal);
+    let schema = TestSchema::new(server);
+    let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().unwrap();
+    store.migrate().await.unwrap();
+    let auth = ups.authenticator().without_keeper().store(store.clone()).build().unwrap();
+    let trip = auth.authenticate(&company, &actor).await.unwrap();
+    let query = ups.consent(&trip.url, FakeUps::USER).await;
+    auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+    let overview = store.overview(Environment::Cie, Duration::from_secs(86_400)).await.unwrap();
+    overview.record_metrics(Environment::Cie);
+
+    assert_eq!(book.value("batchsuite_companies{environment=cie,standing=authenticated}"), Some(1.0));
+    assert_eq!(book.value("batchsuite_companies{environment=cie,standing=rotation_lost}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_leases{environment=cie}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_oldest_due_seconds{environment=cie}"), Some(0.0));
+    assert!(!format!("{book:?}").contains("canary"));
+}
