@@ -70,8 +70,8 @@ CREATE TABLE {schema}.grants (
     -- The hour of used_at: changes seldom enough to be in an index.
     used_hour          timestamptz,
     reserved_until     timestamptz,
-    -- The smallest warning window of the refresh token that was raised, in seconds; 0: its end.
-    warned             double precision,
+    -- The smallest warning window of the refresh token that was raised, in seconds; 0: its end; infinity: none.
+    warned             double precision NOT NULL DEFAULT 'infinity',
     -- The number of the latest change, and the kind of its event.
     change             bigint  NOT NULL DEFAULT 0,
     change_kind        text,
@@ -83,6 +83,8 @@ CREATE INDEX grants_changed ON {schema}.grants (environment, change);
 CREATE INDEX grants_used ON {schema}.grants (environment, used_hour, due_at)
     WHERE standing = 'authenticated' AND has_refresh_token;
 CREATE INDEX grants_ending ON {schema}.grants (environment, refresh_expires_at)
+    WHERE standing = 'authenticated' AND has_refresh_token;
+CREATE INDEX grants_warned ON {schema}.grants (environment, warned, refresh_expires_at)
     WHERE standing = 'authenticated' AND has_refresh_token;
 CREATE INDEX grants_open_ended ON {schema}.grants (environment, obtained_at)
     WHERE standing = 'authenticated' AND has_refresh_token AND refresh_expires_at IS NULL;
