@@ -14,7 +14,9 @@ CREATE FUNCTION {schema}.announce_event() RETURNS void LANGUAGE plpgsql VOLATILE
 DECLARE
     latest bigint;
 BEGIN
-    SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO latest FROM {schema}.event_number;
+    -- Not `SELECT last_value FROM …`, which takes no lock on the number: every 32nd time nextval() shows one far ahead for a
+    -- moment, while it writes to the log of the server.
+    latest := COALESCE(pg_sequence_last_value('{schema}.event_number'::regclass), 0);
     PERFORM pg_advisory_xact_lock_shared(
         '{schema}.event_number'::regclass::oid::bigint::bit(32)::int,
         latest::bit(32)::int
