@@ -81,6 +81,9 @@ impl PostgresStore {
         after: EventId,
     ) -> Result<(Changes, Vec<(CompanyId, EventId)>), StoreError> {
         let Horizon { latest, settled } = self.horizon().await?;
+        // Beyond the end of the log: it was restored, or lost its latest writes with a fail-over, and will give out the same
+        // numbers again. So everything may have changed.
+        let after = if after > latest { EventId::START } else { after };
         let parameters: &[Parameter<'_>] = &[&environment.name(), &signed(after.number()), &signed(latest.number())];
         let rows = self.0.database.rows(&self.0.statements.changes, parameters).await?;
         let change = |row| {

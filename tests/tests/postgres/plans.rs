@@ -46,6 +46,7 @@ async fn each_statement_of_the_hot_paths_goes_by_an_index() {
     let number: Typed<'_> = (&Some(400_i32), Type::INT4);
     let at: Typed<'_> = (&None::<Timestamp>, Type::TIMESTAMPTZ);
     let key = [environment.clone(), acme.clone()];
+    let windows = vec![14.0 * 86_400.0, 86_400.0];
     let companies = vec!["company-7", "company-8"];
     let cases: Vec<(&str, Vec<Typed<'_>>, &[&str])> = vec![
         ("load", key.to_vec(), &["grants_pkey", "tokens_pkey"]),
@@ -123,6 +124,11 @@ async fn each_statement_of_the_hot_paths_goes_by_an_index() {
                 (&100_i64, Type::INT8),
             ],
             &["grants_used", "grants_ending", "grants_open_ended", "grants_pkey"],
+        ),
+        (
+            "warn_expiring",
+            vec![environment.clone(), text.clone(), (&windows, Type::FLOAT8_ARRAY), (&100_i64, Type::INT8)],
+            &["grants_warned", "grants_pkey"],
         ),
         ("record_use", vec![environment.clone(), (&companies, Type::TEXT_ARRAY)], &["grants_pkey"]),
         (
