@@ -188,7 +188,7 @@ async fn check_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<
 
 async fn reencrypt_access_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<(), DatabaseError> {
     let others = "SELECT id, access_key FROM company_manager.companies
-        WHERE substring(access_key FOR length($1)) <> $1 FOR UPDATE";
+        WHERE substring(access_key FOR length($1::bytea)) <> $1 FOR UPDATE";
     for row in transaction.query(others, &[&keyring.primary_header()]).await.map_err(refused)? {
         let (id, ciphertext): (&str, Vec<u8>) = (row.try_get(0).map_err(refused)?, row.try_get(1).map_err(refused)?);
         let company = CompanyId::new(id).map_err(|error| DatabaseError::Refused(error.to_string()))?;
