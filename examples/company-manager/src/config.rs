@@ -1,15 +1,17 @@
 //! The settings, read from environment variables and checked as a whole: anything half-set is an error.
 
-use std::{ffi::OsString, fmt, net::SocketAddr};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
 
 use batchsuite_auth::{Client, Environment};
 use secrecy::SecretString;
 use url::{Host, Url};
 
 /// Every variable that is read. Any other one is not this program's.
-pub const VARIABLES: [&str; 9] = [
+pub const VARIABLES: [&str; 11] = [
     "LISTEN",
     "DATABASE_URL",
+    "BATCHSUITE_KEYS",
+    "BATCHSUITE_KEYS_FILE",
     "UPS_CLIENT_ID",
     "UPS_CLIENT_SECRET",
     "UPS_ENVIRONMENT",
@@ -29,8 +31,28 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The password of the demo sign-ins; `None`: random ones.
     pub demo_password: Option<SecretString>,
+    /// Where everything is kept; `None`: in memory.
+    pub database: Option<KeptIn>,
     /// Which UPS.
     pub ups: Ups,
+}
+
+/// The database that everything is kept in.
+#[derive(Clone, Debug)]
+pub struct KeptIn {
+    /// Where it is. It holds a password.
+    pub url: SecretString,
+    /// Where the keys are that encrypt what is kept.
+    pub keys: Keys,
+}
+
+/// Where keys come from.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// The environment variable `BATCHSUITE_KEYS`.
+    Environment,
+    /// A file.
+    File(PathBuf),
 }
 
 /// Which UPS the application talks to.
@@ -92,11 +114,7 @@ impl Config {
                 .map_err(|_| error(format!("{name} must be an IP address and a port, such as {DEFAULT_LISTEN}")))
         };
 
-        if given("DATABASE_URL")?.is_some() {
-            return Err(error(
-                "DATABASE_URL needs the Postgres store, which this version does not have; unset it to keep everything in memory",
-            ));
-        }
+        let database = kept_in(given("DATABASE_URL")?, given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?)?;
         let listen = address("LISTEN", DEFAULT_LISTEN)?;
         let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
         let client_id = given("UPS_CLIENT_ID")?;
@@ -123,11 +141,16 @@ impl Config {
                     "LISTEN is not a loopback address, so this is not a demo: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD, or listen on 127.0.0.1",
                 ));
             }
+            if database.is_some() {
+                return Err(error(
+                    "DATABASE_URL is not for the demo, whose fake UPS forgets every token when it ends: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD too (and UPS_BASE_URL for a running fake-ups)",
+                ));
+            }
             let fake_listen = address("FAKE_UPS_LISTEN", DEFAULT_FAKE_UPS_LISTEN)?;
             if !fake_listen.ip().is_loopback() {
                 return Err(error("FAKE_UPS_LISTEN must be a loopback address: the fake UPS is for this machine only"));
             }
-            return Ok(Self { listen, demo_password, ups: Ups::Demo { fake_listen } });
+            return Ok(Self { listen, demo_password, database: None, ups: Ups::Demo { fake_listen } });
         }
 
         let missing = |name: &str| {
@@ -169,7 +192,29 @@ impl Config {
         }
         let client = Client::new(client_id, client_secret);
         let ups = Ups::Real(RealUps { client, environment, base_url, public_url });
-        Ok(Self { listen, demo_password: Some(demo_password), ups })
+        Ok(Self { listen, demo_password: Some(demo_password), database, ups })
+    }
+}
+
+/// A database and the keys to what it keeps: both, or neither.
+fn kept_in(url: Option<String>, keys: Option<String>, key_file: Option<String>) -> Result<Option<KeptIn>, ConfigError> {
+    let keys = match (keys, key_file) {
+        (Some(_), Some(_)) => {
+            return Err(error("BATCHSUITE_KEYS and BATCHSUITE_KEYS_FILE are both set; unset one of them"));
+        }
+        // The keyring reads the variable itself, with care.
+        (Some(_), None) => Some(Keys::Environment),
+        (None, path) => path.map(|path| Keys::File(path.into())),
+    };
+    match (url, keys) {
+        (Some(url), Some(keys)) => Ok(Some(KeptIn { url: url.into(), keys })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(error(
+            "BATCHSUITE_KEYS is missing, but DATABASE_URL is set: secrets are kept there encrypted; set it to name:key (openssl rand -base64 32 makes a key), or BATCHSUITE_KEYS_FILE to a file of such lines",
+        )),
+        (None, Some(_)) => Err(error(
+            "DATABASE_URL is missing, but keys are set; set it too, or unset them to keep everything in memory",
+        )),
     }
 }
 
@@ -268,6 +313,20 @@ mod tests {
     }
 
     #[test]
+    fn a_database_comes_with_keys() {
+        const URL: (&str, &str) = ("DATABASE_URL", "postgres://app:canary@localhost/x");
+        let keys = |variable| {
+            let config = read(&real_with(&[URL, variable])).unwrap();
+            assert!(!format!("{config:?}").contains("canary"), "{config:?}");
+            config.database.unwrap().keys
+        };
+
+        assert!(matches!(keys(("BATCHSUITE_KEYS", "a:canary")), Keys::Environment));
+        assert!(matches!(keys(("BATCHSUITE_KEYS_FILE", "/keys")), Keys::File(path) if path.as_os_str() == "/keys"));
+        assert!(read(&REAL).unwrap().database.is_none());
+    }
+
+    #[test]
     fn another_ups_is_https_or_loopback() {
         for (base_url, accepted) in [
             ("https://ups.example", true),
@@ -290,7 +349,15 @@ mod tests {
             (&[("LISTEN", "0.0.0.0:3000")], "LISTEN is not a loopback address"),
             (&[("LISTEN", "3000")], "LISTEN must be"),
             (&[("LISTEN", "")], "LISTEN is set but empty"),
-            (&[("DATABASE_URL", "postgres://localhost/x")], "needs the Postgres store"),
+            (&[("DATABASE_URL", "postgres://localhost/x")], "BATCHSUITE_KEYS is missing"),
+            (
+                &[("DATABASE_URL", "postgres://localhost/x"), ("BATCHSUITE_KEYS", "k")],
+                "DATABASE_URL is not for the demo",
+            ),
+            (&[("DATABASE_URL", ""), ("BATCHSUITE_KEYS", "k")], "DATABASE_URL is set but empty"),
+            (&[("BATCHSUITE_KEYS", "k")], "DATABASE_URL is missing"),
+            (&[("BATCHSUITE_KEYS_FILE", "keys")], "DATABASE_URL is missing"),
+            (&[("BATCHSUITE_KEYS", "k"), ("BATCHSUITE_KEYS_FILE", "keys")], "both set"),
             (&[("UPS_CLIENT_ID", "id")], "UPS_CLIENT_SECRET is missing"),
             (&[("UPS_CLIENT_SECRET", "s")], "UPS_CLIENT_ID is missing"),
             (&[("UPS_ENVIRONMENT", "cie")], "UPS_CLIENT_ID is missing"),

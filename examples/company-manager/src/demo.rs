@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::{
-    directory::{CompanyName, Directory, DirectoryError, MemoryDirectory, Person, Role},
+    directory::{CompanyName, Directory, DirectoryError, MemoryDirectory, Newcomer, Person, PostgresDirectory, Role},
     passwords,
 };
 
@@ -29,6 +29,7 @@ pub const ADMIN_USER: &str = "admin";
 /// The UPS.com user of the fake.
 pub const UPS_USER: &str = FakeUps::USER;
 
+const SOMEBODY_ELSE: &str = "somebody.else";
 const COMPANIES: [&str; 3] = ["Alder Creek Outfitters", "Harbor & Hill Books", "Northgate Supply Co."];
 const OTHERS_COMPANIES: [&str; 2] = ["Lakeside Ceramics", "Mesa Verde Pharmacy"];
 
@@ -51,13 +52,30 @@ pub async fn seed(
         directory.add_person(COMPANY_ADMIN, Role::CompanyAdmin, passwords::hash(company_admin_password)?);
     let admin_user = directory.add_person(ADMIN_USER, Role::AdminUser, passwords::hash(admin_user_password)?);
     let nobody_s_password = passwords::hash(&random_password())?;
-    let somebody_else = directory.add_person("somebody.else", Role::CompanyAdmin, nobody_s_password);
+    let somebody_else = directory.add_person(SOMEBODY_ELSE, Role::CompanyAdmin, nobody_s_password);
     for (names, owner) in [(&COMPANIES[..], &company_admin), (&OTHERS_COMPANIES[..], &somebody_else)] {
         for name in names.iter().filter_map(|name| CompanyName::new(name)) {
             directory.add_company(name, &owner.id).await?;
         }
     }
     Ok((company_admin, admin_user))
+}
+
+/// The same in a database, once: who is there stays, with whatever their companies have become. A password that was changed
+/// since ends the sessions that the earlier one began.
+///
+/// # Errors
+/// [`DirectoryError`]
+pub async fn welcome(directory: &PostgresDirectory, password: &SecretString) -> Result<(), DirectoryError> {
+    let named = |names: &[&str]| names.iter().filter_map(|name| CompanyName::new(name)).collect();
+    let newcomer = |sign_in_name, role, password, companies| Newcomer { sign_in_name, role, password, companies };
+    directory
+        .welcome(&[
+            newcomer(COMPANY_ADMIN, Role::CompanyAdmin, Some(password), named(&COMPANIES)),
+            newcomer(ADMIN_USER, Role::AdminUser, Some(password), Vec::new()),
+            newcomer(SOMEBODY_ELSE, Role::CompanyAdmin, None, named(&OTHERS_COMPANIES)),
+        ])
+        .await
 }
 
 /// There is nothing to begin with.

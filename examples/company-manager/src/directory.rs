@@ -5,10 +5,13 @@ use std::{collections::BTreeSet, fmt};
 use async_trait::async_trait;
 use batchsuite_auth::{ActorId, CompanyId, store::Page};
 use secrecy::SecretString;
+use uuid::{Builder, Uuid};
 
 mod memory;
+mod postgres;
 
 pub use memory::MemoryDirectory;
+pub use postgres::{Newcomer, PostgresDirectory};
 
 /// Keeps people and companies. Every verb is atomic.
 ///
@@ -170,6 +173,11 @@ impl AccessKey {
     pub fn secret(&self) -> &SecretString {
         &self.0
     }
+}
+
+/// A version 4 UUID: an address that nobody guesses.
+fn random_uuid() -> Uuid {
+    Builder::from_random_bytes(rand::random()).into_uuid()
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@
 //! [`app()`] makes the application from its [`Parts`]; the program in `main.rs` reads [`config::Config`], serves it and ends it.
 
 pub mod config;
+pub mod database;
 pub mod demo;
 pub mod directory;
 pub mod passwords;
 pub mod sessions;
+pub mod storage;
 
 mod access;
 mod app;

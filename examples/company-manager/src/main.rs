@@ -22,8 +22,7 @@ use company_manager::{
     MayAuthenticate, Parts, Site, app,
     config::{Config, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
-    directory::MemoryDirectory,
-    sessions::MemorySessions,
+    storage::Storage,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{
@@ -73,20 +72,31 @@ async fn run(config: Config) -> Result<(), String> {
     let passwords = Passwords::new(config.demo_password);
 
     let (end_ups, ups_ends) = oneshot::channel::<()>();
-    let (auth, site, http, clock, demo_ups): (_, _, Arc<dyn HttpClient>, Arc<dyn Clock>, _) = match config.ups {
+    let (auth, storage, site, http, clock, demo_ups): (_, _, _, Arc<dyn HttpClient>, Arc<dyn Clock>, _) = match config
+        .ups
+    {
         Ups::Real(ups) => {
             let RealUps { client, environment, base_url, public_url } = ups;
             // The hosts on which UPS is known to sign people in, and whichever of its own it sends them on to.
             let ups_hops = ["https://www.ups.com", "https://*.ups.com"].map(str::to_owned).to_vec();
             let site = Site { public_url, ups_base_url: base_url, ups_hops, demo_ups: None };
             let http = Arc::new(http_client(&site.ups_base_url)?);
-            let builder = BatchSuiteAuth::builder(environment, client).store(MemoryStore::new());
+            let builder = BatchSuiteAuth::builder(environment, client);
+            let storage = match &config.database {
+                None => passwords.in_memory(MemoryStore::new()).await?,
+                Some(kept_in) => Storage::in_postgres(kept_in, environment, &passwords.company_admin)
+                    .await
+                    .map_err(|error| error.to_string())?,
+            };
             println!("company-manager: listening on http://{address}/ for {}", site.public_url);
             println!("  UPS         {environment} at {}", site.ups_base_url);
             println!("  Callback    {} (must be registered at UPS)", site.redirect_uri());
             println!("  Sign in     {COMPANY_ADMIN} or {ADMIN_USER}, with the password in DEMO_PASSWORD");
-            println!("  Everything is kept in memory: authorizations are lost when the program ends.");
-            (builder, site, http, Arc::new(SystemClock), None)
+            match config.database {
+                None => println!("  Everything is kept in memory: authorizations are lost when the program ends."),
+                Some(_) => println!("  Everything is kept in the database of DATABASE_URL."),
+            }
+            (builder, storage, site, http, Arc::new(SystemClock), None)
         }
         Ups::Demo { fake_listen } => {
             let public_url = Url::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
@@ -98,20 +108,19 @@ async fn run(config: Config) -> Result<(), String> {
             site.demo_ups = Some(ups.page());
             let http = Arc::new(http_client(&site.ups_base_url)?);
             let clock = ups.clock();
-            let builder = BatchSuiteAuth::builder(batchsuite_auth::Environment::Cie, ups.client.clone())
-                .store(MemoryStore::with_clock(clock.clone()))
-                .clock(clock.clone());
+            let builder = BatchSuiteAuth::builder(batchsuite_auth::Environment::Cie, ups.client.clone());
+            let builder = builder.clock(clock.clone());
+            let storage = passwords.in_memory(MemoryStore::with_clock(clock.clone())).await?;
             passwords.introduce(&site, &ups);
             let served = tokio::spawn(fake_ups::serve(ups.listener, ups.state, async {
                 let _ = ups_ends.await;
             }));
-            (builder, site, http, Arc::new(clock), Some(served))
+            (builder, storage, site, http, Arc::new(clock), Some(served))
         }
     };
-    let directory = MemoryDirectory::new();
-    demo::seed(&directory, &passwords.company_admin, &passwords.admin_user).await.map_err(|error| error.to_string())?;
-    let directory = Arc::new(directory);
+    let Storage { store, directory, sessions } = storage;
     let auth = auth
+        .store(store)
         .base_url(site.ups_base_url.clone())
         .redirect_uri(site.redirect_uri())
         .http(http.clone())
@@ -119,7 +128,7 @@ async fn run(config: Config) -> Result<(), String> {
         .build()
         .map_err(|error| error.to_string())?;
 
-    let parts = Parts { auth: auth.clone(), directory, sessions: Arc::new(MemorySessions::new()), http, clock, site };
+    let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
     let app = app(parts).map_err(|error| error.to_string())?.into_make_service_with_connect_info::<SocketAddr>();
 
     let (draining, drain) = oneshot::channel::<()>();
@@ -184,6 +193,11 @@ impl Passwords {
         let are_random = set.is_none();
         let password = || set.clone().unwrap_or_else(demo::random_password);
         Self { are_random, company_admin: password(), admin_user: password(), ups_user: password() }
+    }
+
+    async fn in_memory(&self, store: MemoryStore) -> Result<Storage, String> {
+        let storage = Storage::in_memory(store, &self.company_admin, &self.admin_user).await;
+        storage.map_err(|error| error.to_string())
     }
 
     /// Tells in the terminal, and only there, how to get around in the demo.

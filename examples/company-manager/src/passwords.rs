@@ -23,6 +23,13 @@ pub fn hash(password: &SecretString) -> Result<String, password_hash::Error> {
     Ok(Argon2::default().hash_password(password.expose_secret().as_bytes(), &salt)?.to_string())
 }
 
+/// Whether `password` is the one behind `hash`, which is in PHC format. Blocks.
+pub(crate) fn matches(password: &SecretString, hash: &str) -> bool {
+    PasswordHash::new(hash)
+        .and_then(|hash| Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash))
+        .is_ok()
+}
+
 /// Verifies passwords.
 #[derive(Clone)]
 pub(crate) struct Verifier {
@@ -50,9 +57,8 @@ impl Verifier {
             // The turn ends with the work, not with a caller that went away.
             let _turn = turn;
             let is_known = hash.is_some();
-            let matches = PasswordHash::new(hash.as_deref().unwrap_or(&nobody))
-                .and_then(|hash| Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash));
-            is_known && matches.is_ok()
+            let matches = matches(&password, hash.as_deref().unwrap_or(&nobody));
+            is_known && matches
         });
         verification.await.map_err(|_| Busy)
     }

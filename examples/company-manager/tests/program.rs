@@ -26,7 +26,7 @@ async fn bad_settings_end_it_with_one_clear_line_and_a_non_zero_status() {
         (&real[..2], "PUBLIC_URL is missing"),
         (&[("LISTEN", "nonsense")], "LISTEN must be"),
         (&[("LISTEN", "0.0.0.0:0")], "LISTEN is not a loopback address"),
-        (&[("DATABASE_URL", "postgres://canary@localhost/x")], "DATABASE_URL needs the Postgres store"),
+        (&[("DATABASE_URL", "postgres://canary@localhost/x")], "BATCHSUITE_KEYS is missing"),
         (&[("LISTEN", &taken)], "LISTEN: cannot listen on"),
         (&[("LISTEN", "127.0.0.1:0"), ("FAKE_UPS_LISTEN", &taken)], "FAKE_UPS_LISTEN: cannot listen on"),
     ];

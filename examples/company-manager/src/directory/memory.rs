@@ -8,9 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use batchsuite_auth::{ActorId, CompanyId, store::Page};
-use uuid::Builder;
 
-use super::{AccessKey, Company, CompanyName, Directory, DirectoryError, Person, Role, Settings};
+use super::{AccessKey, Company, CompanyName, Directory, DirectoryError, Person, Role, Settings, random_uuid};
 
 /// A [`Directory`] in memory.
 #[derive(Default)]
@@ -127,11 +126,6 @@ impl Directory for MemoryDirectory {
         }
         Ok(())
     }
-}
-
-/// A version 4 UUID: an address that nobody guesses.
-fn random_uuid() -> uuid::Uuid {
-    Builder::from_random_bytes(rand::random()).into_uuid()
 }
 
 #[cfg(test)]

@@ -1,0 +1,115 @@
+//! Sessions in Postgres: one that was begun at one instance goes on at any other.
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    ActorId, CompanyId,
+    clock::{Timestamp, earlier},
+    secret::SecretHash,
+};
+
+use super::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, Sessions};
+use crate::{
+    database::{Database, failed, unreadable},
+    directory::DirectoryError,
+};
+
+/// [`Sessions`] in Postgres. Those that have ended are deleted when others begin.
+#[derive(Clone, Debug)]
+pub struct PostgresSessions(Database);
+
+impl PostgresSessions {
+    /// Those of a database whose tables are there ([`Database::migrate`]).
+    pub fn new(database: Database) -> Self {
+        Self(database)
+    }
+}
+
+/// A session that ends by its age is not used any more, so that half an hour later it ends by its idleness, too: one index
+/// finds all. Two that begin at once delete different ones, so they cannot block each other.
+const BEGIN: &str = "WITH ended AS (
+        DELETE FROM company_manager.sessions WHERE id_hash IN (
+            SELECT id_hash FROM company_manager.sessions WHERE used_at <= $4 LIMIT 100 FOR UPDATE SKIP LOCKED))
+    INSERT INTO company_manager.sessions (id_hash, person, began_at, used_at) VALUES ($1, $2, $3, $3)";
+/// The clocks of two instances differ: the later reading stays.
+const RESUME: &str = "UPDATE company_manager.sessions SET used_at = greatest(used_at, $2)
+    WHERE id_hash = $1 AND used_at > $3 AND began_at > $4 RETURNING person";
+const END: &str = "DELETE FROM company_manager.sessions WHERE id_hash = $1";
+const LEAVE_FLASH: &str = "INSERT INTO company_manager.flashes (session, company, message, refresh_expires_at)
+    SELECT id_hash, $2, $3, $4 FROM company_manager.sessions WHERE id_hash = $1 FOR KEY SHARE
+    ON CONFLICT (session) DO UPDATE SET company = excluded.company, message = excluded.message,
+        refresh_expires_at = excluded.refresh_expires_at";
+const TAKE_FLASH: &str = "DELETE FROM company_manager.flashes WHERE session = $1 AND company = $2
+    RETURNING message, refresh_expires_at";
+
+#[async_trait]
+impl Sessions for PostgresSessions {
+    async fn begin(&self, id: SecretHash, person: ActorId, now: Timestamp) -> Result<(), DirectoryError> {
+        let idle = earlier(now, IDLE_TIMEOUT);
+        self.0.rows(BEGIN, &[&&id.as_bytes()[..], &person.as_str(), &now, &idle]).await.map(drop)
+    }
+
+    async fn resume(&self, id: SecretHash, now: Timestamp) -> Result<Option<ActorId>, DirectoryError> {
+        let (idle, old) = (earlier(now, IDLE_TIMEOUT), earlier(now, ABSOLUTE_TIMEOUT));
+        let Some(row) = self.0.row(RESUME, &[&&id.as_bytes()[..], &now, &idle, &old]).await? else { return Ok(None) };
+        let person: &str = row.try_get(0).map_err(failed)?;
+        ActorId::new(person).map(Some).map_err(|_| unreadable("person"))
+    }
+
+    async fn end(&self, id: SecretHash) -> Result<(), DirectoryError> {
+        self.0.rows(END, &[&&id.as_bytes()[..]]).await.map(drop)
+    }
+
+    async fn leave_flash(&self, id: SecretHash, flash: Flash) -> Result<(), DirectoryError> {
+        let (name, refresh_expires_at) = columns(&flash.message);
+        let company = flash.company.as_str();
+        self.0.rows(LEAVE_FLASH, &[&&id.as_bytes()[..], &company, &name, &refresh_expires_at]).await.map(drop)
+    }
+
+    async fn take_flash(&self, id: SecretHash, company: &CompanyId) -> Result<Option<Message>, DirectoryError> {
+        let row = self.0.row(TAKE_FLASH, &[&&id.as_bytes()[..], &company.as_str()]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let (name, refresh_expires_at) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+        message(name, refresh_expires_at).map(Some).ok_or_else(|| unreadable("message"))
+    }
+}
+
+fn columns(message: &Message) -> (&'static str, Option<Timestamp>) {
+    match message {
+        Message::Authenticated { refresh_expires_at } => ("authenticated", *refresh_expires_at),
+        Message::AuthRemoved => ("auth_removed", None),
+        Message::SettingsSaved => ("settings_saved", None),
+        Message::AccessKeySaved => ("access_key_saved", None),
+        Message::CompanyAdded => ("company_added", None),
+    }
+}
+
+fn message(name: &str, refresh_expires_at: Option<Timestamp>) -> Option<Message> {
+    Some(match name {
+        "authenticated" => Message::Authenticated { refresh_expires_at },
+        "auth_removed" => Message::AuthRemoved,
+        "settings_saved" => Message::SettingsSaved,
+        "access_key_saved" => Message::AccessKeySaved,
+        "company_added" => Message::CompanyAdded,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_read_back_as_it_was_written() {
+        for told in [
+            Message::Authenticated { refresh_expires_at: Some(Timestamp::UNIX_EPOCH) },
+            Message::Authenticated { refresh_expires_at: None },
+            Message::AuthRemoved,
+            Message::SettingsSaved,
+            Message::AccessKeySaved,
+            Message::CompanyAdded,
+        ] {
+            let (name, refresh_expires_at) = columns(&told);
+            assert_eq!(message(name, refresh_expires_at), Some(told));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Where everything is kept: in memory, or in a database that any number of instances share.
+
+use std::sync::Arc;
+
+use batchsuite_auth::{
+    Environment,
+    store::{Store, StoreError},
+};
+use batchsuite_store::{
+    Keyring, MemoryStore, PostgresStore,
+    keyring::{EnvKeySource, FileKeySource, KeySourceError},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    config::{KeptIn, Keys},
+    database::{Database, DatabaseError},
+    demo::{self, SeedError},
+    directory::{Directory, DirectoryError, MemoryDirectory, PostgresDirectory},
+    sessions::{MemorySessions, PostgresSessions, Sessions},
+};
+
+/// How many companies' tokens are encrypted anew at once.
+const REENCRYPTED_AT_ONCE: usize = 100;
+
+/// The three that keep something.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// Keeps the opt-ins.
+    pub store: Arc<dyn Store>,
+    /// Keeps people and companies.
+    pub directory: Arc<dyn Directory>,
+    /// Keeps who is signed in.
+    pub sessions: Arc<dyn Sessions>,
+}
+
+impl Storage {
+    /// In memory: the demo's people and companies, and the opt-ins in `store`.
+    ///
+    /// # Errors
+    /// [`SeedError`]
+    pub async fn in_memory(
+        store: MemoryStore,
+        company_admin_password: &SecretString,
+        admin_user_password: &SecretString,
+    ) -> Result<Self, SeedError> {
+        let directory = MemoryDirectory::new();
+        demo::seed(&directory, company_admin_password, admin_user_password).await?;
+        let sessions = Arc::new(MemorySessions::new());
+        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions })
+    }
+
+    /// In a database: brings its tables up to date, adds the demo's people and companies if they are not there, and gives
+    /// its people this password. What is under an old key is encrypted anew, opt-ins by and by.
+    ///
+    /// # Errors
+    /// [`StorageError`]; the instances that run are not affected.
+    pub async fn in_postgres(
+        kept_in: &KeptIn,
+        environment: Environment,
+        password: &SecretString,
+    ) -> Result<Self, StorageError> {
+        let keyring = match &kept_in.keys {
+            Keys::Environment => Keyring::load(EnvKeySource::default()).await,
+            Keys::File(path) => Keyring::load(FileKeySource::new(path)).await,
+        }
+        .map_err(|error| StorageError::Keys(Arc::new(error)))?;
+        let database = Database::connect(&kept_in.url).await?;
+        database.migrate(&keyring).await?;
+        let store = PostgresStore::builder(database.pool(), keyring.clone());
+        let store = store.listens_on(kept_in.url.expose_secret()).build()?;
+        store.migrate().await?;
+        store.check().await?;
+        let directory = PostgresDirectory::new(database.clone(), keyring);
+        demo::welcome(&directory, password).await?;
+        tokio::spawn(reencrypt(store.clone(), environment));
+        let sessions = Arc::new(PostgresSessions::new(database));
+        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions })
+    }
+}
+
+/// The database cannot be used, in one line.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// There are no keys.
+    #[error("the keys that encrypt what is kept cannot be used: {0}")]
+    Keys(#[source] Arc<KeySourceError>),
+    /// The application's own part.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The opt-ins' part.
+    #[error("the opt-ins cannot be kept: {}", line(.0))]
+    Store(#[from] StoreError),
+    /// People and companies could not be added.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+/// The library's errors tell their causes one by one.
+fn line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ").replace(['\r', '\n'], " ")
+}
+
+/// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.
+async fn reencrypt(store: PostgresStore, environment: Environment) {
+    let mut after = None;
+    loop {
+        match store.reencrypt(environment, after.as_ref(), REENCRYPTED_AT_ONCE).await {
+            Ok(done) => {
+                for grant in &done.unreadable {
+                    tracing::error!(company = %grant.company, "the tokens cannot be read with these keys");
+                }
+                if done.grants > 0 {
+                    tracing::info!(companies = done.grants, "tokens are under the primary key now");
+                }
+                match done.next {
+                    Some(next) => after = Some(next),
+                    None => return,
+                }
+            }
+            Err(error) => {
+                tracing::warn!(reason = line(&error), "tokens may be left under an old key; restart to go on");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The program with a database: instances that share everything, restarts, keys, and what a dump shows.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod data;
+mod instance;
+mod keys;
+mod sharing;
+
+/// The throw-away server that all Postgres tests use.
+#[path = "../../../../tests/src/postgres.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
+mod postgres;
+#[path = "../program/process.rs"]
+#[allow(dead_code, reason = "shared with other tests, which need more of it")]
+mod process;
