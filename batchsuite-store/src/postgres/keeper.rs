@@ -1,7 +1,5 @@
 //! The verbs of the keeper, and the list for people.
 
-use std::time::Duration;
-
 use batchsuite_auth::{
     CompanyId, Environment,
     ids::Revision,
@@ -13,6 +11,9 @@ use super::{
     PostgresStore, failure,
     row::{self, Columns, limit, seconds},
 };
+
+/// How many companies one statement marks as used, so that none takes long.
+const USED_AT_ONCE: usize = 5000;
 
 impl PostgresStore {
     pub(super) async fn reserve_due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
@@ -39,20 +40,21 @@ impl PostgresStore {
     }
 
     pub(super) async fn use_of(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
-        self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
+        for companies in companies.chunks(USED_AT_ONCE) {
+            let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
+            self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
+        }
         Ok(())
     }
 
     pub(super) async fn raise_warnings(&self, query: WarnExpiring) -> Result<u64, StoreError> {
         let windows: Vec<f64> = query.windows.iter().copied().map(seconds).collect();
-        let widest = seconds(query.windows.iter().copied().max().unwrap_or(Duration::ZERO));
         let row = self
             .0
             .database
             .one(
                 &self.0.statements.warn_expiring,
-                &[&query.environment.name(), &query.client_id, &windows, &widest, &limit(query.limit)],
+                &[&query.environment.name(), &query.client_id, &windows, &limit(query.limit)],
             )
             .await?;
         Columns::of(&row).number()
