@@ -41,7 +41,7 @@ impl World {
 
 #[tokio::test]
 async fn people_and_companies_are_found_as_the_directory_says() {
-    let World { directory, admin, .. } = World::new().await;
+    let World { directory, admin, server: _running, .. } = World::new().await;
     let mut ids = Vec::new();
     for name in ["Cedar", "alder", "Birch", "Birch"] {
         ids.push(directory.add_company(CompanyName::new(name).unwrap(), &admin).await.unwrap());
@@ -87,7 +87,7 @@ async fn people_and_companies_are_found_as_the_directory_says() {
 
 #[tokio::test]
 async fn whoever_has_no_password_cannot_sign_in() {
-    let World { directory, .. } = World::new().await;
+    let World { directory, server: _running, .. } = World::new().await;
 
     demo::welcome(&directory, &"password".into()).await.unwrap();
 
@@ -129,7 +129,7 @@ async fn a_session_ends_when_idle_and_at_the_latest_after_12_hours_and_is_delete
 
 #[tokio::test]
 async fn a_flash_is_told_once_the_latest_one_and_on_its_company_s_page_only() {
-    let World { database, admin, .. } = World::new().await;
+    let World { database, admin, server: _running, .. } = World::new().await;
     let sessions = PostgresSessions::new(database);
     let id = SessionId::random().hash();
     let [company, other] = ["c", "d"].map(|id| CompanyId::new(id).unwrap());

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, process::Stdio, sync::Mutex, time::Duration};
 
 use batchsuite_auth::fake_ups::FakeUps;
+use batchsuite_store::keyring::{KeySet, Keyring, StaticKeySource};
 use company_manager::sessions::SessionId;
 use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
 use tokio::{
@@ -49,6 +50,7 @@ impl Site {
                 ("UPS_CLIENT_SECRET", self.ups.client_secret()),
                 ("PUBLIC_URL", self.public_url.as_str()),
                 ("DEMO_PASSWORD", PASSWORD),
+                ("RUST_LOG", "warn"),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
@@ -178,6 +180,10 @@ impl Browser {
         let location = answer.headers().get(header::LOCATION).map(|location| location.to_str().unwrap().to_owned());
         Answer { status: answer.status(), location: location.unwrap_or_default(), body: answer.text().await.unwrap() }
     }
+}
+
+pub(crate) async fn keyring(keys: &str) -> Keyring {
+    Keyring::load(StaticKeySource::new(KeySet::parse(keys).unwrap())).await.unwrap()
 }
 
 /// The paths of the companies that a page links to, in its order.

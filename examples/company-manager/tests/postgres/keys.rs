@@ -3,10 +3,13 @@
 use std::{io::Write, os::unix::fs::OpenOptionsExt};
 
 use batchsuite_auth::{CompanyId, Environment, store::GrantKey};
-use batchsuite_store::keyring::{Binding, HostField, KeySet, Keyring, StaticKeySource};
+use batchsuite_store::{
+    Keyring,
+    keyring::{Binding, HostField},
+};
 use company_manager::demo::COMPANY_ADMIN;
 
-use crate::instance::{KEYS, Site, companies_on};
+use crate::instance::{KEYS, Site, companies_on, keyring};
 
 const NEW: &str = "2026-12:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 const ACCESS_KEY: &str = "CANARYKEY0123456";
@@ -22,10 +25,6 @@ fn open(keys: &Keyring, company: CompanyId, ciphertext: &[u8]) -> String {
     let place = GrantKey { environment: Environment::Production, company };
     let binding = Binding::host(&place, HostField::from_static("access_key"));
     keys.open(&binding, ciphertext).unwrap().into_text().unwrap()
-}
-
-async fn keyring(keys: &str) -> Keyring {
-    Keyring::load(StaticKeySource::new(KeySet::parse(keys).unwrap())).await.unwrap()
 }
 
 #[tokio::test]
@@ -73,7 +72,7 @@ async fn wrong_keys_and_databases_that_are_not_there_end_it_with_one_clear_line(
         (&[("BATCHSUITE_KEYS", "canary")], "the keys that encrypt what is kept cannot be used"),
         (&[("BATCHSUITE_KEYS", NEW)], "the keys are not those of this database: there is no key named 2026-11"),
         (&[("BATCHSUITE_KEYS", &namesake)], "the keys are not those of this database: the ciphertext was altered"),
-        (&[("DATABASE_URL", "postgres://canary:canary@@@/")], "DATABASE_URL cannot be read"),
+        (&[("DATABASE_URL", "postgres://app:canary@localhost:port/x")], "DATABASE_URL cannot be read"),
         (&[("DATABASE_URL", "postgres://app:canary@127.0.0.1:9/x")], "the database of DATABASE_URL cannot be reached"),
         (
             &[("DATABASE_URL", "postgres://app:canary@nowhere.invalid/x")],

@@ -10,10 +10,7 @@ use company_manager::demo::{ADMIN_USER, COMPANY_ADMIN, UPS_USER};
 use http::StatusCode;
 use url::Url;
 
-use crate::{
-    instance::{Browser, Instance, PASSWORD, Site, companies_on},
-    postgres::keyring,
-};
+use crate::instance::{Browser, Instance, KEYS, PASSWORD, Site, companies_on, keyring};
 
 const TRACKING_NUMBER: &str = "1Z999AA10123456784";
 
@@ -113,7 +110,7 @@ async fn neither_a_dump_nor_the_server_s_log_of_all_parameters_shows_a_secret() 
     let returned = site.public_url.join(&callback).unwrap();
     let parameters = pending.query_pairs().chain(returned.query_pairs());
     let trips = parameters.filter(|(name, _)| name == "state" || name == "code").map(|(_, value)| value.into_owned());
-    let store = PostgresStore::at(site.server.url(), keyring().await).build().unwrap();
+    let store = PostgresStore::at(site.server.url(), keyring(KEYS).await).build().unwrap();
     let id = company.strip_prefix("/companies/").unwrap();
     let key = GrantKey { environment: Environment::Cie, company: CompanyId::new(id).unwrap() };
     let tokens = store.load(&key).await.unwrap().tokens.unwrap();
