@@ -73,6 +73,8 @@ pub use operation::{Overview, Reencrypted};
 ///   host's: `ALTER ROLE … SET statement_timeout = '10s'`, `lock_timeout = '8s'` and
 ///   `idle_in_transaction_session_timeout = '10s'` do the same.
 /// - **PgBouncer** in transaction mode: [`unnamed_statements`](PostgresStoreBuilder::unnamed_statements).
+/// - **Rolling deploys**: migrate first, with the new release; a migration only adds, so that the release before goes on beside
+///   it. What is no longer needed goes with the release after the one that stopped using it. Going back a release needs nothing.
 /// - **Rights**: who migrates owns the schema (or may create it); who serves needs `USAGE` on it, `SELECT`, `INSERT`,
 ///   `UPDATE`, `DELETE` on its tables, and `SELECT`, `USAGE` on its sequences.
 /// - **TLS** by `sslmode` in the URL: `disable`; `prefer` (the default) encrypts if the server offers it and looks at no
