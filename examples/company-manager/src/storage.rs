@@ -105,25 +105,24 @@ fn line(error: &dyn std::error::Error) -> String {
 
 /// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.
 async fn reencrypt(store: PostgresStore, environment: Environment) {
-    let mut after = None;
+    let (mut after, mut companies) = (None, 0);
     loop {
         match store.reencrypt(environment, after.as_ref(), REENCRYPTED_AT_ONCE).await {
             Ok(done) => {
                 for grant in &done.unreadable {
-                    tracing::error!(company = %grant.company, "the tokens cannot be read with these keys");
+                    tracing::error!(company = %grant.company, "its tokens cannot be read with these keys");
                 }
-                if done.grants > 0 {
-                    tracing::info!(companies = done.grants, "tokens are under the primary key now");
-                }
-                match done.next {
-                    Some(next) => after = Some(next),
-                    None => return,
-                }
+                companies += done.grants;
+                after = done.next;
             }
             Err(error) => {
                 tracing::warn!(reason = line(&error), "tokens may be left under an old key; restart to go on");
                 return;
             }
+        }
+        if after.is_none() {
+            tracing::info!(companies, "encrypted anew; every token that can be read is under the first key");
+            return;
         }
     }
 }

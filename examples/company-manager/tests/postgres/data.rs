@@ -86,6 +86,24 @@ async fn people_and_companies_are_found_as_the_directory_says() {
 }
 
 #[tokio::test]
+async fn instances_that_start_at_once_all_come_up_and_add_everything_once() {
+    let server = tokio::task::spawn_blocking(|| Server::start(Log::Normal)).await.unwrap();
+    let start = async || {
+        let database = Database::connect(&server.url().into()).await.unwrap();
+        database.migrate(&keyring().await).await.unwrap();
+        let directory = PostgresDirectory::new(database, keyring().await);
+        demo::welcome(&directory, &"password".into()).await.unwrap();
+    };
+
+    tokio::join!(start(), start(), start(), start(), start(), start(), start(), start());
+
+    let count =
+        "SELECT (SELECT count(*) FROM company_manager.people), (SELECT count(*) FROM company_manager.companies)";
+    let row = server.client().await.query_one(count, &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (3, 5));
+}
+
+#[tokio::test]
 async fn whoever_has_no_password_cannot_sign_in() {
     let World { directory, server: _running, .. } = World::new().await;
 
