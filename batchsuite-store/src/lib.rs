@@ -3,6 +3,7 @@
 //! | feature | store | for |
 //! |---|---|---|
 //! | `memory` (default) | [`MemoryStore`] | tests, demonstrations, a service that may forget its opt-ins with its process |
+//! | `postgres` | [`PostgresStore`] | a service of any number of processes |
 //!
 //! Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`.
 //!
@@ -12,8 +13,12 @@
 pub mod keyring;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 #[cfg(feature = "keyring")]
 pub use keyring::Keyring;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::{Overview, PostgresStore, PostgresStoreBuilder, Reencrypted};

@@ -1,2 +1,5 @@
-//! Integration tests across the crates live in `tests/`; here the README's code is compiled and run.
+//! Integration tests across the crates live in `tests/`; here is what they share, and the README's code is compiled and
+//! run.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
+
+pub mod postgres;

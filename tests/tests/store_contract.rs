@@ -7,7 +7,8 @@ use batchsuite_auth::{
     store::Store,
     test_util::{ManualClock, store_contract::Harness},
 };
-use batchsuite_store::MemoryStore;
+use batchsuite_store::{MemoryStore, PostgresStore};
+use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
 
 /// A memory store on a clock moved by hand.
 #[derive(Debug, Default)]
@@ -34,6 +35,30 @@ struct Shared(Memory);
 impl Harness for Shared {
     async fn fresh(&self) -> Arc<dyn Store> {
         Arc::new(self.0.fresh().await)
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.0.advance(by).await;
+    }
+}
+
+/// A Postgres store in a schema of its own.
+#[derive(Debug)]
+struct Postgres(TestSchema);
+
+impl Postgres {
+    fn new() -> Self {
+        Self(TestSchema::new(Server::shared(Log::Normal)))
+    }
+}
+
+#[async_trait]
+impl Harness for Postgres {
+    async fn fresh(&self) -> Arc<dyn Store> {
+        let store = PostgresStore::at(self.0.server().url(), keyring().await).schema(self.0.name()).build();
+        let store = store.expect("a store");
+        store.migrate().await.expect("a schema of its own");
+        Arc::new(store)
     }
 
     async fn advance(&self, by: Duration) {
@@ -130,4 +155,10 @@ mod memory_store_alone {
 
         assert!(shown.starts_with("MemoryStore { clock: ManualClock") && shown.contains("companies: 1"), "{shown}");
     }
+}
+
+mod postgres_store {
+    use super::*;
+
+    batchsuite_auth::store_contract_tests!(Postgres::new());
 }

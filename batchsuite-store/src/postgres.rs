@@ -1,0 +1,197 @@
+//! The store of several processes.
+
+mod builder;
+mod consents;
+mod database;
+mod events;
+mod failure;
+mod feed;
+mod grants;
+mod keeper;
+mod migrate;
+mod operation;
+mod row;
+mod schema;
+mod seal;
+mod statements;
+mod tls;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    ActorId, CompanyId, Environment,
+    events::{Event, EventId},
+    ids::Revision,
+    status::CompanyStatus,
+    store::{
+        Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
+        GrantKey, ListQuery, NewConsent, NewEvent, Page, SettleRefresh, Snapshot, Store, StoreError, TakeConsent,
+        TakenConsent, WarnExpiring, Written,
+    },
+};
+use deadpool_postgres::Pool;
+
+use crate::keyring::Keyring;
+use database::Database;
+use feed::Feed;
+use schema::Schema;
+use seal::Vault;
+use statements::Statements;
+
+pub use builder::PostgresStoreBuilder;
+pub use operation::{Overview, Reencrypted};
+
+/// Keeps everything in Postgres: the whole storage contract, for any number of processes.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    statements: Statements,
+    schema: Schema,
+    vault: Vault,
+    feed: Feed,
+}
+
+impl PostgresStore {
+    /// A store with a pool of its own at `url` (`postgres://user:password@host/database?sslmode=require`), once a
+    /// connection could be made.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the URL cannot be read, or the database cannot be reached.
+    ///
+    /// # Cancellation
+    /// Nothing happens.
+    pub async fn connect(url: &str, keyring: Keyring) -> Result<Self, StoreError> {
+        let store = Self::at(url, keyring).build()?;
+        drop(store.0.database.pool.get().await.map_err(failure::of_pool)?);
+        Ok(store)
+    }
+
+    /// Sets a store up with a pool of its own at `url`.
+    pub fn at(url: &str, keyring: Keyring) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::of_url(url, keyring)
+    }
+
+    /// Sets a store up with the host's own pool.
+    pub fn builder(pool: Pool, keyring: Keyring) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::of_pool(pool, keyring)
+    }
+
+    /// Every statement that the verbs send, by name: for an operator who wants to know them, and for `EXPLAIN`.
+    pub fn statements(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.statements.all().map(|(name, statement)| (name, statement.sql.as_str()))
+    }
+
+    /// Creates the schema, or brings it up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    ///
+    /// # Cancellation
+    /// All of it happened, or nothing.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.0.migrate().await
+    }
+
+    /// Whether the database can be reached and its schema is the one that this release needs. It writes nothing.
+    ///
+    /// # Errors
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if it is not;
+    /// [`Unavailable`](batchsuite_auth::store::StoreErrorKind::Unavailable) if it cannot be asked.
+    ///
+    /// # Cancellation
+    /// Nothing happens.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.0.check().await
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = self.0.database.pool.status();
+        f.debug_struct("PostgresStore")
+            .field("schema", &self.0.schema)
+            .field("connections", &connections.size)
+            .field("prepares", &self.0.database.prepares)
+            .field("feed", &self.0.feed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn begin_consent(&self, consent: NewConsent) -> Result<(), StoreError> {
+        self.begin(consent).await
+    }
+
+    async fn take_consent(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
+        self.take(take).await
+    }
+
+    async fn connect(&self, connect: Connect) -> Result<Connected, StoreError> {
+        self.connect_grant(connect).await
+    }
+
+    async fn load(&self, key: &GrantKey) -> Result<Snapshot, StoreError> {
+        self.snapshot(key).await
+    }
+
+    async fn claim_refresh(&self, claim: ClaimRefresh) -> Result<Claimed, StoreError> {
+        self.claim(claim).await
+    }
+
+    async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError> {
+        self.end_attempt(give_back).await
+    }
+
+    async fn commit_refresh(&self, commit: CommitRefresh) -> Result<Committed, StoreError> {
+        self.commit(commit).await
+    }
+
+    async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError> {
+        self.settle(settle).await
+    }
+
+    async fn remove(&self, key: &GrantKey, actor: &ActorId) -> Result<Snapshot, StoreError> {
+        self.remove_grant(key, actor).await
+    }
+
+    async fn mark_unanswered(&self, environment: Environment) -> Result<u64, StoreError> {
+        self.mark(environment).await
+    }
+
+    async fn record(&self, event: NewEvent) -> Result<EventId, StoreError> {
+        self.write_event(event).await
+    }
+
+    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+        self.reserve_due(query).await
+    }
+
+    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
+        self.use_of(environment, companies).await
+    }
+
+    async fn warn_expiring(&self, query: WarnExpiring) -> Result<u64, StoreError> {
+        self.raise_warnings(query).await
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
+        self.list_companies(query).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+        self.read_events(query).await
+    }
+
+    async fn changes(
+        &self,
+        environment: Environment,
+        after: Option<EventId>,
+        wait: Duration,
+    ) -> Result<Changes, StoreError> {
+        self.read_changes(environment, after, wait).await
+    }
+}

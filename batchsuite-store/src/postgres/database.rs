@@ -1,0 +1,57 @@
+//! The pool, and how a statement is sent through it.
+
+use batchsuite_auth::store::StoreError;
+use deadpool_postgres::Pool;
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+
+use super::{failure, statements::Statement};
+
+/// A parameter. Its type is in its [`Statement`].
+pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+#[derive(Clone)]
+pub(super) struct Database {
+    pub(super) pool: Pool,
+    /// Whether statements are prepared once a connection and kept; else each is sent without a name.
+    pub(super) prepares: bool,
+}
+
+impl Database {
+    /// Runs one statement: one implicit transaction, one round trip (two, the first time on a connection). A call that
+    /// is dropped leaves nothing open: the server ends the statement, the connection reads its answer away.
+    pub(super) async fn rows(
+        &self,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let client = self.pool.get().await.map_err(failure::of_pool)?;
+        let rows = if self.prepares {
+            let prepared = client.prepare_typed_cached(&statement.sql, statement.parameters).await;
+            let prepared = prepared.map_err(|error| failure::of_database(&error))?;
+            client.query(&prepared, parameters).await
+        } else {
+            let typed: Vec<(Parameter<'_>, Type)> =
+                parameters.iter().copied().zip(statement.parameters.iter().cloned()).collect();
+            client.query_typed(&statement.sql, &typed).await
+        };
+        rows.map_err(|error| failure::of_database(&error))
+    }
+
+    /// The same, of a statement that answers with at most one row.
+    pub(super) async fn row(
+        &self,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(statement, parameters).await?.pop())
+    }
+
+    /// The same, of a statement that always answers with a row.
+    pub(super) async fn one(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Row, StoreError> {
+        let row = self.row(statement, parameters).await?;
+        row.ok_or_else(|| failure::corrupt("the database gave no answer where there must be one"))
+    }
+}

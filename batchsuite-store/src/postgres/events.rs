@@ -1,0 +1,86 @@
+//! The verbs of the event log.
+
+use batchsuite_auth::{
+    events::{Event, EventId, Evidence},
+    store::{EventOrder, EventQuery, NewEvent, Page, StoreError},
+};
+use uuid::Uuid;
+
+use super::{
+    PostgresStore,
+    row::{self, Columns, limit, signed},
+};
+
+/// Evidence as it reaches the database.
+pub(super) struct Told<'a> {
+    pub(super) status: Option<i32>,
+    pub(super) code: Option<&'a str>,
+    pub(super) message: Option<&'a str>,
+    pub(super) attempt: Option<Uuid>,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn of(evidence: Option<&'a Evidence>) -> Self {
+        Self {
+            status: evidence.and_then(|evidence| evidence.status).map(i32::from),
+            code: evidence.and_then(|evidence| evidence.code.as_deref()),
+            message: evidence.and_then(|evidence| evidence.message.as_deref()),
+            attempt: evidence.and_then(|evidence| evidence.attempt).map(row::uuid_of_attempt),
+        }
+    }
+}
+
+impl PostgresStore {
+    pub(super) async fn write_event(&self, event: NewEvent) -> Result<EventId, StoreError> {
+        let told = Told::of(event.evidence.as_ref());
+        let row = self
+            .0
+            .database
+            .one(
+                &self.0.statements.record,
+                &[
+                    &event.environment.name(),
+                    &event.company.as_ref().map(|company| company.as_str()),
+                    &event.actor.as_ref().map(|actor| actor.as_str()),
+                    &event.kind.name(),
+                    &told.status,
+                    &told.code,
+                    &told.message,
+                    &told.attempt,
+                ],
+            )
+            .await?;
+        Columns::of(&row).number().map(EventId::new)
+    }
+
+    pub(super) async fn read_events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+        let (database, statements) = (&self.0.database, &self.0.statements);
+        let environment = query.environment.name();
+        let company = query.company.as_ref().map(|company| company.as_str());
+        let most = limit(query.limit);
+        let rows = match query.order {
+            EventOrder::OldestFirst => {
+                // No further than the log is settled: a program that follows must not step over a number that is still
+                // being written.
+                let settled = self.horizon().await?.settled;
+                let after = signed(query.after.unwrap_or_default().number());
+                let statement = match company {
+                    Some(_) => &statements.company_events_oldest_first,
+                    None => &statements.events_oldest_first,
+                };
+                database.rows(statement, &[&environment, &company, &after, &signed(settled.number()), &most]).await?
+            }
+            EventOrder::NewestFirst => {
+                let before = query.after.map_or(i64::MAX, |after| signed(after.number()));
+                let statement = match company {
+                    Some(_) => &statements.company_events_newest_first,
+                    None => &statements.events_newest_first,
+                };
+                database.rows(statement, &[&environment, &company, &before, &most]).await?
+            }
+        };
+        let items = rows.iter().map(|row| row::event(row, query.environment)).collect::<Result<Vec<_>, _>>()?;
+        let next = items.last().map(|event| event.id).or(query.after);
+        Ok(Page { items, next })
+    }
+}

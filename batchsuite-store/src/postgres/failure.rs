@@ -1,0 +1,118 @@
+//! Errors of the database as errors of the store, without what a statement carried.
+
+use std::{error::Error, fmt};
+
+use batchsuite_auth::store::{StoreError, StoreErrorKind};
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::SqlState;
+
+/// What is told of an error of the database: its SQLSTATE and, where it speaks of objects and not of values, its message.
+/// Never its detail, which shows rows.
+#[derive(Debug)]
+struct Failure {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => write!(f, "the database says {code}: {message}"),
+            (Some(code), None) => write!(f, "the database says {code}"),
+            (None, Some(message)) => f.write_str(message),
+            (None, None) => f.write_str("the database could not be asked"),
+        }
+    }
+}
+
+impl Error for Failure {}
+
+pub(super) fn of_database(error: &tokio_postgres::Error) -> StoreError {
+    let Some(answer) = error.as_db_error() else { return of_connection(error) };
+    let (kind, speaks_of_objects) = judge(answer.code());
+    let failure = Failure {
+        code: Some(answer.code().code().to_owned()),
+        message: speaks_of_objects.then(|| answer.message().to_owned()),
+    };
+    StoreError::new(kind).with_source(failure)
+}
+
+pub(super) fn of_pool(error: PoolError) -> StoreError {
+    match error {
+        PoolError::Backend(error) => of_database(&error),
+        PoolError::Timeout(_) => unavailable("no connection of the pool became free in time"),
+        PoolError::Closed => unavailable("the pool was closed"),
+        _ => unavailable("the pool has no connection"),
+    }
+}
+
+pub(super) fn unavailable(message: &str) -> StoreError {
+    told(StoreErrorKind::Unavailable, message)
+}
+
+pub(super) fn misconfigured(message: impl Into<String>) -> StoreError {
+    told(StoreErrorKind::Misconfigured, message)
+}
+
+pub(super) fn corrupt(message: impl Into<String>) -> StoreError {
+    told(StoreErrorKind::Corrupt, message)
+}
+
+fn told(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
+    StoreError::new(kind).with_source(Failure { code: None, message: Some(message.into()) })
+}
+
+/// An error of the connection speaks of addresses and of I/O, and so does its source.
+fn of_connection(error: &tokio_postgres::Error) -> StoreError {
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    unavailable(&format!("{error}{source}"))
+}
+
+/// What a caller can do about it, and whether the message speaks of objects of the database.
+fn judge(state: &SqlState) -> (StoreErrorKind, bool) {
+    use StoreErrorKind::{Corrupt, Misconfigured, Unavailable};
+    match state.code().get(..2).unwrap_or_default() {
+        // Connection, resources, an operator's intervention, the system.
+        "08" | "53" | "57" | "58" => (Unavailable, true),
+        // A rollback (deadlock, serialisation), a lock that was not to be had in time.
+        "40" | "55" => (Unavailable, true),
+        // A read-only transaction: a standby before or after a fail-over.
+        "25" => (Unavailable, true),
+        "XX" => (Corrupt, true),
+        // Rights, names, authentication, a missing database, schema, table or function.
+        "28" | "3D" | "3F" | "42" => (Misconfigured, true),
+        // Values, constraints, anything else.
+        _ => (Misconfigured, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_must_look_at_is_told_from_what_passes() {
+        for (code, kind) in [
+            ("08006", StoreErrorKind::Unavailable),
+            ("57P01", StoreErrorKind::Unavailable),
+            ("57014", StoreErrorKind::Unavailable),
+            ("53300", StoreErrorKind::Unavailable),
+            ("40P01", StoreErrorKind::Unavailable),
+            ("25006", StoreErrorKind::Unavailable),
+            ("XX001", StoreErrorKind::Corrupt),
+            ("42P01", StoreErrorKind::Misconfigured),
+            ("28P01", StoreErrorKind::Misconfigured),
+            ("3F000", StoreErrorKind::Misconfigured),
+            ("23505", StoreErrorKind::Misconfigured),
+        ] {
+            assert_eq!(judge(&SqlState::from_code(code)).0, kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_message_about_a_value_is_not_told() {
+        for code in ["22P02", "23505", "23514", "P0001"] {
+            assert!(!judge(&SqlState::from_code(code)).1, "{code}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The change feed: the log is the truth, notifications are a hint.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use batchsuite_auth::{
+    CompanyId, Environment,
+    events::EventId,
+    store::{Changes, StoreError},
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_postgres::{AsyncMessage, Config};
+
+use super::{
+    PostgresStore,
+    database::Parameter,
+    row::{Columns, signed},
+    tls::Tls,
+};
+
+/// How often a waiting reader looks without a hint, if it is given hints.
+const LOOK: Duration = Duration::from_secs(5);
+/// And if it is not.
+const LOOK_WITHOUT_HINTS: Duration = Duration::from_secs(1);
+/// How long a change waits for a writer before it that has not ended. (A statement takes milliseconds.)
+const PATIENCE_WITH_WRITERS: Duration = Duration::from_secs(1);
+/// Announcements that come within this are sent as one.
+const COALESCE: Duration = Duration::from_millis(20);
+/// The pause before the messenger connects again, doubled from the one to the other.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+impl PostgresStore {
+    pub(super) async fn read_changes(
+        &self,
+        environment: Environment,
+        after: Option<EventId>,
+        wait: Duration,
+    ) -> Result<Changes, StoreError> {
+        let Some(after) = after else {
+            return Ok(Changes { changed: Vec::new(), cursor: self.horizon().await?.settled });
+        };
+        // Subscribed before looking: what is written in between wakes the wait.
+        let mut hints = self.0.feed.follow();
+        let began = Instant::now();
+        let end = began.checked_add(wait);
+        loop {
+            let (settled, ahead) = self.look(environment, after).await?;
+            let now = Instant::now();
+            let is_over = end.is_some_and(|end| end <= now);
+            if !settled.changed.is_empty() {
+                return Ok(settled);
+            }
+            // Something changed behind a writer that has not ended. Its readers hear of it all the same; the cursor stays
+            // below that writer, so they hear of it again, and not without a pause.
+            let pause = began + PATIENCE_WITH_WRITERS;
+            if is_over || (!ahead.is_empty() && pause <= now) {
+                return Ok(Changes { changed: ahead, ..settled });
+            }
+            let next_look = now + self.0.feed.look_every();
+            let next_look = if ahead.is_empty() { next_look } else { next_look.min(pause) };
+            tokio::select! {
+                _ = hints.changed() => {}
+                () = sleep_until(end.map_or(next_look, |end| end.min(next_look))) => {}
+            }
+        }
+    }
+
+    /// What changed up to where the log is settled, and what changed beyond.
+    async fn look(
+        &self,
+        environment: Environment,
+        after: EventId,
+    ) -> Result<(Changes, Vec<(CompanyId, EventId)>), StoreError> {
+        let Horizon { latest, settled } = self.horizon().await?;
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &signed(after.number()), &signed(latest.number())];
+        let rows = self.0.database.rows(&self.0.statements.changes, parameters).await?;
+        let change = |row| {
+            let mut columns = Columns::of(row);
+            Ok((columns.company()?, EventId::new(columns.number()?)))
+        };
+        let changed = rows.iter().map(change).collect::<Result<Vec<_>, StoreError>>()?;
+        let (changed, ahead) = changed.into_iter().partition(|(_, change)| *change <= settled);
+        Ok((Changes { changed, cursor: after.max(settled) }, ahead))
+    }
+
+    /// How far the log goes, for the *next* statement.
+    pub(super) async fn horizon(&self) -> Result<Horizon, StoreError> {
+        let row = self.0.database.one(&self.0.statements.horizon, &[]).await?;
+        let mut columns = Columns::of(&row);
+        Ok(Horizon { latest: EventId::new(columns.number()?), settled: EventId::new(columns.number()?) })
+    }
+}
+
+/// How far the log goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Horizon {
+    /// The latest number that was drawn.
+    latest: EventId,
+    /// Up to here, everything that will ever be in the log is in it.
+    pub(super) settled: EventId,
+}
+
+/// Tells and hears that something changed.
+pub(super) struct Feed {
+    channel: String,
+    /// Where the messenger connects to; `None`: there is none, and waiting readers look more often.
+    address: Option<(Config, Tls)>,
+    /// Sent to when something may have changed.
+    hints: watch::Sender<()>,
+    /// Sent to when this process has changed something.
+    announcements: watch::Sender<()>,
+    messenger: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Feed {
+    pub(super) fn new(channel: String, address: Option<(Config, Tls)>) -> Self {
+        Self {
+            channel,
+            address,
+            hints: watch::Sender::new(()),
+            announcements: watch::Sender::new(()),
+            messenger: Mutex::new(None),
+        }
+    }
+
+    /// Something was committed. Readers of this process look at once, those of others after a notification.
+    pub(super) fn announce(&self) {
+        self.hints.send_replace(());
+        self.run_messenger();
+        self.announcements.send_replace(());
+    }
+
+    fn follow(&self) -> watch::Receiver<()> {
+        self.run_messenger();
+        self.hints.subscribe()
+    }
+
+    fn look_every(&self) -> Duration {
+        if self.address.is_some() { LOOK } else { LOOK_WITHOUT_HINTS }
+    }
+
+    /// It is started with the first use, and again if the runtime that ran it has ended.
+    fn run_messenger(&self) {
+        let Some((config, tls)) = &self.address else { return };
+        let mut messenger = self.messenger.lock().unwrap_or_else(PoisonError::into_inner);
+        if messenger.as_ref().is_none_or(JoinHandle::is_finished) {
+            let run = Messenger {
+                config: config.clone(),
+                tls: tls.clone(),
+                channel: self.channel.clone(),
+                hints: self.hints.clone(),
+                announcements: self.announcements.subscribe(),
+            };
+            *messenger = Some(tokio::spawn(run.run()));
+        }
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("channel", &self.channel).field("listens", &self.address.is_some()).finish()
+    }
+}
+
+/// Listens and notifies, on a connection of its own: a notification inside a commit would make all commits of the
+/// database wait for each other.
+struct Messenger {
+    config: Config,
+    tls: Tls,
+    channel: String,
+    hints: watch::Sender<()>,
+    announcements: watch::Receiver<()>,
+}
+
+/// How a session of the messenger ended.
+enum Ended {
+    /// The store was dropped.
+    Dropped,
+    /// The server closed it.
+    Closed,
+}
+
+impl Messenger {
+    async fn run(mut self) {
+        let mut pause = PAUSES.0;
+        loop {
+            let began = Instant::now();
+            match self.session().await {
+                Ok(Ended::Dropped) => return,
+                Ok(Ended::Closed) => {}
+                Err(error) => {
+                    let error = super::failure::of_database(&error);
+                    tracing::warn!(%error, "no notifications of changes for now; they are read at intervals");
+                }
+            }
+            if began.elapsed() > PAUSES.1 {
+                pause = PAUSES.0;
+            }
+            sleep(pause).await;
+            if self.announcements.has_changed().is_err() {
+                return;
+            }
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn session(&mut self) -> Result<Ended, tokio_postgres::Error> {
+        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+        let hints = self.hints.clone();
+        let mut listener = tokio::spawn(async move {
+            loop {
+                match poll_fn(|context| connection.poll_message(context)).await {
+                    Some(Ok(AsyncMessage::Notification(_))) => drop(hints.send_replace(())),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(error),
+                    None => return Ok(()),
+                }
+            }
+        });
+        client.batch_execute(&format!("LISTEN \"{}\"", self.channel)).await?;
+        // What was announced before that is heard now.
+        self.hints.send_replace(());
+        let notify = format!("NOTIFY \"{}\"", self.channel);
+        loop {
+            tokio::select! {
+                announced = self.announcements.changed() => {
+                    if announced.is_err() {
+                        return Ok(Ended::Dropped);
+                    }
+                    sleep(COALESCE).await;
+                    self.announcements.mark_unchanged();
+                    client.batch_execute(&notify).await?;
+                }
+                ended = &mut listener => return ended.unwrap_or(Ok(())).map(|()| Ended::Closed),
+            }
+        }
+    }
+}

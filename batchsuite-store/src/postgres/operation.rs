@@ -1,0 +1,161 @@
+//! What an operator asks for.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    Environment,
+    clock::Timestamp,
+    ids::Revision,
+    store::{GrantKey, StoreError},
+};
+
+use super::{
+    PostgresStore,
+    database::Parameter,
+    row::{Columns, limit, seconds, unsigned},
+};
+
+/// How many events one statement deletes.
+const PRUNED_AT_ONCE: i64 = 5000;
+
+/// How the companies of an environment stand, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Overview {
+    /// Companies without an opt-in.
+    pub unauthenticated: u64,
+    /// Companies with one, those whose refresh token has ended included.
+    pub authenticated: u64,
+    /// Authenticated ones whose refresh token has ended.
+    pub refresh_expired: u64,
+    /// Companies whose opt-in UPS ended.
+    pub opt_in_invalidated: u64,
+    /// Companies whose rotation was lost.
+    pub rotation_lost: u64,
+    /// Authenticated ones of which some request may have reached UPS without an answer that reached us.
+    pub unanswered: u64,
+    /// Flights under way, or that may be.
+    pub leases: u64,
+    /// Since when the used company that waits longest has wanted a refresh; `None`: none waits.
+    pub oldest_due: Option<Timestamp>,
+    /// Persons who are at UPS.com.
+    pub consents_pending: u64,
+    /// The database's time of the reading.
+    pub as_of: Timestamp,
+}
+
+/// What one step of a re-encryption did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reencrypted {
+    /// How many grants are under the primary key now that were not.
+    pub grants: u64,
+    /// Which cannot be read: a key is missing, or the data is damaged. They stay as they are.
+    pub unreadable: Vec<GrantKey>,
+    /// Where to go on; `None`: that was all.
+    pub next: Option<GrantKey>,
+}
+
+impl PostgresStore {
+    /// Deletes events that are older than `older_than`; returns how many. The change feed does not need them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some may be deleted.
+    ///
+    /// # Cancellation
+    /// Some may be deleted.
+    pub async fn prune_events(&self, older_than: Duration) -> Result<u64, StoreError> {
+        let mut pruned = 0;
+        loop {
+            let parameters: &[Parameter<'_>] = &[&seconds(older_than), &PRUNED_AT_ONCE];
+            let piece = self.0.database.rows(&self.0.statements.prune_events, parameters).await?.len() as u64;
+            pruned += piece;
+            if piece < PRUNED_AT_ONCE.unsigned_abs() {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    /// How the companies stand: one statement, which reads all of them. A company counts as used for
+    /// [`oldest_due`](Overview::oldest_due) if it was within `used_within`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    ///
+    /// # Cancellation
+    /// Nothing happens.
+    pub async fn overview(&self, environment: Environment, used_within: Duration) -> Result<Overview, StoreError> {
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &seconds(used_within)];
+        let row = self.0.database.one(&self.0.statements.overview, parameters).await?;
+        let mut columns = Columns::of(&row);
+        Ok(Overview {
+            unauthenticated: columns.number()?,
+            authenticated: columns.number()?,
+            refresh_expired: columns.number()?,
+            opt_in_invalidated: columns.number()?,
+            rotation_lost: columns.number()?,
+            unanswered: columns.number()?,
+            leases: columns.number()?,
+            oldest_due: columns.next()?,
+            consents_pending: columns.number()?,
+            as_of: columns.next()?,
+        })
+    }
+
+    /// Seals the tokens of at most `grants` companies anew, those after `after`, that are not under the keyring's primary
+    /// key. To be called with [`Reencrypted::next`] until that is `None`. It can be broken off at any time and begun again,
+    /// and hinders no refresh: what a rotation has meanwhile replaced is left alone.
+    ///
+    /// The verifier of a pending consent is not sealed anew: it is gone within minutes. The old key must stay that long.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some are done.
+    ///
+    /// # Cancellation
+    /// Some are done.
+    pub async fn reencrypt(
+        &self,
+        environment: Environment,
+        after: Option<&GrantKey>,
+        grants: usize,
+    ) -> Result<Reencrypted, StoreError> {
+        let (database, statements) = (&self.0.database, &self.0.statements);
+        let header = self.0.vault.primary_header();
+        let company = after.map(|key| key.company.as_str());
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &company, &header, &limit(grants)];
+        let rows = database.rows(&statements.sealed_otherwise, parameters).await?;
+        let mut done = Reencrypted { grants: 0, unreadable: Vec::new(), next: None };
+        for row in &rows {
+            let mut columns = Columns::of(row);
+            let key = GrantKey { environment, company: columns.company()? };
+            let revision = columns.revision()?;
+            let (access, refresh): (Option<&[u8]>, Option<&[u8]>) = (columns.next()?, columns.next()?);
+            let refresh_version = columns.next::<Option<i64>>()?.map(unsigned).transpose()?;
+            let of_refresh = Revision { version: refresh_version.unwrap_or(revision.version), ..revision };
+            let vault = &self.0.vault;
+            let anew = || {
+                let access = access.map(|sealed| {
+                    vault.seal_access_token(&key, revision, &vault.open_access_token(&key, revision, sealed)?)
+                });
+                let refresh = refresh.map(|sealed| {
+                    vault.seal_refresh_token(&key, of_refresh, &vault.open_refresh_token(&key, of_refresh, sealed)?)
+                });
+                Ok::<_, StoreError>((access.transpose()?, refresh.transpose()?))
+            };
+            match anew() {
+                Ok((new_access, new_refresh)) => {
+                    let parameters: &[Parameter<'_>] =
+                        &[&environment.name(), &key.company.as_str(), &access, &refresh, &new_access, &new_refresh];
+                    let written = database.row(&statements.seal_anew, parameters).await?;
+                    done.grants += u64::from(written.is_some());
+                }
+                Err(_) => done.unreadable.push(key.clone()),
+            }
+            done.next = Some(key);
+        }
+        if rows.len() < grants {
+            done.next = None;
+        }
+        Ok(done)
+    }
+}

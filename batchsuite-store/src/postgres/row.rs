@@ -1,0 +1,260 @@
+//! Rows as what they mean.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    ActorId, CompanyId, Environment,
+    clock::Timestamp,
+    events::{Event, EventId, EventKind, Evidence},
+    ids::{AttemptId, ConsentId, Revision},
+    machine::{OptIn, Phase, RecordedCause, Standing},
+    secret::{AccessTokenSecret, RefreshToken},
+    store::{GrantKey, Snapshot, StoreError, Tokens},
+};
+use tokio_postgres::{Row, types::FromSql};
+use uuid::Uuid;
+
+use super::{failure, seal::Vault};
+
+/// Reads the columns of a row from left to right: an order that the statement and its reader agree on costs no search by
+/// name.
+pub(super) struct Columns<'a> {
+    row: &'a Row,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(row: &'a Row) -> Self {
+        Self { row, next: 0 }
+    }
+
+    pub(super) fn next<T: FromSql<'a>>(&mut self) -> Result<T, StoreError> {
+        let column = self.next;
+        self.next += 1;
+        self.row.try_get(column).map_err(|_| {
+            let name = self.row.columns().get(column).map_or("that is missing", |column| column.name());
+            failure::corrupt(format!("the column {name} holds what it must not"))
+        })
+    }
+
+    /// A number that is never negative.
+    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
+        unsigned(self.next()?)
+    }
+
+    pub(super) fn revision(&mut self) -> Result<Revision, StoreError> {
+        Ok(Revision { epoch: self.number()?, version: self.number()? })
+    }
+
+    pub(super) fn company(&mut self) -> Result<CompanyId, StoreError> {
+        company(self.next()?)
+    }
+
+    pub(super) fn actor(&mut self) -> Result<Option<ActorId>, StoreError> {
+        self.next::<Option<&str>>()?.map(actor).transpose()
+    }
+
+    pub(super) fn attempt(&mut self) -> Result<Option<AttemptId>, StoreError> {
+        Ok(self.next::<Option<Uuid>>()?.map(|id| AttemptId::from_bits(id.as_u128())))
+    }
+
+    pub(super) fn consent(&mut self) -> Result<Option<ConsentId>, StoreError> {
+        Ok(self.next::<Option<Uuid>>()?.map(|id| ConsentId::from_bits(id.as_u128())))
+    }
+
+    pub(super) fn evidence(&mut self) -> Result<Option<Evidence>, StoreError> {
+        let mut evidence = Evidence::default();
+        let status: Option<i32> = self.next()?;
+        evidence.status = status.and_then(|status| u16::try_from(status).ok());
+        evidence.code = self.next()?;
+        evidence.message = self.next()?;
+        evidence.attempt = self.attempt()?;
+        Ok((evidence != Evidence::default()).then_some(evidence))
+    }
+}
+
+/// The columns of `sql/fragments/grant.sql`, and those of the tokens after them if `vault` is given. Without it, tokens are
+/// there as far as they decide anything, and empty. The row may be that of a company that was never seen.
+pub(super) fn snapshot(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot, StoreError> {
+    let mut columns = Columns::of(row);
+    if columns.next::<Option<&str>>()?.is_none() {
+        let as_of = row.try_get("as_of").map_err(|error| failure::of_database(&error))?;
+        return Ok(Snapshot::empty(key.clone(), as_of));
+    }
+    let revision = columns.revision()?;
+    let removals = columns.number()?;
+    let standing = standing(columns.next()?)?;
+    let phase = match (columns.attempt()?, columns.next()?) {
+        (_, None) => Phase::Idle,
+        (Some(attempt), Some(lease_until)) => Phase::Sent { attempt, lease_until },
+        (None, Some(lease_until)) => Phase::Travelling { lease_until },
+    };
+    let opt_in = OptIn {
+        revision,
+        standing,
+        phase,
+        unanswered: columns.next()?,
+        suspect: columns.next()?,
+        removals,
+        consent: columns.consent()?,
+        issued_at: columns.next()?,
+    };
+    let (client_id, actor, authenticated_at) = (columns.next()?, columns.actor()?, columns.next()?);
+    let times = Times::of(&mut columns)?;
+    let cause_at: Option<Timestamp> = columns.next()?;
+    let cause = columns.evidence()?;
+    let failures = u32::try_from(columns.number()?).unwrap_or(u32::MAX);
+    let retry_at = columns.next()?;
+    let change = EventId::new(columns.number()?);
+    let (as_of, consent_pending_until) = (columns.next()?, columns.next()?);
+    let tokens = match vault {
+        Some(vault) => times.opened(&mut columns, key, revision, vault)?,
+        None => times.with(AccessTokenSecret::new(""), RefreshToken::new("")),
+    };
+    Ok(Snapshot {
+        cause: cause_at.map(|at| (at, cause.unwrap_or_default())),
+        key: key.clone(),
+        opt_in,
+        tokens,
+        client_id,
+        actor,
+        authenticated_at,
+        failures,
+        retry_at,
+        consent_pending_until,
+        change,
+        as_of,
+    })
+}
+
+/// What is known of the tokens without them.
+struct Times {
+    has_access_token: bool,
+    has_refresh_token: bool,
+    obtained_at: Option<Timestamp>,
+    refresh_at: Option<Timestamp>,
+    access_expires_at: Option<Timestamp>,
+    refresh_expires_at: Option<Timestamp>,
+}
+
+impl Times {
+    fn of(columns: &mut Columns<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            has_access_token: columns.next()?,
+            has_refresh_token: columns.next()?,
+            obtained_at: columns.next()?,
+            refresh_at: columns.next()?,
+            access_expires_at: columns.next()?,
+            refresh_expires_at: columns.next()?,
+        })
+    }
+
+    fn opened(
+        self,
+        columns: &mut Columns<'_>,
+        key: &GrantKey,
+        revision: Revision,
+        vault: &Vault,
+    ) -> Result<Option<Tokens>, StoreError> {
+        let missing = || failure::corrupt("a token is missing");
+        let (access, refresh): (Option<&[u8]>, Option<&[u8]>) = (columns.next()?, columns.next()?);
+        let refresh_version: Option<i64> = columns.next()?;
+        let access_token = match self.has_access_token {
+            true => Some(vault.open_access_token(key, revision, access.ok_or_else(missing)?)?),
+            false => None,
+        };
+        let refresh_token = match self.has_refresh_token {
+            true => {
+                let version = unsigned(refresh_version.ok_or_else(missing)?)?;
+                let revision = Revision { version, ..revision };
+                Some(vault.open_refresh_token(key, revision, refresh.ok_or_else(missing)?)?)
+            }
+            false => None,
+        };
+        Ok(self.some(access_token, refresh_token))
+    }
+
+    fn with(self, access_token: AccessTokenSecret, refresh_token: RefreshToken) -> Option<Tokens> {
+        let access_token = self.has_access_token.then_some(access_token);
+        let refresh_token = self.has_refresh_token.then_some(refresh_token);
+        self.some(access_token, refresh_token)
+    }
+
+    fn some(self, access_token: Option<AccessTokenSecret>, refresh_token: Option<RefreshToken>) -> Option<Tokens> {
+        Some(Tokens {
+            access_token,
+            access_expires_at: self.access_expires_at?,
+            refresh_at: self.refresh_at?,
+            refresh_token,
+            refresh_expires_at: self.refresh_expires_at,
+            obtained_at: self.obtained_at?,
+        })
+    }
+}
+
+/// The columns of an event.
+pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreError> {
+    let mut columns = Columns::of(row);
+    Ok(Event {
+        id: EventId::new(columns.number()?),
+        at: columns.next()?,
+        environment,
+        company: columns.next::<Option<&str>>()?.map(company).transpose()?,
+        actor: columns.actor()?,
+        kind: kind(columns.next()?)?,
+        revision: columns.revision()?,
+        evidence: columns.evidence()?,
+    })
+}
+
+fn company(text: &str) -> Result<CompanyId, StoreError> {
+    CompanyId::new(text).map_err(|_| failure::corrupt("a company id is none"))
+}
+
+pub(super) fn actor(text: &str) -> Result<ActorId, StoreError> {
+    ActorId::new(text).map_err(|_| failure::corrupt("an actor id is none"))
+}
+
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| failure::corrupt("a number is negative"))
+}
+
+fn standing(name: &str) -> Result<Standing, StoreError> {
+    Ok(match name {
+        "unauthenticated" => Standing::Unauthenticated,
+        "authenticated" => Standing::Authenticated,
+        "opt_in_invalidated" => Standing::ReauthRequired(RecordedCause::OptInInvalidated),
+        "rotation_lost" => Standing::ReauthRequired(RecordedCause::RotationLost),
+        _ => return Err(failure::corrupt("a standing is unknown")),
+    })
+}
+
+fn kind(name: &str) -> Result<EventKind, StoreError> {
+    let kind = EventKind::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.ok_or_else(|| failure::corrupt("a kind of event is unknown; was it written by a later release?"))
+}
+
+/// A number for a column. None of them gets near the end.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// As many rows as were asked for.
+pub(super) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// The end of time, as far as the database's arithmetic goes: no lifetime from outside is longer.
+const LONGEST: Duration = Duration::from_secs(1000 * 365 * 86_400);
+
+pub(super) fn seconds(duration: Duration) -> f64 {
+    duration.min(LONGEST).as_secs_f64()
+}
+
+pub(super) fn uuid_of_attempt(attempt: AttemptId) -> Uuid {
+    Uuid::from_u128(attempt.to_bits())
+}
+
+pub(super) fn uuid_of_consent(consent: ConsentId) -> Uuid {
+    Uuid::from_u128(consent.to_bits())
+}

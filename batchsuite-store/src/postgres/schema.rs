@@ -1,0 +1,64 @@
+//! The schema of the host's choice, and SQL that names it everywhere.
+
+use std::fmt;
+
+/// A name that needs no quoting rules to be understood.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Schema(String);
+
+impl Schema {
+    /// `None` if it is not 1 to 50 lower-case letters, digits and underscores that begin with a letter. (Postgres cuts
+    /// names at 63 bytes; the channel of the notifications carries it with a prefix.)
+    pub(super) fn new(name: &str) -> Option<Self> {
+        let valid = (1..=50).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            // The server keeps names with this prefix for itself.
+            && !name.starts_with("pg_");
+        valid.then(|| Self(name.to_owned()))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The channel on which changes are announced.
+    pub(super) fn channel(&self) -> String {
+        format!("batchsuite_{}", self.0)
+    }
+
+    /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
+    /// for; `{clock}`, the time of the moment, also after a wait for a lock.
+    pub(super) fn write(&self, sql: &str) -> String {
+        sql.replace("{now}", "(now() + {schema}.clock_offset())")
+            .replace("{clock}", "(clock_timestamp() + {schema}.clock_offset())")
+            .replace("{schema}", &format!("\"{}\"", self.0))
+    }
+}
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self("batchsuite".to_owned())
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_is_a_plain_lower_case_name() {
+        for valid in ["batchsuite", "a", "tenant_7", &"x".repeat(50)] {
+            assert_eq!(Schema::new(valid).unwrap().name(), valid);
+        }
+        for invalid in ["", "Upper", "7up", "_a", "a-b", "a\"b", "a.b", "a b", "pg_x", "sch\u{e9}ma", &"x".repeat(51)] {
+            assert_eq!(Schema::new(invalid), None, "{invalid:?}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+-- OptIn::on(Claim). A lease that ends later than any lease can was set by a wrong clock.
+UPDATE {schema}.grants SET
+    unanswered = unanswered OR attempt IS NOT NULL,
+    attempt = $5,
+    lease_until = {clock} + make_interval(secs => $6)
+WHERE environment = $1 AND company = $2 AND epoch = $3 AND version = $4
+  AND standing = 'authenticated'
+  AND (lease_until IS NULL OR lease_until <= {clock}
+       OR lease_until > {clock} + make_interval(secs => GREATEST($6, 3600)))
+RETURNING true AS claimed

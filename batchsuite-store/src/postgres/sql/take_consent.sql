@@ -1,0 +1,20 @@
+-- The verdict of machine::judge_consent, on a row that is locked. The browser is judged first.
+WITH found AS MATERIALIZED (
+    SELECT c.*, g.epoch, g.version,
+           CASE WHEN c.browser <> $3 THEN 'other_browser'
+                WHEN c.actor <> $4 THEN 'other_actor'
+                WHEN c.expires_at <= {clock} THEN 'expired'
+                WHEN c.removals <> g.removals THEN 'removed_since'
+                ELSE 'taken' END AS verdict
+    FROM {schema}.consents c JOIN {schema}.grants g USING (environment, company)
+    WHERE c.environment = $1 AND c.state = $2
+    FOR UPDATE OF c
+), gone AS (
+    DELETE FROM {schema}.consents c USING found f
+    WHERE c.number = f.number AND f.verdict IN ('taken', 'expired', 'removed_since')
+), told AS (
+    INSERT INTO {schema}.events (id, at, environment, company, actor, kind, epoch, version, status, code, message, attempt)
+    SELECT {schema}.next_event(), {clock}, environment, company, actor, $5, epoch, version, $6, $7, $8, $9
+    FROM found WHERE verdict = 'taken' AND $5 IS NOT NULL
+)
+SELECT verdict, id, company, actor, verifier, redirect_uri, client_id, return_to, removals FROM found

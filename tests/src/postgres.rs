@@ -1,0 +1,314 @@
+//! A throw-away Postgres for the tests of one program, and schemas of their own for each test.
+//!
+//! `DATABASE_URL`, if set, is used instead of a server of our own. No server to be had is a failure, never a skip.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, OnceLock},
+    thread::sleep,
+    time::Duration,
+};
+
+use batchsuite_store::keyring::{KeySet, Keyring, StaticKeySource};
+use tokio_postgres::{Client, NoTls};
+
+/// Ends the server when this program ends, however it does: the pipe on its standard input closes with the program, and
+/// the shell, which reads it, outlives it.
+const RUN: &str = r#"
+"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
+    -c max_connections=300 -c unix_socket_permissions=0777 $3 >"$2/server.log" 2>&1 </dev/null &
+cat >/dev/null
+kill -INT $!
+wait
+rm -rf "$2"
+"#;
+
+/// What a server logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// What it logs by itself.
+    Normal,
+    /// Every statement with all its parameters.
+    Everything,
+}
+
+/// A server that the tests may do anything to.
+#[derive(Debug)]
+pub struct Server {
+    url: String,
+    /// `None`: the one of `DATABASE_URL`.
+    own: Option<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    directory: PathBuf,
+    programs: PathBuf,
+    /// Held for its standard input, which keeps the server running.
+    _shell: Mutex<Child>,
+}
+
+impl Server {
+    /// The server of this program, started with the first call.
+    ///
+    /// # Panics
+    /// If there is none to be had, with the reason.
+    pub fn shared(log: Log) -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        SERVER.get_or_init(|| match std::env::var("DATABASE_URL") {
+            Ok(url) => Self { url, own: None },
+            Err(_) => Self::start(log),
+        })
+    }
+
+    /// A server of our own, also where `DATABASE_URL` is set.
+    ///
+    /// # Panics
+    /// If it does not start, with the reason.
+    pub fn start(log: Log) -> Self {
+        let programs = programs();
+        let directory = std::env::temp_dir().join(format!("batchsuite-pg-{:08x}", rand::random::<u32>()));
+        fs::create_dir(&directory).expect("a directory for the server");
+        let user = unprivileged_user();
+        if let Some(user) = user {
+            run(Command::new("chown").arg(user).arg(&directory), "the directory's owner cannot be set");
+        }
+        let mut initdb = as_user(user, &programs.join("initdb"));
+        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]);
+        run(initdb.arg(directory.join("data")), "initdb fails");
+
+        let settings = match log {
+            Log::Normal => "",
+            Log::Everything => "-c log_statement=all -c log_min_duration_statement=0 -c log_parameter_max_length=-1",
+        };
+        let mut shell = as_user(user, Path::new("/bin/sh"));
+        shell.args(["-c", RUN, "sh"]).arg(&programs).arg(&directory).arg(settings);
+        // A group of its own: an interrupt of the tests must not reach it before its own end.
+        std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+        let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let shell = Mutex::new(shell.expect("the server's shell starts"));
+        let url = format!("host={} user=postgres dbname=postgres", directory.display());
+        let server = Self { url, own: Some(Own { directory, programs, _shell: shell }) };
+        wait_until_it_answers(&server.url, || server.log());
+        server
+    }
+
+    /// Where it is, as a connection string.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The directory of its socket, if it is one of our own.
+    pub fn directory(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| own.directory.as_path())
+    }
+
+    /// What it has logged.
+    ///
+    /// # Panics
+    /// If it is not one of our own.
+    pub fn log(&self) -> String {
+        let own = self.own.as_ref().expect("a server of our own");
+        String::from_utf8_lossy(&fs::read(own.directory.join("server.log")).expect("the log")).into_owned()
+    }
+
+    /// What `pg_dump` makes of one schema.
+    ///
+    /// # Panics
+    /// If `pg_dump` fails.
+    pub fn dump(&self, schema: &str) -> String {
+        let programs = self.own.as_ref().map_or_else(programs, |own| own.programs.clone());
+        let dump = Command::new(programs.join("pg_dump")).arg(format!("--schema={schema}")).arg(&self.url).output();
+        let dump = dump.expect("pg_dump starts");
+        assert!(dump.status.success(), "pg_dump fails: {}", String::from_utf8_lossy(&dump.stderr));
+        String::from_utf8_lossy(&dump.stdout).into_owned()
+    }
+
+    /// A plain connection, for what a test does beside a store.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub async fn client(&self) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.expect("the server answers");
+        tokio::spawn(connection);
+        client
+    }
+}
+
+/// The real PgBouncer in transaction mode, in front of a server of our own.
+#[derive(Debug)]
+pub struct PgBouncer {
+    url: String,
+    /// Held for its standard input, which keeps the pooler running.
+    _shell: Child,
+}
+
+/// The same as for the server: it ends with this program, however that ends.
+const RUN_POOLER: &str = r#"
+/usr/sbin/pgbouncer "$1/pgbouncer.ini" >"$1/pgbouncer.out" 2>&1 </dev/null &
+cat >/dev/null
+kill -INT $!
+wait
+"#;
+
+impl PgBouncer {
+    /// Starts one with fewer servers than clients.
+    ///
+    /// # Panics
+    /// If it does not start, with the reason.
+    pub fn start(server: &Server) -> Self {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        assert!(program.exists(), "no pgbouncer in /usr/sbin: install the package `pgbouncer`");
+        let socket = server.directory().expect("a server of our own");
+        let directory = socket.join(format!("bouncer-{:08x}", rand::random::<u32>()));
+        fs::create_dir(&directory).expect("a directory for the pooler");
+        let settings = format!(
+            "[databases]\npostgres = host={} user=postgres\n[pgbouncer]\npool_mode = transaction\n\
+             default_pool_size = 3\nmax_client_conn = 200\nauth_type = any\nlisten_addr =\nlisten_port = 6432\n\
+             unix_socket_dir = {}\nunix_socket_mode = 0777\n",
+            socket.display(),
+            directory.display()
+        );
+        fs::write(directory.join("pgbouncer.ini"), settings).expect("its settings");
+        let user = unprivileged_user();
+        if let Some(user) = user {
+            run(Command::new("chown").args(["-R", user]).arg(&directory), "the directory's owner cannot be set");
+        }
+        let mut shell = as_user(user, Path::new("/bin/sh"));
+        shell.args(["-c", RUN_POOLER, "sh"]).arg(&directory);
+        std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+        let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let url = format!("host={} port=6432 user=postgres dbname=postgres", directory.display());
+        wait_until_it_answers(&url, || fs::read_to_string(directory.join("pgbouncer.out")).unwrap_or_default());
+        Self { url, _shell: shell.expect("the pooler's shell starts") }
+    }
+
+    /// Where it is, as a connection string.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+fn wait_until_it_answers(url: &str, log: impl Fn() -> String) {
+    for _ in 0..600 {
+        if apart(async || tokio_postgres::connect(url, NoTls).await.is_ok()) {
+            return;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    panic!("{url} does not answer: {}", log());
+}
+
+/// Waits for something in a thread and a runtime of its own: the caller may be inside a runtime.
+fn apart<T: Send>(wait: impl AsyncFnOnce() -> T + Send) -> T {
+    let wait = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(wait())
+    };
+    std::thread::scope(|scope| scope.spawn(wait).join().expect("no panic while waiting"))
+}
+
+/// Keys for tests.
+///
+/// # Panics
+/// Never.
+pub async fn keyring() -> Keyring {
+    let keys = KeySet::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
+    Keyring::load(StaticKeySource::new(keys)).await.expect("a keyring")
+}
+
+/// A schema that one test has to itself.
+#[derive(Debug)]
+pub struct TestSchema {
+    server: &'static Server,
+    name: String,
+    offset: Mutex<Duration>,
+}
+
+impl TestSchema {
+    /// A new name; the schema is made by the store's `migrate()`.
+    pub fn new(server: &'static Server) -> Self {
+        let name = format!("test_{:016x}", rand::random::<u64>());
+        Self { server, name, offset: Mutex::default() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server that it is on.
+    pub fn server(&self) -> &'static Server {
+        self.server
+    }
+
+    /// Moves the store's time ahead.
+    ///
+    /// # Panics
+    /// If the schema was not migrated.
+    pub async fn advance(&self, by: Duration) {
+        let offset = {
+            let mut offset = self.offset.lock().expect("no test panicked here");
+            *offset += by;
+            *offset
+        };
+        let function = format!(
+            "CREATE OR REPLACE FUNCTION {}.clock_offset() RETURNS interval LANGUAGE sql STABLE PARALLEL SAFE
+             AS $$ SELECT interval '{} microseconds' $$",
+            self.name,
+            offset.as_micros()
+        );
+        self.server.client().await.batch_execute(&function).await.expect("the clock moves");
+    }
+}
+
+impl Drop for TestSchema {
+    /// A server of our own goes with all its schemas.
+    fn drop(&mut self) {
+        if self.server.own.is_some() {
+            return;
+        }
+        let drop_schema = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.name);
+        apart(async || {
+            if let Ok((client, connection)) = tokio_postgres::connect(&self.server.url, NoTls).await {
+                tokio::spawn(connection);
+                let _ = client.batch_execute(&drop_schema).await;
+            }
+        });
+    }
+}
+
+/// The newest server programs on this machine.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut programs: Vec<(u32, PathBuf)> = versions
+        .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))
+        .filter(|(_, programs)| programs.join("postgres").exists())
+        .collect();
+    programs.sort();
+    let newest = programs.pop().map(|(_, programs)| programs);
+    newest.expect("no Postgres server in /usr/lib/postgresql: install the package `postgresql`, or set DATABASE_URL")
+}
+
+/// Postgres refuses to run as root.
+fn unprivileged_user() -> Option<&'static str> {
+    let id = Command::new("id").arg("-u").output().expect("`id` runs").stdout;
+    let has_user = |user: &&str| Command::new("id").arg(user).output().is_ok_and(|id| id.status.success());
+    (id.trim_ascii() == b"0")
+        .then(|| ["postgres", "nobody"].into_iter().find(has_user).expect("a user that is not root"))
+}
+
+fn as_user(user: Option<&str>, program: &Path) -> Command {
+    let Some(user) = user else { return Command::new(program) };
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid"]).arg(if user == "nobody" { "nogroup" } else { user });
+    command.args(["--clear-groups", "--"]).arg(program).current_dir("/");
+    command
+}
+
+fn run(command: &mut Command, failure: &str) {
+    let output = command.output().unwrap_or_else(|error| panic!("{failure}: {error}"));
+    assert!(output.status.success(), "{failure}: {}", String::from_utf8_lossy(&output.stderr));
+}

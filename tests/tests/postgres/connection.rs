@@ -1,0 +1,127 @@
+//! Connections that break.
+
+use std::error::Error;
+
+use batchsuite_auth::store::{Committed, Connected, Store, StoreErrorKind};
+use batchsuite_store::PostgresStore;
+use batchsuite_tests::postgres::keyring;
+
+use crate::{
+    proxy::Proxy,
+    stage::{Stage, commit, company, connect, pair, server},
+};
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found_stored_by_its_repetition() {
+    let proxy = Proxy::start().await;
+    let stage = Stage::with(&proxy.url(), |builder| builder.connections(1)).await;
+    // Once before, so that the statements are prepared and the cut one is the commit itself.
+    let mut grant = stage.authenticated(&company("acme")).await;
+    let attempt = stage.claimed(&grant).await;
+    let Committed::Stored(next) = stage.store.commit_refresh(commit(&grant, attempt, pair("2"))).await.unwrap() else {
+        panic!("not stored")
+    };
+    grant = *next;
+    let attempt = stage.claimed(&grant).await;
+    let rotation = commit(&grant, attempt, pair("3"));
+
+    proxy.swallow_answers(true);
+    let cut = stage.store.commit_refresh(rotation.clone()).await;
+    proxy.swallow_answers(false);
+    let again = stage.store.commit_refresh(rotation).await.unwrap();
+
+    assert_eq!(cut.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert!(matches!(again, Committed::AlreadyStored(_)), "{again:?}");
+    assert_eq!(stage.store.load(&company("acme")).await.unwrap().opt_in.revision.version, 3);
+}
+
+#[tokio::test]
+async fn a_connect_whose_answer_was_lost_is_found_stored_by_its_repetition() {
+    let proxy = Proxy::start().await;
+    let stage = Stage::with(&proxy.url(), |builder| builder.connections(1)).await;
+    stage.authenticated(&company("other")).await;
+    let first = connect(&company("acme"));
+
+    proxy.swallow_answers(true);
+    let cut = stage.store.connect(first.clone()).await;
+    proxy.swallow_answers(false);
+    let again = stage.store.connect(first).await.unwrap();
+
+    assert_eq!(cut.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert!(matches!(again, Connected::AlreadyStored(_)), "{again:?}");
+}
+
+#[tokio::test]
+async fn connections_that_the_server_ended_are_replaced() {
+    let stage = Stage::new().await;
+    stage.authenticated(&company("acme")).await;
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%{}%'",
+        stage.schema.name()
+    );
+    server().client().await.query(&end, &[]).await.unwrap();
+
+    // One try may meet a connection that does not know yet that it has ended.
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        answers.push(stage.store.load(&company("acme")).await.map_err(|error| error.kind()).map(|grant| grant.change));
+    }
+
+    assert!(answers.last().unwrap().is_ok(), "{answers:?}");
+    assert!(answers.iter().all(|answer| answer.is_ok() || *answer == Err(StoreErrorKind::Unavailable)), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_no_transaction_open() {
+    let stage = Stage::new().await;
+    let blocker = server().client().await;
+    stage.authenticated(&company("acme")).await;
+    let lock = format!("BEGIN; SELECT 1 FROM {}.grants WHERE company = 'acme' FOR UPDATE", stage.schema.name());
+    blocker.batch_execute(&lock).await.unwrap();
+    let actor = crate::stage::actor();
+    let key = company("acme");
+    for _ in 0..5 {
+        let waiting = stage.store.remove(&key, &actor);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), waiting).await.is_err());
+    }
+
+    blocker.batch_execute("ROLLBACK").await.unwrap();
+
+    let open = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND query LIKE '%{}%'",
+        stage.schema.name()
+    );
+    stage.store.load(&key).await.unwrap();
+    assert_eq!(blocker.query_one(&open, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable_and_its_error_shows_no_password() {
+    let url = "postgres://user:canary-password@127.0.0.1:1/nowhere?connect_timeout=2";
+
+    let error = PostgresStore::connect(url, keyring().await).await.unwrap_err();
+
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let shown = format!("{error} {error:?} {:?}", error.source());
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_url_that_is_none_is_an_operators_error_and_is_not_repeated() {
+    for url in ["canary", "http://canary@host/", "postgres://user:canary@host/db?unknown=1"] {
+        let error = PostgresStore::connect(url, keyring().await).await.unwrap_err();
+
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{url}");
+        let shown = format!("{error} {error:?} {:?}", error.source());
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn the_store_shows_neither_url_nor_keys() {
+    let stage = Stage::new().await;
+
+    let shown = format!("{:?} {:?}", stage.store, PostgresStore::at("postgres://u:canary@h/d", keyring().await));
+
+    assert!(!shown.contains("canary") && !shown.contains("AAECAw"), "{shown}");
+}

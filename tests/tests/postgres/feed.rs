@@ -1,0 +1,150 @@
+//! The change feed with writers that do not end, without notifications, and across processes.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    Environment,
+    events::EventId,
+    store::{EventOrder, EventQuery, GrantKey, Store},
+};
+use tokio::time::{Instant, timeout};
+use tokio_postgres::{Client, types::Type};
+
+use crate::stage::{Stage, company, connect, server, stored};
+
+const NOW: Duration = Duration::ZERO;
+const LONG: Duration = Duration::from_secs(30);
+/// The longest that a process may hand out the token of a removed opt-in.
+const BOUNDED_AGE: Duration = Duration::from_secs(30);
+
+/// A removal that is written, and not committed.
+async fn held_open(stage: &Stage, key: &GrantKey) -> Client {
+    let client = server().client().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    let (environment, company) = (key.environment.name(), key.company.as_str());
+    let parameters: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] =
+        &[(&environment, Type::TEXT), (&company, Type::TEXT), (&"alice", Type::TEXT)];
+    client.query_typed(&stage.statement("remove"), parameters).await.unwrap();
+    client
+}
+
+async fn cursor(stage: &Stage) -> EventId {
+    stage.store.changes(Environment::Cie, None, NOW).await.unwrap().cursor
+}
+
+#[tokio::test]
+async fn a_write_that_is_held_open_is_not_missed_and_hides_no_other() {
+    let stage = Stage::new().await;
+    stage.authenticated(&company("slow")).await;
+    let start = cursor(&stage).await;
+    let slow = held_open(&stage, &company("slow")).await;
+
+    // A later number commits first.
+    let fast = stage.authenticated(&company("fast")).await;
+    let first = timeout(LONG, stage.store.changes(Environment::Cie, Some(start), LONG)).await.unwrap().unwrap();
+    slow.batch_execute("COMMIT").await.unwrap();
+    let second = stage.store.changes(Environment::Cie, Some(first.cursor), NOW).await.unwrap();
+
+    assert_eq!(first.changed, [(fast.key.company.clone(), fast.change)]);
+    assert!(first.cursor < fast.change, "the cursor stays below what is being written");
+    let removed = stage.store.load(&company("slow")).await.unwrap();
+    assert!(removed.change < fast.change);
+    assert!(second.changed.contains(&(removed.key.company, removed.change)), "{second:?}");
+    assert!(second.cursor >= fast.change);
+}
+
+#[tokio::test]
+async fn a_reader_of_the_log_does_not_step_over_an_event_that_is_held_open() {
+    let stage = Stage::new().await;
+    stage.authenticated(&company("slow")).await;
+    let slow = held_open(&stage, &company("slow")).await;
+    stage.authenticated(&company("fast")).await;
+    let query = EventQuery {
+        environment: Environment::Cie,
+        company: None,
+        order: EventOrder::OldestFirst,
+        after: None,
+        limit: 100,
+    };
+
+    let page = stage.store.events(query.clone()).await.unwrap();
+    slow.batch_execute("COMMIT").await.unwrap();
+    let rest = stage.store.events(EventQuery { after: page.next, ..query }).await.unwrap();
+
+    assert_eq!((page.items.len(), rest.items.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_long_transaction_elsewhere_does_not_hold_the_feed_up() {
+    let stage = Stage::new().await;
+    let start = cursor(&stage).await;
+    let elsewhere = server().client().await;
+    // It has a transaction id, so it holds the horizon of all snapshots back.
+    elsewhere.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_xact_id()").await.unwrap();
+
+    let grant = stage.authenticated(&company("acme")).await;
+    let changes = stage.store.changes(Environment::Cie, Some(start), NOW).await.unwrap();
+
+    assert_eq!(changes.changed, [(grant.key.company, grant.change)]);
+    assert!(changes.cursor >= grant.change);
+    elsewhere.batch_execute("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_of_another_process_ends_the_wait_at_once() {
+    let stage = Stage::new().await;
+    let other = stage.another().await;
+    let start = cursor(&stage).await;
+    // Both listen before anything happens: the first call waits in vain.
+    for store in [&stage.store, &other] {
+        store.changes(Environment::Cie, Some(start), Duration::from_millis(500)).await.unwrap();
+    }
+    let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
+    let began = Instant::now();
+
+    let (changes, connected) = tokio::join!(waiting, other.connect(connect(&company("acme"))));
+
+    let grant = stored(connected.unwrap());
+    assert_eq!(changes.unwrap().changed, [(grant.key.company, grant.change)]);
+    assert!(began.elapsed() < Duration::from_secs(3), "not told by a notification: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn without_notifications_a_change_is_told_within_the_bounded_age() {
+    let stage = Stage::with(server().url(), |builder| builder.unnamed_statements()).await;
+    let other = stage.another().await;
+    let start = cursor(&stage).await;
+    let waiting = stage.store.changes(Environment::Cie, Some(start), 10 * LONG);
+
+    let both = async { tokio::join!(waiting, other.connect(connect(&company("acme")))) };
+    let (changes, _) = timeout(BOUNDED_AGE, both).await.expect("told in time");
+
+    assert_eq!(changes.unwrap().changed.len(), 1);
+}
+
+#[tokio::test]
+async fn a_listener_that_was_cut_listens_again() {
+    let stage = Stage::new().await;
+    let other = stage.another().await;
+    let start = cursor(&stage).await;
+    stage.store.changes(Environment::Cie, Some(start), Duration::from_millis(500)).await.unwrap();
+    let client = server().client().await;
+    let listeners = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN \"batchsuite_{}\"'",
+        stage.schema.name()
+    );
+    assert_eq!(client.query(&listeners, &[]).await.unwrap().len(), 1, "one connection listens");
+    let listens = listeners.replace("pg_terminate_backend(pid)", "1");
+    timeout(LONG, async {
+        while client.query(&listens, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("it listens again");
+
+    let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
+    let (changes, connected) = tokio::join!(waiting, other.connect(connect(&company("acme"))));
+
+    assert_eq!(changes.unwrap().changed, [(company("acme").company, stored(connected.unwrap()).change)]);
+}

@@ -1,0 +1,108 @@
+//! The schema and its versions.
+
+use batchsuite_auth::store::{Store, StoreErrorKind};
+use batchsuite_store::PostgresStore;
+use batchsuite_tests::postgres::{TestSchema, keyring};
+
+use crate::stage::{Stage, company, server};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_processes_that_start_at_once_all_come_up() {
+    let schema = TestSchema::new(server());
+    let mut processes = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let store = PostgresStore::at(server().url(), keyring().await).schema(schema.name()).build().unwrap();
+        processes.spawn(async move {
+            store.migrate().await?;
+            store.check().await?;
+            store.load(&company("acme")).await.map(drop)
+        });
+    }
+
+    for started in processes.join_all().await {
+        started.unwrap();
+    }
+    let client = server().client().await;
+    let applied = format!("SELECT version FROM {}.migrations ORDER BY version", schema.name());
+    assert_eq!(client.query(&applied, &[]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_repetition_changes_nothing() {
+    let stage = Stage::new().await;
+    let grant = stage.authenticated(&company("acme")).await;
+
+    stage.store.migrate().await.unwrap();
+
+    assert_eq!(stage.store.load(&company("acme")).await.unwrap().change, grant.change);
+}
+
+#[tokio::test]
+async fn a_schema_that_was_not_migrated_is_an_operators_error() {
+    let schema = TestSchema::new(server());
+    let store = PostgresStore::at(server().url(), keyring().await).schema(schema.name()).build().unwrap();
+
+    assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+    assert_eq!(store.load(&company("acme")).await.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn a_migration_with_another_content_is_an_operators_error() {
+    let stage = Stage::new().await;
+    let edit = format!("UPDATE {}.migrations SET checksum = 'edited'", stage.schema.name());
+    server().client().await.batch_execute(&edit).await.unwrap();
+
+    assert_eq!(stage.store.check().await.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+    assert_eq!(stage.store.migrate().await.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn a_migration_of_a_later_release_is_fine() {
+    let stage = Stage::new().await;
+    let later =
+        format!("INSERT INTO {}.migrations (version, name, checksum) VALUES (1000, 'later', '')", stage.schema.name());
+    server().client().await.batch_execute(&later).await.unwrap();
+
+    stage.store.check().await.unwrap();
+    stage.store.migrate().await.unwrap();
+}
+
+/// The role that migrates need not be allowed to create schemas, nor the one that serves to create anything.
+#[tokio::test]
+async fn the_rights_that_are_needed_are_few() {
+    let schema = TestSchema::new(server());
+    let (name, client) = (schema.name(), server().client().await);
+    client
+        .batch_execute(&format!(
+            "CREATE ROLE {name}_owner LOGIN; CREATE ROLE {name}_service LOGIN;
+             CREATE SCHEMA {name} AUTHORIZATION {name}_owner"
+        ))
+        .await
+        .unwrap();
+    let as_role = |role| server().url().replace("user=postgres", &format!("user={name}_{role}"));
+    let owner = PostgresStore::at(&as_role("owner"), keyring().await).schema(name).build().unwrap();
+    let service = PostgresStore::at(&as_role("service"), keyring().await).schema(name).build().unwrap();
+
+    owner.migrate().await.unwrap();
+    client
+        .batch_execute(&format!(
+            "GRANT USAGE ON SCHEMA {name} TO {name}_service;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {name}_service;
+             GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA {name} TO {name}_service"
+        ))
+        .await
+        .unwrap();
+
+    service.check().await.unwrap();
+    service.begin_consent(crate::stage::consent(&company("acme"))).await.unwrap();
+    service.connect(crate::stage::connect(&company("acme"))).await.unwrap();
+    service.remove(&company("acme"), &crate::stage::actor()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_name_that_needs_quoting_is_refused() {
+    for name in ["Upper", "a b", "a\"; DROP TABLE x", "", "pg_catalog"] {
+        let refused = PostgresStore::at(server().url(), keyring().await).schema(name).build();
+        assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Misconfigured, "{name}");
+    }
+}

@@ -1,0 +1,200 @@
+//! Which indexes the statements use, and which statements there are.
+
+use batchsuite_auth::clock::Timestamp;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use crate::stage::{CLIENT, Stage, server};
+
+type Typed<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A stage with many companies: each was used lately, and no access token ends soon.
+async fn crowded() -> Stage {
+    let stage = Stage::new().await;
+    let fill = "INSERT INTO {schema}.grants (environment, company, epoch, version, standing, client_id, has_access_token,
+            has_refresh_token, obtained_at, refresh_at, access_expires_at, refresh_expires_at, used_at, used_hour, change)
+        SELECT 'cie', 'company-' || n, 1, 1, 'authenticated', 'our-client', true,
+            true, now(), now() + interval '3 hours', now() + interval '4 hours', now() + interval '60 days',
+            now() - n * interval '1 second', date_trunc('hour', now() - n * interval '1 second'), n
+        FROM generate_series(1, 20000) AS n;
+        INSERT INTO {schema}.tokens SELECT environment, company, 'a', 'r', 1 FROM {schema}.grants;
+        INSERT INTO {schema}.events SELECT n, now(), 'cie', 'company-' || n, NULL, 'refreshed', 1, 1
+        FROM generate_series(1, 20000) AS n;
+        SELECT setval('{schema}.event_number', 20000);
+        VACUUM ANALYZE {schema}.grants; VACUUM ANALYZE {schema}.tokens; VACUUM ANALYZE {schema}.events";
+    let client = server().client().await;
+    for statement in fill.replace("{schema}", stage.schema.name()).split(';') {
+        client.batch_execute(statement).await.unwrap();
+    }
+    stage
+}
+
+async fn plan(stage: &Stage, name: &str, parameters: &[Typed<'_>]) -> String {
+    let explain = format!("EXPLAIN {}", stage.statement(name));
+    let rows = server().client().await.query_typed(&explain, parameters).await.unwrap();
+    rows.iter().map(|row| row.get::<_, &str>(0)).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn each_statement_of_the_hot_paths_goes_by_an_index() {
+    let stage = crowded().await;
+    let (environment, acme): (Typed<'_>, Typed<'_>) = ((&"cie", Type::TEXT), (&"company-77", Type::TEXT));
+    let one: Typed<'_> = (&1_i64, Type::INT8);
+    let seconds: Typed<'_> = (&3600.0, Type::FLOAT8);
+    let id: Typed<'_> = (&Uuid::nil(), Type::UUID);
+    let (sealed, text): (Typed<'_>, Typed<'_>) = ((&&b"x"[..], Type::BYTEA), (&CLIENT, Type::TEXT));
+    let number: Typed<'_> = (&Some(400_i32), Type::INT4);
+    let at: Typed<'_> = (&None::<Timestamp>, Type::TIMESTAMPTZ);
+    let s = || seconds.clone();
+    let key = || [environment.clone(), acme.clone()];
+    let with = |rest: &[Typed<'static>]| [&key()[..], rest].concat();
+    let of = |rest: Vec<Typed<'static>>| with(&rest);
+    let _ = (&s, &of);
+
+    let companies = vec!["company-7", "company-8"];
+    let cases: Vec<(&str, Vec<Typed<'_>>, &[&str])> = vec![
+        ("load", key().to_vec(), &["grants_pkey", "tokens_pkey"]),
+        (
+            "claim_refresh",
+            vec![environment.clone(), acme.clone(), one.clone(), one.clone(), id.clone(), seconds.clone()],
+            &["grants_pkey"],
+        ),
+        (
+            "commit_refresh",
+            vec![
+                environment.clone(),
+                acme.clone(),
+                one.clone(),
+                one.clone(),
+                sealed.clone(),
+                sealed.clone(),
+                seconds.clone(),
+                seconds.clone(),
+                seconds.clone(),
+                seconds.clone(),
+                one.clone(),
+                seconds.clone(),
+                id.clone(),
+            ],
+            &["grants_pkey"],
+        ),
+        (
+            "settle_refresh",
+            vec![
+                environment.clone(),
+                acme.clone(),
+                one.clone(),
+                one.clone(),
+                id.clone(),
+                (&true, Type::BOOL),
+                seconds.clone(),
+                text.clone(),
+                number.clone(),
+                text.clone(),
+                text.clone(),
+                id.clone(),
+            ],
+            &["grants_pkey"],
+        ),
+        (
+            "connect",
+            vec![
+                environment.clone(),
+                acme.clone(),
+                one.clone(),
+                id.clone(),
+                one.clone(),
+                at.clone(),
+                text.clone(),
+                text.clone(),
+                sealed.clone(),
+                sealed.clone(),
+                seconds.clone(),
+                seconds.clone(),
+                seconds.clone(),
+                seconds.clone(),
+                one.clone(),
+            ],
+            &["grants_pkey"],
+        ),
+        (
+            "due",
+            vec![
+                environment.clone(),
+                text.clone(),
+                (&86_400.0, Type::FLOAT8),
+                (&604_800.0, Type::FLOAT8),
+                seconds.clone(),
+                (&100_i64, Type::INT8),
+            ],
+            &["grants_used", "grants_ending", "grants_open_ended", "grants_pkey"],
+        ),
+        ("record_use", vec![environment.clone(), (&companies, Type::TEXT_ARRAY)], &["grants_pkey"]),
+        (
+            "changes",
+            vec![environment.clone(), (&19_990_i64, Type::INT8), (&20_000_i64, Type::INT8)],
+            &["grants_changed"],
+        ),
+        (
+            "events_oldest_first",
+            vec![
+                environment.clone(),
+                (&None::<&str>, Type::TEXT),
+                (&19_000_i64, Type::INT8),
+                (&20_000_i64, Type::INT8),
+                (&100_i64, Type::INT8),
+            ],
+            &["events_pkey"],
+        ),
+        (
+            "company_events_newest_first",
+            vec![environment.clone(), acme.clone(), (&20_000_i64, Type::INT8), (&100_i64, Type::INT8)],
+            &["events_company"],
+        ),
+        (
+            "list",
+            vec![
+                environment.clone(),
+                text.clone(),
+                (&None::<&str>, Type::TEXT),
+                (&"company-5", Type::TEXT),
+                (&100_i64, Type::INT8),
+            ],
+            &["grants_pkey"],
+        ),
+    ];
+    for (name, parameters, indexes) in cases {
+        let plan = plan(&stage, name, &parameters).await;
+        for table in ["grants", "tokens", "events"] {
+            assert!(!plan.contains(&format!("Seq Scan on {table}")), "{name}:\n{plan}");
+        }
+        for index in indexes {
+            assert!(plan.contains(index), "{name} does not use {index}:\n{plan}");
+        }
+    }
+}
+
+/// A statement that is not in the list could not be granted, explained or measured by an operator.
+#[tokio::test]
+async fn every_statement_is_listed_names_its_schema_and_notifies_nobody() {
+    let stage = Stage::new().await;
+    let listed: Vec<_> = stage.store.statements().map(|(name, _)| name).collect();
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../batchsuite-store/src/postgres/sql");
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "sql")) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        assert!(listed.contains(&name), "{name} is not listed");
+    }
+    let schema = format!("\"{}\".", stage.schema.name());
+    for (name, sql) in stage.store.statements() {
+        assert!(!sql.contains('{') && !sql.to_lowercase().contains("notify"), "{name}");
+        for table in ["grants", "tokens", "consents", "events"] {
+            for (at, _) in sql.match_indices(&format!(" {table} ")) {
+                let line = sql[..at].rsplit('\n').next().unwrap_or_default();
+                assert!(line.trim_start().starts_with("--"), "{name} names {table} without its schema");
+            }
+        }
+        assert!(sql.contains(&schema), "{name} names no schema");
+    }
+}

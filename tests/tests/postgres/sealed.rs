@@ -1,0 +1,128 @@
+//! Ciphertexts that were moved, damaged, or sealed under another key.
+
+use batchsuite_auth::{
+    ids::AttemptId,
+    store::{Committed, Connect, NewPair, Store, StoreErrorKind},
+};
+use batchsuite_store::{
+    PostgresStore,
+    keyring::{KeySet, Keyring, StaticKeySource},
+};
+
+use crate::stage::{Stage, commit, company, connect, pair, server, stored};
+
+const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const NEW: &str = "new:HxABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4=";
+
+async fn keys(text: &str) -> Keyring {
+    Keyring::load(StaticKeySource::new(KeySet::parse(text).unwrap())).await.unwrap()
+}
+
+async fn store(stage: &Stage, text: &str) -> PostgresStore {
+    PostgresStore::at(server().url(), keys(text).await).schema(stage.schema.name()).build().unwrap()
+}
+
+#[tokio::test]
+async fn what_was_moved_or_damaged_by_hand_is_an_operators_error() {
+    for damage in [
+        "UPDATE {schema}.tokens t SET access_token = o.access_token FROM {schema}.tokens o
+         WHERE t.company = 'acme' AND o.company = 'other'",
+        "UPDATE {schema}.tokens SET access_token = refresh_token WHERE company = 'acme'",
+        "UPDATE {schema}.tokens SET refresh_version = refresh_version + 1 WHERE company = 'acme'",
+        "UPDATE {schema}.grants SET version = version + 1 WHERE company = 'acme'",
+        "UPDATE {schema}.grants SET epoch = epoch + 1 WHERE company = 'acme'",
+        "UPDATE {schema}.tokens SET refresh_token = substring(refresh_token FOR 20) WHERE company = 'acme'",
+        "UPDATE {schema}.tokens SET refresh_token = NULL WHERE company = 'acme'",
+        "UPDATE {schema}.tokens SET access_token = set_byte(access_token, 30, 255 - get_byte(access_token, 30))
+         WHERE company = 'acme'",
+        "DELETE FROM {schema}.tokens WHERE company = 'acme'",
+    ] {
+        let stage = Stage::new().await;
+        stage.authenticated(&company("acme")).await;
+        stage.authenticated(&company("other")).await;
+        let damage = damage.replace("{schema}", stage.schema.name());
+        server().client().await.batch_execute(&damage).await.unwrap();
+
+        let error = stage.store.load(&company("acme")).await.unwrap_err();
+
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damage}");
+        stage.store.load(&company("other")).await.unwrap();
+        // A person can repair it.
+        stored(stage.store.connect(connect(&company("acme"))).await.unwrap());
+        stage.store.load(&company("acme")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_that_outlives_its_version_still_opens() {
+    let stage = Stage::new().await;
+    let mut grant = stage.authenticated(&company("acme")).await;
+    for number in 2..4 {
+        let lone = NewPair { refresh_token: None, refresh_lifetime: None, ..pair(&number.to_string()) };
+        let committed = stage.store.commit_refresh(commit(&grant, AttemptId::random(), lone)).await.unwrap();
+        let Committed::Stored(next) = committed else { panic!("{committed:?}") };
+        grant = *next;
+    }
+
+    let tokens = stage.store.load(&company("acme")).await.unwrap().tokens.unwrap();
+
+    assert!(tokens.refresh_token.unwrap().matches(&pair("1").refresh_token.unwrap()));
+    assert!(tokens.access_token.unwrap().matches(&pair("3").access_token.unwrap()));
+}
+
+#[tokio::test]
+async fn a_key_that_is_missing_is_an_operators_error_and_repairs_itself() {
+    let stage = Stage::new().await;
+    let both = store(&stage, &format!("{NEW},{OLD}")).await;
+    stored(both.connect(connect(&company("acme"))).await.unwrap());
+
+    let error = store(&stage, OLD).await.load(&company("acme")).await.unwrap_err();
+
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    both.load(&company("acme")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_re_encryption_leaves_nothing_under_the_old_key_and_can_be_broken_off() {
+    let stage = Stage::new().await;
+    let old = store(&stage, OLD).await;
+    for number in 0..7 {
+        let key = company(&format!("company-{number}"));
+        let pair = NewPair { access_token: pair("1").access_token.filter(|_| number % 2 == 0), ..pair("1") };
+        stored(old.connect(Connect { pair, ..connect(&key) }).await.unwrap());
+    }
+    let both = store(&stage, &format!("{NEW},{OLD}")).await;
+    let environment = company("any").environment;
+
+    // Broken off after the first step, begun again from the start.
+    assert_eq!(both.reencrypt(environment, None, 3).await.unwrap().grants, 3);
+    let (mut after, mut sealed) = (None, 0);
+    loop {
+        let step = both.reencrypt(environment, after.as_ref(), 3).await.unwrap();
+        sealed += step.grants;
+        assert!(step.unreadable.is_empty());
+        match step.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+
+    assert_eq!(sealed, 4);
+    let new = store(&stage, NEW).await;
+    for number in 0..7 {
+        let tokens = new.load(&company(&format!("company-{number}"))).await.unwrap().tokens.unwrap();
+        assert!(tokens.refresh_token.unwrap().matches(&pair("1").refresh_token.unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_re_encryption_passes_what_it_cannot_read_and_names_it() {
+    let stage = Stage::new().await;
+    let (old, new) = (store(&stage, OLD).await, store(&stage, NEW).await);
+    stored(old.connect(connect(&company("acme"))).await.unwrap());
+
+    let step = new.reencrypt(company("acme").environment, None, 10).await.unwrap();
+
+    assert_eq!((step.grants, step.unreadable), (0, vec![company("acme")]));
+    old.load(&company("acme")).await.unwrap();
+}

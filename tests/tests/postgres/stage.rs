@@ -1,0 +1,125 @@
+//! A store in a schema of its own, and what to store in it.
+
+use std::{sync::OnceLock, time::Duration};
+
+use batchsuite_auth::{
+    ActorId, CompanyId, Environment,
+    ids::{AttemptId, ConsentId},
+    secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
+    store::{ClaimRefresh, Claimed, CommitRefresh, Connect, Connected, GrantKey, NewConsent, NewPair, Snapshot, Store},
+};
+use batchsuite_store::{PostgresStore, PostgresStoreBuilder};
+use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const CLIENT: &str = "our-client";
+
+pub(crate) struct Stage {
+    pub(crate) schema: TestSchema,
+    pub(crate) store: PostgresStore,
+}
+
+/// The server of this program. It logs everything, so that what must not be logged would be found.
+pub(crate) fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(Log::Everything))
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        Self::with(server().url(), |builder| builder).await
+    }
+
+    /// A store that reaches the server at `url`, set up in some way.
+    pub(crate) async fn with(url: &str, set_up: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder) -> Self {
+        let schema = TestSchema::new(server());
+        let store = set_up(PostgresStore::at(url, keyring().await).schema(schema.name())).build().unwrap();
+        store.migrate().await.unwrap();
+        Self { schema, store }
+    }
+
+    /// Another store on the same schema, as another process would have.
+    pub(crate) async fn another(&self) -> PostgresStore {
+        PostgresStore::at(server().url(), keyring().await).schema(self.schema.name()).build().unwrap()
+    }
+
+    /// The statement of this name.
+    pub(crate) fn statement(&self, name: &str) -> String {
+        let (_, sql) = self.store.statements().find(|(known, _)| *known == name).expect("a known statement");
+        sql.to_owned()
+    }
+
+    /// An authenticated company with `pair("1")`.
+    pub(crate) async fn authenticated(&self, key: &GrantKey) -> Snapshot {
+        stored(self.store.connect(connect(key)).await.unwrap())
+    }
+
+    /// A new attempt that has claimed the refresh token of `grant`.
+    pub(crate) async fn claimed(&self, grant: &Snapshot) -> AttemptId {
+        let (key, revision, attempt) = (grant.key.clone(), grant.opt_in.revision, AttemptId::random());
+        let claim = ClaimRefresh { key, revision, attempt, lease: Duration::from_secs(60) };
+        assert_eq!(self.store.claim_refresh(claim).await.unwrap(), Claimed::Yes);
+        attempt
+    }
+}
+
+pub(crate) fn company(name: &str) -> GrantKey {
+    GrantKey { environment: Environment::Cie, company: CompanyId::new(name).unwrap() }
+}
+
+pub(crate) fn actor() -> ActorId {
+    ActorId::new("alice").unwrap()
+}
+
+pub(crate) fn pair(name: &str) -> NewPair {
+    NewPair {
+        access_token: Some(AccessTokenSecret::new(format!("access-canary-{name}"))),
+        access_lifetime: 4 * HOUR,
+        refresh_after: 3 * HOUR,
+        refresh_token: Some(RefreshToken::new(format!("refresh-canary-{name}"))),
+        refresh_lifetime: Some(60 * DAY),
+        age: Duration::ZERO,
+    }
+}
+
+pub(crate) fn connect(key: &GrantKey) -> Connect {
+    Connect {
+        key: key.clone(),
+        consent: ConsentId::random(),
+        removals: 0,
+        actor: actor(),
+        client_id: CLIENT.to_owned(),
+        issued_at: None,
+        pair: pair("1"),
+        failures: 0,
+    }
+}
+
+pub(crate) fn commit(grant: &Snapshot, attempt: AttemptId, pair: NewPair) -> CommitRefresh {
+    let (key, revision) = (grant.key.clone(), grant.opt_in.revision);
+    CommitRefresh { key, revision, attempt, pair, failures: 0, retry_in: None }
+}
+
+pub(crate) fn consent(key: &GrantKey) -> NewConsent {
+    NewConsent {
+        id: ConsentId::random(),
+        key: key.clone(),
+        actor: actor(),
+        state: BrowserSecret::random().hash(),
+        browser: BrowserSecret::random().hash(),
+        verifier: Some(PkceVerifier::new("verifier-canary")),
+        redirect_uri: "https://host.example/callback".parse().unwrap(),
+        client_id: CLIENT.to_owned(),
+        return_to: None,
+        lifetime: Duration::from_secs(600),
+        per_company: 10,
+        per_actor: 10,
+    }
+}
+
+#[track_caller]
+pub(crate) fn stored(connected: Connected) -> Snapshot {
+    let Connected::Stored(grant) = connected else { panic!("not stored: {connected:?}") };
+    *grant
+}
