@@ -1,1 +1,90 @@
-//! x
+//! Remove auth and a new opt-in while a refresh is under way in another process.
+
+use batchsuite_auth::status::Status;
+
+use crate::stage::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_flight_brings_home_after_a_removal_is_discarded() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let (flying, other) = (world.worker().await, world.worker().await);
+    flying.stop_at("before_commit").await;
+    let call = flying.call("acme-0").await;
+    flying.is_at("before_commit").await;
+
+    world.remove("acme-0").await;
+    flying.go().await;
+
+    assert_eq!(call.wait().await["error"], "not authenticated");
+    for worker in [&flying, &other] {
+        assert_eq!(worker.token("acme-0").await["error"], "not authenticated");
+    }
+    assert!(matches!(world.status("acme-0").await, Status::Unauthenticated), "{:?}", world.status("acme-0").await);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_flight_brings_home_after_a_new_opt_in_is_discarded() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let (flying, other) = (world.worker().await, world.worker().await);
+    flying.stop_at("before_commit").await;
+    let call = flying.call("acme-0").await;
+    flying.is_at("before_commit").await;
+
+    world.opt_in("acme-0").await;
+    flying.go().await;
+
+    let token = call.wait().await;
+    world.assert_works(&token);
+    assert_eq!(token["version"], 1, "it is the new opt-in's: {token}");
+    assert_eq!(other.token("acme-0").await["token"], token["token"]);
+    // The new opt-in's refresh token is the one that was kept.
+    world.access_tokens_end(&[&flying, &other]).await;
+    world.assert_works(&other.token("acme-0").await);
+    assert_eq!(world.rotations(), 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_between_claim_and_send_leaves_nothing_behind() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let flying = world.worker().await;
+    flying.stop_at("before_send").await;
+    let call = flying.call("acme-0").await;
+    flying.is_at("before_send").await;
+
+    world.remove("acme-0").await;
+    world.opt_in("acme-0").await;
+    flying.go().await;
+
+    let token = call.wait().await;
+    world.assert_works(&token);
+    assert_eq!(world.cause("acme-0").await, None);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_a_removed_opt_in_is_gone_from_every_process() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let workers = world.workers(3).await;
+    for worker in &workers {
+        world.assert_works(&worker.token("acme-0").await);
+    }
+
+    world.remove("acme-0").await;
+
+    for worker in &workers {
+        let mut looks = 0;
+        // The bounded age is 30 s; it is there for when nobody is told.
+        while worker.token("acme-0").await["error"] != "not authenticated" {
+            looks += 1;
+            assert!(looks < 500, "still handed out");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    world.end().await;
+}
