@@ -1,5 +1,6 @@
 //! The store of several processes.
 
+mod address;
 mod builder;
 mod consents;
 mod database;
@@ -43,6 +44,43 @@ pub use builder::PostgresStoreBuilder;
 pub use operation::{Overview, Reencrypted};
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.
+///
+/// ```no_run
+/// use batchsuite_store::{
+///     PostgresStore,
+///     keyring::{EnvKeySource, Keyring},
+/// };
+///
+/// # async fn start(url: &str) -> Result<PostgresStore, Box<dyn std::error::Error>> {
+/// let keyring = Keyring::load(EnvKeySource::default()).await?;
+/// let store = PostgresStore::connect(url, keyring).await?;
+/// store.migrate().await?;
+/// # Ok(store)
+/// # }
+/// ```
+///
+/// - **One statement a verb**, state change and event together, judged inside the write; no transaction is open between two
+///   round trips, no lock outlives a statement. A call that is dropped leaves nothing behind. (A new opt-in of a company
+///   that has had one takes three statements: its tokens are sealed for their epoch, which the first one learns. So does
+///   [`after a restore`](Store::mark_unanswered) to lift the time limit.)
+/// - **The server's clock** judges every lease, expiry and pause.
+/// - **Secrets** reach the server as ciphertext only, each bound to its place: see [`keyring`](crate::keyring).
+/// - **The change feed** is read from the table. A writer announces itself before it draws a number, so that a reader's
+///   cursor never passes a number that may still come; other transactions of the database do not matter. Notifications
+///   are a hint: sent after the commit, some at once, on a connection of their own.
+/// - **Isolation** must be *read committed*, the default of Postgres; [`check`](Self::check) looks.
+/// - **Time limits**: connections of the store's own pool are set to 10 s a statement, 8 s a lock. A pool of the host's is the
+///   host's: `ALTER ROLE … SET statement_timeout = '10s'`, `lock_timeout = '8s'` and
+///   `idle_in_transaction_session_timeout = '10s'` do the same.
+/// - **PgBouncer** in transaction mode: [`unnamed_statements`](PostgresStoreBuilder::unnamed_statements).
+/// - **Rights**: who migrates owns the schema (or may create it); who serves needs `USAGE` on it, `SELECT`, `INSERT`,
+///   `UPDATE`, `DELETE` on its tables, and `SELECT`, `USAGE` on its sequences.
+/// - **TLS** by `sslmode` in the URL: `disable`; `prefer` (the default) encrypts if the server offers it and looks at no
+///   certificate; `require`, `verify-ca` and `verify-full` check the certificate and the name in it, against the
+///   platform's roots or those of `sslrootcert`.
+///
+/// Needs Postgres 13 or later. An event, a grant or a consent may be dated up to a thousand years ahead; what is further
+/// away is cut to that.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Inner>);
 

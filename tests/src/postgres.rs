@@ -78,28 +78,43 @@ impl Server {
     /// # Panics
     /// If it does not start, with the reason.
     pub fn start(log: Log) -> Self {
+        Self::start_with(log, &[], "")
+    }
+
+    /// The same with more settings (`-c name=value …`, without blanks in them) and with files in its directory, which the
+    /// settings call `{directory}`.
+    ///
+    /// # Panics
+    /// If it does not start, with the reason.
+    pub fn start_with(log: Log, files: &[(&str, &str)], settings: &str) -> Self {
         let programs = programs();
         let directory = std::env::temp_dir().join(format!("batchsuite-pg-{:08x}", rand::random::<u32>()));
         fs::create_dir(&directory).expect("a directory for the server");
+        for (name, text) in files {
+            let file = directory.join(name);
+            fs::write(&file, text).expect("a file for the server");
+            fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its permissions");
+        }
         let user = unprivileged_user();
         if let Some(user) = user {
-            run(Command::new("chown").arg(user).arg(&directory), "the directory's owner cannot be set");
+            run(Command::new("chown").args(["-R", user]).arg(&directory), "the directory's owner cannot be set");
         }
         let mut initdb = as_user(user, &programs.join("initdb"));
         initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]);
         run(initdb.arg(directory.join("data")), "initdb fails");
 
-        let settings = match log {
+        let logging = match log {
             Log::Normal => "",
             Log::Everything => "-c log_statement=all -c log_min_duration_statement=0 -c log_parameter_max_length=-1",
         };
+        let settings = settings.replace("{directory}", &directory.display().to_string());
         let mut shell = as_user(user, Path::new("/bin/sh"));
-        shell.args(["-c", RUN, "sh"]).arg(&programs).arg(&directory).arg(settings);
+        shell.args(["-c", RUN, "sh"]).arg(&programs).arg(&directory).arg(format!("{logging} {settings}"));
         // A group of its own: an interrupt of the tests must not reach it before its own end.
         std::os::unix::process::CommandExt::process_group(&mut shell, 0);
         let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let shell = Mutex::new(shell.expect("the server's shell starts"));
-        let url = format!("host={} user=postgres dbname=postgres", directory.display());
+        let url = server_url(&directory, &settings);
         let server = Self { url, own: Some(Own { directory, programs, shell }) };
         wait_until_it_answers(&server.url, || server.log());
         server
@@ -178,6 +193,12 @@ impl Own {
         let input = shell.stdin.as_mut().expect("its standard input");
         input.write_all(line.as_bytes()).expect("the server's shell listens");
     }
+}
+
+/// Its socket is named after its port.
+fn server_url(directory: &Path, settings: &str) -> String {
+    let port = settings.split_whitespace().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432");
+    format!("host={} port={port} user=postgres dbname=postgres", directory.display())
 }
 
 /// The real PgBouncer in transaction mode, in front of a server of our own.

@@ -1,16 +1,21 @@
 //! How a store is made.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use batchsuite_auth::store::StoreError;
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::Config;
 
 use crate::keyring::Keyring;
 
 use super::{
-    Inner, PostgresStore, database::Database, failure, feed::Feed, schema::Schema, seal::Vault, statements::Statements,
-    tls::Tls,
+    Inner, PostgresStore,
+    address::{Address, PATIENCE},
+    database::Database,
+    failure,
+    feed::Feed,
+    schema::Schema,
+    seal::Vault,
+    statements::Statements,
 };
 
 /// Set on every connection of a pool of our own. Another isolation would turn a lost race into an error; a statement that
@@ -22,20 +27,24 @@ const SESSION: &str = "SET default_transaction_isolation = 'read committed';
 
 /// Connections of a pool of our own, if the host does not say.
 const CONNECTIONS: usize = 8;
-/// How long a call waits for a free connection, and how long connecting takes at most.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long unanswered bytes keep a connection alive.
-const SILENCE: Duration = Duration::from_secs(15);
-
 /// Sets a [`PostgresStore`] up.
-#[derive(Debug)]
 #[must_use = "build() makes the store"]
 pub struct PostgresStoreBuilder {
     source: Source,
     keyring: Keyring,
     schema: Result<Schema, StoreError>,
     prepares: bool,
-    listens_on: Option<Result<Box<Config>, StoreError>>,
+    listens_on: Option<Result<Address, StoreError>>,
+}
+
+impl fmt::Debug for PostgresStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStoreBuilder")
+            .field("source", &self.source)
+            .field("schema", &self.schema)
+            .field("prepares", &self.prepares)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where connections come from.
@@ -43,11 +52,11 @@ enum Source {
     /// The host's pool.
     Pool(Pool),
     /// A pool of our own.
-    Own { config: Result<Box<Config>, StoreError>, connections: usize },
+    Own { address: Result<Box<Address>, StoreError>, connections: usize },
 }
 
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pool(_) => "Pool",
             Self::Own { .. } => "Own",
@@ -61,7 +70,7 @@ impl PostgresStoreBuilder {
     }
 
     pub(super) fn of_url(url: &str, keyring: Keyring) -> Self {
-        Self::new(Source::Own { config: parsed(url), connections: CONNECTIONS }, keyring)
+        Self::new(Source::Own { address: Address::new(url).map(Box::new), connections: CONNECTIONS }, keyring)
     }
 
     fn new(source: Source, keyring: Keyring) -> Self {
@@ -97,7 +106,7 @@ impl PostgresStoreBuilder {
     /// Where one connection for notifications goes: straight to the server. Not set: to the URL that the store was made
     /// from, if statements are prepared; else there is none, and changes of other processes are heard of within seconds.
     pub fn listens_on(mut self, url: &str) -> Self {
-        self.listens_on = Some(parsed(url));
+        self.listens_on = Some(Address::new(url));
         self
     }
 
@@ -110,55 +119,26 @@ impl PostgresStoreBuilder {
         let schema = self.schema?;
         let (pool, own) = match self.source {
             Source::Pool(pool) => (pool, None),
-            Source::Own { config, connections } => {
-                let config = config?;
-                (own_pool(&config, connections, self.prepares)?, Some(config))
+            Source::Own { address, connections } => {
+                let address = address?;
+                (own_pool(&address, connections, self.prepares)?, Some(*address))
             }
         };
-        let listens_on = match self.listens_on {
-            Some(config) => Some(config?),
-            None => own.filter(|_| self.prepares),
-        };
-        let address = match listens_on {
-            Some(config) => Some((*config.clone(), tls(&config)?)),
-            None => None,
-        };
+        let listens_on = self.listens_on.transpose()?.or_else(|| own.filter(|_| self.prepares));
         Ok(PostgresStore(Arc::new(Inner {
             database: Database { pool, prepares: self.prepares },
             statements: Statements::new(&schema),
             vault: Vault::new(self.keyring),
-            feed: Feed::new(schema.channel(), address),
+            feed: Feed::new(schema.channel(), listens_on),
             schema,
         })))
     }
 }
 
-/// What a URL leaves open is set so that nothing waits for long.
-fn parsed(url: &str) -> Result<Box<Config>, StoreError> {
-    // The parser's error repeats parts of the URL.
-    let config: Result<Config, _> = url.parse();
-    let mut config = config.map_err(|_| failure::misconfigured("the database's URL is none that can be read"))?;
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(PATIENCE);
-    }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(SILENCE);
-    }
-    config.keepalives_idle(SILENCE);
-    if config.get_application_name().is_none() {
-        config.application_name("batchsuite");
-    }
-    Ok(Box::new(config))
-}
-
-fn tls(config: &Config) -> Result<Tls, StoreError> {
-    Tls::new(config.get_ssl_mode()).map_err(|error| failure::misconfigured(format!("TLS cannot be set up: {error}")))
-}
-
-fn own_pool(config: &Config, connections: usize, prepares: bool) -> Result<Pool, StoreError> {
+fn own_pool(address: &Address, connections: usize, prepares: bool) -> Result<Pool, StoreError> {
     // Fast: a connection that is not known to be closed is used. To ask it first would make two round trips of each.
     let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(config.clone(), tls(config)?, manager);
+    let manager = Manager::from_config(address.config.clone(), address.tls.clone(), manager);
     let mut pool = Pool::builder(manager)
         .max_size(connections)
         .runtime(Runtime::Tokio1)

@@ -33,14 +33,29 @@ impl Database {
             let prepared = prepared.map_err(|error| failure::of_database(&error))?;
             client.query(&prepared, parameters).await
         } else {
-            let typed: Vec<(Parameter<'_>, Type)> =
-                parameters.iter().copied().zip(statement.parameters.iter().cloned()).collect();
-            client.query_typed(&statement.sql, &typed).await
+            client.query_typed(&statement.sql, &typed(statement, parameters)).await
         };
         rows.map_err(|error| failure::of_database(&error))
     }
 
-    /// The same, of a statement that answers with at most one row.
+    /// [`rows`](Self::rows) without a limit to its time, for an operator's statement that touches every row.
+    pub(super) async fn rows_in_any_time(
+        &self,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let of_database = |error| failure::of_database(&error);
+        let mut client = self.pool.get().await.map_err(failure::of_pool)?;
+        let transaction = client.transaction().await.map_err(of_database)?;
+        let patient = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+        transaction.batch_execute(patient).await.map_err(of_database)?;
+        let typed = typed(statement, parameters);
+        let rows = transaction.query_typed(&statement.sql, &typed).await.map_err(of_database)?;
+        transaction.commit().await.map_err(of_database)?;
+        Ok(rows)
+    }
+
+    /// [`rows`](Self::rows) of a statement that answers with at most one.
     pub(super) async fn row(
         &self,
         statement: &Statement,
@@ -49,9 +64,13 @@ impl Database {
         Ok(self.rows(statement, parameters).await?.pop())
     }
 
-    /// The same, of a statement that always answers with a row.
+    /// [`rows`](Self::rows) of a statement that always answers with one.
     pub(super) async fn one(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Row, StoreError> {
         let row = self.row(statement, parameters).await?;
         row.ok_or_else(|| failure::corrupt("the database gave no answer where there must be one"))
     }
+}
+
+fn typed<'a>(statement: &Statement, parameters: &[Parameter<'a>]) -> Vec<(Parameter<'a>, Type)> {
+    parameters.iter().copied().zip(statement.parameters.iter().cloned()).collect()
 }

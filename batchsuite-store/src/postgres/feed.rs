@@ -17,13 +17,14 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
-use tokio_postgres::{AsyncMessage, Config};
+use tokio_postgres::AsyncMessage;
 
 use super::{
     PostgresStore,
+    address::Address,
     database::Parameter,
+    failure,
     row::{Columns, signed},
-    tls::Tls,
 };
 
 /// How often a waiting reader looks without a hint, if it is given hints.
@@ -80,6 +81,9 @@ impl PostgresStore {
         after: EventId,
     ) -> Result<(Changes, Vec<(CompanyId, EventId)>), StoreError> {
         let Horizon { latest, settled } = self.horizon().await?;
+        // Beyond the end of the log: it was restored, or lost its latest writes with a fail-over, and will give out the same
+        // numbers again. So everything may have changed.
+        let after = if after > latest { EventId::START } else { after };
         let parameters: &[Parameter<'_>] = &[&environment.name(), &signed(after.number()), &signed(latest.number())];
         let rows = self.0.database.rows(&self.0.statements.changes, parameters).await?;
         let change = |row| {
@@ -112,7 +116,7 @@ pub(super) struct Horizon {
 pub(super) struct Feed {
     channel: String,
     /// Where the messenger connects to; `None`: there is none, and waiting readers look more often.
-    address: Option<(Config, Tls)>,
+    address: Option<Address>,
     /// Sent to when something may have changed.
     hints: watch::Sender<()>,
     /// Sent to when this process has changed something.
@@ -121,7 +125,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(channel: String, address: Option<(Config, Tls)>) -> Self {
+    pub(super) fn new(channel: String, address: Option<Address>) -> Self {
         Self {
             channel,
             address,
@@ -149,12 +153,11 @@ impl Feed {
 
     /// It is started with the first use, and again if the runtime that ran it has ended.
     fn run_messenger(&self) {
-        let Some((config, tls)) = &self.address else { return };
+        let Some(address) = &self.address else { return };
         let mut messenger = self.messenger.lock().unwrap_or_else(PoisonError::into_inner);
         if messenger.as_ref().is_none_or(JoinHandle::is_finished) {
             let run = Messenger {
-                config: config.clone(),
-                tls: tls.clone(),
+                address: address.clone(),
                 channel: self.channel.clone(),
                 hints: self.hints.clone(),
                 announcements: self.announcements.subscribe(),
@@ -173,8 +176,7 @@ impl fmt::Debug for Feed {
 /// Listens and notifies, on a connection of its own: a notification inside a commit would make all commits of the
 /// database wait for each other.
 struct Messenger {
-    config: Config,
-    tls: Tls,
+    address: Address,
     channel: String,
     hints: watch::Sender<()>,
     announcements: watch::Receiver<()>,
@@ -197,7 +199,7 @@ impl Messenger {
                 Ok(Ended::Dropped) => return,
                 Ok(Ended::Closed) => {}
                 Err(error) => {
-                    let error = super::failure::of_database(&error);
+                    let error = failure::of_database(&error);
                     tracing::warn!(%error, "no notifications of changes for now; they are read at intervals");
                 }
             }
@@ -213,12 +215,12 @@ impl Messenger {
     }
 
     async fn session(&mut self) -> Result<Ended, tokio_postgres::Error> {
-        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+        let (client, mut connection) = self.address.config.connect(self.address.tls.clone()).await?;
         let hints = self.hints.clone();
         let mut listener = tokio::spawn(async move {
             loop {
                 match poll_fn(|context| connection.poll_message(context)).await {
-                    Some(Ok(AsyncMessage::Notification(_))) => drop(hints.send_replace(())),
+                    Some(Ok(AsyncMessage::Notification(_))) => hints.send_replace(()),
                     Some(Ok(_)) => {}
                     Some(Err(error)) => return Err(error),
                     None => return Ok(()),

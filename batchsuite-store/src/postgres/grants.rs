@@ -224,8 +224,9 @@ impl PostgresStore {
     }
 
     pub(super) async fn mark(&self, environment: Environment) -> Result<u64, StoreError> {
-        let row = self.0.database.one(&self.0.statements.mark_unanswered, &[&environment.name()]).await?;
-        Columns::of(&row).number()
+        let parameters: &[Parameter<'_>] = &[&environment.name()];
+        let rows = self.0.database.rows_in_any_time(&self.0.statements.mark_unanswered, parameters).await?;
+        rows.first().map_or(Ok(0), |row| Columns::of(row).number())
     }
 
     /// The grant that a statement changed, if it did. What was stored is announced even if it cannot be read.

@@ -1,7 +1,5 @@
 //! The verbs of the keeper, and the list for people.
 
-use std::time::Duration;
-
 use batchsuite_auth::{
     CompanyId, Environment,
     ids::Revision,
@@ -46,13 +44,12 @@ impl PostgresStore {
 
     pub(super) async fn raise_warnings(&self, query: WarnExpiring) -> Result<u64, StoreError> {
         let windows: Vec<f64> = query.windows.iter().copied().map(seconds).collect();
-        let widest = seconds(query.windows.iter().copied().max().unwrap_or(Duration::ZERO));
         let row = self
             .0
             .database
             .one(
                 &self.0.statements.warn_expiring,
-                &[&query.environment.name(), &query.client_id, &windows, &widest, &limit(query.limit)],
+                &[&query.environment.name(), &query.client_id, &windows, &limit(query.limit)],
             )
             .await?;
         Columns::of(&row).number()

@@ -48,7 +48,7 @@ pub struct Overview {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reencrypted {
-    /// How many grants are under the primary key now that were not.
+    /// How many were sealed anew.
     pub grants: u64,
     /// Which cannot be read: a key is missing, or the data is damaged. They stay as they are.
     pub unreadable: Vec<GrantKey>,
@@ -102,9 +102,9 @@ impl PostgresStore {
         })
     }
 
-    /// Seals the tokens of at most `grants` companies anew, those after `after`, that are not under the keyring's primary
-    /// key. To be called with [`Reencrypted::next`] until that is `None`. It can be broken off at any time and begun again,
-    /// and hinders no refresh: what a rotation has meanwhile replaced is left alone.
+    /// Looks at `grants` companies, those after `after`, and seals anew what is not under the keyring's primary key. To be
+    /// called with [`Reencrypted::next`] until that is `None`. It can be broken off at any time and begun again, and hinders
+    /// no refresh: what a rotation has meanwhile replaced is left alone.
     ///
     /// The verifier of a pending consent is not sealed anew: it is gone within minutes. The old key must stay that long.
     ///
@@ -128,6 +128,10 @@ impl PostgresStore {
         for row in &rows {
             let mut columns = Columns::of(row);
             let key = GrantKey { environment, company: columns.company()? };
+            done.next = Some(key.clone());
+            if !columns.next()? {
+                continue;
+            }
             let revision = columns.revision()?;
             let (access, refresh): (Option<&[u8]>, Option<&[u8]>) = (columns.next()?, columns.next()?);
             let refresh_version = columns.next::<Option<i64>>()?.map(unsigned).transpose()?;
@@ -149,9 +153,8 @@ impl PostgresStore {
                     let written = database.row(&statements.seal_anew, parameters).await?;
                     done.grants += u64::from(written.is_some());
                 }
-                Err(_) => done.unreadable.push(key.clone()),
+                Err(_) => done.unreadable.push(key),
             }
-            done.next = Some(key);
         }
         if rows.len() < grants {
             done.next = None;

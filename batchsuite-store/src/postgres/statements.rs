@@ -67,7 +67,7 @@ statements! {
     record: "record" [] (TEXT, TEXT, TEXT, TEXT, INT4, TEXT, TEXT, UUID);
     due: "due" ["{free}" => FREE] (TEXT, TEXT, FLOAT8, FLOAT8, FLOAT8, INT8);
     record_use: "record_use" [] (TEXT, TEXT_ARRAY);
-    warn_expiring: "warn_expiring" [] (TEXT, TEXT, FLOAT8_ARRAY, FLOAT8, INT8);
+    warn_expiring: "warn_expiring" [] (TEXT, TEXT, FLOAT8_ARRAY, INT8);
     list: "list" ["{grant}" => GRANT] (TEXT, TEXT, TEXT, TEXT, INT8);
     events_oldest_first: "events_oldest_first" ["{whose}" => OF_ALL] (TEXT, TEXT, INT8, INT8, INT8);
     events_newest_first: "events_newest_first" ["{whose}" => OF_ALL] (TEXT, TEXT, INT8, INT8);

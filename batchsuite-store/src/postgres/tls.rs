@@ -2,43 +2,58 @@
 
 use std::{
     fmt, io,
+    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::{
-    config::SslMode,
-    tls::{ChannelBinding, MakeTlsConnect, TlsConnect},
-};
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 
 /// Makes the TLS part of a connection.
 #[derive(Clone, Debug)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// `prefer` takes TLS if the server offers it and looks at no certificate: whoever could show a wrong one could as well
-    /// have said that there is no TLS. `require` checks the certificate and its name against the platform's roots.
-    pub(super) fn new(mode: SslMode) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
-        let config = match mode {
-            SslMode::Disable | SslMode::Prefer => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Opportunistic(provider)))
-                .with_no_client_auth(),
-            _ => builder.with_platform_verifier()?.with_no_client_auth(),
-        };
-        Ok(Self(Arc::new(config)))
+    /// Looks at no certificate. For `prefer`: whoever could show a wrong one could as well have said that there is no TLS.
+    pub(super) fn opportunistic() -> io::Result<Self> {
+        let verifier = Arc::new(Opportunistic(provider()));
+        Ok(Self(Arc::new(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())))
     }
+
+    /// Checks the certificate and the name in it, against the roots in a PEM file or the platform's.
+    pub(super) fn checked(roots: Option<&Path>) -> io::Result<Self> {
+        let builder = builder()?;
+        let builder = match roots {
+            None => builder.with_platform_verifier().map_err(io::Error::other)?,
+            Some(file) => {
+                let mut store = RootCertStore::empty();
+                for root in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
+                    store.add(root.map_err(io::Error::other)?).map_err(io::Error::other)?;
+                }
+                builder.with_root_certificates(store)
+            }
+        };
+        Ok(Self(Arc::new(builder.with_no_client_auth())))
+    }
+}
+
+fn builder() -> io::Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
+    let builder = ClientConfig::builder_with_provider(provider());
+    builder.with_safe_default_protocol_versions().map_err(io::Error::other)
+}
+
+/// Named, not the process's default: another crate may have set that one.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
 }
 
 /// Encrypts towards whoever answers.

@@ -90,6 +90,38 @@ async fn a_long_transaction_elsewhere_does_not_hold_the_feed_up() {
     elsewhere.batch_execute("ROLLBACK").await.unwrap();
 }
 
+/// As after a fail-over that lost the latest writes.
+#[tokio::test]
+async fn a_cursor_beyond_the_end_of_the_log_is_told_everything() {
+    let stage = Stage::new().await;
+    let grant = stage.authenticated(&company("acme")).await;
+    let beyond = EventId::new(grant.change.number() + 1000);
+
+    let changes = stage.store.changes(Environment::Cie, Some(beyond), NOW).await.unwrap();
+
+    assert_eq!((changes.changed, changes.cursor), (vec![(grant.key.company, grant.change)], grant.change));
+}
+
+/// It draws a number above the latest that was read.
+#[tokio::test]
+async fn a_writer_that_announces_itself_while_the_log_is_read_holds_nothing_up() {
+    let stage = Stage::new().await;
+    let start = cursor(&stage).await;
+    let grant = stage.authenticated(&company("acme")).await;
+    let ahead = grant.change.number() + 3;
+    let announce = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock_shared('{}.event_number'::regclass::oid::bigint::bit(32)::int, {ahead})",
+        stage.schema.name()
+    );
+    let writer = server().client().await;
+    writer.batch_execute(&announce).await.unwrap();
+
+    let changes = stage.store.changes(Environment::Cie, Some(start), NOW).await.unwrap();
+
+    assert_eq!((changes.changed, changes.cursor), (vec![(grant.key.company, grant.change)], grant.change));
+    writer.batch_execute("ROLLBACK").await.unwrap();
+}
+
 #[tokio::test]
 async fn a_change_of_another_process_ends_the_wait_at_once() {
     let stage = Stage::new().await;
@@ -144,7 +176,9 @@ async fn a_listener_that_was_cut_listens_again() {
     .expect("it listens again");
 
     let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
+    let began = Instant::now();
     let (changes, connected) = tokio::join!(waiting, other.connect(connect(&company("acme"))));
 
+    assert!(began.elapsed() < Duration::from_secs(3), "not told by a notification: {:?}", began.elapsed());
     assert_eq!(changes.unwrap().changed, [(company("acme").company, stored(connected.unwrap()).change)]);
 }

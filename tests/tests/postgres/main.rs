@@ -1,5 +1,7 @@
 //! What the Postgres store promises beyond the storage contract, on a server of this program's own.
 
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
 mod connection;
 mod feed;
 mod migrations;
@@ -10,3 +12,4 @@ mod proxy;
 mod sealed;
 mod secrecy;
 mod stage;
+mod tls;

@@ -45,15 +45,11 @@ async fn each_statement_of_the_hot_paths_goes_by_an_index() {
     let (sealed, text): (Typed<'_>, Typed<'_>) = ((&&b"x"[..], Type::BYTEA), (&CLIENT, Type::TEXT));
     let number: Typed<'_> = (&Some(400_i32), Type::INT4);
     let at: Typed<'_> = (&None::<Timestamp>, Type::TIMESTAMPTZ);
-    let s = || seconds.clone();
-    let key = || [environment.clone(), acme.clone()];
-    let with = |rest: &[Typed<'static>]| [&key()[..], rest].concat();
-    let of = |rest: Vec<Typed<'static>>| with(&rest);
-    let _ = (&s, &of);
-
+    let key = [environment.clone(), acme.clone()];
+    let windows = vec![14.0 * 86_400.0, 86_400.0];
     let companies = vec!["company-7", "company-8"];
     let cases: Vec<(&str, Vec<Typed<'_>>, &[&str])> = vec![
-        ("load", key().to_vec(), &["grants_pkey", "tokens_pkey"]),
+        ("load", key.to_vec(), &["grants_pkey", "tokens_pkey"]),
         (
             "claim_refresh",
             vec![environment.clone(), acme.clone(), one.clone(), one.clone(), id.clone(), seconds.clone()],
@@ -129,6 +125,11 @@ async fn each_statement_of_the_hot_paths_goes_by_an_index() {
             ],
             &["grants_used", "grants_ending", "grants_open_ended", "grants_pkey"],
         ),
+        (
+            "warn_expiring",
+            vec![environment.clone(), text.clone(), (&windows, Type::FLOAT8_ARRAY), (&100_i64, Type::INT8)],
+            &["grants_warned", "grants_pkey"],
+        ),
         ("record_use", vec![environment.clone(), (&companies, Type::TEXT_ARRAY)], &["grants_pkey"]),
         (
             "changes",
@@ -172,6 +173,29 @@ async fn each_statement_of_the_hot_paths_goes_by_an_index() {
             assert!(plan.contains(index), "{name} does not use {index}:\n{plan}");
         }
     }
+}
+
+/// By the time of the moment, an index could not be searched.
+#[tokio::test]
+async fn what_is_due_is_searched_by_its_time() {
+    let stage = crowded().await;
+    let hour: Typed<'_> = (&3600.0, Type::FLOAT8);
+    let parameters = [
+        (&"cie" as _, Type::TEXT),
+        (&CLIENT as _, Type::TEXT),
+        hour.clone(),
+        hour.clone(),
+        hour,
+        (&100_i64, Type::INT8),
+    ];
+
+    let plan = plan(&stage, "due", &parameters).await;
+
+    for searched in ["due_at <= ", "refresh_expires_at <= ", "obtained_at <= "] {
+        let by_index = |line: &str| line.contains("Index Cond:") && line.contains(searched);
+        assert!(plan.lines().any(by_index), "no index is searched for {searched}\n{plan}");
+    }
+    assert!(!plan.contains("Sort Key: grants.due_at"), "the longest due come from the index in order:\n{plan}");
 }
 
 /// A statement that is not in the list could not be granted, explained or measured by an operator.

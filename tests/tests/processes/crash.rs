@@ -16,7 +16,7 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     stage::{World, eventually},
@@ -55,9 +55,11 @@ async fn crash(reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterward
         assert_eq!(world.cause(&name).await, None, "nothing is told before it is known");
         if afterwards != Afterwards::WorksAtOnce {
             let asked = world.refreshes();
-            let early = survivor.call(&name).await;
+            let hasty = json!({"do": "token", "company": name, "patience": 50});
+            assert_eq!(survivor.ask(hasty).await["error"], "out of patience");
+            assert_eq!(world.refreshes(), asked, "nothing is sent before the lease ends");
             world.leases_end(&[&survivor]).await;
-            check(&world, &early.wait().await, &name, afterwards).await;
+            check(&world, &survivor.token(&name).await, &name, afterwards).await;
             assert_eq!(world.refreshes(), asked + 1, "one probe");
         }
         check(&world, &survivor.token(&name).await, &name, afterwards).await;

@@ -1,8 +1,11 @@
 //! Remove auth and a new opt-in while a refresh is under way in another process.
 
-use batchsuite_auth::status::Status;
+use std::time::Duration;
 
-use crate::stage::World;
+use batchsuite_auth::status::Status;
+use tokio::time::sleep;
+
+use crate::{stage::World, worker::Worker};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_flight_brings_home_after_a_removal_is_discarded() {
@@ -78,13 +81,40 @@ async fn a_token_of_a_removed_opt_in_is_gone_from_every_process() {
     world.remove("acme-0").await;
 
     for worker in &workers {
-        let mut looks = 0;
-        // The bounded age is 30 s; it is there for when nobody is told.
-        while worker.token("acme-0").await["error"] != "not authenticated" {
-            looks += 1;
-            assert!(looks < 500, "still handed out");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
+        is_gone(worker, "acme-0").await;
     }
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_was_read_before_a_removal_is_not_handed_out_after_it() {
+    let world = World::new().await;
+    world.companies("acme", 2).await;
+    let (reader, other) = (world.worker().await, world.worker().await);
+    world.assert_works(&other.token("acme-0").await);
+    world.assert_works(&reader.token("acme-1").await);
+    reader.stop_at("after_load").await;
+    let call = reader.call("acme-0").await;
+    reader.is_at("after_load").await;
+
+    world.remove("acme-0").await;
+    world.remove("acme-1").await;
+    // Of two removals the later one is known to it, so the earlier one is.
+    is_gone(&reader, "acme-1").await;
+    reader.go().await;
+
+    assert_eq!(call.wait().await["error"], "not authenticated");
+    assert_eq!(reader.token("acme-0").await["error"], "not authenticated");
+    world.end().await;
+}
+
+/// Waits until a process hands out no token of the company; the bounded age of 30 s is for when nobody is told.
+async fn is_gone(worker: &Worker, name: &str) {
+    for _ in 0..500 {
+        if worker.token(name).await["error"] == "not authenticated" {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("a token of {name} is still handed out");
 }

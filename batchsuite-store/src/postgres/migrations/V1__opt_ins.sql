@@ -14,7 +14,9 @@ CREATE FUNCTION {schema}.announce_event() RETURNS void LANGUAGE plpgsql VOLATILE
 DECLARE
     latest bigint;
 BEGIN
-    SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO latest FROM {schema}.event_number;
+    -- Not `SELECT last_value FROM …`, which takes no lock on the number: every 32nd time nextval() shows one far ahead for a
+    -- moment, while it writes to the log of the server.
+    latest := COALESCE(pg_sequence_last_value('{schema}.event_number'::regclass), 0);
     PERFORM pg_advisory_xact_lock_shared(
         '{schema}.event_number'::regclass::oid::bigint::bit(32)::int,
         latest::bit(32)::int
@@ -70,8 +72,8 @@ CREATE TABLE {schema}.grants (
     -- The hour of used_at: changes seldom enough to be in an index.
     used_hour          timestamptz,
     reserved_until     timestamptz,
-    -- The smallest warning window of the refresh token that was raised, in seconds; 0: its end.
-    warned             double precision,
+    -- The smallest warning window of the refresh token that was raised, in seconds; 0: its end; infinity: none.
+    warned             double precision NOT NULL DEFAULT 'infinity',
     -- The number of the latest change, and the kind of its event.
     change             bigint  NOT NULL DEFAULT 0,
     change_kind        text,
@@ -83,6 +85,8 @@ CREATE INDEX grants_changed ON {schema}.grants (environment, change);
 CREATE INDEX grants_used ON {schema}.grants (environment, used_hour, due_at)
     WHERE standing = 'authenticated' AND has_refresh_token;
 CREATE INDEX grants_ending ON {schema}.grants (environment, refresh_expires_at)
+    WHERE standing = 'authenticated' AND has_refresh_token;
+CREATE INDEX grants_warned ON {schema}.grants (environment, warned, refresh_expires_at)
     WHERE standing = 'authenticated' AND has_refresh_token;
 CREATE INDEX grants_open_ended ON {schema}.grants (environment, obtained_at)
     WHERE standing = 'authenticated' AND has_refresh_token AND refresh_expires_at IS NULL;

@@ -20,7 +20,7 @@ WITH arrival AS MATERIALIZED (
         failures = $11,
         retry_at = {clock} + make_interval(secs => $12),
         reserved_until = NULL,
-        warned = CASE WHEN $6 IS NULL THEN g.warned END,
+        warned = CASE WHEN $6 IS NULL THEN g.warned ELSE 'infinity' END,
         change = {schema}.next_event(),
         change_kind = CASE WHEN g.standing = 'authenticated' THEN 'refreshed' ELSE 'recovered' END
     FROM arrival

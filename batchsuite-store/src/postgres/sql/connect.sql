@@ -23,7 +23,7 @@ WITH arrival AS MATERIALIZED (
         obtained_at = EXCLUDED.obtained_at, refresh_at = EXCLUDED.refresh_at,
         access_expires_at = EXCLUDED.access_expires_at, refresh_expires_at = EXCLUDED.refresh_expires_at,
         cause_at = NULL, cause_status = NULL, cause_code = NULL, cause_message = NULL, cause_attempt = NULL,
-        failures = EXCLUDED.failures, retry_at = NULL, reserved_until = NULL, warned = NULL,
+        failures = EXCLUDED.failures, retry_at = NULL, reserved_until = NULL, warned = 'infinity',
         change = {schema}.next_event(), change_kind = EXCLUDED.change_kind
     WHERE g.removals = $5
       AND g.consent IS DISTINCT FROM EXCLUDED.consent

@@ -41,7 +41,10 @@ WITH RECURSIVE hours (hour) AS (
     ) AS open_ended
 ), picked AS MATERIALIZED (
     SELECT g.environment, g.company, due.since
-    FROM (SELECT company, min(since) AS since FROM candidates GROUP BY company) AS due
+    FROM (
+        -- More than are asked for: other keepers may be taking the first ones.
+        SELECT company, min(since) AS since FROM candidates GROUP BY company ORDER BY since, company LIMIT 4 * $6
+    ) AS due
     JOIN {schema}.grants g ON g.environment = $1 AND g.company = due.company
     WHERE g.standing = 'authenticated' AND g.has_refresh_token
       AND (g.refresh_expires_at IS NULL OR g.refresh_expires_at > {now})

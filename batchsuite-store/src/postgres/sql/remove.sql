@@ -9,7 +9,7 @@ WITH written AS (
         client_id = NULL, actor = NULL, authenticated_at = NULL, has_access_token = false, has_refresh_token = false,
         obtained_at = NULL, refresh_at = NULL, access_expires_at = NULL, refresh_expires_at = NULL,
         cause_at = NULL, cause_status = NULL, cause_code = NULL, cause_message = NULL, cause_attempt = NULL,
-        failures = 0, retry_at = NULL, reserved_until = NULL, warned = NULL,
+        failures = 0, retry_at = NULL, reserved_until = NULL, warned = 'infinity',
         change = {schema}.next_event(), change_kind = EXCLUDED.change_kind
     RETURNING g.*
 ), kept AS (

@@ -16,6 +16,7 @@ use tokio::{
 /// A place that a refresh comes by. Its name is the one in orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
+    AfterLoad,
     BeforeClaim,
     AfterClaim,
     BeforeSend,
@@ -24,7 +25,8 @@ pub(crate) enum Point {
 }
 
 impl Point {
-    const ALL: [(Self, &str); 5] = [
+    const ALL: [(Self, &str); 6] = [
+        (Self::AfterLoad, "after_load"),
         (Self::BeforeClaim, "before_claim"),
         (Self::AfterClaim, "after_claim"),
         (Self::BeforeSend, "before_send"),

@@ -22,7 +22,7 @@ impl Desk {
         let number = |name: &str| order[name].as_u64().unwrap_or_default();
         match text("do") {
             "token" => match company(text("company")) {
-                Some(company) => told(&self.auth.access_token(&company).await),
+                Some(company) => self.token(&company, order["patience"].as_u64()).await,
                 None => json!({"error": "no company"}),
             },
             "callers" => {
@@ -58,6 +58,16 @@ impl Desk {
                 json!({})
             }
             other => json!({"error": format!("no such order: {other}")}),
+        }
+    }
+
+    /// A caller, who may lose the patience after some milliseconds.
+    async fn token(&self, company: &CompanyId, patience: Option<u64>) -> Value {
+        let caller = self.auth.access_token(company);
+        let Some(patience) = patience else { return told(&caller.await) };
+        match tokio::time::timeout(Duration::from_millis(patience), caller).await {
+            Ok(outcome) => told(&outcome),
+            Err(_) => json!({"error": "out of patience"}),
         }
     }
 

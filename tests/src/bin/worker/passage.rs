@@ -73,7 +73,9 @@ impl Store for ToStore {
     }
 
     async fn load(&self, key: &GrantKey) -> Result<Snapshot, StoreError> {
-        self.store.load(key).await
+        let snapshot = self.store.load(key).await;
+        self.gate.pass(Point::AfterLoad).await;
+        snapshot
     }
 
     async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError> {
