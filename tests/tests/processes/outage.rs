@@ -34,12 +34,9 @@ async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     });
     let during = join_all(flights.into_iter().map(|flight| flight.wait())).await;
 
-    eprintln!("DEBUG {:?}", during.iter().map(|a| a["errors"].clone()).collect::<Vec<_>>());
-    let failed = |text: &str| text.contains("reauth") || text.contains("not authenticated");
-    for answer in &during {
-        let errors = answer["errors"].as_object().unwrap();
-        assert!(!errors.keys().any(|error| failed(error)), "{errors:?}");
-    }
+    let errors: Vec<_> = during.iter().flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
+    assert!(!errors.is_empty(), "the restart met no flight");
+    assert!(errors.iter().all(|error| error.contains("transient")), "{errors:?}");
     // A claim of which nobody knows whether it was taken ends with its lease.
     world.leases_end(&[&workers[0], &workers[1]]).await;
     for answer in join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await {
@@ -112,7 +109,6 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
         assert_eq!(stored, 1, "the pair was stored once");
     }
 
-    eprintln!("DEBUG unknown {unknown}");
     assert!(unknown > 0, "no cut met a commit");
     assert_eq!((world.rotations(), world.refreshes()), (COMPANIES as u64, COMPANIES as u64));
     world.end().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
 use tokio::time::sleep;
 
-use crate::stage::World;
+use crate::stage::{World, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_past_its_lease_with_the_pair_in_hand_it_recovers_the_opt_in() {
@@ -71,7 +71,7 @@ async fn a_late_refusal_writes_nothing_while_the_pair_of_another_travels() {
     other.is_at("before_commit").await;
 
     stalled.go().await;
-    crate::stage::eventually("UPS refuses the late one", || world.refreshes() == 2).await;
+    eventually("UPS refuses the late one", || world.refreshes() == 2).await;
     // It has heard the refusal, and had the time to write a verdict that it must not write.
     sleep(Duration::from_millis(500)).await;
     assert_eq!(world.cause("acme-0").await, None, "no verdict from whoever lost the row");
