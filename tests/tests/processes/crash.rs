@@ -9,7 +9,7 @@
 //! | after the answer, before the commit | rotated | `RotationLost` |
 //! | after the commit, before the reply | rotated | works at once |
 
-use std::env;
+use std::{env, time::Duration};
 
 use batchsuite_auth::{
     events::EventKind,
@@ -17,6 +17,7 @@ use batchsuite_auth::{
     machine::CauseKind,
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::{
     stage::{World, eventually},
@@ -140,4 +141,42 @@ async fn killed_after_the_commit_and_before_the_reply_works_at_once() {
     let reach = async |_: &World, victim: &Worker, name: &str| to("after_commit", victim, name).await;
 
     crash(reach, Afterwards::WorksAtOnce, 1).await;
+}
+
+/// No rotation goes astray: what UPS rotated is stored, or told as lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_moment_every_rotation_is_stored_or_told_as_lost() {
+    const COMPANIES: usize = 20;
+    let world = World::new().await;
+    let order = |prefix: &str| json!({"do": "each", "company": prefix, "companies": COMPANIES});
+    for round in 0..crashes() {
+        let prefix = format!("acme-{round}");
+        world.companies(&prefix, COMPANIES).await;
+        let (victim, survivor) = (world.worker().await, world.worker().await);
+        let before = world.rotations();
+
+        let flights = [victim.begin(order(&prefix)).await, survivor.begin(order(&prefix)).await];
+        sleep(Duration::from_millis(rand::random_range(0..150))).await;
+        victim.kill().await;
+        world.leases_end(&[&survivor]).await;
+        drop(flights);
+        survivor.ask(order(&prefix)).await;
+
+        let (mut stored, mut lost) = (0, 0);
+        for index in 0..COMPANIES {
+            let name = format!("{prefix}-{index}");
+            match world.cause(&name).await {
+                None => {
+                    world.assert_works(&survivor.token(&name).await);
+                    stored += 1;
+                }
+                cause => {
+                    assert_eq!(cause, Some(CauseKind::RotationLost));
+                    lost += 1;
+                }
+            }
+        }
+        assert_eq!(world.rotations() - before, stored + lost, "round {round}: {stored} stored, {lost} lost");
+    }
+    world.end().await;
 }

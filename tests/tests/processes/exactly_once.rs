@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::stage::World;
+use crate::stage::{World, eventually, server_that_waits_for_its_disk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the_access_token() {
@@ -71,10 +71,32 @@ async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing() {
     world.end().await;
 }
 
-/// The one window in which the end of a process costs an opt-in. The figures are printed, for `--nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_keepers_share_100_idle_companies_and_refresh_each_once() {
+    let world = World::new().await;
+    world.companies("acme", 100).await;
+    world.idle_weeks_pass().await;
+
+    let keepers = [world.keeper().await, world.keeper().await];
+    eventually("all are refreshed", || world.rotations() >= 100).await;
+
+    let order = json!({"do": "each", "company": "acme", "companies": 100});
+    for answer in join_all(keepers.iter().map(|keeper| keeper.ask(order.clone()))).await {
+        assert_eq!(answer["errors"], json!({}));
+    }
+    assert_eq!((world.rotations(), world.refreshes()), (100, 100));
+    for keeper in &keepers {
+        let share = keeper.ask(json!({"do": "gaps"})).await["microseconds"].as_array().unwrap().len();
+        assert!((10..=90).contains(&share), "a share of {share}");
+    }
+    world.end().await;
+}
+
+/// The one window in which the end of a process costs an opt-in, on a database that waits for its disk. The figures are
+/// printed, for `--nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_is_stored_within_milliseconds() {
-    let world = World::new().await;
+    let world = World::on(server_that_waits_for_its_disk()).await;
     world.companies("acme", 300).await;
     let worker = world.worker().await;
 

@@ -3,20 +3,14 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
-use batchsuite_tests::postgres::{Log, Server};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::{
     proxy::Proxy,
-    stage::{World, eventually},
+    stage::{World, eventually, own_server},
 };
-
-/// A server that a test may stop: nobody else is on it.
-fn own_server() -> &'static Server {
-    Box::leak(Box::new(Server::start(Log::Normal)))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_restarts_during_flights_loses_no_opt_in() {

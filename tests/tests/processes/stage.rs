@@ -32,6 +32,17 @@ pub(crate) fn server() -> &'static Server {
     Server::shared(Log::Normal)
 }
 
+/// A server that a test may stop: nobody else is on it.
+pub(crate) fn own_server() -> &'static Server {
+    Box::leak(Box::new(Server::start(Log::Normal)))
+}
+
+/// A server whose commits are on the disk when they are told.
+pub(crate) fn server_that_waits_for_its_disk() -> &'static Server {
+    let settings = "-c fsync=on -c full_page_writes=on -c synchronous_commit=on";
+    Box::leak(Box::new(Server::start_with(Log::Normal, &[], settings)))
+}
+
 /// One database, one UPS, one time.
 pub(crate) struct World {
     pub(crate) ups: Arc<FakeUpsState>,
@@ -72,14 +83,23 @@ impl World {
     }
 
     pub(crate) async fn worker(&self) -> Worker {
-        self.worker_at(self.server.url()).await
+        self.start(self.server.url(), "-").await
     }
 
     /// A process that reaches the database at `url`.
     pub(crate) async fn worker_at(&self, url: &str) -> Worker {
+        self.start(url, "-").await
+    }
+
+    /// A process that refreshes what is due, without being asked.
+    pub(crate) async fn keeper(&self) -> Worker {
+        self.start(self.server.url(), "keeper").await
+    }
+
+    async fn start(&self, url: &str, keeper: &str) -> Worker {
         let (ups, ahead) = (format!("http://{}", self.address), self.clock.ahead().as_secs().to_string());
         let client = [FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET];
-        Worker::start(&[url, self.schema.name(), &ups, client[0], client[1], &ahead]).await
+        Worker::start(&[url, self.schema.name(), &ups, client[0], client[1], &ahead, keeper]).await
     }
 
     pub(crate) async fn workers(&self, count: usize) -> Vec<Worker> {
@@ -117,6 +137,11 @@ impl World {
 
     pub(crate) async fn access_tokens_end(&self, workers: &[&Worker]) {
         self.advance(HOUR, workers).await;
+    }
+
+    /// Nobody asks for a token for so long that the refresh tokens would end within days.
+    pub(crate) async fn idle_weeks_pass(&self) {
+        self.advance(Duration::from_secs(54 * 24 * 3600), &[]).await;
     }
 
     /// Leases end, and pauses after them.

@@ -23,24 +23,25 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut argument = || arguments.next().ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD");
+    let mut argument =
+        || arguments.next().ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|-");
     let (database, schema) = (argument()?, argument()?);
     let (ups, client_id, client_secret) = (argument()?, argument()?, argument()?);
     let clock = ShiftedClock::default();
     clock.advance(Duration::from_secs(argument()?.parse()?));
+    let has_keeper = argument()? == "keeper";
 
     let gate = Arc::new(Gate::default());
     let store = PostgresStore::at(&database, keyring().await).schema(&schema).build()?;
     let http = ReqwestClient::builder().allow_loopback_http().build()?;
-    let auth = BatchSuiteAuth::builder(Environment::Cie, Client::new(client_id, client_secret))
+    let builder = BatchSuiteAuth::builder(Environment::Cie, Client::new(client_id, client_secret))
         .base_url(ups.parse()?)
         .redirect_uri("http://localhost:3000/callback".parse()?)
         .store(ToStore { store, gate: Arc::clone(&gate) })
         .http(ToUps { http, gate: Arc::clone(&gate) })
         .clock(clock.clone())
-        .policy(policy())
-        .without_keeper()
-        .build()?;
+        .policy(policy());
+    let auth = if has_keeper { builder } else { builder.without_keeper() }.build()?;
     let desk = Arc::new(Desk { auth, clock, gate });
 
     println!("{}", json!({"at": "ready"}));
@@ -64,6 +65,8 @@ fn policy() -> Policy {
     policy.claim_to_send = Duration::from_secs(2);
     policy.commit_retry = Duration::from_millis(50);
     policy.feed_interval = Duration::from_millis(500);
+    policy.keeper_interval = Duration::from_millis(200);
+    policy.keeper_rate = 50;
     policy.probe_pause = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1) };
     policy
 }
