@@ -31,6 +31,8 @@ use super::{
 const LOOK: Duration = Duration::from_secs(5);
 /// And if it is not.
 const LOOK_WITHOUT_HINTS: Duration = Duration::from_secs(1);
+/// The least time between two looks of waiting readers: under many writes, each look finds many changes.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// How long a change waits for a writer before it that has not ended. (A statement takes milliseconds.)
 const PATIENCE_WITH_WRITERS: Duration = Duration::from_secs(1);
 /// Announcements that come within this are sent as one.
@@ -53,6 +55,9 @@ impl PostgresStore {
         let began = Instant::now();
         let end = began.checked_add(wait);
         loop {
+            if !wait.is_zero() {
+                sleep_until(self.0.feed.next_look()).await;
+            }
             let (settled, ahead) = self.look(environment, after).await?;
             let now = Instant::now();
             let is_over = end.is_some_and(|end| end <= now);
@@ -122,6 +127,7 @@ pub(super) struct Feed {
     /// Sent to when this process has changed something.
     announcements: watch::Sender<()>,
     messenger: Mutex<Option<JoinHandle<()>>>,
+    last_look: Mutex<Option<Instant>>,
 }
 
 impl Feed {
@@ -132,6 +138,7 @@ impl Feed {
             hints: watch::Sender::new(()),
             announcements: watch::Sender::new(()),
             messenger: Mutex::new(None),
+            last_look: Mutex::new(None),
         }
     }
 
@@ -145,6 +152,14 @@ impl Feed {
     fn follow(&self) -> watch::Receiver<()> {
         self.run_messenger();
         self.hints.subscribe()
+    }
+
+    /// When the next look may be, which is the caller's from now on.
+    fn next_look(&self) -> Instant {
+        let mut last_look = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = last_look.map_or_else(Instant::now, |last| Instant::now().max(last + BETWEEN_LOOKS));
+        *last_look = Some(next);
+        next
     }
 
     fn look_every(&self) -> Duration {

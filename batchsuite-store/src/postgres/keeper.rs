@@ -12,6 +12,9 @@ use super::{
     row::{self, Columns, limit, seconds},
 };
 
+/// How many companies one statement marks as used, so that none takes long.
+const USED_AT_ONCE: usize = 5000;
+
 impl PostgresStore {
     pub(super) async fn reserve_due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
         let rows = self
@@ -37,8 +40,10 @@ impl PostgresStore {
     }
 
     pub(super) async fn use_of(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
-        self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
+        for companies in companies.chunks(USED_AT_ONCE) {
+            let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
+            self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
+        }
         Ok(())
     }
 

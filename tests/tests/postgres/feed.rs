@@ -10,7 +10,7 @@ use batchsuite_auth::{
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, types::Type};
 
-use crate::stage::{Stage, company, connect, server, stored};
+use crate::stage::{DAY, Stage, company, connect, server, stored};
 
 const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(30);
@@ -88,6 +88,34 @@ async fn a_long_transaction_elsewhere_does_not_hold_the_feed_up() {
     assert_eq!(changes.changed, [(grant.key.company, grant.change)]);
     assert!(changes.cursor >= grant.change);
     elsewhere.batch_execute("ROLLBACK").await.unwrap();
+}
+
+/// Each announcement takes room in a table of the server's that all its sessions share.
+#[tokio::test]
+async fn many_warnings_at_once_announce_themselves_once() {
+    let stage = Stage::new().await;
+    for number in 0..20 {
+        stage.authenticated(&company(&format!("company-{number}"))).await;
+    }
+    stage.schema.advance(60 * DAY).await;
+    let warn = "BEGIN; PREPARE warn(text, text, float8[], bigint) AS {warn};
+        EXECUTE warn('cie', 'our-client', '{}', 100)"
+        .replace("{warn}", &stage.statement("warn_expiring"));
+    let client = server().client().await;
+
+    client.batch_execute(&warn).await.unwrap();
+
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+    assert_eq!(client.query_one(locks, &[]).await.unwrap().get::<_, i64>(0), 1);
+    client.batch_execute("COMMIT").await.unwrap();
+    let query = EventQuery {
+        environment: Environment::Cie,
+        company: None,
+        order: EventOrder::OldestFirst,
+        after: None,
+        limit: 100,
+    };
+    assert_eq!(stage.store.events(query).await.unwrap().items.len(), 40);
 }
 
 /// As after a fail-over that lost the latest writes.

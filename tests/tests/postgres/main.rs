@@ -9,6 +9,7 @@ mod operation;
 mod plans;
 mod pooler;
 mod proxy;
+mod races;
 mod sealed;
 mod secrecy;
 mod stage;

@@ -36,10 +36,13 @@ WITH RECURSIVE raised_before (warned) AS (
     UPDATE {schema}.grants g SET warned = entered.seconds
     FROM entered WHERE g.environment = entered.environment AND g.company = entered.company
     RETURNING g.environment, g.company, g.epoch, g.version, g.warned
+), announced AS MATERIALIZED (
+    -- Once for all: an announcement is a lock, and the server has room for so many.
+    SELECT {schema}.announce_event() WHERE EXISTS (SELECT FROM entered)
 ), told AS (
     INSERT INTO {schema}.events (id, at, environment, company, kind, epoch, version)
-    SELECT {schema}.next_event(), {clock}, environment, company,
+    SELECT nextval('{schema}.event_number'), {clock}, environment, company,
            CASE WHEN warned = 0 THEN 'expired' ELSE 'expiring_soon' END, epoch, version
-    FROM raised
+    FROM announced, raised
 )
 SELECT count(*) AS raised FROM raised
