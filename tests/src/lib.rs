@@ -2,4 +2,5 @@
 //! run.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
+pub mod clock;
 pub mod postgres;

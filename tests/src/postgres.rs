@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, OnceLock},
@@ -15,11 +16,20 @@ use batchsuite_store::keyring::{KeySet, Keyring, StaticKeySource};
 use tokio_postgres::{Client, NoTls};
 
 /// Ends the server when this program ends, however it does: the pipe on its standard input closes with the program, and
-/// the shell, which reads it, outlives it.
+/// the shell, which reads it, outlives it. Until then each line on it is an order.
 const RUN: &str = r#"
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
-    -c max_connections=300 -c unix_socket_permissions=0777 $3 >"$2/server.log" 2>&1 </dev/null &
-cat >/dev/null
+start() {
+    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+        -c synchronous_commit=off -c max_connections=300 -c unix_socket_permissions=0777 $3 \
+        >>"$2/server.log" 2>&1 </dev/null &
+}
+start "$@"
+while read -r order; do
+    case $order in
+        stop) kill -INT $! && wait ;;
+        start) start "$@" ;;
+    esac
+done
 kill -INT $!
 wait
 rm -rf "$2"
@@ -47,7 +57,7 @@ struct Own {
     directory: PathBuf,
     programs: PathBuf,
     /// Held for its standard input, which keeps the server running.
-    _shell: Mutex<Child>,
+    shell: Mutex<Child>,
 }
 
 impl Server {
@@ -105,7 +115,7 @@ impl Server {
         let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let shell = Mutex::new(shell.expect("the server's shell starts"));
         let url = server_url(&directory, &settings);
-        let server = Self { url, own: Some(Own { directory, programs, _shell: shell }) };
+        let server = Self { url, own: Some(Own { directory, programs, shell }) };
         wait_until_it_answers(&server.url, || server.log());
         server
     }
@@ -141,6 +151,31 @@ impl Server {
         String::from_utf8_lossy(&dump.stdout).into_owned()
     }
 
+    /// Stops it as an operator does: it ends every connection, whatever is under way. Returns when nobody is let in.
+    ///
+    /// # Panics
+    /// If it is not one of our own, or goes on.
+    pub fn stop(&self) {
+        let own = self.own.as_ref().expect("a server of our own");
+        own.order("stop\n");
+        for _ in 0..600 {
+            if !own.directory.join("data/postmaster.pid").exists() {
+                return;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        panic!("the server does not end: {}", self.log());
+    }
+
+    /// Starts it again after [`stop`](Self::stop), and returns when it answers.
+    ///
+    /// # Panics
+    /// If it is not one of our own, or does not answer.
+    pub fn start_again(&self) {
+        self.own.as_ref().expect("a server of our own").order("start\n");
+        wait_until_it_answers(&self.url, || self.log());
+    }
+
     /// A plain connection, for what a test does beside a store.
     ///
     /// # Panics
@@ -149,6 +184,14 @@ impl Server {
         let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.expect("the server answers");
         tokio::spawn(connection);
         client
+    }
+}
+
+impl Own {
+    fn order(&self, line: &str) {
+        let mut shell = self.shell.lock().expect("no test panicked here");
+        let input = shell.stdin.as_mut().expect("its standard input");
+        input.write_all(line.as_bytes()).expect("the server's shell listens");
     }
 }
 

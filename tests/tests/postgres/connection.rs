@@ -13,7 +13,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_found_stored_by_its_repetition() {
-    let proxy = Proxy::start().await;
+    let proxy = Proxy::before(server()).await;
     let stage = Stage::with(&proxy.url(), |builder| builder.connections(1)).await;
     // Once before, so that the statements are prepared and the cut one is the commit itself.
     let mut grant = stage.authenticated(&company("acme")).await;
@@ -37,7 +37,7 @@ async fn a_commit_whose_answer_was_lost_is_found_stored_by_its_repetition() {
 
 #[tokio::test]
 async fn a_connect_whose_answer_was_lost_is_found_stored_by_its_repetition() {
-    let proxy = Proxy::start().await;
+    let proxy = Proxy::before(server()).await;
     let stage = Stage::with(&proxy.url(), |builder| builder.connections(1)).await;
     stage.authenticated(&company("other")).await;
     let first = connect(&company("acme"));

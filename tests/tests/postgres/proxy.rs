@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
 };
 
-use crate::stage::server;
+use batchsuite_tests::postgres::Server;
 
 /// Passes connections on to the server's socket.
 pub(crate) struct Proxy {
@@ -23,10 +23,10 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn start() -> Self {
+    pub(crate) async fn before(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let socket = server().directory().unwrap().join(".s.PGSQL.5432");
+        let socket = server.directory().unwrap().join(".s.PGSQL.5432");
         let swallows = Arc::new(AtomicBool::new(false));
         let flag = swallows.clone();
         tokio::spawn(async move {

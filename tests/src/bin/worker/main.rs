@@ -1,0 +1,72 @@
+//! One process of a service, for tests that need several and end some of them: an authenticator over Postgres and a UPS on
+//! this machine, which takes its orders on standard input and answers on standard output, a line of JSON each.
+//!
+//! It ends with its standard input, so that it never outlives the test that started it.
+
+#![allow(clippy::print_stdout, reason = "a program talks to its parent")]
+
+mod gate;
+mod orders;
+mod passage;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use batchsuite_auth::{BatchSuiteAuth, Client, Environment, Policy, http::ReqwestClient, machine::Backoff};
+use batchsuite_store::PostgresStore;
+use batchsuite_tests::{clock::ShiftedClock, postgres::keyring};
+use gate::Gate;
+use orders::Desk;
+use passage::{ToStore, ToUps};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut argument =
+        || arguments.next().ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|-");
+    let (database, schema) = (argument()?, argument()?);
+    let (ups, client_id, client_secret) = (argument()?, argument()?, argument()?);
+    let clock = ShiftedClock::default();
+    clock.advance(Duration::from_secs(argument()?.parse()?));
+    let has_keeper = argument()? == "keeper";
+
+    let gate = Arc::new(Gate::default());
+    let store = PostgresStore::at(&database, keyring().await).schema(&schema).build()?;
+    let http = ReqwestClient::builder().allow_loopback_http().build()?;
+    let builder = BatchSuiteAuth::builder(Environment::Cie, Client::new(client_id, client_secret))
+        .base_url(ups.parse()?)
+        .redirect_uri("http://localhost:3000/callback".parse()?)
+        .store(ToStore { store, gate: Arc::clone(&gate) })
+        .http(ToUps { http, gate: Arc::clone(&gate) })
+        .clock(clock.clone())
+        .policy(policy());
+    let auth = if has_keeper { builder } else { builder.without_keeper() }.build()?;
+    let desk = Arc::new(Desk { auth, clock, gate });
+
+    println!("{}", json!({"at": "ready"}));
+    let mut lines = BufReader::new(stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        let order: Value = serde_json::from_str(&line)?;
+        let desk = Arc::clone(&desk);
+        tokio::spawn(async move {
+            let mut answer = desk.follow(&order).await;
+            answer["id"] = order["id"].clone();
+            println!("{answer}");
+        });
+    }
+    Ok(())
+}
+
+/// The lease and what must end within it are the default ones: tests move the clocks. What only they would wait for is short.
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.max_wait = Duration::from_secs(20);
+    policy.claim_to_send = Duration::from_secs(2);
+    policy.commit_retry = Duration::from_millis(50);
+    policy.feed_interval = Duration::from_millis(500);
+    policy.keeper_interval = Duration::from_millis(200);
+    policy.keeper_rate = 50;
+    policy.probe_pause = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1) };
+    policy
+}

@@ -1,0 +1,119 @@
+//! What a process can be told to do.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use batchsuite_auth::{AccessToken, BatchSuiteAuth, CompanyId, error::TokenError};
+use batchsuite_tests::clock::ShiftedClock;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::gate::{Gate, Point};
+
+/// Where orders come in.
+pub(crate) struct Desk {
+    pub(crate) auth: BatchSuiteAuth,
+    pub(crate) clock: ShiftedClock,
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl Desk {
+    pub(crate) async fn follow(&self, order: &Value) -> Value {
+        let text = |name: &str| order[name].as_str().unwrap_or_default();
+        let number = |name: &str| order[name].as_u64().unwrap_or_default();
+        match text("do") {
+            "token" => match company(text("company")) {
+                Some(company) => self.token(&company, order["patience"].as_u64()).await,
+                None => json!({"error": "no company"}),
+            },
+            "callers" => {
+                let companies = (0..number("callers")).map(|_| text("company").to_owned());
+                self.all(companies).await
+            }
+            "each" => {
+                let companies = (0..number("companies")).map(|index| format!("{}-{index}", text("company")));
+                self.all(companies).await
+            }
+            "drop" => self.drop_callers(text("company"), number("companies"), number("callers")).await,
+            "stop_at" => match Point::named(text("point")) {
+                Some(point) => {
+                    self.gate.stop_at(point);
+                    json!({})
+                }
+                None => json!({"error": "no such point"}),
+            },
+            "go" => {
+                self.gate.go();
+                json!({})
+            }
+            "advance" => {
+                self.clock.advance(Duration::from_secs(number("seconds")));
+                json!({})
+            }
+            "gaps" => {
+                let gaps = self.gate.gaps();
+                json!({"microseconds": gaps.iter().map(Duration::as_micros).map(|gap| gap as u64).collect::<Vec<_>>()})
+            }
+            "shutdown" => {
+                self.auth.shutdown().await;
+                json!({})
+            }
+            other => json!({"error": format!("no such order: {other}")}),
+        }
+    }
+
+    /// A caller, who may lose the patience after some milliseconds.
+    async fn token(&self, company: &CompanyId, patience: Option<u64>) -> Value {
+        let caller = self.auth.access_token(company);
+        let Some(patience) = patience else { return told(&caller.await) };
+        match tokio::time::timeout(Duration::from_millis(patience), caller).await {
+            Ok(outcome) => told(&outcome),
+            Err(_) => json!({"error": "out of patience"}),
+        }
+    }
+
+    /// A caller for each of `companies`, all at once: how many got which token, and which error.
+    async fn all(&self, companies: impl Iterator<Item = String>) -> Value {
+        let mut callers = JoinSet::new();
+        for company in companies.filter_map(|name| company(&name)) {
+            let auth = self.auth.clone();
+            callers.spawn(async move { told(&auth.access_token(&company).await) });
+        }
+        let (mut tokens, mut errors) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
+        for answer in callers.join_all().await {
+            match answer["token"].as_str() {
+                Some(token) => *tokens.entry(token.to_owned()).or_default() += 1,
+                None => *errors.entry(answer.to_string()).or_default() += 1,
+            }
+        }
+        json!({"tokens": tokens, "errors": errors})
+    }
+
+    /// Callers of any of the companies who lose their patience at any moment: how many did, how many got a token.
+    async fn drop_callers(&self, prefix: &str, companies: u64, callers: u64) -> Value {
+        let mut waiting = JoinSet::new();
+        for _ in 0..callers {
+            let name = format!("{prefix}-{}", rand::random_range(0..companies.max(1)));
+            let Some(company) = company(&name) else { continue };
+            let (auth, patience) = (self.auth.clone(), Duration::from_micros(rand::random_range(0..60_000)));
+            waiting.spawn(async move { tokio::time::timeout(patience, auth.access_token(&company)).await.ok() });
+        }
+        let outcomes = waiting.join_all().await;
+        let dropped = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+        let served = outcomes.iter().filter(|outcome| matches!(outcome, Some(Ok(_)))).count();
+        json!({"dropped": dropped, "served": served, "failed": outcomes.len() - dropped - served})
+    }
+}
+
+fn company(name: &str) -> Option<CompanyId> {
+    CompanyId::new(name).ok()
+}
+
+fn told(outcome: &Result<AccessToken, TokenError>) -> Value {
+    match outcome {
+        Ok(token) => json!({"token": token.expose_secret(), "version": token.revision().version}),
+        Err(TokenError::ReauthRequired(cause)) => json!({"error": "reauth", "cause": format!("{:?}", cause.kind)}),
+        Err(TokenError::NotAuthenticated) => json!({"error": "not authenticated"}),
+        Err(error) if error.is_transient() => json!({"error": "transient", "text": error.to_string()}),
+        Err(error) => json!({"error": "other", "text": error.to_string()}),
+    }
+}

@@ -1,0 +1,120 @@
+//! Remove auth and a new opt-in while a refresh is under way in another process.
+
+use std::time::Duration;
+
+use batchsuite_auth::status::Status;
+use tokio::time::sleep;
+
+use crate::{stage::World, worker::Worker};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_flight_brings_home_after_a_removal_is_discarded() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let (flying, other) = (world.worker().await, world.worker().await);
+    flying.stop_at("before_commit").await;
+    let call = flying.call("acme-0").await;
+    flying.is_at("before_commit").await;
+
+    world.remove("acme-0").await;
+    flying.go().await;
+
+    assert_eq!(call.wait().await["error"], "not authenticated");
+    for worker in [&flying, &other] {
+        assert_eq!(worker.token("acme-0").await["error"], "not authenticated");
+    }
+    assert!(matches!(world.status("acme-0").await, Status::Unauthenticated), "{:?}", world.status("acme-0").await);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_flight_brings_home_after_a_new_opt_in_is_discarded() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let (flying, other) = (world.worker().await, world.worker().await);
+    flying.stop_at("before_commit").await;
+    let call = flying.call("acme-0").await;
+    flying.is_at("before_commit").await;
+
+    world.opt_in("acme-0").await;
+    flying.go().await;
+
+    let token = call.wait().await;
+    world.assert_works(&token);
+    assert_eq!(token["version"], 1, "it is the new opt-in's: {token}");
+    assert_eq!(other.token("acme-0").await["token"], token["token"]);
+    // The new opt-in's refresh token is the one that was kept.
+    world.access_tokens_end(&[&flying, &other]).await;
+    world.assert_works(&other.token("acme-0").await);
+    assert_eq!(world.rotations(), 2);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_between_claim_and_send_leaves_nothing_behind() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let flying = world.worker().await;
+    flying.stop_at("before_send").await;
+    let call = flying.call("acme-0").await;
+    flying.is_at("before_send").await;
+
+    world.remove("acme-0").await;
+    world.opt_in("acme-0").await;
+    flying.go().await;
+
+    let token = call.wait().await;
+    world.assert_works(&token);
+    assert_eq!(world.cause("acme-0").await, None);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_of_a_removed_opt_in_is_gone_from_every_process() {
+    let world = World::new().await;
+    world.companies("acme", 1).await;
+    let workers = world.workers(3).await;
+    for worker in &workers {
+        world.assert_works(&worker.token("acme-0").await);
+    }
+
+    world.remove("acme-0").await;
+
+    for worker in &workers {
+        is_gone(worker, "acme-0").await;
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_was_read_before_a_removal_is_not_handed_out_after_it() {
+    let world = World::new().await;
+    world.companies("acme", 2).await;
+    let (reader, other) = (world.worker().await, world.worker().await);
+    world.assert_works(&other.token("acme-0").await);
+    world.assert_works(&reader.token("acme-1").await);
+    reader.stop_at("after_load").await;
+    let call = reader.call("acme-0").await;
+    reader.is_at("after_load").await;
+
+    world.remove("acme-0").await;
+    world.remove("acme-1").await;
+    // Of two removals the later one is known to it, so the earlier one is.
+    is_gone(&reader, "acme-1").await;
+    reader.go().await;
+
+    assert_eq!(call.wait().await["error"], "not authenticated");
+    assert_eq!(reader.token("acme-0").await["error"], "not authenticated");
+    world.end().await;
+}
+
+/// Waits until a process hands out no token of the company; the bounded age of 30 s is for when nobody is told.
+async fn is_gone(worker: &Worker, name: &str) {
+    for _ in 0..500 {
+        if worker.token(name).await["error"] == "not authenticated" {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("a token of {name} is still handed out");
+}

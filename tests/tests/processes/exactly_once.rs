@@ -1,0 +1,118 @@
+//! Each rotation is sent once, however many ask for it.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::stage::{World, eventually, server_that_waits_for_its_disk};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the_access_token() {
+    let world = World::new().await;
+    let workers = world.workers(4).await;
+    world.opt_in("acme").await;
+
+    for round in 1..=50 {
+        world.access_tokens_end(&workers.iter().collect::<Vec<_>>()).await;
+        let order = json!({"do": "callers", "company": "acme", "callers": 200});
+        let answers = join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await;
+
+        assert_eq!((world.rotations(), world.refreshes()), (round, round));
+        let first = answers[0]["tokens"].clone();
+        assert!(answers.iter().all(|answer| answer["tokens"] == first && answer["errors"] == json!({})), "{answers:?}");
+        let (token, callers) = first.as_object().unwrap().iter().next().unwrap();
+        assert_eq!(callers, 200, "every caller has the one new token");
+        world.assert_works(&json!({"token": token}));
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_with_1000_companies_refresh_each_once() {
+    let world = World::new().await;
+    world.companies("acme", 1000).await;
+    let workers = world.workers(2).await;
+
+    let order = json!({"do": "each", "company": "acme", "companies": 1000});
+    let answers = join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await;
+
+    assert_eq!((world.rotations(), world.refreshes()), (1000, 1000));
+    for answer in &answers {
+        assert_eq!(answer["errors"], json!({}));
+        assert_eq!(answer["tokens"].as_object().unwrap().len(), 1000, "each company has a token of its own");
+    }
+    assert_eq!(answers[0]["tokens"], answers[1]["tokens"], "both processes hand out the same ones");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing() {
+    let world = World::new().await;
+    world.companies("acme", 20).await;
+    let workers = world.workers(2).await;
+
+    let (mut dropped, mut rounds) = (0, 0);
+    while dropped < 1000 {
+        rounds += 1;
+        let order = json!({"do": "drop", "company": "acme", "companies": 20, "callers": 400});
+        for answer in join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await {
+            assert_eq!(answer["failed"], 0, "{answer}");
+            dropped += answer["dropped"].as_u64().unwrap();
+        }
+        let order = json!({"do": "each", "company": "acme", "companies": 20});
+        for answer in join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await {
+            assert_eq!(answer["errors"], json!({}));
+            answer["tokens"].as_object().unwrap().keys().for_each(|token| world.assert_works(&json!({"token": token})));
+        }
+        // Whatever a dropped caller had begun was brought home.
+        assert_eq!((world.rotations(), world.refreshes()), (20 * rounds, 20 * rounds));
+        assert!(rounds < 50, "too few callers are dropped: {dropped}");
+        world.access_tokens_end(&[&workers[0], &workers[1]]).await;
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_keepers_share_100_idle_companies_and_refresh_each_once() {
+    let world = World::new().await;
+    world.companies("acme", 100).await;
+    world.idle_weeks_pass().await;
+
+    let keepers = [world.keeper().await, world.keeper().await];
+    eventually("all are refreshed", || world.rotations() >= 100).await;
+
+    let order = json!({"do": "each", "company": "acme", "companies": 100});
+    for answer in join_all(keepers.iter().map(|keeper| keeper.ask(order.clone()))).await {
+        assert_eq!(answer["errors"], json!({}));
+    }
+    assert_eq!((world.rotations(), world.refreshes()), (100, 100));
+    for keeper in &keepers {
+        let share = keeper.ask(json!({"do": "gaps"})).await["microseconds"].as_array().unwrap().len();
+        assert!((10..=90).contains(&share), "a share of {share}");
+    }
+    world.end().await;
+}
+
+/// The one window in which the end of a process costs an opt-in, on a database that waits for its disk. The figures are
+/// printed, for `--nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_stored_within_milliseconds() {
+    let world = World::on(server_that_waits_for_its_disk()).await;
+    world.companies("acme", 300).await;
+    let worker = world.worker().await;
+
+    for index in 0..300 {
+        world.assert_works(&worker.token(&format!("acme-{index}")).await);
+    }
+
+    let gaps = worker.ask(json!({"do": "gaps"})).await;
+    let mut gaps: Vec<u64> = gaps["microseconds"].as_array().unwrap().iter().filter_map(Value::as_u64).collect();
+    gaps.sort_unstable();
+    assert_eq!(gaps.len(), 300);
+    let (median, p99) = (gaps[150], gaps[297]);
+    #[allow(clippy::print_stderr, reason = "a measurement")]
+    {
+        eprintln!("from answer to commit: median {median} µs, p99 {p99} µs, longest {} µs", gaps[299]);
+    }
+    assert!(median < 250_000, "the median gap is {median} µs");
+    world.end().await;
+}

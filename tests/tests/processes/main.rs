@@ -1,0 +1,14 @@
+//! What is promised of several processes that share one Postgres, any of which can end at any moment: shown with real
+//! processes, real connections and a fake UPS that counts.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod crash;
+mod ends;
+mod exactly_once;
+mod outage;
+#[path = "../postgres/proxy.rs"]
+mod proxy;
+mod stage;
+mod stopped;
+mod worker;

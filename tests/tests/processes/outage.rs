@@ -1,0 +1,143 @@
+//! The database restarts, is away, or is cut off in the middle of a commit.
+
+use std::time::Duration;
+
+use batchsuite_auth::{events::EventKind, machine::CauseKind};
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    proxy::Proxy,
+    stage::{World, eventually, own_server},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
+    let server = own_server();
+    let world = World::on(server).await;
+    world.companies("acme", 200).await;
+    let workers = world.workers(2).await;
+    let order = json!({"do": "each", "company": "acme", "companies": 200});
+
+    let flights = join_all(workers.iter().map(|worker| worker.begin(order.clone()))).await;
+    eventually("flights are under way", || world.refreshes() > 20).await;
+    tokio::task::block_in_place(|| {
+        server.stop();
+        server.start_again();
+    });
+    let during = join_all(flights.into_iter().map(|flight| flight.wait())).await;
+
+    let errors: Vec<_> = during.iter().flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
+    assert!(!errors.is_empty(), "the restart met no flight");
+    assert!(errors.iter().all(|error| error.contains("transient")), "{errors:?}");
+    // A claim of which nobody knows whether it was taken ends with its lease.
+    world.leases_end(&[&workers[0], &workers[1]]).await;
+    for answer in join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await {
+        assert_eq!(answer["errors"], json!({}));
+        let tokens = answer["tokens"].as_object().unwrap();
+        assert_eq!(tokens.len(), 200);
+        tokens.keys().for_each(|token| world.assert_works(&json!({"token": token})));
+    }
+    assert_eq!((world.rotations(), world.refreshes()), (200, 200), "each token was sent once");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pair_is_kept_while_the_database_is_away_and_stored_over_a_verdict() {
+    let server = own_server();
+    let world = World::on(server).await;
+    world.companies("acme", 1).await;
+    let (holder, other) = (world.worker().await, world.worker().await);
+    holder.stop_at("before_commit").await;
+    let call = holder.call("acme-0").await;
+    holder.is_at("before_commit").await;
+    world.leases_end(&[&holder, &other]).await;
+    assert_eq!(other.token("acme-0").await["cause"], "RotationLost");
+    assert_eq!(world.cause("acme-0").await, Some(CauseKind::RotationLost));
+
+    tokio::task::block_in_place(|| server.stop());
+    holder.go().await;
+    // Some tries to store it fail.
+    sleep(Duration::from_millis(300)).await;
+    tokio::task::block_in_place(|| server.start_again());
+
+    world.assert_works(&call.wait().await);
+    assert_eq!(world.cause("acme-0").await, None);
+    assert!(world.events("acme-0").await.contains(&EventKind::Recovered));
+    assert_eq!(world.rotations(), 1);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
+    const COMPANIES: usize = 14;
+    let server = own_server();
+    let world = World::on(server).await;
+    world.companies("acme", COMPANIES).await;
+    let proxy = Proxy::before(server).await;
+    let worker = world.worker_at(&proxy.url()).await;
+    // The cut must meet the commit itself: not its preparation, nor another statement of the same moment.
+    for warm in 0..4 {
+        world.assert_works(&worker.token(&format!("acme-{warm}")).await);
+    }
+
+    let mut unknown = 0;
+    for index in 4..COMPANIES {
+        let name = format!("acme-{index}");
+        worker.stop_at("before_commit").await;
+        let call = worker.call(&name).await;
+        worker.is_at("before_commit").await;
+        proxy.swallow_answers(true);
+        worker.go().await;
+        let happened = is_refreshed(&world, &name).await;
+        let told = timeout(Duration::from_millis(50), call.wait());
+        // It was told nothing, so it has to ask again.
+        unknown += usize::from(happened && told.await.is_err());
+        proxy.swallow_answers(false);
+
+        let token = worker.token(&name).await;
+        world.assert_works(&token);
+        assert_eq!(token["version"], 2, "{token}");
+        let stored = world.events(&name).await.into_iter().filter(|kind| *kind == EventKind::Refreshed).count();
+        assert_eq!(stored, 1, "the pair was stored once");
+    }
+
+    assert!(unknown > 0, "no cut met a commit");
+    assert_eq!((world.rotations(), world.refreshes()), (COMPANIES as u64, COMPANIES as u64));
+    world.end().await;
+}
+
+/// Whether the refresh is stored within a second.
+async fn is_refreshed(world: &World, name: &str) -> bool {
+    for _ in 0..100 {
+        if world.events(name).await.contains(&EventKind::Refreshed) {
+            return true;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_waits_until_the_pair_is_stored() {
+    let server = own_server();
+    let world = World::on(server).await;
+    world.companies("acme", 1).await;
+    let (leaving, other) = (world.worker().await, world.worker().await);
+    leaving.stop_at("before_commit").await;
+    let _ = leaving.call("acme-0").await;
+    leaving.is_at("before_commit").await;
+    tokio::task::block_in_place(|| server.stop());
+    let shutdown = leaving.begin(json!({"do": "shutdown"})).await;
+    leaving.go().await;
+    sleep(Duration::from_millis(300)).await;
+
+    tokio::task::block_in_place(|| server.start_again());
+    shutdown.wait().await;
+    leaving.kill().await;
+
+    world.assert_works(&other.token("acme-0").await);
+    assert_eq!((world.rotations(), world.refreshes()), (1, 1));
+    world.end().await;
+}

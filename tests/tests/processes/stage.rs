@@ -1,0 +1,226 @@
+//! What every test here begins with: a schema of its own, a UPS, and companies that opted in.
+
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+
+use batchsuite_auth::{
+    ActorId, BatchSuiteAuth, Client, CompanyId, Environment, EventFilter,
+    events::EventKind,
+    fake_ups::{Endpoint, FakeUps, FakeUpsState, Outcome},
+    machine::CauseKind,
+    status::Status,
+};
+use batchsuite_store::PostgresStore;
+use batchsuite_tests::{
+    clock::ShiftedClock,
+    postgres::{Log, Server, TestSchema, keyring},
+};
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, time::sleep};
+
+use crate::worker::Worker;
+
+const CALLBACK: &str = "http://localhost:3000/callback";
+const USER: &str = "demo@example.com";
+const PASSWORD: &str = "password";
+const HOUR: Duration = Duration::from_secs(3600);
+/// The lease of a claim, and what the last probe may have to wait beyond it.
+const LEASE: Duration = Duration::from_secs(90);
+
+/// The server of this program.
+pub(crate) fn server() -> &'static Server {
+    Server::shared(Log::Normal)
+}
+
+/// A server that a test may stop: nobody else is on it.
+pub(crate) fn own_server() -> &'static Server {
+    Box::leak(Box::new(Server::start(Log::Normal)))
+}
+
+/// A server whose commits are on the disk when they are told.
+pub(crate) fn server_that_waits_for_its_disk() -> &'static Server {
+    let settings = "-c fsync=on -c full_page_writes=on -c synchronous_commit=on";
+    Box::leak(Box::new(Server::start_with(Log::Normal, &[], settings)))
+}
+
+/// One database, one UPS, one time.
+pub(crate) struct World {
+    pub(crate) ups: Arc<FakeUpsState>,
+    /// The test's own way in: opts in, removes, looks. It never refreshes.
+    pub(crate) auth: BatchSuiteAuth,
+    server: &'static Server,
+    schema: TestSchema,
+    address: SocketAddr,
+    clock: ShiftedClock,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::on(server()).await
+    }
+
+    pub(crate) async fn on(server: &'static Server) -> Self {
+        let ups = FakeUps::builder().redirect_uri(CALLBACK).user(USER, PASSWORD).build().unwrap();
+        let ups = Arc::new(ups);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(fake_ups::serve(listener, Arc::clone(&ups), pending()));
+
+        let schema = TestSchema::new(server);
+        let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().unwrap();
+        store.migrate().await.unwrap();
+        let clock = ShiftedClock::default();
+        let client = Client::new(FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET);
+        let auth = BatchSuiteAuth::builder(Environment::Cie, client)
+            .base_url(format!("http://{address}").parse().unwrap())
+            .redirect_uri(CALLBACK.parse().unwrap())
+            .store(store)
+            .clock(clock.clone())
+            .without_keeper()
+            .build()
+            .unwrap();
+        Self { ups, auth, server, schema, address, clock }
+    }
+
+    pub(crate) async fn worker(&self) -> Worker {
+        self.start(self.server.url(), "-").await
+    }
+
+    /// A process that reaches the database at `url`.
+    pub(crate) async fn worker_at(&self, url: &str) -> Worker {
+        self.start(url, "-").await
+    }
+
+    /// A process that refreshes what is due, without being asked.
+    pub(crate) async fn keeper(&self) -> Worker {
+        self.start(self.server.url(), "keeper").await
+    }
+
+    async fn start(&self, url: &str, keeper: &str) -> Worker {
+        let (ups, ahead) = (format!("http://{}", self.address), self.clock.ahead().as_secs().to_string());
+        let client = [FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET];
+        Worker::start(&[url, self.schema.name(), &ups, client[0], client[1], &ahead, keeper]).await
+    }
+
+    pub(crate) async fn workers(&self, count: usize) -> Vec<Worker> {
+        stream::iter(0..count).then(|_| self.worker()).collect().await
+    }
+
+    pub(crate) async fn opt_in(&self, name: &str) {
+        let (company, actor) = (company(name), actor());
+        let trip = self.auth.authenticate(&company, &actor).await.unwrap();
+        let query = self.ups.consent(&trip.url, USER).await;
+        self.auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+    }
+
+    /// `prefix-0`, `prefix-1`, … have opted in, and their access tokens have ended.
+    pub(crate) async fn companies(&self, prefix: &str, count: usize) {
+        for index in 0..count {
+            self.opt_in(&format!("{prefix}-{index}")).await;
+        }
+        self.access_tokens_end(&[]).await;
+    }
+
+    pub(crate) async fn remove(&self, name: &str) {
+        self.auth.remove_auth(&company(name), &actor()).await.unwrap();
+    }
+
+    /// Time passes for everybody.
+    async fn advance(&self, by: Duration, workers: &[&Worker]) {
+        self.clock.advance(by);
+        self.ups.advance(by);
+        for worker in workers {
+            worker.ask(json!({"do": "advance", "seconds": by.as_secs()})).await;
+        }
+        self.schema.advance(by).await;
+    }
+
+    pub(crate) async fn access_tokens_end(&self, workers: &[&Worker]) {
+        self.advance(HOUR, workers).await;
+    }
+
+    /// Nobody asks for a token for so long that the refresh tokens would end within days.
+    pub(crate) async fn idle_weeks_pass(&self) {
+        self.advance(Duration::from_secs(54 * 24 * 3600), &[]).await;
+    }
+
+    /// Leases end, and pauses after them.
+    pub(crate) async fn leases_end(&self, workers: &[&Worker]) {
+        self.advance(LEASE, workers).await;
+    }
+
+    /// How many rotations UPS did.
+    pub(crate) fn rotations(&self) -> u64 {
+        self.ups.requests().count(Endpoint::Refresh, Outcome::Ok)
+    }
+
+    /// How many refreshes UPS was asked for.
+    pub(crate) fn refreshes(&self) -> u64 {
+        self.ups.requests().total(Endpoint::Refresh)
+    }
+
+    pub(crate) async fn status(&self, name: &str) -> Status {
+        self.auth.status(&company(name)).await.unwrap().status
+    }
+
+    /// Why the company has to opt in again, if it has to.
+    pub(crate) async fn cause(&self, name: &str) -> Option<CauseKind> {
+        match self.status(name).await {
+            Status::ReauthRequired(cause) => Some(cause.kind),
+            _ => None,
+        }
+    }
+
+    pub(crate) async fn events(&self, name: &str) -> Vec<EventKind> {
+        let filter = EventFilter { company: Some(company(name)), limit: Some(10_000), ..EventFilter::default() };
+        self.auth.events(filter).await.unwrap().items.into_iter().map(|event| event.kind).collect()
+    }
+
+    /// Whether UPS's API takes the token that a process handed out.
+    #[track_caller]
+    pub(crate) fn assert_works(&self, answer: &Value) {
+        let token = answer["token"].as_str().unwrap_or_else(|| panic!("no token: {answer}"));
+        let request = http::Request::get("/api/track/v1/details/1Z").header("authorization", format!("Bearer {token}"));
+        let reply = self.ups.respond(&request.body(Vec::new()).unwrap());
+        assert_eq!(reply.response.status(), 200, "UPS refuses the token");
+    }
+
+    /// Nobody was told of a password change, and nobody left a transaction open.
+    pub(crate) async fn end(self) {
+        let filter = EventFilter { limit: Some(100_000), ..EventFilter::default() };
+        for event in self.auth.events(filter).await.unwrap().items {
+            let shown = format!("{event:?}");
+            assert!(!shown.contains("OptInInvalidated"), "{shown}");
+        }
+        let open = "SELECT count(*) FROM pg_stat_activity
+            WHERE application_name = 'batchsuite' AND state LIKE 'idle in transaction%'";
+        let client = self.server.client().await;
+        for _ in 0..40 {
+            if client.query_one(open, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                return;
+            }
+            // A migration is a transaction of several statements, and another test may be at it.
+            sleep(Duration::from_millis(50)).await;
+        }
+        panic!("a transaction was left open");
+    }
+}
+
+pub(crate) fn company(name: &str) -> CompanyId {
+    CompanyId::new(name).unwrap()
+}
+
+fn actor() -> ActorId {
+    ActorId::new("ada").unwrap()
+}
+
+/// Waits until `condition` holds, 30 s at most.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if condition() {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("in vain: {what}");
+}
