@@ -126,7 +126,7 @@ impl PostgresStoreBuilder {
         };
         let listens_on = self.listens_on.transpose()?.or_else(|| own.filter(|_| self.prepares));
         Ok(PostgresStore(Arc::new(Inner {
-            database: Database { pool, prepares: self.prepares },
+            database: Database::new(pool, self.prepares),
             statements: Statements::new(&schema),
             vault: Vault::new(self.keyring),
             feed: Feed::new(schema.channel(), listens_on),

@@ -69,7 +69,7 @@ impl PostgresStore {
         let row = self
             .0
             .database
-            .row(
+            .row_of_a_pair(
                 &self.0.statements.connect,
                 &[
                     &key.environment.name(),
@@ -146,7 +146,7 @@ impl PostgresStore {
         let row = self
             .0
             .database
-            .row(
+            .row_of_a_pair(
                 &self.0.statements.commit_refresh,
                 &[
                     &key.environment.name(),

@@ -125,3 +125,42 @@ async fn the_store_shows_neither_url_nor_keys() {
 
     assert!(!shown.contains("canary") && !shown.contains("AAECAw"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_pair_goes_before_everybody_who_waits_for_a_connection() {
+    let stage = Stage::with(server().url(), |builder| builder.connections(1)).await;
+    let grant = stage.authenticated(&company("acme")).await;
+    let attempt = stage.claimed(&grant).await;
+    let blocker = server().client().await;
+    let lock = format!("BEGIN; LOCK TABLE {}.grants", stage.schema.name());
+    blocker.batch_execute(&lock).await.unwrap();
+    let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+    for _ in 0..50 {
+        let (store, done) = (stage.store.clone(), done.clone());
+        tokio::spawn(async move {
+            store.load(&company("acme")).await.unwrap();
+            let _ = done.send("read");
+        });
+    }
+    // Each of them stands in line before the pair comes.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let store = stage.store.clone();
+    tokio::spawn(async move {
+        store.commit_refresh(commit(&grant, attempt, pair("2"))).await.unwrap();
+        let _ = done.send("pair");
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+
+    blocker.batch_execute("ROLLBACK").await.unwrap();
+
+    let mut before = 0;
+    while order.recv().await.unwrap() != "pair" {
+        before += 1;
+    }
+    // The one that had the connection, and one that may have got it in the same moment.
+    assert!(before <= 2, "{before} reads went before the pair");
+}
