@@ -18,9 +18,13 @@ use super::{
     PostgresStore,
     database::Parameter,
     events::Told,
+    failure,
     row::{self, Columns, seconds, signed},
 };
 
+/// How often a first pair is sealed for another epoch before its caller is asked to try again: each one more means that
+/// another opt-in or a removal came between.
+const CONNECT_TRIES: usize = 64;
 /// Before any date that a database keeps.
 const BEGINNING: i64 = -62_135_596_800;
 
@@ -43,7 +47,7 @@ impl PostgresStore {
         // The tokens are sealed for their epoch, and the epoch is decided inside the statement. So it is foreseen and
         // compared: with a first opt-in it is right at once, else what the refusing row says is right the second time.
         let mut epoch = removals + 1;
-        loop {
+        for _ in 0..CONNECT_TRIES {
             if let Some(grant) = self.connect_at(&connect, epoch).await? {
                 return Ok(Connected::Stored(Box::new(grant)));
             }
@@ -60,6 +64,7 @@ impl PostgresStore {
                 Err(_) => return opened().map(Connected::Superseded),
             }
         }
+        Err(failure::unavailable("the company's opt-in changed again and again meanwhile"))
     }
 
     async fn connect_at(&self, connect: &Connect, epoch: u64) -> Result<Option<Snapshot>, StoreError> {
