@@ -34,8 +34,7 @@ pub struct FakeUps {
     /// What is the case.
     listening: watch::Sender<bool>,
     mock_server: Option<MockServer>,
-    /// Ends the front when it is dropped.
-    _front: oneshot::Sender<()>,
+    front: Option<RunningFront>,
 }
 
 impl FakeUps {
@@ -136,7 +135,6 @@ impl FakeUps {
         let mock_server = MockServer::builder().disable_request_recording().start().await;
         Mock::given(any()).respond_with(Responder(Arc::clone(&state))).mount(&mock_server).await;
         let (online, follow_online) = watch::channel(true);
-        let (stop, stopped) = oneshot::channel();
         let listening = watch::Sender::new(true);
         let front = Front {
             state: Arc::clone(&state),
@@ -147,16 +145,21 @@ impl FakeUps {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .unwrap_or_else(|error| panic!("no port for the fake UPS: {error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("no address for the fake UPS: {error}"));
-        front.start(listener, address, stopped);
+        let front = front.start(listener, address);
         let base_url = Url::parse(&format!("http://{address}/")).unwrap_or_else(|error| panic!("{error}"));
-        Self { state, clock, base_url, online, listening, mock_server: Some(mock_server), _front: stop }
+        Self { state, clock, base_url, online, listening, mock_server: Some(mock_server), front: Some(front) }
     }
 }
 
 impl Drop for FakeUps {
+    /// The front goes first, so that nobody can connect any more once a connection is seen to end.
+    ///
     /// wiremock ends with a blocking wait on one of tokio's locks. In a task whose cooperative budget is used up that lock is
     /// never granted, so the wait is done on a thread of its own.
     fn drop(&mut self) {
+        if let Some(front) = self.front.take() {
+            front.stop();
+        }
         if let Some(mock_server) = self.mock_server.take() {
             let _ = thread::spawn(move || drop(mock_server)).join();
         }
@@ -203,13 +206,28 @@ struct Front {
     listening: watch::Sender<bool>,
 }
 
+#[derive(Debug)]
+struct RunningFront {
+    stop: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl RunningFront {
+    /// Returns when nobody listens any more and every connection is closed.
+    fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+    }
+}
+
 impl Front {
-    fn start(self, listener: std::net::TcpListener, address: SocketAddr, stopped: oneshot::Receiver<()>) {
+    fn start(self, listener: std::net::TcpListener, address: SocketAddr) -> RunningFront {
+        let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap_or_else(|error| panic!("no runtime for the fake UPS: {error}"));
-        thread::spawn(move || {
+        let thread = thread::spawn(move || {
             runtime.block_on(async move {
                 tokio::select! {
                     _ = self.run(listener, address) => {}
@@ -217,6 +235,7 @@ impl Front {
                 }
             });
         });
+        RunningFront { stop, thread }
     }
 
     async fn run(mut self, listener: std::net::TcpListener, address: SocketAddr) -> std::io::Result<()> {
