@@ -1,0 +1,141 @@
+//! Companies that have opted in, without the way through a browser.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment,
+    http::{HttpClient, HttpError},
+    ids::ConsentId,
+    secret::{AccessTokenSecret, RefreshToken},
+    store::{Connect, GrantKey, NewPair, Store},
+};
+use batchsuite_store::MemoryStore;
+use url::Url;
+
+/// The client id of every grant.
+pub const CLIENT_ID: &str = "bench-client";
+
+/// How long an access token lives: UPS's four hours.
+pub const ACCESS_LIFETIME: Duration = Duration::from_secs(4 * 3600);
+
+/// The names of so many companies.
+pub fn names(number: usize) -> Vec<CompanyId> {
+    (0..number).map(name).collect()
+}
+
+/// The name of one company: as long as a UUID, the usual key of a tenant.
+///
+/// # Panics
+/// Never: the name is valid.
+pub fn name(number: usize) -> CompanyId {
+    CompanyId::new(format!("0b9fb1e0-5d0c-4c5e-9d9c-{number:012}")).expect("a valid name")
+}
+
+/// A token's text, each time another one.
+pub fn text() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("token-{:058}", NEXT.fetch_add(1, Relaxed))
+}
+
+/// A token's text of so many characters, each time another one.
+pub fn text_of(length: usize) -> String {
+    let mut text = text();
+    text.extend(std::iter::repeat_n('x', length.saturating_sub(text.len())));
+    text
+}
+
+/// A fresh pair.
+pub fn pair(access: String, refresh: String) -> NewPair {
+    NewPair {
+        access_token: Some(AccessTokenSecret::new(access)),
+        access_lifetime: ACCESS_LIFETIME,
+        refresh_after: Duration::from_secs(3 * 3600),
+        refresh_token: Some(RefreshToken::new(refresh)),
+        refresh_lifetime: Some(Duration::from_secs(90 * 24 * 3600)),
+        age: Duration::ZERO,
+    }
+}
+
+/// Where a company's grant is.
+pub fn key(company: &CompanyId) -> GrantKey {
+    GrantKey { environment: Environment::Cie, company: company.clone() }
+}
+
+/// Lets a company have opted in with `pair`.
+///
+/// # Panics
+/// If the store does not take it.
+pub async fn connect(store: &dyn Store, company: &CompanyId, pair: NewPair) {
+    let connect = Connect {
+        key: key(company),
+        consent: ConsentId::random(),
+        removals: 0,
+        actor: ActorId::new("bench").expect("a valid name"),
+        client_id: CLIENT_ID.to_owned(),
+        issued_at: None,
+        pair,
+        failures: 0,
+    };
+    store.connect(connect).await.expect("the store takes it");
+}
+
+/// A store in memory in which every company has opted in.
+pub async fn connected(companies: &[CompanyId]) -> MemoryStore {
+    let store = MemoryStore::new();
+    for company in companies {
+        connect(&store, company, pair(text(), text())).await;
+    }
+    store
+}
+
+/// An authenticator over `store`; no keeper, and an HTTP client that answers at once.
+///
+/// # Panics
+/// Never: the settings fit.
+pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
+    let uri = Url::parse("http://localhost/callback").expect("a URL");
+    BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT_ID, "bench-secret"))
+        .redirect_uri(uri)
+        .store(store)
+        .http(AtOnce)
+        .without_keeper()
+}
+
+/// The same with every token cached.
+///
+/// # Panics
+/// If a token cannot be had.
+pub async fn cached(companies: &[CompanyId]) -> BatchSuiteAuth {
+    let auth = authenticator(connected(companies).await).build().expect("the settings fit");
+    // The first look at the feed drops what was cached before it.
+    while auth.access_token(&companies[0]).await.is_err() {}
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for company in companies {
+        auth.access_token(company).await.expect("a token");
+    }
+    auth
+}
+
+/// UPS without a network: every refresh gets a new pair at once.
+#[derive(Debug)]
+pub struct AtOnce;
+
+#[async_trait]
+impl HttpClient for AtOnce {
+    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        Ok(http::Response::new(answer()))
+    }
+}
+
+/// The body of an answer with a new pair, in UPS's shape: every number a string.
+pub fn answer() -> Vec<u8> {
+    let (access, refresh) = (text(), text());
+    format!(
+        r#"{{"refresh_token_expires_in":"7776000","refresh_token_status":"approved","token_type":"Bearer","issued_at":"0","client_id":"{CLIENT_ID}","access_token":"{access}","refresh_token":"{refresh}","refresh_token_issued_at":"0","expires_in":"14399","refresh_count":"1","status":"approved"}}"#
+    )
+    .into_bytes()
+}

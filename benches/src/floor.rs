@@ -1,0 +1,40 @@
+//! The floor: the least that somebody would write by hand who needs a token that has not expired, and no more than that.
+//! No change feed, no early window, no record of use; filled once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use batchsuite_auth::CompanyId;
+
+/// A frozen map of tokens.
+#[derive(Debug)]
+pub struct Floor(hashbrown::HashMap<CompanyId, Arc<Token>, foldhash::fast::RandomState>);
+
+/// A token and its end.
+#[derive(Debug)]
+pub struct Token {
+    /// Ready to send.
+    pub header: String,
+    expires_at: Instant,
+}
+
+impl Floor {
+    /// One token for each company.
+    #[expect(clippy::disallowed_methods, reason = "the floor's clock")]
+    pub fn of(companies: &[CompanyId]) -> Self {
+        let expires_at = Instant::now() + Duration::from_secs(4 * 3600);
+        let token = |company: &CompanyId| {
+            (company.clone(), Arc::new(Token { header: format!("Bearer {}", crate::companies::text()), expires_at }))
+        };
+        Self(companies.iter().map(token).collect())
+    }
+
+    /// The company's token.
+    #[expect(clippy::disallowed_methods, reason = "the floor's clock")]
+    pub fn token(&self, company: &CompanyId) -> Option<Arc<Token>> {
+        let token = self.0.get(company)?;
+        (token.expires_at > Instant::now()).then(|| Arc::clone(token))
+    }
+}

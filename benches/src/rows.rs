@@ -1,0 +1,80 @@
+//! The rows of the table: what is measured, beside what, and how far apart the two may be.
+
+use Unit::{Bytes, Count, CpuSeconds, Nanoseconds};
+
+/// What a figure counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds an operation. With several clients at work: the run's time by the operations of them all, so that a ratio
+    /// of times is the inverse of a ratio of throughputs.
+    Nanoseconds,
+    /// Things.
+    Count,
+    /// Bytes.
+    Bytes,
+    /// Seconds of processor time an hour.
+    CpuSeconds,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name; what is before the first `/` is the group that measures it.
+    pub name: &'static str,
+    /// What is measured.
+    pub ours: &'static str,
+    /// Beside what.
+    pub reference: &'static str,
+    /// What both figures count.
+    pub unit: Unit,
+    /// How large `ours / reference` may be; `None`: it is shown only.
+    pub bound: Option<f64>,
+}
+
+/// The row of a name.
+pub fn row(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name == name)
+}
+
+macro_rules! rows {
+    ($($name:literal, $ours:literal, $reference:literal, $unit:ident, $bound:expr;)*) => {
+        /// Every row, in the order of the table.
+        pub const ROWS: &[Row] = &[$(
+            Row { name: $name, ours: $ours, reference: $reference, unit: $unit, bound: $bound },
+        )*];
+    };
+}
+
+rows! {
+    "token/floor/1k", "cached token, 1,000 companies", "hand-written floor", Nanoseconds, Some(0.8);
+    "token/floor/100k", "cached token, 100,000 companies", "hand-written floor", Nanoseconds, Some(0.9);
+    "token/floor/1m", "cached token, 1,000,000 companies", "hand-written floor", Nanoseconds, Some(0.8);
+    "token/google", "cached token", "google-cloud-auth", Nanoseconds, Some(0.10);
+    "token/aws", "cached token", "aws-smithy-runtime's identity cache", Nanoseconds, Some(0.10);
+    "token/azure", "cached token", "azure_identity", Nanoseconds, Some(0.10);
+    "token/yup", "cached token", "yup-oauth2", Nanoseconds, Some(0.10);
+    "token/moka", "cached token", "a moka cache of tokens", Nanoseconds, Some(0.15);
+    "token/threads", "two threads, different companies", "one thread", Nanoseconds, None;
+    "token/same", "two threads, the same company", "one thread", Nanoseconds, None;
+    "token/p99", "p99 of 64 tasks while 1 % is refreshed", "the floor's p99", Nanoseconds, None;
+    "token/allocations", "allocations a cached token", "one", Count, Some(0.0);
+    "header/ready", "header value of a cached token", "formatting one", Nanoseconds, Some(0.1);
+    "refresh/oauth2", "a whole refresh, 16 at once", "oauth2 over the same HTTP client", Nanoseconds, Some(1.15);
+    "refresh/cpu", "processor time of it", "the same", Nanoseconds, Some(1.3);
+    "refresh/herd", "1,000 callers of one expired company", "one refresh", Nanoseconds, Some(1.3);
+    "store/load", "load, 8 connections", "pgbench", Nanoseconds, Some(1.1);
+    "store/claim", "claim, 8 connections", "pgbench", Nanoseconds, Some(1.1);
+    "store/commit", "commit, 8 connections", "pgbench", Nanoseconds, Some(1.1);
+    "store/due100", "100 due companies, 8 connections", "pgbench", Nanoseconds, Some(1.1);
+    "store/notify", "commit with notifications", "without", Nanoseconds, Some(1.15);
+    "store/unnamed/load", "load with unnamed statements", "pgbench, extended mode", Nanoseconds, None;
+    "store/scale/load", "load, 1,000,000 companies", "10,000 companies", Nanoseconds, Some(1.3);
+    "store/scale/claim", "claim, 1,000,000 companies", "10,000 companies", Nanoseconds, Some(1.3);
+    "store/scale/due100", "100 due of 1,000,000 companies", "of 10,000 companies", Nanoseconds, Some(1.3);
+    "store/seal", "seal and open 2 KB", "the bare AEAD", Nanoseconds, Some(1.3);
+    "store/roundtrips", "round trips a refresh", "claim and commit", Count, Some(1.0);
+    "memory/company", "bytes a cached company, token aside", "512", Bytes, Some(1.0);
+    "keeper/1m", "keeper over 1,000,000 idle companies", "5 s of processor an hour", CpuSeconds, Some(1.0);
+    "fake/axum", "a refresh at fake-ups, 16 at once", "axum handler that returns a constant", Nanoseconds, Some(1.7);
+    "fake/memory", "growth of fake-ups over 1,000,000 requests", "64 MiB", Bytes, Some(1.0);
+}
