@@ -85,8 +85,7 @@ impl BatchSuiteAuth {
     pub async fn access_token(&self, company: &CompanyId) -> Result<AccessToken, TokenError> {
         match self.core.cached(company) {
             Some(token) => Ok(token),
-            // Boxed, so that the future of a hit stays small.
-            None => Box::pin(self.core.token(company)).await,
+            None => self.core.fetched(company).await,
         }
     }
 

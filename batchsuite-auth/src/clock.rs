@@ -65,6 +65,7 @@ pub(crate) enum HotClock {
 }
 
 impl HotClock {
+    #[inline]
     pub(crate) fn now(&self) -> u64 {
         match self {
             Self::System => coarse_monotonic(),
@@ -74,6 +75,7 @@ impl HotClock {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline]
 fn coarse_monotonic() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     time.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec.cast_unsigned())
@@ -81,6 +83,7 @@ fn coarse_monotonic() -> u64 {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+#[inline]
 fn coarse_monotonic() -> u64 {
     use std::{sync::OnceLock, time::Instant};
 

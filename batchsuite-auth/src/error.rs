@@ -163,7 +163,7 @@ pub enum TokenError {
     NotAuthenticated,
     /// The opt-in has ended.
     #[error("a new opt-in is needed: {0}")]
-    ReauthRequired(Cause),
+    ReauthRequired(Box<Cause>),
     /// UPS cannot be reached, does not answer, or asks for a pause. The opt-in is as it was.
     #[error("no token at the moment: {reason}; try again later")]
     Unavailable {
@@ -176,7 +176,7 @@ pub enum TokenError {
     #[error("UPS refuses this application's configuration or blocks it; an operator must look")]
     Misconfigured {
         /// What UPS said, if it is known here.
-        evidence: Evidence,
+        evidence: Box<Evidence>,
         /// When the next trial is due.
         retry_after: Duration,
     },

@@ -11,7 +11,7 @@ pub(crate) fn measure(pace: Pace) {
     let names = companies::names(1);
     let auth = runtime.block_on(companies::cached(&names));
     let token = runtime.block_on(auth.access_token(&names[0])).expect("a token");
-    let text = companies::text_of(1500);
+    let text = companies::text_of(2048);
 
     let mut ready = |operations| {
         for _ in 0..operations {

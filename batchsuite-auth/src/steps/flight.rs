@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -48,9 +49,19 @@ impl Purpose {
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Core {
+    /// A company's token that is not cached. Boxed and out of the way, so that the code of a hit is small enough to become
+    /// part of its caller's.
+    #[cold]
+    pub(crate) fn fetched<'a>(
+        self: &'a Arc<Self>,
+        company: &'a CompanyId,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(self.token(company))
+    }
+
     /// A company's token, from the store or from UPS.
     #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
-    pub(crate) async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
+    async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
         self.join_flight(company, Demand::Token, Instant::now() + self.policy.max_wait).await
     }
 

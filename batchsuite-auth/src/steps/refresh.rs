@@ -78,7 +78,7 @@ impl Core {
             }
             match access {
                 Access::NotAuthenticated => return Err(TokenError::NotAuthenticated),
-                Access::Reauthenticate(kind) => return Err(TokenError::ReauthRequired(snapshot.cause_of(kind))),
+                Access::Reauthenticate(kind) => return Err(TokenError::ReauthRequired(snapshot.cause_of(kind).into())),
                 Access::Paused { until } => {
                     let reason = if snapshot.opt_in.unanswered { Unavailable::Unanswered } else { Unavailable::Paused };
                     return Err(unavailable(failed, reason, remaining(until, snapshot.as_of)));
@@ -141,7 +141,7 @@ impl Core {
         // Built first, so that nothing can fail between the claim and the send.
         let Some(request) = refresh_token.and_then(|token| self.ups.refresh(token)) else {
             return Attempt::Failed(TokenError::Misconfigured {
-                evidence: Evidence::message("the request could not be written"),
+                evidence: Evidence::message("the request could not be written").into(),
                 retry_after: self.policy.breaker_pause.first,
             });
         };
@@ -243,7 +243,7 @@ impl Core {
         let event = (EventKind::Misconfigured, evidence.clone());
         // The company itself did nothing wrong: it may go on as soon as the breaker lets it.
         self.give_back(claim, Duration::ZERO, Some(event)).await;
-        Attempt::Failed(TokenError::Misconfigured { evidence, retry_after })
+        Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
     }
 
     /// Saves first, judges after.
@@ -318,12 +318,13 @@ impl Core {
         let retry_after = remaining(until, now);
         Err(match breaker.fault() {
             Some(Fault::Ours) => TokenError::Misconfigured {
-                evidence: Evidence::message("UPS refused this application's configuration"),
+                evidence: Evidence::message("UPS refused this application's configuration").into(),
                 retry_after,
             },
-            Some(Fault::Blocked) => {
-                TokenError::Misconfigured { evidence: Evidence::message("UPS blocks this application"), retry_after }
-            }
+            Some(Fault::Blocked) => TokenError::Misconfigured {
+                evidence: Evidence::message("UPS blocks this application").into(),
+                retry_after,
+            },
             Some(Fault::Unknown(_)) => TokenError::Unavailable { reason: Unavailable::UnknownAnswer, retry_after },
             None => TokenError::Unavailable { reason: Unavailable::RateLimited, retry_after },
         })

@@ -384,7 +384,7 @@ pub(crate) fn cause(outcome: Result<AccessToken, TokenError>) -> Cause {
     let error = outcome.expect_err("a token where there should be none");
     assert!(error.needs_reauthorization() && !error.is_transient(), "{error:?}");
     match error {
-        TokenError::ReauthRequired(cause) => cause,
+        TokenError::ReauthRequired(cause) => *cause,
         other => panic!("{other:?}"),
     }
 }
