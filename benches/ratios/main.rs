@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod header;
+mod keeper;
 mod token;
 
 use std::{
@@ -43,6 +44,7 @@ struct Arguments {
 enum Group {
     Token,
     Header,
+    Keeper,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         match group {
             Group::Token => token::measure(pace),
             Group::Header => header::measure(pace),
+            Group::Keeper => keeper::measure(pace),
         }
         return ExitCode::SUCCESS;
     }

@@ -93,16 +93,20 @@ pub async fn connected(companies: &[CompanyId]) -> MemoryStore {
 }
 
 /// An authenticator over `store`; no keeper, and an HTTP client that answers at once.
+pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
+    with_keeper(store).without_keeper()
+}
+
+/// The same with its keeper.
 ///
 /// # Panics
 /// Never: the settings fit.
-pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
+pub fn with_keeper(store: impl Store) -> BatchSuiteAuthBuilder {
     let uri = Url::parse("http://localhost/callback").expect("a URL");
     BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT_ID, "bench-secret"))
         .redirect_uri(uri)
         .store(store)
         .http(AtOnce)
-        .without_keeper()
 }
 
 /// The same with every token cached.
@@ -111,13 +115,21 @@ pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
 /// If a token cannot be had.
 pub async fn cached(companies: &[CompanyId]) -> BatchSuiteAuth {
     let auth = authenticator(connected(companies).await).build().expect("the settings fit");
+    cache_all(&auth, companies).await;
+    auth
+}
+
+/// Lets every company's token be cached.
+///
+/// # Panics
+/// If a token cannot be had.
+pub async fn cache_all(auth: &BatchSuiteAuth, companies: &[CompanyId]) {
     // The first look at the feed drops what was cached before it.
     while auth.access_token(&companies[0]).await.is_err() {}
     tokio::time::sleep(Duration::from_millis(50)).await;
     for company in companies {
         auth.access_token(company).await.expect("a token");
     }
-    auth
 }
 
 /// UPS without a network: every refresh gets a new pair at once.

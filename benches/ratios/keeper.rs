@@ -1,0 +1,32 @@
+//! What an authenticator costs that has nothing to do.
+
+use std::time::Duration;
+
+use batchsuite_benches::{companies, measure::Pace, report};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The row of this group.
+pub(crate) fn measure(pace: Pace) {
+    const COMPANIES: usize = 1_000_000;
+    let watched = pace.of(Duration::from_secs(120), Duration::from_secs(30));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let names = companies::names(COMPANIES);
+    runtime.block_on(async {
+        let store = companies::connected(&names).await;
+        let auth = companies::with_keeper(store).build().expect("the settings fit");
+        companies::cache_all(&auth, &names).await;
+        // What was used while the cache was filled is taken by the first round.
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let before = processor_time();
+        tokio::time::sleep(watched).await;
+        let spent = processor_time() - before;
+        report::note(format_args!("keeper/1m: {spent:?} of processor time in {watched:?}"));
+        report::ratio("keeper/1m", spent.as_secs_f64() / watched.as_secs_f64() * 3600.0, 5.0);
+    });
+}
+
+/// What this process has used so far.
+pub(crate) fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
