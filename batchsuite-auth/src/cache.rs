@@ -13,7 +13,10 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
@@ -45,6 +48,8 @@ pub(crate) struct Cache {
     /// Without news from the feed for this long, nothing is served (if set).
     refuse_after: Option<Duration>,
     feed_read_at: AtomicU64,
+    /// Whether any entry may be marked as used.
+    some_used: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -104,7 +109,8 @@ impl Cache {
         let feed_read_at = AtomicU64::new(clock.now());
         let resize = ResizeMode::Incremental(COPIED_AT_ONCE);
         let entries = papaya::HashMap::builder().hasher(Default::default()).resize_mode(resize).build();
-        Self { entries, readers: Mutex::default(), clock, refuse_after, feed_read_at }
+        let (readers, some_used) = (Mutex::default(), AtomicBool::new(false));
+        Self { entries, readers, clock, refuse_after, feed_read_at, some_used }
     }
 
     /// The company's token, if it is cached and good.
@@ -119,7 +125,7 @@ impl Cache {
             return None;
         }
         if !entry.used.load(Relaxed) {
-            entry.used.store(true, Relaxed);
+            self.mark(entry);
         }
         let fresh_for = entry.fresh_for.load(Relaxed);
         if age < fresh_for {
@@ -177,14 +183,23 @@ impl Cache {
     /// A caller got the company's token by way of the store. (What the keeper brings is no use.)
     pub(crate) fn mark_used(&self, company: &CompanyId) {
         if let Some(entry) = self.entries.pin().get(company) {
-            entry.used.store(true, Relaxed);
+            self.mark(entry);
         }
+    }
+
+    fn mark(&self, entry: &Entry) {
+        entry.used.store(true, Relaxed);
+        self.some_used.store(true, Release);
     }
 
     /// The companies whose tokens were handed out since the last call.
     pub(crate) fn take_used(&self) -> Vec<CompanyId> {
+        // An idle process does not look through all of them.
+        if !self.some_used.swap(false, Acquire) {
+            return Vec::new();
+        }
         let entries = self.entries.pin();
-        let used = entries.iter().filter(|(_, entry)| entry.used.swap(false, Relaxed));
+        let used = entries.iter().filter(|(_, entry)| entry.used.load(Relaxed) && entry.used.swap(false, Relaxed));
         used.map(|(company, _)| company.clone()).collect()
     }
 
@@ -234,8 +249,8 @@ impl Reading<'_> {
             let entries = self.cache.entries.pin();
             let stored = entries.get(self.company);
             if stored.is_none_or(|stored| stored.change <= snapshot.change) {
-                if let Some(stored) = stored {
-                    entry.used.store(stored.used.load(Relaxed), Relaxed);
+                if stored.is_some_and(|stored| stored.used.load(Relaxed)) {
+                    self.cache.mark(&entry);
                 }
                 entries.insert(self.company.clone(), entry);
             }
