@@ -13,6 +13,7 @@ use std::{
 };
 
 use batchsuite_benches::{
+    bars,
     measure::Pace,
     report::{self, Ratio},
     rows::Row,
@@ -67,6 +68,12 @@ fn main() -> ExitCode {
         }
     }
     println!("\n{}", report::table(&figures));
+    if let Some(path) = arguments.svg
+        && let Err(error) = std::fs::write(&path, bars::svg(&figures))
+    {
+        eprintln!("{} cannot be written: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
     if !failed.is_empty() {
         eprintln!("not measured to the end: {}", failed.join(", "));
         return ExitCode::FAILURE;

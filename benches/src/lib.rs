@@ -3,6 +3,7 @@
 //!
 //! `benches/README.md` explains each row.
 
+pub mod bars;
 pub mod companies;
 pub mod floor;
 pub mod measure;
