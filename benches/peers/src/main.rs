@@ -19,8 +19,8 @@ use crate::beside::Beside;
 fn main() {
     let pace = Pace::new(std::env::args().any(|argument| argument == "--quick"));
     // Many short batches: the scheduler interrupts few of them, even on a busy machine, so that the median is one that ran
-    // through. Still some 5,000 of the slowest call, so that most of them find their company in the processor's cache.
-    let pace = Pace { rounds: pace.of(1001, 151), batch: Duration::from_millis(2), ..pace };
+    // through. The slowest call still runs a thousand times in each.
+    let pace = Pace { rounds: pace.of(2001, 501), batch: Duration::from_micros(500), ..pace };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let names = companies::names(1000);
     let auth = runtime.block_on(companies::cached(&names));
