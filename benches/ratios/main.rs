@@ -8,7 +8,7 @@ mod token;
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
 
@@ -44,6 +44,7 @@ struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
     Token,
+    Peers,
     Header,
     Keeper,
 }
@@ -54,6 +55,8 @@ fn main() -> ExitCode {
     if let Some(group) = arguments.group {
         match group {
             Group::Token => token::measure(pace),
+            // A program of its own.
+            Group::Peers => unreachable!("it is not in this program"),
             Group::Header => header::measure(pace),
             Group::Keeper => keeper::measure(pace),
         }
@@ -84,14 +87,30 @@ fn main() -> ExitCode {
 impl Group {
     /// What measures the group.
     fn program(self, quick: bool) -> Command {
-        let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let mut program = Command::new(std::env::current_exe().expect("this program's path"));
-        program.args(["--group", &name]);
+        let mut program = if self == Group::Peers { peers() } else { self.in_this_program() };
         if quick {
             program.arg("--quick");
         }
         program
     }
+
+    fn in_this_program(self) -> Command {
+        let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let mut program = Command::new(std::env::current_exe().expect("this program's path"));
+        program.args(["--group", &name]);
+        program
+    }
+}
+
+/// Builds and runs the workspace of the peers, as it is locked.
+fn peers() -> Command {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/Cargo.toml");
+    // Beside `tmp` in the target directory, wherever that is.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--release", "--locked", "--manifest-path"]).arg(manifest);
+    cargo.arg("--target-dir").arg(target).arg("--");
+    cargo
 }
 
 /// Runs a program, shows what it prints, and keeps its figures. `false`: it failed.

@@ -27,7 +27,7 @@ fn beside_the_floor(runtime: &Runtime, pace: Pace, row: &str, number: usize) {
     let floor = Floor::of(&names);
     let (mut for_ours, mut for_floor) = (Shuffled::below(number), Shuffled::below(number));
 
-    let mut ours = |operations| runtime.block_on(tokens(&auth, &names, &mut for_ours, operations));
+    let mut ours = |operations| runtime.block_on(companies::tokens(&auth, &names, &mut for_ours, operations));
     let mut reference = |operations| {
         // The same surroundings.
         runtime.block_on(async {
@@ -40,22 +40,16 @@ fn beside_the_floor(runtime: &Runtime, pace: Pace, row: &str, number: usize) {
     report::ratio(row, ours, reference);
 }
 
-async fn tokens(auth: &BatchSuiteAuth, names: &[CompanyId], order: &mut Shuffled, operations: u64) {
-    for _ in 0..operations {
-        black_box(auth.access_token(&names[order.index()]).await).expect("a token");
-    }
-}
-
 /// Two threads on companies of their own, and on the same one, beside one thread.
 fn on_two_threads(runtime: &Runtime, pace: Pace) {
     let names = companies::names(1000);
     let auth = runtime.block_on(companies::cached(&names));
-    for (row, companies) in [("token/threads", &names[..]), ("token/same", &names[..1])] {
+    for (row, asked) in [("token/threads", &names[..]), ("token/same", &names[..1])] {
         // The second thread's share is the other half; of the same company, the same one.
-        let halves = companies.split_at(companies.len() / 2);
-        let halves = if companies.len() == 1 { [companies, companies] } else { [halves.0, halves.1] };
-        let work = |companies: &[CompanyId], operations| {
-            runtime.block_on(tokens(&auth, companies, &mut Shuffled::below(companies.len()), operations));
+        let halves = asked.split_at(asked.len() / 2);
+        let halves = if asked.len() == 1 { [asked, asked] } else { [halves.0, halves.1] };
+        let work = |share: &[CompanyId], operations| {
+            runtime.block_on(companies::tokens(&auth, share, &mut Shuffled::below(share.len()), operations));
         };
         let mut together = |operations| {
             thread::scope(|scope| {

@@ -1,6 +1,7 @@
 //! Companies that have opted in, without the way through a browser.
 
 use std::{
+    hint::black_box,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -15,6 +16,8 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 use url::Url;
+
+use crate::measure::Shuffled;
 
 /// The client id of every grant.
 pub const CLIENT_ID: &str = "bench-client";
@@ -129,6 +132,16 @@ pub async fn cache_all(auth: &BatchSuiteAuth, companies: &[CompanyId]) {
     tokio::time::sleep(Duration::from_millis(50)).await;
     for company in companies {
         auth.access_token(company).await.expect("a token");
+    }
+}
+
+/// Asks so many times for the cached token of one of `companies`.
+///
+/// # Panics
+/// If a token cannot be had.
+pub async fn tokens(auth: &BatchSuiteAuth, companies: &[CompanyId], order: &mut Shuffled, operations: u64) {
+    for _ in 0..operations {
+        black_box(auth.access_token(&companies[order.index()]).await).expect("a token");
     }
 }
 

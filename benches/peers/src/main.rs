@@ -1,0 +1,34 @@
+//! Our cached token beside the cached tokens that a user would pick instead. `README.md` explains each; `cargo bench -p
+//! batchsuite-benches -- --only peers` builds and runs this.
+
+mod aws;
+mod azure;
+mod beside;
+mod endpoint;
+mod google;
+mod moka_cache;
+mod version;
+mod yup;
+
+use std::time::Duration;
+
+use batchsuite_benches::{companies, measure::Pace};
+
+use crate::beside::Beside;
+
+fn main() {
+    let pace = Pace::new(std::env::args().any(|argument| argument == "--quick"));
+    // Many short batches: the scheduler interrupts few of them, even on a busy machine, so that the median is one that ran
+    // through. The slowest call still runs a thousand times in each.
+    let pace = Pace { rounds: pace.of(2001, 501), batch: Duration::from_micros(500), ..pace };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let names = companies::names(1000);
+    let auth = runtime.block_on(companies::cached(&names));
+    let beside = Beside { pace, runtime: &runtime, names: &names, auth: &auth };
+
+    google::measure(beside);
+    aws::measure(beside);
+    azure::measure(beside);
+    yup::measure(beside);
+    moka_cache::measure(beside);
+}

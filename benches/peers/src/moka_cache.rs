@@ -1,0 +1,51 @@
+//! A `moka` cache of tokens: one cache, an entry a company, each with an end of its own.
+
+use std::{
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use batchsuite_auth::CompanyId;
+use batchsuite_benches::{companies, measure::now, report};
+use moka::{Expiry, future::Cache};
+
+use crate::{beside::Beside, version};
+
+/// A token and its end.
+struct Token {
+    #[expect(dead_code, reason = "what the cache is for; it is handed out, not read")]
+    header: String,
+    expires_at: Instant,
+}
+
+/// An entry goes when its token ends.
+struct WithItsToken;
+
+impl Expiry<CompanyId, Arc<Token>> for WithItsToken {
+    fn expire_after_create(&self, _: &CompanyId, token: &Arc<Token>, created_at: Instant) -> Option<Duration> {
+        Some(token.expires_at.saturating_duration_since(created_at))
+    }
+}
+
+pub(crate) fn measure(beside: Beside<'_>) {
+    report::note(format_args!(
+        "token/moka: moka {}, future::Cache::get, an Expiry a token; one cache of 1,000 keys",
+        version::of("moka"),
+    ));
+    let cache = beside.runtime.block_on(cache(beside.names));
+    beside.cache("token/moka", async |name| {
+        black_box(cache.get(name).await).expect("a token");
+    });
+}
+
+async fn cache(names: &[CompanyId]) -> Cache<CompanyId, Arc<Token>> {
+    let cache = Cache::builder().max_capacity(10_000).expire_after(WithItsToken).build();
+    let expires_at = now() + companies::ACCESS_LIFETIME;
+    for name in names {
+        let header = format!("Bearer {}", companies::text());
+        cache.insert(name.clone(), Arc::new(Token { header, expires_at })).await;
+    }
+    cache.run_pending_tasks().await;
+    cache
+}
