@@ -55,8 +55,10 @@ fn main() -> ExitCode {
     if let Some(group) = arguments.group {
         match group {
             Group::Token => token::measure(pace),
-            // A program of its own.
-            Group::Peers => unreachable!("it is not in this program"),
+            Group::Peers => {
+                eprintln!("the peers are a program of their own: --only peers");
+                return ExitCode::FAILURE;
+            }
             Group::Header => header::measure(pace),
             Group::Keeper => keeper::measure(pace),
         }

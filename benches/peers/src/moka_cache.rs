@@ -40,7 +40,7 @@ pub(crate) fn measure(beside: Beside<'_>) {
 }
 
 async fn cache(names: &[CompanyId]) -> Cache<CompanyId, Arc<Token>> {
-    let cache = Cache::builder().max_capacity(10_000).expire_after(WithItsToken).build();
+    let cache = Cache::builder().expire_after(WithItsToken).build();
     let expires_at = now() + companies::ACCESS_LIFETIME;
     for name in names {
         let header = format!("Bearer {}", companies::text());
