@@ -33,7 +33,7 @@ pub use self::{
 use crate::{
     config::Environment,
     events::{Event, EventId},
-    ids::{ActorId, CompanyId, Revision},
+    ids::{ActorId, CompanyId},
     status::CompanyStatus,
 };
 #[cfg(doc)]
@@ -106,7 +106,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes down that a refresh token is about to be sent. No event.
     ///
     /// # Contract
-    /// - [`OptIn::on`] with [`Claim`](crate::machine::Event::Claim) decides inside the write.
+    /// - [`OptIn::on`] with [`Claim`](crate::machine::Event::Claim) decides inside the write. It is lost as well while the row
+    ///   pauses ([`Facts::paused_until`](crate::machine::Facts::paused_until)): another process may have tried meanwhile.
     /// - Of any number of claims of one revision within a lease, exactly one is [`Claimed::Yes`].
     /// - The claim is durable when the call returns.
     /// - The answer says no more than that: whoever lost reads again.
@@ -197,22 +198,25 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// It may have been written.
     async fn record(&self, event: NewEvent) -> Result<EventId, StoreError>;
 
-    /// Hands out companies whose refresh is due, with the rotation that is, and reserves them.
+    /// Hands out grants whose refresh is due, and reserves them.
     ///
     /// # Contract
     /// - Due is an authenticated grant of the client with a refresh token that has not ended, no lease and no pause running, whose
     ///   access token is in its early window (or cannot be used) if the company was used within `used_within`; used or not, one
     ///   whose refresh token ends within `keep_alive`, though not before three quarters of its life have passed. One whose end is
-    ///   unknown is due `keep_alive` after the pair was obtained.
+    ///   unknown is due `keep_alive` after the pair was obtained. A pair that was dated by a clock far ahead cannot be used.
+    /// - Each comes as [`load`](Self::load) would show it at the moment of its reservation, its tokens included: a refresh
+    ///   begins with it, without another reading.
     /// - Nobody else gets a company that was handed out for `reserve_for`. A reservation hinders no claim.
     /// - The longest due come first, at most `limit`.
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`StoreError`]. A grant that cannot be opened does not spoil the others: it is left out, the store logs it as an
+    /// error, and it stays reserved, so that it does not come first again and again.
     ///
     /// # Cancellation
     /// Companies may stay reserved.
-    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError>;
+    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError>;
 
     /// Remembers that tokens of these companies were used about now.
     ///

@@ -18,7 +18,6 @@ use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     clock::{Clock, SystemClock, Timestamp},
     events::{Event, EventId},
-    ids::Revision,
     status::CompanyStatus,
     store::{
         Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
@@ -187,7 +186,7 @@ impl Store for MemoryStore {
         Ok(self.write(event.environment, |ledger, now| ledger.record(event, now)))
     }
 
-    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         Ok(self.write(query.environment, |ledger, now| ledger.due(&query, now)))
     }
 

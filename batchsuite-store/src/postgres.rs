@@ -23,7 +23,6 @@ use async_trait::async_trait;
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     events::{Event, EventId},
-    ids::Revision,
     status::CompanyStatus,
     store::{
         Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
@@ -206,7 +205,7 @@ impl Store for PostgresStore {
         self.write_event(event).await
     }
 
-    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         self.reserve_due(query).await
     }
 

@@ -288,7 +288,8 @@ pub async fn keyring() -> Keyring {
 pub struct TestSchema {
     server: &'static Server,
     name: String,
-    offset: Mutex<Duration>,
+    /// In microseconds.
+    offset: Mutex<i128>,
 }
 
 impl TestSchema {
@@ -313,6 +314,18 @@ impl TestSchema {
     /// # Panics
     /// If the schema was not migrated.
     pub async fn advance(&self, by: Duration) {
+        self.shift(by.as_micros().cast_signed()).await;
+    }
+
+    /// Moves the store's time back.
+    ///
+    /// # Panics
+    /// If the schema was not migrated.
+    pub async fn set_back(&self, by: Duration) {
+        self.shift(-by.as_micros().cast_signed()).await;
+    }
+
+    async fn shift(&self, by: i128) {
         let offset = {
             let mut offset = self.offset.lock().expect("no test panicked here");
             *offset += by;
@@ -321,8 +334,7 @@ impl TestSchema {
         let function = format!(
             "CREATE OR REPLACE FUNCTION {}.clock_offset() RETURNS interval LANGUAGE sql STABLE PARALLEL SAFE
              AS $$ SELECT interval '{} microseconds' $$",
-            self.name,
-            offset.as_micros()
+            self.name, offset
         );
         self.server.client().await.batch_execute(&function).await.expect("the clock moves");
     }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
+    clock::Clock,
     store::Store,
     test_util::{ManualClock, store_contract::Harness},
 };
@@ -25,6 +26,10 @@ impl Harness for Memory {
     async fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
+
+    async fn set_back(&self, by: Duration) {
+        self.clock.set(self.clock.now() - by);
+    }
 }
 
 /// The same behind one `Arc<dyn Store>` more, as a host holds it that chooses its store at run time.
@@ -39,6 +44,10 @@ impl Harness for Shared {
 
     async fn advance(&self, by: Duration) {
         self.0.advance(by).await;
+    }
+
+    async fn set_back(&self, by: Duration) {
+        self.0.set_back(by).await;
     }
 }
 
@@ -63,6 +72,10 @@ impl Harness for Postgres {
 
     async fn advance(&self, by: Duration) {
         self.0.advance(by).await;
+    }
+
+    async fn set_back(&self, by: Duration) {
+        self.0.set_back(by).await;
     }
 }
 

@@ -146,6 +146,12 @@ impl TokenTimes {
 }
 
 impl Facts<'_> {
+    /// Until when nothing is sent for the company after a try that failed, if that is later than `now`. The pause is no part of
+    /// the [`OptIn`], so a store compares it besides when it claims.
+    pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retry_at.filter(|until| within(*until, now, LONGEST_PAUSE))
+    }
+
     /// Why a new opt-in is needed at `now`, if one is. What is derived repairs itself with the clock or the setting.
     pub fn cause(&self, now: Timestamp) -> Option<CauseKind> {
         match self.opt_in.standing {
@@ -202,7 +208,7 @@ fn may_refresh(facts: &Facts<'_>, now: Timestamp) -> Access {
     if let Some(until) = facts.opt_in.phase.lease_until().filter(|until| within(*until, now, LONGEST_PAUSE)) {
         return Access::Leased { until };
     }
-    if let Some(until) = facts.retry_at.filter(|until| within(*until, now, LONGEST_PAUSE)) {
+    if let Some(until) = facts.paused_until(now) {
         return Access::Paused { until };
     }
     match facts.opt_in.phase {

@@ -7,10 +7,9 @@ use std::{
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Core;
+use super::{Core, flight::Reserved};
 use crate::{
     events::EventId,
-    machine::Demand,
     store::{DueQuery, WarnExpiring},
 };
 
@@ -20,6 +19,10 @@ const FEED_PAUSE: Duration = Duration::from_secs(1);
 const CLOCK_DRIFT: Duration = Duration::from_secs(2);
 /// How long a company that the keeper took stays its own.
 const RESERVATION: Duration = Duration::from_secs(120);
+/// The keeper takes as many as it sends within this, so that what it took is still so when it is sent.
+const BATCH: Duration = Duration::from_secs(1);
+/// And no more than so many, whose tokens are in memory until they are sent.
+const BATCH_COMPANIES: usize = 100;
 /// How many warnings are raised at once.
 const WARNINGS: usize = 500;
 
@@ -97,26 +100,47 @@ impl Core {
         if let Err(error) = self.store.warn_expiring(warn).await {
             tracing::warn!(%error, "expiry warnings could not be raised");
         }
-        let per_round = self.policy.keeper_interval.as_secs_f64() * f64::from(self.policy.keeper_rate);
+        let mut left = self.in_time(self.policy.keeper_interval);
+        while left > 0 {
+            match self.refresh_batch(left.min(self.in_time(BATCH)).min(BATCH_COMPANIES)).await {
+                Some(begun) => left = left.saturating_sub(begun),
+                None => return,
+            }
+        }
+    }
+
+    /// How many refreshes the keeper may begin within a time.
+    fn in_time(&self, time: Duration) -> usize {
+        (time.as_secs_f64() * f64::from(self.policy.keeper_rate)).ceil() as usize
+    }
+
+    /// Begins refreshes of what is due, at most so many and not faster than the keeper may; tells how many. `None`: nothing
+    /// is due, or it is no time for it.
+    async fn refresh_batch(self: &Arc<Self>, limit: usize) -> Option<usize> {
         let due = DueQuery {
             environment: self.environment,
             client_id: self.client_id.clone(),
             used_within: self.policy.used_within,
             keep_alive: self.policy.keep_alive,
             reserve_for: RESERVATION,
-            limit: per_round.ceil() as usize,
+            limit,
         };
-        match self.store.due(due).await {
-            Ok(due) => {
-                for (company, revision) in due {
-                    self.refresh_in_background(&company, Demand::Renew(revision));
-                    if timeout(Duration::from_secs(1) / self.policy.keeper_rate, self.ending()).await.is_ok() {
-                        return;
-                    }
-                }
+        let asked = Instant::now();
+        let due = match self.store.due(due).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::warn!(%error, "the keeper could not read what is due");
+                return None;
             }
-            Err(error) => tracing::warn!(%error, "the keeper could not read what is due"),
+        };
+        let begun = due.len();
+        for snapshot in due {
+            self.refresh_reserved(Reserved::new(snapshot, asked));
+            if timeout(Duration::from_secs(1) / self.policy.keeper_rate, self.ending()).await.is_ok() {
+                return None;
+            }
         }
+        (begun > 0).then_some(begun)
     }
 }
 

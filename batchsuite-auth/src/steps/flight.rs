@@ -14,10 +14,12 @@ use tracing::Instrument;
 
 use super::Core;
 use crate::{
+    clock::later,
     error::{TokenError, Unavailable},
     ids::CompanyId,
     machine::Demand,
     secret::AccessToken,
+    store::Snapshot,
 };
 
 type Outcome = Result<AccessToken, TokenError>;
@@ -45,6 +47,33 @@ impl Purpose {
     }
 }
 
+/// A grant as it was when the keeper reserved it: its flight begins with it, and so costs two round trips, claim and commit.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    snapshot: Snapshot,
+    /// When the store was asked for it: it is no older.
+    asked: Instant,
+}
+
+/// What was reserved longer ago than this is read again. The claim compares all that forbids to send (revision, standing,
+/// lease and pause); this bounds how old the rest may be, e.g. the failures that a pause grows with.
+const RESERVED_FOR: Duration = Duration::from_secs(2);
+
+impl Reserved {
+    pub(super) fn new(snapshot: Snapshot, asked: Instant) -> Self {
+        Self { snapshot, asked }
+    }
+
+    /// The grant, if it was reserved just now. Never after a `lease`: an attempt that began meanwhile and never said how it
+    /// ended would be taken over without the time that its holder gets to store a pair.
+    pub(super) fn recent(self, lease: Duration) -> Option<Snapshot> {
+        let age = self.asked.elapsed();
+        // A refresh token that ended meanwhile must not be sent: its refusal would look like a withdrawal.
+        let as_of = later(self.snapshot.as_of, age);
+        (age < RESERVED_FOR.min(lease)).then_some(Snapshot { as_of, ..self.snapshot })
+    }
+}
+
 /// What a caller is told who would have to wait too long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -67,7 +96,14 @@ impl Core {
 
     /// Begins a refresh that nobody waits for.
     pub(super) fn refresh_in_background(self: &Arc<Self>, company: &CompanyId, demand: Demand) {
-        let _ = self.board(company, demand, Mode::Background);
+        let _ = self.board(company, demand, Mode::Background, None);
+    }
+
+    /// Begins the refresh of what the keeper reserved.
+    pub(super) fn refresh_reserved(self: &Arc<Self>, reserved: Reserved) {
+        let company = reserved.snapshot.key.company.clone();
+        let demand = Demand::Renew(reserved.snapshot.opt_in.revision);
+        let _ = self.board(&company, demand, Mode::Background, Some(reserved));
     }
 
     /// Waits for the company's flight until `deadline`, beginning one if there is none.
@@ -77,7 +113,7 @@ impl Core {
         demand: Demand,
         deadline: Instant,
     ) -> Outcome {
-        let mut landing = self.board(company, demand, Mode::Foreground)?;
+        let mut landing = self.board(company, demand, Mode::Foreground, None)?;
         let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
         match landed {
             Ok(Ok(outcome)) => {
@@ -95,7 +131,13 @@ impl Core {
         Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN })
     }
 
-    fn board(self: &Arc<Self>, company: &CompanyId, demand: Demand, mode: Mode) -> Result<Landing, TokenError> {
+    fn board(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        demand: Demand,
+        mode: Mode,
+        reserved: Option<Reserved>,
+    ) -> Result<Landing, TokenError> {
         let (outcome, landing) = watch::channel(None);
         let number = (company.clone(), Purpose::of(demand, mode));
         let admitted;
@@ -110,7 +152,7 @@ impl Core {
         // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
         let flight = Flight { core: Arc::clone(self), number, outcome, has_left: false };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
-        drop(self.spawn(async move { flight.run(demand, mode).await }.instrument(span)));
+        drop(self.spawn(async move { flight.run(demand, mode, reserved).await }.instrument(span)));
         drop(admitted);
         Ok(landing)
     }
@@ -134,8 +176,8 @@ struct Flight {
 }
 
 impl Flight {
-    async fn run(mut self, demand: Demand, mode: Mode) {
-        let (outcome, refresh_next) = self.core.fetch(&self.number.0, demand, mode).await;
+    async fn run(mut self, demand: Demand, mode: Mode, reserved: Option<Reserved>) {
+        let (outcome, refresh_next) = self.core.fetch(&self.number.0, demand, mode, reserved).await;
         if let Err(error) = &outcome {
             tracing::debug!(%error, "no token");
         }
@@ -170,5 +212,26 @@ impl Drop for Flight {
 impl Flights {
     fn list(&self) -> MutexGuard<'_, HashMap<(CompanyId, Purpose), Landing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::Timestamp, config::Environment, store::GrantKey};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_reserved_is_as_old_as_it_is_and_soon_too_old() {
+        let (lease, second) = (Duration::from_secs(60), Duration::from_secs(1));
+        let key = GrantKey { environment: Environment::Cie, company: CompanyId::new("acme").unwrap() };
+        let asked = Instant::now();
+        let reserved = || Reserved::new(Snapshot::empty(key.clone(), Timestamp::UNIX_EPOCH), asked);
+
+        tokio::time::advance(second).await;
+        assert_eq!(reserved().recent(lease).unwrap().as_of, later(Timestamp::UNIX_EPOCH, second));
+        assert!(reserved().recent(second).is_none(), "a lease that began meanwhile may be over");
+
+        tokio::time::advance(second).await;
+        assert!(reserved().recent(lease).is_none());
     }
 }

@@ -7,7 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Core, flight::Mode, jitter, token_of};
+use super::{
+    Core,
+    flight::{Mode, Reserved},
+    jitter, token_of,
+};
 use crate::{
     cache::Reading,
     clock::remaining,
@@ -39,15 +43,17 @@ enum Attempt {
 }
 
 impl Core {
-    /// Brings a company's token: the outcome, and whether a refresh should follow in the background.
+    /// Brings a company's token: the outcome, and whether a refresh should follow in the background. What is `reserved` is
+    /// not read again.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         company: &CompanyId,
         demand: Demand,
         mode: Mode,
+        reserved: Option<Reserved>,
     ) -> (Result<AccessToken, TokenError>, bool) {
         let mut refresh_next = false;
-        let outcome = self.fetch_or_fail(company, demand, mode, &mut refresh_next).await;
+        let outcome = self.fetch_or_fail(company, demand, mode, reserved, &mut refresh_next).await;
         (outcome, refresh_next)
     }
 
@@ -56,6 +62,7 @@ impl Core {
         company: &CompanyId,
         demand: Demand,
         mode: Mode,
+        mut reserved: Option<Reserved>,
         refresh_next: &mut bool,
     ) -> Result<AccessToken, TokenError> {
         let mut failed: Option<TokenError> = None;
@@ -63,10 +70,21 @@ impl Core {
         let mut wait = Wait::new(self);
         loop {
             let reading = self.cache.reading(company);
-            let snapshot = self.store.load(&self.key(company)).await?;
+            let reserved = reserved.take().and_then(|reserved| reserved.recent(self.policy.lease));
+            let is_reserved = reserved.is_some();
+            let snapshot = match reserved {
+                Some(reserved) => reserved,
+                None => self.store.load(&self.key(company)).await?,
+            };
             let access = decide(&snapshot.facts(&self.client_id), demand, snapshot.as_of);
 
-            if let (Access::Serve | Access::ServeAndRefresh, Some(token)) = (access, token_of(&snapshot)) {
+            // What was reserved was read before this reader registered, so it must not be cached. A refresh may begin with it,
+            // because the claim compares; for anything else the row is read again.
+            if is_reserved {
+                if !matches!(access, Access::Refresh | Access::ServeAndRefresh | Access::TakeOver(_)) {
+                    continue;
+                }
+            } else if let (Access::Serve | Access::ServeAndRefresh, Some(token)) = (access, token_of(&snapshot)) {
                 if !reading.insert(&snapshot, &token) {
                     continue;
                 }

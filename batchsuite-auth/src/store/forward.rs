@@ -52,7 +52,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).record(event).await
     }
 
-    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         (**self).due(query).await
     }
 

@@ -37,7 +37,7 @@ pub struct DueQuery {
     pub keep_alive: Duration,
     /// For how long they are reserved.
     pub reserve_for: Duration,
-    /// How many at most.
+    /// How many at most. Each comes with its tokens.
     pub limit: usize,
 }
 

@@ -112,6 +112,10 @@ impl Ledger {
     pub(super) fn claim_refresh(&mut self, claim: &ClaimRefresh, now: Timestamp) -> Claimed {
         let ClaimRefresh { revision, attempt, lease, .. } = *claim;
         let event = machine::Event::Claim { revision, attempt, lease };
+        let row = self.rows.get(&claim.key.company);
+        if row.is_some_and(|row| row.grant.facts("").paused_until(now).is_some()) {
+            return Claimed::Lost;
+        }
         match self.opt_in(&claim.key.company).on(&event, now) {
             Ok(transition) => {
                 self.change(&claim.key.company, now, |row| row.apply(transition));
@@ -221,7 +225,7 @@ impl Ledger {
         self.tell(event.company.as_ref(), event.actor, event.kind, event.evidence, now)
     }
 
-    pub(super) fn due(&mut self, query: &DueQuery, now: Timestamp) -> Vec<(CompanyId, Revision)> {
+    pub(super) fn due(&mut self, query: &DueQuery, now: Timestamp) -> Vec<Snapshot> {
         let used = self.index.used(earlier(now, query.used_within)..);
         let ending = self.index.ending(now..=later(now, query.keep_alive));
         let open_ended = self.index.open_ended(..=earlier(now, query.keep_alive));
@@ -234,8 +238,7 @@ impl Ledger {
         for (_, company) in &due {
             self.change(company, now, |row| row.reserved_until = Some(later(now, query.reserve_for)));
         }
-        let revision = |company: &CompanyId| self.rows.get(company).map(|row| row.grant.opt_in.revision);
-        due.into_iter().filter_map(|(_, company)| Some((company.clone(), revision(&company)?))).collect()
+        due.iter().map(|(_, company)| self.snapshot(company, now)).collect()
     }
 
     pub(super) fn record_use(&mut self, companies: &[CompanyId], now: Timestamp) {

@@ -1,10 +1,11 @@
 //! The verbs of the keeper, and the list for people.
 
+use std::error::Error;
+
 use batchsuite_auth::{
     CompanyId, Environment,
-    ids::Revision,
     status::CompanyStatus,
-    store::{DueQuery, GrantKey, ListQuery, Page, StatusFilter, StoreError, WarnExpiring},
+    store::{DueQuery, GrantKey, ListQuery, Page, Snapshot, StatusFilter, StoreError, WarnExpiring},
 };
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 const USED_AT_ONCE: usize = 5000;
 
 impl PostgresStore {
-    pub(super) async fn reserve_due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+    pub(super) async fn reserve_due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         let rows = self
             .0
             .database
@@ -32,11 +33,19 @@ impl PostgresStore {
                 ],
             )
             .await?;
-        let due = |row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.company()?, columns.revision()?))
-        };
-        rows.iter().map(due).collect()
+        let mut due = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let key = GrantKey { environment: query.environment, company: Columns::of(row).company()? };
+            match row::snapshot(row, &key, Some(&self.0.vault)) {
+                Ok(snapshot) => due.push(snapshot),
+                // One damaged row, or a key that this process does not have, must not keep the others from their refresh.
+                Err(error) => {
+                    let (company, cause) = (&key.company, error.source().map(tracing::field::display));
+                    tracing::error!(%company, %error, cause, "a grant that is due cannot be read; it is not refreshed");
+                }
+            }
+        }
+        Ok(due)
     }
 
     pub(super) async fn use_of(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {

@@ -65,7 +65,7 @@ statements! {
     remove: "remove" ["{grant}" => GRANT] (TEXT, TEXT, TEXT);
     mark_unanswered: "mark_unanswered" [] (TEXT);
     record: "record" [] (TEXT, TEXT, TEXT, TEXT, INT4, TEXT, TEXT, UUID);
-    due: "due" ["{free}" => FREE] (TEXT, TEXT, FLOAT8, FLOAT8, FLOAT8, INT8);
+    due: "due" ["{grant}" => GRANT, "{free}" => FREE] (TEXT, TEXT, FLOAT8, FLOAT8, FLOAT8, INT8);
     record_use: "record_use" [] (TEXT, TEXT_ARRAY);
     warn_expiring: "warn_expiring" [] (TEXT, TEXT, FLOAT8_ARRAY, INT8);
     list: "list" ["{grant}" => GRANT] (TEXT, TEXT, TEXT, TEXT, INT8);

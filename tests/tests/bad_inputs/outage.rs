@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     events::{Event, EventId},
-    ids::Revision,
     status::CompanyStatus,
     store::{
         Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
@@ -106,7 +105,7 @@ impl Store for OutageStore {
         self.present()?.record(event).await
     }
 
-    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         self.present()?.due(query).await
     }
 

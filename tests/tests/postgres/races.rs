@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use batchsuite_auth::{
     events::EventKind,
+    ids::AttemptId,
     machine::{Standing, Verdict},
     store::{
-        Claimed, Committed, Connected, GrantKey, NewConsent, SettleRefresh, Store, StoreError, TakeConsent,
-        TakenConsent, Written,
+        Claimed, Committed, Connect, Connected, GrantKey, NewConsent, NewPair, SettleRefresh, Store, StoreError,
+        TakeConsent, TakenConsent, Written,
     },
 };
 use batchsuite_store::PostgresStore;
 use tokio_postgres::Client;
 
-use crate::stage::{Stage, actor, commit, company, connect, consent, pair, server};
+use crate::stage::{Stage, actor, commit, company, connect, consent, due, pair, server, stored};
 
 /// Holds up every statement that writes an event of one kind, after all that it writes.
 struct Gate {
@@ -32,6 +33,23 @@ impl Gate {
                  $$ BEGIN PERFORM pg_advisory_xact_lock_shared({lock}); RETURN NULL; END $$;
              CREATE TRIGGER gate AFTER INSERT ON {schema}.events FOR EACH ROW WHEN (NEW.kind = '{kind}')
                  EXECUTE FUNCTION {schema}.wait()"
+        );
+        client.batch_execute(&close).await.unwrap();
+        Self { client, lock, schema }
+    }
+
+    /// Holds up `due` after its view of the tables is taken, before it locks a row.
+    async fn in_due(stage: &Stage) -> Self {
+        let (client, lock) = (server().client().await, rand::random::<i32>());
+        let schema = stage.schema.name().to_owned();
+        // Volatile, so that it is not called while the statement is planned.
+        let close = format!(
+            "SELECT pg_advisory_lock({lock});
+             CREATE OR REPLACE FUNCTION {schema}.clock_offset() RETURNS interval LANGUAGE plpgsql VOLATILE AS
+                 $$ BEGIN
+                     IF current_query() LIKE '%SKIP LOCKED%' THEN PERFORM pg_advisory_xact_lock_shared({lock}); END IF;
+                     RETURN interval '0';
+                 END $$"
         );
         client.batch_execute(&close).await.unwrap();
         Self { client, lock, schema }
@@ -205,4 +223,25 @@ async fn a_claim_that_waited_for_a_commit_is_lost() {
 
     assert!(matches!(committed, Committed::Stored(_)), "{committed:?}");
     assert_eq!(claimed, Claimed::Lost);
+}
+
+/// The row that `due` locks is younger than its view of the tokens.
+#[tokio::test]
+async fn what_is_rotated_while_it_is_being_reserved_is_not_handed_out_with_the_tokens_before() {
+    let stage = Stage::new().await;
+    let unusable = |name| NewPair { access_token: None, ..pair(name) };
+    let grant = stored(stage.store.connect(Connect { pair: unusable("1"), ..connect(&acme()) }).await.unwrap());
+    stage.store.record_use(acme().environment, &[acme().company]).await.unwrap();
+    let gate = Gate::in_due(&stage).await;
+
+    let store = stage.store.clone();
+    let reserving = tokio::spawn(async move { store.due(due()).await });
+    gate.until_waiting(1).await;
+    stage.store.commit_refresh(commit(&grant, AttemptId::random(), unusable("2"))).await.unwrap();
+    gate.open().await;
+
+    assert!(reserving.await.unwrap().unwrap().is_empty(), "it is another rotation");
+    let [next] = &stage.store.due(due()).await.unwrap()[..] else { panic!("it was not reserved either") };
+    assert_eq!(next.opt_in.revision.version, 2);
+    assert!(next.tokens.as_ref().unwrap().is_pair(&unusable("2")));
 }

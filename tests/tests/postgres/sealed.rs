@@ -2,14 +2,14 @@
 
 use batchsuite_auth::{
     ids::AttemptId,
-    store::{Committed, Connect, NewPair, Store, StoreErrorKind},
+    store::{Committed, Connect, DueQuery, NewPair, Store, StoreErrorKind},
 };
 use batchsuite_store::{
     PostgresStore,
     keyring::{KeySet, Keyring, StaticKeySource},
 };
 
-use crate::stage::{Stage, commit, company, connect, pair, server, stored};
+use crate::stage::{HOUR, Stage, commit, company, connect, due, pair, server, stored};
 
 const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW: &str = "new:HxABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4=";
@@ -80,6 +80,35 @@ async fn a_key_that_is_missing_is_an_operators_error_and_repairs_itself() {
 
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     both.load(&company("acme")).await.unwrap();
+}
+
+/// Of a batch for the keeper, one row cannot be opened: the others go on, and it does not come first again and again.
+#[tokio::test]
+async fn what_cannot_be_opened_spoils_no_other_refresh() {
+    for damage in [
+        "UPDATE {schema}.tokens SET refresh_token = substring(refresh_token FOR 20) WHERE company = 'acme'",
+        "DELETE FROM {schema}.tokens WHERE company = 'acme'",
+        // Due longer than the others.
+        "UPDATE {schema}.grants SET epoch = epoch + 1, refresh_at = refresh_at - interval '1 hour' WHERE company = 'acme'",
+    ] {
+        let stage = Stage::new().await;
+        let companies = ["acme", "one", "other"].map(company);
+        for key in &companies {
+            stage.authenticated(key).await;
+        }
+        stage.schema.advance(4 * HOUR).await;
+        let used: Vec<_> = companies.iter().map(|key| key.company.clone()).collect();
+        stage.store.record_use(companies[0].environment, &used).await.unwrap();
+        let damage = damage.replace("{schema}", stage.schema.name());
+        server().client().await.batch_execute(&damage).await.unwrap();
+
+        let mut handed_out = stage.store.due(DueQuery { limit: 2, ..due() }).await.unwrap();
+        handed_out.extend(stage.store.due(DueQuery { limit: 2, ..due() }).await.unwrap());
+
+        let mut handed_out: Vec<_> = handed_out.into_iter().map(|grant| grant.key).collect();
+        handed_out.sort_unstable();
+        assert_eq!(handed_out, companies[1..], "{damage}");
+    }
 }
 
 #[tokio::test]

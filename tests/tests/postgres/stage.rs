@@ -6,7 +6,10 @@ use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     ids::{AttemptId, ConsentId},
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
-    store::{ClaimRefresh, Claimed, CommitRefresh, Connect, Connected, GrantKey, NewConsent, NewPair, Snapshot, Store},
+    store::{
+        ClaimRefresh, Claimed, CommitRefresh, Connect, Connected, DueQuery, GrantKey, NewConsent, NewPair, Snapshot,
+        Store,
+    },
 };
 use batchsuite_store::{PostgresStore, PostgresStoreBuilder};
 use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
@@ -99,6 +102,17 @@ pub(crate) fn connect(key: &GrantKey) -> Connect {
 pub(crate) fn commit(grant: &Snapshot, attempt: AttemptId, pair: NewPair) -> CommitRefresh {
     let (key, revision) = (grant.key.clone(), grant.opt_in.revision);
     CommitRefresh { key, revision, attempt, pair, failures: 0, retry_in: None }
+}
+
+pub(crate) fn due() -> DueQuery {
+    DueQuery {
+        environment: Environment::Cie,
+        client_id: CLIENT.to_owned(),
+        used_within: DAY,
+        keep_alive: 7 * DAY,
+        reserve_for: Duration::from_secs(120),
+        limit: 100,
+    }
 }
 
 pub(crate) fn consent(key: &GrantKey) -> NewConsent {

@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     events::{Event, EventId},
-    ids::Revision,
     status::CompanyStatus,
     store::{
         Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
@@ -211,7 +210,7 @@ impl Store for Flaky {
         self.call(Verb::Other, self.store.record(event)).await
     }
 
-    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         self.witness(&query);
         self.call(Verb::Due, self.store.due(query)).await
     }

@@ -3,12 +3,13 @@
 use batchsuite_auth::{
     CompanyId, EventFilter,
     events::EventKind,
-    fake_ups::{Edit, Endpoint, FakeUps, Times},
+    fake_ups::{Edit, Endpoint, FakeUps, Fault, Times},
 };
 
 use crate::{
-    flaky::Verb,
-    stage::{DAY, HOUR, Process, Stage, acme, company, policy, seconds},
+    flaky::{Moment, Verb},
+    hold::Hold,
+    stage::{DAY, HOUR, Process, Stage, acme, ada, company, policy, seconds},
 };
 
 /// A process with a keeper.
@@ -94,6 +95,128 @@ async fn the_keeper_honours_its_rate_limit() {
         before = now;
     }
     assert!((20..=80).contains(&before), "{before}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_by_the_keeper_is_a_claim_and_a_commit_and_no_reading() {
+    let stage = Stage::new().await;
+    let process = kept(&stage);
+    let companies = opted_in(&stage, &process, 50).await;
+    let calls = || [Verb::Load, Verb::Claim, Verb::Commit].map(|verb| process.store.calls(verb));
+    let before = calls();
+    stage.ups.clock().advance(55 * DAY);
+
+    stage.live(seconds(30)).await;
+
+    assert_eq!(stage.rotations(), 50);
+    assert_eq!(calls(), [before[0], before[1] + 50, before[2] + 50]);
+    for company in &companies {
+        assert_eq!(process.token(company).await.revision().version, 2);
+    }
+    assert_eq!(process.store.calls(Verb::Load), before[0], "what it brought is cached");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keeper_takes_no_more_than_it_sends_within_a_second() {
+    let stage = Stage::new().await;
+    let mut policy = policy();
+    policy.keeper_rate = 5;
+    let process = stage.process_with(|builder| builder.policy(policy));
+    opted_in(&stage, &process, 100).await;
+    stage.ups.clock().advance(55 * DAY);
+    process.store.hold(Verb::Due, Moment::Before).release();
+    let second = process.store.hold(Verb::Due, Moment::Before);
+
+    second.reached().await;
+
+    assert_eq!(stage.refreshes(), 5);
+    second.release();
+}
+
+/// A process whose keeper has just reserved a company that is used and wants a refresh, and is stopped there.
+async fn stopped_after_reserving(stage: &Stage) -> (Process, Hold) {
+    let process = kept(stage);
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    stage.live(seconds(15)).await;
+    stage.refreshes_are_due();
+    let due = process.store.hold(Verb::Due, Moment::After);
+    due.reached().await;
+    (process, due)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_reserved_long_ago_is_read_again_and_its_pause_honoured() {
+    let stage = Stage::new().await;
+    let (stopped, due) = stopped_after_reserving(&stage).await;
+    let other = stage.process();
+    stage.access_tokens_end();
+    let retry_after = Some("120".to_owned());
+    stage.ups.fault(Endpoint::Refresh, Fault::TooManyRequests { retry_after }, Times::Once);
+    other.auth.access_token(&acme()).await.unwrap_err();
+    stage.live(seconds(3)).await;
+    let (loads, claims) = (stopped.store.calls(Verb::Load), stopped.store.calls(Verb::Claim));
+
+    due.release();
+    stage.live(seconds(60)).await;
+
+    assert_eq!(stage.refreshes(), 1, "the other's alone");
+    assert_eq!((stopped.store.calls(Verb::Load), stopped.store.calls(Verb::Claim)), (loads + 1, claims));
+    stage.live(seconds(120)).await;
+    assert_eq!(stage.rotations(), 1, "after the pause it is refreshed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_began_to_pause_since_it_was_reserved_is_not_sent() {
+    let stage = Stage::new().await;
+    let (stopped, due) = stopped_after_reserving(&stage).await;
+    let other = stage.process();
+    stage.access_tokens_end();
+    let retry_after = Some("120".to_owned());
+    stage.ups.fault(Endpoint::Refresh, Fault::TooManyRequests { retry_after }, Times::Once);
+    other.auth.access_token(&acme()).await.unwrap_err();
+    let claims = stopped.store.calls(Verb::Claim);
+
+    due.release();
+    stage.live(seconds(60)).await;
+
+    assert_eq!(stage.refreshes(), 1, "the other's alone");
+    assert_eq!(stopped.store.calls(Verb::Claim), claims + 1, "its claim is lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_refreshed_meanwhile_is_not_sent() {
+    let stage = Stage::new().await;
+    let (stopped, due) = stopped_after_reserving(&stage).await;
+    let other = stage.process();
+    stage.access_tokens_end();
+    other.token(&acme()).await;
+
+    due.release();
+    stage.live(seconds(5)).await;
+
+    assert_eq!((stage.refreshes(), stage.rotations()), (1, 1));
+    assert_eq!(stopped.token(&acme()).await.revision().version, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_reserved_before_a_removal_is_not_cached_after_it() {
+    let stage = Stage::new().await;
+    let (stopped, due) = stopped_after_reserving(&stage).await;
+    let other = stage.process();
+    other.auth.remove_auth(&acme(), &ada()).await.unwrap();
+    // The feed tells it.
+    stage.live(seconds(1)).await;
+    let claim = stopped.store.hold(Verb::Claim, Moment::Before);
+
+    due.release();
+    claim.reached().await;
+
+    stopped.auth.access_token(&acme()).await.unwrap_err();
+    claim.release();
+    stage.live(seconds(5)).await;
+    stopped.auth.access_token(&acme()).await.unwrap_err();
+    assert_eq!(stage.refreshes(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     config::Environment,
     events::{Event, EventId, EventKind, Evidence},
-    ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
+    ids::{ActorId, AttemptId, CompanyId, ConsentId},
     machine::{OptIn, Verdict},
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken, SecretHash},
     store::{
@@ -49,6 +49,10 @@ impl Case {
 
     pub(super) async fn advance(&self, by: Duration) {
         self.harness.advance(by).await;
+    }
+
+    pub(super) async fn set_back(&self, by: Duration) {
+        self.harness.set_back(by).await;
     }
 
     pub(super) async fn begin(&self, consent: &NewConsent) {
@@ -120,10 +124,10 @@ impl Case {
     }
 
     pub(super) async fn due(&self, query: DueQuery) -> Vec<CompanyId> {
-        self.due_revisions(query).await.into_iter().map(|(company, _)| company).collect()
+        self.due_grants(query).await.into_iter().map(|grant| grant.key.company).collect()
     }
 
-    pub(super) async fn due_revisions(&self, query: DueQuery) -> Vec<(CompanyId, Revision)> {
+    pub(super) async fn due_grants(&self, query: DueQuery) -> Vec<Snapshot> {
         done(self.store.due(query).await)
     }
 

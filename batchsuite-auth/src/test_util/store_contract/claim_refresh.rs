@@ -4,7 +4,7 @@ use super::case::*;
 use crate::{
     ids::Revision,
     machine::{Phase, Standing},
-    store::{ClaimRefresh, Claimed, NewPair, Store},
+    store::{ClaimRefresh, Claimed, GiveBack, NewPair, SettleRefresh, Store},
 };
 
 pub(super) async fn sets_the_attempt_and_a_lease_by_the_clock_of_the_store(case: Case) {
@@ -98,6 +98,38 @@ pub(super) async fn is_lost_while_an_unanswered_request_may_travel(case: Case) {
     assert_eq!(case.claim(claim(&grant)).await, Claimed::Lost);
 
     case.advance(2 * MINUTE).await;
+    assert_eq!(case.claim(claim(&grant)).await, Claimed::Yes);
+}
+
+/// Whoever read the row before the pause began is told by the claim.
+pub(super) async fn is_lost_while_the_company_pauses(case: Case) {
+    let [given_back, silent] = ["given-back", "silent"].map(company);
+    let (given_back, silent) = (case.authenticated(&given_back).await, case.authenticated(&silent).await);
+    let attempt = case.claimed(&given_back).await;
+    case.given_back(GiveBack { retry_in: LEASE + 30 * MINUTE, ..give_back(&given_back, attempt) }).await;
+    let attempt = case.claimed(&silent).await;
+    case.settled(SettleRefresh { retry_in: 30 * MINUTE, ..unanswered(&silent, attempt) }).await;
+    case.advance(LEASE + 28 * MINUTE).await;
+
+    for grant in [&given_back, &silent] {
+        let before = case.load(&grant.key).await;
+        assert_eq!(case.claim(claim(grant)).await, Claimed::Lost);
+        assert_unchanged(&before, &case.load(&grant.key).await);
+    }
+
+    case.advance(3 * MINUTE).await;
+    for grant in [&given_back, &silent] {
+        assert_eq!(case.claim(claim(grant)).await, Claimed::Yes);
+    }
+}
+
+pub(super) async fn a_pause_longer_than_any_was_set_by_a_wrong_clock(case: Case) {
+    let grant = case.authenticated(&acme()).await;
+    let attempt = case.claimed(&grant).await;
+    case.given_back(GiveBack { retry_in: HOUR, ..give_back(&grant, attempt) }).await;
+
+    case.set_back(DAY).await;
+
     assert_eq!(case.claim(claim(&grant)).await, Claimed::Yes);
 }
 

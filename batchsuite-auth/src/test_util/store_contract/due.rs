@@ -2,8 +2,9 @@
 
 use super::case::*;
 use crate::{
-    ids::CompanyId,
-    store::{DueQuery, GiveBack, NewPair, Store},
+    ids::{AttemptId, CompanyId},
+    machine::Phase,
+    store::{DueQuery, GiveBack, NewPair, SettleRefresh, Store},
 };
 
 fn names(companies: Vec<CompanyId>) -> Vec<String> {
@@ -21,12 +22,104 @@ pub(super) async fn a_used_company_is_due_in_the_early_window(case: Case) {
     assert_eq!(names(case.due(due()).await), ["acme"]);
 }
 
-pub(super) async fn a_due_company_comes_with_its_revision(case: Case) {
-    let revision = case.authenticated(&acme()).await.opt_in.revision;
+pub(super) async fn a_due_company_comes_as_load_shows_it(case: Case) {
+    // One of each kind: rotated, with a refresh token that came with an earlier version, without an access token.
+    let keys = ["first", "rotated", "kept", "unusable"].map(company);
+    let mut grants = Vec::new();
+    for key in &keys {
+        grants.push(case.authenticated(key).await);
+    }
+    let kept = NewPair { refresh_token: None, refresh_lifetime: None, ..pair("2") };
+    let unusable = NewPair { access_token: None, ..pair("2") };
+    for (grant, pair) in grants[1..].iter().zip([pair("2"), kept, unusable]) {
+        let attempt = case.claimed(grant).await;
+        case.commit(commit(grant, attempt, pair)).await;
+    }
     case.advance(2 * ACCESS_LIFETIME).await;
-    case.used(&[acme()]).await;
+    case.used(&keys).await;
+    case.begin(&consent(&keys[0], &actor("alice"))).await;
 
-    assert_eq!(case.due_revisions(due()).await, [(acme().company, revision)]);
+    let due = case.due_grants(due()).await;
+
+    assert_eq!(due.len(), keys.len());
+    for due in due {
+        let loaded = case.load(&due.key).await;
+        assert!(secrets(&due).is_some());
+        assert_unchanged(&loaded, &due);
+        assert_eq!(due.consent_pending_until, loaded.consent_pending_until);
+        assert_about(due.as_of, loaded.as_of);
+    }
+}
+
+pub(super) async fn the_marks_of_a_due_company_come_with_it(case: Case) {
+    let [silent, abandoned] = ["silent", "abandoned"].map(company);
+    let grants = [case.authenticated(&silent).await, case.authenticated(&abandoned).await];
+    let attempt = case.claimed(&grants[0]).await;
+    case.settled(SettleRefresh { retry_in: MINUTE, ..unanswered(&grants[0], attempt) }).await;
+    let attempt = case.claimed(&grants[1]).await;
+    case.advance(ACCESS_LIFETIME).await;
+    case.used(&[silent.clone(), abandoned]).await;
+
+    let due = case.due_grants(due()).await;
+
+    assert_eq!(due.len(), 2);
+    for due in due {
+        assert_unchanged(&case.load(&due.key).await, &due);
+        if due.key == silent {
+            assert!(due.opt_in.unanswered && due.failures == 1 && due.retry_at.is_some());
+        } else {
+            assert!(matches!(due.opt_in.phase, Phase::Sent { attempt: holder, .. } if holder == attempt));
+        }
+    }
+}
+
+pub(super) async fn a_reservation_writes_no_event_and_changes_no_grant(case: Case) {
+    case.authenticated(&acme()).await;
+    case.advance(ACCESS_LIFETIME).await;
+    case.used(&[acme()]).await;
+    let (before, events) = (case.load(&acme()).await, case.kinds(&acme()).await);
+
+    assert_eq!(names(case.due(due()).await), ["acme"]);
+
+    assert_unchanged(&before, &case.load(&acme()).await);
+    assert_eq!(case.kinds(&acme()).await, events);
+}
+
+/// Never one rotation with the tokens of another. Every pair is due at once, and its commit ends a reservation: so it is
+/// handed out here or by the next call, and by one of them alone.
+pub(super) async fn of_a_rotation_at_the_same_moment_each_comes_whole(case: Case) {
+    let unusable = |name: &str| NewPair { access_token: None, ..pair(name) };
+    let keys: Vec<_> = (0..8).map(|number| company(format!("company-{number}"))).collect();
+    for key in &keys {
+        case.authenticated_with(key, unusable("1")).await;
+    }
+    case.used(&keys).await;
+
+    for version in 2..12 {
+        let mut grants = Vec::new();
+        for key in &keys {
+            grants.push(case.load(key).await);
+        }
+        let answers = case
+            .at_once(2 * keys.len(), |store, number| {
+                let grant = grants.get(number).cloned();
+                let next = unusable(&version.to_string());
+                async move {
+                    let Some(grant) = grant else { return store.due(due()).await };
+                    store.commit_refresh(commit(&grant, AttemptId::random(), next)).await.map(|_| Vec::new())
+                }
+            })
+            .await;
+
+        let mut rotated = Vec::new();
+        for grant in answers.into_iter().flatten().chain(case.due_grants(due()).await) {
+            let revision = grant.opt_in.revision;
+            assert_holds(&grant, &unusable(&revision.version.to_string()));
+            rotated.extend((revision.version == version).then_some(grant.key));
+        }
+        rotated.sort_unstable();
+        assert_eq!(rotated, keys);
+    }
 }
 
 pub(super) async fn a_used_company_whose_access_token_ended_is_due(case: Case) {
@@ -42,6 +135,25 @@ pub(super) async fn a_used_company_without_a_usable_access_token_is_due_at_once(
     case.used(&[acme()]).await;
 
     assert_eq!(names(case.due(due()).await), ["acme"]);
+}
+
+pub(super) async fn a_used_company_whose_pair_was_dated_far_ahead_is_due(case: Case) {
+    let keys = ["usable", "unusable", "idle"].map(company);
+    let [usable, unusable, idle] = &keys;
+    case.authenticated(usable).await;
+    case.authenticated_with(unusable, NewPair { access_token: None, ..pair("1") }).await;
+    case.authenticated(idle).await;
+    // Clocks that agree as well as clocks do: the pair counts.
+    case.set_back(3 * MINUTE).await;
+    case.used(&keys[..1]).await;
+    assert_eq!(names(case.due(due()).await), [""; 0]);
+
+    case.set_back(5 * HOUR).await;
+    case.used(&keys[..2]).await;
+
+    let mut due = names(case.due(due()).await);
+    due.sort_unstable();
+    assert_eq!(due, ["unusable", "usable"]);
 }
 
 pub(super) async fn a_company_that_was_not_used_lately_is_not_due_for_its_access_token(case: Case) {
@@ -173,7 +285,7 @@ pub(super) async fn of_20_keepers_at_once_no_two_get_the_same_company(case: Case
     let answers = case.at_once(20, |store, _| async move { store.due(DueQuery { limit: 3, ..due() }).await }).await;
 
     // A store may skip what another keeper is just taking, so one more look may find a rest.
-    let mut handed_out: Vec<_> = answers.into_iter().flatten().map(|(company, _)| company).collect();
+    let mut handed_out: Vec<_> = answers.into_iter().flatten().map(|grant| grant.key.company).collect();
     handed_out.extend(case.due(due()).await);
     handed_out.sort_unstable();
     assert_eq!(handed_out, keys.into_iter().map(|key| key.company).collect::<Vec<_>>());

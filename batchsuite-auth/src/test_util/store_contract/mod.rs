@@ -18,6 +18,9 @@
 //!     async fn advance(&self, _by: Duration) {
 //!         unimplemented!("move the store's clock")
 //!     }
+//!     async fn set_back(&self, _by: Duration) {
+//!         unimplemented!("move it back")
+//!     }
 //! }
 //!
 //! batchsuite_auth::store_contract_tests!(MyHarness);
@@ -63,6 +66,9 @@ pub trait Harness: fmt::Debug + Send + Sync + 'static {
 
     /// Moves the clock of that store ahead. It may run on by itself, too.
     async fn advance(&self, by: Duration);
+
+    /// Moves it back, as one is that was wrong.
+    async fn set_back(&self, by: Duration);
 }
 
 /// One promise of the contract, and the test that holds a store to it.
@@ -162,6 +168,8 @@ macro_rules! __store_clauses {
                 a_repetition_of_the_holder_is_lost,
                 respects_a_lease_longer_than_its_own,
                 is_lost_while_an_unanswered_request_may_travel,
+                is_lost_while_the_company_pauses,
+                a_pause_longer_than_any_was_set_by_a_wrong_clock,
                 over_an_attempt_that_was_never_settled_marks_the_row_unanswered,
                 inherits_unanswered_from_the_attempts_before,
                 after_a_give_back_succeeds_at_once_and_is_not_unanswered,
@@ -264,9 +272,13 @@ macro_rules! __store_clauses {
             }
             due {
                 a_used_company_is_due_in_the_early_window,
-                a_due_company_comes_with_its_revision,
+                a_due_company_comes_as_load_shows_it,
+                the_marks_of_a_due_company_come_with_it,
+                a_reservation_writes_no_event_and_changes_no_grant,
+                of_a_rotation_at_the_same_moment_each_comes_whole,
                 a_used_company_whose_access_token_ended_is_due,
                 a_used_company_without_a_usable_access_token_is_due_at_once,
+                a_used_company_whose_pair_was_dated_far_ahead_is_due,
                 a_company_that_was_not_used_lately_is_not_due_for_its_access_token,
                 an_unused_company_is_due_before_its_refresh_token_ends,
                 a_refresh_token_is_not_renewed_before_three_quarters_of_its_life,

@@ -57,6 +57,11 @@ pub(super) async fn what_the_reading_verbs_hand_out_shows_none(case: Case) {
     for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
         assert_hides(done(case.store.events(EventQuery { order, ..events(Environment::Cie) }).await));
     }
+    case.advance(ACCESS_LIFETIME).await;
+    case.used(&[acme()]).await;
+    let due = case.due_grants(due()).await;
+    assert!(!due.is_empty());
+    assert_hides(due);
     let changes = case.store.changes(Environment::Cie, Some(EventId::START), std::time::Duration::ZERO).await;
     assert_hides(done(changes));
 }

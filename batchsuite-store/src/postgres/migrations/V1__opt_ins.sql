@@ -90,6 +90,9 @@ CREATE INDEX grants_warned ON {schema}.grants (environment, warned, refresh_expi
     WHERE standing = 'authenticated' AND has_refresh_token;
 CREATE INDEX grants_open_ended ON {schema}.grants (environment, obtained_at)
     WHERE standing = 'authenticated' AND has_refresh_token AND refresh_expires_at IS NULL;
+-- Finds what was dated by a clock that was set back since.
+CREATE INDEX grants_obtained ON {schema}.grants (environment, obtained_at)
+    WHERE standing = 'authenticated' AND has_refresh_token;
 
 -- Ciphertext alone. The access token is bound to the version of its grant, the refresh token to the version that it
 -- came with: a pair without one keeps the one before.

@@ -7,7 +7,6 @@ use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     events::{Event, EventId},
     http::{HttpClient, HttpError, ReqwestClient},
-    ids::Revision,
     status::CompanyStatus,
     store::{
         Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
@@ -98,7 +97,7 @@ impl Store for ToStore {
         self.store.record(event).await
     }
 
-    async fn due(&self, query: DueQuery) -> Result<Vec<(CompanyId, Revision)>, StoreError> {
+    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         self.store.due(query).await
     }
 
