@@ -2,7 +2,9 @@
 //! the rows.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod counted;
 mod header;
+mod roundtrips;
 mod token;
 
 use std::{
@@ -43,6 +45,7 @@ struct Arguments {
 enum Group {
     Token,
     Header,
+    Counted,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,10 @@ fn main() -> ExitCode {
         match group {
             Group::Token => token::measure(pace),
             Group::Header => header::measure(pace),
+            Group::Counted => {
+                counted::measure(pace);
+                roundtrips::measure();
+            }
         }
         return ExitCode::SUCCESS;
     }

@@ -85,9 +85,14 @@ pub async fn connect(store: &dyn Store, company: &CompanyId, pair: NewPair) {
 
 /// A store in memory in which every company has opted in.
 pub async fn connected(companies: &[CompanyId]) -> MemoryStore {
+    connected_for(companies, ACCESS_LIFETIME).await
+}
+
+/// The same with access tokens that live so long.
+pub async fn connected_for(companies: &[CompanyId], access_lifetime: Duration) -> MemoryStore {
     let store = MemoryStore::new();
     for company in companies {
-        connect(&store, company, pair(text(), text())).await;
+        connect(&store, company, NewPair { access_lifetime, ..pair(text(), text()) }).await;
     }
     store
 }
@@ -97,12 +102,19 @@ pub async fn connected(companies: &[CompanyId]) -> MemoryStore {
 /// # Panics
 /// Never: the settings fit.
 pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
+    with_keeper(store).without_keeper()
+}
+
+/// The same with a keeper.
+///
+/// # Panics
+/// Never: the settings fit.
+pub fn with_keeper(store: impl Store) -> BatchSuiteAuthBuilder {
     let uri = Url::parse("http://localhost/callback").expect("a URL");
     BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT_ID, "bench-secret"))
         .redirect_uri(uri)
         .store(store)
         .http(AtOnce)
-        .without_keeper()
 }
 
 /// The same with every token cached.
@@ -110,13 +122,20 @@ pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
 /// # Panics
 /// If a token cannot be had.
 pub async fn cached(companies: &[CompanyId]) -> BatchSuiteAuth {
-    let auth = authenticator(connected(companies).await).build().expect("the settings fit");
-    // The first look at the feed drops what was cached before it.
-    while auth.access_token(&companies[0]).await.is_err() {}
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let auth = listening(connected(companies).await).await;
     for company in companies {
         auth.access_token(company).await.expect("a token");
     }
+    auth
+}
+
+/// An authenticator that has had its first look at the feed, which drops what was cached before it.
+///
+/// # Panics
+/// Never: the settings fit.
+pub async fn listening(store: impl Store) -> BatchSuiteAuth {
+    let auth = authenticator(store).build().expect("the settings fit");
+    tokio::time::sleep(Duration::from_millis(50)).await;
     auth
 }
 
