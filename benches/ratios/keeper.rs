@@ -13,7 +13,7 @@ pub(crate) fn measure(pace: Pace) {
     let names = companies::names(COMPANIES);
     runtime.block_on(async {
         let store = companies::connected(&names).await;
-        let auth = companies::with_keeper(store).build().expect("the settings fit");
+        let auth = companies::heard(companies::with_keeper(store)).await;
         companies::cache_all(&auth, &names).await;
         // What was used while the cache was filled is taken by the first round.
         tokio::time::sleep(Duration::from_secs(11)).await;

@@ -2,8 +2,10 @@
 //! the rows.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod counted;
 mod header;
 mod keeper;
+mod roundtrips;
 mod token;
 
 use std::{
@@ -47,6 +49,7 @@ enum Group {
     Peers,
     Header,
     Keeper,
+    Counted,
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,10 @@ fn main() -> ExitCode {
             }
             Group::Header => header::measure(pace),
             Group::Keeper => keeper::measure(pace),
+            Group::Counted => {
+                counted::measure(pace);
+                roundtrips::measure();
+            }
         }
         return ExitCode::SUCCESS;
     }

@@ -88,9 +88,14 @@ pub async fn connect(store: &dyn Store, company: &CompanyId, pair: NewPair) {
 
 /// A store in memory in which every company has opted in.
 pub async fn connected(companies: &[CompanyId]) -> MemoryStore {
+    connected_for(companies, ACCESS_LIFETIME).await
+}
+
+/// The same with access tokens that live so long.
+pub async fn connected_for(companies: &[CompanyId], access_lifetime: Duration) -> MemoryStore {
     let store = MemoryStore::new();
     for company in companies {
-        connect(&store, company, pair(text(), text())).await;
+        connect(&store, company, NewPair { access_lifetime, ..pair(text(), text()) }).await;
     }
     store
 }
@@ -117,7 +122,7 @@ pub fn with_keeper(store: impl Store) -> BatchSuiteAuthBuilder {
 /// # Panics
 /// If a token cannot be had.
 pub async fn cached(companies: &[CompanyId]) -> BatchSuiteAuth {
-    let auth = authenticator(connected(companies).await).build().expect("the settings fit");
+    let auth = listening(connected(companies).await).await;
     cache_all(&auth, companies).await;
     auth
 }
@@ -127,9 +132,6 @@ pub async fn cached(companies: &[CompanyId]) -> BatchSuiteAuth {
 /// # Panics
 /// If a token cannot be had.
 pub async fn cache_all(auth: &BatchSuiteAuth, companies: &[CompanyId]) {
-    // The first look at the feed drops what was cached before it.
-    while auth.access_token(&companies[0]).await.is_err() {}
-    tokio::time::sleep(Duration::from_millis(50)).await;
     for company in companies {
         auth.access_token(company).await.expect("a token");
     }
@@ -143,6 +145,24 @@ pub async fn tokens(auth: &BatchSuiteAuth, companies: &[CompanyId], order: &mut 
     for _ in 0..operations {
         black_box(auth.access_token(&companies[order.index()]).await).expect("a token");
     }
+}
+
+/// An authenticator that has had its first look at the feed, which drops what was cached before it.
+///
+/// # Panics
+/// Never: the settings fit.
+pub async fn listening(store: impl Store) -> BatchSuiteAuth {
+    heard(authenticator(store)).await
+}
+
+/// Builds it, and lets it have that look.
+///
+/// # Panics
+/// If the settings do not fit.
+pub async fn heard(builder: BatchSuiteAuthBuilder) -> BatchSuiteAuth {
+    let auth = builder.build().expect("the settings fit");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    auth
 }
 
 /// UPS without a network: every refresh gets a new pair at once.

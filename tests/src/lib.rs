@@ -4,3 +4,4 @@
 
 pub mod clock;
 pub mod postgres;
+pub mod wire;

@@ -4,17 +4,14 @@ use std::error::Error;
 
 use batchsuite_auth::store::{Committed, Connected, Store, StoreErrorKind};
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::postgres::keyring;
+use batchsuite_tests::{postgres::keyring, wire::Wire};
 
-use crate::{
-    proxy::Proxy,
-    stage::{Stage, commit, company, connect, pair, server},
-};
+use crate::stage::{Stage, commit, company, connect, pair, server};
 
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_found_stored_by_its_repetition() {
-    let proxy = Proxy::before(server()).await;
-    let stage = Stage::with(&proxy.url(), |builder| builder.connections(1)).await;
+    let wire = Wire::before(server()).await;
+    let stage = Stage::with(&wire.url(), |builder| builder.connections(1)).await;
     // Once before, so that the statements are prepared and the cut one is the commit itself.
     let mut grant = stage.authenticated(&company("acme")).await;
     let attempt = stage.claimed(&grant).await;
@@ -25,9 +22,9 @@ async fn a_commit_whose_answer_was_lost_is_found_stored_by_its_repetition() {
     let attempt = stage.claimed(&grant).await;
     let rotation = commit(&grant, attempt, pair("3"));
 
-    proxy.swallow_answers(true);
+    wire.swallow_answers(true);
     let cut = stage.store.commit_refresh(rotation.clone()).await;
-    proxy.swallow_answers(false);
+    wire.swallow_answers(false);
     let again = stage.store.commit_refresh(rotation).await.unwrap();
 
     assert_eq!(cut.unwrap_err().kind(), StoreErrorKind::Unavailable);
@@ -37,14 +34,14 @@ async fn a_commit_whose_answer_was_lost_is_found_stored_by_its_repetition() {
 
 #[tokio::test]
 async fn a_connect_whose_answer_was_lost_is_found_stored_by_its_repetition() {
-    let proxy = Proxy::before(server()).await;
-    let stage = Stage::with(&proxy.url(), |builder| builder.connections(1)).await;
+    let wire = Wire::before(server()).await;
+    let stage = Stage::with(&wire.url(), |builder| builder.connections(1)).await;
     stage.authenticated(&company("other")).await;
     let first = connect(&company("acme"));
 
-    proxy.swallow_answers(true);
+    wire.swallow_answers(true);
     let cut = stage.store.connect(first.clone()).await;
-    proxy.swallow_answers(false);
+    wire.swallow_answers(false);
     let again = stage.store.connect(first).await.unwrap();
 
     assert_eq!(cut.unwrap_err().kind(), StoreErrorKind::Unavailable);

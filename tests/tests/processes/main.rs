@@ -7,8 +7,6 @@ mod crash;
 mod ends;
 mod exactly_once;
 mod outage;
-#[path = "../postgres/proxy.rs"]
-mod proxy;
 mod stage;
 mod stopped;
 mod worker;

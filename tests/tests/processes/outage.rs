@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
+use batchsuite_tests::wire::Wire;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    proxy::Proxy,
-    stage::{World, eventually, own_server},
-};
+use crate::stage::{World, eventually, own_server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
@@ -75,8 +73,8 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
     let server = own_server();
     let world = World::on(server).await;
     world.companies("acme", COMPANIES).await;
-    let proxy = Proxy::before(server).await;
-    let worker = world.worker_at(&proxy.url()).await;
+    let wire = Wire::before(server).await;
+    let worker = world.worker_at(&wire.url()).await;
     // The cut must meet the commit itself: not its preparation, nor another statement of the same moment.
     for warm in 0..4 {
         world.assert_works(&worker.token(&format!("acme-{warm}")).await);
@@ -88,13 +86,13 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
         worker.stop_at("before_commit").await;
         let call = worker.call(&name).await;
         worker.is_at("before_commit").await;
-        proxy.swallow_answers(true);
+        wire.swallow_answers(true);
         worker.go().await;
         let happened = is_refreshed(&world, &name).await;
         let told = timeout(Duration::from_millis(50), call.wait());
         // It was told nothing, so it has to ask again.
         unknown += usize::from(happened && told.await.is_err());
-        proxy.swallow_answers(false);
+        wire.swallow_answers(false);
 
         let token = worker.token(&name).await;
         world.assert_works(&token);

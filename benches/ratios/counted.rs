@@ -1,0 +1,14 @@
+//! What the program `counted` counts: allocations and bytes. Its allocator is its own, so it is a program of its own.
+
+use std::process::Command;
+
+use batchsuite_benches::measure::Pace;
+
+/// Two rows of this group.
+pub(crate) fn measure(pace: Pace) {
+    let companies = pace.of("1000000", "200000");
+    for arguments in [&["allocations"][..], &["memory", companies]] {
+        let status = Command::new(env!("CARGO_BIN_EXE_counted")).args(arguments).status();
+        assert!(status.expect("it starts").success(), "counted {arguments:?} failed");
+    }
+}

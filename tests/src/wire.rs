@@ -1,0 +1,204 @@
+//! The network between a store and its server: what passes is written down, a round trip at a time, and it can be cut.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use batchsuite_store::PostgresStore;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{
+        TcpListener, TcpStream, UnixStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+        unix,
+    },
+};
+
+use crate::postgres::Server;
+
+/// Passes connections on to a server of our own.
+#[derive(Debug)]
+pub struct Wire {
+    address: SocketAddr,
+    passing: Passing,
+}
+
+/// What all its connections share.
+#[derive(Clone, Debug, Default)]
+struct Passing {
+    round_trips: Arc<Mutex<Vec<RoundTrip>>>,
+    swallows: Arc<AtomicBool>,
+}
+
+/// What the store sent before it waited for the server to be ready again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct RoundTrip(Vec<Message>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Message {
+    /// A statement to be parsed and kept.
+    Parse(String),
+    /// A statement to be run, or several in one text.
+    Run(String),
+}
+
+impl Wire {
+    /// A wire to `server`.
+    ///
+    /// # Panics
+    /// If the server is not one of our own.
+    pub async fn before(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let socket = server.directory().expect("a server of our own").join(".s.PGSQL.5432");
+        let passing = Passing::default();
+        let wire = Self { address, passing: passing.clone() };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = UnixStream::connect(&socket).await else { continue };
+                tokio::spawn(passing.clone().connection(client, server));
+            }
+        });
+        wire
+    }
+
+    /// The server behind it, as a connection string.
+    pub fn url(&self) -> String {
+        format!("host=127.0.0.1 port={} user=postgres dbname=postgres sslmode=disable", self.address.port())
+    }
+
+    /// From now on the first answer on each connection is swallowed and the connection cut: what was asked for has
+    /// happened, and nobody is told.
+    pub fn swallow_answers(&self, swallow: bool) {
+        self.passing.swallows.store(swallow, Ordering::SeqCst);
+    }
+
+    /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
+    /// name that `store` gives the statement that was run (any other statement is told as it is), `parse ‹name›` if
+    /// it was parsed, both if both.
+    pub fn round_trips(&self, store: &PostgresStore) -> Vec<String> {
+        let names: HashMap<_, _> = store.statements().map(|(name, sql)| (sql, name)).collect();
+        let of_feed = |message: &Message| matches!(message.told(&names).1, "horizon" | "changes");
+        let trips = std::mem::take(&mut *self.passing.journal());
+        let others = trips.into_iter().filter(|trip| trip.0.is_empty() || !trip.0.iter().all(of_feed));
+        others.map(|trip| trip.told(&names)).collect()
+    }
+}
+
+impl RoundTrip {
+    fn told(&self, names: &HashMap<&str, &str>) -> String {
+        let messages = self.0.iter().map(|message| {
+            let (verb, statement) = message.told(names);
+            format!("{verb}{statement}")
+        });
+        messages.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Message {
+    fn told<'a>(&'a self, names: &HashMap<&str, &'a str>) -> (&'static str, &'a str) {
+        let (verb, sql) = match self {
+            Self::Parse(sql) => ("parse ", sql),
+            Self::Run(sql) => ("", sql),
+        };
+        (verb, names.get(sql.as_str()).copied().unwrap_or(sql))
+    }
+}
+
+impl Passing {
+    async fn connection(self, client: TcpStream, server: UnixStream) {
+        let (from_client, mut to_client) = client.into_split();
+        let (mut from_server, to_server) = server.into_split();
+        let requests = tokio::spawn(self.clone().requests(from_client, to_server));
+        let _ = self.answers(&mut from_server, &mut to_client).await;
+        requests.abort();
+    }
+
+    async fn answers(&self, from: &mut unix::OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let length = from.read(&mut buffer).await?;
+            if length == 0 || self.swallows.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            to.write_all(&buffer[..length]).await?;
+        }
+    }
+
+    /// A round trip is in the journal before the server hears of it.
+    async fn requests(self, from: OwnedReadHalf, mut to: unix::OwnedWriteHalf) -> io::Result<()> {
+        let mut from = BufReader::new(from);
+        // The first message has no kind.
+        to.write_all(&rest_of_message(&mut from, Vec::new()).await?).await?;
+        let mut session = Session::default();
+        loop {
+            let kind = from.read_u8().await?;
+            let message = rest_of_message(&mut from, vec![kind]).await?;
+            if let Some(round_trip) = session.hear(kind, &message[HEAD..]) {
+                self.journal().push(round_trip);
+            }
+            to.write_all(&message).await?;
+        }
+    }
+
+    fn journal(&self) -> std::sync::MutexGuard<'_, Vec<RoundTrip>> {
+        self.round_trips.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The kind, and the length of the rest with its own four bytes.
+const HEAD: usize = 5;
+
+async fn rest_of_message(from: &mut BufReader<OwnedReadHalf>, mut message: Vec<u8>) -> io::Result<Vec<u8>> {
+    let length = from.read_u32().await?;
+    message.extend(length.to_be_bytes());
+    let head = message.len();
+    message.resize(head + (length as usize).saturating_sub(4), 0);
+    from.read_exact(&mut message[head..]).await?;
+    Ok(message)
+}
+
+/// What a connection has said (the frontend's half of the protocol, PostgreSQL's documentation, "Message Formats").
+#[derive(Debug, Default)]
+struct Session {
+    statements: HashMap<String, String>,
+    portals: HashMap<String, String>,
+    under_way: RoundTrip,
+}
+
+impl Session {
+    /// Takes a message in; the round trip that it ends, if it does.
+    fn hear(&mut self, kind: u8, body: &[u8]) -> Option<RoundTrip> {
+        let mut texts = body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+        let mut text = || texts.next().unwrap_or_default();
+        match kind {
+            b'P' => {
+                let (name, sql) = (text(), text());
+                self.under_way.0.push(Message::Parse(sql.clone()));
+                self.statements.insert(name, sql);
+            }
+            b'B' => {
+                let (portal, name) = (text(), text());
+                self.portals.insert(portal, self.statements.get(&name).cloned().unwrap_or(name));
+            }
+            b'E' => {
+                let sql = self.portals.get(&text()).cloned().unwrap_or_default();
+                self.under_way.0.push(Message::Run(sql));
+            }
+            b'Q' => {
+                self.under_way.0.push(Message::Run(text()));
+                return Some(std::mem::take(&mut self.under_way));
+            }
+            // Flush, too, makes the server answer.
+            b'S' | b'H' => return Some(std::mem::take(&mut self.under_way)),
+            _ => {}
+        }
+        None
+    }
+}

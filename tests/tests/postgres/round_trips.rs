@@ -1,0 +1,153 @@
+//! What a token costs on the wire: the round trips, and the statements in them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, Policy,
+    http::{HttpClient, HttpError},
+    store::{Connect, NewPair, Store},
+};
+use batchsuite_store::PostgresStoreBuilder;
+use batchsuite_tests::wire::Wire;
+
+use crate::stage::{CLIENT, Stage, company, connect, pair, server};
+
+/// A token that the process does not have, and the store has.
+const MISS: &[&str] = &["load"];
+/// A token that must be refreshed: one read, and the two writes of a refresh.
+const REFRESH: &[&str] = &["load", "claim_refresh", "commit_refresh"];
+/// A company that the keeper refreshes: it got the row with what is due.
+const KEPT: &[&str] = &["claim_refresh", "commit_refresh"];
+/// What the keeper says besides, once a round.
+const ROUND: &[&str] = &["record_use", "warn_expiring", "due"];
+
+/// UPS without a network: every refresh gets the same new pair.
+#[derive(Debug)]
+struct Ups;
+
+#[async_trait]
+impl HttpClient for Ups {
+    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let pair = serde_json::json!({
+            "access_token": "new-access", "refresh_token": "new-refresh", "token_type": "Bearer", "expires_in": "14399",
+            "refresh_token_expires_in": "5184000", "status": "approved",
+        });
+        Ok(http::Response::new(pair.to_string().into_bytes()))
+    }
+}
+
+/// A store that is listened to. What has no name in the protocol goes around the wire: its notifications.
+async fn overheard(set_up: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder) -> (Wire, Stage) {
+    let wire = Wire::before(server()).await;
+    // One connection: it is new once.
+    let stage = Stage::with(&wire.url(), |builder| set_up(builder.connections(1).listens_on(server().url()))).await;
+    (wire, stage)
+}
+
+fn authenticator(stage: &Stage) -> BatchSuiteAuthBuilder {
+    BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT, "secret"))
+        .redirect_uri("https://host.example/callback".parse().unwrap())
+        .store(stage.store.clone())
+        .http(Ups)
+}
+
+impl Stage {
+    /// Companies of which each has this pair.
+    async fn with_pair(&self, names: &str, number: usize, pair: NewPair) -> Vec<CompanyId> {
+        let mut companies = Vec::new();
+        for number in 0..number {
+            let key = company(&format!("{names}-{number}"));
+            self.store.connect(Connect { pair: pair.clone(), ..connect(&key) }).await.unwrap();
+            companies.push(key.company);
+        }
+        companies
+    }
+
+    async fn without_a_token(&self, names: &str, number: usize) -> Vec<CompanyId> {
+        self.with_pair(names, number, NewPair { access_token: None, ..pair("1") }).await
+    }
+}
+
+/// The statements of misses and of refreshes, `shown` as their mode sends them.
+async fn costs_of_a_caller(wire: &Wire, stage: &Stage, shown: fn(&str) -> String) {
+    let auth = authenticator(stage).without_keeper().build().unwrap();
+    let stored = stage.with_pair("stored", 4, pair("1")).await;
+    let ended = stage.without_a_token("ended", 4).await;
+    // The first ones prepare what the connection has not prepared yet.
+    for company in [&stored[0], &ended[0]] {
+        auth.access_token(company).await.unwrap();
+    }
+    wire.round_trips(&stage.store);
+
+    for (companies, expected) in [(stored, MISS), (ended, REFRESH)] {
+        for company in &companies[1..] {
+            auth.access_token(company).await.unwrap();
+            let first = wire.round_trips(&stage.store);
+            auth.access_token(company).await.unwrap();
+            let again = wire.round_trips(&stage.store);
+
+            assert_eq!(first, expected.iter().map(|statement| shown(statement)).collect::<Vec<_>>());
+            assert_eq!(again, [""; 0], "it is cached");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_miss_is_one_round_trip_and_a_refresh_adds_a_claim_and_a_commit() {
+    let (wire, stage) = overheard(|builder| builder).await;
+
+    costs_of_a_caller(&wire, &stage, str::to_owned).await;
+}
+
+#[tokio::test]
+async fn unnamed_statements_take_no_round_trip_more() {
+    let (wire, stage) = overheard(PostgresStoreBuilder::unnamed_statements).await;
+
+    costs_of_a_caller(&wire, &stage, |statement| format!("parse {statement}, {statement}")).await;
+}
+
+#[tokio::test]
+async fn each_statement_is_prepared_once_a_connection() {
+    let (wire, stage) = overheard(|builder| builder).await;
+    let auth = authenticator(&stage).without_keeper().build().unwrap();
+    let ended = stage.without_a_token("ended", 2).await;
+    wire.round_trips(&stage.store);
+
+    for company in &ended {
+        auth.access_token(company).await.unwrap();
+    }
+
+    let prepared_first = REFRESH.iter().flat_map(|statement| [format!("parse {statement}"), (*statement).to_owned()]);
+    let expected: Vec<_> = prepared_first.chain(REFRESH.iter().map(|statement| (*statement).to_owned())).collect();
+    assert_eq!(wire.round_trips(&stage.store), expected);
+}
+
+#[tokio::test]
+async fn what_the_keeper_keeps_costs_the_same_statements_and_one_due_for_all() {
+    let (wire, stage) = overheard(|builder| builder).await;
+    let number = 100;
+    let kept = stage.without_a_token("kept", number).await;
+    // They were used lately.
+    stage.store.record_use(Environment::Cie, &kept).await.unwrap();
+    wire.round_trips(&stage.store);
+    let mut policy = Policy::default();
+    policy.keeper_interval = Duration::from_secs(1);
+    policy.keeper_rate = 1000;
+
+    let auth = authenticator(&stage).policy(policy).build().unwrap();
+    let mut counts = BTreeMap::<String, usize>::new();
+    while counts.get("commit_refresh").is_none_or(|commits| *commits < number) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        for trip in wire.round_trips(&stage.store) {
+            *counts.entry(trip).or_default() += 1;
+        }
+    }
+    auth.shutdown().await;
+
+    counts.retain(|trip, _| !trip.starts_with("parse "));
+    let (of_rounds, of_companies): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        counts.into_iter().partition(|(trip, _)| ROUND.contains(&trip.as_str()));
+    assert_eq!(of_companies, KEPT.iter().map(|statement| ((*statement).to_owned(), number)).collect());
+    assert!(of_rounds["due"] * 10 < number, "{of_rounds:?}");
+}
