@@ -2,7 +2,10 @@
 //! the rows.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+mod fake;
 mod header;
+mod refresh;
+mod server;
 mod token;
 
 use std::{
@@ -17,6 +20,8 @@ use batchsuite_benches::{
     rows::Row,
 };
 use clap::{Parser, ValueEnum};
+
+use server::Role;
 
 /// Measures, and prints a table of ratios.
 #[derive(Debug, Parser)]
@@ -33,6 +38,9 @@ struct Arguments {
     /// Measures one group in this process.
     #[arg(long, hide = true)]
     group: Option<Group>,
+    /// Is the server of a group, in this process.
+    #[arg(long, hide = true)]
+    serve: Option<Role>,
     /// Cargo says that this is a bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -43,15 +51,23 @@ struct Arguments {
 enum Group {
     Token,
     Header,
+    Refresh,
+    Fake,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(role) = arguments.serve {
+        server::serve(role);
+        return ExitCode::SUCCESS;
+    }
     let pace = Pace::new(arguments.quick);
     if let Some(group) = arguments.group {
         match group {
             Group::Token => token::measure(pace),
             Group::Header => header::measure(pace),
+            Group::Refresh => refresh::measure(pace),
+            Group::Fake => fake::measure(pace),
         }
         return ExitCode::SUCCESS;
     }
