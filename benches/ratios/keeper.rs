@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use batchsuite_benches::{companies, measure::Pace, report};
-use rustix::time::{ClockId, clock_gettime};
+use batchsuite_benches::{
+    companies,
+    measure::{Pace, processor_time},
+    report,
+};
 
 /// The row of this group.
 pub(crate) fn measure(pace: Pace) {
@@ -23,10 +26,4 @@ pub(crate) fn measure(pace: Pace) {
         report::note(format_args!("keeper/1m: {spent:?} of processor time in {watched:?}"));
         report::ratio("keeper/1m", spent.as_secs_f64() / watched.as_secs_f64() * 3600.0, 5.0);
     });
-}
-
-/// What this process has used so far.
-pub(crate) fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }

@@ -3,9 +3,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod counted;
+mod fake;
 mod header;
 mod keeper;
+mod refresh;
 mod roundtrips;
+mod server;
 mod token;
 
 use std::{
@@ -22,6 +25,8 @@ use batchsuite_benches::{
 };
 use clap::{Parser, ValueEnum};
 
+use self::server::Role;
+
 /// Measures, and prints a table of ratios.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -37,6 +42,9 @@ struct Arguments {
     /// Measures one group in this process.
     #[arg(long, hide = true)]
     group: Option<Group>,
+    /// Is the server of a group, in this process.
+    #[arg(long, hide = true)]
+    serve: Option<Role>,
     /// Cargo says that this is a bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -50,10 +58,16 @@ enum Group {
     Header,
     Keeper,
     Counted,
+    Refresh,
+    Fake,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(role) = arguments.serve {
+        server::serve(role);
+        return ExitCode::SUCCESS;
+    }
     let pace = Pace::new(arguments.quick);
     if let Some(group) = arguments.group {
         match group {
@@ -68,6 +82,8 @@ fn main() -> ExitCode {
                 counted::measure(pace);
                 roundtrips::measure();
             }
+            Group::Refresh => refresh::measure(pace),
+            Group::Fake => fake::measure(pace),
         }
         return ExitCode::SUCCESS;
     }

@@ -32,22 +32,31 @@ impl Pace {
     }
 
     /// Measures each side; the median nanoseconds an operation. A side is a function that does so many operations.
-    pub fn medians<const N: usize>(self, mut sides: [&mut dyn FnMut(u64); N]) -> [f64; N] {
+    pub fn medians<const N: usize>(self, sides: [&mut dyn FnMut(u64); N]) -> [f64; N] {
+        let mut sides = sides.map(|side| |operations| [timed(|| side(operations))]);
+        self.medians_of(sides.each_mut().map(|side| side as _)).map(|[median]| median)
+    }
+
+    /// The same for sides that have something to prepare, or more than one figure: each takes its own figures of so many
+    /// operations. The first is their time; it says how many fill a batch.
+    pub fn medians_of<const N: usize, const M: usize>(self, mut sides: [Side<'_, M>; N]) -> [[f64; M]; N] {
         let batches = sides.each_mut().map(|side| self.calibrated(*side));
-        let mut times = [(); N].map(|()| Vec::with_capacity(self.rounds));
+        let mut figures = [(); N].map(|()| [(); M].map(|()| Vec::with_capacity(self.rounds)));
         for _ in 0..self.rounds {
-            for ((side, operations), times) in sides.iter_mut().zip(batches).zip(&mut times) {
-                times.push(nanoseconds(timed(|| side(operations)), operations));
+            for ((side, operations), figures) in sides.iter_mut().zip(batches).zip(&mut figures) {
+                for (figures, taken) in figures.iter_mut().zip(side(operations)) {
+                    figures.push(nanoseconds(taken, operations));
+                }
             }
         }
-        times.map(median)
+        figures.map(|figures| figures.map(median))
     }
 
     /// Warms a side up, and finds how many operations fill a batch.
-    fn calibrated(self, side: &mut dyn FnMut(u64)) -> u64 {
+    fn calibrated<const M: usize>(self, side: Side<'_, M>) -> u64 {
         let mut operations = 1;
         loop {
-            let taken = timed(|| side(operations));
+            let taken = side(operations)[0];
             if taken >= self.batch / 2 {
                 return scaled(operations, self.batch, taken).max(1);
             }
@@ -57,6 +66,9 @@ impl Pace {
     }
 }
 
+/// Does so many operations and says what they took.
+pub type Side<'a, const M: usize> = &'a mut dyn FnMut(u64) -> [Duration; M];
+
 fn scaled(operations: u64, wanted: Duration, taken: Duration) -> u64 {
     (operations as f64 * wanted.as_secs_f64() / taken.as_secs_f64()) as u64
 }
@@ -65,6 +77,13 @@ fn scaled(operations: u64, wanted: Duration, taken: Duration) -> u64 {
 #[expect(clippy::disallowed_methods, reason = "benches are about real time")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The processor time that this process has used, all its threads together.
+pub fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    // Neither is negative.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// How long `work` takes.

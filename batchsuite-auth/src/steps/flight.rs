@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use tokio::{sync::watch, time::Instant};
 use tracing::Instrument;
 
@@ -27,7 +28,7 @@ type Landing = watch::Receiver<Option<Outcome>>;
 
 /// The flights of a process, by company and purpose.
 #[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<(CompanyId, Purpose), Landing>>);
+pub(super) struct Flights(Mutex<HashMap<(CompanyId, Purpose), Landing, RandomState>>);
 
 /// What a flight brings. Whoever can do with the stored token must not wait for a refresh that is for its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,15 +139,15 @@ impl Core {
         mode: Mode,
         reserved: Option<Reserved>,
     ) -> Result<Landing, TokenError> {
-        let (outcome, landing) = watch::channel(None);
         let number = (company.clone(), Purpose::of(demand, mode));
-        let admitted;
+        let (outcome, landing, admitted);
         {
             let mut flights = self.flights.list();
             if let Some(landing) = flights.get(&number) {
                 return Ok(landing.clone());
             }
             admitted = self.admit().ok_or(TokenError::ShutDown)?;
+            (outcome, landing) = watch::channel(None);
             flights.insert(number.clone(), landing.clone());
         }
         // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
@@ -210,7 +211,7 @@ impl Drop for Flight {
 }
 
 impl Flights {
-    fn list(&self) -> MutexGuard<'_, HashMap<(CompanyId, Purpose), Landing>> {
+    fn list(&self) -> MutexGuard<'_, HashMap<(CompanyId, Purpose), Landing, RandomState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

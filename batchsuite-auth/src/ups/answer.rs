@@ -3,7 +3,9 @@
 use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Datelike};
-use serde_json::{Map, Value, value::RawValue};
+use foldhash::fast::RandomState;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     clock::Timestamp,
@@ -40,7 +42,8 @@ pub(crate) struct Pair {
 impl Pair {
     /// Reads a body; `None` if it is no JSON object with a token in it.
     pub(crate) fn parse(body: &[u8], defaults: &PairDefaults) -> Option<Self> {
-        let fields = fields(&text_of(body))?;
+        let text = text_of(body);
+        let fields = Fields::of(&text)?;
         let mut oddities = Vec::new();
 
         let access_lifetime = match lifetime(&fields, "expires_in") {
@@ -48,8 +51,8 @@ impl Pair {
             Lifetime::Over => Duration::ZERO,
             Lifetime::Lasts(lifetime) => lifetime.min(LONGEST_LIFETIME),
         };
-        let bearer = text(&fields, "token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
-        let access_token = text(&fields, "access_token").map(AccessTokenSecret::new);
+        let bearer = fields.text("token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
+        let access_token = fields.text("access_token").map(AccessTokenSecret::new);
         let sendable = access_token
             .as_ref()
             .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some());
@@ -57,14 +60,11 @@ impl Pair {
             (!bearer, "the token type is not Bearer"),
             (!sendable, "there is no access token that can be sent"),
             (access_lifetime.is_zero(), "the access token has expired already"),
-            (
-                text(&fields, "client_id").is_some_and(|id| id != defaults.client_id),
-                "the answer names another client id",
-            ),
+            (fields.text("client_id").is_some_and(|id| id != defaults.client_id), "the answer names another client id"),
             (
                 ["status", "refresh_token_status"]
                     .iter()
-                    .any(|name| text(&fields, name).is_some_and(|status| !status.eq_ignore_ascii_case("approved"))),
+                    .any(|name| fields.text(name).is_some_and(|status| !status.eq_ignore_ascii_case("approved"))),
                 "the status is not approved",
             ),
         ] {
@@ -77,7 +77,8 @@ impl Pair {
         let pair = Self {
             access_token: access_token.filter(|_| usable),
             access_lifetime,
-            refresh_token: text(&fields, "refresh_token")
+            refresh_token: fields
+                .text("refresh_token")
                 // Part of it was not even text: it is as good as missing.
                 .filter(|token| !token.contains(char::REPLACEMENT_CHARACTER))
                 .map(RefreshToken::new),
@@ -110,17 +111,37 @@ pub(super) fn text_of(body: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }
 
-/// The fields of a JSON object, each read by itself: one that no [`Value`] can hold (a number beyond `f64`, half a
-/// surrogate pair, a nesting without end) must not cost the pair.
-fn fields(text: &str) -> Option<Map<String, Value>> {
-    let fields: HashMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-    let value = |raw: &RawValue| {
-        serde_json::from_str(raw.get()).ok().or_else(|| {
-            let number: f64 = raw.get().parse().ok()?;
+/// The fields of a JSON object, each read by itself when it is asked for: one that no [`Value`] can hold (a number beyond
+/// `f64`, half a surrogate pair, a nesting without end) must not cost the pair.
+#[derive(Deserialize)]
+struct Fields<'a>(#[serde(borrow)] HashMap<Text<'a>, &'a RawValue, RandomState>);
+
+/// A JSON string; copied only if something in it is escaped.
+#[derive(PartialEq, Eq, Hash, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Fields<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.get(&Text(Cow::Borrowed(name))).map(|raw| raw.get())
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        let raw = self.raw(name)?;
+        serde_json::from_str(raw).ok().or_else(|| {
+            let number: f64 = raw.parse().ok()?;
             Some(Value::from(number.clamp(f64::MIN, f64::MAX)))
         })
-    };
-    Some(fields.into_iter().filter_map(|(name, raw)| Some((name, value(raw)?))).collect())
+    }
+
+    /// A text that is not empty.
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        let Text(text) = serde_json::from_str(self.raw(name)?).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
 }
 
 enum Lifetime {
@@ -130,8 +151,9 @@ enum Lifetime {
 }
 
 /// A number of seconds, as a number or as a string; whatever is neither counts as missing.
-fn lifetime(fields: &Map<String, Value>, name: &str) -> Lifetime {
-    let digits = match fields.get(name) {
+fn lifetime(fields: &Fields<'_>, name: &str) -> Lifetime {
+    let value = fields.value(name);
+    let digits = match &value {
         Some(Value::Number(number)) => match (number.as_u64(), number.as_f64()) {
             (Some(seconds), _) => return Lifetime::of(seconds),
             // Beyond u64, negative, or with a fraction; the cast saturates.
@@ -155,13 +177,9 @@ impl Lifetime {
     }
 }
 
-fn text<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
-}
-
 /// Milliseconds, as a number or as a string, of a plausible year.
-fn issued_at(fields: &Map<String, Value>) -> Option<Timestamp> {
-    let milliseconds = match fields.get("issued_at")? {
+fn issued_at(fields: &Fields<'_>) -> Option<Timestamp> {
+    let milliseconds = match fields.value("issued_at")? {
         Value::Number(number) => number.as_i64()?,
         Value::String(text) => text.parse().ok()?,
         _ => return None,

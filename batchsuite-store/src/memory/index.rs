@@ -21,27 +21,41 @@ pub(super) struct Index {
     open_ended: Times,
 }
 
-impl Index {
-    pub(super) fn insert(&mut self, company: &CompanyId, row: &Row) {
-        if row.grant.change > EventId::START {
-            self.changes.insert(row.grant.change, company.clone());
-        }
-        if let Some(used_at) = row.used_at {
-            self.used.insert(used_at, company);
-        }
-        if let Some((times, at)) = self.refresh_token_end(row) {
-            times.insert(at, company);
-        }
-    }
+/// By what a company is found.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    change: Option<EventId>,
+    used_at: Option<Timestamp>,
+    ending_at: Option<Timestamp>,
+    open_ended_since: Option<Timestamp>,
+}
 
-    pub(super) fn remove(&mut self, company: &CompanyId, row: &Row) {
-        self.changes.remove(&row.grant.change);
-        if let Some(used_at) = row.used_at {
-            self.used.remove(used_at, company);
+impl Entry {
+    pub(super) fn of(row: &Row) -> Self {
+        let (ending_at, open_ended_since) = match row.refresh_token_end() {
+            Some((RefreshTokenEnd::At(end), _)) => (Some(end), None),
+            Some((RefreshTokenEnd::Unknown, obtained_at)) => (None, Some(obtained_at)),
+            Some((RefreshTokenEnd::Absent, _)) | None => (None, None),
+        };
+        let change = Some(row.grant.change).filter(|change| *change > EventId::START);
+        Self { change, used_at: row.used_at, ending_at, open_ended_since }
+    }
+}
+
+impl Index {
+    /// A company's row has changed.
+    pub(super) fn replace(&mut self, company: &CompanyId, before: Entry, after: Entry) {
+        if before.change != after.change {
+            if let Some(change) = before.change {
+                self.changes.remove(&change);
+            }
+            if let Some(change) = after.change {
+                self.changes.insert(change, company.clone());
+            }
         }
-        if let Some((times, at)) = self.refresh_token_end(row) {
-            times.remove(at, company);
-        }
+        self.used.replace(company, before.used_at, after.used_at);
+        self.ending.replace(company, before.ending_at, after.ending_at);
+        self.open_ended.replace(company, before.open_ended_since, after.open_ended_since);
     }
 
     /// The latest change of all.
@@ -68,14 +82,6 @@ impl Index {
     pub(super) fn open_ended(&self, range: impl RangeBounds<Timestamp>) -> impl Iterator<Item = &CompanyId> {
         self.open_ended.range(range)
     }
-
-    fn refresh_token_end(&mut self, row: &Row) -> Option<(&mut Times, Timestamp)> {
-        match row.refresh_token_end()? {
-            (RefreshTokenEnd::At(end), _) => Some((&mut self.ending, end)),
-            (RefreshTokenEnd::Unknown, obtained_at) => Some((&mut self.open_ended, obtained_at)),
-            (RefreshTokenEnd::Absent, _) => None,
-        }
-    }
 }
 
 /// Companies by a time.
@@ -83,16 +89,20 @@ impl Index {
 struct Times(BTreeMap<Timestamp, BTreeSet<CompanyId>>);
 
 impl Times {
-    fn insert(&mut self, at: Timestamp, company: &CompanyId) {
-        self.0.entry(at).or_default().insert(company.clone());
-    }
-
-    fn remove(&mut self, at: Timestamp, company: &CompanyId) {
-        if let Some(companies) = self.0.get_mut(&at) {
+    fn replace(&mut self, company: &CompanyId, before: Option<Timestamp>, after: Option<Timestamp>) {
+        if before == after {
+            return;
+        }
+        if let Some(at) = before
+            && let Some(companies) = self.0.get_mut(&at)
+        {
             companies.remove(company);
             if companies.is_empty() {
                 self.0.remove(&at);
             }
+        }
+        if let Some(at) = after {
+            self.0.entry(at).or_default().insert(company.clone());
         }
     }
 

@@ -19,7 +19,12 @@ use batchsuite_auth::{
     },
 };
 
-use super::{consents::Consents, index::Index, log::Log, row::Row};
+use super::{
+    consents::Consents,
+    index::{Entry, Index},
+    log::Log,
+    row::Row,
+};
 
 /// Every method is one verb of the contract, called inside the critical section with its time.
 pub(super) struct Ledger {
@@ -85,8 +90,8 @@ impl Ledger {
             Err(Refusal::AlreadyConnected) => return Connected::AlreadyStored(self.boxed(&company, now)),
             Err(_) => return Connected::Superseded(self.boxed(&company, now)),
         };
-        let actor = connect.actor.clone();
-        self.change(&company, now, |row| {
+        let event = (Some(connect.actor.clone()), EventKind::Authenticated, None);
+        self.change_and_tell(&company, event, now, |row| {
             let grant = Snapshot {
                 opt_in,
                 tokens: Some(Tokens::of_pair(connect.pair, None, now)),
@@ -98,7 +103,6 @@ impl Ledger {
             };
             row.begin_anew(grant);
         });
-        self.tell_change(&company, Some(actor), EventKind::Authenticated, None, now);
         Connected::Stored(self.boxed(&company, now))
     }
 
@@ -151,7 +155,11 @@ impl Ledger {
                 false => Committed::Moved,
             };
         };
-        self.change(&company, now, |row| {
+        let kind = match before.standing {
+            Standing::ReauthRequired(_) => EventKind::Recovered,
+            Standing::Unauthenticated | Standing::Authenticated => EventKind::Refreshed,
+        };
+        self.change_and_tell(&company, (None, kind, Some(evidence_of(attempt))), now, |row| {
             row.apply(transition);
             if pair.refresh_token.is_some() {
                 row.warned = None;
@@ -162,11 +170,6 @@ impl Ledger {
             row.grant.failures = failures;
             row.grant.retry_at = retry_in.map(|pause| later(now, pause));
         });
-        let kind = match before.standing {
-            Standing::ReauthRequired(_) => EventKind::Recovered,
-            Standing::Unauthenticated | Standing::Authenticated => EventKind::Refreshed,
-        };
-        self.tell_change(&company, None, kind, Some(evidence_of(attempt)), now);
         Committed::Stored(self.boxed(&company, now))
     }
 
@@ -176,10 +179,14 @@ impl Ledger {
         else {
             return Written::No;
         };
-        self.change(&company, now, |row| {
+        let kind = match verdict {
+            Verdict::Refused => EventKind::Invalidated,
+            Verdict::Unanswered => EventKind::RefreshUnanswered,
+        };
+        self.change_and_tell(&company, (None, kind, Some(evidence.clone())), now, |row| {
             row.apply(transition);
             match verdict {
-                Verdict::Refused => row.grant.cause = Some((now, evidence.clone())),
+                Verdict::Refused => row.grant.cause = Some((now, evidence)),
                 Verdict::Unanswered => {
                     let lease_end = transition.to.phase.lease_until().unwrap_or(now);
                     row.grant.retry_at = Some(later(lease_end, retry_in));
@@ -187,11 +194,6 @@ impl Ledger {
                 }
             }
         });
-        let kind = match verdict {
-            Verdict::Refused => EventKind::Invalidated,
-            Verdict::Unanswered => EventKind::RefreshUnanswered,
-        };
-        self.tell_change(&company, None, kind, Some(evidence), now);
         Written::Yes
     }
 
@@ -199,11 +201,10 @@ impl Ledger {
         // Never refused, says the machine.
         if let Ok(transition) = self.opt_in(company).on(&machine::Event::Remove, now) {
             self.consents.drop_company(company);
-            self.change(company, now, |row| {
+            self.change_and_tell(company, (Some(actor.clone()), EventKind::Removed, None), now, |row| {
                 let key = row.grant.key.clone();
                 row.begin_anew(Snapshot { opt_in: transition.to, ..Snapshot::empty(key, now) });
             });
-            self.tell_change(company, Some(actor.clone()), EventKind::Removed, None, now);
         }
         self.snapshot(company, now)
     }
@@ -310,9 +311,9 @@ impl Ledger {
     fn change(&mut self, company: &CompanyId, now: Timestamp, change: impl FnOnce(&mut Row)) {
         let key = || GrantKey { environment: self.environment, company: company.clone() };
         let row = self.rows.entry(company.clone()).or_insert_with(|| Row::new(key(), now));
-        self.index.remove(company, row);
+        let before = Entry::of(row);
         change(row);
-        self.index.insert(company, row);
+        self.index.replace(company, before, Entry::of(row));
     }
 
     /// Writes an event down.
@@ -337,17 +338,20 @@ impl Ledger {
         })
     }
 
-    /// Writes the event of a change down that the change feed tells of.
-    fn tell_change(
+    /// The same for a change that the change feed tells of, with its event.
+    fn change_and_tell(
         &mut self,
         company: &CompanyId,
-        actor: Option<ActorId>,
-        kind: EventKind,
-        evidence: Option<Evidence>,
+        (actor, kind, evidence): (Option<ActorId>, EventKind, Option<Evidence>),
         now: Timestamp,
+        change: impl FnOnce(&mut Row),
     ) {
-        let id = self.tell(Some(company), actor, kind, evidence, now);
-        self.change(company, now, |row| row.grant.change = id);
+        let id = self.log.next();
+        self.change(company, now, |row| {
+            change(row);
+            row.grant.change = id;
+        });
+        self.tell(Some(company), actor, kind, evidence, now);
     }
 }
 

@@ -21,9 +21,14 @@ impl Log {
         EventId::new(self.events.len() as u64)
     }
 
+    /// The number of the next event.
+    pub(super) fn next(&self) -> EventId {
+        EventId::new(self.last().number() + 1)
+    }
+
     /// Writes the event that `number` turns into.
     pub(super) fn append(&mut self, event: impl FnOnce(EventId) -> Event) -> EventId {
-        let id = EventId::new(self.last().number() + 1);
+        let id = self.next();
         let event = event(id);
         if let Some(company) = &event.company {
             self.of_company.entry(company.clone()).or_default().push(id);

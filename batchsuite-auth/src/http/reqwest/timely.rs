@@ -1,6 +1,7 @@
 use std::error::Error as StdError;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,34 +23,44 @@ impl<S> Layer<S> for Timely {
     type Service = TimelyConnector<S>;
 
     fn layer(&self, connector: S) -> Self::Service {
-        TimelyConnector { connector, limit: self.limit }
+        TimelyConnector { connector: Arc::new(connector), limit: self.limit }
     }
 }
 
-#[derive(Clone, Debug)]
+/// hyper clones its connector several times for each request, also where a kept connection serves it. reqwest's own is large,
+/// so it is cloned for each new connection only.
+#[derive(Debug)]
 pub(super) struct TimelyConnector<S> {
-    connector: S,
+    connector: Arc<S>,
     limit: Duration,
+}
+
+impl<S> Clone for TimelyConnector<S> {
+    fn clone(&self) -> Self {
+        Self { connector: Arc::clone(&self.connector), limit: self.limit }
+    }
 }
 
 impl<S, R> Service<R> for TimelyConnector<S>
 where
-    S: Service<R, Error = Box<dyn StdError + Send + Sync>>,
+    S: Service<R, Error = Box<dyn StdError + Send + Sync>> + Clone + Send + 'static,
     S::Future: Send + 'static,
+    R: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.connector.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: R) -> Self::Future {
         let (started, limit) = (Instant::now(), self.limit);
-        let connecting = self.connector.call(request);
+        let mut connector = S::clone(&self.connector);
         Box::pin(async move {
-            let connection = connecting.await?;
+            poll_fn(|cx| connector.poll_ready(cx)).await?;
+            let connection = connector.call(request).await?;
             if started.elapsed() > limit { Err("the connection came too late".into()) } else { Ok(connection) }
         })
     }

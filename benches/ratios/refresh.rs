@@ -1,0 +1,171 @@
+//! A whole refresh, beside the `oauth2` crate over the same HTTP client; and one for many callers.
+
+mod peer;
+
+use std::{thread, time::Duration};
+
+use batchsuite_auth::{BatchSuiteAuth, CompanyId, http::ReqwestClient};
+use batchsuite_benches::{
+    companies::{self, text},
+    measure::{Pace, now, processor_time},
+    report,
+};
+use batchsuite_store::MemoryStore;
+use tokio::runtime::Runtime;
+
+use crate::server::{CLIENTS, DISTANCE, Role, Server};
+use peer::Peer;
+
+/// The rows of this group.
+pub(crate) fn measure(pace: Pace) {
+    let runtime = Runtime::new().expect("a runtime");
+    beside_oauth2(&runtime, pace);
+    report::note(format_args!("refresh/herd: the server answers after {} ms", DISTANCE.as_millis()));
+    let [ours, reference] = herd(&runtime, pace, Role::DistantUps);
+    report::ratio("refresh/herd", ours, reference);
+    let [ours, reference] = herd(&runtime, pace, Role::Ups);
+    report::note(format_args!(
+        "the same with a server that answers at once: {:.0} µs, one refresh {:.0} µs: {:.2}",
+        ours / 1e3,
+        reference / 1e3,
+        ours / reference,
+    ));
+}
+
+fn beside_oauth2(runtime: &Runtime, pace: Pace) {
+    report::note(
+        "oauth2 5.0, exchange_refresh_token(..).request_async(..) over reqwest 0.13, an answer type of its own",
+    );
+    let server = Server::start(Role::Ups);
+    let mut companies = Companies::new(runtime, &server);
+    let auth = companies.auth.clone();
+    let peer = Peer::new(&server);
+    let mut names = (0..).map(companies::name);
+
+    let mut ours = |operations| {
+        let companies = companies.expired(runtime, operations);
+        let auth = auth.clone();
+        metered(|| {
+            at_once(runtime, companies, move |company| {
+                let auth = auth.clone();
+                async move { drop(auth.access_token(&company).await.expect("a token")) }
+            });
+        })
+    };
+    let mut reference = |operations| {
+        let companies: Vec<_> = names.by_ref().take(operations as usize).collect();
+        peer.opt_in(&companies);
+        let peer = peer.clone();
+        metered(|| {
+            at_once(runtime, companies, move |company| {
+                let peer = peer.clone();
+                async move { peer.refresh(&company).await }
+            });
+        })
+    };
+    let [ours, reference] = pace.with_batches(5).medians_of([&mut ours, &mut reference]);
+    report::ratio("refresh/oauth2", ours[0], reference[0]);
+    report::ratio("refresh/cpu", ours[1], reference[1]);
+}
+
+/// How many ask for the token of one company.
+const CALLERS: usize = 1000;
+
+/// The time until all callers of one company have its token, and until a single one has.
+fn herd(runtime: &Runtime, pace: Pace, role: Role) -> [f64; 2] {
+    let server = Server::start(role);
+    let mut sides = [CALLERS, 1].map(|callers| {
+        let mut companies = Companies::new(runtime, &server);
+        move |operations| {
+            let expired = companies.expired(runtime, operations);
+            let start = now();
+            for company in expired {
+                runtime.block_on(all_have_the_token(&companies.auth, company, callers));
+            }
+            [start.elapsed()]
+        }
+    });
+    pace.with_batches(3).medians_of(sides.each_mut().map(|side| side as _)).map(|[median]| median)
+}
+
+async fn all_have_the_token(auth: &BatchSuiteAuth, company: CompanyId, callers: usize) {
+    let asking: Vec<_> = (0..callers)
+        .map(|_| {
+            let (auth, company) = (auth.clone(), company.clone());
+            tokio::spawn(async move { auth.access_token(&company).await.expect("a token") })
+        })
+        .collect();
+    let mut tokens = Vec::with_capacity(callers);
+    for token in asking {
+        tokens.push(token.await.expect("it ends"));
+    }
+    let one = tokens[0].expose_secret();
+    assert!(tokens.iter().all(|token| token.expose_secret() == one), "one refresh for all");
+}
+
+/// Companies whose access token has ended, ever others.
+struct Companies {
+    auth: BatchSuiteAuth,
+    store: MemoryStore,
+    known: usize,
+}
+
+impl Companies {
+    fn new(runtime: &Runtime, server: &Server) -> Self {
+        let store = MemoryStore::new();
+        let http = ReqwestClient::builder().allow_loopback_http().build().expect("the settings fit");
+        let _inside = runtime.enter();
+        let auth = companies::authenticator(store.clone()).http(http).base_url(server.url()).build();
+        Self { auth: auth.expect("the settings fit"), store, known: 0 }
+    }
+
+    fn expired(&mut self, runtime: &Runtime, number: u64) -> Vec<CompanyId> {
+        let names: Vec<_> = (self.known..).take(number as usize).map(companies::name).collect();
+        self.known += names.len();
+        runtime.block_on(async {
+            for company in &names {
+                let mut pair = companies::pair(text(), text());
+                pair.access_lifetime = Duration::ZERO;
+                companies::connect(&self.store, company, pair).await;
+            }
+        });
+        settle();
+        names
+    }
+}
+
+/// Lets pass what has begun beside: the change feed reads what was written.
+fn settle() {
+    thread::sleep(Duration::from_millis(10));
+}
+
+/// The time of `work`, and the processor time of it and of what it began beside.
+fn metered(work: impl FnOnce()) -> [Duration; 2] {
+    let (processor, start) = (processor_time(), now());
+    work();
+    let taken = start.elapsed();
+    settle();
+    [taken, processor_time() - processor]
+}
+
+/// Refreshes all companies, [`CLIENTS`] at once.
+fn at_once<F>(runtime: &Runtime, companies: Vec<CompanyId>, refresh: impl Fn(CompanyId) -> F + Clone + Send + 'static)
+where
+    F: Future<Output = ()> + Send,
+{
+    let share = companies.len().div_ceil(CLIENTS);
+    let working: Vec<_> = companies
+        .chunks(share)
+        .map(|share| {
+            let (share, refresh) = (share.to_vec(), refresh.clone());
+            runtime.spawn(async move {
+                for company in share {
+                    refresh(company).await;
+                }
+            })
+        })
+        .collect();
+    for client in working {
+        runtime.block_on(client).expect("it ends");
+    }
+}

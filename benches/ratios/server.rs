@@ -1,0 +1,202 @@
+//! Servers, each in a process of its own, so that its processor time and its memory are not those of who asks. Each is
+//! this program once more.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    http::{Request, header},
+    routing::post,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use batchsuite_auth::fake_ups::{FakeUps, FakeUpsState};
+use batchsuite_benches::companies;
+use clap::ValueEnum;
+use tokio::net::TcpListener;
+use url::Url;
+
+/// Where UPS takes refresh tokens.
+pub(crate) const REFRESH: &str = "/security/v1/oauth/refresh";
+
+/// How long [`Role::DistantUps`] takes to answer: about what a network and a server far away take.
+pub(crate) const DISTANCE: Duration = Duration::from_millis(20);
+
+/// How many clients ask at once.
+pub(crate) const CLIENTS: usize = 16;
+
+/// What a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Answers every refresh with another pair, in UPS's shape, and looks at nothing.
+    Ups,
+    /// The same, [`DISTANCE`] later.
+    DistantUps,
+    /// What `fake-ups` serves, with [`CLIENTS`] opt-ins, whose refresh tokens it tells.
+    FakeUps,
+    /// The same answer of `fake-ups`, byte by byte, to everybody.
+    Constant,
+}
+
+/// A running server. It ends when this is dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    /// What else it told.
+    pub(crate) refresh_tokens: Vec<String>,
+}
+
+impl Server {
+    /// Starts one.
+    pub(crate) fn start(role: Role) -> Self {
+        let name = role.to_possible_value().expect("every role has a name").get_name().to_owned();
+        let mut child = Command::new(std::env::current_exe().expect("this program's path"))
+            .args(["--serve", &name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program starts once more");
+        let mut refresh_tokens = Vec::new();
+        let told = BufReader::new(child.stdout.take().expect("its output is piped"));
+        for line in told.lines().map_while(Result::ok) {
+            match line.strip_prefix(LISTENING).map(|address| address.parse().expect("an address")) {
+                Some(address) => return Self { child, address, refresh_tokens },
+                None => refresh_tokens.push(line),
+            }
+        }
+        panic!("the server {name} did not begin to listen");
+    }
+
+    pub(crate) fn url(&self) -> Url {
+        Url::parse(&format!("http://{}/", self.address)).expect("a URL")
+    }
+
+    /// The memory that it has in use, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory is told");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// The processor time that it has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let nanoseconds = threads.map(|thread| {
+            // "<nanoseconds on a processor> <nanoseconds waiting> <times>"
+            let path = thread.expect("a thread").path().join("schedstat");
+            let told = fs::read_to_string(path).expect("its time is told");
+            told.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const LISTENING: &str = "listening on ";
+
+/// Serves until whoever started this process ends or lets go of it.
+pub(crate) fn serve(role: Role) {
+    thread::spawn(|| {
+        let _ = io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(serving(role)).expect("it serves");
+}
+
+async fn serving(role: Role) -> io::Result<()> {
+    match role {
+        Role::Ups => axum::serve(listen().await?, ups(Duration::ZERO)).await,
+        Role::DistantUps => axum::serve(listen().await?, ups(DISTANCE)).await,
+        Role::FakeUps => {
+            let ups = fake_ups();
+            for _ in 0..CLIENTS {
+                println!("{}", opt_in(&ups).await);
+            }
+            fake_ups::serve(listen().await?, Arc::new(ups), std::future::pending()).await
+        }
+        Role::Constant => {
+            let ups = fake_ups();
+            let refresh_token = opt_in(&ups).await;
+            let answer = ask(&ups, REFRESH, &format!("grant_type=refresh_token&refresh_token={refresh_token}"));
+            axum::serve(listen().await?, constant(answer.into())).await
+        }
+    }
+}
+
+async fn listen() -> io::Result<TcpListener> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{LISTENING}{}", listener.local_addr()?);
+    Ok(listener)
+}
+
+fn ups(distance: Duration) -> Router {
+    let answer = move || async move {
+        if !distance.is_zero() {
+            tokio::time::sleep(distance).await;
+        }
+        ([(header::CONTENT_TYPE, "application/json")], companies::answer())
+    };
+    Router::new().route(REFRESH, post(answer))
+}
+
+fn constant(body: Bytes) -> Router {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    Router::new().route(REFRESH, post(|| async move { (headers, body) }))
+}
+
+fn fake_ups() -> FakeUpsState {
+    FakeUps::builder().build().expect("the settings fit")
+}
+
+/// Opts in as a person with a browser would; the first refresh token.
+async fn opt_in(ups: &FakeUpsState) -> String {
+    let trip = [("client_id", FakeUps::CLIENT_ID), ("redirect_uri", FakeUps::REDIRECT_URI), ("response_type", "code")];
+    let trip = Url::parse_with_params("http://localhost/security/v1/oauth/authorize", trip).expect("a URL");
+    let query = ups.consent(&trip, FakeUps::USER).await;
+    let mut form = url::form_urlencoded::Serializer::new(query);
+    form.append_pair("grant_type", "authorization_code").append_pair("redirect_uri", FakeUps::REDIRECT_URI);
+    let answer = ask(ups, "/security/v1/oauth/token", &form.finish());
+    let answer = String::from_utf8(answer).expect("JSON");
+    text(&answer, "refresh_token").expect("a refresh token").to_owned()
+}
+
+fn ask(ups: &FakeUpsState, path: &str, form: &str) -> Vec<u8> {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, FORM)
+        .header(header::AUTHORIZATION, basic())
+        .body(form.as_bytes().to_vec())
+        .expect("a request");
+    let response = ups.respond(&request).response;
+    assert!(response.status().is_success(), "{path}: {}", response.status());
+    response.into_body()
+}
+
+/// The type of a form.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The client's id and secret.
+pub(crate) fn basic() -> String {
+    format!("Basic {}", STANDARD.encode(format!("{}:{}", FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET)))
+}
+
+/// The text of a field in an answer.
+pub(crate) fn text<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = answer.split_once(&format!("\"{name}\":\""))?;
+    Some(rest.split_once('"')?.0)
+}
