@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod header;
+mod store;
 mod token;
 
 use std::{
@@ -43,6 +44,7 @@ struct Arguments {
 enum Group {
     Token,
     Header,
+    Store,
 }
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         match group {
             Group::Token => token::measure(pace),
             Group::Header => header::measure(pace),
+            Group::Store => store::measure(pace),
         }
         return ExitCode::SUCCESS;
     }
