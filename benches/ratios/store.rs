@@ -27,9 +27,6 @@ const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes
 /// The rows of this group.
 pub(crate) fn measure(pace: Pace) {
     seal::measure(pace);
-    if std::env::var("SEAL").is_ok() {
-        return;
-    }
 
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let server = Server::start_with(Log::Normal, &[], SETTINGS);
@@ -55,24 +52,14 @@ pub(crate) fn measure(pace: Pace) {
         ("store/due100", Verb::Due, Mode::Prepared),
         ("store/unnamed/load", Verb::Load, Mode::Extended),
     ] {
-        if only(row) {
-            bed.beside_pgbench(row, verb, mode);
-        }
+        bed.beside_pgbench(row, verb, mode);
     }
-    if only("store/notify") {
-        bed.notify();
-    }
+    bed.notify();
     for (row, verb) in
         [("store/scale/load", Verb::Load), ("store/scale/claim", Verb::Claim), ("store/scale/due100", Verb::Due)]
     {
-        if only(row) {
-            bed.scale(row, verb);
-        }
+        bed.scale(row, verb);
     }
-}
-
-fn only(row: &str) -> bool {
-    std::env::var("ROW").is_err() || std::env::var("ROW").is_ok_and(|r| r.split(',').any(|r| r == row))
 }
 
 /// What the rows are measured on.
@@ -92,17 +79,19 @@ impl Bed {
         self.pace.of(full, quick)
     }
 
-    fn rounds(&self) -> usize {
-        self.pace.of(15, 5)
+    fn rounds(&self, verb: Verb) -> usize {
+        let (full, quick) = verb.rounds();
+        self.pace.of(full, quick)
     }
 
     /// Each round begins with new connections on both sides: neither has statements prepared, nor its server processes warm.
     /// To connect is not part of the time, with neither.
     fn beside_pgbench(&mut self, row: &str, verb: Verb, mode: Mode) {
         let (mut ours, mut reference) = (Vec::new(), Vec::new());
-        let share = self.share(verb);
+        // What is planned each time takes five times as long.
+        let share = self.share(verb) / if mode == Mode::Extended { 5 } else { 1 };
         let script = self.pgbench.script(&self.store("many", mode), verb);
-        for round in 0..=self.rounds() {
+        for round in 0..=self.rounds(verb) {
             let work = self.runtime.block_on(self.many.next(&self.server, verb, share));
             let store = self.store("many", mode);
             let time = self.runtime.block_on(async {
@@ -140,7 +129,7 @@ impl Bed {
         });
         let mut times = [Vec::new(), Vec::new()];
         let mut heard = [0, 0];
-        for round in 0..=self.rounds() {
+        for round in 0..=self.rounds(Verb::Commit) {
             for (((store, follower), times), heard) in sides.iter().zip(&mut times).zip(&mut heard) {
                 let work = self.runtime.block_on(self.many.next(&self.server, Verb::Commit, share));
                 let following = self.runtime.block_on(Following::begin(follower));
@@ -164,7 +153,7 @@ impl Bed {
         let share = verb.share_of_few();
         let [many, few] = ["many", "few"].map(|schema| self.store(schema, Mode::Prepared));
         let (mut ours, mut reference) = (Vec::new(), Vec::new());
-        for round in 0..=self.rounds() * 2 {
+        for round in 0..=self.rounds(verb) {
             let of = |store: &PostgresStore, table: &mut Table| {
                 let work = self.runtime.block_on(table.next(&self.server, verb, share));
                 let time = self.runtime.block_on(ours::run(store, &work));

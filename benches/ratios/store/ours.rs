@@ -1,6 +1,12 @@
 //! The store's side.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use batchsuite_auth::{
     CompanyId, Environment,
@@ -107,12 +113,12 @@ async fn due(store: &PostgresStore) {
 }
 
 /// Another process that reads the change feed.
-pub(super) struct Following(JoinHandle<()>, Arc<std::sync::atomic::AtomicU64>);
+pub(super) struct Following(JoinHandle<()>, Arc<AtomicU64>);
 
 impl Following {
     pub(super) async fn begin(store: &PostgresStore) -> Self {
         let store = store.clone();
-        let looks = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let looks = Arc::new(AtomicU64::new(0));
         let found = Arc::clone(&looks);
         let environment = Environment::Cie;
         let mut cursor = store.changes(environment, None, Duration::ZERO).await.expect("the store answers").cursor;
@@ -120,7 +126,7 @@ impl Following {
             loop {
                 let changes = store.changes(environment, Some(cursor), Duration::from_secs(30)).await;
                 cursor = changes.expect("the store answers").cursor;
-                found.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                found.fetch_add(1, Relaxed);
             }
         });
         Self(following, looks)
@@ -130,6 +136,6 @@ impl Following {
     pub(super) async fn end(self) -> u64 {
         self.0.abort();
         assert!(self.0.await.is_err_and(|end| end.is_cancelled()), "the changes could not be followed");
-        self.1.load(std::sync::atomic::Ordering::Relaxed)
+        self.1.load(Relaxed)
     }
 }

@@ -23,18 +23,26 @@ impl Verb {
     /// Operations of each client in a round, in a full run and in a quick one.
     pub(super) fn share(self) -> (u64, u64) {
         match self {
-            Self::Load => (3000, 1000),
-            Self::Claim => (1000, 300),
-            Self::Commit => (500, 150),
-            Self::Due => (50, 15),
+            Self::Load => (2000, 800),
+            Self::Claim => (400, 120),
+            Self::Commit => (200, 60),
+            Self::Due => (30, 12),
         }
     }
 
-    /// The same where the companies are few, and are claimed or due once a round.
+    /// How many rounds, the same. What is written waits for the disk, which is seldom twice the same.
+    pub(super) fn rounds(self) -> (usize, usize) {
+        match self {
+            Self::Claim | Self::Commit => (21, 9),
+            Self::Load | Self::Due => (11, 5),
+        }
+    }
+
+    /// Operations of each client where the companies are few, and are claimed or due once a round.
     pub(super) fn share_of_few(self) -> u64 {
         match self {
             Self::Load => 1000,
-            Self::Claim => 600,
+            Self::Claim => 300,
             Self::Commit => 0,
             Self::Due => 5,
         }
