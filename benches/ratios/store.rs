@@ -20,8 +20,8 @@ use pgbench::{Mode, Pgbench};
 use rounds::{CLIENTS, Verb};
 use tables::Table;
 
-/// A server that keeps what it says is kept. No checkpoint and no vacuum of its own accord: they would meet one side only.
-const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=1GB \
+/// A server that keeps what it says is kept, and has room for all tables in its memory. No checkpoint and no vacuum of its own accord: they would meet one side only.
+const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=6GB \
                         -c max_wal_size=32GB -c checkpoint_timeout=1d -c autovacuum=off";
 
 /// The rows of this group.

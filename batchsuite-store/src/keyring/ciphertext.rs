@@ -4,7 +4,7 @@ use aws_lc_rs::aead::{Aad, MAX_TAG_LEN, NONCE_LEN, Nonce};
 use secrecy::zeroize::Zeroize as _;
 
 use super::{
-    binding::Binding,
+    binding::{Binding, CAPACITY},
     error::KeyringError,
     key::{Key, KeyId},
 };
@@ -36,7 +36,8 @@ impl<'a> Parts<'a> {
     }
 
     pub(super) fn open(&self, key: &Key, binding: &Binding<'_>) -> Result<Plaintext, KeyringError> {
-        let data = binding.associated_data(self.header).map_err(|_| KeyringError::Cipher)?;
+        let mut data = [0; CAPACITY];
+        let data = binding.associated_data(self.header, &mut data).map_err(|_| KeyringError::Cipher)?;
         let nonce = Nonce::assume_unique_for_key(*self.nonce);
         let mut plaintext = Plaintext(vec![0; self.sealed.len()]);
         key.aead()
@@ -96,7 +97,8 @@ pub(super) fn seal(
 
     write_header(header, id);
     nonce_bytes.copy_from_slice(&nonce);
-    let data = binding.associated_data(header).map_err(|_| KeyringError::Cipher)?;
+    let mut data = [0; CAPACITY];
+    let data = binding.associated_data(header, &mut data).map_err(|_| KeyringError::Cipher)?;
     // From one buffer into the other, so that a failure leaves no plaintext in what is not wiped.
     key.aead()
         .seal_out_of_place_scatter(Nonce::assume_unique_for_key(nonce), Aad::from(data), plaintext, sealed, &[], tag)

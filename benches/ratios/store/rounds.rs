@@ -23,7 +23,7 @@ impl Verb {
     /// Operations of each client in a round, in a full run and in a quick one.
     pub(super) fn share(self) -> (u64, u64) {
         match self {
-            Self::Load => (2000, 800),
+            Self::Load => (2000, 600),
             Self::Claim => (400, 120),
             Self::Commit => (200, 60),
             Self::Due => (30, 12),
@@ -34,7 +34,8 @@ impl Verb {
     pub(super) fn rounds(self) -> (usize, usize) {
         match self {
             Self::Claim | Self::Commit => (21, 9),
-            Self::Load | Self::Due => (11, 5),
+            Self::Due => (15, 7),
+            Self::Load => (11, 5),
         }
     }
 
