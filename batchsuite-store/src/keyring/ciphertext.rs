@@ -48,7 +48,7 @@ impl<'a> Parts<'a> {
 }
 
 /// A secret in the clear, exactly as long as its buffer. It is wiped when it is dropped: as one slice, since `Zeroizing` wipes
-/// a `Vec` byte by byte, which takes nearly as long as to decrypt it.
+/// a `Vec` byte by byte, which takes more than half as long as to decrypt it.
 pub(super) struct Plaintext(Vec<u8>);
 
 impl Plaintext {
