@@ -73,13 +73,13 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use secrecy::zeroize::Zeroizing;
 use tokio::sync::Mutex;
 
-use self::ciphertext::Parts;
+use self::ciphertext::{Parts, Plaintext};
 pub use self::{
     binding::{Binding, HostField},
     error::KeyringError,
@@ -140,7 +140,7 @@ impl Keyring {
     /// [`KeyringError::Cipher`]
     pub fn seal(&self, binding: &Binding<'_>, secret: &[u8]) -> Result<Vec<u8>, KeyringError> {
         let nonce = nonce::random().map_err(|_| KeyringError::Cipher)?;
-        ciphertext::seal(self.keys().primary_key(), binding, nonce, secret)
+        ciphertext::seal(self.read().primary_key(), binding, nonce, secret)
     }
 
     /// Decrypts what [`Keyring::seal`] made for this very place, under whichever key.
@@ -149,7 +149,7 @@ impl Keyring {
     /// [`KeyringError`]
     pub fn open(&self, binding: &Binding<'_>, ciphertext: &[u8]) -> Result<Opened, KeyringError> {
         let parts = Parts::of(ciphertext)?;
-        match self.keys().find(parts.key_id) {
+        match self.read().find(parts.key_id) {
             Some(key) => parts.open(key, binding).map(Opened),
             None => {
                 Err(KeyId::from_bytes(parts.key_id)
@@ -183,7 +183,12 @@ impl Keyring {
     /// The keys of this moment.
     #[must_use]
     pub fn keys(&self) -> Arc<KeySet> {
-        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.read())
+    }
+
+    /// The same for one call, which a reload waits for: a microsecond.
+    fn read(&self) -> RwLockReadGuard<'_, Arc<KeySet>> {
+        self.0.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,12 +200,12 @@ impl fmt::Debug for Keyring {
 
 /// A decrypted secret. It is wiped when it is dropped, and `Debug` does not show it.
 #[must_use]
-pub struct Opened(Zeroizing<Vec<u8>>);
+pub struct Opened(Plaintext);
 
 impl Opened {
     /// The secret itself. It must not reach a log, an error or a URL.
     pub fn expose_secret(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// Hands the secret over as text, without a copy, to the newtype that guards it from here on:
@@ -208,8 +213,8 @@ impl Opened {
     ///
     /// # Errors
     /// [`KeyringError::NotText`]; the secret is wiped.
-    pub fn into_text(mut self) -> Result<String, KeyringError> {
-        String::from_utf8(std::mem::take(&mut *self.0)).map_err(|error| {
+    pub fn into_text(self) -> Result<String, KeyringError> {
+        String::from_utf8(self.0.into_bytes()).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
             KeyringError::NotText
         })

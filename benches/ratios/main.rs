@@ -9,6 +9,7 @@ mod keeper;
 mod refresh;
 mod roundtrips;
 mod server;
+mod store;
 mod token;
 
 use std::{
@@ -60,6 +61,7 @@ enum Group {
     Counted,
     Refresh,
     Fake,
+    Store,
 }
 
 fn main() -> ExitCode {
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
             }
             Group::Refresh => refresh::measure(pace),
             Group::Fake => fake::measure(pace),
+            Group::Store => store::measure(pace),
         }
         return ExitCode::SUCCESS;
     }

@@ -356,8 +356,11 @@ impl Drop for TestSchema {
     }
 }
 
-/// The newest server programs on this machine.
-fn programs() -> PathBuf {
+/// The newest server programs on this machine: their directory.
+///
+/// # Panics
+/// If there are none.
+pub fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut programs: Vec<(u32, PathBuf)> = versions
         .filter_map(|version| Some((version.file_name().to_str()?.parse().ok()?, version.path().join("bin"))))

@@ -62,9 +62,8 @@ impl<'a> Binding<'a> {
 
     /// The associated data: the ciphertext's own header, then each part behind its length, so that no two bindings share
     /// their bytes.
-    pub(super) fn associated_data(&self, header: &[u8]) -> io::Result<AssociatedData> {
-        let mut data = AssociatedData { bytes: [0; AssociatedData::CAPACITY], length: 0 };
-        let mut rest = &mut data.bytes[..];
+    pub(super) fn associated_data<'b>(&self, header: &[u8], buffer: &'b mut AssociatedData) -> io::Result<&'b [u8]> {
+        let mut rest = &mut buffer[..];
         rest.write_all(header)?;
         let mut part = |part: &[u8]| {
             let length = u16::try_from(part.len()).map_err(io::Error::other)?;
@@ -82,8 +81,8 @@ impl<'a> Binding<'a> {
             Field::PkceVerifier(consent) => part(&consent.to_bits().to_be_bytes())?,
             Field::Host(field) => part(field.0.as_bytes())?,
         }
-        data.length = AssociatedData::CAPACITY - rest.len();
-        Ok(data)
+        let length = CAPACITY - rest.len();
+        Ok(&buffer[..length])
     }
 }
 
@@ -111,19 +110,8 @@ impl HostField {
     }
 }
 
-/// On the stack: the ciphertext is the one allocation of a call.
-pub(super) struct AssociatedData {
-    bytes: [u8; Self::CAPACITY],
-    length: usize,
-}
+/// Room for associated data, on the caller's stack: the ciphertext is the one allocation of a call.
+pub(super) type AssociatedData = [u8; CAPACITY];
 
-impl AssociatedData {
-    /// More than the longest: header 34, environment 2 + 10, company 2 + 128, field 2 + 13, host's name 2 + 64.
-    const CAPACITY: usize = 288;
-}
-
-impl AsRef<[u8]> for AssociatedData {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
+/// More than the longest: header 34, environment 2 + 10, company 2 + 128, field 2 + 13, host's name 2 + 64.
+pub(super) const CAPACITY: usize = 288;

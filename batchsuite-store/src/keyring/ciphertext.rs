@@ -1,10 +1,10 @@
 //! The bytes of a ciphertext. The layout is in the docs of [`keyring`](super).
 
 use aws_lc_rs::aead::{Aad, MAX_TAG_LEN, NONCE_LEN, Nonce};
-use secrecy::zeroize::Zeroizing;
+use secrecy::zeroize::Zeroize as _;
 
 use super::{
-    binding::Binding,
+    binding::{Binding, CAPACITY},
     error::KeyringError,
     key::{Key, KeyId},
 };
@@ -35,14 +35,36 @@ impl<'a> Parts<'a> {
         Ok(Self { header: &ciphertext[..2 + key_id.len()], key_id, nonce, sealed, tag })
     }
 
-    pub(super) fn open(&self, key: &Key, binding: &Binding<'_>) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
-        let data = binding.associated_data(self.header).map_err(|_| KeyringError::Cipher)?;
+    pub(super) fn open(&self, key: &Key, binding: &Binding<'_>) -> Result<Plaintext, KeyringError> {
+        let mut data = [0; CAPACITY];
+        let data = binding.associated_data(self.header, &mut data).map_err(|_| KeyringError::Cipher)?;
         let nonce = Nonce::assume_unique_for_key(*self.nonce);
-        let mut plaintext = Zeroizing::new(vec![0; self.sealed.len()]);
+        let mut plaintext = Plaintext(vec![0; self.sealed.len()]);
         key.aead()
-            .open_separate_gather(nonce, Aad::from(data), self.sealed, self.tag, &mut plaintext)
+            .open_separate_gather(nonce, Aad::from(data), self.sealed, self.tag, &mut plaintext.0)
             .map_err(|_| KeyringError::NotAuthentic)?;
         Ok(plaintext)
+    }
+}
+
+/// A secret in the clear, exactly as long as its buffer. It is wiped when it is dropped: as one slice, since `Zeroizing` wipes
+/// a `Vec` byte by byte, which takes more than half as long as to decrypt it.
+pub(super) struct Plaintext(Vec<u8>);
+
+impl Plaintext {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Hands the buffer over; to wipe it is the receiver's part.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Plaintext {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
     }
 }
 
@@ -75,7 +97,8 @@ pub(super) fn seal(
 
     write_header(header, id);
     nonce_bytes.copy_from_slice(&nonce);
-    let data = binding.associated_data(header).map_err(|_| KeyringError::Cipher)?;
+    let mut data = [0; CAPACITY];
+    let data = binding.associated_data(header, &mut data).map_err(|_| KeyringError::Cipher)?;
     // From one buffer into the other, so that a failure leaves no plaintext in what is not wiped.
     key.aead()
         .seal_out_of_place_scatter(Nonce::assume_unique_for_key(nonce), Aad::from(data), plaintext, sealed, &[], tag)

@@ -9,7 +9,7 @@ use batchsuite_auth::{
     store::{GrantKey, StoreError, StoreErrorKind},
 };
 
-use super::*;
+use super::{binding::CAPACITY, *};
 
 const SECRET: &[u8] = b"canary-refresh-token";
 
@@ -168,12 +168,14 @@ fn no_two_places_share_their_associated_data() {
 
     for (company, field) in table {
         let key = grant(Environment::Cie, company);
-        let data = Binding::host(&key, HostField::from_static(field)).associated_data(b"header").unwrap();
-        assert!(seen.insert(data.as_ref().to_vec()), "{company:?} {field:?}");
+        let mut data = [0; CAPACITY];
+        let data = Binding::host(&key, HostField::from_static(field)).associated_data(b"header", &mut data).unwrap();
+        assert!(seen.insert(data.to_vec()), "{company:?} {field:?}");
     }
     let key = grant(Environment::Cie, "a");
-    let data = Binding::host(&key, HostField::from_static("bc")).associated_data(b"header").unwrap();
-    assert_eq!(data.as_ref(), b"header\0\x03cie\0\x01a\0\x04host\0\x02bc");
+    let mut data = [0; CAPACITY];
+    let data = Binding::host(&key, HostField::from_static("bc")).associated_data(b"header", &mut data).unwrap();
+    assert_eq!(data, b"header\0\x03cie\0\x01a\0\x04host\0\x02bc");
 }
 
 #[tokio::test]
