@@ -32,7 +32,7 @@ fn beside_the_floor(runtime: &Runtime, pace: Pace, row: &str, number: usize) {
         // The same surroundings.
         runtime.block_on(async {
             for _ in 0..operations {
-                black_box(floor.token(&names[for_floor.index()])).expect("a token");
+                black_box(floor.token(&names[for_floor.index()]).expect("a token"));
             }
         });
     };

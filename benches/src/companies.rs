@@ -143,7 +143,7 @@ pub async fn cache_all(auth: &BatchSuiteAuth, companies: &[CompanyId]) {
 /// If a token cannot be had.
 pub async fn tokens(auth: &BatchSuiteAuth, companies: &[CompanyId], order: &mut Shuffled, operations: u64) {
     for _ in 0..operations {
-        black_box(auth.access_token(&companies[order.index()]).await).expect("a token");
+        black_box(auth.access_token(&companies[order.index()]).await.expect("a token"));
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn measure(beside: Beside<'_>) {
     let config = ConfigBag::base();
     let ask = async |client: &Client| {
         let resolver = client.resolver.clone();
-        black_box(client.cache.resolve_cached_identity(resolver, &components, &config).await).expect("an identity");
+        black_box(client.cache.resolve_cached_identity(resolver, &components, &config).await.expect("an identity"));
     };
     let clients: HashMap<_, _> = beside.names.iter().map(|name| (name.clone(), client())).collect();
     beside.runtime.block_on(async {

@@ -21,7 +21,7 @@ pub(crate) fn measure(beside: Beside<'_>) {
         version::of("azure_identity"),
     ));
     let ask = async |credential: &Arc<ClientSecretCredential>| {
-        black_box(credential.get_token(SCOPES, None).await).expect("a token");
+        black_box(credential.get_token(SCOPES, None).await.expect("a token"));
     };
     let credentials: HashMap<_, _> = beside.names.iter().map(|name| (name.clone(), credential(name))).collect();
     beside.runtime.block_on(async {

@@ -17,7 +17,7 @@ pub(crate) fn measure(beside: Beside<'_>) {
     ));
     let credentials = beside.runtime.block_on(credentials(beside.names));
     beside.objects("token/google", &credentials, async |credentials| {
-        black_box(credentials.access_token().await).expect("a token");
+        black_box(credentials.access_token().await.expect("a token"));
     });
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn measure(beside: Beside<'_>) {
     ));
     let cache = beside.runtime.block_on(cache(beside.names));
     beside.cache("token/moka", async |name| {
-        black_box(cache.get(name).await).expect("a token");
+        black_box(cache.get(name).await.expect("a token"));
     });
 }
 

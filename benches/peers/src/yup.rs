@@ -26,7 +26,7 @@ pub(crate) fn measure(beside: Beside<'_>) {
     ));
     let authenticators = beside.runtime.block_on(authenticators(beside.names));
     beside.objects("token/yup", &authenticators, async |authenticator| {
-        black_box(authenticator.token(SCOPES).await).expect("a token");
+        black_box(authenticator.token(SCOPES).await.expect("a token"));
     });
 }
 
