@@ -23,7 +23,7 @@ impl Verb {
     /// Operations of each client in a round, in a full run and in a quick one.
     pub(super) fn share(self) -> (u64, u64) {
         match self {
-            Self::Load => (2000, 600),
+            Self::Load => (4000, 1500),
             Self::Claim => (400, 120),
             Self::Commit => (200, 60),
             Self::Due => (30, 12),
