@@ -78,7 +78,7 @@ fn main() -> ExitCode {
                 eprintln!("the peers are a program of their own: --only peers");
                 return ExitCode::FAILURE;
             }
-            Group::Header => header::measure(pace),
+            Group::Header => header::measure(pace.in_short_batches()),
             Group::Keeper => keeper::measure(pace),
             Group::Counted => {
                 counted::measure(pace);

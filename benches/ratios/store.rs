@@ -26,7 +26,7 @@ const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes
 
 /// The rows of this group.
 pub(crate) fn measure(pace: Pace) {
-    seal::measure(pace);
+    seal::measure(pace.in_short_batches());
 
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let server = Server::start_with(Log::Normal, &[], SETTINGS);

@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 pub(crate) fn measure(pace: Pace) {
     let runtime = Runtime::new().expect("a runtime");
     for (row, number) in [("token/floor/1k", 1000), ("token/floor/100k", 100_000), ("token/floor/1m", 1_000_000)] {
-        beside_the_floor(&runtime, pace, row, number);
+        beside_the_floor(&runtime, pace.in_short_batches(), row, number);
     }
     on_two_threads(&runtime, pace);
     p99(&runtime, pace);

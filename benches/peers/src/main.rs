@@ -10,17 +10,12 @@ mod moka_cache;
 mod version;
 mod yup;
 
-use std::time::Duration;
-
 use batchsuite_benches::{companies, measure::Pace};
 
 use crate::beside::Beside;
 
 fn main() {
-    let pace = Pace::new(std::env::args().any(|argument| argument == "--quick"));
-    // Many short batches: the scheduler interrupts few of them, even on a busy machine, so that the median is one that ran
-    // through. The slowest call still runs a thousand times in each.
-    let pace = Pace { rounds: pace.of(2001, 501), batch: Duration::from_micros(500), ..pace };
+    let pace = Pace::new(std::env::args().any(|argument| argument == "--quick")).in_short_batches();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let names = companies::names(1000);
     let auth = runtime.block_on(companies::cached(&names));
