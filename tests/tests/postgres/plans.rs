@@ -198,6 +198,25 @@ async fn what_is_due_is_searched_by_its_time() {
     assert!(!plan.contains("Sort Key: grants.due_at"), "the longest due come from the index in order:\n{plan}");
 }
 
+/// To plan it takes as long as to run it.
+#[tokio::test]
+async fn the_plan_of_what_is_due_is_kept() {
+    let stage = crowded().await;
+    let client = server().client().await;
+    let types = [Type::TEXT, Type::TEXT, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8, Type::INT8];
+    let due = client.prepare_typed(&stage.statement("due"), &types).await.unwrap();
+    let (day, week, minute) = (86_400.0, 7.0 * 86_400.0, 60.0);
+    for _ in 0..10 {
+        client.query(&due, &[&"cie", &CLIENT, &day, &week, &minute, &100_i64]).await.unwrap();
+    }
+
+    let kept = "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1";
+    let kept = client.query_one(kept, &[&stage.statement("due")]).await.unwrap();
+
+    // The first five are planned for their parameters, says Postgres.
+    assert_eq!(kept.get::<_, i64>(0), 5);
+}
+
 /// A statement that is not in the list could not be granted, explained or measured by an operator.
 #[tokio::test]
 async fn every_statement_is_listed_names_its_schema_and_notifies_nobody() {
