@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ops::Bound::{Excluded, Unbounded},
+    time::Duration,
 };
 
 use batchsuite_auth::{
@@ -227,15 +228,28 @@ impl Ledger {
     }
 
     pub(super) fn due(&mut self, query: &DueQuery, now: Timestamp) -> Vec<Snapshot> {
-        let used = self.index.used(earlier(now, query.used_within)..);
-        let ending = self.index.ending(now..=later(now, query.keep_alive));
-        let open_ended = self.index.open_ended(..=earlier(now, query.keep_alive));
-        let since = |company: &CompanyId| self.rows.get(company)?.due_since(query, now);
-        let candidates = used.chain(ending).chain(open_ended);
-        let mut due: Vec<_> = candidates.filter_map(|company| Some((since(company)?, company.clone()))).collect();
+        let since = |company: &CompanyId| Some((self.rows.get(company)?.due_since(query, now)?, company.clone()));
+        let mut due = Vec::new();
+        for hour in self.index.used(earlier(now, query.used_within)) {
+            // In the order of their turn: later ones of this hour are none of the first.
+            due.extend(hour.range(..=now).filter_map(|(_, company)| since(company)).take(query.limit));
+        }
+        for (_, ending) in self.index.ending() {
+            due.extend(ending.range(now..=later(now, query.keep_alive)).filter_map(|(_, company)| since(company)));
+        }
+        due.extend(self.index.open_ended(..=earlier(now, query.keep_alive)).filter_map(since));
+        let dated_ahead = self.index.is_dated_ahead_of(now);
+        if dated_ahead {
+            // Their turn would come when the clock has caught up. No index finds them, as this happens hardly ever.
+            due.extend(self.rows.keys().filter_map(since));
+        }
         due.sort_unstable();
         due.dedup();
         due.truncate(query.limit);
+        if dated_ahead {
+            let obtained = self.rows.values().filter_map(|row| Some(row.refreshable_times()?.obtained_at));
+            self.index.latest_pair_is(obtained.max());
+        }
         for (_, company) in &due {
             self.change(company, now, |row| row.reserved_until = Some(later(now, query.reserve_for)));
         }
@@ -251,12 +265,20 @@ impl Ledger {
     }
 
     pub(super) fn warn_expiring(&mut self, query: &WarnExpiring, now: Timestamp) -> u64 {
-        let widest = query.windows.iter().copied().max().unwrap_or_default();
-        let warning = |company: &CompanyId| self.rows.get(company)?.warning(query, now);
-        let candidates = self.index.ending(..=later(now, widest));
-        let due = candidates.filter_map(|company| Some((company.clone(), warning(company)?)));
-        let due: Vec<_> = due.take(query.limit).collect();
-        for (company, window) in &due {
+        let windows = || query.windows.iter().copied().chain([Duration::ZERO]);
+        let mut due = Vec::new();
+        for (raised, ending) in self.index.ending() {
+            // What was raised already is not looked at.
+            let next = windows().filter(|window| raised.is_none_or(|raised| *window < raised)).max();
+            let entered = next.into_iter().flat_map(|next| ending.range(..=later(now, next)));
+            let warned = entered.filter_map(|(end, company)| {
+                Some((end, company.clone(), self.rows.get(company)?.warning(query, now)?))
+            });
+            due.extend(warned.take(query.limit));
+        }
+        due.sort_unstable();
+        due.truncate(query.limit);
+        for (_, company, window) in &due {
             self.change(company, now, |row| row.warned = Some(*window));
             let kind = if window.is_zero() { EventKind::Expired } else { EventKind::ExpiringSoon };
             self.tell(Some(company), None, kind, None, now);

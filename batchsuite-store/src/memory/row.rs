@@ -37,11 +37,11 @@ impl Row {
         *self = Self { grant, used_at: self.used_at, reserved_until: None, warned: None };
     }
 
-    /// When the refresh token of an authenticated grant ends, and when its pair was obtained.
-    pub(super) fn refresh_token_end(&self) -> Option<(RefreshTokenEnd, Timestamp)> {
+    /// When the tokens of an authenticated grant with a refresh token end.
+    pub(super) fn refreshable_times(&self) -> Option<TokenTimes> {
         let authenticated = self.grant.opt_in.standing == Standing::Authenticated;
-        let times = self.times().filter(|_| authenticated)?;
-        Some((times.refresh_token_end, times.obtained_at))
+        let times = self.grant.facts("").tokens.filter(|_| authenticated)?;
+        (times.refresh_token_end != RefreshTokenEnd::Absent).then_some(times)
     }
 
     /// Since when a refresh is due, if one is and the company is not reserved.
@@ -58,15 +58,14 @@ impl Row {
         }
         let times = facts.tokens?;
         let used = self.used_at.is_some_and(|used| used >= earlier(now, query.used_within));
-        let for_use = (used && times.freshness(now) != Freshness::Fresh)
-            .then_some(times.access_token_end.map_or(times.obtained_at, |_| times.refresh_at));
+        let for_use = (used && times.freshness(now) != Freshness::Fresh).then_some(wanted_at(&times));
         let to_keep_alive = keep_alive_at(&times, query.keep_alive).filter(|at| *at <= now);
         for_use.into_iter().chain(to_keep_alive).min()
     }
 
     /// The warning that is due and was not raised: the smallest window that has been entered, zero for the end.
     pub(super) fn warning(&self, query: &WarnExpiring, now: Timestamp) -> Option<Duration> {
-        let Some((RefreshTokenEnd::At(end), _)) = self.refresh_token_end() else { return None };
+        let RefreshTokenEnd::At(end) = self.refreshable_times()?.refresh_token_end else { return None };
         if self.grant.client_id.as_deref() != Some(&query.client_id) {
             return None;
         }
@@ -74,11 +73,11 @@ impl Row {
         let entered = windows.filter(|window| earlier(end, *window) <= now).min()?;
         self.warned.is_none_or(|raised| entered < raised).then_some(entered)
     }
+}
 
-    /// When the tokens end, by the store's clock.
-    fn times(&self) -> Option<TokenTimes> {
-        self.grant.facts("").tokens
-    }
+/// From when on a company that is used wants another access token.
+pub(super) fn wanted_at(times: &TokenTimes) -> Timestamp {
+    times.access_token_end.map_or(times.obtained_at, |end| end.min(times.refresh_at))
 }
 
 /// When the refresh token has to be renewed, used or not, so that it does not end.

@@ -15,6 +15,8 @@ use super::{
 
 /// How many companies one statement marks as used, so that none takes long.
 const USED_AT_ONCE: usize = 5000;
+/// How many companies one statement hands out at most. (`sql/due.sql` says why.)
+const DUE_AT_ONCE: usize = 1000;
 
 impl PostgresStore {
     pub(super) async fn reserve_due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
@@ -29,7 +31,7 @@ impl PostgresStore {
                     &seconds(query.used_within),
                     &seconds(query.keep_alive),
                     &seconds(query.reserve_for),
-                    &limit(query.limit),
+                    &limit(query.limit.min(DUE_AT_ONCE)),
                 ],
             )
             .await?;

@@ -198,6 +198,55 @@ async fn what_is_due_is_searched_by_its_time() {
     assert!(!plan.contains("Sort Key: grants.due_at"), "the longest due come from the index in order:\n{plan}");
 }
 
+/// To plan it takes as long as to run it.
+#[tokio::test]
+async fn the_plan_of_what_is_due_is_kept() {
+    let stage = crowded().await;
+    let client = server().client().await;
+    // The more there are, the dearer looks a plan that knows no limit.
+    let all_due = "UPDATE {schema}.grants SET refresh_at = now() - interval '1 minute'; ANALYZE {schema}.grants";
+    client.batch_execute(&all_due.replace("{schema}", stage.schema.name())).await.unwrap();
+    let types = [Type::TEXT, Type::TEXT, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8, Type::INT8];
+    let due = client.prepare_typed(&stage.statement("due"), &types).await.unwrap();
+    let (day, week, minute) = (86_400.0, 7.0 * 86_400.0, 60.0);
+    for _ in 0..10 {
+        client.query(&due, &[&"cie", &CLIENT, &day, &week, &minute, &100_i64]).await.unwrap();
+    }
+
+    let kept = "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1";
+    let kept = client.query_one(kept, &[&stage.statement("due")]).await.unwrap();
+
+    // The first five are planned for their parameters, says Postgres.
+    assert_eq!(kept.get::<_, i64>(0), 5);
+}
+
+/// Of each hour only some are read at first.
+#[tokio::test]
+async fn the_longest_due_come_first_also_if_all_were_used_in_one_hour_of_many() {
+    let stage = crowded().await;
+    let client = server().client().await;
+    // The longest due: those of one hour. The next ones: those of the hour after it.
+    let spread = "UPDATE {schema}.grants SET used_at = used, used_hour = date_trunc('hour', used, 'UTC'),
+            refresh_at = now() - CASE hour WHEN 7 THEN interval '2 hours' WHEN 8 THEN interval '1 hour' ELSE interval '0' END
+                         - change * interval '1 second'
+        FROM (SELECT n, n % 23 AS hour, now() - (n % 23) * interval '1 hour' AS used FROM generate_series(1, 2300) AS n) AS at
+        WHERE change = n";
+    client.batch_execute(&spread.replace("{schema}", stage.schema.name())).await.unwrap();
+    let types = [Type::TEXT, Type::TEXT, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8, Type::INT8];
+    let due = client.prepare_typed(&stage.statement("due"), &types).await.unwrap();
+    let (day, week, minute) = (86_400.0, 7.0 * 86_400.0, 60.0);
+
+    let mut handed_out = Vec::new();
+    for _ in 0..3 {
+        let rows = client.query(&due, &[&"cie", &CLIENT, &day, &week, &minute, &60_i64]).await.unwrap();
+        handed_out.extend(rows.iter().map(|row| row.get::<_, String>("company")));
+    }
+
+    let of_hour = |hour: usize| (0..100).rev().map(move |n| format!("company-{}", n * 23 + hour));
+    let expected: Vec<_> = of_hour(7).chain(of_hour(8)).take(180).collect();
+    assert_eq!(handed_out, expected);
+}
+
 /// A statement that is not in the list could not be granted, explained or measured by an operator.
 #[tokio::test]
 async fn every_statement_is_listed_names_its_schema_and_notifies_nobody() {
