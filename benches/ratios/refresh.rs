@@ -37,10 +37,9 @@ fn beside_oauth2(runtime: &Runtime, pace: Pace) {
         "oauth2 5.0, exchange_refresh_token(..).request_async(..) over reqwest 0.13, an answer type of its own",
     );
     let server = Server::start(Role::Ups);
-    let mut companies = Companies::new(runtime, &server);
+    let companies = Companies::new(runtime, &server);
     let auth = companies.auth.clone();
     let peer = Peer::new(&server);
-    let mut names = (0..).map(companies::name);
 
     let mut ours = |operations| {
         let companies = companies.expired(runtime, operations);
@@ -53,7 +52,7 @@ fn beside_oauth2(runtime: &Runtime, pace: Pace) {
         })
     };
     let mut reference = |operations| {
-        let companies: Vec<_> = names.by_ref().take(operations as usize).collect();
+        let companies = companies::names(operations as usize);
         peer.opt_in(&companies);
         let peer = peer.clone();
         metered(|| {
@@ -75,7 +74,7 @@ const CALLERS: usize = 1000;
 fn herd(runtime: &Runtime, pace: Pace, role: Role) -> [f64; 2] {
     let server = Server::start(role);
     let mut sides = [CALLERS, 1].map(|callers| {
-        let mut companies = Companies::new(runtime, &server);
+        let companies = Companies::new(runtime, &server);
         move |operations| {
             let expired = companies.expired(runtime, operations);
             let start = now();
@@ -103,11 +102,10 @@ async fn all_have_the_token(auth: &BatchSuiteAuth, company: CompanyId, callers: 
     assert!(tokens.iter().all(|token| token.expose_secret() == one), "one refresh for all");
 }
 
-/// Companies whose access token has ended, ever others.
+/// Companies whose access token has ended, the same ones again and again.
 struct Companies {
     auth: BatchSuiteAuth,
     store: MemoryStore,
-    known: usize,
 }
 
 impl Companies {
@@ -116,12 +114,12 @@ impl Companies {
         let http = ReqwestClient::builder().allow_loopback_http().build().expect("the settings fit");
         let _inside = runtime.enter();
         let auth = companies::authenticator(store.clone()).http(http).base_url(server.url()).build();
-        Self { auth: auth.expect("the settings fit"), store, known: 0 }
+        Self { auth: auth.expect("the settings fit"), store }
     }
 
-    fn expired(&mut self, runtime: &Runtime, number: u64) -> Vec<CompanyId> {
-        let names: Vec<_> = (self.known..).take(number as usize).map(companies::name).collect();
-        self.known += names.len();
+    /// Lets so many opt in anew, with an access token that has ended.
+    fn expired(&self, runtime: &Runtime, number: u64) -> Vec<CompanyId> {
+        let names = companies::names(number as usize);
         runtime.block_on(async {
             for company in &names {
                 let mut pair = companies::pair(text(), text());

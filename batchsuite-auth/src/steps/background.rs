@@ -13,6 +13,9 @@ use crate::{
     store::{DueQuery, WarnExpiring},
 };
 
+/// A pause after the feed told of changes: while many companies are refreshed it is read for all of them at once, not for each.
+/// So much later may a change be heard, which is little beside what a database needs to tell it.
+const FEED_REST: Duration = Duration::from_millis(5);
 /// A pause after the feed could not be read.
 const FEED_PAUSE: Duration = Duration::from_secs(1);
 /// The wall clock and the monotonic one disagree by more than this: one was set, or the machine slept.
@@ -55,6 +58,10 @@ pub(super) async fn feed(core: Weak<Core>) {
                     core.news.send_modify(|news| *news = news.wrapping_add(1));
                 }
                 cursor = Some(changes.cursor);
+                drop(core);
+                if !changes.changed.is_empty() {
+                    let _ = timeout(FEED_REST, ending.cancelled()).await;
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "the change feed could not be read");

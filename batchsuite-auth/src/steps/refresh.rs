@@ -94,6 +94,10 @@ impl Core {
                     return Ok(token);
                 }
             }
+            if matches!(access, Access::NotAuthenticated | Access::Reauthenticate(_)) {
+                // A cached token of before ends with it: at once in this process, the others hear of it by the feed.
+                self.cache.changed(&[(company.clone(), snapshot.change)]);
+            }
             match access {
                 Access::NotAuthenticated => return Err(TokenError::NotAuthenticated),
                 Access::Reauthenticate(kind) => return Err(TokenError::ReauthRequired(snapshot.cause_of(kind).into())),
