@@ -14,7 +14,7 @@ use batchsuite_store::MemoryStore;
 use tokio::runtime::Runtime;
 
 use crate::server::{CLIENTS, DISTANCE, Role, Server};
-use peer::Peer;
+use peer::{Http, Peer};
 
 /// The rows of this group.
 pub(crate) fn measure(pace: Pace) {
@@ -39,7 +39,7 @@ fn beside_oauth2(runtime: &Runtime, pace: Pace) {
     let server = Server::start(Role::Ups);
     let companies = Companies::new(runtime, &server);
     let auth = companies.auth.clone();
-    let peer = Peer::new(&server);
+    let [bare, guarded] = [Http::bare(), Http::guarded()].map(|http| Peer::new(&server, http));
 
     let mut ours = |operations| {
         let companies = companies.expired(runtime, operations);
@@ -51,20 +51,27 @@ fn beside_oauth2(runtime: &Runtime, pace: Pace) {
             });
         })
     };
-    let mut reference = |operations| {
-        let companies = companies::names(operations as usize);
-        peer.opt_in(&companies);
-        let peer = peer.clone();
-        metered(|| {
-            at_once(runtime, companies, move |company| {
-                let peer = peer.clone();
-                async move { peer.refresh(&company).await }
-            });
-        })
-    };
-    let [ours, reference] = pace.with_batches(5).medians_of([&mut ours, &mut reference]);
+    let [mut reference, mut over_ours] = [bare, guarded].map(|peer| {
+        move |operations| {
+            let companies = companies::names(operations as usize);
+            peer.opt_in(&companies);
+            let peer = peer.clone();
+            metered(|| {
+                at_once(runtime, companies, move |company| {
+                    let peer = peer.clone();
+                    async move { peer.refresh(&company).await }
+                });
+            })
+        }
+    });
+    let [ours, reference, over_ours] = pace.with_batches(5).medians_of([&mut ours, &mut reference, &mut over_ours]);
     report::ratio("refresh/oauth2", ours[0], reference[0]);
     report::ratio("refresh/cpu", ours[1], reference[1]);
+    report::note(format_args!(
+        "oauth2 over our own adapter, guards included: {:.2} of the time, {:.2} of the processor time",
+        ours[0] / over_ours[0],
+        ours[1] / over_ours[1],
+    ));
 }
 
 /// How many ask for the token of one company.

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use batchsuite_auth::CompanyId;
+use batchsuite_auth::{
+    CompanyId,
+    http::{HttpClient as _, ReqwestClient},
+};
 use batchsuite_benches::companies::{CLIENT_ID, text};
 use oauth2::{
     AccessToken, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpClientError, HttpRequest,
@@ -21,8 +24,17 @@ use crate::server::{REFRESH, Server};
 #[derive(Clone)]
 pub(super) struct Peer {
     client: Arc<UpsClient>,
-    http: reqwest::Client,
+    http: Http,
     tokens: Arc<Mutex<HashMap<CompanyId, Pair>>>,
+}
+
+/// What it sends through.
+#[derive(Clone)]
+pub(super) enum Http {
+    /// `reqwest` as it is.
+    Bare(reqwest::Client),
+    /// With our guards.
+    Guarded(Arc<ReqwestClient>),
 }
 
 type UpsClient = Client<
@@ -73,23 +85,11 @@ impl TokenResponse for Pair {
 }
 
 impl Peer {
-    pub(super) fn new(server: &Server) -> Self {
+    pub(super) fn new(server: &Server, http: Http) -> Self {
         let url = server.url().join(REFRESH).expect("a URL");
         let client = Client::new(ClientId::new(CLIENT_ID.to_owned()))
             .set_client_secret(ClientSecret::new("bench-secret".to_owned()))
             .set_token_uri(TokenUrl::from_url(url));
-        // The settings of `batchsuite_auth::http::ReqwestClient`.
-        let http = reqwest::Client::builder()
-            .http1_only()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(5))
-            .pool_idle_timeout(Duration::from_secs(15))
-            .tcp_nodelay(true)
-            .build()
-            .expect("the settings fit");
         Self { client: Arc::new(client), http, tokens: Arc::default() }
     }
 
@@ -113,10 +113,42 @@ impl Peer {
             let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens[company].refresh_token.clone()
         };
-        let send = |request| send(self.http.clone(), request);
+        let send = |request| self.http.clone().send(request);
         let pair = self.client.exchange_refresh_token(&spent).request_async(&send).await.expect("a pair");
         assert!(pair.refresh_token.secret() != spent.secret(), "another token");
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(company.clone(), pair);
+    }
+}
+
+impl Http {
+    /// With the settings of `batchsuite_auth::http::ReqwestClient`.
+    pub(super) fn bare() -> Self {
+        let client = reqwest::Client::builder()
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(Duration::from_secs(15))
+            .tcp_nodelay(true)
+            .build()
+            .expect("the settings fit");
+        Self::Bare(client)
+    }
+
+    pub(super) fn guarded() -> Self {
+        let client = ReqwestClient::builder().allow_loopback_http().build().expect("the settings fit");
+        Self::Guarded(Arc::new(client))
+    }
+
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, HttpClientError<reqwest::Error>> {
+        match self {
+            Self::Bare(client) => send(client, request).await,
+            Self::Guarded(client) => {
+                client.send(request).await.map_err(|error| HttpClientError::Other(error.to_string()))
+            }
+        }
     }
 }
 
