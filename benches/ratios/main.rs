@@ -22,7 +22,7 @@ use batchsuite_benches::{
     bars,
     measure::Pace,
     report::{self, Ratio},
-    rows::Row,
+    rows::{ROWS, Row},
 };
 use clap::{Parser, ValueEnum};
 
@@ -104,6 +104,10 @@ fn main() -> ExitCode {
     {
         eprintln!("{} cannot be written: {error}", path.display());
         return ExitCode::FAILURE;
+    }
+    if arguments.only.is_empty() {
+        let missing = ROWS.iter().filter(|row| figures.iter().all(|(of, _)| of.name != row.name));
+        failed.extend(missing.map(|row| row.name.to_owned()));
     }
     if !failed.is_empty() {
         eprintln!("not measured to the end: {}", failed.join(", "));
