@@ -139,3 +139,31 @@ async fn a_feed_that_fails_is_not_read_in_a_busy_loop() {
 
     assert!(process.store.calls(Verb::Changes) - calls <= 61);
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_changes_at_once_are_read_together() {
+    let stage = Stage::new().await;
+    let (process, other) = (stage.process(), stage.process());
+    let companies: Vec<_> = (0..20).map(|number| company(&format!("company {number}"))).collect();
+    for company in &companies {
+        stage.opt_in(&other, company).await;
+        process.token(company).await;
+    }
+    stage.live(seconds(1)).await;
+    let looks = process.store.calls(Verb::Changes);
+
+    for company in &companies {
+        other.auth.remove_auth(company, &ada()).await.unwrap();
+        // No time passes, but the feed may look.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    stage.live(seconds(1)).await;
+
+    let looks = process.store.calls(Verb::Changes) - looks;
+    assert!(looks < 5, "{looks} looks for {} changes", companies.len());
+    for company in &companies {
+        process.auth.access_token(company).await.unwrap_err();
+    }
+}
