@@ -145,15 +145,21 @@ async fn stopped_after_reserving(stage: &Stage) -> (Process, Hold) {
     (process, due)
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_reserved_long_ago_is_read_again_and_its_pause_honoured() {
-    let stage = Stage::new().await;
-    let (stopped, due) = stopped_after_reserving(&stage).await;
+/// Another process tries to refresh, and is told to wait for two minutes.
+async fn paused_by_another(stage: &Stage) -> Process {
     let other = stage.process();
     stage.access_tokens_end();
     let retry_after = Some("120".to_owned());
     stage.ups.fault(Endpoint::Refresh, Fault::TooManyRequests { retry_after }, Times::Once);
     other.auth.access_token(&acme()).await.unwrap_err();
+    other
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_reserved_long_ago_is_read_again_and_its_pause_honoured() {
+    let stage = Stage::new().await;
+    let (stopped, due) = stopped_after_reserving(&stage).await;
+    let _other = paused_by_another(&stage).await;
     stage.live(seconds(3)).await;
     let (loads, claims) = (stopped.store.calls(Verb::Load), stopped.store.calls(Verb::Claim));
 
@@ -170,11 +176,7 @@ async fn what_was_reserved_long_ago_is_read_again_and_its_pause_honoured() {
 async fn what_began_to_pause_since_it_was_reserved_is_not_sent() {
     let stage = Stage::new().await;
     let (stopped, due) = stopped_after_reserving(&stage).await;
-    let other = stage.process();
-    stage.access_tokens_end();
-    let retry_after = Some("120".to_owned());
-    stage.ups.fault(Endpoint::Refresh, Fault::TooManyRequests { retry_after }, Times::Once);
-    other.auth.access_token(&acme()).await.unwrap_err();
+    let _other = paused_by_another(&stage).await;
     let claims = stopped.store.calls(Verb::Claim);
 
     due.release();
