@@ -22,4 +22,7 @@ pub use keyring::Keyring;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
-pub use postgres::{Overview, PostgresStore, PostgresStoreBuilder, Reencrypted};
+pub use postgres::{
+    Overview, PostgresError, PostgresPool, PostgresPoolBuilder, PostgresStore, PostgresStoreBuilder,
+    PostgresTransaction, Reencrypted,
+};

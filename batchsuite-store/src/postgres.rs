@@ -2,15 +2,18 @@
 
 mod address;
 mod builder;
+mod connection;
 mod consents;
 mod database;
 mod events;
 mod failure;
 mod feed;
 mod grants;
+mod home;
 mod keeper;
 mod migrate;
 mod operation;
+mod pool;
 mod row;
 mod schema;
 mod seal;
@@ -30,7 +33,6 @@ use batchsuite_auth::{
         TakenConsent, WarnExpiring, Written,
     },
 };
-use deadpool_postgres::Pool;
 
 use crate::keyring::Keyring;
 use database::Database;
@@ -40,7 +42,10 @@ use seal::Vault;
 use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
+pub use connection::PostgresTransaction;
+pub use failure::PostgresError;
 pub use operation::{Overview, Reencrypted};
+pub use pool::{PostgresPool, PostgresPoolBuilder};
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.
 ///
@@ -68,17 +73,16 @@ pub use operation::{Overview, Reencrypted};
 ///   cursor never passes a number that may still come; other transactions of the database do not matter. Notifications
 ///   are a hint: sent after the commit, some at once, on a connection of their own.
 /// - **Isolation** must be *read committed*, the default of Postgres; [`check`](Self::check) looks.
-/// - **Time limits**: connections of the store's own pool are set to 10 s a statement, 8 s a lock. A pool of the host's is the
-///   host's: `ALTER ROLE … SET statement_timeout = '10s'`, `lock_timeout = '8s'` and
-///   `idle_in_transaction_session_timeout = '10s'` do the same.
-/// - **PgBouncer** in transaction mode: [`unnamed_statements`](PostgresStoreBuilder::unnamed_statements).
+/// - **Connections** are those of a [`PostgresPool`], which says how long a call takes at most, what becomes of a connection
+///   that is silent or broken, and what the URL may say. A pair that could not be stored over one connection is stored
+///   over another within seconds.
+/// - **PgBouncer** in session mode: as without it. In transaction mode: `pgbouncer=true` in the URL, or
+///   [`unnamed_statements`](PostgresStoreBuilder::unnamed_statements).
 /// - **Rolling deploys**: migrate first, with the new release; a migration only adds, so that the release before goes on beside
 ///   it. What is no longer needed goes with the release after the one that stopped using it. Going back a release needs nothing.
 /// - **Rights**: who migrates owns the schema (or may create it); who serves needs `USAGE` on it, `SELECT`, `INSERT`,
 ///   `UPDATE`, `DELETE` on its tables, and `SELECT`, `USAGE` on its sequences.
-/// - **TLS** by `sslmode` in the URL: `disable`; `prefer` (the default) encrypts if the server offers it and looks at no
-///   certificate; `require`, `verify-ca` and `verify-full` check the certificate and the name in it, against the
-///   platform's roots or those of `sslrootcert`.
+/// - **TLS** by `sslmode` in the [URL](PostgresPool#the-url).
 ///
 /// Needs Postgres 13 or later. An event, a grant or a consent may be dated up to a thousand years ahead; what is further
 /// away is cut to that.
@@ -104,7 +108,7 @@ impl PostgresStore {
     /// Nothing happens.
     pub async fn connect(url: &str, keyring: Keyring) -> Result<Self, StoreError> {
         let store = Self::at(url, keyring).build()?;
-        drop(store.0.database.pool.get().await.map_err(failure::of_pool)?);
+        drop(store.0.database.pool.connection().await?);
         Ok(store)
     }
 
@@ -113,8 +117,8 @@ impl PostgresStore {
         PostgresStoreBuilder::of_url(url, keyring)
     }
 
-    /// Sets a store up with the host's own pool.
-    pub fn builder(pool: Pool, keyring: Keyring) -> PostgresStoreBuilder {
+    /// Sets a store up with a pool that the host uses, too.
+    pub fn builder(pool: PostgresPool, keyring: Keyring) -> PostgresStoreBuilder {
         PostgresStoreBuilder::of_pool(pool, keyring)
     }
 
@@ -149,11 +153,9 @@ impl PostgresStore {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let connections = self.0.database.pool.status();
         f.debug_struct("PostgresStore")
             .field("schema", &self.0.schema)
-            .field("connections", &connections.size)
-            .field("prepares", &self.0.database.prepares)
+            .field("pool", &self.0.database.pool)
             .field("feed", &self.0.feed)
             .finish_non_exhaustive()
     }

@@ -1,99 +1,368 @@
-//! Where the database is: a URL, and what it leaves open.
+//! Where the database is: the one reader of a connection string, and what the string leaves open.
 
 use std::{path::PathBuf, time::Duration};
 
 use batchsuite_auth::store::StoreError;
-use tokio_postgres::{Config, config::SslMode};
+use tokio::task::JoinHandle;
+use tokio_postgres::{
+    Client, Config,
+    config::{ChannelBinding, SslMode, TargetSessionAttrs},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use url::form_urlencoded;
 
-use super::{failure, tls::Tls};
+use super::{failure, tls};
 
-/// How long connecting takes at most.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection of the network may take to be made.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long unanswered bytes keep a connection alive.
 const SILENCE: Duration = Duration::from_secs(15);
+/// The parameters that the driver reads itself.
+const OF_THE_DRIVER: &[&str] = &[
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslmode",
+    "sslnegotiation",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
 
 /// Where to connect to, and how.
 #[derive(Clone)]
 pub(super) struct Address {
     pub(super) config: Config,
-    pub(super) tls: Tls,
+    pub(super) tls: MakeRustlsConnect,
+    /// Whether a pooler is in between that hands each transaction to another server (`pgbouncer=true`).
+    pub(super) is_pooled: bool,
 }
 
 impl Address {
-    /// Reads a connection string of libpq, as a URL or as words. What it leaves open is set so that nothing waits for long.
+    /// Reads a connection string of libpq, as a URL or as words. What it leaves open is set so that nothing waits for
+    /// long, and that no server is used that allows no writes.
     pub(super) fn new(text: &str) -> Result<Self, StoreError> {
-        let (text, roots) = without_certificates(text);
-        // The parser's error repeats parts of the text.
-        let config: Result<Config, _> = text.parse();
-        let mut config = config.map_err(|_| failure::misconfigured("the database's URL is none that can be read"))?;
-        let is_checked = !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer);
-        if roots.is_some() && !is_checked {
-            return Err(failure::misconfigured("sslrootcert checks nothing without sslmode=verify-full"));
+        let text = Text::read(text)?;
+        let mut own = Own::default();
+        let mut kept = Vec::new();
+        for parameter in &text.parameters {
+            kept.extend(own.take(&text, parameter)?);
         }
-        let tls = if is_checked { Tls::checked(roots.as_deref()) } else { Tls::opportunistic() };
-        let tls = tls.map_err(|error| failure::misconfigured(format!("TLS cannot be set up: {error}")))?;
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(PATIENCE);
+        // One parameter at a time: the driver's error repeats parts of the text.
+        for parameter in &kept {
+            text.with(false, &[parameter]).parse::<Config>().map_err(|_| unusable(&parameter.name))?;
         }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(SILENCE);
+        let config: Result<Config, _> = text.with(true, &kept.iter().collect::<Vec<_>>()).parse();
+        let mut config = config.map_err(|_| unreadable())?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(failure::misconfigured("the database's URL names no host"));
         }
-        config.keepalives_idle(SILENCE);
-        if config.get_application_name().is_none() {
-            config.application_name("batchsuite");
-        }
-        Ok(Self { config, tls })
+        let tls = own.tls(&config)?;
+        fill_in(&mut config, |name| kept.iter().any(|parameter| parameter.name == name));
+        Ok(Self { config, tls, is_pooled: own.is_pooled })
+    }
+
+    /// Makes a connection, and the task that drives it here.
+    pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                // Whoever waits for an answer is told as well.
+                tracing::debug!(error = %failure::of_connection(&error), "a connection to the database has ended");
+            }
+        });
+        Ok((client, driver))
     }
 }
 
-/// Takes out what the driver does not know: `sslrootcert`, and the modes of `sslmode` that say what `require` does here.
-fn without_certificates(text: &str) -> (String, Option<PathBuf>) {
-    let is_url = text.starts_with("postgres://") || text.starts_with("postgresql://");
-    let (address, settings) = match text.split_once('?') {
-        Some((address, settings)) if is_url => (address, settings),
-        _ => ("", text),
-    };
-    let (separator, glue) = if is_url { ("&", "?") } else { (" ", "") };
-    let mut roots = None;
-    let kept: Vec<&str> = settings
-        .split(separator)
-        .filter_map(|setting| match setting.split_once('=') {
-            Some(("sslmode", "verify-ca" | "verify-full")) => Some("sslmode=require"),
-            Some(("sslrootcert", path)) => {
-                let (_, decoded) = form_urlencoded::parse(setting.as_bytes()).next().unwrap_or_default();
-                let path = if is_url { decoded.into_owned() } else { path.to_owned() };
-                roots = (path != "system").then(|| path.into());
-                None
+/// Sets what the text leaves open.
+fn fill_in(config: &mut Config, is_given: impl Fn(&str) -> bool) {
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(PATIENCE);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
+    if !is_given("keepalives_idle") {
+        config.keepalives_idle(SILENCE);
+    }
+    if !is_given("target_session_attrs") {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("batchsuite");
+    }
+}
+
+/// The parameters that the driver does not know, or means otherwise.
+#[derive(Default)]
+struct Own {
+    roots: Option<PathBuf>,
+    is_pooled: bool,
+}
+
+impl Own {
+    /// Takes a parameter in; what is left of it for the driver.
+    fn take(&mut self, text: &Text<'_>, parameter: &Parameter) -> Result<Option<Parameter>, StoreError> {
+        let Parameter { name, value, .. } = parameter;
+        let instead = |value: &str| Ok(Some(text.parameter(name, value)));
+        match (name.as_str(), value.as_str()) {
+            ("sslmode", "verify-ca" | "verify-full") => return instead("require"),
+            ("sslmode", "allow") => return instead("prefer"),
+            ("target_session_attrs", "primary") => return instead("read-write"),
+            ("sslrootcert", path) => self.roots = (path != "system").then(|| path.into()),
+            ("pgbouncer", "true") => self.is_pooled = true,
+            ("pgbouncer", "false") => self.is_pooled = false,
+            ("pgbouncer", _) => return Err(unusable(name)),
+            (known, _) if OF_THE_DRIVER.contains(&known) => return Ok(Some(parameter.clone())),
+            _ => return Err(text.unknown(name)),
+        }
+        Ok(None)
+    }
+
+    fn tls(&self, config: &Config) -> Result<MakeRustlsConnect, StoreError> {
+        let is_checked = !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer);
+        if self.roots.is_some() && !is_checked {
+            return Err(failure::misconfigured("sslrootcert checks nothing without sslmode=verify-full"));
+        }
+        if config.get_channel_binding() == ChannelBinding::Require && config.get_ssl_mode() == SslMode::Disable {
+            return Err(failure::misconfigured("channel_binding=require needs TLS, and sslmode=disable forbids it"));
+        }
+        let tls = if is_checked { tls::checked(self.roots.as_deref()) } else { tls::opportunistic() };
+        tls.map_err(|error| failure::misconfigured(format!("TLS cannot be set up: {error}")))
+    }
+}
+
+/// A connection string, taken apart.
+struct Text<'a> {
+    /// A URL without its parameters; `None`: words.
+    url: Option<&'a str>,
+    parameters: Vec<Parameter>,
+    /// From this parameter on, a name may be a part of a password that should have been encoded or quoted.
+    doubtful: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parameter {
+    name: String,
+    value: String,
+    /// As it stands in the text.
+    written: String,
+}
+
+impl<'a> Text<'a> {
+    fn read(text: &'a str) -> Result<Self, StoreError> {
+        let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme));
+        let Some(scheme) = scheme else { return Self::of_words(text) };
+        // A question mark before the at sign belongs to the password.
+        let credentials = text.find('@').unwrap_or(scheme.len());
+        let (url, parameters) = match text[credentials..].split_once('?') {
+            Some((_, parameters)) => (&text[..text.len() - parameters.len() - 1], parameters),
+            None => (text, ""),
+        };
+        let mut read = Self { url: Some(url), parameters: Vec::new(), doubtful: usize::MAX };
+        if parameters.contains('@') && credentials > scheme.len() {
+            read.doubtful = 0;
+        }
+        for written in parameters.split('&').filter(|written| !written.is_empty()) {
+            let encoded = plus_encoded(written);
+            let Some((name, value)) = form_urlencoded::parse(&encoded).next() else { continue };
+            if !written.contains('=') {
+                return Err(unreadable());
             }
-            _ => Some(setting),
-        })
-        .collect();
-    let glue = if address.is_empty() || kept.is_empty() { "" } else { glue };
-    (format!("{address}{glue}{}", kept.join(separator)), roots)
+            read.note(Parameter { name: name.into(), value: value.into(), written: written.to_owned() }, true);
+        }
+        Ok(read)
+    }
+
+    fn of_words(text: &'a str) -> Result<Self, StoreError> {
+        let mut read = Self { url: None, parameters: Vec::new(), doubtful: usize::MAX };
+        let mut rest = text.trim_start();
+        while !rest.is_empty() {
+            let (name, after) = rest.split_once('=').ok_or_else(unreadable)?;
+            let name = name.trim_end();
+            if name.is_empty() || name.contains(char::is_whitespace) {
+                return Err(unreadable());
+            }
+            let after = after.trim_start();
+            let (value, length) = word(after).ok_or_else(unreadable)?;
+            let is_bare = !after.starts_with('\'');
+            let written = read.parameter(name, &value);
+            read.note(written, is_bare);
+            rest = after[length..].trim_start();
+        }
+        Ok(read)
+    }
+
+    fn note(&mut self, parameter: Parameter, is_bare: bool) {
+        if parameter.name == "password" && is_bare {
+            self.doubtful = self.doubtful.min(self.parameters.len() + 1);
+        }
+        self.parameters.push(parameter);
+    }
+
+    /// A parameter as this text would write it.
+    fn parameter(&self, name: &str, value: &str) -> Parameter {
+        let written = if self.url.is_some() {
+            let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            format!("{name}={}", value.replace('+', "%20"))
+        } else {
+            format!("{name}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+        };
+        Parameter { name: name.to_owned(), value: value.to_owned(), written }
+    }
+
+    /// The text with these parameters alone, with the address before them or without.
+    fn with(&self, is_whole: bool, parameters: &[&Parameter]) -> String {
+        let written: Vec<&str> = parameters.iter().map(|parameter| parameter.written.as_str()).collect();
+        match self.url {
+            Some(url) => {
+                let base = if is_whole { url } else { "postgres:///" };
+                if written.is_empty() { base.to_owned() } else { format!("{base}?{}", written.join("&")) }
+            }
+            None => written.join(" "),
+        }
+    }
+
+    /// The name is told if it cannot be a part of a secret.
+    fn unknown(&self, name: &str) -> StoreError {
+        let place = self.parameters.iter().position(|parameter| parameter.name == name).unwrap_or_default();
+        let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        if place < self.doubtful && is_name {
+            failure::misconfigured(format!("the database's URL has a parameter that is not known: {name}"))
+        } else {
+            failure::misconfigured(
+                "the database's URL has a parameter that is not known; is a password in it not encoded, or not quoted?",
+            )
+        }
+    }
+}
+
+/// The value of a word, and how long it is in the text.
+fn word(text: &str) -> Option<(String, usize)> {
+    let is_quoted = text.starts_with('\'');
+    let mut value = String::new();
+    let mut characters = text.char_indices().skip(usize::from(is_quoted));
+    while let Some((place, character)) = characters.next() {
+        match character {
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            '\'' if is_quoted => return Some((value, place + 1)),
+            _ if !is_quoted && character.is_whitespace() => return Some((value, place)),
+            _ => value.push(character),
+        }
+    }
+    (!is_quoted).then_some((value, text.len()))
+}
+
+/// In these URLs a plus sign is one.
+fn plus_encoded(written: &str) -> Vec<u8> {
+    written.replace('+', "%2B").into_bytes()
+}
+
+fn unreadable() -> StoreError {
+    failure::misconfigured("the database's URL is none that can be read")
+}
+
+fn unusable(name: &str) -> StoreError {
+    failure::misconfigured(format!("the database's URL has a value that cannot be used for {name}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
+    use tokio_postgres::config::Host;
+
     use super::*;
 
+    fn refusal(text: &str) -> String {
+        let error = Address::new(text).err().unwrap_or_else(|| panic!("{text} is read"));
+        error.source().unwrap().to_string()
+    }
+
     #[test]
-    fn certificates_are_taken_out_of_a_url_and_of_words() {
-        for (text, rest, roots) in [
-            ("postgres://u@h/d", "postgres://u@h/d", None),
-            ("postgres://u@h/d?sslmode=disable", "postgres://u@h/d?sslmode=disable", None),
-            ("postgres://u@h/d?sslmode=verify-full", "postgres://u@h/d?sslmode=require", None),
-            (
-                "postgres://u@h/d?sslrootcert=%2Fa%20b&sslmode=verify-ca",
-                "postgres://u@h/d?sslmode=require",
-                Some("/a b"),
-            ),
-            ("postgres://u@h/d?sslrootcert=system", "postgres://u@h/d", None),
-            ("postgres://u@h/d?sslrootcert=/a", "postgres://u@h/d", Some("/a")),
-            ("host=h sslmode=verify-full sslrootcert=/a", "host=h sslmode=require", Some("/a")),
-            ("host=h password='a  b'", "host=h password='a  b'", None),
+    fn a_url_and_words_say_the_same() {
+        for text in [
+            "postgres://u%40x:p%3Fa@h:5433/d?sslmode=disable&application_name=a%20b&connect_timeout=7",
+            "postgresql://u%40x:p?a@h:5433/d?sslmode=disable&application_name=a%20b&connect_timeout=7",
+            "user=u@x password='p?a' host = h port=5433 dbname=d sslmode=disable application_name='a b' connect_timeout=7",
+            "user=u@x password=p\\?a host=h port=5433 dbname=d sslmode=disable application_name=a\\ b connect_timeout=7",
         ] {
-            assert_eq!(without_certificates(text), (rest.to_owned(), roots.map(PathBuf::from)), "{text}");
+            let config = Address::new(text).unwrap().config;
+
+            assert_eq!(config.get_user(), Some("u@x"), "{text}");
+            assert_eq!(config.get_password(), Some(&b"p?a"[..]), "{text}");
+            assert_eq!(config.get_hosts(), [Host::Tcp("h".to_owned())], "{text}");
+            assert_eq!((config.get_ports(), config.get_dbname()), (&[5433][..], Some("d")), "{text}");
+            assert_eq!(config.get_application_name(), Some("a b"), "{text}");
+            assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(7)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_text_leaves_open_is_set_and_what_it_says_is_kept() {
+        let open = Address::new("postgres://u@h/d").unwrap();
+        let said = "postgres://u@h/d?target_session_attrs=any&keepalives_idle=60&tcp_user_timeout=9&pgbouncer=true";
+        let said = Address::new(said).unwrap();
+
+        assert_eq!(open.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert_eq!(open.config.get_keepalives_idle(), SILENCE);
+        assert_eq!(open.config.get_tcp_user_timeout(), Some(&SILENCE));
+        assert!(!open.is_pooled);
+        assert_eq!(said.config.get_target_session_attrs(), TargetSessionAttrs::Any);
+        assert_eq!(said.config.get_keepalives_idle(), Duration::from_secs(60));
+        assert_eq!(said.config.get_tcp_user_timeout(), Some(&Duration::from_secs(9)));
+        assert!(said.is_pooled);
+    }
+
+    #[test]
+    fn a_parameter_that_cannot_be_used_is_named() {
+        for (parameter, name) in [
+            ("canary_parameter=7", "canary_parameter"),
+            ("sslcert=x", "sslcert"),
+            ("sslmode=canary", "sslmode"),
+            ("connect_timeout=canary", "connect_timeout"),
+            ("channel_binding=canary", "channel_binding"),
+            ("pgbouncer=canary", "pgbouncer"),
+            ("target_session_attrs=canary", "target_session_attrs"),
+        ] {
+            for text in [
+                format!("postgres://user:hidden@host/db?application_name=x&{parameter}"),
+                format!("host=host user=user {parameter} password=hidden"),
+                format!("host=host user=user password='hidden' {parameter}"),
+            ] {
+                let told = refusal(&text);
+
+                assert!(told.contains(name), "{told}");
+                assert!(!told.contains("=canary") && !told.contains("hidden"), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_password_is_not_taken_for_a_name() {
+        for text in [
+            "postgres://user:p@ss?canary=x@host/db",
+            "postgres://host/db?password=x&canary=y",
+            "host=host password=x canary=y",
+            "host=host password=x canary",
+            "host=host password='x canary=y",
+            "postgres://user:canary@/db",
+            "postgres://user:pass@host/db?CANARY=x",
+            "postgres://user:pass@host/db?canary",
+        ] {
+            assert!(!refusal(text).to_lowercase().contains("canary"), "{text}");
         }
     }
 
@@ -101,6 +370,8 @@ mod tests {
     fn a_root_that_would_check_nothing_is_refused() {
         assert!(Address::new("postgres://u@h/d?sslrootcert=/a").is_err());
         assert!(Address::new("postgres://u@h/d?sslmode=verify-full&sslrootcert=/nowhere").is_err());
-        assert!(Address::new("postgres://u@h/d").is_ok());
+        assert!(Address::new("postgres://u@h/d?sslmode=disable&channel_binding=require").is_err());
+        assert!(Address::new("postgres://u@h/d?sslmode=verify-full&sslrootcert=system").is_ok());
+        assert!(Address::new("postgres://u@h/d?sslmode=require&channel_binding=require").is_ok());
     }
 }

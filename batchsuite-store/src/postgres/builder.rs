@@ -1,80 +1,61 @@
 //! How a store is made.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use batchsuite_auth::store::StoreError;
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 
 use crate::keyring::Keyring;
 
 use super::{
     Inner, PostgresStore,
-    address::{Address, PATIENCE},
+    address::Address,
     database::Database,
     failure,
     feed::Feed,
+    pool::{PostgresPool, PostgresPoolBuilder},
     schema::Schema,
     seal::Vault,
     statements::Statements,
 };
 
-/// Set on every connection of a pool of our own. Another isolation would turn a lost race into an error; a statement that
-/// hangs, or a transaction that somebody leaves open, would hold up readers of the log.
-const SESSION: &str = "SET default_transaction_isolation = 'read committed';
-    SET statement_timeout = '10s';
-    SET lock_timeout = '8s';
-    SET idle_in_transaction_session_timeout = '10s'";
-
-/// Connections of a pool of our own, if the host does not say.
-const CONNECTIONS: usize = 8;
 /// Sets a [`PostgresStore`] up.
 #[must_use = "build() makes the store"]
 pub struct PostgresStoreBuilder {
     source: Source,
     keyring: Keyring,
     schema: Result<Schema, StoreError>,
-    prepares: bool,
     listens_on: Option<Result<Address, StoreError>>,
 }
 
-impl fmt::Debug for PostgresStoreBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStoreBuilder")
-            .field("source", &self.source)
-            .field("schema", &self.schema)
-            .field("prepares", &self.prepares)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Where connections come from.
+#[derive(Debug)]
 enum Source {
     /// The host's pool.
-    Pool(Pool),
-    /// A pool of our own.
-    Own { address: Result<Box<Address>, StoreError>, connections: usize },
-}
-
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pool(_) => "Pool",
-            Self::Own { .. } => "Own",
-        })
-    }
+    Pool(PostgresPool),
+    /// A pool of the store's own.
+    Own(Box<PostgresPoolBuilder>),
 }
 
 impl PostgresStoreBuilder {
-    pub(super) fn of_pool(pool: Pool, keyring: Keyring) -> Self {
+    pub(super) fn of_pool(pool: PostgresPool, keyring: Keyring) -> Self {
         Self::new(Source::Pool(pool), keyring)
     }
 
     pub(super) fn of_url(url: &str, keyring: Keyring) -> Self {
-        Self::new(Source::Own { address: Address::new(url).map(Box::new), connections: CONNECTIONS }, keyring)
+        Self::new(Source::Own(Box::new(PostgresPool::at(url))), keyring)
     }
 
     fn new(source: Source, keyring: Keyring) -> Self {
-        Self { source, keyring, schema: Ok(Schema::default()), prepares: true, listens_on: None }
+        Self { source, keyring, schema: Ok(Schema::default()), listens_on: None }
+    }
+
+    /// Sets the store's own pool up; a pool of the host's stays as it is.
+    fn own(mut self, set_up: impl FnOnce(PostgresPoolBuilder) -> PostgresPoolBuilder) -> Self {
+        self.source = match self.source {
+            Source::Own(pool) => Source::Own(Box::new(set_up(*pool))),
+            pool @ Source::Pool(_) => pool,
+        };
+        self
     }
 
     /// The schema that everything is kept in, `batchsuite` if not set: 1 to 50 lower-case ASCII letters, digits and
@@ -85,70 +66,64 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// How many connections a pool of the store's own has at most (8 if not set). A pool of the host's keeps its size.
-    pub fn connections(mut self, most: usize) -> Self {
-        if let Source::Own { connections, .. } = &mut self.source {
-            *connections = most.max(1);
-        }
-        self
+    /// [`PostgresPoolBuilder::connections`] of the store's own pool.
+    pub fn connections(self, most: usize) -> Self {
+        self.own(|pool| pool.connections(most))
     }
 
-    /// Sends statements without a name, so that a pooler that hands each transaction to another server (PgBouncer in
-    /// transaction mode) does not miss a prepared one. The server plans each statement anew.
+    /// [`PostgresPoolBuilder::deadline`] of the store's own pool.
+    pub fn deadline(self, deadline: Duration) -> Self {
+        self.own(|pool| pool.deadline(deadline))
+    }
+
+    /// [`PostgresPoolBuilder::unnamed_statements`] of the store's own pool: for PgBouncer in transaction mode.
     ///
-    /// Such a pooler passes no notifications on: [`listens_on`](Self::listens_on) names a way around it. Nor does it keep
-    /// settings of a session: `ALTER ROLE … SET statement_timeout = '10s'` sets them where they belong.
-    pub fn unnamed_statements(mut self) -> Self {
-        self.prepares = false;
-        self
+    /// Such a pooler passes no notifications on: [`listens_on`](Self::listens_on) names a way around it.
+    pub fn unnamed_statements(self) -> Self {
+        self.own(PostgresPoolBuilder::unnamed_statements)
     }
 
-    /// Where one connection for notifications goes: straight to the server. Not set: to the URL that the store was made
-    /// from, if statements are prepared; else there is none, and changes of other processes are heard of within seconds.
+    /// Where one connection for notifications goes: straight to the server. Not set: to the URL of the pool, unless the pool
+    /// sends unnamed statements; then there is none, and changes of other processes are heard of within seconds.
     pub fn listens_on(mut self, url: &str) -> Self {
         self.listens_on = Some(Address::new(url));
         self
     }
 
-    /// Makes the store. Nothing is sent yet.
+    /// Makes the store. Nothing is sent yet. To be called in the runtime that shall drive the connections.
     ///
     /// # Errors
-    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): a URL that is none, a schema name that may
-    /// not be, TLS that cannot be set up.
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): a URL that cannot be read, a schema name
+    /// that may not be, TLS that cannot be set up.
     pub fn build(self) -> Result<PostgresStore, StoreError> {
         let schema = self.schema?;
-        let (pool, own) = match self.source {
-            Source::Pool(pool) => (pool, None),
-            Source::Own { address, connections } => {
-                let address = address?;
-                (own_pool(&address, connections, self.prepares)?, Some(*address))
-            }
+        let pool = match self.source {
+            Source::Pool(pool) => pool,
+            Source::Own(pool) => pool.build()?,
         };
-        let listens_on = self.listens_on.transpose()?.or_else(|| own.filter(|_| self.prepares));
+        let listens_on = match self.listens_on.transpose()? {
+            Some(address) if address.is_pooled => {
+                return Err(failure::misconfigured("notifications do not pass the pooler of pgbouncer=true"));
+            }
+            Some(address) => Some(address),
+            None => pool.0.prepares.then(|| pool.0.address.clone()),
+        };
+        let feed = Feed::new(schema.channel(), listens_on, &pool.0);
         Ok(PostgresStore(Arc::new(Inner {
-            database: Database::new(pool, self.prepares),
+            database: Database::new(pool),
             statements: Statements::new(&schema),
             vault: Vault::new(self.keyring),
-            feed: Feed::new(schema.channel(), listens_on),
+            feed,
             schema,
         })))
     }
 }
 
-fn own_pool(address: &Address, connections: usize, prepares: bool) -> Result<Pool, StoreError> {
-    // Fast: a connection that is not known to be closed is used. To ask it first would make two round trips of each.
-    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(address.config.clone(), address.tls.clone(), manager);
-    let mut pool = Pool::builder(manager)
-        .max_size(connections)
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(PATIENCE))
-        .create_timeout(Some(2 * PATIENCE))
-        .recycle_timeout(Some(PATIENCE));
-    if prepares {
-        pool = pool.post_create(Hook::async_fn(|client, _| {
-            Box::pin(async move { client.batch_execute(SESSION).await.map_err(HookError::Backend) })
-        }));
+impl fmt::Debug for PostgresStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStoreBuilder")
+            .field("source", &self.source)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
-    pool.build().map_err(|_| failure::misconfigured("the pool cannot be set up"))
 }

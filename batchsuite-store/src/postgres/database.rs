@@ -1,69 +1,29 @@
-//! The pool, and how a statement is sent through it.
-
-use std::{sync::Arc, time::Duration};
+//! How the store's statements are sent through the pool.
 
 use batchsuite_auth::store::StoreError;
-use deadpool_postgres::Pool;
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
-use tokio_postgres::{
-    Row,
-    types::{ToSql, Type},
-};
+use tokio_postgres::Row;
 
-use super::{failure, statements::Statement};
+pub(super) use super::connection::Parameter;
+use super::{failure, pool::PostgresPool, statements::Statement};
 
-/// A parameter. Its type is in its [`Statement`].
-pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
-
-#[derive(Clone)]
+/// The pool, as the verbs use it.
 pub(super) struct Database {
-    pub(super) pool: Pool,
-    /// Whether statements are prepared once a connection and kept; else each is sent without a name.
-    pub(super) prepares: bool,
-    /// Whoever may wait for a connection: no more than there are, so that the line at the pool is a pair's alone.
-    turns: Arc<Semaphore>,
+    pub(super) pool: PostgresPool,
 }
 
 impl Database {
-    pub(super) fn new(pool: Pool, prepares: bool) -> Self {
-        let connections = pool.status().max_size.clamp(1, Semaphore::MAX_PERMITS);
-        Self { pool, prepares, turns: Arc::new(Semaphore::new(connections)) }
-    }
-
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        let patience = self.pool.timeouts().wait.unwrap_or(Duration::MAX);
-        let turn = timeout(patience, self.turns.acquire()).await;
-        turn.ok()
-            .and_then(Result::ok)
-            .ok_or_else(|| failure::unavailable("no connection of the pool became free in time"))
+    pub(super) fn new(pool: PostgresPool) -> Self {
+        Self { pool }
     }
 
     /// Runs one statement: one implicit transaction, one round trip (two, the first time on a connection). A call that
-    /// is dropped leaves nothing open: the server ends the statement, the connection reads its answer away.
+    /// is dropped leaves nothing open: its connection is closed.
     pub(super) async fn rows(
         &self,
         statement: &Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        let _turn = self.turn().await?;
-        self.rows_ahead(statement, parameters).await
-    }
-
-    /// [`rows`](Self::rows) for what must not wait in line: while a pair is not stored, the end of the process costs the
-    /// opt-in, and a thousand reads may be waiting for a connection.
-    async fn rows_ahead(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
-        let client = self.pool.get().await.map_err(failure::of_pool)?;
-        let rows = if self.prepares {
-            let prepared = client.prepare_typed_cached(&statement.sql, statement.parameters).await;
-            let prepared = prepared.map_err(|error| failure::of_database(&error))?;
-            client.query(&prepared, parameters).await
-        } else {
-            client.query_typed(&statement.sql, &typed(statement, parameters)).await
-        };
-        rows.map_err(|error| failure::of_database(&error))
+        self.pool.rows(&statement.sql, statement.parameters, parameters).await
     }
 
     /// [`rows`](Self::rows) without a limit to its time, for an operator's statement that touches every row.
@@ -72,14 +32,9 @@ impl Database {
         statement: &Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        let of_database = |error| failure::of_database(&error);
-        let mut client = self.pool.get().await.map_err(failure::of_pool)?;
-        let transaction = client.transaction().await.map_err(of_database)?;
-        let patient = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
-        transaction.batch_execute(patient).await.map_err(of_database)?;
-        let typed = typed(statement, parameters);
-        let rows = transaction.query_typed(&statement.sql, &typed).await.map_err(of_database)?;
-        transaction.commit().await.map_err(of_database)?;
+        let mut transaction = self.pool.begin_patiently().await?;
+        let rows = transaction.rows(&statement.sql, statement.parameters, parameters).await?;
+        transaction.commit().await?;
         Ok(rows)
     }
 
@@ -92,13 +47,14 @@ impl Database {
         Ok(self.rows(statement, parameters).await?.pop())
     }
 
-    /// [`row`](Self::row) of a statement that stores a pair: it goes before everything else that waits for a connection.
+    /// [`row`](Self::row) of a statement that stores a pair. It goes before everything else that waits for a connection:
+    /// while a pair is not stored, the end of the process costs the opt-in, and a thousand reads may be waiting.
     pub(super) async fn row_of_a_pair(
         &self,
         statement: &Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows_ahead(statement, parameters).await?.pop())
+        Ok(self.pool.rows_ahead(&statement.sql, statement.parameters, parameters).await?.pop())
     }
 
     /// [`rows`](Self::rows) of a statement that always answers with one.
@@ -106,8 +62,4 @@ impl Database {
         let row = self.row(statement, parameters).await?;
         row.ok_or_else(|| failure::corrupt("the database gave no answer where there must be one"))
     }
-}
-
-fn typed<'a>(statement: &Statement, parameters: &[Parameter<'a>]) -> Vec<(Parameter<'a>, Type)> {
-    parameters.iter().copied().zip(statement.parameters.iter().cloned()).collect()
 }

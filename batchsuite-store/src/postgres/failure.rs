@@ -7,14 +7,27 @@ use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
 /// What is told of an error of the database: its SQLSTATE and, where it speaks of objects and not of values, its message.
-/// Never its detail, which shows rows.
+/// Never its detail, which shows rows. It is the [`source`](Error::source) of each [`StoreError`] of this store that the
+/// database is the cause of.
 #[derive(Debug)]
-struct Failure {
+pub struct PostgresError {
     code: Option<String>,
     message: Option<String>,
 }
 
-impl fmt::Display for Failure {
+impl PostgresError {
+    /// The one that is the cause of `error`.
+    pub fn of(error: &StoreError) -> Option<&Self> {
+        error.source()?.downcast_ref()
+    }
+
+    /// The SQLSTATE, five characters; `None`: the server did not answer, or was not asked.
+    pub fn sql_state(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+}
+
+impl fmt::Display for PostgresError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.code, &self.message) {
             (Some(code), Some(message)) => write!(f, "the database says {code}: {message}"),
@@ -25,21 +38,21 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Error for Failure {}
+impl Error for PostgresError {}
 
 pub(super) fn of_database(error: &tokio_postgres::Error) -> StoreError {
     let Some(answer) = error.as_db_error() else { return of_connection(error) };
     let (kind, speaks_of_objects) = judge(answer.code());
-    let failure = Failure {
+    let failure = PostgresError {
         code: Some(answer.code().code().to_owned()),
         message: speaks_of_objects.then(|| answer.message().to_owned()),
     };
     StoreError::new(kind).with_source(failure)
 }
 
-pub(super) fn of_pool(error: PoolError) -> StoreError {
+pub(super) fn of_pool(error: &PoolError) -> StoreError {
     match error {
-        PoolError::Backend(error) => of_database(&error),
+        PoolError::Backend(error) => of_database(error),
         PoolError::Timeout(_) => unavailable("no connection of the pool became free in time"),
         PoolError::Closed => unavailable("the pool was closed"),
         _ => unavailable("the pool has no connection"),
@@ -59,11 +72,45 @@ pub(super) fn corrupt(message: impl Into<String>) -> StoreError {
 }
 
 fn told(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
-    StoreError::new(kind).with_source(Failure { code: None, message: Some(message.into()) })
+    StoreError::new(kind).with_source(PostgresError { code: None, message: Some(message.into()) })
+}
+
+/// Whether it is the connection that failed, and not the statement: whatever is sent on it next would fail as well.
+pub(super) fn concerns_the_connection(error: &tokio_postgres::Error) -> bool {
+    error.code().is_none_or(|state| ends_a_connection(state.code()))
+}
+
+/// Whether the server did not do what it was asked, for a reason that another connection does not have.
+pub(super) fn is_worth_another_connection(error: &StoreError) -> bool {
+    let state = PostgresError::of(error).and_then(PostgresError::sql_state);
+    state.is_some_and(|state| matches!(state, READ_ONLY | STATEMENT_MISSING | STATEMENT_EXISTS | PLAN_CHANGED))
+}
+
+/// Whether the server has no room for one more connection, or does not let anybody in yet.
+pub(super) fn is_refused_for_now(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| matches!(state.code(), "53300" | "57P03"))
+}
+
+/// The server, or what became of it after a fail-over, allows no writes.
+const READ_ONLY: &str = "25006";
+/// A prepared statement is gone: somebody has discarded it, or a pooler has changed the server.
+const STATEMENT_MISSING: &str = "26000";
+/// One with this name is there: a pooler has changed the server.
+const STATEMENT_EXISTS: &str = "42P05";
+/// "Cached plan must not change result type". (It has no code of its own, and its text is in the server's language.)
+const PLAN_CHANGED: &str = "0A000";
+
+fn ends_a_connection(state: &str) -> bool {
+    // The connection, the state of its transaction, whoever it belongs to, the database under it, the system, a fault
+    // inside the server.
+    matches!(state.get(..2), Some("08" | "25" | "28" | "3D" | "58" | "XX"))
+        // An operator's intervention, except that a statement took too long.
+        || (state.starts_with("57P"))
+        || matches!(state, STATEMENT_MISSING | STATEMENT_EXISTS | PLAN_CHANGED)
 }
 
 /// An error of the connection speaks of addresses and of I/O, and so does its source.
-fn of_connection(error: &tokio_postgres::Error) -> StoreError {
+pub(super) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
     let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
     unavailable(&format!("{error}{source}"))
 }
@@ -71,6 +118,9 @@ fn of_connection(error: &tokio_postgres::Error) -> StoreError {
 /// What a caller can do about it, and whether the message speaks of objects of the database.
 fn judge(state: &SqlState) -> (StoreErrorKind, bool) {
     use StoreErrorKind::{Corrupt, Misconfigured, Unavailable};
+    if matches!(state.code(), STATEMENT_MISSING | STATEMENT_EXISTS) {
+        return (Unavailable, true);
+    }
     match state.code().get(..2).unwrap_or_default() {
         // Connection, resources, an operator's intervention, the system.
         "08" | "53" | "57" | "58" => (Unavailable, true),
@@ -99,6 +149,8 @@ mod tests {
             ("53300", StoreErrorKind::Unavailable),
             ("40P01", StoreErrorKind::Unavailable),
             ("25006", StoreErrorKind::Unavailable),
+            ("26000", StoreErrorKind::Unavailable),
+            ("42P05", StoreErrorKind::Unavailable),
             ("XX001", StoreErrorKind::Corrupt),
             ("42P01", StoreErrorKind::Misconfigured),
             ("28P01", StoreErrorKind::Misconfigured),
@@ -106,6 +158,19 @@ mod tests {
             ("23505", StoreErrorKind::Misconfigured),
         ] {
             assert_eq!(judge(&SqlState::from_code(code)).0, kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_connection_is_told_from_one_of_the_statement() {
+        for state in [
+            "08003", "08006", "08P01", "0A000", "25006", "25P02", "25P03", "26000", "42P05", "57P01", "57P02", "57P03",
+            "57P05", "58030", "XX000",
+        ] {
+            assert!(ends_a_connection(state), "{state}");
+        }
+        for state in ["23505", "22P05", "40P01", "42501", "42P01", "53100", "55P03", "57014"] {
+            assert!(!ends_a_connection(state), "{state}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! The change feed: the log is the truth, notifications are a hint.
 
 use std::{
+    error::Error as _,
     fmt,
-    future::poll_fn,
-    sync::{Mutex, PoisonError},
+    future::{Future, poll_fn},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -14,8 +15,7 @@ use batchsuite_auth::{
 };
 use tokio::{
     sync::watch,
-    task::JoinHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_postgres::AsyncMessage;
 
@@ -24,6 +24,8 @@ use super::{
     address::Address,
     database::Parameter,
     failure,
+    home::{Aborted, Home},
+    pool::Shared,
     row::{Columns, signed},
 };
 
@@ -122,22 +124,27 @@ pub(super) struct Feed {
     channel: String,
     /// Where the messenger connects to; `None`: there is none, and waiting readers look more often.
     address: Option<Address>,
+    home: Home,
+    deadline: Duration,
     /// Sent to when something may have changed.
     hints: watch::Sender<()>,
     /// Sent to when this process has changed something.
     announcements: watch::Sender<()>,
-    messenger: Mutex<Option<JoinHandle<()>>>,
+    /// Whether the messenger is at work. It is dropped with the messenger's task, whatever ends that.
+    messenger: Mutex<Weak<()>>,
     last_look: Mutex<Option<Instant>>,
 }
 
 impl Feed {
-    pub(super) fn new(channel: String, address: Option<Address>) -> Self {
+    pub(super) fn new(channel: String, address: Option<Address>, shared: &Shared) -> Self {
         Self {
             channel,
             address,
+            home: shared.home.clone(),
+            deadline: shared.deadline,
             hints: watch::Sender::new(()),
             announcements: watch::Sender::new(()),
-            messenger: Mutex::new(None),
+            messenger: Mutex::new(Weak::new()),
             last_look: Mutex::new(None),
         }
     }
@@ -170,14 +177,20 @@ impl Feed {
     fn run_messenger(&self) {
         let Some(address) = &self.address else { return };
         let mut messenger = self.messenger.lock().unwrap_or_else(PoisonError::into_inner);
-        if messenger.as_ref().is_none_or(JoinHandle::is_finished) {
+        if messenger.strong_count() == 0 {
+            let at_work = Arc::new(());
+            *messenger = Arc::downgrade(&at_work);
             let run = Messenger {
                 address: address.clone(),
                 channel: self.channel.clone(),
+                deadline: self.deadline,
                 hints: self.hints.clone(),
                 announcements: self.announcements.subscribe(),
             };
-            *messenger = Some(tokio::spawn(run.run()));
+            self.home.spawn(async move {
+                run.run().await;
+                drop(at_work);
+            });
         }
     }
 }
@@ -193,6 +206,7 @@ impl fmt::Debug for Feed {
 struct Messenger {
     address: Address,
     channel: String,
+    deadline: Duration,
     hints: watch::Sender<()>,
     announcements: watch::Receiver<()>,
 }
@@ -208,18 +222,23 @@ enum Ended {
 impl Messenger {
     async fn run(mut self) {
         let mut pause = PAUSES.0;
+        let mut is_told = false;
         loop {
             let began = Instant::now();
-            match self.session().await {
+            let ended = self.session().await;
+            if began.elapsed() > PAUSES.1 {
+                (pause, is_told) = (PAUSES.0, false);
+            }
+            match ended {
                 Ok(Ended::Dropped) => return,
                 Ok(Ended::Closed) => {}
-                Err(error) => {
-                    let error = failure::of_database(&error);
-                    tracing::warn!(%error, "no notifications of changes for now; they are read at intervals");
+                // Once until it is better.
+                Err(error) if !is_told => {
+                    is_told = true;
+                    let cause = error.source().map(tracing::field::display);
+                    tracing::warn!(%error, cause, "no notifications of changes for now; they are read at intervals");
                 }
-            }
-            if began.elapsed() > PAUSES.1 {
-                pause = PAUSES.0;
+                Err(_) => {}
             }
             sleep(pause).await;
             if self.announcements.has_changed().is_err() {
@@ -229,8 +248,8 @@ impl Messenger {
         }
     }
 
-    async fn session(&mut self) -> Result<Ended, tokio_postgres::Error> {
-        let (client, mut connection) = self.address.config.connect(self.address.tls.clone()).await?;
+    async fn session(&mut self) -> Result<Ended, StoreError> {
+        let (client, mut connection) = self.heard(self.address.config.connect(self.address.tls.clone())).await?;
         let hints = self.hints.clone();
         let mut listener = tokio::spawn(async move {
             loop {
@@ -242,22 +261,36 @@ impl Messenger {
                 }
             }
         });
-        client.batch_execute(&format!("LISTEN \"{}\"", self.channel)).await?;
+        let _ends_with_this = Aborted::with(&listener);
+        self.heard(client.batch_execute(&format!("LISTEN \"{}\"", self.channel))).await?;
         // What was announced before that is heard now.
         self.hints.send_replace(());
         let notify = format!("NOTIFY \"{}\"", self.channel);
         loop {
-            tokio::select! {
+            let next = tokio::select! {
                 announced = self.announcements.changed() => {
                     if announced.is_err() {
                         return Ok(Ended::Dropped);
                     }
                     sleep(COALESCE).await;
                     self.announcements.mark_unchanged();
-                    client.batch_execute(&notify).await?;
+                    notify.as_str()
                 }
-                ended = &mut listener => return ended.unwrap_or(Ok(())).map(|()| Ended::Closed),
-            }
+                // Who only listens does not notice that nobody speaks any more.
+                () = sleep(self.deadline) => "",
+                ended = &mut listener => {
+                    let ended = ended.unwrap_or(Ok(())).map(|()| Ended::Closed);
+                    return ended.map_err(|error| failure::of_database(&error));
+                }
+            };
+            self.heard(client.batch_execute(next)).await?;
         }
+    }
+
+    /// An answer, if it comes in time.
+    async fn heard<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
+        let answer = timeout(self.deadline, answer).await;
+        let answer = answer.map_err(|_| failure::unavailable("the database did not answer in time"))?;
+        answer.map_err(|error| failure::of_database(&error))
     }
 }

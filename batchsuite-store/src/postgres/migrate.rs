@@ -1,10 +1,13 @@
 //! The schema, version by version.
 
 use batchsuite_auth::store::StoreError;
-use deadpool_postgres::{Client, Transaction};
 use tokio_postgres::types::Type;
 
-use super::{Inner, failure};
+use super::{
+    Inner,
+    connection::{Parameter, PostgresTransaction},
+    failure,
+};
 
 /// In the order of their versions. What was released is never edited: its checksum is in every database.
 const MIGRATIONS: &[Migration] =
@@ -28,68 +31,64 @@ enum Applied {
 impl Inner {
     /// Applies what is missing: all or nothing, one process after the other.
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        let mut client = self.database.pool.get().await.map_err(failure::of_pool)?;
-        self.apply(&mut client).await
-    }
-
-    async fn apply(&self, client: &mut Client) -> Result<(), StoreError> {
-        let transaction = client.transaction().await.map_err(|error| failure::of_database(&error))?;
+        let mut transaction = self.database.pool.begin_patiently().await?;
         // A transaction's lock, not a session's: behind a pooler, a session is nobody's. Whoever waits here sees, after it,
         // what the one before has done.
-        let begin = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
-            SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
-        run(&transaction, &begin.replace("{name}", self.schema.name())).await?;
+        let begin = "SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
+        run(&mut transaction, &begin.replace("{name}", self.schema.name())).await?;
         // Asked first: to create what exists may need a right that the role does not have.
-        if !self.exists(&transaction, "SELECT to_regnamespace('{schema}') IS NOT NULL").await? {
-            run(&transaction, &self.schema.write("CREATE SCHEMA {schema}")).await?;
+        if !self.exists(&mut transaction, "SELECT to_regnamespace('{schema}') IS NOT NULL").await? {
+            run(&mut transaction, &self.schema.write("CREATE SCHEMA {schema}")).await?;
         }
-        if !self.exists(&transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
+        if !self.exists(&mut transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
             let table = "CREATE TABLE {schema}.migrations (
                 version integer PRIMARY KEY, name text NOT NULL, checksum bytea NOT NULL,
                 applied_at timestamptz NOT NULL DEFAULT now())";
-            run(&transaction, &self.schema.write(table)).await?;
+            run(&mut transaction, &self.schema.write(table)).await?;
         }
         for migration in MIGRATIONS {
-            match self.applied(&transaction, migration).await? {
+            match self.applied(&mut transaction, migration).await? {
                 Applied::Yes => {}
                 Applied::Otherwise => return Err(edited(migration)),
                 Applied::No => {
-                    run(&transaction, &self.schema.write(migration.sql)).await?;
-                    self.note(&transaction, migration).await?;
+                    run(&mut transaction, &self.schema.write(migration.sql)).await?;
+                    self.note(&mut transaction, migration).await?;
                 }
             }
         }
-        transaction.commit().await.map_err(|error| failure::of_database(&error))
+        transaction.commit().await
     }
 
     /// Whether everything that this release needs was applied, and nothing of it otherwise. What a later release applied
     /// on top is fine: its migrations leave this one's columns and functions as they are.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        let mut client = self.database.pool.get().await.map_err(failure::of_pool)?;
-        let transaction = client.transaction().await.map_err(|error| failure::of_database(&error))?;
+        let mut transaction = self.database.pool.begin().await?;
         let isolation = "SELECT current_setting('transaction_isolation') = 'read committed'";
-        if !self.exists(&transaction, isolation).await? {
+        if !self.exists(&mut transaction, isolation).await? {
             return Err(failure::misconfigured("the default transaction isolation must be \"read committed\""));
         }
-        if !self.exists(&transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
+        if !self.exists(&mut transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
             return Err(failure::misconfigured("the schema is not there; call migrate()"));
         }
         for migration in MIGRATIONS {
-            match self.applied(&transaction, migration).await? {
+            match self.applied(&mut transaction, migration).await? {
                 Applied::Yes => {}
                 Applied::Otherwise => return Err(edited(migration)),
                 Applied::No => return Err(failure::misconfigured("migrations are missing; call migrate()")),
             }
         }
-        Ok(())
+        transaction.commit().await
     }
 
-    async fn applied(&self, transaction: &Transaction<'_>, migration: &Migration) -> Result<Applied, StoreError> {
+    async fn applied(
+        &self,
+        transaction: &mut PostgresTransaction,
+        migration: &Migration,
+    ) -> Result<Applied, StoreError> {
         let sql = "SELECT checksum = sha256(convert_to($2, 'UTF8')) FROM {schema}.migrations WHERE version = $1";
         let row = transaction
-            .query_typed(&self.schema.write(sql), &[(&migration.version, Type::INT4), (&migration.sql, Type::TEXT)])
-            .await
-            .map_err(|error| failure::of_database(&error))?;
+            .rows(&self.schema.write(sql), &[Type::INT4, Type::TEXT], &[&migration.version, &migration.sql])
+            .await?;
         Ok(match row.first().map(|row| row.try_get(0)) {
             None => Applied::No,
             Some(Ok(true)) => Applied::Yes,
@@ -97,26 +96,21 @@ impl Inner {
         })
     }
 
-    async fn note(&self, transaction: &Transaction<'_>, migration: &Migration) -> Result<(), StoreError> {
+    async fn note(&self, transaction: &mut PostgresTransaction, migration: &Migration) -> Result<(), StoreError> {
         let sql = "INSERT INTO {schema}.migrations (version, name, checksum)
             VALUES ($1, $2, sha256(convert_to($3, 'UTF8')))";
-        let parameters: &[(super::database::Parameter<'_>, Type)] =
-            &[(&migration.version, Type::INT4), (&migration.name, Type::TEXT), (&migration.sql, Type::TEXT)];
-        let noted = transaction.query_typed(&self.schema.write(sql), parameters).await;
-        noted.map(drop).map_err(|error| failure::of_database(&error))
+        let parameters: &[Parameter<'_>] = &[&migration.version, &migration.name, &migration.sql];
+        transaction.rows(&self.schema.write(sql), &[Type::INT4, Type::TEXT, Type::TEXT], parameters).await.map(drop)
     }
 
-    async fn exists(&self, transaction: &Transaction<'_>, question: &str) -> Result<bool, StoreError> {
-        let rows = transaction
-            .query_typed(&self.schema.write(question), &[])
-            .await
-            .map_err(|error| failure::of_database(&error))?;
+    async fn exists(&self, transaction: &mut PostgresTransaction, question: &str) -> Result<bool, StoreError> {
+        let rows = transaction.rows(&self.schema.write(question), &[], &[]).await?;
         Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
     }
 }
 
-async fn run(transaction: &Transaction<'_>, sql: &str) -> Result<(), StoreError> {
-    transaction.batch_execute(sql).await.map_err(|error| failure::of_database(&error))
+async fn run(transaction: &mut PostgresTransaction, sql: &str) -> Result<(), StoreError> {
+    transaction.run(sql).await
 }
 
 fn edited(migration: &Migration) -> StoreError {

@@ -17,11 +17,9 @@ use batchsuite_benches::{
     companies::{self, CLIENT_ID},
     measure::{nanoseconds, now},
 };
-use batchsuite_store::PostgresStore;
+use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::postgres::Server;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_postgres::NoTls;
 
 use super::{
     rounds::{CLIENTS, DUE_AT_ONCE, Verb, Work},
@@ -45,12 +43,10 @@ pub(super) async fn connect(store: &PostgresStore) {
     checks.join_all().await;
 }
 
-/// A pool of a host's own.
-pub(super) fn pool(server: &Server) -> Pool {
-    let config = server.url().parse().expect("the server's URL");
-    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let pool = Pool::builder(Manager::from_config(config, NoTls, manager));
-    pool.max_size(CLIENTS as usize).build().expect("a pool")
+/// A pool of a host's own, without notifications.
+pub(super) fn pool(server: &Server) -> PostgresPool {
+    let pool = PostgresPool::at(server.url()).connections(CLIENTS as usize).unnamed_statements();
+    pool.build().expect("a pool")
 }
 
 /// Does a round; nanoseconds an operation.

@@ -1,79 +1,63 @@
 //! The database: one pool, which the application's own data and the opt-ins share; and the application's own tables.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::error::Error;
 
-use batchsuite_auth::{CompanyId, Environment, store::GrantKey};
-use batchsuite_store::keyring::{Binding, HostField, Keyring, KeyringError};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, Transaction};
-use rustls::{ClientConfig, crypto::aws_lc_rs};
-use rustls_platform_verifier::BuilderVerifierExt;
+use batchsuite_auth::{
+    CompanyId, Environment,
+    store::{GrantKey, StoreError},
+};
+use batchsuite_store::{
+    PostgresPool, PostgresTransaction,
+    keyring::{Binding, HostField, Keyring, KeyringError},
+};
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::{Config, Row, types::ToSql};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 
 use crate::directory::DirectoryError;
 
 /// What a migration has to begin with: whoever starts at the same time waits here, and then finds everything done.
-const ONE_AT_A_TIME: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
-    SELECT pg_advisory_xact_lock(hashtextextended('start of company_manager', 0))";
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtextextended('start of company_manager', 0))";
 /// The tables, whatever of them is there already.
 const TABLES: &str = include_str!("database/tables.sql");
 
-/// Ends what hangs. The library asks the same of a pool that is not its own.
-const SESSION: &str = "-c default_transaction_isolation=read\\ committed -c statement_timeout=10s -c lock_timeout=8s \
-                       -c idle_in_transaction_session_timeout=10s";
 /// Connections of one instance, for its own data and the opt-ins together.
 const CONNECTIONS: usize = 12;
-/// How long connecting takes at most, and waiting for a free connection.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long unanswered bytes keep a connection alive.
-const SILENCE: Duration = Duration::from_secs(15);
 
 /// The access key's name in what its ciphertext is bound to.
 const ACCESS_KEY: HostField = HostField::from_static("access_key");
 /// The same of the text that shows whether the keys are those of this database.
 const KEY_CHECK: HostField = HostField::from_static("key_check");
 
-/// The pool. A clone shares it.
-#[derive(Clone)]
-pub struct Database(Pool);
+/// The library's pool, which the opt-ins share. A clone shares it, too.
+#[derive(Clone, Debug)]
+pub struct Database(PostgresPool);
+
+/// One statement, and the types of its parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Statement(pub(crate) &'static str, pub(crate) &'static [Type]);
 
 /// A parameter of a statement.
 pub(crate) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 impl Database {
-    /// Makes the pool, once a connection could be made.
-    ///
-    /// TLS is `url`'s `sslmode`; a server that offers it shows a certificate that this machine trusts.
+    /// Makes the pool, once a connection could be made. What `url` may say, and what becomes of a connection that is silent
+    /// or broken, is in the library's documentation of [`PostgresPool`].
     ///
     /// # Errors
-    /// [`DatabaseError`], which shows nothing of `url`.
+    /// [`DatabaseError`], which shows nothing of `url` but the name of a parameter.
     pub async fn connect(url: &SecretString) -> Result<Self, DatabaseError> {
-        // The parser's error repeats parts of the URL.
-        let mut config: Config = url.expose_secret().parse().map_err(|_| DatabaseError::Url)?;
-        config.options([config.get_options().unwrap_or_default(), SESSION].join(" ").trim_start());
-        config.application_name("company-manager").connect_timeout(PATIENCE).tcp_user_timeout(SILENCE);
-        config.keepalives_idle(SILENCE);
-        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_platform_verifier())
-            .map_err(|error| DatabaseError::Tls(error.to_string()))?
-            .with_no_client_auth();
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, MakeRustlsConnect::new(tls), manager);
-        let pool = Pool::builder(manager)
-            .max_size(CONNECTIONS)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(PATIENCE))
-            .create_timeout(Some(2 * PATIENCE))
-            .build()
-            .map_err(|error| DatabaseError::Refused(error.to_string()))?;
-        drop(pool.get().await.map_err(|error| DatabaseError::Unreachable(told_of_pool(&error)))?);
+        let pool = PostgresPool::at(url.expose_secret()).connections(CONNECTIONS).build();
+        let pool = pool.map_err(|error| DatabaseError::Url(line(&error)))?;
+        let answer = pool.rows("SELECT 1", &[], &[]).await;
+        answer.map_err(|error| DatabaseError::Unreachable(line(&error)))?;
         Ok(Self(pool))
     }
 
     /// The pool, for the opt-ins.
-    pub fn pool(&self) -> Pool {
+    pub fn pool(&self) -> PostgresPool {
         self.0.clone()
     }
 
@@ -83,52 +67,56 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`]; nothing was changed.
     pub async fn migrate(&self, keyring: &Keyring) -> Result<(), DatabaseError> {
-        let mut client = self.0.get().await.map_err(|error| DatabaseError::Unreachable(told_of_pool(&error)))?;
-        let transaction = client.transaction().await.map_err(refused)?;
-        transaction.batch_execute(ONE_AT_A_TIME).await.map_err(refused)?;
-        transaction.batch_execute(TABLES).await.map_err(refused)?;
-        check_keys(&transaction, keyring).await?;
-        reencrypt_access_keys(&transaction, keyring).await?;
-        transaction.commit().await.map_err(refused)
+        let mut transaction = self.0.begin_patiently().await?;
+        transaction.run(ONE_AT_A_TIME).await?;
+        transaction.run(TABLES).await?;
+        check_keys(&mut transaction, keyring).await?;
+        reencrypt_access_keys(&mut transaction, keyring).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Runs what must not be done twice at once; it is all done, or nothing.
     pub(crate) async fn one_at_a_time<T>(
         &self,
-        work: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, DirectoryError>,
+        work: impl AsyncFnOnce(&mut Transaction) -> Result<T, DirectoryError>,
     ) -> Result<T, DirectoryError> {
-        let mut client = self.0.get().await.map_err(unreachable)?;
-        let transaction = client.transaction().await.map_err(failed)?;
-        transaction.batch_execute(ONE_AT_A_TIME).await.map_err(failed)?;
-        let done = work(&transaction).await?;
-        transaction.commit().await.map_err(failed)?;
+        let mut transaction = Transaction(self.0.begin_patiently().await.map_err(unreachable)?);
+        transaction.0.run(ONE_AT_A_TIME).await.map_err(unreachable)?;
+        let done = work(&mut transaction).await?;
+        transaction.0.commit().await.map_err(unreachable)?;
         Ok(done)
     }
 
     /// Runs one statement, which is one transaction.
     pub(crate) async fn rows(
         &self,
-        sql: &'static str,
+        Statement(sql, types): Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DirectoryError> {
-        let client = self.0.get().await.map_err(unreachable)?;
-        let statement = client.prepare_cached(sql).await.map_err(failed)?;
-        client.query(&statement, parameters).await.map_err(failed)
+        self.0.rows(sql, types, parameters).await.map_err(unreachable)
     }
 
     /// The same, of a statement that answers with at most one row.
     pub(crate) async fn row(
         &self,
-        sql: &'static str,
+        statement: Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, DirectoryError> {
-        Ok(self.rows(sql, parameters).await?.pop())
+        Ok(self.rows(statement, parameters).await?.pop())
     }
 }
 
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database").field("connections", &self.0.status().size).finish_non_exhaustive()
+/// A transaction on the application's own data.
+pub(crate) struct Transaction(PostgresTransaction);
+
+impl Transaction {
+    /// Runs one statement that answers with at most one row.
+    pub(crate) async fn row(
+        &mut self,
+        Statement(sql, types): Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, DirectoryError> {
+        Ok(self.0.rows(sql, types, parameters).await.map_err(unreachable)?.pop())
     }
 }
 
@@ -137,11 +125,8 @@ impl fmt::Debug for Database {
 #[non_exhaustive]
 pub enum DatabaseError {
     /// The URL is none.
-    #[error("DATABASE_URL cannot be read; it is postgres://user:password@host/database")]
-    Url,
-    /// TLS cannot be set up.
-    #[error("TLS to the database cannot be set up: {0}")]
-    Tls(String),
+    #[error("DATABASE_URL cannot be read; it is postgres://user:password@host/database ({0})")]
+    Url(String),
     /// There is no connection.
     #[error("the database of DATABASE_URL cannot be reached: {0}")]
     Unreachable(String),
@@ -151,6 +136,12 @@ pub enum DatabaseError {
     /// What is stored cannot be read with these keys.
     #[error("the keys are not those of this database: {0}")]
     Keys(#[from] KeyringError),
+}
+
+impl From<StoreError> for DatabaseError {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(line(&error))
+    }
 }
 
 /// Encrypts a company's access key.
@@ -168,12 +159,12 @@ fn place(company: &CompanyId) -> GrantKey {
 }
 
 /// Opens what the first instance left, so that wrong keys are told at the start and not when the first token is needed.
-async fn check_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<(), DatabaseError> {
+async fn check_keys(transaction: &mut PostgresTransaction, keyring: &Keyring) -> Result<(), DatabaseError> {
     let nobody = CompanyId::new("company-manager").map_err(|error| DatabaseError::Refused(error.to_string()))?;
     let place = place(&nobody);
     let binding = Binding::host(&place, KEY_CHECK);
-    let stored = transaction.query_opt("SELECT ciphertext FROM company_manager.key_check", &[]).await;
-    if let Some(row) = stored.map_err(refused)? {
+    let stored = transaction.rows("SELECT ciphertext FROM company_manager.key_check", &[], &[]).await?;
+    if let Some(row) = stored.first() {
         let ciphertext: Vec<u8> = row.try_get(0).map_err(refused)?;
         drop(keyring.open(&binding, &ciphertext)?);
         if !keyring.needs_reencryption(&ciphertext) {
@@ -182,27 +173,27 @@ async fn check_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<
     }
     let write = "INSERT INTO company_manager.key_check (ciphertext) VALUES ($1)
         ON CONFLICT (id) DO UPDATE SET ciphertext = excluded.ciphertext";
-    transaction.execute(write, &[&keyring.seal(&binding, b"")?]).await.map_err(refused)?;
+    transaction.rows(write, &[Type::BYTEA], &[&keyring.seal(&binding, b"")?]).await?;
     Ok(())
 }
 
-async fn reencrypt_access_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<(), DatabaseError> {
+async fn reencrypt_access_keys(transaction: &mut PostgresTransaction, keyring: &Keyring) -> Result<(), DatabaseError> {
     let others = "SELECT id, access_key FROM company_manager.companies
         WHERE substring(access_key FOR length($1::bytea)) <> $1 FOR UPDATE";
-    for row in transaction.query(others, &[&keyring.primary_header()]).await.map_err(refused)? {
+    for row in transaction.rows(others, &[Type::BYTEA], &[&keyring.primary_header()]).await? {
         let (id, ciphertext): (&str, Vec<u8>) = (row.try_get(0).map_err(refused)?, row.try_get(1).map_err(refused)?);
         let company = CompanyId::new(id).map_err(|error| DatabaseError::Refused(error.to_string()))?;
         let key = keyring.open(&Binding::host(&place(&company), ACCESS_KEY), &ciphertext)?.into_text()?;
         let sealed = seal_access_key(keyring, &company, &key.into())?;
         let write = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
-        transaction.execute(write, &[&id, &sealed]).await.map_err(refused)?;
+        transaction.rows(write, &[Type::TEXT, Type::BYTEA], &[&id, &sealed]).await?;
     }
     Ok(())
 }
 
-/// Logs why the data cannot be reached: pages don't tell.
+/// Logs why a row cannot be read: pages don't tell.
 pub(crate) fn failed(error: tokio_postgres::Error) -> DirectoryError {
-    tracing::error!(reason = told(&error), "the application's data cannot be reached");
+    tracing::error!(reason = line(&error), "the application's data cannot be read");
     DirectoryError
 }
 
@@ -212,35 +203,17 @@ pub(crate) fn unreadable(what: &'static str) -> DirectoryError {
     DirectoryError
 }
 
-fn unreachable(error: PoolError) -> DirectoryError {
-    tracing::error!(reason = told_of_pool(&error), "the application's data cannot be reached");
+fn unreachable(error: StoreError) -> DirectoryError {
+    tracing::error!(reason = line(&error), "the application's data cannot be reached");
     DirectoryError
 }
 
 fn refused(error: tokio_postgres::Error) -> DatabaseError {
-    DatabaseError::Refused(told(&error))
+    DatabaseError::Refused(line(&error))
 }
 
-fn told_of_pool(error: &PoolError) -> String {
-    match error {
-        PoolError::Backend(error) => told(error),
-        PoolError::Timeout(_) => "no connection in time".to_owned(),
-        _ => "no connection".to_owned(),
-    }
-}
-
-/// An error in one line. Of a statement's, never the detail, which shows rows, and the message only where it speaks of
-/// rights, names and connections.
-fn told(error: &tokio_postgres::Error) -> String {
-    let line = match (error.as_db_error(), error.source()) {
-        (Some(answer), _) => match answer.code().code() {
-            code if ["08", "28", "3D", "3F", "42", "53", "57"].iter().any(|class| code.starts_with(class)) => {
-                format!("{} ({code})", answer.message())
-            }
-            code => format!("SQLSTATE {code}"),
-        },
-        (None, Some(source)) => format!("{error}: {source}"),
-        (None, None) => error.to_string(),
-    };
-    line.replace(['\r', '\n'], " ")
+/// An error and its causes in one line. (The library's show no value.)
+pub(crate) fn line(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ").replace(['\r', '\n'], " ")
 }

@@ -10,11 +10,11 @@ use batchsuite_store::{
     Keyring, MemoryStore, PostgresStore,
     keyring::{EnvKeySource, FileKeySource, KeySourceError},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::{
     config::{KeptIn, Keys},
-    database::{Database, DatabaseError},
+    database::{Database, DatabaseError, line},
     demo::{self, SeedError},
     directory::{Directory, DirectoryError, MemoryDirectory, PostgresDirectory},
     sessions::{MemorySessions, PostgresSessions, Sessions},
@@ -67,8 +67,7 @@ impl Storage {
         .map_err(|error| StorageError::Keys(Arc::new(error)))?;
         let database = Database::connect(&kept_in.url).await?;
         database.migrate(&keyring).await?;
-        let store = PostgresStore::builder(database.pool(), keyring.clone());
-        let store = store.listens_on(kept_in.url.expose_secret()).build()?;
+        let store = PostgresStore::builder(database.pool(), keyring.clone()).build()?;
         store.migrate().await?;
         store.check().await?;
         let directory = PostgresDirectory::new(database.clone(), keyring);
@@ -95,12 +94,6 @@ pub enum StorageError {
     /// People and companies could not be added.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-}
-
-/// The library's errors tell their causes one by one.
-fn line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ").replace(['\r', '\n'], " ")
 }
 
 /// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.

@@ -5,13 +5,12 @@ use std::fmt;
 use async_trait::async_trait;
 use batchsuite_auth::{ActorId, CompanyId, store::Page};
 use batchsuite_store::Keyring;
-use deadpool_postgres::Transaction;
 use secrecy::SecretString;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::Type};
 
 use super::{AccessKey, Company, CompanyName, Directory, DirectoryError, Person, Role, Settings, random_uuid};
 use crate::{
-    database::{self, Database, Parameter, failed, unreadable},
+    database::{self, Database, Parameter, Statement, Transaction, failed, unreadable},
     passwords,
 };
 
@@ -50,7 +49,7 @@ impl PostgresDirectory {
         self.database
             .one_at_a_time(async |transaction| {
                 for newcomer in newcomers {
-                    let known = transaction.query_opt(SIGN_IN, &[&newcomer.sign_in_name]).await.map_err(failed)?;
+                    let known = transaction.row(SIGN_IN, &[&newcomer.sign_in_name]).await?;
                     match known {
                         Some(row) => set_password(transaction, &row, newcomer.password).await?,
                         None => add(transaction, newcomer).await?,
@@ -68,13 +67,22 @@ impl fmt::Debug for PostgresDirectory {
     }
 }
 
-const PERSON: &str = "SELECT id, sign_in_name, role FROM company_manager.people WHERE id = $1";
-const SIGN_IN: &str = "SELECT id, sign_in_name, role, password_hash FROM company_manager.people
-    WHERE lower(sign_in_name) = lower($1 COLLATE \"C\")";
-const ADD_PERSON: &str = "INSERT INTO company_manager.people (id, sign_in_name, role, password_hash)
-    VALUES ($1, $2, $3, $4)";
-const SET_PASSWORD: &str = "WITH ended AS (DELETE FROM company_manager.sessions WHERE person = $1)
-    UPDATE company_manager.people SET password_hash = $2 WHERE id = $1";
+const PERSON: Statement =
+    Statement("SELECT id, sign_in_name, role FROM company_manager.people WHERE id = $1", &[Type::TEXT]);
+const SIGN_IN: Statement = Statement(
+    "SELECT id, sign_in_name, role, password_hash FROM company_manager.people
+    WHERE lower(sign_in_name) = lower($1 COLLATE \"C\")",
+    &[Type::TEXT],
+);
+const ADD_PERSON: Statement = Statement(
+    "INSERT INTO company_manager.people (id, sign_in_name, role, password_hash) VALUES ($1, $2, $3, $4)",
+    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT],
+);
+const SET_PASSWORD: Statement = Statement(
+    "WITH ended AS (DELETE FROM company_manager.sessions WHERE person = $1)
+    UPDATE company_manager.people SET password_hash = $2 WHERE id = $1",
+    &[Type::TEXT, Type::TEXT],
+);
 
 /// A company, as [`company`] reads it.
 macro_rules! select_company {
@@ -88,21 +96,31 @@ macro_rules! select_company {
         )
     };
 }
-const COMPANY: &str = select_company!("WHERE id = $1");
-const COMPANIES: &str = select_company!("WHERE id = ANY($1) ORDER BY name, id");
-const COMPANIES_OF: &str = select_company!(
-    "WHERE id IN (SELECT company FROM company_manager.company_admins WHERE person = $1)
+const COMPANY: Statement = Statement(select_company!("WHERE id = $1"), &[Type::TEXT]);
+const COMPANIES: Statement = Statement(select_company!("WHERE id = ANY($1) ORDER BY name, id"), &[Type::TEXT_ARRAY]);
+const COMPANIES_OF: Statement = Statement(
+    select_company!(
+        "WHERE id IN (SELECT company FROM company_manager.company_admins WHERE person = $1)
         AND coalesce((name, id) > (SELECT name, id FROM company_manager.companies WHERE id = $2), true)
     ORDER BY name, id LIMIT $3"
+    ),
+    &[Type::TEXT, Type::TEXT, Type::INT8],
 );
-const ADD_COMPANY: &str = "WITH company AS (
+const ADD_COMPANY: Statement = Statement(
+    "WITH company AS (
         INSERT INTO company_manager.companies (id, name, pod_retention_years, batch_track, custom_billing, batch_rate,
             minimum_quality_score)
         VALUES ($1, $2, $4, $5, $6, $7, $8) RETURNING id)
-    INSERT INTO company_manager.company_admins (person, company) SELECT $3, id FROM company";
-const SAVE_SETTINGS: &str = "UPDATE company_manager.companies SET pod_retention_years = $2, batch_track = $3,
-    custom_billing = $4, batch_rate = $5, minimum_quality_score = $6 WHERE id = $1";
-const SAVE_ACCESS_KEY: &str = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
+    INSERT INTO company_manager.company_admins (person, company) SELECT $3, id FROM company",
+    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::INT2, Type::BOOL, Type::BOOL, Type::BOOL, Type::INT2],
+);
+const SAVE_SETTINGS: Statement = Statement(
+    "UPDATE company_manager.companies SET pod_retention_years = $2, batch_track = $3,
+    custom_billing = $4, batch_rate = $5, minimum_quality_score = $6 WHERE id = $1",
+    &[Type::TEXT, Type::INT2, Type::BOOL, Type::BOOL, Type::BOOL, Type::INT2],
+);
+const SAVE_ACCESS_KEY: Statement =
+    Statement("UPDATE company_manager.companies SET access_key = $2 WHERE id = $1", &[Type::TEXT, Type::BYTEA]);
 
 #[async_trait]
 impl Directory for PostgresDirectory {
@@ -189,31 +207,30 @@ impl From<Settings> for Columns {
 }
 
 async fn set_password(
-    transaction: &Transaction<'_>,
+    transaction: &mut Transaction,
     known: &Row,
     password: Option<&SecretString>,
 ) -> Result<(), DirectoryError> {
     let (id, hash): (&str, Option<&str>) = (known.try_get(0).map_err(failed)?, known.try_get(3).map_err(failed)?);
     match password {
         Some(password) if !hash.is_some_and(|hash| passwords::matches(password, hash)) => {
-            transaction.execute(SET_PASSWORD, &[&id, &hashed(password)?]).await.map_err(failed)?;
-            Ok(())
+            transaction.row(SET_PASSWORD, &[&id, &hashed(password)?]).await.map(drop)
         }
         _ => Ok(()),
     }
 }
 
-async fn add(transaction: &Transaction<'_>, newcomer: &Newcomer<'_>) -> Result<(), DirectoryError> {
+async fn add(transaction: &mut Transaction, newcomer: &Newcomer<'_>) -> Result<(), DirectoryError> {
     let id = ActorId::from(random_uuid());
     let hash = newcomer.password.map(hashed).transpose()?;
     let parameters: &[Parameter<'_>] = &[&id.as_str(), &newcomer.sign_in_name, &name_of(newcomer.role), &hash];
-    transaction.execute(ADD_PERSON, parameters).await.map_err(failed)?;
+    transaction.row(ADD_PERSON, parameters).await?;
     for name in &newcomer.companies {
         let company = CompanyId::from(random_uuid());
         let Columns { pod, track, billing, rate, score } = &Columns::from(Settings::default());
         let parameters: &[Parameter<'_>] =
             &[&company.as_str(), &name.as_str(), &id.as_str(), pod, track, billing, rate, score];
-        transaction.execute(ADD_COMPANY, parameters).await.map_err(failed)?;
+        transaction.row(ADD_COMPANY, parameters).await?;
     }
     Ok(())
 }

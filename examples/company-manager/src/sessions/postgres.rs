@@ -6,10 +6,11 @@ use batchsuite_auth::{
     clock::{Timestamp, earlier},
     secret::SecretHash,
 };
+use tokio_postgres::types::Type;
 
 use super::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, Sessions};
 use crate::{
-    database::{Database, failed, unreadable},
+    database::{Database, Statement, failed, unreadable},
     directory::DirectoryError,
 };
 
@@ -26,20 +27,32 @@ impl PostgresSessions {
 
 /// A session that ends by its age is not used any more, so that half an hour later it ends by its idleness, too: one index
 /// finds all. Two that begin at once delete different ones, so they cannot block each other.
-const BEGIN: &str = "WITH ended AS (
+const BEGIN: Statement = Statement(
+    "WITH ended AS (
         DELETE FROM company_manager.sessions WHERE id_hash IN (
             SELECT id_hash FROM company_manager.sessions WHERE used_at <= $4 LIMIT 100 FOR UPDATE SKIP LOCKED))
-    INSERT INTO company_manager.sessions (id_hash, person, began_at, used_at) VALUES ($1, $2, $3, $3)";
+    INSERT INTO company_manager.sessions (id_hash, person, began_at, used_at) VALUES ($1, $2, $3, $3)",
+    &[Type::BYTEA, Type::TEXT, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
+);
 /// The clocks of two instances differ: the later reading stays.
-const RESUME: &str = "UPDATE company_manager.sessions SET used_at = greatest(used_at, $2)
-    WHERE id_hash = $1 AND used_at > $3 AND began_at > $4 RETURNING person";
-const END: &str = "DELETE FROM company_manager.sessions WHERE id_hash = $1";
-const LEAVE_FLASH: &str = "INSERT INTO company_manager.flashes (session, company, message, refresh_expires_at)
+const RESUME: Statement = Statement(
+    "UPDATE company_manager.sessions SET used_at = greatest(used_at, $2)
+    WHERE id_hash = $1 AND used_at > $3 AND began_at > $4 RETURNING person",
+    &[Type::BYTEA, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
+);
+const END: Statement = Statement("DELETE FROM company_manager.sessions WHERE id_hash = $1", &[Type::BYTEA]);
+const LEAVE_FLASH: Statement = Statement(
+    "INSERT INTO company_manager.flashes (session, company, message, refresh_expires_at)
     SELECT id_hash, $2, $3, $4 FROM company_manager.sessions WHERE id_hash = $1 FOR KEY SHARE
     ON CONFLICT (session) DO UPDATE SET company = excluded.company, message = excluded.message,
-        refresh_expires_at = excluded.refresh_expires_at";
-const TAKE_FLASH: &str = "DELETE FROM company_manager.flashes WHERE session = $1 AND company = $2
-    RETURNING message, refresh_expires_at";
+        refresh_expires_at = excluded.refresh_expires_at",
+    &[Type::BYTEA, Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ],
+);
+const TAKE_FLASH: Statement = Statement(
+    "DELETE FROM company_manager.flashes WHERE session = $1 AND company = $2
+    RETURNING message, refresh_expires_at",
+    &[Type::BYTEA, Type::TEXT],
+);
 
 #[async_trait]
 impl Sessions for PostgresSessions {

@@ -1,0 +1,218 @@
+//! A connection of the pool, and what may be done on it.
+
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use batchsuite_auth::store::StoreError;
+use deadpool_postgres::Object;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
+use tokio_postgres::{
+    Error, Row,
+    types::{ToSql, Type},
+};
+
+use super::{failure, home::Aborted, pool::Shared};
+
+/// A parameter of a statement.
+pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// How long an answer may still be on its way after its statement has ended at the server.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+
+/// A connection that goes back to the pool only if it is in order: no statement is under way on it, no transaction is
+/// open, and no error has concerned it.
+pub(super) struct Connection {
+    client: Option<Object>,
+    state: State,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct State {
+    is_under_way: bool,
+    is_in_transaction: bool,
+    is_broken: bool,
+    /// The server's process, if its statements may take any time.
+    patient_with: Option<i32>,
+}
+
+impl Connection {
+    pub(super) fn new(client: Object, shared: Arc<Shared>) -> Self {
+        Self { client: Some(client), state: State::default(), shared }
+    }
+
+    /// Runs one statement: one round trip (two, the first time on a connection).
+    pub(super) async fn rows(
+        &mut self,
+        sql: &str,
+        types: &[Type],
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        let Self { client: Some(client), state, shared } = self else { return Err(gone()) };
+        let is_prepared = shared.prepares && !state.is_in_transaction;
+        let answer = async {
+            if is_prepared {
+                let prepared = client.prepare_typed_cached(sql, types).await?;
+                client.query(&prepared, parameters).await
+            } else {
+                client.query_typed(sql, &typed(types, parameters)).await
+            }
+        };
+        hear(state, shared, answer).await
+    }
+
+    /// Runs statements without parameters.
+    async fn run(&mut self, sql: &str) -> Result<(), StoreError> {
+        let Self { client: Some(client), state, shared } = self else { return Err(gone()) };
+        hear(state, shared, client.batch_execute(sql)).await
+    }
+
+    pub(super) async fn begin(mut self, turn: OwnedSemaphorePermit) -> Result<PostgresTransaction, StoreError> {
+        self.state.is_in_transaction = true;
+        self.run("BEGIN").await?;
+        Ok(PostgresTransaction { connection: self, _turn: turn })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        let State { is_under_way, is_in_transaction, is_broken, .. } = self.state;
+        if is_under_way || is_in_transaction || is_broken {
+            self.shared.close(client, is_under_way);
+        } else {
+            self.shared.take_back(client);
+        }
+    }
+}
+
+/// A transaction, which is rolled back unless it is [committed](Self::commit).
+///
+/// # Cancellation
+/// Of each call: the connection is closed, and everything is rolled back. (Of a commit: or it was committed.)
+#[must_use = "what is not committed is rolled back"]
+pub struct PostgresTransaction {
+    /// Goes back before the turn ends.
+    connection: Connection,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl PostgresTransaction {
+    /// Runs one statement. `types` are those of its parameters, `$1` first.
+    ///
+    /// # Errors
+    /// [`StoreError`], whose source is a [`PostgresError`](crate::PostgresError). The transaction can only be dropped then.
+    pub async fn rows(
+        &mut self,
+        sql: &str,
+        types: &[Type],
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.connection.rows(sql, types, parameters).await
+    }
+
+    /// Runs statements without parameters, one after the other.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub async fn run(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.connection.run(sql).await
+    }
+
+    /// Ends the transaction; all of it has happened.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing happened. Only if the server did not answer, all of it may have happened.
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.connection.run("COMMIT").await?;
+        self.connection.state.is_in_transaction = false;
+        Ok(())
+    }
+
+    /// Takes the limits of time away.
+    pub(super) async fn have_patience(&mut self) -> Result<(), StoreError> {
+        let limit = self.connection.shared.deadline.as_millis();
+        let patient = format!(
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+            SET LOCAL idle_in_transaction_session_timeout = {limit}"
+        );
+        self.run(&patient).await?;
+        let rows = self.rows("SELECT pg_backend_pid()", &[], &[]).await?;
+        self.connection.state.patient_with = rows.first().and_then(|row| row.try_get(0).ok());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PostgresTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresTransaction").finish_non_exhaustive()
+    }
+}
+
+/// Waits for an answer, and judges the connection by it.
+async fn hear<T>(
+    state: &mut State,
+    shared: &Shared,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    state.is_under_way = true;
+    let Some(answer) = wait(state, shared, answer).await else {
+        // It stays under way.
+        shared.fell_silent(began);
+        return Err(failure::unavailable("the database did not answer in time; the connection is closed"));
+    };
+    state.is_under_way = false;
+    answer.map_err(|error| {
+        let told = failure::of_database(&error);
+        if failure::concerns_the_connection(&error) {
+            state.is_broken = true;
+            shared.distrust(&told);
+        }
+        told
+    })
+}
+
+/// `None`: there is no answer, and none will come.
+async fn wait<T>(state: &State, shared: &Shared, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    loop {
+        if let Ok(answer) = timeout(shared.deadline, answer.as_mut()).await {
+            return Some(answer);
+        }
+        let process = state.patient_with?;
+        if !is_at_work(shared, process).await {
+            return timeout(ON_ITS_WAY, answer).await.ok();
+        }
+    }
+}
+
+/// Whether a process of the server has something to do, or waits for more. Asked over a new connection, so that there is
+/// one, and one that is not silent.
+async fn is_at_work(shared: &Shared, process: i32) -> bool {
+    const QUESTION: &str = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state IS DISTINCT FROM 'idle'";
+    let ask = || {
+        let address = shared.address.clone();
+        async move {
+            let (client, driver) = address.connect().await?;
+            let _ends_with_this = Aborted::with(&driver);
+            client.query_typed(QUESTION, &[(&process, Type::INT4)]).await
+        }
+    };
+    match timeout(shared.deadline, shared.home.run(ask)).await {
+        Ok(Ok(rows)) => !rows.is_empty(),
+        // The server answers, and has no room for the question.
+        Ok(Err(error)) => failure::is_refused_for_now(&error),
+        Err(_) => false,
+    }
+}
+
+fn typed<'a>(types: &[Type], parameters: &[Parameter<'a>]) -> Vec<(Parameter<'a>, Type)> {
+    parameters.iter().copied().zip(types.iter().cloned()).collect()
+}
+
+fn gone() -> StoreError {
+    failure::unavailable("the connection to the database is closed")
+}
