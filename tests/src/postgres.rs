@@ -19,7 +19,7 @@ use tokio_postgres::{Client, NoTls};
 /// the shell, which reads it, outlives it. Until then each line on it is an order.
 const RUN: &str = r#"
 start() {
-    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c full_page_writes=off \
         -c synchronous_commit=off -c max_connections=300 -c unix_socket_permissions=0777 $3 \
         >>"$2/server.log" 2>&1 </dev/null &
 }

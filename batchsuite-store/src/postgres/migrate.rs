@@ -4,7 +4,7 @@ use batchsuite_auth::store::StoreError;
 use deadpool_postgres::{Client, Transaction};
 use tokio_postgres::types::Type;
 
-use super::{Inner, failure};
+use super::{Inner, check, failure};
 
 /// In the order of their versions. What was released is never edited: its checksum is in every database.
 const MIGRATIONS: &[Migration] =
@@ -37,6 +37,7 @@ impl Inner {
         // A transaction's lock, not a session's: behind a pooler, a session is nobody's. Whoever waits here sees, after it,
         // what the one before has done.
         let begin = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+            SET LOCAL synchronous_commit = on;
             SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
         run(&transaction, &begin.replace("{name}", self.schema.name())).await?;
         // Asked first: to create what exists may need a right that the role does not have.
@@ -67,13 +68,12 @@ impl Inner {
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let mut client = self.database.pool.get().await.map_err(failure::of_pool)?;
         let transaction = client.transaction().await.map_err(|error| failure::of_database(&error))?;
-        let isolation = "SELECT current_setting('transaction_isolation') = 'read committed'";
-        if !self.exists(&transaction, isolation).await? {
-            return Err(failure::misconfigured("the default transaction isolation must be \"read committed\""));
-        }
+        check::settings(&transaction).await?;
+        check::may_use_schema(&transaction, &self.schema).await?;
         if !self.exists(&transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
             return Err(failure::misconfigured("the schema is not there; call migrate()"));
         }
+        check::rights(&transaction, &self.schema).await?;
         for migration in MIGRATIONS {
             match self.applied(&transaction, migration).await? {
                 Applied::Yes => {}
