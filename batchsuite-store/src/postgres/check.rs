@@ -59,7 +59,8 @@ pub(super) async fn settings(transaction: &Transaction<'_>) -> Result<(), StoreE
 
 /// Whether the schema, if it is there, may be looked into.
 pub(super) async fn may_use_schema(transaction: &Transaction<'_>, schema: &Schema) -> Result<(), StoreError> {
-    let usage = "SELECT 'the right USAGE on schema {schema} is missing for role ' || quote_ident(current_user) || '; grant it'
+    let usage =
+        "SELECT 'the right USAGE on schema {name} is missing for role ' || quote_ident(current_user) || '; grant it'
         FROM pg_catalog.pg_namespace WHERE nspname = '{name}' AND NOT has_schema_privilege(oid, 'USAGE')";
     refuse(answer(transaction, &schema.write(&usage.replace("{name}", schema.name()))).await?)
 }
