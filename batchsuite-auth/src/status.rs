@@ -44,6 +44,9 @@ pub struct CompanyStatus {
     pub consent_pending_until: Option<Timestamp>,
     /// Which opt-in, and which rotation of it.
     pub revision: Revision,
+    /// Whether the stored tokens were found to be unreadable, so that none can be handed out: an operator must check keys and
+    /// data, or an administrator authenticates the company again. A list does not open tokens, so there it is always `false`.
+    pub tokens_unreadable: bool,
 }
 
 /// Why a new opt-in is needed, with the evidence.

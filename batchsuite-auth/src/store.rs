@@ -28,7 +28,7 @@ pub use self::{
     error::{StoreError, StoreErrorKind},
     query::{Changes, DueQuery, EventOrder, EventQuery, ListQuery, NewEvent, Page, StatusFilter, WarnExpiring},
     rotation::{ClaimRefresh, Claimed, CommitRefresh, Committed, GiveBack, NewPair, SettleRefresh, Written},
-    snapshot::{GrantKey, Snapshot, Tokens},
+    snapshot::{GrantKey, Snapshot, Tokens, UnreadableTokens},
 };
 use crate::{
     config::Environment,
@@ -69,7 +69,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - The event of [`TakeConsent::event`], if any, is written if and only if the consent is taken.
     ///
     /// # Errors
-    /// [`StoreError`]; whether it was taken is unknown, and the person starts again.
+    /// [`StoreError`]; whether it was taken is unknown, and the person starts again. So the person does after
+    /// [`StoreErrorKind::Corrupt`]: this consent's verifier cannot be read. It is taken, and other consents are as they were.
     ///
     /// # Cancellation
     /// The consent may be consumed.
@@ -95,9 +96,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - The answer shows every write that returned before the call.
     /// - [`Snapshot::as_of`] is the store's time of the reading.
+    /// - Tokens that cannot be read (a missing key, a damaged or foreign ciphertext) are [`Snapshot::unreadable`], never an
+    ///   error of the whole reading and never an empty grant. The same holds for the snapshots that other verbs return.
     ///
     /// # Errors
-    /// [`StoreError`]; a damaged or foreign ciphertext is [`StoreErrorKind::Corrupt`], never an empty grant.
+    /// [`StoreError`]
     ///
     /// # Cancellation
     /// Nothing happens.
@@ -211,8 +214,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - The longest due come first, at most `limit`.
     ///
     /// # Errors
-    /// [`StoreError`]. A grant that cannot be opened does not spoil the others: it is left out, the store logs it as an
-    /// error, and it stays reserved, so that it does not come first again and again.
+    /// [`StoreError`]. Grants that cannot be read do not spoil the others, however many there are: they are left out, the
+    /// store logs them as errors, and they stay reserved, so that they do not come first again and again.
     ///
     /// # Cancellation
     /// Companies may stay reserved.
@@ -248,6 +251,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - Only companies that were seen (a consent began, or a grant was stored) are listed.
     /// - A filter goes by [`Snapshot::status`] for `client_id`: what is derived counts.
     /// - `next` is there if and only if there are more.
+    /// - No token is opened. A row that cannot be read ends no list: the store logs it as an error and leaves it out.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -261,6 +265,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - Reading forward from `next` again and again misses no event, also one that was written by a slow transaction.
     /// - `next` is where to read on; it is the query's own cursor if there is nothing.
+    /// - Reading forward from a cursor below an event that was pruned is [`StoreErrorKind::Pruned`]: never a silent gap.
+    ///   Without a cursor, reading begins with the oldest event that is left.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -36,9 +36,15 @@
 //! 3. Re-encrypt what is stored ([`Keyring::needs_reencryption`] finds it). When nothing under the old key is left, in the
 //!    database and in the backups that must stay readable, take the old key out.
 //!
-//! **Lose it**, and what it encrypted is gone: each such company must authenticate again. Until then its row answers
+//! **Lose it**, and what it encrypted is gone: each such company must authenticate again. Until then its tokens answer
 //! [`KeyringError::UnknownKey`], an operator's error and never a verdict on the opt-in, so putting the key back repairs it.
+//! Everything else works on. To go on without the key, make a new one under a new name, put it first, and write `lost` in the
+//! place of the lost one: `2026-12:<base64>,2026-11:lost`. Without that entry a store that was used with the lost key last
+//! refuses the keys at its check, because they might be those of another database.
 //! Keep a copy of every key where the database's backups are not: both in one place are the plaintext.
+//!
+//! **A name stands for one key**: a store keeps, beside the name of each key that it has encrypted with, the key's
+//! [check value](Key::check_value), and encrypts nothing under another key of that name.
 //!
 //! **Let it leak**, and rotation alone does not help against whoever has an old dump: rotate, re-encrypt, and let the
 //! companies authenticate again.
@@ -139,8 +145,7 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Cipher`]
     pub fn seal(&self, binding: &Binding<'_>, secret: &[u8]) -> Result<Vec<u8>, KeyringError> {
-        let nonce = nonce::random().map_err(|_| KeyringError::Cipher)?;
-        ciphertext::seal(self.read().primary_key(), binding, nonce, secret)
+        self.keys().seal(binding, secret)
     }
 
     /// Decrypts what [`Keyring::seal`] made for this very place, under whichever key.
@@ -169,7 +174,7 @@ impl Keyring {
     /// re-encrypt.
     #[must_use]
     pub fn primary_header(&self) -> Vec<u8> {
-        ciphertext::header(self.keys().primary())
+        self.keys().primary_header()
     }
 
     /// The name of the key that a ciphertext is under, whether or not this keyring has it.
@@ -189,6 +194,18 @@ impl Keyring {
     /// The same for one call, which a reload waits for: a microsecond.
     fn read(&self) -> RwLockReadGuard<'_, Arc<KeySet>> {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeySet {
+    pub(crate) fn primary_header(&self) -> Vec<u8> {
+        ciphertext::header(self.primary())
+    }
+
+    /// [`Keyring::seal`] under the primary key of this very set.
+    pub(crate) fn seal(&self, binding: &Binding<'_>, secret: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        let nonce = nonce::random().map_err(|_| KeyringError::Cipher)?;
+        ciphertext::seal(self.primary_key(), binding, nonce, secret)
     }
 }
 

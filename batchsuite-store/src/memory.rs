@@ -36,8 +36,9 @@ use ledger::Ledger;
 ///
 /// - Every verb is one critical section: the machine decides, the change and its event are written, or nothing is. No
 ///   verb waits but [`changes`](Store::changes), which needs a tokio runtime with its timers enabled.
-/// - The two environments are apart, each with an event log of its own that counts from 1. The logs are kept whole, about
-///   200 bytes an event: a service that runs for months wants a database.
+/// - The two environments are apart, each with an event log of its own that counts from 1. A log keeps its latest 100,000
+///   events, about 200 bytes each; [`prune_events`](Self::prune_events) deletes more. Whoever reads forward from a cursor
+///   below what is gone is told so.
 /// - An expired consent stays known for an hour, so that a person who comes late is told so.
 /// - `changes` costs what changed; `due` looks at the companies that want another access token or are about to lose their
 ///   refresh token; `list` reads on from its cursor until its page is full. None of them sorts or copies all companies.
@@ -103,6 +104,13 @@ impl MemoryStore {
     /// An empty store on this clock.
     pub fn with_clock(clock: impl Clock) -> Self {
         Self(Arc::new(Shared { clock: Box::new(clock), ledgers: Mutex::default(), changed: watch::Sender::new(()) }))
+    }
+
+    /// Deletes events that are older than `older_than`; returns how many.
+    pub fn prune_events(&self, older_than: Duration) -> u64 {
+        let environments: Vec<_> = self.ledgers().keys().copied().collect();
+        let prune = |environment| self.write(environment, |ledger, now| ledger.prune_events(older_than, now));
+        environments.into_iter().map(prune).sum()
     }
 
     /// The one critical section of a verb. The time is read inside, so that it agrees with the order of the writes.
@@ -204,7 +212,7 @@ impl Store for MemoryStore {
     }
 
     async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        Ok(self.write(query.environment, |ledger, _| ledger.events(&query)))
+        self.write(query.environment, |ledger, _| ledger.events(&query))
     }
 
     async fn changes(

@@ -2,6 +2,7 @@
 
 mod address;
 mod builder;
+mod check;
 mod connection;
 mod consents;
 mod database;
@@ -11,6 +12,7 @@ mod feed;
 mod grants;
 mod home;
 mod keeper;
+mod keys;
 mod migrate;
 mod operation;
 mod pool;
@@ -72,6 +74,8 @@ pub use pool::{PostgresPool, PostgresPoolBuilder};
 /// - **The change feed** is read from the table. A writer announces itself before it draws a number, so that a reader's
 ///   cursor never passes a number that may still come; other transactions of the database do not matter. Notifications
 ///   are a hint: sent after the commit, some at once, on a connection of their own.
+/// - **Durability** does not depend on the server's `synchronous_commit`: each writing statement turns it on for its own
+///   transaction, also behind a pooler. `fsync` must be on; [`check`](Self::check) looks.
 /// - **Isolation** must be *read committed*, the default of Postgres; [`check`](Self::check) looks.
 /// - **Connections** are those of a [`PostgresPool`], which says how long a call takes at most, what becomes of a connection
 ///   that is silent or broken, and what the URL may say. A pair that could not be stored over one connection is stored
@@ -81,7 +85,8 @@ pub use pool::{PostgresPool, PostgresPoolBuilder};
 /// - **Rolling deploys**: migrate first, with the new release; a migration only adds, so that the release before goes on beside
 ///   it. What is no longer needed goes with the release after the one that stopped using it. Going back a release needs nothing.
 /// - **Rights**: who migrates owns the schema (or may create it); who serves needs `USAGE` on it, `SELECT`, `INSERT`,
-///   `UPDATE`, `DELETE` on its tables, and `SELECT`, `USAGE` on its sequences.
+///   `UPDATE`, `DELETE` on its tables (of `migrations`, `SELECT` alone), `SELECT`, `USAGE` on its sequences, and `EXECUTE` on
+///   its functions, which everybody has unless it was revoked from `PUBLIC`. [`check`](Self::check) names what is missing.
 /// - **TLS** by `sslmode` in the [URL](PostgresPool#the-url).
 ///
 /// Needs Postgres 13 or later. An event, a grant or a consent may be dated up to a thousand years ahead; what is further
@@ -102,13 +107,15 @@ impl PostgresStore {
     /// connection could be made.
     ///
     /// # Errors
-    /// [`StoreError`]: the URL cannot be read, or the database cannot be reached.
+    /// [`StoreError`]: the URL cannot be read, the database cannot be reached, or a key is another one than the key that this
+    /// database knows by its name.
     ///
     /// # Cancellation
     /// Nothing happens.
     pub async fn connect(url: &str, keyring: Keyring) -> Result<Self, StoreError> {
         let store = Self::at(url, keyring).build()?;
         drop(store.0.database.pool.connection().await?);
+        store.0.compare_keys_if_there_are_any().await?;
         Ok(store)
     }
 
@@ -130,24 +137,30 @@ impl PostgresStore {
     /// Creates the schema, or brings it up to date.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was changed.
+    /// [`StoreError`]; nothing was changed. [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured), with the
+    /// schema up to date, if a key is another one than the key that this database knows by its name.
     ///
     /// # Cancellation
     /// All of it happened, or nothing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        self.0.migrate().await
+        self.0.migrate().await?;
+        self.0.introduce_keys().await
     }
 
-    /// Whether the database can be reached and its schema is the one that this release needs. It writes nothing.
+    /// Whether the database can be reached and is what this release needs: its schema; the role's rights on each object; a
+    /// server that keeps what was committed (no `fsync = off`), takes every character (UTF-8) and can be written to (no
+    /// standby); the isolation; and the keys, of which the one that encrypted last must be there. It writes nothing.
     ///
     /// # Errors
-    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if it is not;
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if it is not; its source says in one line what
+    /// is missing and what to set.
     /// [`Unavailable`](batchsuite_auth::store::StoreErrorKind::Unavailable) if it cannot be asked.
     ///
     /// # Cancellation
     /// Nothing happens.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.0.check().await
+        self.0.check().await?;
+        self.0.check_keys().await
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_postgres::{Client, NoTls};
 /// the shell, which reads it, outlives it. Until then each line on it is an order.
 const RUN: &str = r#"
 start() {
-    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+    "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c full_page_writes=off \
         -c synchronous_commit=off -c max_connections=300 -c unix_socket_permissions=0777 $3 \
         >>"$2/server.log" 2>&1 </dev/null &
 }
@@ -27,6 +27,7 @@ start "$@"
 while read -r order; do
     case $order in
         stop) kill -INT $! && wait ;;
+        crash) kill -QUIT $! && wait ;;
         start) start "$@" ;;
     esac
 done
@@ -156,8 +157,20 @@ impl Server {
     /// # Panics
     /// If it is not one of our own, or goes on.
     pub fn stop(&self) {
+        self.end("stop\n");
+    }
+
+    /// Ends it as a power cut does: what it holds in its own memory is lost. Returns when nobody is let in.
+    ///
+    /// # Panics
+    /// If it is not one of our own, or goes on.
+    pub fn crash(&self) {
+        self.end("crash\n");
+    }
+
+    fn end(&self, order: &str) {
         let own = self.own.as_ref().expect("a server of our own");
-        own.order("stop\n");
+        own.order(order);
         for _ in 0..600 {
             if !own.directory.join("data/postmaster.pid").exists() {
                 return;
@@ -167,7 +180,16 @@ impl Server {
         panic!("the server does not end: {}", self.log());
     }
 
-    /// Starts it again after [`stop`](Self::stop), and returns when it answers.
+    /// Makes it a standby that follows nobody, from its next start on.
+    ///
+    /// # Panics
+    /// If it is not one of our own.
+    pub fn become_standby(&self) {
+        let own = self.own.as_ref().expect("a server of our own");
+        fs::write(own.directory.join("data/standby.signal"), "").expect("a file for the server");
+    }
+
+    /// Starts it again after [`stop`](Self::stop) or [`crash`](Self::crash), and returns when it answers.
     ///
     /// # Panics
     /// If it is not one of our own, or does not answer.

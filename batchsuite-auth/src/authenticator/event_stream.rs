@@ -1,13 +1,13 @@
 //! The event log as it grows.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 
 use super::{BatchSuiteAuth, EventFilter};
 use crate::{
     events::{Event, EventId},
-    store::{EventOrder, StoreError},
+    store::StoreError,
 };
 
 /// Events as they happen; see [`BatchSuiteAuth::event_stream`].
@@ -27,7 +27,8 @@ impl EventStream {
     /// The next event; waits for it. `None` once the authenticator is shut down.
     ///
     /// # Errors
-    /// [`StoreError`]; the next call reads from the same place.
+    /// [`StoreError`]; the next call reads from the same place. [`Pruned`](crate::store::StoreErrorKind::Pruned) names the
+    /// latest of the events that were pruned unread: go on with another [`event_stream`](BatchSuiteAuth::event_stream) after it.
     ///
     /// # Cancellation
     /// Nothing is lost.
@@ -54,9 +55,9 @@ impl EventStream {
 
     async fn read_on(&mut self) -> Result<(), StoreError> {
         let Some(cursor) = self.cursor else {
-            let newest = EventFilter { order: EventOrder::NewestFirst, limit: Some(1), ..EventFilter::default() };
-            let newest = self.auth.events(newest).await?;
-            self.cursor = Some(newest.items.first().map_or(EventId::START, |event| event.id));
+            // Not the newest event's number: there is none if all were pruned, and a lower one may still be written.
+            let core = &self.auth.core;
+            self.cursor = Some(core.store.changes(core.environment, None, Duration::ZERO).await?.cursor);
             return Ok(());
         };
         let page = self.auth.events(EventFilter { after: Some(cursor), ..EventFilter::default() }).await?;

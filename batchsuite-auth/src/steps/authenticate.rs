@@ -68,7 +68,7 @@ const BROWSER_SECRET_LENGTH: usize = 43;
 
 /// Whether a browser that is sent to `path` stays with the host: no scheme, no other authority, nothing that a browser
 /// strips or reads as a slash.
-fn is_own_path(path: &str) -> bool {
+pub(super) fn is_own_path(path: &str) -> bool {
     let mut bytes = path.bytes();
     path.len() <= 2048
         && bytes.next() == Some(b'/')

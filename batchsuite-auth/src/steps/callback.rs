@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Core, token_of};
+use super::{Core, authenticate::is_own_path, token_of};
 use crate::{
     authenticator::{NewOptIn, OptedIn},
     clock::later,
@@ -135,7 +135,15 @@ impl Core {
             let _ = reading.insert(&snapshot, &token);
         }
         tracing::info!("the company is authenticated");
-        Ok(opted_in(&snapshot, consent.return_to))
+        // The store is not trusted with where a browser goes.
+        let return_to = consent.return_to.filter(|path| {
+            let own = is_own_path(path);
+            if !own {
+                tracing::error!(%company, "the stored return_to is not a path of the host's own; it is ignored");
+            }
+            own
+        });
+        Ok(opted_in(&snapshot, return_to))
     }
 
     /// Lets the host look at the opt-in before it counts.

@@ -98,6 +98,11 @@ impl Core {
                 // A cached token of before ends with it: at once in this process, the others hear of it by the feed.
                 self.cache.changed(&[(company.clone(), snapshot.change)]);
             }
+            if let Some(unreadable) = &snapshot.unreadable
+                && !matches!(access, Access::NotAuthenticated | Access::Reauthenticate(_))
+            {
+                return Err(unreadable.reason.clone().into());
+            }
             match access {
                 Access::NotAuthenticated => return Err(TokenError::NotAuthenticated),
                 Access::Reauthenticate(kind) => return Err(TokenError::ReauthRequired(snapshot.cause_of(kind).into())),

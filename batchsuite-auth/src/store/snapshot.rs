@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::NewPair;
+use super::{NewPair, StoreError};
 use crate::{
     clock::{Timestamp, earlier, later},
     config::Environment,
@@ -29,8 +29,10 @@ pub struct Snapshot {
     pub key: GrantKey,
     /// The state of the opt-in.
     pub opt_in: OptIn,
-    /// The tokens, if any are stored.
+    /// The tokens, if any are stored and can be read.
     pub tokens: Option<Tokens>,
+    /// Stored tokens that cannot be read. There are either these, or [`tokens`](Self::tokens), or neither.
+    pub unreadable: Option<UnreadableTokens>,
     /// The client that UPS issued them to.
     pub client_id: Option<String>,
     /// Who opted in.
@@ -66,6 +68,18 @@ pub struct Tokens {
     pub refresh_expires_at: Option<Timestamp>,
     /// When the pair was obtained.
     pub obtained_at: Timestamp,
+}
+
+/// Stored tokens that cannot be read: their key is missing, or they are damaged.
+///
+/// The opt-in is not lost by that. Its standing is known all the same, no token is handed out or sent, and an operator who
+/// puts the key or the data back repairs it. So does a person who authenticates the company again.
+#[derive(Clone, Debug)]
+pub struct UnreadableTokens {
+    /// Why they cannot be read.
+    pub reason: StoreError,
+    /// When they were obtained and when they end, which is stored beside them; `None`: that is damaged, too.
+    pub times: Option<TokenTimes>,
 }
 
 impl Tokens {
@@ -124,6 +138,7 @@ impl Snapshot {
             key,
             opt_in: OptIn::default(),
             tokens: None,
+            unreadable: None,
             client_id: None,
             actor: None,
             authenticated_at: None,
@@ -140,10 +155,15 @@ impl Snapshot {
     pub fn facts(&self, client_id: &str) -> Facts<'_> {
         Facts {
             opt_in: &self.opt_in,
-            tokens: self.tokens.as_ref().map(Tokens::times),
+            tokens: self.times(),
             retry_at: self.retry_at,
             same_client: self.client_id.as_deref() == Some(client_id),
         }
+    }
+
+    fn times(&self) -> Option<TokenTimes> {
+        let unreadable = || self.unreadable.as_ref().and_then(|unreadable| unreadable.times);
+        self.tokens.as_ref().map(Tokens::times).or_else(unreadable)
     }
 
     /// Why a new opt-in is needed, if one is.
@@ -155,8 +175,11 @@ impl Snapshot {
     pub(crate) fn cause_of(&self, kind: CauseKind) -> Cause {
         let (at, evidence) = match kind {
             CauseKind::OptInInvalidated | CauseKind::RotationLost => self.cause.clone().unzip(),
-            CauseKind::RefreshExpired => (self.tokens.as_ref().and_then(|tokens| tokens.refresh_expires_at), None),
-            CauseKind::NoRefreshToken => (self.tokens.as_ref().map(|tokens| tokens.access_expires_at), None),
+            CauseKind::RefreshExpired => (self.times().and_then(|times| end_of(&times)), None),
+            CauseKind::NoRefreshToken => {
+                let end = self.tokens.as_ref().map(|tokens| tokens.access_expires_at);
+                (end.or_else(|| self.times().and_then(|times| times.access_token_end)), None)
+            }
             CauseKind::ClientChanged => (None, None),
         };
         Cause { at, evidence, ..Cause::new(kind) }
@@ -164,14 +187,18 @@ impl Snapshot {
 
     /// Where the company stands for the client that is configured now; it expires soon within `warning_window`.
     pub fn status(&self, client_id: &str, warning_window: Duration) -> CompanyStatus {
-        let status = match (self.reauthentication_cause(client_id), &self.tokens) {
-            (Some(cause), _) => Status::ReauthRequired(cause),
-            (None, Some(tokens)) => Status::Authenticated {
-                refresh_expires_at: tokens.refresh_expires_at,
-                expiring_soon: tokens.refresh_expires_at.is_some_and(|end| earlier(end, warning_window) <= self.as_of),
-                refreshable: tokens.refresh_token.is_some(),
-            },
-            (None, None) => Status::Unauthenticated,
+        let times = self.times();
+        let status = match self.reauthentication_cause(client_id) {
+            Some(cause) => Status::ReauthRequired(cause),
+            None if times.is_none() && self.unreadable.is_none() => Status::Unauthenticated,
+            None => {
+                let refresh_expires_at = times.as_ref().and_then(end_of);
+                Status::Authenticated {
+                    refresh_expires_at,
+                    expiring_soon: refresh_expires_at.is_some_and(|end| earlier(end, warning_window) <= self.as_of),
+                    refreshable: times.is_none_or(|times| times.refresh_token_end != RefreshTokenEnd::Absent),
+                }
+            }
         };
         CompanyStatus {
             company: self.key.company.clone(),
@@ -180,6 +207,15 @@ impl Snapshot {
             authenticated_at: self.authenticated_at,
             consent_pending_until: self.consent_pending_until,
             revision: self.opt_in.revision,
+            tokens_unreadable: self.unreadable.is_some(),
         }
+    }
+}
+
+/// When the refresh token ends, as far as UPS said.
+fn end_of(times: &TokenTimes) -> Option<Timestamp> {
+    match times.refresh_token_end {
+        RefreshTokenEnd::At(end) => Some(end),
+        RefreshTokenEnd::Absent | RefreshTokenEnd::Unknown => None,
     }
 }

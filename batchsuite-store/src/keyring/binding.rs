@@ -6,8 +6,13 @@ use batchsuite_auth::{CompanyId, Environment, ids::ConsentId, ids::Revision, sto
 
 /// What a ciphertext is bound to: it opens with this very binding only.
 ///
-/// A row that is copied over another company's, or an older row that is put back by hand, does not open: the ciphertext's
-/// associated data (RFC 5116 §2.1) names environment, company, field, and which grant or consent it belongs to.
+/// A ciphertext that is copied to another company, to another field or to another revision of its grant does not open: its
+/// associated data (RFC 5116 §2.1) name environment, company, field, and which grant or consent it belongs to. So a company's
+/// older tokens do not open beside its present grant.
+///
+/// If grant *and* tokens of a company are put back together, as a restored backup does, they open: nothing outside the
+/// database knows which revision is the latest, and to keep that outside would take a second durable store for each write.
+/// After a restore, `BatchSuiteAuth::after_restore` makes sure that spent tokens are told as lost.
 ///
 /// A binding is not a secret. It is not stored with the ciphertext either: whoever opens says what it must be. A refresh
 /// token that outlives its version (UPS sent none with the new pair) stays bound to the revision that it was sealed for.

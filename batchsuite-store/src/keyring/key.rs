@@ -103,6 +103,11 @@ impl Key {
         &self.aead
     }
 
+    /// Tells this key from every other one and says nothing about it, so that a database can keep it beside the key's name.
+    pub fn check_value(&self) -> &[u8; 16] {
+        &self.fingerprint
+    }
+
     /// Whether both are one key, whatever they are named.
     pub(super) fn is_same_secret(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
@@ -115,15 +120,39 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Keys, one of them the primary, which encrypts; all decrypt. Never empty.
+/// Keys, one of them the primary, which encrypts; all decrypt. Never empty. It also knows the names of lost keys.
 #[derive(Clone)]
-pub struct KeySet(Vec<Key>);
+pub struct KeySet {
+    /// The primary first.
+    keys: Vec<Key>,
+    lost: Vec<KeyId>,
+}
+
+/// What stands in the place of a lost key's bytes. It cannot be taken for a key, which has 44 characters.
+const LOST: &str = "lost";
 
 impl KeySet {
     /// A set of one key.
     #[must_use]
     pub fn new(primary: Key) -> Self {
-        Self(vec![primary])
+        Self { keys: vec![primary], lost: Vec::new() }
+    }
+
+    /// Adds the name of a key that is lost: what it encrypted is given up, and a store that would miss the key goes on.
+    ///
+    /// # Errors
+    /// [`InvalidKeys::RepeatedId`]
+    pub fn with_lost(mut self, id: KeyId) -> Result<Self, InvalidKeys> {
+        if self.ids().chain(&self.lost).any(|known| *known == id) {
+            return Err(InvalidKeys::RepeatedId { id });
+        }
+        self.lost.push(id);
+        Ok(self)
+    }
+
+    /// Whether a key of this name was declared lost.
+    pub fn is_lost(&self, id: &KeyId) -> bool {
+        self.lost.contains(id)
     }
 
     /// Adds a key that only decrypts.
@@ -131,7 +160,10 @@ impl KeySet {
     /// # Errors
     /// [`InvalidKeys::RepeatedId`] or [`InvalidKeys::RepeatedKey`].
     pub fn with_secondary(mut self, key: Key) -> Result<Self, InvalidKeys> {
-        for known in &self.0 {
+        if self.lost.contains(&key.id) {
+            return Err(InvalidKeys::RepeatedId { id: key.id });
+        }
+        for known in &self.keys {
             if known.id == key.id {
                 return Err(InvalidKeys::RepeatedId { id: key.id });
             }
@@ -139,12 +171,12 @@ impl KeySet {
                 return Err(InvalidKeys::RepeatedKey { first: known.id.clone(), second: key.id });
             }
         }
-        self.0.push(key);
+        self.keys.push(key);
         Ok(self)
     }
 
     /// Reads `name:base64` entries, separated by commas or line ends, **the primary first**. Blank entries, and lines that
-    /// begin with `#`, are skipped. The caller wipes `text`.
+    /// begin with `#`, are skipped. `name:lost` declares a key [lost](Self::with_lost). The caller wipes `text`.
     ///
     /// # Errors
     /// [`InvalidKeys`]; an entry is told by its number, counted from 1, and never shown.
@@ -156,55 +188,79 @@ impl KeySet {
             .flat_map(|line| line.split(','))
             .map(str::trim)
             .filter(|entry| !entry.is_empty());
-        let mut keys: Option<Self> = None;
+        let (mut keys, mut lost) = (None::<Self>, Vec::new());
         for (index, text) in entries.enumerate() {
-            let key = parse_entry(index + 1, text)?;
+            let key = match parse_entry(index + 1, text)? {
+                Entry::Lost(id) => {
+                    lost.push(id);
+                    continue;
+                }
+                Entry::Key(key) => key,
+            };
             keys = Some(match keys {
                 None => Self::new(key),
                 Some(keys) => keys.with_secondary(key)?,
             });
         }
-        keys.ok_or(InvalidKeys::Empty)
+        lost.into_iter().try_fold(keys.ok_or(InvalidKeys::Empty)?, Self::with_lost)
     }
 
     /// The name of the key that encrypts.
     pub fn primary(&self) -> &KeyId {
-        self.0[0].id()
+        self.keys[0].id()
     }
 
     /// The names of all keys, the primary's first.
     pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
-        self.0.iter().map(Key::id)
+        self.keys.iter().map(Key::id)
+    }
+
+    /// The check value of the key of this name.
+    pub(crate) fn check_value(&self, name: &str) -> Option<&[u8; 16]> {
+        self.find(name.as_bytes()).map(Key::check_value)
     }
 
     pub(super) fn primary_key(&self) -> &Key {
-        &self.0[0]
+        &self.keys[0]
     }
 
     pub(super) fn find(&self, id: &[u8]) -> Option<&Key> {
-        self.0.iter().find(|key| key.id.0.as_bytes() == id)
+        self.keys.iter().find(|key| key.id.0.as_bytes() == id)
     }
 
     /// A name that stands for another key than before.
     pub(super) fn changed_since(&self, before: &Self) -> Option<&KeyId> {
-        let changed = |key: &&Key| before.0.iter().any(|known| known.id == key.id && !known.is_same_secret(key));
-        self.0.iter().find(changed).map(Key::id)
+        let changed = |key: &&Key| before.keys.iter().any(|known| known.id == key.id && !known.is_same_secret(key));
+        self.keys.iter().find(changed).map(Key::id)
     }
 }
 
-fn parse_entry(entry: usize, text: &str) -> Result<Key, InvalidKeys> {
+enum Entry {
+    Key(Key),
+    Lost(KeyId),
+}
+
+fn parse_entry(entry: usize, text: &str) -> Result<Entry, InvalidKeys> {
     let (name, encoded) = text.split_once(':').ok_or(InvalidKeys::Malformed { entry })?;
     let id = KeyId::new(name.trim()).map_err(|InvalidKeyId| InvalidKeys::Id { entry })?;
+    if encoded.trim() == LOST {
+        return Ok(Entry::Lost(id));
+    }
     // As large as it can get, so that it never moves and leaves a copy behind.
     let mut secret = Zeroizing::new(Vec::with_capacity(encoded.len() + 3));
     // The decoder's own error would show a character of the key.
     STANDARD.decode_vec(encoded.trim(), &mut secret).map_err(|_| InvalidKeys::Encoding { entry })?;
-    Key::new(id, &secret)
+    Key::new(id, &secret).map(Entry::Key)
 }
 
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeySet").field("primary", self.primary()).field("ids", &self.ids().collect::<Vec<_>>()).finish()
+        let mut set = f.debug_struct("KeySet");
+        set.field("primary", self.primary()).field("ids", &self.ids().collect::<Vec<_>>());
+        if !self.lost.is_empty() {
+            set.field("lost", &self.lost);
+        }
+        set.finish()
     }
 }
 

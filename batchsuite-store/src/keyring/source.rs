@@ -4,9 +4,9 @@ use std::{
     env,
     error::Error,
     fmt,
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -53,6 +53,9 @@ pub enum KeySourceError {
     /// The file cannot be read, or is no text.
     #[error("the key file cannot be read; check its path and its owner")]
     Unreadable(#[source] io::Error),
+    /// It is a directory, a pipe, a socket or a device.
+    #[error("the key file is not a regular file; check its path")]
+    NotAFile,
     /// The file is larger than any key file.
     #[error("the key file is larger than 64 KiB; check its path")]
     TooLarge,
@@ -132,8 +135,13 @@ impl FileKeySource {
     }
 
     fn read(&self) -> Result<KeySet, KeySourceError> {
-        let file = File::open(&self.path).map_err(KeySourceError::Unreadable)?;
-        refuse_exposed(&file)?;
+        let file = open(&self.path).map_err(KeySourceError::Unreadable)?;
+        // The open file is asked, not its path, which may name another one by now.
+        let metadata = file.metadata().map_err(KeySourceError::Unreadable)?;
+        if !metadata.is_file() {
+            return Err(KeySourceError::NotAFile);
+        }
+        refuse_exposed(&metadata)?;
         // Room for all of it from the start: a buffer that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(MAX_FILE + 1));
         file.take(MAX_FILE as u64 + 1).read_to_string(&mut text).map_err(KeySourceError::Unreadable)?;
@@ -144,17 +152,30 @@ impl FileKeySource {
     }
 }
 
-/// Asks the open file, not its path, which may name another one by now.
+/// Without waiting: to open a pipe would hang until somebody writes to it.
 #[cfg(unix)]
-fn refuse_exposed(file: &File) -> Result<(), KeySourceError> {
+fn open(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?
+        .into())
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+#[cfg(unix)]
+fn refuse_exposed(file: &Metadata) -> Result<(), KeySourceError> {
     use std::os::unix::fs::PermissionsExt;
 
-    let mode = file.metadata().map_err(KeySourceError::Unreadable)?.permissions().mode() & 0o7777;
+    let mode = file.permissions().mode() & 0o7777;
     if mode & 0o077 == 0 { Ok(()) } else { Err(KeySourceError::Exposed { mode }) }
 }
 
 #[cfg(not(unix))]
-fn refuse_exposed(_: &File) -> Result<(), KeySourceError> {
+fn refuse_exposed(_: &Metadata) -> Result<(), KeySourceError> {
     Ok(())
 }
 

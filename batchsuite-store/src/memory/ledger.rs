@@ -15,8 +15,8 @@ use batchsuite_auth::{
     status::CompanyStatus,
     store::{
         Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
-        GrantKey, ListQuery, NewConsent, NewEvent, NewPair, Page, SettleRefresh, Snapshot, TakeConsent, TakenConsent,
-        Tokens, WarnExpiring, Written,
+        GrantKey, ListQuery, NewConsent, NewEvent, NewPair, Page, SettleRefresh, Snapshot, StoreError, TakeConsent,
+        TakenConsent, Tokens, WarnExpiring, Written,
     },
 };
 
@@ -304,8 +304,12 @@ impl Ledger {
         Page { items, next }
     }
 
-    pub(super) fn events(&self, query: &EventQuery) -> Page<Event, EventId> {
+    pub(super) fn events(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
         self.log.read(query)
+    }
+
+    pub(super) fn prune_events(&mut self, older_than: Duration, now: Timestamp) -> u64 {
+        self.log.prune(earlier(now, older_than))
     }
 
     pub(super) fn changes(&self, after: Option<EventId>) -> Changes {

@@ -1,24 +1,30 @@
 //! The event log of one environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use batchsuite_auth::{
     CompanyId,
+    clock::Timestamp,
     events::{Event, EventId},
-    store::{EventOrder, EventQuery, Page},
+    store::{EventOrder, EventQuery, Page, StoreError, StoreErrorKind},
 };
 
-/// Every event, in order: the one numbered `n` is at `n - 1`.
+/// Beyond so many, the oldest events go: about 20 MB.
+pub(super) const EVENTS_KEPT: usize = 100_000;
+
+/// The latest events, in order: the one numbered `n` is at `n - 1` behind those that were pruned.
 #[derive(Default)]
 pub(super) struct Log {
-    events: Vec<Event>,
-    of_company: BTreeMap<CompanyId, Vec<EventId>>,
+    events: VecDeque<Event>,
+    of_company: BTreeMap<CompanyId, VecDeque<EventId>>,
+    /// How many were pruned, which is also the number of the latest of them.
+    pruned: u64,
 }
 
 impl Log {
     /// The number of the latest event.
     pub(super) fn last(&self) -> EventId {
-        EventId::new(self.events.len() as u64)
+        EventId::new(self.pruned + self.events.len() as u64)
     }
 
     /// The number of the next event.
@@ -31,43 +37,73 @@ impl Log {
         let id = self.next();
         let event = event(id);
         if let Some(company) = &event.company {
-            self.of_company.entry(company.clone()).or_default().push(id);
+            self.of_company.entry(company.clone()).or_default().push_back(id);
         }
-        self.events.push(event);
+        self.events.push_back(event);
+        while self.events.len() > EVENTS_KEPT {
+            self.prune_oldest();
+        }
         id
     }
 
-    pub(super) fn read(&self, query: &EventQuery) -> Page<Event, EventId> {
+    /// Deletes events that were written before `before`, the oldest first; how many.
+    pub(super) fn prune(&mut self, before: Timestamp) -> u64 {
+        let pruned_before = self.pruned;
+        while self.events.front().is_some_and(|event| event.at < before) {
+            self.prune_oldest();
+        }
+        self.pruned - pruned_before
+    }
+
+    fn prune_oldest(&mut self) {
+        let Some(event) = self.events.pop_front() else { return };
+        self.pruned += 1;
+        if let Some(company) = event.company
+            && let Some(ids) = self.of_company.get_mut(&company)
+        {
+            ids.pop_front();
+            if ids.is_empty() {
+                self.of_company.remove(&company);
+            }
+        }
+    }
+
+    pub(super) fn read(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+        let up_to = EventId::new(self.pruned);
+        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < up_to) {
+            return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
+        }
         let items: Vec<Event> = match &query.company {
             None => page(&self.events, |event| event.id, query).cloned().collect(),
             Some(company) => {
-                let ids = self.of_company.get(company).map_or(&[][..], Vec::as_slice);
+                let none = VecDeque::new();
+                let ids = self.of_company.get(company).unwrap_or(&none);
                 page(ids, |id| *id, query).filter_map(|id| self.event(*id)).cloned().collect()
             }
         };
         let next = items.last().map(|event| event.id).or(query.after);
-        Page { items, next }
+        Ok(Page { items, next })
     }
 
     fn event(&self, id: EventId) -> Option<&Event> {
-        self.events.get(usize::try_from(id.number()).ok()?.checked_sub(1)?)
+        self.events.get(usize::try_from(id.number().checked_sub(self.pruned + 1)?).ok()?)
     }
 }
 
 /// What `query` wants of `entries`, which are in the order of their numbers.
 fn page<'a, T>(
-    entries: &'a [T],
+    entries: &'a VecDeque<T>,
     id: impl Fn(&T) -> EventId,
     query: &EventQuery,
 ) -> Box<dyn Iterator<Item = &'a T> + 'a> {
     match query.order {
         EventOrder::OldestFirst => {
             let from = query.after.map_or(0, |after| entries.partition_point(|entry| id(entry) <= after));
-            Box::new(entries[from..].iter().take(query.limit))
+            Box::new(entries.range(from..).take(query.limit))
         }
         EventOrder::NewestFirst => {
             let to = query.after.map_or(entries.len(), |after| entries.partition_point(|entry| id(entry) < after));
-            Box::new(entries[..to].iter().rev().take(query.limit))
+            Box::new(entries.range(..to).rev().take(query.limit))
         }
     }
 }

@@ -18,6 +18,9 @@ use super::{
 impl PostgresStore {
     pub(super) async fn begin(&self, consent: NewConsent) -> Result<(), StoreError> {
         let verifier = consent.verifier.as_ref();
+        if verifier.is_some() {
+            self.0.ready_to_seal().await?;
+        }
         let verifier =
             verifier.map(|verifier| self.0.vault.seal_verifier(&consent.key, consent.id, verifier)).transpose()?;
         self.0

@@ -2,12 +2,13 @@
 
 use batchsuite_auth::{
     events::{Event, EventId, Evidence},
-    store::{EventOrder, EventQuery, NewEvent, Page, StoreError},
+    store::{EventOrder, EventQuery, NewEvent, Page, StoreError, StoreErrorKind},
 };
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{
-    PostgresStore,
+    PostgresStore, failure,
     row::{self, Columns, limit, signed},
 };
 
@@ -28,6 +29,14 @@ impl<'a> Told<'a> {
             attempt: evidence.and_then(|evidence| evidence.attempt).map(row::uuid_of_attempt),
         }
     }
+}
+
+/// A reader that goes on from a cursor below what was pruned has missed events.
+fn refuse_gap(row: Option<&Row>, after: Option<EventId>) -> Result<(), StoreError> {
+    let (Some(row), Some(after)) = (row, after) else { return Ok(()) };
+    let pruned: i64 = row.try_get("pruned_up_to").map_err(|error| failure::of_database(&error))?;
+    let up_to = EventId::new(row::unsigned(pruned)?);
+    if after < up_to { Err(StoreError::new(StoreErrorKind::Pruned { up_to })) } else { Ok(()) }
 }
 
 impl PostgresStore {
@@ -79,8 +88,20 @@ impl PostgresStore {
                 database.rows(statement, &[&environment, &company, &before, &most]).await?
             }
         };
-        let items = rows.iter().map(|row| row::event(row, query.environment)).collect::<Result<Vec<_>, _>>()?;
-        let next = items.last().map(|event| event.id).or(query.after);
+        if query.order == EventOrder::OldestFirst {
+            refuse_gap(rows.first(), query.after)?;
+        }
+        let (mut items, mut next) = (Vec::with_capacity(rows.len()), query.after);
+        for row in &rows {
+            // None where there is no event, but something to say of the log.
+            let Some(number) = Columns::of(row).next::<Option<i64>>()? else { continue };
+            let id = EventId::new(row::unsigned(number)?);
+            match row::event(row, query.environment) {
+                Ok(event) => items.push(event),
+                Err(error) => row::left_out("an event", &number, &error),
+            }
+            next = Some(id);
+        }
         Ok(Page { items, next })
     }
 }

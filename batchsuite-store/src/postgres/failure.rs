@@ -117,7 +117,7 @@ pub(super) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
 
 /// What a caller can do about it, and whether the message speaks of objects of the database.
 fn judge(state: &SqlState) -> (StoreErrorKind, bool) {
-    use StoreErrorKind::{Corrupt, Misconfigured, Unavailable};
+    use StoreErrorKind::{Corrupt, Misconfigured, Rejected, Unavailable};
     if matches!(state.code(), STATEMENT_MISSING | STATEMENT_EXISTS) {
         return (Unavailable, true);
     }
@@ -131,6 +131,10 @@ fn judge(state: &SqlState) -> (StoreErrorKind, bool) {
         "XX" => (Corrupt, true),
         // Rights, names, authentication, a missing database, schema, table or function.
         "28" | "3D" | "3F" | "42" => (Misconfigured, true),
+        // A division by zero, an interval or a position that is none: a statement is wrong, not the value.
+        "22" if ["22012", "22011", "22013", "22014", "22016"].contains(&state.code()) => (Misconfigured, false),
+        // A value that the database does not take: a character that its encoding does not have, a text that is too long.
+        "22" => (Rejected, false),
         // Values, constraints, anything else.
         _ => (Misconfigured, false),
     }
@@ -156,6 +160,10 @@ mod tests {
             ("28P01", StoreErrorKind::Misconfigured),
             ("3F000", StoreErrorKind::Misconfigured),
             ("23505", StoreErrorKind::Misconfigured),
+            ("22P05", StoreErrorKind::Rejected),
+            ("22021", StoreErrorKind::Rejected),
+            ("22001", StoreErrorKind::Rejected),
+            ("22012", StoreErrorKind::Misconfigured),
         ] {
             assert_eq!(judge(&SqlState::from_code(code)).0, kind, "{code}");
         }
@@ -176,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_message_about_a_value_is_not_told() {
-        for code in ["22P02", "23505", "23514", "P0001"] {
+        for code in ["22P02", "22P05", "22021", "23505", "23514", "P0001"] {
             assert!(!judge(&SqlState::from_code(code)).1, "{code}");
         }
     }

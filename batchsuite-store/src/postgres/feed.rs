@@ -26,7 +26,7 @@ use super::{
     failure,
     home::{Aborted, Home},
     pool::Shared,
-    row::{Columns, signed},
+    row::{self, Columns, signed},
 };
 
 /// How often a waiting reader looks without a hint, if it is given hints.
@@ -97,7 +97,8 @@ impl PostgresStore {
             let mut columns = Columns::of(row);
             Ok((columns.company()?, EventId::new(columns.number()?)))
         };
-        let changed = rows.iter().map(change).collect::<Result<Vec<_>, StoreError>>()?;
+        let readable = |row| change(row).inspect_err(|error| row::left_out("a change", &"a company", error)).ok();
+        let changed: Vec<_> = rows.iter().filter_map(readable).collect();
         let (changed, ahead) = changed.into_iter().partition(|(_, change)| *change <= settled);
         Ok((Changes { changed, cursor: after.max(settled) }, ahead))
     }

@@ -30,6 +30,7 @@ const BEGINNING: i64 = -62_135_596_800;
 
 impl PostgresStore {
     pub(super) async fn snapshot(&self, key: &GrantKey) -> Result<Snapshot, StoreError> {
+        self.0.compare_keys().await?;
         self.opened(&self.read(key).await?, key)
     }
 
@@ -69,6 +70,7 @@ impl PostgresStore {
 
     async fn connect_at(&self, connect: &Connect, epoch: u64) -> Result<Option<Snapshot>, StoreError> {
         let Connect { key, consent, removals, actor, client_id, issued_at, pair, failures } = connect;
+        self.0.ready_to_seal().await?;
         let sealed = self.sealed(key, Revision { epoch, version: 1 }, pair)?;
         let beginning = Timestamp::from_timestamp(BEGINNING, 0);
         let row = self
@@ -146,6 +148,7 @@ impl PostgresStore {
 
     pub(super) async fn commit(&self, commit: CommitRefresh) -> Result<Committed, StoreError> {
         let CommitRefresh { key, revision, attempt, pair, failures, retry_in } = commit;
+        self.0.ready_to_seal().await?;
         let next = Revision { version: revision.version + 1, ..revision };
         let sealed = self.sealed(&key, next, &pair)?;
         let row = self

@@ -1,12 +1,12 @@
 //! The verbs of the keeper, and the list for people.
 
-use std::error::Error;
-
 use batchsuite_auth::{
     CompanyId, Environment,
     status::CompanyStatus,
     store::{DueQuery, GrantKey, ListQuery, Page, Snapshot, StatusFilter, StoreError, WarnExpiring},
 };
+
+use tokio_postgres::Row;
 
 use super::{
     PostgresStore, failure,
@@ -17,9 +17,27 @@ use super::{
 const USED_AT_ONCE: usize = 5000;
 /// How many companies one statement hands out at most. (`sql/due.sql` says why.)
 const DUE_AT_ONCE: usize = 1000;
+/// How many statements one call sends at most to find, behind those that cannot be read, some that can.
+const DUE_PIECES: usize = 100;
 
 impl PostgresStore {
     pub(super) async fn reserve_due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
+        self.0.compare_keys().await?;
+        let most = query.limit.min(DUE_AT_ONCE);
+        let mut due = Vec::new();
+        for _ in 0..DUE_PIECES {
+            let wanted = most - due.len();
+            let found = self.reserve(&query, wanted, &mut due).await?;
+            // What cannot be read does not count: behind it, others may be waiting.
+            if found < wanted || due.len() >= most {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    /// Reserves at most so many, and adds those that can be read; how many were reserved.
+    async fn reserve(&self, query: &DueQuery, most: usize, due: &mut Vec<Snapshot>) -> Result<usize, StoreError> {
         let rows = self
             .0
             .database
@@ -31,23 +49,26 @@ impl PostgresStore {
                     &seconds(query.used_within),
                     &seconds(query.keep_alive),
                     &seconds(query.reserve_for),
-                    &limit(query.limit.min(DUE_AT_ONCE)),
+                    &limit(most),
                 ],
             )
             .await?;
-        let mut due = Vec::with_capacity(rows.len());
         for row in &rows {
-            let key = GrantKey { environment: query.environment, company: Columns::of(row).company()? };
-            match row::snapshot(row, &key, Some(&self.0.vault)) {
-                Ok(snapshot) => due.push(snapshot),
-                // One damaged row, or a key that this process does not have, must not keep the others from their refresh.
-                Err(error) => {
-                    let (company, cause) = (&key.company, error.source().map(tracing::field::display));
-                    tracing::error!(%company, %error, cause, "a grant that is due cannot be read; it is not refreshed");
-                }
+            let read = Columns::of(row).company().and_then(|company| {
+                let key = GrantKey { environment: query.environment, company };
+                row::snapshot(row, &key, Some(&self.0.vault))
+            });
+            // One damaged row, or a key that this process does not have, must not keep the others from their refresh.
+            let name = || Columns::of(row).next::<&str>().unwrap_or_default();
+            match read {
+                Ok(snapshot) => match &snapshot.unreadable {
+                    None => due.push(snapshot),
+                    Some(unreadable) => row::left_out("a grant that is due", &name(), &unreadable.reason),
+                },
+                Err(error) => row::left_out("a grant that is due", &name(), &error),
             }
         }
-        Ok(due)
+        Ok(rows.len())
     }
 
     pub(super) async fn use_of(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
@@ -88,15 +109,25 @@ impl PostgresStore {
                 ],
             )
             .await?;
-        let status = |row| {
+        let status = |row: &Row| {
             let key = GrantKey { environment: query.environment, company: Columns::of(row).company()? };
             let snapshot = row::snapshot(row, &key, None)?;
             Ok(snapshot.status(&query.client_id, query.warning_window))
         };
-        let items = rows.iter().take(query.limit).map(status).collect::<Result<Vec<_>, StoreError>>()?;
         let more = rows.len() > query.limit;
-        let next = items.last().filter(|_| more).map(|status| status.company.clone());
-        Ok(Page { items, next })
+        let (mut items, mut next) = (Vec::with_capacity(rows.len()), None);
+        for row in rows.iter().take(query.limit) {
+            match status(row) {
+                Ok(status) => items.push(status),
+                Err(error) => {
+                    let name: &str = Columns::of(row).next().unwrap_or_default();
+                    row::left_out("a company of the list", &name, &error);
+                }
+            }
+            // Also behind a row that cannot be read.
+            next = Columns::of(row).company().ok().or(next);
+        }
+        Ok(Page { items, next: next.filter(|_| more) })
     }
 }
 

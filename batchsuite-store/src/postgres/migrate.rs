@@ -4,7 +4,7 @@ use batchsuite_auth::store::StoreError;
 use tokio_postgres::types::Type;
 
 use super::{
-    Inner,
+    Inner, check,
     connection::{Parameter, PostgresTransaction},
     failure,
 };
@@ -34,7 +34,8 @@ impl Inner {
         let mut transaction = self.database.pool.begin_patiently().await?;
         // A transaction's lock, not a session's: behind a pooler, a session is nobody's. Whoever waits here sees, after it,
         // what the one before has done.
-        let begin = "SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
+        let begin = "SET LOCAL synchronous_commit = on;
+            SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
         run(&mut transaction, &begin.replace("{name}", self.schema.name())).await?;
         // Asked first: to create what exists may need a right that the role does not have.
         if !self.exists(&mut transaction, "SELECT to_regnamespace('{schema}') IS NOT NULL").await? {
@@ -63,13 +64,12 @@ impl Inner {
     /// on top is fine: its migrations leave this one's columns and functions as they are.
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let mut transaction = self.database.pool.begin().await?;
-        let isolation = "SELECT current_setting('transaction_isolation') = 'read committed'";
-        if !self.exists(&mut transaction, isolation).await? {
-            return Err(failure::misconfigured("the default transaction isolation must be \"read committed\""));
-        }
+        check::settings(&mut transaction).await?;
+        check::may_use_schema(&mut transaction, &self.schema).await?;
         if !self.exists(&mut transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
             return Err(failure::misconfigured("the schema is not there; call migrate()"));
         }
+        check::rights(&mut transaction, &self.schema).await?;
         for migration in MIGRATIONS {
             match self.applied(&mut transaction, migration).await? {
                 Applied::Yes => {}

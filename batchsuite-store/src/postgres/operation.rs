@@ -12,7 +12,7 @@ use batchsuite_auth::{
 use super::{
     PostgresStore,
     database::Parameter,
-    row::{Columns, limit, seconds, unsigned},
+    row::{self, Columns, limit, seconds, unsigned},
 };
 
 /// How many events one statement deletes.
@@ -88,7 +88,9 @@ pub struct Reencrypted {
 }
 
 impl PostgresStore {
-    /// Deletes events that are older than `older_than`; returns how many. The change feed does not need them.
+    /// Deletes events that are older than `older_than`; returns how many. The change feed does not need them. Whoever reads the
+    /// log forward from a cursor below what was deleted is told so:
+    /// [`Pruned`](batchsuite_auth::store::StoreErrorKind::Pruned).
     ///
     /// # Errors
     /// [`StoreError`]; some may be deleted.
@@ -99,7 +101,8 @@ impl PostgresStore {
         let mut pruned = 0;
         loop {
             let parameters: &[Parameter<'_>] = &[&seconds(older_than), &PRUNED_AT_ONCE];
-            let piece = self.0.database.rows(&self.0.statements.prune_events, parameters).await?.len() as u64;
+            let row = self.0.database.one(&self.0.statements.prune_events, parameters).await?;
+            let piece = Columns::of(&row).number()?;
             pruned += piece;
             if piece < PRUNED_AT_ONCE.unsigned_abs() {
                 return Ok(pruned);
@@ -151,7 +154,8 @@ impl PostgresStore {
         grants: usize,
     ) -> Result<Reencrypted, StoreError> {
         let (database, statements) = (&self.0.database, &self.0.statements);
-        let header = self.0.vault.primary_header();
+        self.0.ready_to_seal().await?;
+        let header = self.0.vault.primary_header()?;
         let company = after.map(|key| key.company.as_str());
         let parameters: &[Parameter<'_>] = &[&environment.name(), &company, &header, &limit(grants)];
         let rows = database.rows(&statements.sealed_otherwise, parameters).await?;
@@ -184,7 +188,10 @@ impl PostgresStore {
                     let written = database.row(&statements.seal_anew, parameters).await?;
                     done.grants += u64::from(written.is_some());
                 }
-                Err(_) => done.unreadable.push(key),
+                Err(error) => {
+                    row::left_out("a company's tokens", &key.company, &error);
+                    done.unreadable.push(key);
+                }
             }
         }
         if rows.len() < grants {

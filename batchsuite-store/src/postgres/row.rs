@@ -1,15 +1,15 @@
 //! Rows as what they mean.
 
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     clock::Timestamp,
     events::{Event, EventId, EventKind, Evidence},
     ids::{AttemptId, ConsentId, Revision},
-    machine::{OptIn, Phase, RecordedCause, Standing},
+    machine::{OptIn, Phase, RecordedCause, RefreshTokenEnd, Standing, TokenTimes},
     secret::{AccessTokenSecret, RefreshToken},
-    store::{GrantKey, Snapshot, StoreError, Tokens},
+    store::{GrantKey, Snapshot, StoreError, Tokens, UnreadableTokens},
 };
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
@@ -108,14 +108,22 @@ pub(super) fn snapshot(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Resu
     let change = EventId::new(columns.number()?);
     let (as_of, consent_pending_until) = (columns.next()?, columns.next()?);
     let tokens = match vault {
-        Some(vault) => times.opened(&mut columns, key, revision, vault)?,
+        Some(vault) => {
+            let sealed = Sealed::of(&mut columns)?;
+            times.open(&sealed, key, revision, vault)
+        }
         None => times.with(AccessTokenSecret::new(""), RefreshToken::new("")),
+    };
+    let (tokens, unreadable) = match tokens {
+        Ok(tokens) => (tokens, None),
+        Err(reason) => (None, Some(UnreadableTokens { reason, times: times.as_facts() })),
     };
     Ok(Snapshot {
         cause: cause_at.map(|at| (at, cause.unwrap_or_default())),
         key: key.clone(),
         opt_in,
         tokens,
+        unreadable,
         client_id,
         actor,
         authenticated_at,
@@ -149,46 +157,80 @@ impl Times {
         })
     }
 
-    fn opened(
-        self,
-        columns: &mut Columns<'_>,
+    /// The tokens. What cannot be read of them makes all of them unreadable.
+    fn open(
+        &self,
+        sealed: &Sealed<'_>,
         key: &GrantKey,
         revision: Revision,
         vault: &Vault,
     ) -> Result<Option<Tokens>, StoreError> {
         let missing = || failure::corrupt("a token is missing");
-        let (access, refresh): (Option<&[u8]>, Option<&[u8]>) = (columns.next()?, columns.next()?);
-        let refresh_version: Option<i64> = columns.next()?;
         let access_token = match self.has_access_token {
-            true => Some(vault.open_access_token(key, revision, access.ok_or_else(missing)?)?),
+            true => Some(vault.open_access_token(key, revision, sealed.access_token.ok_or_else(missing)?)?),
             false => None,
         };
         let refresh_token = match self.has_refresh_token {
             true => {
-                let version = unsigned(refresh_version.ok_or_else(missing)?)?;
+                let version = unsigned(sealed.refresh_version.ok_or_else(missing)?)?;
                 let revision = Revision { version, ..revision };
-                Some(vault.open_refresh_token(key, revision, refresh.ok_or_else(missing)?)?)
+                Some(vault.open_refresh_token(key, revision, sealed.refresh_token.ok_or_else(missing)?)?)
             }
             false => None,
         };
-        Ok(self.some(access_token, refresh_token))
+        self.some(access_token, refresh_token)
     }
 
-    fn with(self, access_token: AccessTokenSecret, refresh_token: RefreshToken) -> Option<Tokens> {
+    fn with(&self, access_token: AccessTokenSecret, refresh_token: RefreshToken) -> Result<Option<Tokens>, StoreError> {
         let access_token = self.has_access_token.then_some(access_token);
         let refresh_token = self.has_refresh_token.then_some(refresh_token);
         self.some(access_token, refresh_token)
     }
 
-    fn some(self, access_token: Option<AccessTokenSecret>, refresh_token: Option<RefreshToken>) -> Option<Tokens> {
-        Some(Tokens {
-            access_token,
-            access_expires_at: self.access_expires_at?,
-            refresh_at: self.refresh_at?,
-            refresh_token,
-            refresh_expires_at: self.refresh_expires_at,
+    fn some(
+        &self,
+        access_token: Option<AccessTokenSecret>,
+        refresh_token: Option<RefreshToken>,
+    ) -> Result<Option<Tokens>, StoreError> {
+        match (self.access_expires_at, self.refresh_at, self.obtained_at) {
+            (Some(access_expires_at), Some(refresh_at), Some(obtained_at)) => Ok(Some(Tokens {
+                access_token,
+                access_expires_at,
+                refresh_at,
+                refresh_token,
+                refresh_expires_at: self.refresh_expires_at,
+                obtained_at,
+            })),
+            _ if access_token.is_none() && refresh_token.is_none() => Ok(None),
+            _ => Err(failure::corrupt("a time of the tokens is missing")),
+        }
+    }
+
+    /// The same as far as it decides anything.
+    fn as_facts(&self) -> Option<TokenTimes> {
+        Some(TokenTimes {
             obtained_at: self.obtained_at?,
+            refresh_at: self.refresh_at?,
+            access_token_end: self.access_expires_at.filter(|_| self.has_access_token),
+            refresh_token_end: match (self.has_refresh_token, self.refresh_expires_at) {
+                (false, _) => RefreshTokenEnd::Absent,
+                (true, None) => RefreshTokenEnd::Unknown,
+                (true, Some(end)) => RefreshTokenEnd::At(end),
+            },
         })
+    }
+}
+
+/// The tokens as they are stored.
+struct Sealed<'a> {
+    access_token: Option<&'a [u8]>,
+    refresh_token: Option<&'a [u8]>,
+    refresh_version: Option<i64>,
+}
+
+impl<'a> Sealed<'a> {
+    fn of(columns: &mut Columns<'a>) -> Result<Self, StoreError> {
+        Ok(Self { access_token: columns.next()?, refresh_token: columns.next()?, refresh_version: columns.next()? })
     }
 }
 
@@ -205,6 +247,14 @@ pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreE
         revision: columns.revision()?,
         evidence: columns.evidence()?,
     })
+}
+
+/// Tells operators of an item that cannot be read and is left out, so that the others go on.
+pub(super) fn left_out(what: &'static str, name: &dyn fmt::Display, error: &StoreError) {
+    let cause = error.source().map(tracing::field::display);
+    tracing::error!(%name, %error, cause, "{what} cannot be read; it is left out");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("batchsuite_unreadable_total", "what" => what).increment(1);
 }
 
 fn company(text: &str) -> Result<CompanyId, StoreError> {

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+/// For this transaction alone, also behind a pooler. A stronger setting than `on` stays. It is in the list of what a statement
+/// returns, which is evaluated for each row; a CTE that nothing references would not be.
+const DURABLE: &str = "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') \
+                       THEN set_config('synchronous_commit', 'on', true) END";
+
 /// A name that needs no quoting rules to be understood.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Schema(String);
@@ -28,9 +33,11 @@ impl Schema {
     }
 
     /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
-    /// for; `{clock}`, the time of the moment, also after a wait for a lock.
+    /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{durable}`, which makes the transaction durable
+    /// when it commits, whatever the server's default is.
     pub(super) fn write(&self, sql: &str) -> String {
-        sql.replace("{now}", "(now() + {schema}.clock_offset())")
+        sql.replace("{durable}", DURABLE)
+            .replace("{now}", "(now() + {schema}.clock_offset())")
             .replace("{clock}", "(clock_timestamp() + {schema}.clock_offset())")
             .replace("{schema}", &format!("\"{}\"", self.0))
     }

@@ -76,6 +76,8 @@ statements! {
     horizon: "horizon" [] ();
     changes: "changes" [] (TEXT, INT8, INT8);
     prune_events: "prune_events" [] (FLOAT8, INT8);
+    known_keys: "known_keys" [] ();
+    add_key: "add_key" [] (TEXT, BYTEA);
     overview: "overview" [] (TEXT, FLOAT8);
     sealed_otherwise: "sealed_otherwise" [] (TEXT, TEXT, BYTEA, INT8);
     seal_anew: "seal_anew" [] (TEXT, TEXT, BYTEA, BYTEA, BYTEA, BYTEA);

@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+mod check;
 mod connection;
+mod damaged;
+mod durability;
 mod feed;
+mod keys;
 mod migrations;
 mod operation;
 mod plans;

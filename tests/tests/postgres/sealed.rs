@@ -11,14 +11,14 @@ use batchsuite_store::{
 
 use crate::stage::{HOUR, Stage, commit, company, connect, due, pair, server, stored};
 
-const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const NEW: &str = "new:HxABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4=";
+pub(crate) const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const NEW: &str = "new:HxABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4=";
 
-async fn keys(text: &str) -> Keyring {
+pub(crate) async fn keys(text: &str) -> Keyring {
     Keyring::load(StaticKeySource::new(KeySet::parse(text).unwrap())).await.unwrap()
 }
 
-async fn store(stage: &Stage, text: &str) -> PostgresStore {
+pub(crate) async fn store(stage: &Stage, text: &str) -> PostgresStore {
     PostgresStore::at(server().url(), keys(text).await).schema(stage.schema.name()).build().unwrap()
 }
 
@@ -43,13 +43,15 @@ async fn what_was_moved_or_damaged_by_hand_is_an_operators_error() {
         let damage = damage.replace("{schema}", stage.schema.name());
         server().client().await.batch_execute(&damage).await.unwrap();
 
-        let error = stage.store.load(&company("acme")).await.unwrap_err();
+        let grant = stage.store.load(&company("acme")).await.unwrap();
 
-        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damage}");
-        stage.store.load(&company("other")).await.unwrap();
+        assert!(grant.tokens.is_none(), "{damage}");
+        assert_eq!(grant.unreadable.expect("a reason").reason.kind(), StoreErrorKind::Corrupt, "{damage}");
+        assert!(stage.store.load(&company("other")).await.unwrap().tokens.is_some());
         // A person can repair it.
         stored(stage.store.connect(connect(&company("acme"))).await.unwrap());
-        stage.store.load(&company("acme")).await.unwrap();
+        let repaired = stage.store.load(&company("acme")).await.unwrap();
+        assert!(repaired.tokens.is_some() && repaired.unreadable.is_none(), "{damage}");
     }
 }
 
@@ -76,10 +78,10 @@ async fn a_key_that_is_missing_is_an_operators_error_and_repairs_itself() {
     let both = store(&stage, &format!("{NEW},{OLD}")).await;
     stored(both.connect(connect(&company("acme"))).await.unwrap());
 
-    let error = store(&stage, OLD).await.load(&company("acme")).await.unwrap_err();
+    let without = store(&stage, OLD).await.load(&company("acme")).await.unwrap();
 
-    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
-    both.load(&company("acme")).await.unwrap();
+    assert_eq!(without.unreadable.expect("a reason").reason.kind(), StoreErrorKind::Corrupt);
+    assert!(both.load(&company("acme")).await.unwrap().tokens.is_some());
 }
 
 /// Of a batch for the keeper, one row cannot be opened: the others go on, and it does not come first again and again.
@@ -108,6 +110,58 @@ async fn what_cannot_be_opened_spoils_no_other_refresh() {
         let mut handed_out: Vec<_> = handed_out.into_iter().map(|grant| grant.key).collect();
         handed_out.sort_unstable();
         assert_eq!(handed_out, companies[1..], "{damage}");
+    }
+}
+
+/// However many there are before them: the keeper must not starve the companies that are well.
+#[tokio::test]
+async fn what_can_be_opened_is_handed_out_behind_any_number_that_cannot() {
+    let stage = Stage::new().await;
+    let companies: Vec<_> = (0..30).map(|number| company(&format!("company-{number:02}"))).collect();
+    for key in &companies {
+        stage.authenticated(key).await;
+    }
+    let damage =
+        "UPDATE {schema}.tokens SET access_token = substring(access_token FOR 20) WHERE company < 'company-28';
+        UPDATE {schema}.grants SET refresh_at = refresh_at - interval '1 hour' WHERE company < 'company-28'";
+    server().client().await.batch_execute(&damage.replace("{schema}", stage.schema.name())).await.unwrap();
+    stage.schema.advance(4 * HOUR).await;
+    let used: Vec<_> = companies.iter().map(|key| key.company.clone()).collect();
+    stage.store.record_use(companies[0].environment, &used).await.unwrap();
+
+    let handed_out = stage.store.due(DueQuery { limit: 2, ..due() }).await.unwrap();
+
+    let handed_out: Vec<_> = handed_out.into_iter().map(|grant| grant.key).collect();
+    assert_eq!(handed_out, companies[28..]);
+}
+
+/// What the docs of `Binding` say, and no more: nothing outside the database knows which of two whole states is the later.
+#[tokio::test]
+async fn a_whole_older_state_that_is_put_back_opens_and_older_tokens_alone_do_not() {
+    for (tables, opens) in [(&["tokens"][..], false), (&["grants", "tokens"], true)] {
+        let stage = Stage::new().await;
+        let grant = stage.authenticated(&company("acme")).await;
+        let (schema, client) = (stage.schema.name(), server().client().await);
+        for table in ["grants", "tokens"] {
+            client
+                .batch_execute(&format!("CREATE TABLE {schema}.old_{table} AS TABLE {schema}.{table}"))
+                .await
+                .unwrap();
+        }
+        stage.store.commit_refresh(commit(&grant, AttemptId::random(), pair("2"))).await.unwrap();
+
+        for table in tables {
+            let columns = match *table {
+                "tokens" => "access_token, refresh_token, refresh_version",
+                _ => "epoch, version",
+            };
+            let put_back =
+                format!("UPDATE {schema}.{table} SET ({columns}) = (SELECT {columns} FROM {schema}.old_{table})");
+            client.batch_execute(&put_back).await.unwrap();
+        }
+
+        let grant = stage.store.load(&company("acme")).await.unwrap();
+        assert_eq!((grant.tokens.is_some(), grant.unreadable.is_none()), (opens, opens), "{tables:?}");
     }
 }
 

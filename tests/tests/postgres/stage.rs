@@ -44,7 +44,12 @@ impl Stage {
 
     /// Another store on the same schema, as another process would have.
     pub(crate) async fn another(&self) -> PostgresStore {
-        PostgresStore::at(server().url(), keyring().await).schema(self.schema.name()).build().unwrap()
+        self.another_on(server()).await
+    }
+
+    /// The same on a server of the test's own.
+    pub(crate) async fn another_on(&self, server: &Server) -> PostgresStore {
+        PostgresStore::at(server.url(), keyring().await).schema(self.schema.name()).build().unwrap()
     }
 
     /// The statement of this name.

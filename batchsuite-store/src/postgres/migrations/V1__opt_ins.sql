@@ -14,6 +14,8 @@ CREATE FUNCTION {schema}.announce_event() RETURNS void LANGUAGE plpgsql VOLATILE
 DECLARE
     latest bigint;
 BEGIN
+    -- Whatever the server's default is, the transaction that writes an event is durable.
+    PERFORM {durable};
     -- Not `SELECT last_value FROM …`, which takes no lock on the number: every 32nd time nextval() shows one far ahead for a
     -- moment, while it writes to the log of the server.
     latest := COALESCE(pg_sequence_last_value('{schema}.event_number'::regclass), 0);
@@ -141,6 +143,21 @@ CREATE TABLE {schema}.events (
     attempt     uuid
 );
 CREATE INDEX events_company ON {schema}.events (environment, company, id);
+
+-- One row: up to where events were pruned.
+CREATE TABLE {schema}.event_log (
+    id           boolean PRIMARY KEY DEFAULT true CHECK (id),
+    pruned_up_to bigint NOT NULL DEFAULT 0
+);
+INSERT INTO {schema}.event_log DEFAULT VALUES;
+
+-- Which keys have encrypted what is stored: a name stands for one key for ever. A check value tells keys apart and says
+-- nothing about them.
+CREATE TABLE {schema}.keys (
+    name          text COLLATE "C" PRIMARY KEY,
+    check_value   bytea NOT NULL,
+    primary_since timestamptz NOT NULL
+);
 
 -- Stores a pending consent. A function, because the caps need a look that comes after its locks: each statement in it
 -- sees what committed before that statement began.

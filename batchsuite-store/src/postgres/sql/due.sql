@@ -103,7 +103,7 @@ WITH RECURSIVE hours (hour) AS (
     FROM picked WHERE g.environment = picked.environment AND g.company = picked.company
     RETURNING g.*, picked.since
 )
-SELECT {grant}, t.access_token, t.refresh_token, t.refresh_version
+SELECT {grant}, t.access_token, t.refresh_token, t.refresh_version, {durable} AS durable
 FROM (SELECT {clock} AS as_of) AS reading, reserved g
 -- One look at the index each, however many the planner expects.
 LEFT JOIN LATERAL (

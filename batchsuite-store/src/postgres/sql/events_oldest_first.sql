@@ -1,3 +1,10 @@
-SELECT id, at, company, actor, kind, epoch, version, status, code, message, attempt FROM {schema}.events
-WHERE environment = $1 AND {whose} AND id > $3 AND id <= $4
-ORDER BY id LIMIT $5
+-- With each event, or alone if there is none, up to where events were pruned: in one reading, so that nothing is pruned
+-- between the two.
+SELECT e.*, log.pruned_up_to
+FROM {schema}.event_log log
+LEFT JOIN LATERAL (
+    SELECT id, at, company, actor, kind, epoch, version, status, code, message, attempt FROM {schema}.events
+    WHERE environment = $1 AND {whose} AND id > $3 AND id <= $4
+    ORDER BY id LIMIT $5
+) AS e ON true
+ORDER BY e.id

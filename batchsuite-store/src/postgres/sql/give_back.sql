@@ -12,4 +12,4 @@ WITH written AS (
     SELECT {schema}.next_event(), {clock}, environment, company, $7, epoch, version, $8, $9, $10, $11
     FROM written WHERE $7 IS NOT NULL
 )
-SELECT true AS written FROM written
+SELECT true AS written, {durable} AS durable FROM written

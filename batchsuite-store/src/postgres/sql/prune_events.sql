@@ -1,6 +1,13 @@
--- A piece of the oldest ones at a time, so that no statement is long.
-DELETE FROM {schema}.events WHERE id IN (
-    SELECT id FROM (SELECT id, at FROM {schema}.events ORDER BY id LIMIT $2) AS oldest
-    WHERE at < {clock} - make_interval(secs => $1)
+-- A piece of the oldest ones at a time, so that no statement is long. Up to where is remembered in the same write: a reader
+-- whose cursor lies below it is told of the gap.
+WITH gone AS (
+    DELETE FROM {schema}.events WHERE id IN (
+        SELECT id FROM (SELECT id, at FROM {schema}.events ORDER BY id LIMIT $2) AS oldest
+        WHERE at < {clock} - make_interval(secs => $1)
+    )
+    RETURNING id
+), remembered AS (
+    UPDATE {schema}.event_log SET pruned_up_to = GREATEST(pruned_up_to, (SELECT max(id) FROM gone))
+    WHERE EXISTS (SELECT FROM gone)
 )
-RETURNING true
+SELECT count(*), {durable} AS durable FROM gone

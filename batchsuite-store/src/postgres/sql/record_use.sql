@@ -6,6 +6,9 @@ WITH used AS MATERIALIZED (
       AND (used_at IS NULL OR used_at NOT BETWEEN {now} - interval '5 minutes' AND {now})
     ORDER BY company
     FOR UPDATE
+), written AS (
+    UPDATE {schema}.grants g SET used_at = {now}, used_hour = date_trunc('hour', {now}, 'UTC')
+    FROM used WHERE g.environment = used.environment AND g.company = used.company
+    RETURNING true
 )
-UPDATE {schema}.grants g SET used_at = {now}, used_hour = date_trunc('hour', {now}, 'UTC')
-FROM used WHERE g.environment = used.environment AND g.company = used.company
+SELECT {durable} AS durable FROM (SELECT count(*) FROM written) AS once

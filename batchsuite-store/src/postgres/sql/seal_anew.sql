@@ -2,4 +2,4 @@
 UPDATE {schema}.tokens SET access_token = $5, refresh_token = $6
 WHERE environment = $1 AND company = $2
   AND access_token IS NOT DISTINCT FROM $3 AND refresh_token IS NOT DISTINCT FROM $4
-RETURNING true
+RETURNING true, {durable} AS durable

@@ -1,0 +1,99 @@
+//! What `check()` names, so that an operator can set it.
+
+use batchsuite_auth::store::{StoreError, StoreErrorKind};
+use batchsuite_store::PostgresStore;
+use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
+
+use crate::stage::{Stage, server};
+
+async fn at(url: &str, schema: &str) -> PostgresStore {
+    PostgresStore::at(url, keyring().await).schema(schema).build().unwrap()
+}
+
+#[track_caller]
+fn assert_names(words: &str, checked: Result<(), StoreError>) {
+    let error = checked.expect_err(words);
+    let line = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{line}");
+    assert!(line.contains(words) && line.lines().count() == 1, "{words}: {line}");
+}
+
+#[tokio::test]
+async fn a_server_that_may_lose_what_was_committed_is_named() {
+    let careless = Server::start_with(Log::Normal, &[], "-c fsync=off");
+    let store = at(careless.url(), "batchsuite").await;
+    store.migrate().await.unwrap();
+
+    assert_names("set fsync = on", store.check().await);
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_take_every_character_is_named() {
+    let database = format!("encoded_{:08x}", rand::random::<u32>());
+    let create =
+        format!("CREATE DATABASE {database} ENCODING 'WIN1252' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
+    server().client().await.batch_execute(&create).await.unwrap();
+    let store = at(&server().url().replace("dbname=postgres", &format!("dbname={database}")), "batchsuite").await;
+
+    assert_names("it must be UTF8", store.check().await);
+}
+
+#[tokio::test]
+async fn a_standby_and_a_read_only_role_are_named() {
+    let stage = Stage::new().await;
+    let (schema, client) = (stage.schema.name(), server().client().await);
+    let role = format!(
+        "CREATE ROLE {schema}_reader SUPERUSER LOGIN;
+        ALTER ROLE {schema}_reader SET default_transaction_read_only = on"
+    );
+    client.batch_execute(&role).await.unwrap();
+    let url = server().url().replace("user=postgres", &format!("user={schema}_reader target_session_attrs=any"));
+    assert_names("default_transaction_read_only = off", at(&url, schema).await.check().await);
+
+    let standby = Server::start(Log::Normal);
+    at(standby.url(), "batchsuite").await.migrate().await.unwrap();
+    standby.stop();
+    standby.become_standby();
+    standby.start_again();
+    let url = format!("{} target_session_attrs=any", standby.url());
+    assert_names("is a standby", at(&url, "batchsuite").await.check().await);
+}
+
+/// The documented rights, each taken away alone, also those that everybody has by default.
+#[tokio::test]
+async fn a_missing_right_is_named_with_its_object() {
+    let schema = TestSchema::new(server());
+    let (name, client) = (schema.name(), server().client().await);
+    at(server().url(), name).await.migrate().await.unwrap();
+    let grant = "CREATE ROLE {name}_service LOGIN;
+        REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA {name} FROM PUBLIC;
+        GRANT USAGE ON SCHEMA {name} TO {name}_service;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {name}_service;
+        REVOKE INSERT, UPDATE, DELETE ON {name}.migrations FROM {name}_service;
+        GRANT SELECT, USAGE ON ALL SEQUENCES IN SCHEMA {name} TO {name}_service;
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {name} TO {name}_service";
+    client.batch_execute(&grant.replace("{name}", name)).await.unwrap();
+    let service = at(&server().url().replace("user=postgres", &format!("user={name}_service")), name).await;
+    service.check().await.unwrap();
+
+    let mut rights = vec![("USAGE", "SCHEMA", name.to_owned()), ("SELECT", "TABLE", format!("{name}.migrations"))];
+    for table in ["grants", "tokens", "consents", "events", "event_log", "keys"] {
+        for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
+            rights.push((right, "TABLE", format!("{name}.{table}")));
+        }
+    }
+    for right in ["SELECT", "USAGE"] {
+        rights.push((right, "SEQUENCE", format!("{name}.event_number")));
+    }
+    for function in ["clock_offset()", "announce_event()", "next_event()"] {
+        rights.push(("EXECUTE", "FUNCTION", format!("{name}.{function}")));
+    }
+    for (right, kind, object) in rights {
+        let role = format!("{name}_service");
+        client.batch_execute(&format!("REVOKE {right} ON {kind} {object} FROM {role}")).await.unwrap();
+        let words = format!("{right} on {} {object}", kind.to_lowercase());
+        assert_names(&words, service.check().await);
+        client.batch_execute(&format!("GRANT {right} ON {kind} {object} TO {role}")).await.unwrap();
+    }
+    service.check().await.unwrap();
+}

@@ -1,0 +1,218 @@
+//! One company whose tokens cannot be read: it is shown so, can be repaired by a person, and spoils nothing else.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    ActorId, BatchSuiteAuth, CompanyId, CompanyQuery, Policy,
+    error::TokenError,
+    fake_ups::FakeUps,
+    status::{CompanyStatus, Status},
+    store::{Store, StoreErrorKind, TakeConsent, TakenConsent},
+};
+use batchsuite_store::PostgresStore;
+
+use crate::{
+    sealed::{NEW, OLD, store},
+    stage::{HOUR, Stage, actor, company, consent, server},
+};
+
+const USER: &str = "demo@example.com";
+
+struct World {
+    stage: Stage,
+    ups: FakeUps,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self { stage: Stage::new().await, ups: FakeUps::start().await }
+    }
+
+    /// A process of its own: it has cached nothing.
+    fn process(&self, store: &PostgresStore) -> BatchSuiteAuth {
+        self.ups.authenticator().store(store.clone()).without_keeper().build().unwrap()
+    }
+
+    async fn authenticate(&self, auth: &BatchSuiteAuth, company: &CompanyId, actor: &ActorId) {
+        let trip = auth.authenticate(company, actor).await.unwrap();
+        let query = self.ups.consent(&trip.url, USER).await;
+        auth.callback(actor, &query, &trip.browser_secret).await.unwrap();
+    }
+
+    async fn damage(&self, sql: &str) {
+        server().client().await.batch_execute(&sql.replace("{schema}", self.stage.schema.name())).await.unwrap();
+    }
+}
+
+fn id(name: &str) -> CompanyId {
+    company(name).company
+}
+
+fn is_authenticated(status: &CompanyStatus) -> bool {
+    matches!(status.status, Status::Authenticated { .. })
+}
+
+async fn assert_is_damaged(auth: &BatchSuiteAuth, company: &CompanyId, damage: &str) {
+    let status = auth.status(company).await.unwrap();
+    assert!(is_authenticated(&status) && status.tokens_unreadable, "{damage}: {status:?}");
+    let error = auth.access_token(company).await.unwrap_err();
+    assert!(!error.needs_reauthorization() && !error.is_transient(), "{damage}: {error}");
+    assert!(
+        matches!(&error, TokenError::Store(error) if error.kind() == StoreErrorKind::Corrupt),
+        "{damage}: {error:?}"
+    );
+}
+
+const DAMAGES: [&str; 5] = [
+    "UPDATE {schema}.tokens SET access_token = set_byte(access_token, 30, 255 - get_byte(access_token, 30))
+     WHERE company = 'acme'",
+    "UPDATE {schema}.tokens SET refresh_token = ''::bytea WHERE company = 'acme'",
+    "UPDATE {schema}.tokens t SET access_token = o.access_token, refresh_token = o.refresh_token
+     FROM {schema}.tokens o WHERE t.company = 'acme' AND o.company = 'other'",
+    "DELETE FROM {schema}.tokens WHERE company = 'acme'",
+    "UPDATE {schema}.grants SET obtained_at = NULL, refresh_at = NULL WHERE company = 'acme'",
+];
+
+#[tokio::test]
+async fn a_damaged_row_is_an_operators_error_of_its_company_alone() {
+    for damage in DAMAGES {
+        let world = World::new().await;
+        let auth = world.process(&world.stage.store);
+        for name in ["acme", "other"] {
+            world.authenticate(&auth, &id(name), &actor()).await;
+        }
+        let others_token = auth.access_token(&id("other")).await.unwrap();
+        world.damage(damage).await;
+        let auth = world.process(&world.stage.store);
+
+        assert_is_damaged(&auth, &id("acme"), damage).await;
+        let listed = auth.companies(CompanyQuery::default()).await.unwrap();
+        assert_eq!(listed.items.iter().filter(|status| is_authenticated(status)).count(), 2, "{damage}: {listed:?}");
+        let other = auth.status(&id("other")).await.unwrap();
+        assert!(is_authenticated(&other) && !other.tokens_unreadable, "{damage}");
+        assert_eq!(auth.access_token(&id("other")).await.unwrap().header(), others_token.header(), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_company_can_be_authenticated_again_and_removed() {
+    for damage in DAMAGES {
+        let world = World::new().await;
+        let auth = world.process(&world.stage.store);
+        for name in ["acme", "other"] {
+            world.authenticate(&auth, &id(name), &actor()).await;
+        }
+        world.damage(damage).await;
+        let auth = world.process(&world.stage.store);
+
+        world.authenticate(&auth, &id("acme"), &actor()).await;
+        let status = auth.status(&id("acme")).await.unwrap();
+        assert!(is_authenticated(&status) && !status.tokens_unreadable, "{damage}");
+        auth.access_token(&id("acme")).await.unwrap();
+
+        world.damage(damage).await;
+        let auth = world.process(&world.stage.store);
+        auth.remove_auth(&id("acme"), &actor()).await.unwrap();
+        let status = auth.status(&id("acme")).await.unwrap();
+        assert!(matches!(status.status, Status::Unauthenticated) && !status.tokens_unreadable, "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn the_keeper_goes_on_with_the_companies_that_are_well() {
+    let world = World::new().await;
+    let auth = world.process(&world.stage.store);
+    for name in ["acme", "other"] {
+        world.authenticate(&auth, &id(name), &actor()).await;
+    }
+    let before = auth.status(&id("other")).await.unwrap().revision;
+    world.damage(DAMAGES[0]).await;
+    world.stage.schema.advance(4 * HOUR).await;
+    world.ups.clock().advance(4 * HOUR);
+    let used = [id("acme"), id("other")];
+    world.stage.store.record_use(company("acme").environment, &used).await.unwrap();
+
+    let mut policy = Policy::default();
+    policy.keeper_interval = Duration::from_millis(50);
+    let keeper = world.ups.authenticator().store(world.stage.store.clone()).policy(policy).build().unwrap();
+    while auth.status(&id("other")).await.unwrap().revision == before {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    assert!(auth.status(&id("acme")).await.unwrap().tokens_unreadable);
+    keeper.shutdown().await;
+}
+
+/// Written by a later release, or by a hand.
+#[tokio::test]
+async fn a_grant_that_cannot_be_read_ends_no_list() {
+    let world = World::new().await;
+    let auth = world.process(&world.stage.store);
+    for name in ["a", "b", "c"] {
+        world.authenticate(&auth, &id(name), &actor()).await;
+    }
+    world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
+
+    let names = async |limit| {
+        let (mut names, mut after) = (Vec::new(), None);
+        loop {
+            let query = CompanyQuery { after, limit: Some(limit), ..CompanyQuery::default() };
+            let page = auth.companies(query).await.unwrap();
+            names.extend(page.items.into_iter().map(|status| status.company.as_str().to_owned()));
+            after = page.next;
+            if after.is_none() {
+                return names;
+            }
+        }
+    };
+
+    for limit in 1..5 {
+        assert_eq!(names(limit).await, ["a", "c"], "{limit}");
+    }
+    auth.remove_auth(&id("b"), &actor()).await.unwrap();
+    assert_eq!(names(2).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn without_a_lost_key_everything_else_works_and_each_company_authenticates_again() {
+    let world = World::new().await;
+    let old = store(&world.stage, OLD).await;
+    let process = world.process(&old);
+    for name in ["acme", "other"] {
+        world.authenticate(&process, &id(name), &actor()).await;
+    }
+    let pending = consent(&company("pending"));
+    old.begin_consent(pending.clone()).await.unwrap();
+
+    // The documented way: a new key in front, and the lost one declared.
+    let new = store(&world.stage, &format!("{NEW},old:lost")).await;
+    new.migrate().await.unwrap();
+    new.check().await.unwrap();
+    let auth = world.process(&new);
+
+    assert_eq!(auth.companies(CompanyQuery::default()).await.unwrap().items.len(), 3);
+    for name in ["acme", "other"] {
+        assert_is_damaged(&auth, &id(name), "a lost key").await;
+    }
+    let take = |consent: &batchsuite_auth::store::NewConsent| TakeConsent {
+        environment: consent.key.environment,
+        state: consent.state,
+        browser: consent.browser,
+        actor: consent.actor.clone(),
+        event: None,
+    };
+    assert_eq!(new.take_consent(take(&pending)).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    let next = consent(&company("pending"));
+    new.begin_consent(next.clone()).await.unwrap();
+    assert!(matches!(new.take_consent(take(&next)).await.unwrap(), TakenConsent::Taken(_)));
+    world.authenticate(&auth, &id("new"), &actor()).await;
+    for name in ["acme", "other", "new"] {
+        world.authenticate(&auth, &id(name), &actor()).await;
+        auth.access_token(&id(name)).await.unwrap();
+    }
+    let step = new.reencrypt(company("any").environment, None, 10).await.unwrap();
+    assert_eq!((step.grants, step.unreadable), (0, Vec::new()));
+
+    // Found again, it takes its place back.
+    store(&world.stage, &format!("{NEW},{OLD}")).await.check().await.unwrap();
+}

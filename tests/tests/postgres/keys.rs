@@ -1,0 +1,138 @@
+//! A name stands for one key for ever: nothing is sealed under another one.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    ids::AttemptId,
+    store::{Committed, Store, StoreError, StoreErrorKind},
+};
+use batchsuite_store::{
+    PostgresStore,
+    keyring::{KeySet, KeySource, KeySourceError, Keyring},
+};
+use batchsuite_tests::postgres::TestSchema;
+
+use crate::{
+    sealed::{NEW, OLD, keys, store},
+    stage::{Stage, commit, company, connect, consent, due, pair, server, stored},
+};
+
+/// Another key under the name of the old one.
+const NAMESAKE: &str = "old:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+
+#[track_caller]
+fn assert_names_the_key<T: std::fmt::Debug>(what: &str, answer: Result<T, StoreError>) {
+    let error = answer.expect_err(what);
+    let line = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{what}: {line}");
+    assert!(line.contains("named old is another one") && line.lines().count() == 1, "{what}: {line}");
+}
+
+/// A schema that was set up, and one company in it, under the old key.
+async fn under_the_old_key() -> Stage {
+    let schema = TestSchema::new(server());
+    let store = PostgresStore::at(server().url(), keys(OLD).await).schema(schema.name()).build().unwrap();
+    store.migrate().await.unwrap();
+    stored(store.connect(connect(&company("acme"))).await.unwrap());
+    Stage { schema, store }
+}
+
+#[tokio::test]
+async fn a_wrong_key_under_the_right_name_is_refused_before_anything_is_sealed() {
+    let stage = under_the_old_key().await;
+    let wrong = store(&stage, NAMESAKE).await;
+
+    assert_names_the_key("check", wrong.check().await);
+    assert_names_the_key("migrate", wrong.migrate().await);
+    assert_names_the_key("load", wrong.load(&company("acme")).await);
+    assert_names_the_key("due", wrong.due(due()).await);
+    assert_names_the_key("connect", wrong.connect(connect(&company("new"))).await);
+    assert_names_the_key("begin", wrong.begin_consent(consent(&company("new"))).await);
+    assert_names_the_key("reencrypt", wrong.reencrypt(company("acme").environment, None, 10).await);
+    // Also where it only decrypts.
+    assert_names_the_key("behind", store(&stage, &format!("{NEW},{NAMESAKE}")).await.check().await);
+
+    let count =
+        format!("SELECT (SELECT count(*) FROM {0}.tokens) + (SELECT count(*) FROM {0}.consents)", stage.schema.name());
+    assert_eq!(server().client().await.query_one(&count, &[]).await.unwrap().get::<_, i64>(0), 1);
+    stage.store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_at_the_connection() {
+    let database = format!("keys_{:08x}", rand::random::<u32>());
+    server().client().await.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+    let url = server().url().replace("dbname=postgres", &format!("dbname={database}"));
+    let first = PostgresStore::connect(&url, keys(OLD).await).await.unwrap();
+    first.migrate().await.unwrap();
+
+    assert_names_the_key("connect", PostgresStore::connect(&url, keys(NAMESAKE).await).await);
+    PostgresStore::connect(&url, keys(&format!("{NEW},{OLD}")).await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_processes_that_begin_with_different_keys_of_one_name_one_can_seal() {
+    for _ in 0..10 {
+        let schema = TestSchema::new(server());
+        let process = async |text: &str| {
+            let store = PostgresStore::at(server().url(), keys(text).await).schema(schema.name()).build().unwrap();
+            store.migrate().await?;
+            store.connect(connect(&company("acme"))).await.map(drop)
+        };
+        let (one, other) = tokio::join!(process(OLD), process(NAMESAKE));
+
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    }
+}
+
+/// Keys that another process may change.
+#[derive(Clone, Debug)]
+struct Changing(Arc<Mutex<KeySet>>);
+
+#[async_trait]
+impl KeySource for Changing {
+    async fn load(&self) -> Result<KeySet, KeySourceError> {
+        Ok(self.0.lock().unwrap().clone())
+    }
+}
+
+/// A pair in hand must be stored, whatever an operator does to the keys.
+#[tokio::test]
+async fn a_reload_that_brings_a_wrong_key_leaves_the_keys_before_it_at_work() {
+    let stage = under_the_old_key().await;
+    let source = Changing(Arc::new(Mutex::new(KeySet::parse(NEW).unwrap())));
+    let keyring = Keyring::load(source.clone()).await.unwrap();
+    let reloaded = PostgresStore::at(server().url(), keyring.clone()).schema(stage.schema.name()).build().unwrap();
+    let grant = stored(reloaded.connect(connect(&company("new"))).await.unwrap());
+
+    *source.0.lock().unwrap() = KeySet::parse(&format!("{NAMESAKE},{NEW}")).unwrap();
+    keyring.reload().await.unwrap();
+    let committed = reloaded.commit_refresh(commit(&grant, AttemptId::random(), pair("2"))).await.unwrap();
+
+    assert!(matches!(committed, Committed::Stored(_)));
+    assert_names_the_key("check", reloaded.check().await);
+    let alone = store(&stage, NEW).await.load(&company("new")).await.unwrap();
+    assert!(alone.tokens.unwrap().is_pair(&pair("2")), "it is under the new key");
+}
+
+#[tokio::test]
+async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
+    let stage = under_the_old_key().await;
+    let check = async |text: &str| store(&stage, text).await.check().await;
+
+    let error = check(NEW).await.unwrap_err();
+    let line = std::error::Error::source(&error).unwrap().to_string();
+    assert!(line.contains("there is no key named old") && line.contains("old:lost"), "{line}");
+    check(&format!("{NEW},old:lost")).await.unwrap();
+    check(&format!("{NEW},{OLD}")).await.unwrap();
+
+    // Rotated in order: the old key is not needed any more.
+    let both = store(&stage, &format!("{NEW},{OLD}")).await;
+    assert_eq!(both.reencrypt(company("acme").environment, None, 10).await.unwrap().grants, 1);
+    check(NEW).await.unwrap();
+    // And back again.
+    let back = store(&stage, &format!("{OLD},{NEW}")).await;
+    assert_eq!(back.reencrypt(company("acme").environment, None, 10).await.unwrap().grants, 1);
+    check(OLD).await.unwrap();
+}
