@@ -22,6 +22,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The store is not set up as it should be. An operator must look.
     Misconfigured,
+    /// The database will never take this value as it is, e.g. a character that its encoding does not have.
+    Rejected,
 }
 
 impl StoreError {
@@ -49,6 +51,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unavailable => "the store cannot be reached; try again",
             StoreErrorKind::Corrupt => "what is stored cannot be read; an operator must check keys and data",
             StoreErrorKind::Misconfigured => "the store is not set up as it should be; an operator must look",
+            StoreErrorKind::Rejected => "the store will never take this value as it is; an operator must look",
         })
     }
 }
