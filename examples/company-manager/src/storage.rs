@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use batchsuite_auth::{
     Environment,
+    error::chain,
     store::{Store, StoreError},
 };
 use batchsuite_store::{
@@ -98,9 +99,8 @@ pub enum StorageError {
 }
 
 /// The library's errors tell their causes one by one.
-fn line(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ").replace(['\r', '\n'], " ")
+fn line(error: &(dyn std::error::Error + 'static)) -> String {
+    chain(error).to_string()
 }
 
 /// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.
