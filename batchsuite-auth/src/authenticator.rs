@@ -4,7 +4,7 @@ mod builder;
 mod consent;
 mod event_stream;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub use self::{
     builder::BatchSuiteAuthBuilder,
@@ -108,7 +108,7 @@ impl BatchSuiteAuth {
         self.core.report_rejected(company, rejected.revision()).await
     }
 
-    /// Where a company stands.
+    /// Where a company stands. A caller waits at most [`Policy::max_wait`].
     ///
     /// # Errors
     /// [`StoreError`]
@@ -116,11 +116,12 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// Nothing happens.
     pub async fn status(&self, company: &CompanyId) -> Result<CompanyStatus, StoreError> {
-        let snapshot = self.core.store.load(&self.core.key(company)).await?;
+        let key = self.core.key(company);
+        let snapshot = self.core.looked(self.core.store.load(&key)).await?;
         Ok(snapshot.status(&self.core.client_id, self.core.policy.warning_window()))
     }
 
-    /// Companies that were seen, by id, a page at a time.
+    /// Companies that were seen, by id, a page at a time. A caller waits at most [`Policy::max_wait`].
     ///
     /// # Errors
     /// [`StoreError`]
@@ -136,7 +137,7 @@ impl BatchSuiteAuth {
             after: query.after,
             limit: query.limit.unwrap_or(PAGE),
         };
-        self.core.store.list(query).await
+        self.core.looked(self.core.store.list(query)).await
     }
 
     /// Removes a company's authorization here: its tokens are erased, what is under way is discarded, the history stays.
@@ -145,7 +146,7 @@ impl BatchSuiteAuth {
     /// afterwards, others not longer than [`Policy::max_age`].
     ///
     /// # Errors
-    /// [`StoreError`]; whether it was removed is unknown, and the call can be repeated.
+    /// [`StoreError`], at the latest after [`Policy::max_wait`]; whether it was removed is unknown, and the call can be repeated.
     ///
     /// # Cancellation
     /// It goes on without its caller.
@@ -153,7 +154,7 @@ impl BatchSuiteAuth {
         self.core.remove_auth(company, actor).await
     }
 
-    /// The event log, a page at a time.
+    /// The event log, a page at a time. A caller waits at most [`Policy::max_wait`].
     ///
     /// # Errors
     /// [`StoreError`]
@@ -168,13 +169,14 @@ impl BatchSuiteAuth {
             after: filter.after,
             limit: filter.limit.unwrap_or(PAGE),
         };
-        self.core.store.events(query).await
+        self.core.looked(self.core.store.events(query)).await
     }
 
     /// Events as they happen, of all processes, from after `after` on; `None`: from the first call of
     /// [`next`](EventStream::next) on.
     ///
-    /// It reads the log by its cursor, so it misses none and tells each once.
+    /// It reads the log by its cursor, so it misses none and tells each once. An event that this process writes is told at
+    /// once, others at the latest after [`Policy::feed_interval`].
     pub fn event_stream(&self, after: Option<EventId>) -> EventStream {
         EventStream::new(self.clone(), after)
     }
@@ -190,17 +192,61 @@ impl BatchSuiteAuth {
     pub async fn after_restore(&self) -> Result<u64, StoreError> {
         let marked = self.core.store.mark_unanswered(self.core.environment).await;
         self.core.cache.clear();
+        self.core.wrote_events();
         marked
     }
 
+    /// From now on nothing begins by itself: the keeper stops, between two companies if it is at work, and no token is refreshed
+    /// before it ends. Callers get cached tokens as before, and a caller who needs a refresh, or comes back from UPS.com, is still
+    /// served; what is under way goes on. It cannot be undone.
+    ///
+    /// The first half of the end of a service: call it at the order to stop, before the requests that are under way are let
+    /// finish, so that no refresh begins that the end of the process would cut off. Then comes [`shutdown`](Self::shutdown).
+    pub fn quiesce(&self) {
+        self.core.quiesce();
+    }
+
     /// Ends gracefully: nothing new begins, refreshes and callbacks under way come to their end, and a pair that the store has
-    /// not taken yet is stored. Waits as long as that takes: put a time-out around it if you must, and know that what is not
-    /// stored by then is lost with the process.
+    /// not taken yet is stored. Waits at most [`Policy::shutdown_limit`] (30 s by default).
+    ///
+    /// Give the process more time than that: what is [`Incomplete`](Shutdown::Incomplete) is lost with it.
     ///
     /// # Cancellation
     /// The end goes on as long as the runtime lives.
-    pub async fn shutdown(&self) {
-        self.core.shutdown().await;
+    pub async fn shutdown(&self) -> Shutdown {
+        self.shutdown_within(self.core.policy.shutdown_limit).await
+    }
+
+    /// The same with another limit: what is left of the time that the process was given.
+    ///
+    /// # Cancellation
+    /// The end goes on as long as the runtime lives.
+    pub async fn shutdown_within(&self, limit: Duration) -> Shutdown {
+        self.core.shutdown(limit).await
+    }
+}
+
+/// How a [`shutdown`](BatchSuiteAuth::shutdown) ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// Everything came to its end and is stored.
+    Complete,
+    /// The limit came first. What was under way goes on as long as the runtime lives, and is lost with the process.
+    #[non_exhaustive]
+    Incomplete {
+        /// How many refreshes and callbacks are still under way.
+        under_way: usize,
+        /// How many of them hold a pair that the store has not taken: if the process ends now, those companies need a new
+        /// opt-in.
+        pairs: usize,
+    },
+}
+
+impl Shutdown {
+    /// Whether everything is stored.
+    pub fn is_complete(self) -> bool {
+        self == Self::Complete
     }
 }
 

@@ -108,7 +108,8 @@ pub struct Policy {
     pub consents_per_company: usize,
     /// How many consents of an actor may be pending; at the cap the oldest goes. Default: 20.
     pub consents_per_actor: usize,
-    /// How long a caller waits for a refresh before it gets a transient error. Default: 10 s.
+    /// How long a caller waits, for a refresh or for the store, before it gets a transient error. (A callback may take
+    /// `request_deadline` longer.) Default: 10 s.
     pub max_wait: Duration,
     /// How long a request to UPS may take in all, whatever the HTTP client says: a fence behind that client's own deadline
     /// (20 s for [`ReqwestClient`](crate::http::ReqwestClient)), so that it ends before the lease. Default: 30 s.
@@ -119,6 +120,13 @@ pub struct Policy {
     pub claim_to_send: Duration,
     /// How long between two tries to store a pair. Default: 1 s.
     pub commit_retry: Duration,
+    /// How long the store may take to answer one call before the call counts as failed and is repeated: a fence behind the
+    /// store's own time-outs. (A caller waits at most `max_wait`.) Default: 30 s.
+    pub store_deadline: Duration,
+    /// How long [`shutdown`](crate::BatchSuiteAuth::shutdown) waits for refreshes and callbacks under way, and for what the
+    /// store has not taken yet. [`ReqwestClient`](crate::http::ReqwestClient) ends a request within 20 s, so the default leaves
+    /// 10 s to store its pair. Default: 30 s.
+    pub shutdown_limit: Duration,
     /// How long before its end an access token is refreshed, at most. The early window is the last quarter of its lifetime, or
     /// this if that is shorter. Default: 30 minutes.
     pub early_window: Duration,
@@ -181,6 +189,8 @@ impl Default for Policy {
             lease: seconds(60),
             claim_to_send: seconds(5),
             commit_retry: seconds(1),
+            store_deadline: seconds(30),
+            shutdown_limit: seconds(30),
             early_window: seconds(1800),
             assumed_access_lifetime: seconds(3600),
             refresh_pause: pause(2, 300),
@@ -220,6 +230,7 @@ impl Policy {
             (self.keeper_rate > 0, "keeper_rate must be at least 1"),
             (!self.keeper_interval.is_zero(), "keeper_interval must not be zero"),
             (!self.commit_retry.is_zero(), "commit_retry must not be zero"),
+            (!self.store_deadline.is_zero(), "store_deadline must not be zero"),
             (
                 [self.refresh_pause, self.probe_pause, self.unusable_pause, self.breaker_pause].iter().all(|pause| {
                     !pause.first.is_zero() && pause.first <= pause.most && pause.most <= Duration::from_secs(3600)

@@ -107,6 +107,27 @@ impl EventKind {
             Self::Restored => "restored",
         }
     }
+
+    /// Whether it tells that only a new opt-in by an administrator helps: what a host that tells people waits for. (Not
+    /// [`Removed`](Self::Removed): the host itself did that.) [`Recovered`](Self::Recovered) takes it back.
+    pub fn needs_reauthorization(self) -> bool {
+        match self {
+            Self::Expired | Self::Invalidated => true,
+            Self::Started
+            | Self::Declined
+            | Self::Failed
+            | Self::Authenticated
+            | Self::Refreshed
+            | Self::RefreshFailed
+            | Self::RefreshUnanswered
+            | Self::ExpiringSoon
+            | Self::Removed
+            | Self::Misconfigured
+            | Self::Recovered
+            | Self::OddAnswer
+            | Self::Restored => false,
+        }
+    }
 }
 
 impl fmt::Display for EventKind {
@@ -172,6 +193,16 @@ impl Evidence {
         }
     }
 
+    /// The same without UPS's words, for a store that will never take them: what is left is ASCII.
+    pub(crate) fn without_words(&self) -> Self {
+        let is_plain = |code: &String| code.bytes().all(|byte| byte.is_ascii_graphic());
+        Self {
+            code: self.code.clone().filter(is_plain),
+            message: self.message.as_ref().map(|_| "(the store could not take UPS's message)".to_owned()),
+            ..self.clone()
+        }
+    }
+
     /// The same, of this attempt.
     #[must_use]
     pub(crate) fn with_attempt(mut self, attempt: AttemptId) -> Self {
@@ -230,6 +261,25 @@ mod tests {
         let shown = evidence.message.unwrap();
         assert_eq!(shown.chars().count(), 200);
         assert!(shown.starts_with("a  b c é"), "{shown}");
+    }
+
+    #[test]
+    fn without_ups_words_the_evidence_is_ascii_and_keeps_what_is_not_text() {
+        let attempt = AttemptId::random();
+        let told = Evidence::of_answer(400, Some("10400"), Some("Refresh → denied"), &[]).with_attempt(attempt);
+
+        let left = told.without_words();
+
+        assert_eq!((left.status, left.code.as_deref(), left.attempt), (Some(400), Some("10400"), Some(attempt)));
+        assert!(left.message.unwrap().is_ascii());
+        assert_eq!(Evidence::of_answer(400, Some("10→400"), None, &[]).without_words().code, None);
+    }
+
+    #[test]
+    fn only_an_opt_in_that_ended_by_itself_needs_a_new_one() {
+        let needed: Vec<_> = EventKind::ALL.into_iter().filter(|kind| kind.needs_reauthorization()).collect();
+
+        assert_eq!(needed, [EventKind::Expired, EventKind::Invalidated]);
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub mod test_util;
 
 pub use authenticator::{
     Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, NewOptIn, OptInCheck,
-    OptedIn, Trip,
+    OptedIn, Shutdown, Trip,
 };
 pub use config::{Client, ClientAuthentication, Environment, Policy};
 pub use ids::{ActorId, CompanyId};

@@ -2,11 +2,15 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::{BatchSuiteAuth, EventFilter};
 use crate::{
     events::{Event, EventId},
+    steps::{Pace, Trouble},
     store::StoreError,
 };
 
@@ -17,18 +21,25 @@ pub struct EventStream {
     news: watch::Receiver<u64>,
     cursor: Option<EventId>,
     read: VecDeque<Event>,
+    trouble: Trouble,
+    /// After a failure, the log is not read before this.
+    retry_at: Option<Instant>,
 }
 
 impl EventStream {
     pub(super) fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
-        Self { news: auth.core.news(), auth, cursor, read: VecDeque::new() }
+        let trouble = Trouble::with("reading the event log");
+        Self { news: auth.core.news(), auth, cursor, read: VecDeque::new(), trouble, retry_at: None }
     }
 
     /// The next event; waits for it. `None` once the authenticator is shut down.
     ///
     /// # Errors
-    /// [`StoreError`]; the next call reads from the same place. [`Pruned`](crate::store::StoreErrorKind::Pruned) names the
-    /// latest of the events that were pruned unread: go on with another [`event_stream`](BatchSuiteAuth::event_stream) after it.
+    /// [`StoreError`]; the next call reads from the same place, after a pause: a second at first, growing to
+    /// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is away, and to 30 s where an operator must look.
+    /// So a loop that merely calls again is no busy loop. The log says once that it began and once that it is over.
+    /// [`Pruned`](crate::store::StoreErrorKind::Pruned) names the latest of the events that were pruned unread: go on with
+    /// another [`event_stream`](BatchSuiteAuth::event_stream) after it.
     ///
     /// # Cancellation
     /// Nothing is lost.
@@ -40,9 +51,18 @@ impl EventStream {
             if self.auth.core.is_ended() {
                 return None;
             }
+            if let Some(retry_at) = self.retry_at {
+                tokio::select! {
+                    () = sleep_until(retry_at) => self.retry_at = None,
+                    () = self.auth.core.ending() => return None,
+                }
+            }
             if let Err(error) = self.read_on().await {
+                let pace = Pace::of_reader(self.auth.core.policy.feed_interval);
+                self.retry_at = Some(Instant::now() + self.trouble.failed(&error, pace));
                 return Some(Err(error));
             }
+            self.trouble.over();
             if self.read.is_empty() {
                 // News is a hint: not every event comes with it, so the log is read now and then in any case.
                 tokio::select! {

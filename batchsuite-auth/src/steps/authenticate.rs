@@ -41,8 +41,9 @@ impl Core {
             None => BrowserSecret::random(),
         };
         let authorization = self.ups.authorization(&self.redirect_uri);
-        self.store
-            .begin_consent(NewConsent {
+        let (store, consent) = (
+            Arc::clone(&self.store),
+            NewConsent {
                 id: ConsentId::random(),
                 key: self.key(company),
                 actor: actor.clone(),
@@ -55,8 +56,9 @@ impl Core {
                 lifetime: self.policy.consent_lifetime,
                 per_company: self.policy.consents_per_company,
                 per_actor: self.policy.consents_per_actor,
-            })
-            .await?;
+            },
+        );
+        self.written(async move { store.begin_consent(consent).await }).await?;
         tracing::debug!("a consent began");
         let expires_at = later(self.now(), self.policy.consent_lifetime);
         Ok(Trip { url: authorization.url, browser_secret, expires_at })

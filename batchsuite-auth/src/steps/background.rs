@@ -5,19 +5,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use super::{Core, flight::Reserved};
+use super::{
+    Core,
+    flight::Reserved,
+    persist::no_answer,
+    trouble::{Pace, Trouble},
+};
 use crate::{
+    error::chain,
     events::EventId,
-    store::{DueQuery, WarnExpiring},
+    ids::CompanyId,
+    store::{DueQuery, StoreErrorKind, WarnExpiring},
 };
 
 /// A pause after the feed told of changes: while many companies are refreshed it is read for all of them at once, not for each.
 /// So much later may a change be heard, which is little beside what a database needs to tell it.
 const FEED_REST: Duration = Duration::from_millis(5);
-/// A pause after the feed could not be read.
-const FEED_PAUSE: Duration = Duration::from_secs(1);
 /// The wall clock and the monotonic one disagree by more than this: one was set, or the machine slept.
 const CLOCK_DRIFT: Duration = Duration::from_secs(2);
 /// How long a company that the keeper took stays its own.
@@ -33,9 +38,11 @@ const WARNINGS: usize = 500;
 pub(super) async fn feed(core: Weak<Core>) {
     let mut cursor: Option<EventId> = None;
     let mut drift = Drift::default();
+    let mut trouble = Trouble::with("reading the change feed");
     while let Some(core) = alive(&core) {
         drift.look(&core);
         let wait = core.policy.feed_interval;
+        let limit = wait.saturating_add(core.policy.store_deadline);
         let store = Arc::clone(&core.store);
         let environment = core.environment;
         let ending = core.ended.clone();
@@ -43,19 +50,22 @@ pub(super) async fn feed(core: Weak<Core>) {
         let weak = Arc::downgrade(&core);
         drop(core);
         let changes = tokio::select! {
-            changes = store.changes(environment, cursor, wait) => changes,
+            changes = timeout(limit, store.changes(environment, cursor, wait)) => {
+                changes.unwrap_or_else(|_| Err(no_answer()))
+            }
             () = ending.cancelled() => return,
         };
         let Some(core) = alive(&weak) else { return };
         match changes {
             Ok(changes) => {
+                trouble.over();
                 if cursor.is_none() {
                     // What was read before the first cursor may have changed unheard.
                     core.cache.clear();
                 }
                 core.cache.feed_told(&changes.changed);
                 if cursor != Some(changes.cursor) {
-                    core.news.send_modify(|news| *news = news.wrapping_add(1));
+                    core.wrote_events();
                 }
                 cursor = Some(changes.cursor);
                 drop(core);
@@ -64,24 +74,25 @@ pub(super) async fn feed(core: Weak<Core>) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the change feed could not be read");
                 drop(core);
-                sleep(FEED_PAUSE).await;
+                let pause = trouble.failed(&error, Pace::of_reader(wait));
+                let _ = timeout(pause, ending.cancelled()).await;
             }
         }
     }
 }
 
-/// Refreshes what is due, keeps idle opt-ins alive, and raises the expiry warnings.
+/// Refreshes what is due, keeps idle opt-ins alive, and raises the expiry warnings, until nothing may begin by itself any more.
 pub(super) async fn keeper(core: Weak<Core>) {
-    while let Some(strong) = alive(&core) {
-        let (interval, ending) = (strong.policy.keeper_interval, strong.ended.clone());
+    let mut keeper = Keeper::new();
+    while let Some(strong) = unquiet(&core) {
+        let (interval, quiet) = (strong.policy.keeper_interval, strong.quiet.clone());
         drop(strong);
-        if timeout(interval, ending.cancelled()).await.is_ok() {
+        if timeout(interval.max(std::mem::take(&mut keeper.pause)), quiet.cancelled()).await.is_ok() {
             return;
         }
-        let Some(strong) = alive(&core) else { return };
-        strong.keep().await;
+        let Some(strong) = unquiet(&core) else { return };
+        keeper.round(&strong).await;
     }
 }
 
@@ -89,65 +100,130 @@ fn alive(core: &Weak<Core>) -> Option<Arc<Core>> {
     core.upgrade().filter(|core| !core.is_ended())
 }
 
-impl Core {
-    /// One round of the keeper.
-    async fn keep(self: &Arc<Self>) {
-        let used = self.cache.take_used();
-        if !used.is_empty()
-            && let Err(error) = self.store.record_use(self.environment, &used).await
-        {
-            tracing::warn!(%error, "the last use could not be recorded");
+fn unquiet(core: &Weak<Core>) -> Option<Arc<Core>> {
+    core.upgrade().filter(|core| !core.is_quiet())
+}
+
+/// What the keeper remembers from round to round.
+struct Keeper {
+    /// Companies whose use the store does not know yet.
+    used: Vec<CompanyId>,
+    uses: Trouble,
+    warnings: Trouble,
+    due: Trouble,
+    /// The least pause before the next round.
+    pause: Duration,
+}
+
+impl Keeper {
+    fn new() -> Self {
+        Self {
+            used: Vec::new(),
+            uses: Trouble::with("recording the last use of tokens"),
+            warnings: Trouble::with("raising expiry warnings"),
+            due: Trouble::with("reading what is due"),
+            pause: Duration::ZERO,
         }
-        let warn = WarnExpiring {
-            environment: self.environment,
-            client_id: self.client_id.clone(),
-            windows: self.policy.expiry_warnings.clone(),
-            limit: WARNINGS,
-        };
-        if let Err(error) = self.store.warn_expiring(warn).await {
-            tracing::warn!(%error, "expiry warnings could not be raised");
+    }
+
+    async fn round(&mut self, core: &Arc<Core>) {
+        self.record_use(core).await;
+        if core.is_quiet() {
+            return;
         }
-        let mut left = self.in_time(self.policy.keeper_interval);
-        while left > 0 {
-            match self.refresh_batch(left.min(self.in_time(BATCH)).min(BATCH_COMPANIES)).await {
+        self.warn(core).await;
+        let mut left = core.in_rate(core.policy.keeper_interval);
+        while left > 0 && !core.is_quiet() {
+            match self.refresh_batch(core, left.min(core.in_rate(BATCH)).min(BATCH_COMPANIES)).await {
                 Some(begun) => left = left.saturating_sub(begun),
                 None => return,
             }
         }
     }
 
-    /// How many refreshes the keeper may begin within a time.
-    fn in_time(&self, time: Duration) -> usize {
-        (time.as_secs_f64() * f64::from(self.policy.keeper_rate)).ceil() as usize
+    /// What is not recorded is told again in the next round.
+    async fn record_use(&mut self, core: &Core) {
+        self.used.extend(core.cache.take_used());
+        if self.used.is_empty() {
+            return;
+        }
+        self.used.sort_unstable();
+        self.used.dedup();
+        match core.in_time(core.store.record_use(core.environment, &self.used)).await {
+            Ok(()) => {
+                self.used.clear();
+                self.uses.over();
+            }
+            Err(error) if error.kind() == StoreErrorKind::Rejected => {
+                let (companies, error) = (self.used.len(), chain(&error));
+                tracing::error!(companies, %error, "the store will never take these companies' last use; it is dropped");
+                self.used.clear();
+            }
+            Err(error) => self.pause = self.pause.max(self.uses.failed(&error, core.pace_of_keeper())),
+        }
+    }
+
+    async fn warn(&mut self, core: &Core) {
+        let warn = WarnExpiring {
+            environment: core.environment,
+            client_id: core.client_id.clone(),
+            windows: core.policy.expiry_warnings.clone(),
+            limit: WARNINGS,
+        };
+        match core.in_time(core.store.warn_expiring(warn)).await {
+            Ok(raised) => {
+                self.warnings.over();
+                if raised > 0 {
+                    core.wrote_events();
+                }
+            }
+            Err(error) => self.pause = self.pause.max(self.warnings.failed(&error, core.pace_of_keeper())),
+        }
     }
 
     /// Begins refreshes of what is due, at most so many and not faster than the keeper may; tells how many. `None`: nothing
     /// is due, or it is no time for it.
-    async fn refresh_batch(self: &Arc<Self>, limit: usize) -> Option<usize> {
+    async fn refresh_batch(&mut self, core: &Arc<Core>, limit: usize) -> Option<usize> {
         let due = DueQuery {
-            environment: self.environment,
-            client_id: self.client_id.clone(),
-            used_within: self.policy.used_within,
-            keep_alive: self.policy.keep_alive,
+            environment: core.environment,
+            client_id: core.client_id.clone(),
+            used_within: core.policy.used_within,
+            keep_alive: core.policy.keep_alive,
             reserve_for: RESERVATION,
             limit,
         };
         let asked = Instant::now();
-        let due = match self.store.due(due).await {
+        let due = match core.in_time(core.store.due(due)).await {
             Ok(due) => due,
             Err(error) => {
-                tracing::warn!(%error, "the keeper could not read what is due");
+                self.pause = self.pause.max(self.due.failed(&error, core.pace_of_keeper()));
                 return None;
             }
         };
+        self.due.over();
         let begun = due.len();
         for snapshot in due {
-            self.refresh_reserved(Reserved::new(snapshot, asked));
-            if timeout(Duration::from_secs(1) / self.policy.keeper_rate, self.ending()).await.is_ok() {
+            // The order to stop may come between two companies. The rest is free again when its reservation ends.
+            if core.is_quiet() {
+                return None;
+            }
+            core.refresh_reserved(Reserved::new(snapshot, asked));
+            if timeout(Duration::from_secs(1) / core.policy.keeper_rate, core.quiet.cancelled()).await.is_ok() {
                 return None;
             }
         }
         (begun > 0).then_some(begun)
+    }
+}
+
+impl Core {
+    /// How many refreshes the keeper may begin within a time.
+    fn in_rate(&self, time: Duration) -> usize {
+        (time.as_secs_f64() * f64::from(self.policy.keeper_rate)).ceil() as usize
+    }
+
+    fn pace_of_keeper(&self) -> Pace {
+        Pace { first: self.policy.keeper_interval, most: self.policy.keeper_interval }
     }
 }
 

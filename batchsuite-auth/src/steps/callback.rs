@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{Core, authenticate::is_own_path, token_of};
+use super::{Core, authenticate::is_own_path, persist::no_answer, token_of};
 use crate::{
     authenticator::{NewOptIn, OptedIn},
     clock::later,
@@ -30,7 +30,12 @@ impl Core {
         let (core, actor, browser) = (Arc::clone(self), actor.clone(), browser.hash());
         let completed = self.finish(async move { core.complete(&actor, returned, browser).await });
         drop(admitted);
-        completed.await.unwrap_or(Err(CallbackError::ShutDown))
+        // It goes on without the caller, who may find the company authenticated later.
+        let limit = self.policy.request_deadline.saturating_add(self.policy.max_wait);
+        match timeout(limit, completed).await {
+            Ok(completed) => completed.unwrap_or(Err(CallbackError::ShutDown)),
+            Err(_) => Err(no_answer().into()),
+        }
     }
 
     async fn complete(self: &Arc<Self>, actor: &ActorId, returned: Returned, browser: SecretHash) -> Completed {
@@ -42,7 +47,7 @@ impl Core {
         };
         let take =
             TakeConsent { environment: self.environment, state: returned.state, browser, actor: actor.clone(), event };
-        let consent = match self.store.take_consent(take).await? {
+        let consent = match self.in_time(self.store.take_consent(take)).await? {
             TakenConsent::Taken(consent) => consent,
             TakenConsent::Unknown => return Err(CallbackError::UnknownState),
             TakenConsent::Refused(ConsentRefusal::OtherBrowser) => return Err(CallbackError::OtherBrowser),
@@ -51,6 +56,7 @@ impl Core {
             TakenConsent::Refused(ConsentRefusal::RemovedSince) => return Err(CallbackError::RemovedSince),
         };
         tracing::Span::current().record("company", tracing::field::display(&consent.key.company));
+        self.wrote_events();
         match returned.outcome {
             Outcome::Code(code) => self.exchange(*consent, &code).await,
             Outcome::Denied => Err(CallbackError::Declined),

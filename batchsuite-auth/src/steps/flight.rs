@@ -13,10 +13,10 @@ use foldhash::fast::RandomState;
 use tokio::{sync::watch, time::Instant};
 use tracing::Instrument;
 
-use super::Core;
+use super::{Core, from_now};
 use crate::{
     clock::later,
-    error::{TokenError, Unavailable},
+    error::{TokenError, Unavailable, chain},
     ids::CompanyId,
     machine::Demand,
     secret::AccessToken,
@@ -92,7 +92,7 @@ impl Core {
     /// A company's token, from the store or from UPS.
     #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
     async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
-        self.join_flight(company, Demand::Token, Instant::now() + self.policy.max_wait).await
+        self.join_flight(company, Demand::Token, from_now(self.policy.max_wait)).await
     }
 
     /// Begins a refresh that nobody waits for.
@@ -146,6 +146,9 @@ impl Core {
             if let Some(landing) = flights.get(&number) {
                 return Ok(landing.clone());
             }
+            if mode == Mode::Background && self.is_quiet() {
+                return Err(TokenError::ShutDown);
+            }
             admitted = self.admit().ok_or(TokenError::ShutDown)?;
             (outcome, landing) = watch::channel(None);
             flights.insert(number.clone(), landing.clone());
@@ -180,7 +183,7 @@ impl Flight {
     async fn run(mut self, demand: Demand, mode: Mode, reserved: Option<Reserved>) {
         let (outcome, refresh_next) = self.core.fetch(&self.number.0, demand, mode, reserved).await;
         if let Err(error) = &outcome {
-            tracing::debug!(%error, "no token");
+            tracing::debug!(error = %chain(error), "no token");
         }
         let (core, company) = (Arc::clone(&self.core), self.number.0.clone());
         // First off the list: whoever comes from now on, e.g. after a removal, must not get what was read before.
@@ -211,6 +214,12 @@ impl Drop for Flight {
 }
 
 impl Flights {
+    /// Does something at a moment when no flight is being begun.
+    pub(super) fn between_two(&self, something: impl FnOnce()) {
+        let _flights = self.list();
+        something();
+    }
+
     fn list(&self) -> MutexGuard<'_, HashMap<(CompanyId, Purpose), Landing, RandomState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,8 +5,10 @@ mod authenticate;
 mod background;
 mod callback;
 mod flight;
+mod persist;
 mod refresh;
 mod remove_auth;
+mod trouble;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,7 +18,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -25,19 +27,22 @@ use tokio_util::{
 use tracing::{Instrument, Span};
 use url::Url;
 
-pub(crate) use self::authenticate::Options as AuthenticateOptions;
-use self::flight::Flights;
+pub(crate) use self::{
+    authenticate::Options as AuthenticateOptions,
+    trouble::{Pace, Trouble},
+};
+use self::{flight::Flights, persist::PairsInHand};
 use crate::{
-    authenticator::OptInCheck,
+    authenticator::{OptInCheck, Shutdown},
     cache::Cache,
     clock::{Clock, Timestamp, later},
     config::{Environment, Policy},
+    error::chain,
     events::{EventKind, Evidence},
     ids::{CompanyId, Revision},
     machine::{Breaker, CLOCK_DISAGREEMENT},
     secret::AccessToken,
-    store::{GrantKey, NewEvent, NewPair, Snapshot, Store, StoreError},
-    telemetry,
+    store::{GrantKey, NewEvent, NewPair, Snapshot, Store, StoreErrorKind},
     ups::{Pair, Ups},
 };
 
@@ -56,11 +61,14 @@ pub(crate) struct Core {
     breaker: Mutex<Breaker>,
     flights: Flights,
     rejections: access_token::Rejections,
-    /// Goes up whenever the feed told of changes: whoever follows the event log reads on.
+    /// Goes up whenever the feed told of something, or this process wrote an event: whoever follows the log reads on.
     news: watch::Sender<u64>,
     runtime: Handle,
     /// What must not be lost: flights and callbacks. Shutdown waits for them.
     tasks: TaskTracker,
+    pairs_in_hand: PairsInHand,
+    /// Nothing begins by itself any more.
+    quiet: CancellationToken,
     /// Ends the background loops.
     ended: CancellationToken,
 }
@@ -91,6 +99,8 @@ impl Core {
             news: watch::Sender::new(0),
             runtime,
             tasks: TaskTracker::new(),
+            pairs_in_hand: PairsInHand::default(),
+            quiet: CancellationToken::new(),
             ended: CancellationToken::new(),
             environment: parts.environment,
             client_id: parts.client_id,
@@ -109,11 +119,31 @@ impl Core {
         core
     }
 
-    /// Ends the background loops, lets nothing new begin, and waits for what must not be lost.
-    pub(crate) async fn shutdown(&self) {
+    /// Lets nothing begin by itself any more. Callers are served as before.
+    pub(crate) fn quiesce(&self) {
+        // One that is being begun at this moment has begun when this returns, or does not begin.
+        self.flights.between_two(|| self.quiet.cancel());
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet.is_cancelled()
+    }
+
+    /// Ends the background loops, lets nothing new begin, and waits at most so long for what must not be lost.
+    pub(crate) async fn shutdown(&self, limit: Duration) -> Shutdown {
+        self.quiesce();
         self.ended.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        if timeout(limit, self.tasks.wait()).await.is_ok() {
+            return Shutdown::Complete;
+        }
+        let (under_way, pairs) = (self.tasks.len(), self.pairs_in_hand.count());
+        tracing::error!(
+            under_way,
+            pairs,
+            "the time for the shutdown is over; what is not stored is lost with the process"
+        );
+        Shutdown::Incomplete { under_way, pairs }
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -125,9 +155,14 @@ impl Core {
         self.ended.cancelled().await;
     }
 
-    /// Hears whenever the feed told of changes.
+    /// Hears whenever there may be something new in the log.
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
+    }
+
+    /// Wakes whoever follows the log. The feed tells of changes alone, and of events that change nothing only in time.
+    pub(crate) fn wrote_events(&self) {
+        self.news.send_modify(|news| *news = news.wrapping_add(1));
     }
 
     pub(crate) fn key(&self, company: &CompanyId) -> GrantKey {
@@ -186,51 +221,21 @@ impl Core {
 
     /// Writes an event that changes nothing. It is worth less than the step that it tells of: a failure is only logged.
     async fn record(&self, company: Option<&CompanyId>, kind: EventKind, evidence: Evidence) {
-        let event = NewEvent {
+        let event = |evidence| NewEvent {
             environment: self.environment,
             company: company.cloned(),
             actor: None,
             kind,
             evidence: Some(evidence),
         };
-        if let Err(error) = self.store.record(event).await {
-            tracing::warn!(%kind, %error, "an event could not be written");
+        let mut recorded = self.in_time(self.store.record(event(evidence.clone()))).await;
+        if recorded.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Rejected) {
+            tracing::warn!(%kind, "the store will never take UPS's words; the event is written without them");
+            recorded = self.in_time(self.store.record(event(evidence.without_words()))).await;
         }
-    }
-
-    /// Repeats a write until the store says how it went: giving up would lose what was brought home.
-    async fn persist<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> T
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        loop {
-            if let Some(written) = self.tried(what, write()).await {
-                return written;
-            }
-            sleep(self.policy.commit_retry).await;
-        }
-    }
-
-    async fn tried<T>(&self, what: &'static str, write: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
-        let tried = write.await.inspect_err(|error| {
-            tracing::warn!(what, %error, "the store did not take it; it is kept and tried again");
-            telemetry::not_stored(self.environment, what);
-        });
-        tried.ok()
-    }
-
-    /// The same for what is only worth less work later: it does not hold up a shutdown. (A write under way is not cut off.)
-    async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> Option<T>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        loop {
-            if let Some(written) = self.tried(what, write()).await {
-                return Some(written);
-            }
-            if timeout(self.policy.commit_retry, self.ending()).await.is_ok() {
-                return None;
-            }
+        match recorded {
+            Ok(_) => self.wrote_events(),
+            Err(error) => tracing::warn!(%kind, error = %chain(&error), "an event could not be written"),
         }
     }
 }
@@ -238,6 +243,7 @@ impl Core {
 impl Drop for Core {
     /// The last handle is gone: whatever runs beside the callers ends at once, and lets go of the store.
     fn drop(&mut self) {
+        self.quiet.cancel();
         self.ended.cancel();
     }
 }
@@ -246,6 +252,13 @@ impl Drop for Core {
 fn token_of(snapshot: &Snapshot) -> Option<AccessToken> {
     let tokens = snapshot.tokens.as_ref()?;
     AccessToken::new(tokens.access_token.as_ref()?, tokens.access_expires_at, snapshot.opt_in.revision)
+}
+
+/// So long from now. A wait from outside may be longer than any clock counts.
+fn from_now(wait: Duration) -> Instant {
+    let now = Instant::now();
+    // A century.
+    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(3_155_760_000))
 }
 
 /// Jitter for a back-off.

@@ -74,7 +74,7 @@ impl Core {
             let is_reserved = reserved.is_some();
             let snapshot = match reserved {
                 Some(reserved) => reserved,
-                None => self.store.load(&self.key(company)).await?,
+                None => self.in_time(self.store.load(&self.key(company))).await?,
             };
             let access = decide(&snapshot.facts(&self.client_id), demand, snapshot.as_of);
 
@@ -139,6 +139,10 @@ impl Core {
             if self.is_ended() {
                 return Err(failed.unwrap_or(TokenError::ShutDown));
             }
+            if mode == Mode::Background && self.is_quiet() {
+                // Whoever waits for it all the same may begin one of their own.
+                return Err(unavailable(failed, Unavailable::Paused, FIRST_LOOK));
+            }
             if let Some(error) = failed {
                 return Err(error);
             }
@@ -180,7 +184,7 @@ impl Core {
         };
         tracing::Span::current().record("attempt", tracing::field::display(claim.attempt));
         let claiming = Instant::now();
-        match self.store.claim_refresh(claim.clone()).await {
+        match self.in_time(self.store.claim_refresh(claim.clone())).await {
             Ok(Claimed::Yes) => {}
             Ok(Claimed::Lost) => return Attempt::Lost,
             // Whether it is claimed is unknown, so nothing is sent; the lease ends by itself.
@@ -314,7 +318,12 @@ impl Core {
             evidence: evidence.with_attempt(claim.attempt),
             retry_in,
         };
-        let written = self.persist_until_shutdown("a verdict", || self.store.settle_refresh(settle.clone())).await;
+        let written = self
+            .persist_until_shutdown("a verdict", |words| {
+                let evidence = words.of(&settle.evidence);
+                self.store.settle_refresh(SettleRefresh { evidence, ..settle.clone() })
+            })
+            .await;
         if written == Some(Written::No) {
             tracing::debug!("the row is no longer this attempt's; the verdict is not written");
         }
@@ -331,7 +340,12 @@ impl Core {
             retry_in,
             event: event.map(|(kind, evidence)| (kind, evidence.with_attempt(claim.attempt))),
         };
-        let written = self.persist_until_shutdown("a give-back", || self.store.give_back(give_back.clone())).await;
+        let written = self
+            .persist_until_shutdown("a give-back", |words| {
+                let event = give_back.event.as_ref().map(|(kind, evidence)| (*kind, words.of(evidence)));
+                self.store.give_back(GiveBack { event, ..give_back.clone() })
+            })
+            .await;
         if written == Some(Written::No) {
             tracing::debug!("the row is no longer this attempt's; nothing is given back");
         }

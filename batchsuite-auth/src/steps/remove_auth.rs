@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Core;
 use crate::{
     ids::{ActorId, CompanyId},
-    store::{StoreError, StoreErrorKind},
+    store::StoreError,
 };
 
 impl Core {
@@ -20,6 +20,6 @@ impl Core {
             tracing::info!("the authorization is removed");
             Ok(())
         };
-        self.finish(task).await.unwrap_or(Err(StoreError::new(StoreErrorKind::Unavailable)))
+        self.written(task).await
     }
 }

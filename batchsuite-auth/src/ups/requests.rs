@@ -151,6 +151,10 @@ impl Ups {
         let answer = tokio::time::timeout(self.deadline, self.http.send(prepared.request))
             .await
             .unwrap_or_else(|_| Err(HttpError::unanswered()));
+        if let Err(error) = &answer {
+            // The evidence keeps what a person can read; only the log knows why.
+            tracing::warn!(error = %crate::error::chain(error), "no answer of UPS");
+        }
         let secrets: Vec<&str> = prepared.secrets.iter().map(String::as_str).collect();
         super::judge::judge(prepared.endpoint, answer, &secrets, &self.defaults, now)
     }

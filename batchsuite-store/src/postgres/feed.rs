@@ -1,7 +1,6 @@
 //! The change feed: the log is the truth, notifications are a hint.
 
 use std::{
-    error::Error as _,
     fmt,
     future::{Future, poll_fn},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -10,6 +9,7 @@ use std::{
 
 use batchsuite_auth::{
     CompanyId, Environment,
+    error::chain,
     events::EventId,
     store::{Changes, StoreError},
 };
@@ -236,8 +236,7 @@ impl Messenger {
                 // Once until it is better.
                 Err(error) if !is_told => {
                     is_told = true;
-                    let cause = error.source().map(tracing::field::display);
-                    tracing::warn!(%error, cause, "no notifications of changes for now; they are read at intervals");
+                    tracing::warn!(error = %chain(&error), "no notifications of changes for now; they are read at intervals");
                 }
                 Err(_) => {}
             }

@@ -1,8 +1,11 @@
 //! Whether the keys of this process are those of the database. Nothing is sealed before that is known.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
-use batchsuite_auth::store::{StoreError, StoreErrorKind};
+use batchsuite_auth::{
+    error::chain,
+    store::{StoreError, StoreErrorKind},
+};
 
 use super::{Inner, database::Parameter, failure, row::Columns};
 use crate::keyring::{KeyId, KeySet};
@@ -20,8 +23,7 @@ impl Inner {
         let known = self.known_keys().await?;
         match self.agree(keys, &known) {
             Err(error) if self.vault.has_sealing_keys() => {
-                let cause = error.source().map(tracing::field::display);
-                tracing::error!(%error, cause, "the reloaded keys encrypt nothing; those before them still do");
+                tracing::error!(error = %chain(&error), "the reloaded keys encrypt nothing; those before them still do");
                 Ok(())
             }
             agreed => agreed,

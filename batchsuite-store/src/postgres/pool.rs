@@ -1,13 +1,12 @@
 //! The connections to one database.
 
 use std::{
-    error::Error as _,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use batchsuite_auth::store::StoreError;
+use batchsuite_auth::{error::chain, store::StoreError};
 use deadpool_postgres::{
     ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolConfig, PoolError, QueueMode,
     RecyclingMethod,
@@ -400,8 +399,7 @@ impl Shared {
     pub(super) fn distrust(&self, error: &StoreError) {
         self.trust.renew();
         let idle = self.pool.retain(|_, _| false).removed.len();
-        let cause = error.source().map(tracing::field::display);
-        tracing::warn!(cause, idle, "the connections to the database are made anew");
+        tracing::warn!(error = %chain(error), idle, "the connections to the database are made anew");
     }
 
     /// Closes what has lain idle for too long, now and then.

@@ -1,10 +1,11 @@
 //! Rows as what they mean.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     clock::Timestamp,
+    error::chain,
     events::{Event, EventId, EventKind, Evidence},
     ids::{AttemptId, ConsentId, Revision},
     machine::{OptIn, Phase, RecordedCause, RefreshTokenEnd, Standing, TokenTimes},
@@ -251,8 +252,7 @@ pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreE
 
 /// Tells operators of an item that cannot be read and is left out, so that the others go on.
 pub(super) fn left_out(what: &'static str, name: &dyn fmt::Display, error: &StoreError) {
-    let cause = error.source().map(tracing::field::display);
-    tracing::error!(%name, %error, cause, "{what} cannot be read; it is left out");
+    tracing::error!(%name, error = %chain(error), "{what} cannot be read; it is left out");
     #[cfg(feature = "metrics")]
     metrics::counter!("batchsuite_unreadable_total", "what" => what).increment(1);
 }

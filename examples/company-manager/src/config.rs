@@ -1,13 +1,13 @@
 //! The settings, read from environment variables and checked as a whole: anything half-set is an error.
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use batchsuite_auth::{Client, Environment};
 use secrecy::SecretString;
 use url::{Host, Url};
 
 /// Every variable that is read. Any other one is not this program's.
-pub const VARIABLES: [&str; 11] = [
+pub const VARIABLES: [&str; 12] = [
     "LISTEN",
     "DATABASE_URL",
     "BATCHSUITE_KEYS",
@@ -19,10 +19,13 @@ pub const VARIABLES: [&str; 11] = [
     "PUBLIC_URL",
     "DEMO_PASSWORD",
     "FAKE_UPS_LISTEN",
+    "STOP_TIMEOUT",
 ];
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 const DEFAULT_FAKE_UPS_LISTEN: &str = "127.0.0.1:0";
+/// As long as docker waits before it kills.
+const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of one process.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct Config {
     pub database: Option<KeptIn>,
     /// Which UPS.
     pub ups: Ups,
+    /// How long the program may take to end once it is told to stop.
+    pub stop_timeout: Duration,
 }
 
 /// The database that everything is kept in.
@@ -123,6 +128,7 @@ impl Config {
         let base_url = given("UPS_BASE_URL")?;
         let public_url = given("PUBLIC_URL")?;
         let fake_listen = given("FAKE_UPS_LISTEN")?;
+        let stop_timeout = stop_timeout(given("STOP_TIMEOUT")?)?;
 
         let set: Vec<&str> = [
             ("UPS_CLIENT_ID", &client_id),
@@ -150,7 +156,7 @@ impl Config {
             if !fake_listen.ip().is_loopback() {
                 return Err(error("FAKE_UPS_LISTEN must be a loopback address: the fake UPS is for this machine only"));
             }
-            return Ok(Self { listen, demo_password, database: None, ups: Ups::Demo { fake_listen } });
+            return Ok(Self { listen, demo_password, database: None, ups: Ups::Demo { fake_listen }, stop_timeout });
         }
 
         let missing = |name: &str| {
@@ -192,7 +198,7 @@ impl Config {
         }
         let client = Client::new(client_id, client_secret);
         let ups = Ups::Real(RealUps { client, environment, base_url, public_url });
-        Ok(Self { listen, demo_password: Some(demo_password), database, ups })
+        Ok(Self { listen, demo_password: Some(demo_password), database, ups, stop_timeout })
     }
 }
 
@@ -215,6 +221,14 @@ fn kept_in(url: Option<String>, keys: Option<String>, key_file: Option<String>) 
         (None, Some(_)) => Err(error(
             "DATABASE_URL is missing, but keys are set; set it too, or unset them to keep everything in memory",
         )),
+    }
+}
+
+fn stop_timeout(seconds: Option<String>) -> Result<Duration, ConfigError> {
+    let Some(seconds) = seconds else { return Ok(DEFAULT_STOP_TIMEOUT) };
+    match seconds.parse::<u64>() {
+        Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
+        _ => Err(error("STOP_TIMEOUT must be a number of seconds from 1 to 3600")),
     }
 }
 
@@ -324,6 +338,15 @@ mod tests {
         assert!(matches!(keys(("BATCHSUITE_KEYS", "a:canary")), Keys::Environment));
         assert!(matches!(keys(("BATCHSUITE_KEYS_FILE", "/keys")), Keys::File(path) if path.as_os_str() == "/keys"));
         assert!(read(&REAL).unwrap().database.is_none());
+    }
+
+    #[test]
+    fn the_time_to_stop_is_docker_s_unless_it_is_set() {
+        assert_eq!(read(&REAL).unwrap().stop_timeout, Duration::from_secs(10));
+        assert_eq!(read(&[("STOP_TIMEOUT", "40")]).unwrap().stop_timeout, Duration::from_secs(40));
+        for nonsense in ["0", "-1", "3601", "10s", "1.5", "99999999999999999999"] {
+            assert!(read(&[("STOP_TIMEOUT", nonsense)]).is_err(), "{nonsense}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use batchsuite_auth::{
     CompanyId, Environment,
+    error::chain,
     store::{GrantKey, StoreError},
 };
 use batchsuite_store::{
@@ -213,7 +214,6 @@ fn refused(error: tokio_postgres::Error) -> DatabaseError {
 }
 
 /// An error and its causes in one line. (The library's show no value.)
-pub(crate) fn line(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ").replace(['\r', '\n'], " ")
+pub(crate) fn line(error: &(dyn Error + 'static)) -> String {
+    chain(error).to_string()
 }

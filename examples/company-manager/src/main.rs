@@ -4,7 +4,6 @@
 
 use std::{
     env,
-    fmt::Display,
     io::{self, IsTerminal},
     net::SocketAddr,
     process::ExitCode,
@@ -15,6 +14,7 @@ use std::{
 use batchsuite_auth::{
     BatchSuiteAuth,
     clock::{Clock, SystemClock},
+    error::chain,
     http::{HttpClient, ReqwestClient},
 };
 use batchsuite_store::MemoryStore;
@@ -22,6 +22,7 @@ use company_manager::{
     MayAuthenticate, Parts, Site, app,
     config::{Config, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
+    ending,
     storage::Storage,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -34,10 +35,8 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-/// How long requests that are under way may take once the program is told to end.
-const DRAIN: Duration = Duration::from_secs(10);
-/// How long flights and pairs that are not stored yet may take after that: a refresh and its commit.
-const SETTLE: Duration = Duration::from_secs(30);
+/// How long the demo's fake UPS and threads of the runtime may take at the very end.
+const EXIT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let result = (|| {
@@ -53,7 +52,10 @@ fn main() -> ExitCode {
             .init();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
-        runtime.block_on(run(config))
+        let result = runtime.block_on(run(config));
+        // A name that is being looked up must not hold up the end: only the operating system knows for how long.
+        runtime.shutdown_timeout(EXIT);
+        result
     })();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -131,25 +133,25 @@ async fn run(config: Config) -> Result<(), String> {
     let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
     let app = app(parts).map_err(|error| error.to_string())?.into_make_service_with_connect_info::<SocketAddr>();
 
-    let (draining, drain) = oneshot::channel::<()>();
+    let (drain, draining) = oneshot::channel::<()>();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {
-        stop.await;
-        tracing::info!("ending: requests that are under way are finished first");
-        let _ = draining.send(());
+        let _ = draining.await;
     });
-    let server = tokio::spawn(server.into_future());
-    // The server ends by itself only if it fails; then the sender is gone, too.
-    let _ = drain.await;
-    if timeout(DRAIN, server).await.is_err() {
-        tracing::warn!("some requests took too long and were left");
+    let mut server = tokio::spawn(server.into_future());
+    // The server ends by itself only if it fails.
+    tokio::select! {
+        () = stop => {}
+        _ = &mut server => return Err("the server failed".to_owned()),
     }
-    if timeout(SETTLE, auth.shutdown()).await.is_err() {
-        tracing::error!("a token pair could not be stored in time");
-    }
+    let drained = async {
+        let _ = drain.send(());
+        let _ = server.await;
+    };
+    ending::end(&auth, drained, config.stop_timeout).await;
     // The fake goes last: it may have to answer a refresh that is under way.
     drop(end_ups);
     if let Some(served) = demo_ups {
-        let _ = timeout(DRAIN, served).await;
+        let _ = timeout(EXIT, served).await;
     }
     Ok(())
 }
@@ -173,11 +175,7 @@ fn cannot_listen(name: &str, address: SocketAddr) -> impl FnOnce(io::Error) -> S
 fn http_client(ups: &Url) -> Result<ReqwestClient, String> {
     let builder = ReqwestClient::builder();
     let builder = if ups.scheme() == "http" { builder.allow_loopback_http() } else { builder };
-    builder.build().map_err(one_line)
-}
-
-fn one_line(error: impl Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    builder.build().map_err(|error| chain(&error).to_string())
 }
 
 /// The passwords of the demo sign-ins and of the fake's UPS.com user.

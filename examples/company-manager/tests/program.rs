@@ -25,6 +25,7 @@ async fn bad_settings_end_it_with_one_clear_line_and_a_non_zero_status() {
         (&real, "DEMO_PASSWORD is missing"),
         (&real[..2], "PUBLIC_URL is missing"),
         (&[("LISTEN", "nonsense")], "LISTEN must be"),
+        (&[("STOP_TIMEOUT", "soon")], "STOP_TIMEOUT must be"),
         (&[("LISTEN", "0.0.0.0:0")], "LISTEN is not a loopback address"),
         (&[("DATABASE_URL", "postgres://canary@localhost/x")], "BATCHSUITE_KEYS is missing"),
         (&[("LISTEN", &taken)], "LISTEN: cannot listen on"),
@@ -106,6 +107,23 @@ async fn sigterm_lets_a_request_that_is_under_way_finish_and_ends_with_status_0(
     assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     let status = timeout(Duration::from_secs(20), program.child.wait()).await.unwrap().unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_half_open_request_does_not_keep_it_from_ending_in_its_time_with_status_0() {
+    let mut program = Program::start(&[("STOP_TIMEOUT", "2")]).await;
+    let mut half_open = program.connect().await;
+    let head = format!("POST /login HTTP/1.1\r\nhost: {}\r\ncontent-length: 4\r\n\r\n", program.host());
+    half_open.write_all(head.as_bytes()).await.unwrap();
+    assert!(get(&program, "/healthz").await.starts_with("HTTP/1.1 200"));
+
+    program.terminate();
+    while program.accepts().await {}
+    // Nobody ever sends the rest. (It ends within two seconds; a loaded machine gets more.)
+    let status = timeout(Duration::from_secs(8), program.child.wait()).await.unwrap().unwrap();
+
+    assert!(status.success(), "{status}");
+    drop(half_open);
 }
 
 async fn get(program: &Program, path: &str) -> String {

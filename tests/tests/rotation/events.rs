@@ -1,14 +1,18 @@
 //! The event log: each event comes with its change, and is told once.
 
+use std::time::Duration;
+
 use batchsuite_auth::{
     EventFilter, EventStream,
     events::{Event, EventId, EventKind},
     fake_ups::{Endpoint, FakeUps, Fault, Times},
-    store::EventOrder,
+    store::{EventOrder, StoreErrorKind},
 };
+use tokio::time::Instant;
 
 use crate::{
-    flaky::{Moment, Verb},
+    flaky::{CAUSE, Moment, Verb},
+    log::Log,
     stage::{DAY, Process, Stage, acme, ada, company, policy, seconds},
 };
 
@@ -160,6 +164,130 @@ async fn a_stream_without_a_cursor_begins_with_what_happens_next_and_a_failed_re
 
     let kinds: Vec<_> = told(stream).await.iter().map(|event| event.kind).collect();
     assert_eq!(kinds, [EventKind::Started, EventKind::Authenticated]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_fails_is_no_busy_loop_for_a_plain_loop() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let mut policy = policy();
+    policy.feed_interval = seconds(5);
+    let process = stage.process_with(|builder| builder.without_keeper().policy(policy));
+    let mut stream = process.auth.event_stream(Some(EventId::START));
+    stage.opt_in(&process, &acme()).await;
+    process.store.fail(Verb::Events, Moment::Before);
+
+    let (mut errors, began) = (0, Instant::now());
+    while began.elapsed() < seconds(60) {
+        // A caller that does not wait long enough does not make it busy either.
+        if let Ok(told) = tokio::time::timeout(seconds(1), stream.next()).await {
+            assert!(told.unwrap().is_err());
+            errors += 1;
+        }
+    }
+    process.store.mend(Verb::Events);
+    let first = stream.next().await.unwrap().unwrap();
+
+    assert!((10..=14).contains(&errors), "{errors} errors in a minute");
+    assert_eq!(process.store.calls(Verb::Events), errors + 1, "each error is one look");
+    assert_eq!(first.kind, EventKind::Started, "and nothing is lost");
+    let lines = [log.lines("the store fails"), log.lines("the store works again")];
+    assert_eq!(lines.each_ref().map(Vec::len), [1, 1], "{lines:#?}");
+    assert!(lines[0][0].contains("reading the event log") && lines[0][0].contains(CAUSE), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_pauses_after_a_failure_ends_with_the_authenticator() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let mut stream = process.auth.event_stream(None);
+    process.store.fail_as(Verb::Events, StoreErrorKind::Misconfigured);
+    for _ in 0..5 {
+        assert!(stream.next().await.unwrap().is_err());
+    }
+
+    let pausing = tokio::spawn(async move { stream.next().await.is_none() });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    process.auth.shutdown().await;
+
+    assert!(pausing.await.unwrap());
+    assert!(began.elapsed() < seconds(1));
+}
+
+/// What this process writes is told at once, whether or not it changes what callers get.
+#[tokio::test(start_paused = true)]
+async fn an_event_of_this_process_is_told_at_once_however_seldom_the_log_is_read() {
+    let stage = Stage::new().await;
+    let mut policy = policy();
+    policy.feed_interval = seconds(30);
+    let process = stage.process_with(|builder| builder.without_keeper().policy(policy));
+    let mut stream = process.auth.event_stream(None);
+    let nothing = tokio::time::timeout(Duration::from_millis(1), stream.next()).await;
+    assert!(nothing.is_err());
+    let (told, mut tells) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(event) = stream.next().await {
+            told.send((event.unwrap().kind, Instant::now())).unwrap();
+        }
+    });
+    let mut expect = async |kind: EventKind| {
+        let written = Instant::now();
+        let (told, at) = tells.recv().await.unwrap();
+        assert_eq!(told, kind);
+        assert!(at - written < Duration::from_millis(10), "{kind}: {:?}", at - written);
+    };
+
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    expect(EventKind::Started).await;
+    let query = stage.ups.decline(&trip.url).await;
+    process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err();
+    expect(EventKind::Declined).await;
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    expect(EventKind::Started).await;
+    stage.ups.fault(Endpoint::Token, Fault::Unavailable, Times::Once);
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err();
+    expect(EventKind::Failed).await;
+    stage.opt_in(&process, &acme()).await;
+    expect(EventKind::Started).await;
+    expect(EventKind::Authenticated).await;
+    stage.access_tokens_end();
+    process.token(&acme()).await;
+    expect(EventKind::Refreshed).await;
+    stage.access_tokens_end();
+    stage.ups.go_offline().await;
+    process.auth.access_token(&acme()).await.unwrap_err();
+    expect(EventKind::RefreshFailed).await;
+    process.auth.remove_auth(&acme(), &ada()).await.unwrap();
+    expect(EventKind::Removed).await;
+    process.auth.after_restore().await.unwrap();
+    expect(EventKind::Restored).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warning_of_this_process_is_told_at_once() {
+    let stage = Stage::new().await;
+    let mut policy = policy();
+    policy.feed_interval = seconds(30);
+    policy.keep_alive = seconds(0);
+    let process = stage.process_with(|builder| builder.policy(policy));
+    stage.opt_in(&process, &acme()).await;
+    let mut stream = process.auth.event_stream(Some(EventId::START));
+    for _ in 0..2 {
+        stream.next().await.unwrap().unwrap();
+    }
+    stage.ups.clock().advance(47 * DAY);
+    let warn = process.store.hold(Verb::Warn, Moment::After);
+    let told = tokio::spawn(async move { (stream.next().await.unwrap().unwrap().kind, Instant::now()) });
+    warn.reached().await;
+    tokio::task::yield_now().await;
+    let written = Instant::now();
+    warn.release();
+
+    let (kind, at) = told.await.unwrap();
+    assert_eq!(kind, EventKind::ExpiringSoon);
+    assert!(at - written < Duration::from_millis(10), "{:?}", at - written);
 }
 
 #[tokio::test(start_paused = true)]

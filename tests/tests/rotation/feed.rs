@@ -1,9 +1,10 @@
 //! The change feed: no token outlives a change for longer than the bounded age.
 
-use batchsuite_auth::{config::FeedLost, error::TokenError};
+use batchsuite_auth::{config::FeedLost, error::TokenError, store::StoreErrorKind};
 
 use crate::{
-    flaky::{Moment, Verb},
+    flaky::{CAUSE, Moment, Verb},
+    log::Log,
     stage::{Process, Stage, acme, ada, company, eventually, seconds},
 };
 
@@ -138,6 +139,38 @@ async fn a_feed_that_fails_is_not_read_in_a_busy_loop() {
     stage.live(seconds(60)).await;
 
     assert!(process.store.calls(Verb::Changes) - calls <= 61);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_fails_is_logged_once_when_it_begins_and_once_when_it_is_over() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let process = stage.process();
+    stage.live(seconds(3)).await;
+    for _ in 0..2 {
+        process.store.fail(Verb::Changes, Moment::Before);
+        stage.live(seconds(120)).await;
+        process.store.mend(Verb::Changes);
+        stage.live(seconds(5)).await;
+    }
+
+    let lines = [log.lines("the store fails"), log.lines("the store works again")];
+    assert_eq!(lines.each_ref().map(Vec::len), [2, 2], "{lines:#?}");
+    assert!(lines[0][0].contains("reading the change feed") && lines[0][0].contains(CAUSE), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_an_operator_must_repair_is_read_more_and_more_slowly() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    process.store.fail_as(Verb::Changes, StoreErrorKind::Misconfigured);
+
+    stage.live(seconds(600)).await;
+    let tries = process.store.calls(Verb::Changes);
+    assert!((15..=30).contains(&tries), "{tries}");
+    process.store.mend(Verb::Changes);
+    stage.live(seconds(30)).await;
+    assert!(process.store.calls(Verb::Changes) > tries, "and again once it is repaired");
 }
 
 #[tokio::test(start_paused = true)]

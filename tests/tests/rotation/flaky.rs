@@ -2,15 +2,18 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    fmt,
-    sync::Mutex,
+    fmt, io,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
-    events::{Event, EventId},
+    events::{Event, EventId, Evidence},
     status::CompanyStatus,
     store::{
         Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
@@ -38,8 +41,37 @@ pub(crate) enum Verb {
     Warn,
     Changes,
     Events,
+    Record,
+    RecordUse,
+    List,
     Other,
 }
+
+impl Verb {
+    /// All of them.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::BeginConsent,
+        Self::TakeConsent,
+        Self::Connect,
+        Self::Load,
+        Self::Claim,
+        Self::GiveBack,
+        Self::Commit,
+        Self::Settle,
+        Self::Remove,
+        Self::Due,
+        Self::Warn,
+        Self::Changes,
+        Self::Events,
+        Self::Record,
+        Self::RecordUse,
+        Self::List,
+        Self::Other,
+    ];
+}
+
+/// What the innermost cause of every failure says.
+pub(crate) const CAUSE: &str = "25006: the server is read-only";
 
 /// When the trouble comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +84,9 @@ pub(crate) enum Moment {
 
 #[derive(Clone, Debug)]
 enum Trouble {
-    Fail(Moment),
+    Fail(Moment, StoreErrorKind),
     Hold(Moment, Hold),
+    Hang,
     Panic,
 }
 
@@ -61,7 +94,9 @@ enum Trouble {
 pub(crate) struct Flaky {
     store: MemoryStore,
     once: Mutex<HashMap<Verb, VecDeque<Trouble>>>,
-    always: Mutex<HashMap<Verb, Moment>>,
+    always: Mutex<HashMap<Verb, Trouble>>,
+    /// Whether it takes only ASCII from UPS.
+    only_ascii: AtomicBool,
     calls: Mutex<HashMap<Verb, usize>>,
     /// `Debug` of everything handed in and out, if it is kept.
     witnessed: Option<Mutex<BTreeSet<String>>>,
@@ -69,7 +104,14 @@ pub(crate) struct Flaky {
 
 impl Flaky {
     pub(crate) fn over(store: MemoryStore) -> Self {
-        Self { store, once: Mutex::default(), always: Mutex::default(), calls: Mutex::default(), witnessed: None }
+        Self {
+            store,
+            once: Mutex::default(),
+            always: Mutex::default(),
+            only_ascii: AtomicBool::new(false),
+            calls: Mutex::default(),
+            witnessed: None,
+        }
     }
 
     /// Keeps what is handed in and out, as `Debug` shows it.
@@ -85,7 +127,8 @@ impl Flaky {
 
     /// The next call of `verb` fails.
     pub(crate) fn fail_once(&self, verb: Verb, moment: Moment) {
-        self.once.lock().unwrap().entry(verb).or_default().push_back(Trouble::Fail(moment));
+        let fails = Trouble::Fail(moment, StoreErrorKind::Unavailable);
+        self.once.lock().unwrap().entry(verb).or_default().push_back(fails);
     }
 
     /// The next call of `verb` panics.
@@ -95,7 +138,31 @@ impl Flaky {
 
     /// Every call of `verb` fails until [`mend`](Self::mend).
     pub(crate) fn fail(&self, verb: Verb, moment: Moment) {
-        self.always.lock().unwrap().insert(verb, moment);
+        self.always.lock().unwrap().insert(verb, Trouble::Fail(moment, StoreErrorKind::Unavailable));
+    }
+
+    /// Every call of `verb` fails in this way, until [`mend`](Self::mend).
+    pub(crate) fn fail_as(&self, verb: Verb, kind: StoreErrorKind) {
+        self.always.lock().unwrap().insert(verb, Trouble::Fail(Moment::Before, kind));
+    }
+
+    /// Every call of `verb` is never answered, until [`mend`](Self::mend) for those that come then.
+    pub(crate) fn hang(&self, verb: Verb) {
+        self.always.lock().unwrap().insert(verb, Trouble::Hang);
+    }
+
+    /// Like a database in an encoding of few characters: no verdict and no event with others is ever taken.
+    pub(crate) fn take_only_ascii(&self) {
+        self.only_ascii.store(true, Relaxed);
+    }
+
+    fn judge<'a>(&self, evidence: impl IntoIterator<Item = &'a Evidence>) -> Result<(), StoreError> {
+        let is_ascii = |text: &Option<String>| text.as_ref().is_none_or(|text| text.is_ascii());
+        let is_taken = |evidence: &Evidence| is_ascii(&evidence.code) && is_ascii(&evidence.message);
+        if self.only_ascii.load(Relaxed) && !evidence.into_iter().all(is_taken) {
+            return Err(failure(StoreErrorKind::Rejected));
+        }
+        Ok(())
     }
 
     /// `verb` works again.
@@ -128,7 +195,7 @@ impl Flaky {
     ) -> Result<T, StoreError> {
         *self.calls.lock().unwrap().entry(verb).or_default() += 1;
         let once = self.once.lock().unwrap().get_mut(&verb).and_then(VecDeque::pop_front);
-        let trouble = once.or_else(|| self.always.lock().unwrap().get(&verb).copied().map(Trouble::Fail));
+        let trouble = once.or_else(|| self.always.lock().unwrap().get(&verb).cloned());
         suffer(trouble.as_ref(), Moment::Before).await?;
         let answer = happens.await;
         self.witness(&answer);
@@ -143,10 +210,16 @@ impl fmt::Debug for Flaky {
     }
 }
 
+/// With causes, as a database's driver has them.
+fn failure(kind: StoreErrorKind) -> StoreError {
+    StoreError::new(kind).with_source(io::Error::other(io::Error::other(CAUSE)))
+}
+
 async fn suffer(trouble: Option<&Trouble>, now: Moment) -> Result<(), StoreError> {
     match trouble {
         Some(Trouble::Panic) => panic!("the store has a bug"),
-        Some(Trouble::Fail(moment)) if *moment == now => Err(StoreError::new(StoreErrorKind::Unavailable)),
+        Some(Trouble::Hang) => std::future::pending().await,
+        Some(Trouble::Fail(moment, kind)) if *moment == now => Err(failure(*kind)),
         Some(Trouble::Hold(moment, hold)) if *moment == now => {
             hold.pass().await;
             Ok(())
@@ -183,7 +256,12 @@ impl Store for Flaky {
 
     async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError> {
         self.witness(&give_back);
-        self.call(Verb::GiveBack, self.store.give_back(give_back)).await
+        let taken = self.judge(give_back.event.as_ref().map(|(_, evidence)| evidence));
+        let happens = async {
+            taken?;
+            self.store.give_back(give_back).await
+        };
+        self.call(Verb::GiveBack, happens).await
     }
 
     async fn commit_refresh(&self, commit: CommitRefresh) -> Result<Committed, StoreError> {
@@ -193,7 +271,12 @@ impl Store for Flaky {
 
     async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError> {
         self.witness(&settle);
-        self.call(Verb::Settle, self.store.settle_refresh(settle)).await
+        let taken = self.judge([&settle.evidence]);
+        let happens = async {
+            taken?;
+            self.store.settle_refresh(settle).await
+        };
+        self.call(Verb::Settle, happens).await
     }
 
     async fn remove(&self, key: &GrantKey, actor: &ActorId) -> Result<Snapshot, StoreError> {
@@ -207,7 +290,12 @@ impl Store for Flaky {
 
     async fn record(&self, event: NewEvent) -> Result<EventId, StoreError> {
         self.witness(&event);
-        self.call(Verb::Other, self.store.record(event)).await
+        let taken = self.judge(&event.evidence);
+        let happens = async {
+            taken?;
+            self.store.record(event).await
+        };
+        self.call(Verb::Record, happens).await
     }
 
     async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
@@ -216,7 +304,7 @@ impl Store for Flaky {
     }
 
     async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        self.call(Verb::Other, self.store.record_use(environment, companies)).await
+        self.call(Verb::RecordUse, self.store.record_use(environment, companies)).await
     }
 
     async fn warn_expiring(&self, query: WarnExpiring) -> Result<u64, StoreError> {
@@ -226,7 +314,7 @@ impl Store for Flaky {
 
     async fn list(&self, query: ListQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
         self.witness(&query);
-        self.call(Verb::Other, self.store.list(query)).await
+        self.call(Verb::List, self.store.list(query)).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {

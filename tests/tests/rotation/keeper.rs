@@ -4,11 +4,13 @@ use batchsuite_auth::{
     CompanyId, EventFilter,
     events::EventKind,
     fake_ups::{Edit, Endpoint, FakeUps, Fault, Times},
+    store::StoreErrorKind,
 };
 
 use crate::{
     flaky::{Moment, Verb},
     hold::Hold,
+    log::Log,
     stage::{DAY, HOUR, Process, Stage, acme, ada, company, policy, seconds},
 };
 
@@ -314,4 +316,59 @@ async fn the_keeper_leaves_alone_what_needs_a_person() {
     stage.live(seconds(600)).await;
 
     assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_use_that_could_not_be_recorded_is_recorded_later() {
+    let stage = Stage::new().await;
+    let process = kept(&stage);
+    stage.opt_in(&process, &acme()).await;
+    process.store.fail(Verb::RecordUse, Moment::Before);
+    process.token(&acme()).await;
+    stage.live(seconds(60)).await;
+    assert!(process.store.calls(Verb::RecordUse) > 3, "it is told again");
+    process.store.mend(Verb::RecordUse);
+    stage.live(seconds(15)).await;
+
+    stage.refreshes_are_due();
+    stage.live(seconds(15)).await;
+
+    assert_eq!(stage.refreshes(), 1, "it counts as used");
+    let told = process.store.calls(Verb::RecordUse);
+    stage.live(seconds(60)).await;
+    assert_eq!(process.store.calls(Verb::RecordUse), told, "and is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_use_that_the_store_will_never_take_does_not_stop_the_keeper() {
+    let stage = Stage::new().await;
+    let process = kept(&stage);
+    stage.opt_in(&process, &acme()).await;
+    process.store.fail_as(Verb::RecordUse, StoreErrorKind::Rejected);
+    process.token(&acme()).await;
+    stage.live(seconds(60)).await;
+    assert_eq!(process.store.calls(Verb::RecordUse), 1, "it is not repeated for ever");
+
+    stage.ups.clock().advance(55 * DAY);
+    stage.live(seconds(15)).await;
+    assert_eq!(stage.refreshes(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_an_operator_must_help_slows_down_and_goes_on_afterwards() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let process = kept(&stage);
+    stage.opt_in(&process, &acme()).await;
+    stage.ups.clock().advance(55 * DAY);
+    process.store.fail_as(Verb::Due, StoreErrorKind::Misconfigured);
+
+    stage.live(seconds(600)).await;
+    let rounds = process.store.calls(Verb::Due);
+    assert!((18..=25).contains(&rounds), "{rounds}");
+    process.store.mend(Verb::Due);
+    stage.live(seconds(31)).await;
+
+    assert_eq!(stage.rotations(), 1);
+    assert_eq!([log.lines("the store fails").len(), log.lines("the store works again").len()], [1, 1]);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
+    Shutdown,
     error::TokenError,
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
@@ -11,11 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     flaky::{Moment, Verb},
-    stage::{Process, Stage, acme, ada, company, eventually, policy, seconds},
+    stage::{DAY, HOUR, Process, Stage, acme, ada, company, eventually, policy, seconds},
 };
 
 /// Begins the end of a process, and lets it get as far as it can without time.
-async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<()> {
+async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<Shutdown> {
     let auth = process.auth.clone();
     let ending = tokio::spawn(async move { auth.shutdown().await });
     sleep(Duration::from_millis(1)).await;
@@ -25,7 +26,7 @@ async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<()> {
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_the_answer_and_its_commit() {
     let stage = Stage::new().await;
-    let process = stage.process();
+    let process = stage.process_with_policy(|policy| policy.shutdown_limit = HOUR);
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
     let answer = process.http.hold_answer();
@@ -38,7 +39,7 @@ async fn shutdown_waits_for_the_answer_and_its_commit() {
     sleep(seconds(600)).await;
     assert!(!ending.is_finished(), "the pair is not stored yet");
     process.store.mend(Verb::Commit);
-    ending.await.unwrap();
+    assert_eq!(ending.await.unwrap(), Shutdown::Complete);
 
     assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2);
 }
@@ -46,7 +47,7 @@ async fn shutdown_waits_for_the_answer_and_its_commit() {
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_a_callback_and_its_connect() {
     let stage = Stage::new().await;
-    let process = stage.process();
+    let process = stage.process_with_policy(|policy| policy.shutdown_limit = HOUR);
     let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
     let query = stage.ups.consent(&trip.url, "demo@example.com").await;
     process.store.fail(Verb::Connect, Moment::Before);
@@ -139,6 +140,178 @@ async fn shutdown_cuts_no_write_off_that_is_under_way() {
     ending.await.unwrap();
 
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated), "the verdict is not lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_returns_at_its_limit_and_says_what_is_not_stored() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    process.store.fail(Verb::Commit, Moment::Before);
+    drop(process.caller(&acme()));
+    eventually(|| process.store.calls(Verb::Commit) > 0).await;
+
+    let begun = Instant::now();
+    let ended = process.auth.shutdown().await;
+    assert_eq!(begun.elapsed().as_secs(), 30, "the default");
+    assert!(matches!(ended, Shutdown::Incomplete { under_way: 1, pairs: 1, .. }), "{ended:?}");
+    assert!(!ended.is_complete());
+
+    // The runtime lives on, so the pair is stored all the same.
+    process.store.mend(Verb::Commit);
+    assert_eq!(process.auth.shutdown_within(seconds(2)).await, Shutdown::Complete);
+    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_returns_at_its_limit_where_the_store_or_ups_never_answers() {
+    for verb in [Verb::Load, Verb::Claim, Verb::Commit] {
+        let stage = Stage::new().await;
+        let process = stage.process();
+        stage.opt_in(&process, &acme()).await;
+        stage.access_tokens_end();
+        process.store.hang(verb);
+        drop(process.caller(&acme()));
+        eventually(|| process.store.calls(verb) > 0).await;
+
+        let ended = process.auth.shutdown_within(seconds(5)).await;
+
+        let in_hand = usize::from(verb == Verb::Commit);
+        assert!(
+            matches!(ended, Shutdown::Incomplete { under_way: 1, pairs, .. } if pairs == in_hand),
+            "{verb:?}: {ended:?}"
+        );
+    }
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    let _request = process.http.hold_request();
+    drop(process.caller(&acme()));
+    sleep(Duration::from_millis(1)).await;
+
+    let ended = process.auth.shutdown_within(seconds(5)).await;
+
+    assert!(matches!(ended, Shutdown::Incomplete { under_way: 1, pairs: 0, .. }), "{ended:?}");
+}
+
+/// Processes that have cached acme's token and want to refresh it; the keeper of the first one, too.
+async fn due_after_quiesce(stage: &Stage) -> Process {
+    let process = stage.process_with(|builder| builder);
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    stage.live(seconds(15)).await;
+    process.auth.quiesce();
+    stage.refreshes_are_due();
+    process
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_quiesce_nothing_begins_by_itself() {
+    let stage = Stage::new().await;
+    let process = due_after_quiesce(&stage).await;
+    let due = process.store.calls(Verb::Due);
+
+    for _ in 0..60 {
+        process.token(&acme()).await;
+        stage.live(seconds(1)).await;
+    }
+
+    assert_eq!(
+        (stage.refreshes(), process.store.calls(Verb::Due)),
+        (0, due),
+        "neither the keeper nor the early window"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_quiesce_a_token_that_only_the_store_has_is_served_without_a_refresh_to_follow() {
+    let stage = Stage::new().await;
+    let (one, other) = (stage.process(), stage.process());
+    stage.opt_in(&one, &acme()).await;
+    other.auth.quiesce();
+    stage.refreshes_are_due();
+
+    other.token(&acme()).await;
+    stage.live(seconds(5)).await;
+
+    assert_eq!(stage.refreshes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_quiesce_callers_who_need_a_refresh_and_people_who_come_back_are_served() {
+    let stage = Stage::new().await;
+    let process = due_after_quiesce(&stage).await;
+
+    let first = process.token(&acme()).await;
+    assert_eq!(process.auth.report_rejected(&acme(), &first).await.unwrap().revision().version, 2);
+    stage.access_tokens_end();
+    assert_eq!(process.token(&acme()).await.revision().version, 3);
+    stage.opt_in(&process, &company("another")).await;
+    process.token(&company("another")).await;
+    assert_eq!(process.auth.shutdown().await, Shutdown::Complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiesce_stops_the_keepers_batch_between_two_companies() {
+    let stage = Stage::new().await;
+    let process = stage.process_with(|builder| builder);
+    for number in 0..20 {
+        stage.opt_in(&process, &company(&format!("company {number}"))).await;
+    }
+    stage.ups.clock().advance(55 * DAY);
+    let answer = process.http.hold_answer();
+    answer.reached().await;
+
+    process.auth.quiesce();
+    stage.live(seconds(30)).await;
+    assert_eq!(stage.refreshes(), 1, "the others of the batch do not begin");
+    answer.release();
+
+    assert_eq!(process.auth.shutdown().await, Shutdown::Complete);
+    assert_eq!((stage.refreshes(), stage.rotations()), (1, 1), "and the one under way comes home");
+}
+
+#[tokio::test(start_paused = true)]
+async fn quiesce_during_the_keepers_reading_begins_none_of_what_was_read() {
+    let stage = Stage::new().await;
+    let process = stage.process_with(|builder| builder);
+    stage.opt_in(&process, &acme()).await;
+    stage.ups.clock().advance(55 * DAY);
+    let due = process.store.hold(Verb::Due, Moment::After);
+    due.reached().await;
+
+    process.auth.quiesce();
+    due.release();
+    stage.live(seconds(30)).await;
+
+    assert_eq!(stage.refreshes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_process_sends_nothing() {
+    let stage = Stage::new().await;
+    let (holder, waiting) = (stage.process(), stage.process());
+    stage.opt_in(&holder, &acme()).await;
+    waiting.token(&acme()).await;
+    stage.refreshes_are_due();
+    let request = holder.http.hold_request();
+    holder.token(&acme()).await;
+    request.reached().await;
+    // It begins a refresh in the background, which finds the lease of the other.
+    waiting.token(&acme()).await;
+    stage.live(seconds(2)).await;
+
+    waiting.auth.quiesce();
+    stage.live(seconds(70)).await;
+
+    assert_eq!(
+        (waiting.store.calls(Verb::Claim), stage.refreshes()),
+        (0, 0),
+        "the lease is over, and it does not begin"
+    );
+    request.release();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

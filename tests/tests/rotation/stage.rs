@@ -172,10 +172,12 @@ impl Process {
     }
 }
 
-/// The default policy, with a feed that is read every second: paused time would look like a clock that is set.
+/// The default policy, with a feed that is read every second: paused time would look like a clock that is set. A call of the
+/// store that is held up stands for a process that is stopped in it, so the call is not given up and repeated.
 pub(crate) fn policy() -> Policy {
     let mut policy = Policy::default();
     policy.feed_interval = seconds(1);
+    policy.store_deadline = HOUR;
     policy
 }
 

@@ -115,7 +115,7 @@ impl ReqwestClientBuilder {
         match tls::client_config(&self.roots) {
             // A demo or a test on a bare machine: what it talks to needs no certificate.
             Err(error) if self.loopback_http && self.roots.is_empty() => {
-                tracing::warn!(%error, "no https server is trusted; plain http to this machine works");
+                tracing::warn!(error = %crate::error::chain(&error), "no https server is trusted; plain http to this machine works");
                 tls::trusting_nobody()
             }
             config => config,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use batchsuite_auth::{ActorId, CompanyId, store::Page};
+use batchsuite_auth::{ActorId, CompanyId, error::chain, store::Page};
 use batchsuite_store::Keyring;
 use secrecy::SecretString;
 use tokio_postgres::{Row, types::Type};
@@ -178,7 +178,7 @@ impl Directory for PostgresDirectory {
 
     async fn save_access_key(&self, id: &CompanyId, key: AccessKey) -> Result<(), DirectoryError> {
         let sealed = database::seal_access_key(&self.keyring, id, key.secret()).map_err(|error| {
-            tracing::error!(%error, "an access key cannot be encrypted");
+            tracing::error!(error = %chain(&error), "an access key cannot be encrypted");
             DirectoryError
         })?;
         self.database.rows(SAVE_ACCESS_KEY, &[&id.as_str(), &sealed]).await.map(drop)
@@ -237,7 +237,7 @@ async fn add(transaction: &mut Transaction, newcomer: &Newcomer<'_>) -> Result<(
 
 fn hashed(password: &SecretString) -> Result<String, DirectoryError> {
     passwords::hash(password).map_err(|error| {
-        tracing::error!(%error, "a password cannot be used");
+        tracing::error!(error = %chain(&error), "a password cannot be used");
         DirectoryError
     })
 }

@@ -9,7 +9,7 @@ use axum::{
 };
 use batchsuite_auth::{
     BrowserSecret, CompanyId, NewOptIn, OptInCheck, OptedIn,
-    error::{AuthenticateError, CallbackError, OptInRefused},
+    error::{AuthenticateError, CallbackError, OptInRefused, chain},
 };
 use http::{HeaderMap, StatusCode, header};
 use maud::{Markup, html};
@@ -130,7 +130,7 @@ fn cannot_begin(error: AuthenticateError, company: &CompanyId) -> Refusal {
         AuthenticateError::Store(error) => Refusal::from(error),
         AuthenticateError::ShutDown => shutting_down(),
         error => {
-            tracing::error!(%error, "a trip to UPS.com could not begin");
+            tracing::error!(error = %chain(&error), "a trip to UPS.com could not begin");
             let words = "The trip to UPS.com could not begin. Nothing was changed. Try again.";
             Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Not begun", words)
         }

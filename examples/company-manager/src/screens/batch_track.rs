@@ -4,7 +4,11 @@ use axum::{
     extract::{Query, State},
     response::{IntoResponse, Response},
 };
-use batchsuite_auth::{AccessToken, CompanyId, error::TokenError, http::HttpError};
+use batchsuite_auth::{
+    AccessToken, CompanyId,
+    error::{Responsible, TokenError, chain},
+    http::HttpError,
+};
 use http::{StatusCode, header};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -98,7 +102,7 @@ impl Problem {
 
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
-        tracing::warn!(%error, "no token to track with");
+        tracing::warn!(error = %chain(&error), "no token to track with");
         let words = match &error {
             TokenError::NotAuthenticated => "The company is not authenticated.".to_owned(),
             TokenError::ReauthRequired(cause) => cause.to_string(),
@@ -107,6 +111,9 @@ impl From<TokenError> for Problem {
             }
             TokenError::Misconfigured { .. } => {
                 "UPS refuses this application’s own configuration. An operator must look.".to_owned()
+            }
+            error if error.responsible() == Responsible::Operator => {
+                "There is no token: what is stored cannot be used. An operator must look.".to_owned()
             }
             _ => "There is no token at this moment. Try again later.".to_owned(),
         };
@@ -117,7 +124,7 @@ impl From<TokenError> for Problem {
 
 impl From<HttpError> for Problem {
     fn from(error: HttpError) -> Self {
-        tracing::warn!(%error, "UPS's tracking API did not answer");
+        tracing::warn!(error = %chain(&error), "UPS's tracking API did not answer");
         Self::new(StatusCode::BAD_GATEWAY, "UPS’s tracking did not answer. Try again later.")
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use axum::response::{Html, IntoResponse, Response};
-use batchsuite_auth::store::{StoreError, StoreErrorKind};
+use batchsuite_auth::{
+    error::chain,
+    store::{StoreError, StoreErrorKind},
+};
 use http::{HeaderValue, StatusCode, header};
 use maud::html;
 
@@ -75,14 +78,14 @@ impl IntoResponse for Refusal {
 
 impl From<DirectoryError> for Refusal {
     fn from(error: DirectoryError) -> Self {
-        tracing::error!(%error, "the application's data cannot be reached");
+        tracing::error!(error = %chain(&error), "the application's data cannot be reached");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", "The data cannot be reached. Try again later.")
     }
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "the opt-ins cannot be reached");
+        tracing::error!(error = %chain(&error), "the opt-ins cannot be reached");
         match error.kind() {
             StoreErrorKind::Unavailable => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

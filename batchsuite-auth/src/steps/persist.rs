@@ -1,0 +1,204 @@
+//! Calls of the store that must not be lost, or must not be waited for without end.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::timeout;
+
+use super::{
+    Core,
+    trouble::{Pace, Trouble},
+};
+use crate::{
+    error::chain,
+    events::Evidence,
+    store::{StoreError, StoreErrorKind},
+    telemetry,
+};
+
+/// Of so many writes that the store does not answer, the next try lets go: a repetition finds what they did.
+const MOST_UNDER_WAY: usize = 8;
+
+/// Whether UPS's words are written with a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    /// As they are.
+    Kept,
+    /// Not: the store will never take them.
+    LeftOut,
+}
+
+impl Words {
+    /// `evidence` with UPS's words, or without.
+    pub(super) fn of(self, evidence: &Evidence) -> Evidence {
+        match self {
+            Self::Kept => evidence.clone(),
+            Self::LeftOut => evidence.without_words(),
+        }
+    }
+}
+
+/// What a write is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    /// The opt-in itself: it is never given up.
+    Pair,
+    /// Less work later: it does not hold up a shutdown, and is given up if the store will never take it.
+    Verdict,
+}
+
+/// How many pairs the store has not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct PairsInHand(AtomicUsize);
+
+struct InHand<'a>(&'a AtomicUsize);
+
+impl PairsInHand {
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    fn one_more(&self) -> InHand<'_> {
+        self.0.fetch_add(1, Relaxed);
+        InHand(&self.0)
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The store did not say anything.
+pub(super) fn no_answer() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable).with_source(NoAnswer)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the store did not answer in time")]
+struct NoAnswer;
+
+impl Core {
+    /// A call of the store that may be dropped, for no longer than the store may take.
+    pub(super) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        within(self.policy.store_deadline, call).await
+    }
+
+    /// A look at the store for a caller, who waits no longer than for a token.
+    pub(crate) async fn looked<T>(&self, look: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        within(self.policy.max_wait.min(self.policy.store_deadline), look).await
+    }
+
+    /// A write for a caller, who waits no longer than for a token. The write itself is never cut off.
+    pub(super) async fn written<T, F>(&self, write: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let finished = self.finish(write);
+        let written = self.looked(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
+        self.wrote_events();
+        written
+    }
+
+    /// Repeats the write of a pair until the store says how it went: giving up would lose the opt-in.
+    pub(super) async fn persist<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let _in_hand = self.pairs_in_hand.one_more();
+        loop {
+            if let Some(written) = self.repeat(what, Worth::Pair, |_| write()).await {
+                return written;
+            }
+        }
+    }
+
+    /// The same for what is only worth less work later: it does not hold up a shutdown. (A write under way is not cut off.)
+    /// What the store will never take as it is is written without UPS's words.
+    pub(super) async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn(Words) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.repeat(what, Worth::Verdict, write).await
+    }
+
+    async fn repeat<T, F>(&self, what: &'static str, worth: Worth, write: impl Fn(Words) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        // No slower while the store is away: after an outage others leave the holder of a pair so much time to store it.
+        let pace = Pace { first: self.policy.commit_retry, most: self.policy.commit_retry };
+        let mut trouble = Trouble::with(what);
+        let mut words = Words::Kept;
+        let mut writes = FuturesUnordered::new();
+        loop {
+            if writes.len() >= MOST_UNDER_WAY {
+                writes.clear();
+            }
+            writes.push(write(words));
+            let error = match timeout(self.policy.store_deadline, writes.next()).await {
+                Ok(Some(Ok(written))) => return Some(self.stored(&mut trouble, written)),
+                Ok(Some(Err(error))) => error,
+                Ok(None) | Err(_) => no_answer(),
+            };
+            telemetry::not_stored(self.environment, what);
+            if worth == Worth::Verdict && error.kind() == StoreErrorKind::Rejected {
+                let error = chain(&error);
+                if words == Words::LeftOut {
+                    tracing::error!(what, %error, "the store will never take it; it is given up, and its lease ends by itself");
+                    return None;
+                }
+                tracing::warn!(what, %error, "the store will never take UPS's words; it is written without them");
+                words = Words::LeftOut;
+                continue;
+            }
+            let pause = trouble.failed(&error, pace);
+            let ending = async {
+                match worth {
+                    Worth::Pair => std::future::pending().await,
+                    Worth::Verdict => self.ending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                written = late(&mut writes, pause) => {
+                    if let Some(written) = written {
+                        return Some(self.stored(&mut trouble, written));
+                    }
+                }
+                () = ending => return None,
+            }
+        }
+    }
+
+    fn stored<T>(&self, trouble: &mut Trouble, written: T) -> T {
+        trouble.over();
+        self.wrote_events();
+        written
+    }
+}
+
+/// Waits for `pause`, or until a write comes home that was given up too early.
+async fn late<T, F>(writes: &mut FuturesUnordered<F>, pause: Duration) -> Option<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let written = async {
+        while let Some(outcome) = writes.next().await {
+            if let Ok(written) = outcome {
+                return written;
+            }
+        }
+        std::future::pending().await
+    };
+    timeout(pause, written).await.ok()
+}
+
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(limit, call).await.unwrap_or_else(|_| Err(no_answer()))
+}

@@ -1,0 +1,339 @@
+//! Trouble with the store: nobody waits without end, no loop spins or floods the log, the log knows the cause, and what the
+//! store will never take is not repeated for ever.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    CompanyQuery, EventFilter, Policy,
+    events::{EventKind, Evidence},
+    fake_ups::{Answer, Endpoint, FakeUps, Times},
+    machine::{CauseKind, Phase},
+    store::{StoreError, StoreErrorKind},
+};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    flaky::{CAUSE, Moment, Verb},
+    log::Log,
+    stage::{Process, Stage, acme, ada, company, eventually, policy, seconds},
+};
+
+const BEGINS: &str = "the store fails";
+const IS_OVER: &str = "the store works again";
+
+/// A process whose pair waits for a store that fails in this way.
+async fn with_a_pair_in_hand(stage: &Stage, kind: StoreErrorKind) -> Process {
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    process.store.fail_as(Verb::Commit, kind);
+    drop(process.caller(&acme()));
+    eventually(|| process.store.calls(Verb::Commit) > 0).await;
+    process
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_is_never_given_up_and_retried_slowly_where_an_operator_must_look() {
+    for kind in [StoreErrorKind::Misconfigured, StoreErrorKind::Corrupt, StoreErrorKind::Rejected] {
+        let stage = Stage::new().await;
+        let process = with_a_pair_in_hand(&stage, kind).await;
+
+        stage.live(seconds(1800)).await;
+        let tries = process.store.calls(Verb::Commit);
+        assert!((50..=70).contains(&tries), "{kind:?}: {tries} tries in half an hour");
+        process.store.mend(Verb::Commit);
+        stage.live(seconds(30)).await;
+
+        assert_eq!(process.token(&acme()).await.revision().version, 2, "{kind:?}");
+        assert_eq!(stage.refreshes(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_is_retried_each_second_while_the_store_is_merely_away() {
+    let stage = Stage::new().await;
+    let process = with_a_pair_in_hand(&stage, StoreErrorKind::Unavailable).await;
+
+    let tries = process.store.calls(Verb::Commit);
+    stage.live(seconds(60)).await;
+
+    // Other processes leave the holder that long after an outage, before they send the spent token again.
+    assert!((59..=61).contains(&(process.store.calls(Verb::Commit) - tries)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_is_not_stored_is_logged_once_when_it_begins_and_once_when_it_is_over() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let process = with_a_pair_in_hand(&stage, StoreErrorKind::Unavailable).await;
+    stage.live(seconds(300)).await;
+    process.store.mend(Verb::Commit);
+    stage.live(seconds(2)).await;
+
+    let lines = [log.lines(BEGINS), log.lines(IS_OVER)];
+    assert_eq!(lines.each_ref().map(Vec::len), [1, 1], "{lines:?}");
+    assert!(lines[0][0].contains(CAUSE) && lines[0][0].contains("company=acme"), "{lines:?}");
+    assert!(lines[1][0].contains("failures=30"), "it says how often: {lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_turns_into_something_for_an_operator_is_logged_again() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let process = with_a_pair_in_hand(&stage, StoreErrorKind::Unavailable).await;
+    stage.live(seconds(10)).await;
+    for _ in 0..5 {
+        process.store.fail_as(Verb::Commit, StoreErrorKind::Misconfigured);
+        stage.live(seconds(60)).await;
+        process.store.fail_as(Verb::Commit, StoreErrorKind::Unavailable);
+        stage.live(seconds(60)).await;
+    }
+
+    let begun = log.lines(BEGINS);
+    assert_eq!(begun.len(), 2, "{begun:#?}");
+    assert!(begun[0].contains("WARN") && begun[1].contains("ERROR"), "{begun:#?}");
+}
+
+/// An answer of UPS with a character that few encodings have.
+fn refusal(message: &str) -> Answer {
+    let body = json!({"response": {"errors": [{"code": "10400", "message": message}]}});
+    Answer::status(400).with_json(body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_whose_words_the_store_will_never_take_is_written_without_them() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    process.store.take_only_ascii();
+    stage.access_tokens_end();
+    let refusal = json!({"error": "invalid_grant", "error_description": "expired → sign in"});
+    stage.ups.fault(Endpoint::Refresh, Answer::status(400).with_json(refusal), Times::Once);
+
+    let error = process.auth.access_token(&acme()).await.unwrap_err();
+
+    assert!(error.needs_reauthorization(), "{error:?}");
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
+    assert_eq!(process.store.calls(Verb::Settle), 2, "once with, once without");
+    let told = told_of(&process, EventKind::Invalidated).await;
+    assert_eq!((told.status, told.code.as_deref()), (Some(400), Some("invalid_grant")));
+    assert!(told.attempt.is_some() && told.message.is_some_and(|message| message.is_ascii()));
+    assert_eq!(log.lines("it is written without them").len(), 1, "the log says so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_give_back_and_an_event_whose_words_the_store_will_never_take_are_written_without_them() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    process.store.take_only_ascii();
+    stage.access_tokens_end();
+    stage.ups.fault(Endpoint::Refresh, refusal("Nobody knows →"), Times::Once);
+    stage.ups.fault(Endpoint::Token, refusal("Nobody knows →"), Times::Once);
+
+    process.auth.access_token(&acme()).await.unwrap_err();
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err();
+
+    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Idle));
+    for kind in [EventKind::Misconfigured, EventKind::Failed] {
+        assert_eq!(told_of(&process, kind).await.status, Some(400), "{kind}");
+    }
+    stage.ups.clock().advance(seconds(10));
+    process.token(&acme()).await;
+}
+
+async fn told_of(process: &Process, kind: EventKind) -> Evidence {
+    let events = process.events(&acme()).await;
+    events.into_iter().find(|event| event.kind == kind).unwrap().evidence.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_the_store_will_never_take_at_all_is_given_up_and_said_so() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    stage.ups.fault(Endpoint::Refresh, refusal("Invalid Refresh Token"), Times::Once);
+    process.store.fail_as(Verb::Settle, StoreErrorKind::Rejected);
+
+    process.auth.access_token(&acme()).await.unwrap_err();
+    stage.live(seconds(30)).await;
+
+    assert_eq!(process.store.calls(Verb::Settle), 2);
+    assert_eq!(log.lines("it is given up").len(), 1);
+    // Its lease ends by itself.
+    stage.live(seconds(40)).await;
+    process.token(&acme()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
+    for verb in Verb::ALL {
+        let stage = Stage::new().await;
+        let process = stage.process_with(|builder| builder);
+        stage.opt_in(&process, &acme()).await;
+        process.token(&acme()).await;
+        let (log, guard) = Log::of_this_test();
+        process.store.fail(verb, Moment::Before);
+        let mut stream = process.auth.event_stream(None);
+        let following = tokio::spawn(async move { while stream.next().await.is_some() {} });
+        stage.live(seconds(60)).await;
+        exercise(&stage, &process).await;
+        stage.live(seconds(60)).await;
+        following.abort();
+        drop(guard);
+
+        // What only a caller asked for is told to that caller.
+        let is_told_to_the_caller =
+            matches!(verb, Verb::BeginConsent | Verb::TakeConsent | Verb::Remove | Verb::List | Verb::Other);
+        let causes = log.lines(CAUSE);
+        assert_eq!(causes.is_empty(), is_told_to_the_caller, "{verb:?}: {causes:#?}");
+        assert_eq!(
+            log.lines("the store cannot be reached; try again").len(),
+            causes.len(),
+            "{verb:?}: without its cause"
+        );
+        if !matches!(verb, Verb::Load | Verb::Claim | Verb::Record) {
+            assert!(causes.len() <= 2, "{verb:?}: {causes:#?}");
+        }
+    }
+}
+
+/// Everything that a process does, as far as it can.
+async fn exercise(stage: &Stage, process: &Process) {
+    let _ = process.auth.companies(CompanyQuery::default()).await;
+    let _ = process.auth.after_restore().await;
+    stage.ups.fault(Endpoint::Token, refusal("Nobody knows"), Times::Once);
+    if let Ok(trip) = process.auth.authenticate(&company("another"), &ada()).await {
+        let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+        let _ = process.auth.callback(&ada(), &query, &trip.browser_secret).await;
+    }
+    if let Ok(trip) = process.auth.authenticate(&company("third"), &ada()).await {
+        let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+        let _ = process.auth.callback(&ada(), &query, &trip.browser_secret).await;
+    }
+    stage.access_tokens_end();
+    let _ = process.auth.access_token(&acme()).await;
+    stage.access_tokens_end();
+    stage.ups.fault(Endpoint::Refresh, refusal("Nobody knows"), Times::Once);
+    let _ = process.auth.access_token(&acme()).await;
+    stage.live(seconds(60)).await;
+    stage.access_tokens_end();
+    stage.ups.fault(Endpoint::Refresh, refusal("Invalid Refresh Token"), Times::Once);
+    let _ = process.auth.access_token(&acme()).await;
+    let _ = process.auth.remove_auth(&company("third"), &ada()).await;
+}
+
+/// The default policy: what the store does not answer in time is given up or repeated.
+fn impatient(stage: &Stage) -> Process {
+    let mut policy = Policy::default();
+    policy.feed_interval = seconds(1);
+    stage.process_with(|builder| builder.without_keeper().policy(policy))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_store_that_never_answers_longer_than_max_wait() {
+    let stage = Stage::new().await;
+    let process = impatient(&stage);
+    stage.opt_in(&process, &acme()).await;
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    stage.access_tokens_end();
+    Verb::ALL.into_iter().for_each(|verb| process.store.hang(verb));
+    let auth = &process.auth;
+    let max_wait = policy().max_wait;
+
+    let begun = Instant::now();
+    let stored = |error: Option<StoreError>| assert_eq!(error.unwrap().kind(), StoreErrorKind::Unavailable);
+    stored(auth.status(&acme()).await.err());
+    stored(auth.companies(CompanyQuery::default()).await.err());
+    stored(auth.events(EventFilter::default()).await.err());
+    stored(auth.event_stream(None).next().await.unwrap().err());
+    stored(auth.remove_auth(&acme(), &ada()).await.err());
+    assert!(auth.access_token(&acme()).await.unwrap_err().is_transient());
+    assert!(auth.authenticate(&acme(), &ada()).await.unwrap_err().is_transient());
+    assert!(begun.elapsed() <= max_wait * 7 + seconds(1), "{:?}", begun.elapsed());
+    let begun = Instant::now();
+    assert!(auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err().is_transient());
+    assert!(begun.elapsed() <= max_wait + policy().request_deadline, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_its_caller_gave_up_is_not_cut_off() {
+    let stage = Stage::new().await;
+    let process = impatient(&stage);
+    stage.opt_in(&process, &acme()).await;
+    let remove = process.store.hold(Verb::Remove, Moment::Before);
+    let begin = process.store.hold(Verb::BeginConsent, Moment::Before);
+    let connect = process.store.hold(Verb::Connect, Moment::Before);
+
+    process.auth.remove_auth(&acme(), &ada()).await.unwrap_err();
+    process.auth.authenticate(&company("begun"), &ada()).await.unwrap_err();
+    let trip = process.auth.authenticate(&company("back"), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    let actor = ada();
+    let waits = timeout(seconds(20), process.auth.callback(&actor, &query, &trip.browser_secret));
+    assert!(waits.await.is_err(), "a browser that goes away");
+    [remove, begin, connect].iter().for_each(|hold| hold.release());
+    stage.live(seconds(1)).await;
+
+    assert!(stage.row(&acme()).await.tokens.is_none());
+    assert_eq!(process.kinds(&company("begun")).await, [EventKind::Started]);
+    process.token(&company("back")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_is_never_answered_is_repeated_and_one_that_comes_home_late_counts() {
+    for late in [false, true] {
+        let stage = Stage::new().await;
+        let process = impatient(&stage);
+        stage.opt_in(&process, &acme()).await;
+        stage.access_tokens_end();
+        let commit = process.store.hold(Verb::Commit, Moment::Before);
+        if late {
+            process.store.fail(Verb::Commit, Moment::Before);
+        }
+        drop(process.caller(&acme()));
+        commit.reached().await;
+        stage.live(seconds(40)).await;
+        if late {
+            commit.release();
+            stage.live(seconds(2)).await;
+        }
+
+        assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2, "late: {late}");
+        assert!(!stage.opt_in_of(&acme()).await.suspect, "before its lease ends");
+        let commits = process.store.calls(Verb::Commit);
+        assert!(if late { commits > 5 } else { commits == 2 }, "late: {late}: {commits}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_loop_stops_for_good_at_a_store_that_does_not_answer_once() {
+    let stage = Stage::new().await;
+    let mut impatient = Policy::default();
+    impatient.feed_interval = seconds(1);
+    let process = stage.process_with(|builder| builder.policy(impatient));
+    stage.opt_in(&process, &acme()).await;
+    for verb in [Verb::Changes, Verb::Due, Verb::Warn, Verb::RecordUse, Verb::Load, Verb::Claim] {
+        let _never_released = process.store.hold(verb, Moment::Before);
+    }
+    process.token(&acme()).await;
+    stage.live(seconds(180)).await;
+
+    let calls = |verb| process.store.calls(verb);
+    let before = [Verb::Changes, Verb::Due, Verb::Warn].map(calls);
+    stage.live(seconds(30)).await;
+    let after = [Verb::Changes, Verb::Due, Verb::Warn].map(calls);
+
+    assert!(before.iter().zip(after).all(|(before, after)| *before < after), "{before:?} {after:?}");
+    stage.access_tokens_end();
+    while process.auth.access_token(&acme()).await.is_err() {
+        stage.live(Duration::from_secs(1)).await;
+    }
+}
