@@ -54,6 +54,50 @@ pub(crate) fn within(until: Timestamp, now: Timestamp, most: Duration) -> bool {
     until > now && until <= later(now, most)
 }
 
+/// Measures the time that passes here, also while the machine is suspended.
+///
+/// The runtime's own clock stands still during a suspension, so a lease that ended meanwhile would look young. The largest of
+/// all clocks that can be asked is taken: what is judged by it may be judged too old, which costs one more try, but never too
+/// young.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopwatch {
+    timer: tokio::time::Instant,
+    machine: Duration,
+    wall: Option<(std::sync::Arc<dyn Clock>, Timestamp)>,
+}
+
+impl Stopwatch {
+    /// Starts now. A wall clock that is set does not touch it.
+    pub(crate) fn start() -> Self {
+        Self { timer: tokio::time::Instant::now(), machine: since_boot(), wall: None }
+    }
+
+    /// Starts now, and looks at the host's clock, too: the clocks of a virtual machine that was stopped from outside stand still
+    /// until its wall clock is corrected.
+    pub(crate) fn start_beside(clock: &std::sync::Arc<dyn Clock>) -> Self {
+        Self { wall: Some((std::sync::Arc::clone(clock), clock.now())), ..Self::start() }
+    }
+
+    /// How long ago it was started.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let wall = self.wall.as_ref().map_or(Duration::ZERO, |(clock, started)| remaining(clock.now(), *started));
+        self.timer.elapsed().max(since_boot().saturating_sub(self.machine)).max(wall)
+    }
+}
+
+/// The time since the machine was started, suspensions included.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+/// Other systems have no such clock that is asked alike everywhere; their wall clock counts suspensions.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn since_boot() -> Duration {
+    remaining(SystemClock.now(), Timestamp::UNIX_EPOCH)
+}
+
 /// The time of the hot path, in nanoseconds from some moment; only differences mean anything.
 ///
 /// With the system's clock it is the coarse monotonic one: a look costs a few nanoseconds, no ticking thread can starve,
@@ -90,4 +134,59 @@ fn coarse_monotonic() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Wall(Mutex<Timestamp>);
+
+    impl Clock for Wall {
+        fn now(&self) -> Timestamp {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopwatch_goes_by_whichever_clock_went_furthest() {
+        let wall = Arc::new(Wall(Mutex::new(Timestamp::UNIX_EPOCH)));
+        let clock: Arc<dyn Clock> = wall.clone();
+        let (plain, beside) = (Stopwatch::start(), Stopwatch::start_beside(&clock));
+
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(plain.elapsed() >= Duration::from_secs(2) && beside.elapsed() >= Duration::from_secs(2));
+        *wall.0.lock().unwrap() = later(Timestamp::UNIX_EPOCH, Duration::from_secs(600));
+        assert!(beside.elapsed() >= Duration::from_secs(600), "the machine slept");
+        assert!(plain.elapsed() < Duration::from_secs(600), "no wall clock dates a token");
+        *wall.0.lock().unwrap() = Timestamp::MIN_UTC;
+        assert!(beside.elapsed() < Duration::from_secs(600), "a clock that is set back ends no time");
+    }
+
+    #[test]
+    fn the_clock_of_the_machine_counts_what_the_monotonic_one_counts() {
+        let suspended =
+            Stopwatch { machine: since_boot().saturating_sub(Duration::from_secs(7)), ..Stopwatch::start() };
+
+        assert!(suspended.elapsed() >= Duration::from_secs(7), "the time of a suspension counts");
+        assert!(since_boot() > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_duration_of_any_length_is_added_and_taken_off() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (by, ends) in [(Duration::ZERO, now), (Duration::MAX, Timestamp::MAX_UTC)] {
+            assert_eq!(later(now, by), ends);
+        }
+        assert_eq!(earlier(now, Duration::MAX), Timestamp::MIN_UTC);
+        assert_eq!(later(Timestamp::MAX_UTC, Duration::from_nanos(1)), Timestamp::MAX_UTC);
+        assert_eq!(
+            remaining(Timestamp::MAX_UTC, Timestamp::MIN_UTC).as_secs(),
+            (Timestamp::MAX_UTC - Timestamp::MIN_UTC).num_seconds() as u64
+        );
+        assert!(!within(Timestamp::MAX_UTC, now, Duration::ZERO));
+    }
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Core, flight::Reserved};
 use crate::{
+    clock::Stopwatch,
     events::EventId,
     store::{DueQuery, WarnExpiring},
 };
@@ -132,7 +133,7 @@ impl Core {
             reserve_for: RESERVATION,
             limit,
         };
-        let asked = Instant::now();
+        let asked = Stopwatch::start_beside(&self.clock);
         let due = match self.store.due(due).await {
             Ok(due) => due,
             Err(error) => {
@@ -142,7 +143,7 @@ impl Core {
         };
         let begun = due.len();
         for snapshot in due {
-            self.refresh_reserved(Reserved::new(snapshot, asked));
+            self.refresh_reserved(Reserved::new(snapshot, asked.clone()));
             if timeout(Duration::from_secs(1) / self.policy.keeper_rate, self.ending()).await.is_ok() {
                 return None;
             }

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::Core;
 use crate::{
-    clock::later,
+    clock::{Stopwatch, later},
     error::{TokenError, Unavailable},
     ids::CompanyId,
     machine::Demand,
@@ -52,8 +52,8 @@ impl Purpose {
 #[derive(Debug)]
 pub(super) struct Reserved {
     snapshot: Snapshot,
-    /// When the store was asked for it: it is no older.
-    asked: Instant,
+    /// Since the store was asked for it: it is no older.
+    asked: Stopwatch,
 }
 
 /// What was reserved longer ago than this is read again. The claim compares all that forbids to send (revision, standing,
@@ -61,17 +61,17 @@ pub(super) struct Reserved {
 const RESERVED_FOR: Duration = Duration::from_secs(2);
 
 impl Reserved {
-    pub(super) fn new(snapshot: Snapshot, asked: Instant) -> Self {
+    pub(super) fn new(snapshot: Snapshot, asked: Stopwatch) -> Self {
         Self { snapshot, asked }
     }
 
     /// The grant, if it was reserved just now. Never after a `lease`: an attempt that began meanwhile and never said how it
     /// ended would be taken over without the time that its holder gets to store a pair.
-    pub(super) fn recent(self, lease: Duration) -> Option<Snapshot> {
+    pub(super) fn recent(self, lease: Duration) -> Option<(Snapshot, Stopwatch)> {
         let age = self.asked.elapsed();
         // A refresh token that ended meanwhile must not be sent: its refusal would look like a withdrawal.
         let as_of = later(self.snapshot.as_of, age);
-        (age < RESERVED_FOR.min(lease)).then_some(Snapshot { as_of, ..self.snapshot })
+        (age < RESERVED_FOR.min(lease)).then_some((Snapshot { as_of, ..self.snapshot }, self.asked))
     }
 }
 
@@ -225,11 +225,12 @@ mod tests {
     async fn what_was_reserved_is_as_old_as_it_is_and_soon_too_old() {
         let (lease, second) = (Duration::from_secs(60), Duration::from_secs(1));
         let key = GrantKey { environment: Environment::Cie, company: CompanyId::new("acme").unwrap() };
-        let asked = Instant::now();
-        let reserved = || Reserved::new(Snapshot::empty(key.clone(), Timestamp::UNIX_EPOCH), asked);
+        let asked = Stopwatch::start();
+        let reserved = || Reserved::new(Snapshot::empty(key.clone(), Timestamp::UNIX_EPOCH), asked.clone());
 
         tokio::time::advance(second).await;
-        assert_eq!(reserved().recent(lease).unwrap().as_of, later(Timestamp::UNIX_EPOCH, second));
+        let as_of = reserved().recent(lease).unwrap().0.as_of;
+        assert_eq!(as_of, later(Timestamp::UNIX_EPOCH, second));
         assert!(reserved().recent(second).is_none(), "a lease that began meanwhile may be over");
 
         tokio::time::advance(second).await;
