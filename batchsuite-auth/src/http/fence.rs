@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long the runtime gets to read, once a deadline is over. After a stop of the process (SIGSTOP, a paused virtual machine) the
 /// deadline is over, the answer lies in the socket, and other tasks have yet to read it and to hand it on.
@@ -29,6 +29,22 @@ pub(crate) async fn within<F: Future>(deadline: Duration, time_to_read: Duration
             return None;
         }
     }
+}
+
+/// A wait that ended later than this after its deadline ended in a process that was stopped.
+const NOTICEABLE: Duration = Duration::from_millis(100);
+
+/// Brings the outcome of `wait`, unless it comes after `deadline`. For a wait with which nothing is lost: more time is given only if
+/// the process was stopped over the deadline.
+pub(crate) async fn until<F: Future>(deadline: Instant, wait: F) -> Option<F::Output> {
+    let mut wait = pin!(wait);
+    if let Ok(outcome) = timeout_at(deadline, wait.as_mut()).await {
+        return Some(outcome);
+    }
+    if deadline.elapsed() < NOTICEABLE {
+        return None;
+    }
+    timeout(TIME_TO_READ_OUTSIDE, wait).await.ok()
 }
 
 #[cfg(test)]

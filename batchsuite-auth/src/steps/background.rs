@@ -133,7 +133,7 @@ impl Core {
             reserve_for: RESERVATION,
             limit,
         };
-        let asked = Stopwatch::start_beside(&self.clock);
+        let asked = Stopwatch::start();
         let due = match self.store.due(due).await {
             Ok(due) => due,
             Err(error) => {
@@ -143,7 +143,7 @@ impl Core {
         };
         let begun = due.len();
         for snapshot in due {
-            self.refresh_reserved(Reserved::new(snapshot, asked.clone()));
+            self.refresh_reserved(Reserved::new(snapshot, asked));
             if timeout(Duration::from_secs(1) / self.policy.keeper_rate, self.ending()).await.is_ok() {
                 return None;
             }

@@ -17,6 +17,7 @@ use super::Core;
 use crate::{
     clock::{Stopwatch, later},
     error::{TokenError, Unavailable},
+    http::fence,
     ids::CompanyId,
     machine::Demand,
     secret::AccessToken,
@@ -115,9 +116,9 @@ impl Core {
         deadline: Instant,
     ) -> Outcome {
         let mut landing = self.board(company, demand, Mode::Foreground, None)?;
-        let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
+        let landed = fence::until(deadline, landing.wait_for(Option::is_some)).await;
         match landed {
-            Ok(Ok(outcome)) => {
+            Some(Ok(outcome)) => {
                 if let Some(outcome) = outcome.as_ref() {
                     if outcome.is_ok() {
                         self.cache.mark_used(company);
@@ -126,8 +127,8 @@ impl Core {
                 }
             }
             // It panicked, or its runtime is gone, and it left the list. Another one may do no better, so the caller decides.
-            Ok(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
-            Err(_) => {}
+            Some(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
+            None => {}
         }
         Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN })
     }
@@ -226,7 +227,7 @@ mod tests {
         let (lease, second) = (Duration::from_secs(60), Duration::from_secs(1));
         let key = GrantKey { environment: Environment::Cie, company: CompanyId::new("acme").unwrap() };
         let asked = Stopwatch::start();
-        let reserved = || Reserved::new(Snapshot::empty(key.clone(), Timestamp::UNIX_EPOCH), asked.clone());
+        let reserved = || Reserved::new(Snapshot::empty(key.clone(), Timestamp::UNIX_EPOCH), asked);
 
         tokio::time::advance(second).await;
         let as_of = reserved().recent(lease).unwrap().0.as_of;

@@ -14,7 +14,8 @@ use crate::{
     ups::Judgement,
 };
 
-/// So long a request waits for others to show whether UPS accepts this client. UPS answers sooner, or does not answer at all.
+/// So long a request waits for others to show whether UPS accepts this client. UPS answers sooner, or does not answer at all. And no
+/// longer than half the time in which it may be sent.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A request that the breaker let through. Dropped, it has ended: once what came of it was [heard](Core::hear).
@@ -46,7 +47,8 @@ impl Core {
                 Permit::Granted | Permit::Trial => return Ok(UnderWay(Arc::clone(self))),
                 Permit::Refused { until } => return Err(refusal(fault, remaining(until, now))),
                 Permit::Wait => {
-                    let until = *impatient_at.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    let patience = PATIENCE.min(self.policy.claim_to_send / 2);
+                    let until = *impatient_at.get_or_insert_with(|| Instant::now() + patience);
                     tokio::select! {
                         _ = timeout(until - Instant::now(), heard) => {}
                         () = self.ending() => return Err(TokenError::ShutDown),

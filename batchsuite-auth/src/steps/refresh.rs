@@ -80,7 +80,7 @@ impl Core {
             let (snapshot, read) = match reserved {
                 Some(reserved) => reserved,
                 None => {
-                    let read = Stopwatch::start_beside(&self.clock);
+                    let read = Stopwatch::start();
                     (self.store.load(&self.key(company)).await?, read)
                 }
             };
