@@ -101,13 +101,13 @@ async fn a_refusal_that_nobody_caused_is_still_told_as_a_password_change() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is_judged() {
     const COMPANIES: u64 = 20;
-    // The default times in their ratio: 0.5 s to connect, 2 s in all, 3 s around it, a lease of 6 s. Then a client whose own deadline
+    // The default times in their ratio: 0.6 s to connect, 2.5 s in all, 3.7 s around it, a lease of 7.5 s. Then a client whose own deadline
     // comes later, so that the outer one alone would cut.
     for own_deadline in [None, Some(Duration::from_secs(5))] {
         let world = World::new().await;
         world.companies("acme", COMPANIES as usize).await;
         let post = world.post().await;
-        let process = world.hurried_worker(&post, 10, own_deadline).await;
+        let process = world.hurried_worker(&post, 8, own_deadline).await;
         post.hold_answers();
         let callers = process.begin(json!({"do": "each", "company": "acme", "companies": COMPANIES})).await;
         eventually("UPS has answered all", || world.rotations() == COMPANIES).await;
@@ -115,7 +115,7 @@ async fn answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is
         // Longer than every deadline, shorter than the lease.
         process.freeze();
         post.deliver();
-        sleep(Duration::from_millis(4200)).await;
+        sleep(Duration::from_secs(5)).await;
         process.thaw();
 
         let told = callers.wait().await;
