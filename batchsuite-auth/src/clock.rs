@@ -54,6 +54,42 @@ pub(crate) fn within(until: Timestamp, now: Timestamp, most: Duration) -> bool {
     until > now && until <= later(now, most)
 }
 
+/// Measures the time that passes here, also while the machine is suspended.
+///
+/// The runtime's own clock stands still during a suspension, so a lease that ended meanwhile would look young. The larger of the
+/// two clocks is taken: what is judged by it may be judged too old, which costs one more try, but never too young. A wall clock
+/// that is set does not touch it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch {
+    timer: tokio::time::Instant,
+    machine: Duration,
+}
+
+impl Stopwatch {
+    /// Starts now.
+    pub(crate) fn start() -> Self {
+        Self { timer: tokio::time::Instant::now(), machine: since_boot() }
+    }
+
+    /// How long ago it was started.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.timer.elapsed().max(since_boot().saturating_sub(self.machine))
+    }
+}
+
+/// The time since the machine was started, suspensions included.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
+/// Other systems have no such clock that is asked alike everywhere; their wall clock counts suspensions.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn since_boot() -> Duration {
+    remaining(SystemClock.now(), Timestamp::UNIX_EPOCH)
+}
+
 /// The time of the hot path, in nanoseconds from some moment; only differences mean anything.
 ///
 /// With the system's clock it is the coarse monotonic one: a look costs a few nanoseconds, no ticking thread can starve,
@@ -90,4 +126,40 @@ fn coarse_monotonic() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = START.get_or_init(Instant::now).elapsed();
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopwatch_goes_by_the_runtime_and_by_the_machine() {
+        let stopwatch = Stopwatch::start();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(stopwatch.elapsed() >= Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_clock_of_the_machine_counts_what_the_monotonic_one_counts() {
+        let suspended =
+            Stopwatch { machine: since_boot().saturating_sub(Duration::from_secs(7)), ..Stopwatch::start() };
+
+        assert!(suspended.elapsed() >= Duration::from_secs(7), "the time of a suspension counts");
+        assert!(since_boot() > Duration::ZERO);
+    }
+
+    #[test]
+    fn a_duration_of_any_length_is_added_and_taken_off() {
+        let now = Timestamp::UNIX_EPOCH;
+        for (by, ends) in [(Duration::ZERO, now), (Duration::MAX, Timestamp::MAX_UTC)] {
+            assert_eq!(later(now, by), ends);
+        }
+        assert_eq!(earlier(now, Duration::MAX), Timestamp::MIN_UTC);
+        assert_eq!(later(Timestamp::MAX_UTC, Duration::from_nanos(1)), Timestamp::MAX_UTC);
+        assert_eq!(
+            remaining(Timestamp::MAX_UTC, Timestamp::MIN_UTC).as_secs(),
+            (Timestamp::MAX_UTC - Timestamp::MIN_UTC).num_seconds() as u64
+        );
+        assert!(!within(Timestamp::MAX_UTC, now, Duration::ZERO));
+    }
 }

@@ -90,7 +90,7 @@ impl Client {
     }
 }
 
-/// How the library behaves in time. The defaults are meant to be kept.
+/// How the library behaves in time. The defaults are meant to be kept. A duration above a hundred years counts as a hundred years.
 ///
 /// ```
 /// use std::time::Duration;
@@ -112,11 +112,13 @@ pub struct Policy {
     /// `request_deadline` longer.) Default: 10 s.
     pub max_wait: Duration,
     /// How long a request to UPS may take in all, whatever the HTTP client says: a fence behind that client's own deadline
-    /// (20 s for [`ReqwestClient`](crate::http::ReqwestClient)), so that it ends before the lease. Default: 30 s.
+    /// (20 s for [`ReqwestClient`](crate::http::ReqwestClient)), so that it ends before the lease. An answer that has arrived by
+    /// then gets a second to be read. Default: 30 s.
     pub request_deadline: Duration,
     /// How long nobody else may send a refresh token that was sent. Default: 60 s.
     pub lease: Duration,
-    /// A claim older than this is given back instead of sent: the process was stopped in between. Default: 5 s.
+    /// How long after a company's row was read its refresh token may be sent. What comes later, because the store or the connection
+    /// took long or the process was stopped in between, is given back and begun anew. Default: 5 s.
     pub claim_to_send: Duration,
     /// How long between two tries to store a pair. Default: 1 s.
     pub commit_retry: Duration,
@@ -132,7 +134,8 @@ pub struct Policy {
     pub early_window: Duration,
     /// The lifetime of an access token of which UPS says nothing. Default: 1 h.
     pub assumed_access_lifetime: Duration,
-    /// The pause of a company after a refresh that was not sent, or refused for an unknown reason. Default: 2 s to 5 minutes.
+    /// The pause of a company after a refresh that was not sent, or refused for another reason than its refresh token. Default: 2 s
+    /// to 5 minutes.
     pub refresh_pause: Backoff,
     /// The pause between an unanswered attempt's lease and the next probe. Default: 1 s to 10 minutes.
     pub probe_pause: Backoff,
@@ -173,6 +176,9 @@ pub enum FeedLost {
     /// No cached token is served: a removed authorization ends everywhere within the bounded age, whatever happens.
     Refuse,
 }
+
+/// A longer duration is cut to this: no moment within reach of a clock is so far from another that a sum could fail.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -217,8 +223,76 @@ impl Policy {
         self.expiry_warnings.iter().copied().max().unwrap_or_default()
     }
 
+    /// Itself with durations that can be added to any moment, if its parts fit together; if not, which do not.
+    pub(crate) fn checked(mut self) -> Result<Self, &'static str> {
+        self.check()?;
+        for duration in self.durations() {
+            *duration = (*duration).min(LONGEST);
+        }
+        // A wait of no time at all would let no other task of its thread run.
+        self.feed_interval = self.feed_interval.max(Duration::from_millis(1));
+        self.max_age = self.max_age.max(self.feed_interval);
+        Ok(self)
+    }
+
+    fn durations(&mut self) -> impl Iterator<Item = &mut Duration> {
+        // Named one by one, so that a new field is not forgotten.
+        let Self {
+            consent_lifetime,
+            consents_per_company: _,
+            consents_per_actor: _,
+            max_wait,
+            request_deadline,
+            lease,
+            claim_to_send,
+            commit_retry,
+            early_window,
+            assumed_access_lifetime,
+            refresh_pause,
+            probe_pause,
+            unusable_pause,
+            breaker_pause,
+            rate_limit_pause,
+            rejection_pause,
+            store_deadline,
+            shutdown_limit,
+            feed_interval,
+            max_age,
+            feed_lost: _,
+            keeper_interval,
+            keeper_rate: _,
+            used_within,
+            keep_alive,
+            expiry_warnings,
+        } = self;
+        let pauses = [refresh_pause, probe_pause, unusable_pause, breaker_pause];
+        let pauses = pauses.into_iter().flat_map(|pause| [&mut pause.first, &mut pause.most]);
+        [
+            consent_lifetime,
+            max_wait,
+            request_deadline,
+            lease,
+            claim_to_send,
+            commit_retry,
+            early_window,
+            assumed_access_lifetime,
+            rate_limit_pause,
+            rejection_pause,
+            store_deadline,
+            shutdown_limit,
+            feed_interval,
+            max_age,
+            keeper_interval,
+            used_within,
+            keep_alive,
+        ]
+        .into_iter()
+        .chain(pauses)
+        .chain(expiry_warnings)
+    }
+
     /// Whether its parts fit together; if not, which do not.
-    pub(crate) fn check(&self) -> Result<(), &'static str> {
+    fn check(&self) -> Result<(), &'static str> {
         let rules = [
             (
                 self.request_deadline.saturating_add(self.claim_to_send) < self.lease,
@@ -231,6 +305,14 @@ impl Policy {
             (!self.keeper_interval.is_zero(), "keeper_interval must not be zero"),
             (!self.commit_retry.is_zero(), "commit_retry must not be zero"),
             (!self.store_deadline.is_zero(), "store_deadline must not be zero"),
+            (!self.claim_to_send.is_zero(), "claim_to_send must not be zero: nothing would ever be sent"),
+            (!self.request_deadline.is_zero(), "request_deadline must not be zero"),
+            (!self.consent_lifetime.is_zero(), "consent_lifetime must not be zero: nobody could come back in time"),
+            (!self.feed_interval.is_zero(), "feed_interval must not be zero"),
+            (
+                !self.rate_limit_pause.is_zero() && self.rate_limit_pause <= Duration::from_secs(3600),
+                "rate_limit_pause must be above zero and at most an hour",
+            ),
             (
                 [self.refresh_pause, self.probe_pause, self.unusable_pause, self.breaker_pause].iter().all(|pause| {
                     !pause.first.is_zero() && pause.first <= pause.most && pause.most <= Duration::from_secs(3600)

@@ -1,9 +1,12 @@
 //! The HTTP client that the wire to UPS runs on, as a trait, and its adapter for reqwest.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 
+use crate::clock::Stopwatch;
+
+pub(crate) mod fence;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 
@@ -19,7 +22,14 @@ pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
 /// - A failure is [`HttpError::not_sent`] only if not one byte of the request can have reached UPS. In doubt it is
 ///   [`HttpError::unanswered`].
 /// - An answer that is too large to be one of UPS's is `unanswered`.
-/// - The whole exchange ends within a deadline that is shorter than the lease of a refresh (60 s).
+/// - The whole exchange ends within a deadline that is shorter than the lease of a refresh (60 s), and within
+///   [`TimeLimits::answer_within`]. But an answer that has arrived beats every deadline, even an answer that is still in the
+///   socket of a process that was stopped: a deadline first gives the runtime half a second to read, then decides.
+/// - A request is handed to its connection only while [`TimeLimits::may_be_sent`]. A client that waits before that, e.g. for a
+///   connection, asks once more after the wait. If the time is over, nothing is sent, and the failure is
+///   [`HttpErrorKind::Late`].
+///
+/// The library puts [`TimeLimits`] in the [extensions](http::Request::extensions) of each request.
 ///
 /// # Cancellation
 /// A dropped future may leave a request on its way. The library never drops one: it sends inside a spawned task.
@@ -36,6 +46,53 @@ pub trait HttpClient: Debug + Send + Sync + 'static {
 impl<C: HttpClient + ?Sized> HttpClient for std::sync::Arc<C> {
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
         (**self).send(request).await
+    }
+}
+
+/// How long a request may take: in the [extensions](http::Request::extensions) of each request that the library sends.
+///
+/// ```
+/// use std::time::Duration;
+/// use batchsuite_auth::http::TimeLimits;
+///
+/// let request = http::Request::post("https://wwwcie.ups.com/")
+///     .extension(TimeLimits::new(Duration::from_secs(30)).with_send_within(Duration::from_secs(5)))
+///     .body(Vec::<u8>::new())?;
+///
+/// let limits = request.extensions().get::<TimeLimits>().unwrap();
+/// assert!(limits.may_be_sent());
+/// # Ok::<_, http::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TimeLimits {
+    answer_within: Duration,
+    send_within: Option<(Stopwatch, Duration)>,
+}
+
+impl TimeLimits {
+    /// The answer is waited for `answer_within`; the request may be sent at any time.
+    pub fn new(answer_within: Duration) -> Self {
+        Self { answer_within, send_within: None }
+    }
+
+    /// The request may be handed to its connection for `limit` from now on, the time of a suspended machine included.
+    #[must_use]
+    pub fn with_send_within(self, limit: Duration) -> Self {
+        self.with_send_within_since(Stopwatch::start(), limit)
+    }
+
+    pub(crate) fn with_send_within_since(self, since: Stopwatch, limit: Duration) -> Self {
+        Self { send_within: Some((since, limit)), ..self }
+    }
+
+    /// How long an answer is waited for, from the hand-over to the [`HttpClient`] on.
+    pub fn answer_within(&self) -> Duration {
+        self.answer_within
+    }
+
+    /// Whether the request may be handed to its connection now. Later another process may send the same refresh token.
+    pub fn may_be_sent(&self) -> bool {
+        self.send_within.as_ref().is_none_or(|(since, limit)| since.elapsed() < *limit)
     }
 }
 
@@ -58,6 +115,8 @@ pub enum HttpErrorKind {
     Tls,
     /// The request itself is not allowed or not possible, e.g. plain `http` to another machine. Nothing was sent.
     Request,
+    /// The time in which the request was allowed to be sent was over before a connection could take it. Nothing was sent.
+    Late,
     /// The request may have arrived; whether it did is unknown.
     Unanswered,
 }
@@ -68,6 +127,7 @@ impl HttpErrorKind {
             Self::Connect => "no connection to UPS; nothing was sent",
             Self::Tls => "UPS's certificate was refused; nothing was sent",
             Self::Request => "the request is not allowed; nothing was sent",
+            Self::Late => "the request came too late to be sent; nothing was sent",
             Self::Unanswered => "no usable answer; the request may have arrived",
         }
     }

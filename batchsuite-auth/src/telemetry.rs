@@ -7,7 +7,7 @@
 //! | `batchsuite_exchanges_total` | counter | `environment`, `outcome` | exchanges of a code |
 //! | `batchsuite_store_retries_total` | counter | `environment`, `what` | writes that the store did not take and that were tried again |
 //!
-//! Outcomes: `pair`, `refused`, `unanswered`, `not_sent`, `rate_limited`, `misconfigured`, `blocked`, `unknown`. No label names a
+//! Outcomes: `pair`, `refused`, `unanswered`, `not_sent`, `late`, `rate_limited`, `misconfigured`, `blocked`, `unknown`. No label names a
 //! company: there may be millions. A cached token is not counted: counting would cost more than the token.
 
 use std::time::Duration;

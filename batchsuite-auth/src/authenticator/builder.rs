@@ -101,9 +101,9 @@ impl BatchSuiteAuthBuilder {
     ///
     /// # Errors
     /// [`BuildError`]: which setting does not fit, and why.
-    pub fn build(self) -> Result<BatchSuiteAuth, BuildError> {
+    pub fn build(mut self) -> Result<BatchSuiteAuth, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
-        self.policy.check().map_err(|reason| BuildError::Invalid { setting: "policy", reason })?;
+        self.policy = self.policy.checked().map_err(|reason| BuildError::Invalid { setting: "policy", reason })?;
         let store = self.store.ok_or(BuildError::Missing("the store"))?;
         let redirect_uri = self.redirect_uri.ok_or(BuildError::Missing("redirect_uri"))?;
         if !is_https_or_loopback(&redirect_uri) || redirect_uri.fragment().is_some() {

@@ -14,6 +14,7 @@
 //! | body cap of 64 KiB, read in pieces | memory stays flat whatever comes | `answer.rs` |
 //! | connect time-out: name, TCP and TLS | tells *not sent* from *unanswered* | `time.rs` |
 //! | a connection that comes late is not used | after a pause of the process another one may hold the lease | `time.rs` |
+//! | a request that comes late to its connection, a kept one too, is not sent | the same | `time.rs` |
 //! | total deadline; an answer that has arrived beats it | the exchange ends before the lease; a paused process keeps its pair | `time.rs` |
 //! | failures told apart, in doubt *unanswered* | only what was surely not sent may be sent again | `failure.rs`, `tls.rs` |
 //! | explicit crypto provider | the process default may be missing or ambiguous | `tls.rs` |
@@ -22,17 +23,18 @@
 //! HTTP/1.1 is spoken alone: HTTP/2 brings protocol-level retries, and two calls an hour gain nothing from it.
 
 use std::error::Error as StdError;
-use std::pin::pin;
 use std::time::Duration;
 
 use ::reqwest::Url;
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
 
-use super::{HttpClient, HttpError, HttpErrorKind};
+use self::punctual::{Punctual, TooLate};
+use super::{HttpClient, HttpError, HttpErrorKind, TimeLimits, fence};
 use crate::config::is_loopback;
 
 mod builder;
+mod punctual;
 mod timely;
 mod tls;
 
@@ -40,10 +42,6 @@ pub use self::builder::{ClientBuildError, ReqwestClientBuilder};
 
 /// The largest answer that is taken for one of UPS's, in bytes: several times the largest token pair known.
 const BODY_CAP: usize = 64 * 1024;
-
-/// How long past the deadline an answer may take to get from the socket to us. After a pause of the process the
-/// deadline is over, the answer lies in the socket, and another task has yet to read it.
-const DELIVERY_GRACE: Duration = Duration::from_millis(250);
 
 /// An [`HttpClient`] on reqwest. Clones are cheap and share the connections.
 ///
@@ -87,7 +85,14 @@ impl ReqwestClient {
         }
         let mut admitted = ::reqwest::Request::new(parts.method, url);
         *admitted.headers_mut() = headers;
-        *admitted.body_mut() = Some(body.into());
+        *admitted.body_mut() = Some(match parts.extensions.get::<TimeLimits>() {
+            // Nobody asks for a body that is empty.
+            Some(limits) if body.is_empty() && !limits.may_be_sent() => {
+                return Err(HttpError::new(HttpErrorKind::Late));
+            }
+            Some(limits) => Punctual::body(body, limits.clone()),
+            None => body.into(),
+        });
         Ok(admitted)
     }
 
@@ -113,16 +118,11 @@ impl ReqwestClient {
 #[async_trait]
 impl HttpClient for ReqwestClient {
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let limit = request.extensions().get::<TimeLimits>().map_or(Duration::MAX, TimeLimits::answer_within);
         let request = self.admit(request)?;
-        let mut exchange = pin!(self.exchange(request));
         // Not reqwest's own total time-out: it ends an exchange whose answer is there.
-        if let Ok(outcome) = tokio::time::timeout(self.deadline, exchange.as_mut()).await {
-            return outcome;
-        }
-        match tokio::time::timeout(DELIVERY_GRACE, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(HttpError::unanswered().with_source("the deadline passed")),
-        }
+        let outcome = fence::within(self.deadline.min(limit), fence::TIME_TO_READ, self.exchange(request)).await;
+        outcome.unwrap_or_else(|| Err(HttpError::unanswered().with_source("the deadline passed")))
     }
 }
 
@@ -149,9 +149,11 @@ fn too_large() -> HttpError {
 fn classify(error: ::reqwest::Error) -> HttpError {
     let kind = if error.is_builder() {
         HttpErrorKind::Request
+    } else if is_caused_by::<TooLate>(&error) {
+        HttpErrorKind::Late
     } else if !error.is_connect() {
         HttpErrorKind::Unanswered
-    } else if caused_by_tls(&error) {
+    } else if is_caused_by::<rustls::Error>(&error) {
         HttpErrorKind::Tls
     } else {
         HttpErrorKind::Connect
@@ -159,10 +161,10 @@ fn classify(error: ::reqwest::Error) -> HttpError {
     HttpError::new(kind).with_source(error.without_url())
 }
 
-fn caused_by_tls(error: &(dyn StdError + 'static)) -> bool {
+fn is_caused_by<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<rustls::Error>() {
+        if error.is::<E>() {
             return true;
         }
         next = match error.downcast_ref::<std::io::Error>() {

@@ -1,4 +1,13 @@
-//! The breaker of a whole client: one bad secret must not walk through every company.
+//! The breaker of a whole client: one bad secret must not walk through every company, and one odd company must not stop the others.
+//!
+//! | UPS's answer | opens when |
+//! |---|---|
+//! | refuses the client's configuration, or blocks it | two different companies in a row get such an answer with no success between, or it is the first answer since the start |
+//! | nobody has described it | three different companies in a row get the same |
+//! | refuses the refresh token | three different companies within ten minutes, with no success between |
+//! | asks for a pause (429) | at once |
+//!
+//! Half-open it lets one trial through, of a company that has not failed if there is one.
 
 use std::time::Duration;
 
@@ -8,11 +17,30 @@ use crate::{
     ids::CompanyId,
 };
 
+/// How many companies in a row must be refused as a client before it concerns the client.
+const CLIENT_IN_A_ROW: usize = 2;
+
 /// How many companies in a row must get the same refusal that nobody has described before it concerns the client.
 const UNKNOWN_IN_A_ROW: usize = 3;
 
+/// How many companies must be refused within [`WAVE`] before it is no longer taken for theirs.
+const REFUSED_IN_A_WAVE: usize = 3;
+
+/// UPS has been seen to refuse in waves.
+const WAVE: Duration = Duration::from_secs(600);
+
 /// The longest pause that UPS can ask for.
 const MOST_RATE_LIMIT: Duration = Duration::from_secs(3600);
+
+/// While nothing shows that UPS accepts this client, so many requests are under way at once, those included that were refused: a bad
+/// secret costs no more.
+const UNPROVEN: usize = 3;
+
+/// What UPS accepted longer ago than this proves nothing: a secret may have been replaced meanwhile.
+const PROVEN_FOR: Duration = Duration::from_secs(60);
+
+/// The failed companies that an open breaker remembers.
+const MOST_FAILED: usize = 64;
 
 /// What speaks against sending anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +51,35 @@ pub enum Fault {
     Blocked,
     /// A refusal that nobody has described; the text tells one from another.
     Unknown(String),
+    /// UPS refused the refresh tokens of several companies one after the other.
+    Wave,
+}
+
+impl Fault {
+    /// Whether UPS does not accept the client itself, so that no request of it can succeed.
+    pub fn is_the_clients(&self) -> bool {
+        matches!(self, Self::Ours | Self::Blocked)
+    }
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// The exchange of a code. A refusal of refresh tokens says nothing about it.
+    Exchange,
+    /// A refresh.
+    Refresh,
 }
 
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// Yes.
+    /// Yes. Its end must be [told](Breaker::ended).
     Granted,
-    /// Yes, as the one trial whose outcome decides for all.
+    /// Yes, as the one trial whose outcome decides for all. Its end must be told, too.
     Trial,
+    /// Not before another request has ended: enough are under way that may find UPS refusing this client.
+    Wait,
     /// No, until then.
     Refused {
         /// When to ask again.
@@ -45,7 +93,16 @@ pub struct Breaker {
     pause: Backoff,
     open: Option<Open>,
     rate_limited_until: Option<Timestamp>,
+    /// UPS has answered since the start.
+    answered: bool,
+    /// When UPS last showed that it accepts this client.
+    accepted_at: Option<Timestamp>,
+    under_way: usize,
+    /// The companies in a row that were refused as a client.
+    refused_as_client: Vec<CompanyId>,
     unknown: Option<(String, Vec<CompanyId>)>,
+    /// The companies whose refresh token was refused since the last success, and when.
+    refused: Vec<(CompanyId, Timestamp)>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,30 +111,57 @@ struct Open {
     /// Failed trials in a row, the fault that opened it included.
     times: u32,
     until: Timestamp,
-    /// A trial is under way.
-    trial: bool,
+    /// Whose trial is under way.
+    trial: Option<CompanyId>,
+    /// Who failed, and how many trials of each did.
+    failed: Vec<(CompanyId, u32)>,
+    /// A company that has not failed has asked.
+    has_others: bool,
 }
 
 impl Breaker {
     /// A closed breaker whose pauses grow as `pause` says.
     pub fn new(pause: Backoff) -> Self {
-        Self { pause, open: None, rate_limited_until: None, unknown: None }
+        Self {
+            pause,
+            open: None,
+            rate_limited_until: None,
+            answered: false,
+            accepted_at: None,
+            under_way: 0,
+            refused_as_client: Vec::new(),
+            unknown: None,
+            refused: Vec::new(),
+        }
     }
 
-    /// Whether a request may be sent now. A granted trial holds everybody else back for one more pause.
-    pub fn permit(&mut self, now: Timestamp) -> Permit {
+    /// Whether a request for `company` may be sent now. A granted trial holds everybody else back for one more pause. If the caller
+    /// is not `patient` any more, it need not wait for others.
+    pub fn permit(&mut self, errand: Errand, company: &CompanyId, patient: bool, now: Timestamp) -> Permit {
         if let Some(until) = self.rate_limited_until.filter(|until| within(*until, now, MOST_RATE_LIMIT)) {
             return Permit::Refused { until };
         }
-        match &mut self.open {
+        let unproven = self.is_unproven(now) && self.under_way + self.refused_as_client.len() >= UNPROVEN;
+        let open = self.open.as_mut().filter(|open| errand == Errand::Refresh || open.fault.is_the_clients());
+        let permit = match open {
+            None if unproven && patient => return Permit::Wait,
             None => Permit::Granted,
-            Some(open) if within(open.until, now, self.pause.most) => Permit::Refused { until: open.until },
             Some(open) => {
+                if let Some(until) = open.refuses(company, self.pause, now) {
+                    return Permit::Refused { until };
+                }
                 open.until = later(now, self.pause.after(open.times, 1.0));
-                open.trial = true;
+                open.trial = Some(company.clone());
                 Permit::Trial
             }
-        }
+        };
+        self.under_way += 1;
+        permit
+    }
+
+    /// A request that was permitted has ended, whatever came of it.
+    pub fn ended(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
     }
 
     /// What keeps it open, if it is.
@@ -90,34 +174,85 @@ impl Breaker {
         self.open.as_ref().map(|open| open.until)
     }
 
-    /// UPS accepted us, as a pair or a refused refresh token shows.
-    pub fn accepted(&mut self) {
-        self.open = None;
+    /// UPS gave a pair.
+    pub fn succeeded(&mut self, errand: Errand, now: Timestamp) {
+        self.accepted(now);
+        if errand == Errand::Refresh {
+            self.open = None;
+            self.unknown = None;
+            self.refused.clear();
+        }
+    }
+
+    /// UPS refused the code or the refresh token of `company`, and so accepts the client. Whether the breaker opened because of it,
+    /// having been closed.
+    pub fn refused(&mut self, errand: Errand, company: &CompanyId, now: Timestamp) -> bool {
+        self.accepted(now);
+        if errand == Errand::Exchange {
+            return false;
+        }
         self.unknown = None;
+        self.open = self.open.take().filter(|open| open.fault == Fault::Wave);
+        self.refused.retain(|(known, at)| known != company && *at <= now && now < later(*at, WAVE));
+        self.refused.push((company.clone(), now));
+        let others = self.refused.len().saturating_sub(REFUSED_IN_A_WAVE);
+        self.refused.drain(..others);
+        self.refused.len() >= REFUSED_IN_A_WAVE && self.open_for(company, Fault::Wave, now)
     }
 
     /// A fault came up for `company`. Whether the breaker opened because of it, having been closed.
     pub fn failed(&mut self, company: &CompanyId, fault: Fault, now: Timestamp) -> bool {
-        if let Fault::Unknown(text) = &fault
-            && !self.unknown_in_a_row(company, text)
-        {
+        let is_first = !std::mem::replace(&mut self.answered, true);
+        let concerns_all = match &fault {
             // A trial that ends so has shown that UPS accepts the client itself no worse than before.
-            return false;
-        }
-        let times = match &self.open {
-            None => 1,
-            Some(open) if open.trial => open.times.saturating_add(1),
-            // It was on its way already when the breaker opened: it proves nothing more.
-            Some(_) => return false,
+            Fault::Unknown(text) => self.unknown_in_a_row(company, text),
+            _ => {
+                add(&mut self.refused_as_client, company, CLIENT_IN_A_ROW);
+                let is_trial = self.open.as_ref().is_some_and(|open| open.trial.as_ref() == Some(company));
+                is_first || is_trial || self.refused_as_client.len() >= CLIENT_IN_A_ROW
+            }
         };
-        let until = later(now, self.pause.after(times, 1.0));
-        self.open.replace(Open { fault, times, until, trial: false }).is_none()
+        concerns_all && self.open_for(company, fault, now)
     }
 
     /// UPS asked for a pause (429): nothing is sent for that long.
     pub fn rate_limited(&mut self, pause: Duration, now: Timestamp) {
+        self.answered = true;
         let until = later(now, pause.min(MOST_RATE_LIMIT));
         self.rate_limited_until = Some(self.rate_limited_until.map_or(until, |stored| stored.max(until)));
+    }
+
+    fn accepted(&mut self, now: Timestamp) {
+        self.answered = true;
+        self.accepted_at = Some(now);
+        self.refused_as_client.clear();
+        self.open = self.open.take().filter(|open| !open.fault.is_the_clients());
+    }
+
+    fn is_unproven(&self, now: Timestamp) -> bool {
+        let is_recent = |at: Timestamp| at <= now && now < later(at, PROVEN_FOR);
+        !self.refused_as_client.is_empty() || !self.accepted_at.is_some_and(is_recent)
+    }
+
+    fn open_for(&mut self, company: &CompanyId, fault: Fault, now: Timestamp) -> bool {
+        let (times, mut failed) = match self.open.take() {
+            None => (1, Vec::new()),
+            Some(open) if open.trial.as_ref() == Some(company) => (open.times.saturating_add(1), open.failed),
+            Some(mut open) => {
+                // It was on its way already when the breaker opened: it proves nothing more about the client.
+                open.add_failed(company, 0);
+                self.open = Some(open);
+                return false;
+            }
+        };
+        if times == 1 {
+            failed.extend(self.refused_as_client.iter().map(|company| (company.clone(), 0)));
+        }
+        let until = later(now, self.pause.after(times, 1.0));
+        let mut open = Open { fault, times, until, trial: None, failed, has_others: false };
+        open.add_failed(company, u32::from(times > 1));
+        self.open = Some(open);
+        times == 1
     }
 
     fn unknown_in_a_row(&mut self, company: &CompanyId, text: &str) -> bool {
@@ -125,131 +260,37 @@ impl Breaker {
             Some((known, companies)) if known == text => companies,
             other => &mut other.insert((text.to_owned(), Vec::new())).1,
         };
-        if companies.len() < UNKNOWN_IN_A_ROW && !companies.contains(company) {
-            companies.push(company.clone());
-        }
+        add(companies, company, UNKNOWN_IN_A_ROW);
         companies.len() >= UNKNOWN_IN_A_ROW
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAUSE: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(900) };
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
-    }
-
-    fn company(name: &str) -> CompanyId {
-        CompanyId::new(name).unwrap()
-    }
-
-    #[test]
-    fn a_fault_of_ours_opens_it_for_everybody_and_once() {
-        let mut breaker = Breaker::new(PAUSE);
-        assert_eq!(breaker.permit(at(0)), Permit::Granted);
-
-        assert!(breaker.failed(&company("a"), Fault::Ours, at(0)));
-        assert!(!breaker.failed(&company("b"), Fault::Ours, at(1)), "it is open already");
-
-        assert_eq!(breaker.fault(), Some(&Fault::Ours));
-        assert!(matches!(breaker.permit(at(29)), Permit::Refused { .. }));
-    }
-
-    #[test]
-    fn failures_that_were_on_their_way_together_count_as_one() {
-        let mut breaker = Breaker::new(PAUSE);
-        for _ in 0..10 {
-            breaker.failed(&company("a"), Fault::Ours, at(0));
+impl Open {
+    /// Until when `company` gets nothing, if the trial is not its own.
+    fn refuses(&mut self, company: &CompanyId, pause: Backoff, now: Timestamp) -> Option<Timestamp> {
+        let failed = self.failed.iter().find(|(failed, _)| failed == company);
+        self.has_others |= failed.is_none();
+        if within(self.until, now, pause.most) {
+            return Some(self.until);
         }
-
-        assert_eq!(breaker.permit(at(30)), Permit::Trial);
+        // The fault may be its own, so another one has the first try; not for long, as that one may no longer ask.
+        let is_suspect = failed.is_some_and(|(_, trials)| self.failed.len() == 1 || *trials > 1);
+        let others_until = later(self.until, pause.first);
+        (is_suspect && self.has_others && within(others_until, now, pause.first)).then_some(others_until)
     }
 
-    #[test]
-    fn half_open_lets_one_trial_through_and_its_success_closes_it() {
-        let mut breaker = Breaker::new(PAUSE);
-        breaker.failed(&company("a"), Fault::Blocked, at(0));
-
-        assert_eq!(breaker.permit(at(30)), Permit::Trial);
-        assert_eq!(breaker.permit(at(30)), Permit::Refused { until: at(60) }, "one trial at a time");
-
-        breaker.accepted();
-        assert_eq!(breaker.permit(at(31)), Permit::Granted);
-    }
-
-    #[test]
-    fn each_failed_trial_doubles_the_pause_up_to_the_most() {
-        let mut breaker = Breaker::new(PAUSE);
-        let (mut now, mut pauses) = (0, Vec::new());
-        for _ in 0..7 {
-            breaker.failed(&company("a"), Fault::Ours, at(now));
-            let Permit::Refused { until } = breaker.permit(at(now)) else { panic!("it is open") };
-            assert_eq!(breaker.open_until(), Some(until));
-            pauses.push((until - at(now)).num_seconds());
-            now += pauses.last().unwrap();
-            assert_eq!(breaker.permit(at(now)), Permit::Trial);
+    fn add_failed(&mut self, company: &CompanyId, trials: u32) {
+        if let Some((_, failed)) = self.failed.iter_mut().find(|(failed, _)| failed == company) {
+            *failed = failed.saturating_add(trials);
+        } else if self.failed.len() < MOST_FAILED {
+            self.failed.push((company.clone(), trials));
         }
-        assert_eq!(pauses, [30, 60, 120, 240, 480, 900, 900]);
     }
+}
 
-    #[test]
-    fn a_trial_that_never_reports_is_followed_by_another() {
-        let mut breaker = Breaker::new(PAUSE);
-        breaker.failed(&company("a"), Fault::Ours, at(0));
-
-        assert_eq!(breaker.permit(at(30)), Permit::Trial);
-        assert_eq!(breaker.permit(at(60)), Permit::Trial);
-    }
-
-    #[test]
-    fn an_unknown_refusal_opens_it_only_when_three_companies_in_a_row_got_the_same() {
-        let same = || Fault::Unknown("400 new".into());
-        let mut breaker = Breaker::new(PAUSE);
-
-        for name in ["a", "a", "a", "b", "a"] {
-            assert!(!breaker.failed(&company(name), same(), at(0)), "two companies are not enough");
-        }
-        breaker.failed(&company("x"), Fault::Unknown("400 other".into()), at(0));
-        for name in ["a", "b"] {
-            assert!(!breaker.failed(&company(name), same(), at(0)), "another refusal began a new row");
-        }
-        breaker.accepted();
-        for name in ["a", "b"] {
-            assert!(!breaker.failed(&company(name), same(), at(0)), "a success began a new row");
-        }
-
-        assert!(breaker.failed(&company("c"), same(), at(0)));
-    }
-
-    #[test]
-    fn a_pause_that_was_set_by_a_wrong_clock_ends_with_it() {
-        let mut breaker = Breaker::new(PAUSE);
-        let year = 365 * 86_400;
-        breaker.failed(&company("a"), Fault::Ours, at(year));
-        breaker.rate_limited(Duration::from_secs(60), at(year));
-
-        assert_eq!(breaker.permit(at(0)), Permit::Trial);
-    }
-
-    #[test]
-    fn a_rate_limit_is_obeyed_for_an_hour_at_most() {
-        let mut breaker = Breaker::new(PAUSE);
-        breaker.rate_limited(Duration::MAX, at(0));
-
-        assert_eq!(breaker.permit(at(3599)), Permit::Refused { until: at(3600) });
-        assert_eq!(breaker.permit(at(3600)), Permit::Granted);
-    }
-
-    #[test]
-    fn a_rate_limit_pauses_the_whole_client_and_the_longer_pause_wins() {
-        let mut breaker = Breaker::new(PAUSE);
-        breaker.rate_limited(Duration::from_secs(60), at(0));
-        breaker.rate_limited(Duration::from_secs(5), at(1));
-
-        assert_eq!(breaker.permit(at(59)), Permit::Refused { until: at(60) });
-        assert_eq!(breaker.permit(at(60)), Permit::Granted);
+/// Adds `company` to those in a row, each once; no more than `most` matter.
+fn add(companies: &mut Vec<CompanyId>, company: &CompanyId, most: usize) {
+    if companies.len() < most && !companies.contains(company) {
+        companies.push(company.clone());
     }
 }

@@ -19,7 +19,7 @@ mod opt_in;
 
 pub use access::{Access, CauseKind, Demand, Facts, Freshness, RefreshTokenEnd, TokenTimes, decide};
 pub use backoff::{Backoff, cool_down};
-pub use breaker::{Breaker, Fault, Permit};
+pub use breaker::{Breaker, Errand, Fault, Permit};
 pub use consent::{ConsentFacts, ConsentRefusal, Presented, judge as judge_consent};
 pub(crate) use opt_in::CLOCK_DISAGREEMENT;
 pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Verdict};

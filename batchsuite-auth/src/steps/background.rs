@@ -14,6 +14,7 @@ use super::{
     trouble::{Pace, Trouble},
 };
 use crate::{
+    clock::Stopwatch,
     error::chain,
     events::EventId,
     ids::CompanyId,
@@ -192,7 +193,7 @@ impl Keeper {
             reserve_for: RESERVATION,
             limit,
         };
-        let asked = Instant::now();
+        let asked = Stopwatch::start();
         let due = match core.in_time(core.store.due(due)).await {
             Ok(due) => due,
             Err(error) => {

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::{Core, authenticate::is_own_path, persist::no_answer, token_of};
 use crate::{
     authenticator::{NewOptIn, OptedIn},
-    clock::later,
-    error::{CallbackError, MalformedCallback},
+    clock::{Stopwatch, earlier, later},
+    error::{CallbackError, MalformedCallback, TokenError},
     events::{EventKind, Evidence},
     ids::{ActorId, CompanyId, Revision},
-    machine::ConsentRefusal,
+    machine::{ConsentRefusal, Errand},
     secret::{AccessToken, AuthorizationCode, BrowserSecret, SecretHash},
     store::{Connect, Connected, Consent, Snapshot, TakeConsent, TakenConsent},
     telemetry,
@@ -73,19 +73,19 @@ impl Core {
         let Some(request) = self.ups.exchange(code, &consent.redirect_uri, consent.verifier.as_ref()) else {
             return Err(CallbackError::Misconfigured(Evidence::message("the request could not be written")));
         };
-        let judgement = self.ups.send(request, self.now()).await;
-        let arrived = Instant::now();
-        telemetry::exchanged(self.environment, &judgement);
         let company = &consent.key.company;
+        let under_way = match self.permit(Errand::Exchange, company).await {
+            Ok(under_way) => under_way,
+            Err(error) => return Err(self.not_exchanged(company, error).await),
+        };
+        let sent = Stopwatch::start();
+        let judgement = self.ups.send(request, self.ups.limits(), self.now()).await;
+        telemetry::exchanged(self.environment, &judgement);
+        self.hear(Errand::Exchange, company, &judgement);
+        drop(under_way);
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
-            Judgement::Pair(pair) => {
-                self.breaker().accepted();
-                return self.connect(consent, *pair, arrived).await;
-            }
-            Judgement::Refused(evidence) => {
-                self.breaker().accepted();
-                (EventKind::Failed, evidence, CallbackError::CodeRefused)
-            }
+            Judgement::Pair(pair) => return self.connect(consent, *pair, sent).await,
+            Judgement::Refused(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
             Judgement::Unanswered(evidence) => (EventKind::Failed, evidence, CallbackError::Unanswered),
             Judgement::Unknown(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
             Judgement::Ours(evidence) | Judgement::Blocked(evidence) => {
@@ -95,9 +95,12 @@ impl Core {
                 self.record(Some(company), EventKind::Failed, evidence).await;
                 return Err(CallbackError::Unavailable { retry_after: self.policy.refresh_pause.first });
             }
+            Judgement::Late => {
+                // A code may be sent at any time, so no client has a reason to say so.
+                return Err(CallbackError::Unavailable { retry_after: self.policy.refresh_pause.first });
+            }
             Judgement::RateLimited(pause, evidence) => {
                 let retry_after = pause.unwrap_or(self.policy.rate_limit_pause);
-                self.breaker().rate_limited(retry_after, self.now());
                 self.record(Some(company), EventKind::Failed, evidence).await;
                 return Err(CallbackError::Unavailable { retry_after });
             }
@@ -107,8 +110,22 @@ impl Core {
         Err(error(evidence))
     }
 
-    async fn connect(self: &Arc<Self>, consent: Consent, pair: Pair, arrived: Instant) -> Completed {
-        self.check(&consent, &pair).await?;
+    /// The breaker did not let the code go to UPS, for the reason `error`.
+    async fn not_exchanged(&self, company: &CompanyId, error: TokenError) -> CallbackError {
+        let error = match error {
+            TokenError::Misconfigured { evidence, .. } => CallbackError::Misconfigured(*evidence),
+            TokenError::ShutDown => CallbackError::ShutDown,
+            error => CallbackError::Unavailable {
+                retry_after: error.retry_after().unwrap_or(self.policy.refresh_pause.first),
+            },
+        };
+        let words = "the code was not sent: UPS refuses this application or asks for a pause";
+        self.record(Some(company), EventKind::Failed, Evidence::message(words)).await;
+        error
+    }
+
+    async fn connect(self: &Arc<Self>, consent: Consent, pair: Pair, sent: Stopwatch) -> Completed {
+        self.check(&consent, &pair, &sent).await?;
         let company = consent.key.company.clone();
         let reading = self.cache.reading(&company);
         let connect = Connect {
@@ -118,13 +135,13 @@ impl Core {
             actor: consent.actor,
             client_id: self.client_id.clone(),
             issued_at: pair.issued_at,
-            pair: self.dated(&pair, arrived.elapsed()),
+            pair: self.dated(&pair, sent.elapsed()),
             failures: u32::from(pair.access_token.is_none()),
         };
         let connected = self
             .persist("an opt-in", || {
                 let mut connect = connect.clone();
-                connect.pair.age = arrived.elapsed();
+                connect.pair.age = sent.elapsed();
                 self.store.connect(connect)
             })
             .await;
@@ -153,10 +170,10 @@ impl Core {
     }
 
     /// Lets the host look at the opt-in before it counts.
-    async fn check(&self, consent: &Consent, pair: &Pair) -> Result<(), CallbackError> {
+    async fn check(&self, consent: &Consent, pair: &Pair, sent: &Stopwatch) -> Result<(), CallbackError> {
         let Some(check) = &self.opt_in_check else { return Ok(()) };
         let company = &consent.key.company;
-        let expires_at = later(self.now(), pair.access_lifetime);
+        let expires_at = later(earlier(self.now(), sent.elapsed()), pair.access_lifetime);
         // Not stored yet: it has no revision.
         let token =
             pair.access_token.as_ref().and_then(|secret| AccessToken::new(secret, expires_at, Revision::default()));

@@ -15,8 +15,9 @@ use tracing::Instrument;
 
 use super::{Core, from_now};
 use crate::{
-    clock::later,
+    clock::{Stopwatch, later},
     error::{TokenError, Unavailable, chain},
+    http::fence,
     ids::CompanyId,
     machine::Demand,
     secret::AccessToken,
@@ -52,8 +53,8 @@ impl Purpose {
 #[derive(Debug)]
 pub(super) struct Reserved {
     snapshot: Snapshot,
-    /// When the store was asked for it: it is no older.
-    asked: Instant,
+    /// Since the store was asked for it: it is no older.
+    asked: Stopwatch,
 }
 
 /// What was reserved longer ago than this is read again. The claim compares all that forbids to send (revision, standing,
@@ -61,17 +62,17 @@ pub(super) struct Reserved {
 const RESERVED_FOR: Duration = Duration::from_secs(2);
 
 impl Reserved {
-    pub(super) fn new(snapshot: Snapshot, asked: Instant) -> Self {
+    pub(super) fn new(snapshot: Snapshot, asked: Stopwatch) -> Self {
         Self { snapshot, asked }
     }
 
     /// The grant, if it was reserved just now. Never after a `lease`: an attempt that began meanwhile and never said how it
     /// ended would be taken over without the time that its holder gets to store a pair.
-    pub(super) fn recent(self, lease: Duration) -> Option<Snapshot> {
+    pub(super) fn recent(self, lease: Duration) -> Option<(Snapshot, Stopwatch)> {
         let age = self.asked.elapsed();
         // A refresh token that ended meanwhile must not be sent: its refusal would look like a withdrawal.
         let as_of = later(self.snapshot.as_of, age);
-        (age < RESERVED_FOR.min(lease)).then_some(Snapshot { as_of, ..self.snapshot })
+        (age < RESERVED_FOR.min(lease)).then_some((Snapshot { as_of, ..self.snapshot }, self.asked))
     }
 }
 
@@ -115,9 +116,9 @@ impl Core {
         deadline: Instant,
     ) -> Outcome {
         let mut landing = self.board(company, demand, Mode::Foreground, None)?;
-        let landed = tokio::time::timeout_at(deadline, landing.wait_for(Option::is_some)).await;
+        let landed = fence::until(deadline, landing.wait_for(Option::is_some)).await;
         match landed {
-            Ok(Ok(outcome)) => {
+            Some(Ok(outcome)) => {
                 if let Some(outcome) = outcome.as_ref() {
                     if outcome.is_ok() {
                         self.cache.mark_used(company);
@@ -126,8 +127,8 @@ impl Core {
                 }
             }
             // It panicked, or its runtime is gone, and it left the list. Another one may do no better, so the caller decides.
-            Ok(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
-            Err(_) => {}
+            Some(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
+            None => {}
         }
         Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN })
     }
@@ -234,11 +235,12 @@ mod tests {
     async fn what_was_reserved_is_as_old_as_it_is_and_soon_too_old() {
         let (lease, second) = (Duration::from_secs(60), Duration::from_secs(1));
         let key = GrantKey { environment: Environment::Cie, company: CompanyId::new("acme").unwrap() };
-        let asked = Instant::now();
+        let asked = Stopwatch::start();
         let reserved = || Reserved::new(Snapshot::empty(key.clone(), Timestamp::UNIX_EPOCH), asked);
 
         tokio::time::advance(second).await;
-        assert_eq!(reserved().recent(lease).unwrap().as_of, later(Timestamp::UNIX_EPOCH, second));
+        let as_of = reserved().recent(lease).unwrap().0.as_of;
+        assert_eq!(as_of, later(Timestamp::UNIX_EPOCH, second));
         assert!(reserved().recent(second).is_none(), "a lease that began meanwhile may be over");
 
         tokio::time::advance(second).await;

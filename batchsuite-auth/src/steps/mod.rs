@@ -5,6 +5,7 @@ mod authenticate;
 mod background;
 mod callback;
 mod flight;
+mod permit;
 mod persist;
 mod refresh;
 mod remove_auth;
@@ -17,7 +18,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, timeout},
 };
 use tokio_util::{
@@ -59,6 +60,8 @@ pub(crate) struct Core {
     pub(crate) opt_in_check: Option<Arc<dyn OptInCheck>>,
     pub(crate) cache: Cache,
     breaker: Mutex<Breaker>,
+    /// Wakes those whom the breaker lets wait.
+    heard: Notify,
     flights: Flights,
     rejections: access_token::Rejections,
     /// Goes up whenever the feed told of something, or this process wrote an event: whoever follows the log reads on.
@@ -94,6 +97,7 @@ impl Core {
         let keeper = parts.keeper;
         let core = Arc::new(Self {
             breaker: Mutex::new(Breaker::new(parts.policy.breaker_pause)),
+            heard: Notify::new(),
             flights: Flights::default(),
             rejections: access_token::Rejections::default(),
             news: watch::Sender::new(0),
@@ -205,7 +209,7 @@ impl Core {
         self.clock.now()
     }
 
-    /// A pair that arrived `age` ago, with its early window. The window begins at a random moment of its first tenth, so
+    /// A pair whose request was sent `age` ago, with its early window. The window begins at a random moment of its first tenth, so
     /// that companies that opted in together are not refreshed together.
     fn dated(&self, pair: &Pair, age: Duration) -> NewPair {
         let lifetime = pair.access_lifetime;

@@ -10,19 +10,21 @@ use tokio::time::{Instant, timeout};
 use super::{
     Core,
     flight::{Mode, Reserved},
-    jitter, token_of,
+    jitter,
+    permit::UnderWay,
+    token_of,
 };
 use crate::{
     cache::Reading,
-    clock::remaining,
+    clock::{Stopwatch, remaining},
     error::{TokenError, Unavailable},
     events::{EventKind, Evidence},
     ids::{AttemptId, CompanyId},
-    machine::{Access, Demand, Fault, Permit, Phase, Verdict, cool_down, decide},
+    machine::{Access, Demand, Errand, Phase, Verdict, cool_down, decide},
     secret::AccessToken,
     store::{ClaimRefresh, Claimed, CommitRefresh, Committed, GiveBack, SettleRefresh, Snapshot, Written},
     telemetry,
-    ups::{Judgement, Pair, Prepared},
+    ups::{Judgement, Pair},
 };
 
 /// Somebody else's outcome is looked for again after this long at first, and then less often.
@@ -38,6 +40,8 @@ enum Attempt {
     Settled,
     /// The row is somebody else's, or moved on.
     Lost,
+    /// So much time has passed since the row was read that nothing was sent; the claim is given back.
+    Late,
     /// No pair; what to tell if the row says nothing clearer.
     Failed(TokenError),
 }
@@ -67,14 +71,18 @@ impl Core {
     ) -> Result<AccessToken, TokenError> {
         let mut failed: Option<TokenError> = None;
         let mut given_time = None;
+        let mut pause_if_late = Duration::ZERO;
         let mut wait = Wait::new(self);
         loop {
             let reading = self.cache.reading(company);
             let reserved = reserved.take().and_then(|reserved| reserved.recent(self.policy.lease));
             let is_reserved = reserved.is_some();
-            let snapshot = match reserved {
+            let (snapshot, read) = match reserved {
                 Some(reserved) => reserved,
-                None => self.in_time(self.store.load(&self.key(company))).await?,
+                None => {
+                    let read = Stopwatch::start();
+                    (self.in_time(self.store.load(&self.key(company))).await?, read)
+                }
             };
             let access = decide(&snapshot.facts(&self.client_id), demand, snapshot.as_of);
 
@@ -108,7 +116,9 @@ impl Core {
                 Access::Reauthenticate(kind) => return Err(TokenError::ReauthRequired(snapshot.cause_of(kind).into())),
                 Access::Paused { until } => {
                     let reason = if snapshot.opt_in.unanswered { Unavailable::Unanswered } else { Unavailable::Paused };
-                    return Err(unavailable(failed, reason, remaining(until, snapshot.as_of)));
+                    let pause = remaining(until, snapshot.as_of);
+                    let failed = failed.or_else(|| self.client_fault(pause));
+                    return Err(unavailable(failed, reason, pause));
                 }
                 Access::Leased { until } => {
                     if let Some(TokenError::Store(error)) = failed {
@@ -146,13 +156,17 @@ impl Core {
             if let Some(error) = failed {
                 return Err(error);
             }
-            match self.attempt(company, &snapshot).await {
+            match self.attempt(company, &snapshot, read, pause_if_late).await {
                 Attempt::Stored(stored) => {
                     if let Some(token) = token_of(&stored).filter(|token| reading.insert(&stored, token)) {
                         return Ok(token);
                     }
                 }
                 Attempt::Settled => {}
+                Attempt::Late if pause_if_late.is_zero() => {
+                    pause_if_late = self.policy.refresh_pause.after(1, jitter());
+                }
+                Attempt::Late => failed = Some(not_sent(pause_if_late)),
                 Attempt::Lost => {
                     if !wait.for_news(&reading, LAST_LOOK).await {
                         return Err(unavailable(None, Unavailable::UnderWay, LAST_LOOK));
@@ -163,12 +177,20 @@ impl Core {
         }
     }
 
-    /// One attempt: one claim and at most one request.
-    async fn attempt(self: &Arc<Self>, company: &CompanyId, read: &Snapshot) -> Attempt {
-        if let Err(error) = self.permit() {
-            return Attempt::Failed(error);
-        }
-        let refresh_token = read.tokens.as_ref().and_then(|tokens| tokens.refresh_token.as_ref());
+    /// One attempt: one claim and at most one request, within a few seconds after the row was `read`. If it comes too late, the next one
+    /// is due in `pause_if_late`.
+    async fn attempt(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        row: &Snapshot,
+        read: Stopwatch,
+        pause_if_late: Duration,
+    ) -> Attempt {
+        let under_way = match self.permit(Errand::Refresh, company).await {
+            Ok(under_way) => under_way,
+            Err(error) => return Attempt::Failed(error),
+        };
+        let refresh_token = row.tokens.as_ref().and_then(|tokens| tokens.refresh_token.as_ref());
         // Built first, so that nothing can fail between the claim and the send.
         let Some(request) = refresh_token.and_then(|token| self.ups.refresh(token)) else {
             return Attempt::Failed(TokenError::Misconfigured {
@@ -177,50 +199,54 @@ impl Core {
             });
         };
         let claim = ClaimRefresh {
-            key: read.key.clone(),
-            revision: read.opt_in.revision,
+            key: row.key.clone(),
+            revision: row.opt_in.revision,
             attempt: AttemptId::random(),
             lease: self.policy.lease,
         };
         tracing::Span::current().record("attempt", tracing::field::display(claim.attempt));
-        let claiming = Instant::now();
         match self.in_time(self.store.claim_refresh(claim.clone())).await {
             Ok(Claimed::Yes) => {}
             Ok(Claimed::Lost) => return Attempt::Lost,
             // Whether it is claimed is unknown, so nothing is sent; the lease ends by itself.
             Err(error) => return Attempt::Failed(error.into()),
         }
-        if claiming.elapsed() > self.policy.claim_to_send {
-            // The process was stopped in between: the lease may be over, and another request on its way.
-            tracing::warn!("the claim is too old to be used; it is given back");
-            self.give_back(&claim, Duration::ZERO, None).await;
-            return Attempt::Settled;
-        }
-        self.send(company, read, &claim, request).await
+        // After a stop of the process the lease may be over, and another request on its way.
+        let limits = self.ups.limits().with_send_within_since(read, self.policy.claim_to_send);
+        let sent = Stopwatch::start();
+        let judgement = match limits.may_be_sent() {
+            // The HTTP client looks once more, when it has a connection.
+            true => self.ups.send(request, limits, self.now()).await,
+            false => Judgement::Late,
+        };
+        self.heed(row, &claim, judgement, &sent, pause_if_late, under_way).await
     }
 
-    async fn send(
+    /// Does what UPS's answer to a request that was `sent` asks for.
+    async fn heed(
         self: &Arc<Self>,
-        company: &CompanyId,
-        read: &Snapshot,
+        row: &Snapshot,
         claim: &ClaimRefresh,
-        request: Prepared,
+        judgement: Judgement,
+        sent: &Stopwatch,
+        pause_if_late: Duration,
+        under_way: UnderWay,
     ) -> Attempt {
-        let sent = Instant::now();
-        let judgement = self.ups.send(request, self.now()).await;
-        let arrived = Instant::now();
-        telemetry::refreshed(self.environment, &judgement, arrived - sent);
+        telemetry::refreshed(self.environment, &judgement, sent.elapsed());
+        let opens = self.hear(Errand::Refresh, &claim.key.company, &judgement);
+        // Nobody waits while the store is written.
+        drop(under_way);
         let policy = &self.policy;
-        let failures = read.failures.saturating_add(1);
+        let failures = row.failures.saturating_add(1);
+        let retry_in = policy.refresh_pause.after(failures, jitter());
         match judgement {
-            Judgement::Pair(pair) => {
-                self.breaker().accepted();
-                self.commit(read, claim, *pair, arrived).await
-            }
+            Judgement::Pair(pair) => self.commit(row, claim, *pair, sent).await,
             Judgement::Refused(evidence) => {
-                self.breaker().accepted();
                 tracing::warn!(%evidence, "UPS refused the refresh token");
                 self.settle(claim, Verdict::Refused, evidence, Duration::ZERO).await;
+                if opens {
+                    self.tell_of_wave().await;
+                }
                 Attempt::Settled
             }
             Judgement::Unanswered(evidence) => {
@@ -230,56 +256,37 @@ impl Core {
                 failed(Unavailable::Unanswered, policy.lease)
             }
             Judgement::NotSent(evidence) => {
-                let retry_in = policy.refresh_pause.after(failures, jitter());
                 self.give_back(claim, retry_in, Some((EventKind::RefreshFailed, evidence))).await;
-                failed(Unavailable::NotSent, retry_in)
+                Attempt::Failed(not_sent(retry_in))
+            }
+            Judgement::Late => {
+                tracing::warn!(
+                    "too much time has passed since the row was read; nothing is sent and the claim is given back"
+                );
+                self.give_back(claim, pause_if_late, None).await;
+                Attempt::Late
             }
             Judgement::RateLimited(pause, _) => {
                 let retry_in = pause.unwrap_or(policy.rate_limit_pause);
-                self.breaker().rate_limited(retry_in, self.now());
                 self.give_back(claim, retry_in, None).await;
                 failed(Unavailable::RateLimited, retry_in)
             }
-            Judgement::Ours(evidence) => self.client_failed(company, claim, Fault::Ours, evidence).await,
-            Judgement::Blocked(evidence) => self.client_failed(company, claim, Fault::Blocked, evidence).await,
+            // Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
+            Judgement::Ours(evidence) | Judgement::Blocked(evidence) => {
+                self.give_back(claim, retry_in, Some((EventKind::Misconfigured, evidence.clone()))).await;
+                let retry_after = self.client_fault(retry_in).and_then(|error| error.retry_after()).unwrap_or(retry_in);
+                Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
+            }
             Judgement::Unknown(evidence) => {
-                let retry_in = policy.refresh_pause.after(failures, jitter());
-                let fault = Fault::Unknown(evidence.to_string());
-                if self.breaker().failed(company, fault, self.now()) {
-                    tracing::error!(%evidence, "several companies got the same unknown refusal; the breaker opens");
-                }
                 self.give_back(claim, retry_in, Some((EventKind::Misconfigured, evidence))).await;
                 failed(Unavailable::UnknownAnswer, retry_in)
             }
         }
     }
 
-    /// What concerns every company: tokens are kept, and the breaker opens.
-    async fn client_failed(
-        &self,
-        company: &CompanyId,
-        claim: &ClaimRefresh,
-        fault: Fault,
-        evidence: Evidence,
-    ) -> Attempt {
-        let now = self.now();
-        let (opened, until) = {
-            let mut breaker = self.breaker();
-            (breaker.failed(company, fault, now), breaker.open_until())
-        };
-        if opened {
-            tracing::error!(%evidence, "UPS refuses this client; nothing is sent for any company for a while");
-        }
-        let retry_after = until.map_or(self.policy.breaker_pause.first, |until| remaining(until, now));
-        let event = (EventKind::Misconfigured, evidence.clone());
-        // The company itself did nothing wrong: it may go on as soon as the breaker lets it.
-        self.give_back(claim, Duration::ZERO, Some(event)).await;
-        Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
-    }
-
     /// Saves first, judges after.
-    async fn commit(self: &Arc<Self>, read: &Snapshot, claim: &ClaimRefresh, pair: Pair, arrived: Instant) -> Attempt {
-        let failures = if pair.access_token.is_some() { 0 } else { read.failures.saturating_add(1) };
+    async fn commit(self: &Arc<Self>, row: &Snapshot, claim: &ClaimRefresh, pair: Pair, sent: &Stopwatch) -> Attempt {
+        let failures = if pair.access_token.is_some() { 0 } else { row.failures.saturating_add(1) };
         let commit = CommitRefresh {
             key: claim.key.clone(),
             revision: claim.revision,
@@ -292,7 +299,7 @@ impl Core {
         let committed = self
             .persist("a new token pair", || {
                 let mut commit = commit.clone();
-                commit.pair.age = arrived.elapsed();
+                commit.pair.age = sent.elapsed();
                 self.store.commit_refresh(commit)
             })
             .await;
@@ -350,26 +357,10 @@ impl Core {
             tracing::debug!("the row is no longer this attempt's; nothing is given back");
         }
     }
+}
 
-    /// Whether anything may be sent to UPS at all.
-    fn permit(&self) -> Result<(), TokenError> {
-        let now = self.now();
-        let mut breaker = self.breaker();
-        let Permit::Refused { until } = breaker.permit(now) else { return Ok(()) };
-        let retry_after = remaining(until, now);
-        Err(match breaker.fault() {
-            Some(Fault::Ours) => TokenError::Misconfigured {
-                evidence: Evidence::message("UPS refused this application's configuration").into(),
-                retry_after,
-            },
-            Some(Fault::Blocked) => TokenError::Misconfigured {
-                evidence: Evidence::message("UPS blocks this application").into(),
-                retry_after,
-            },
-            Some(Fault::Unknown(_)) => TokenError::Unavailable { reason: Unavailable::UnknownAnswer, retry_after },
-            None => TokenError::Unavailable { reason: Unavailable::RateLimited, retry_after },
-        })
-    }
+fn not_sent(retry_after: Duration) -> TokenError {
+    TokenError::Unavailable { reason: Unavailable::NotSent, retry_after }
 }
 
 fn failed(reason: Unavailable, retry_after: Duration) -> Attempt {

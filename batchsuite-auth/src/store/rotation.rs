@@ -10,20 +10,21 @@ use crate::{
     secret::{AccessTokenSecret, RefreshToken},
 };
 
-/// A pair as UPS sent it, with lifetimes that count from its arrival.
+/// A pair as UPS sent it, with lifetimes that count from the moment when its request was sent: UPS may have issued it then, however
+/// late the answer arrived.
 #[derive(Clone, Debug)]
 pub struct NewPair {
     /// The access token; `None`: there is none that can be used.
     pub access_token: Option<AccessTokenSecret>,
     /// How long the access token lives.
     pub access_lifetime: Duration,
-    /// When to refresh it, counted from its arrival: the beginning of the early window.
+    /// When to refresh it, counted from the same moment: the beginning of the early window.
     pub refresh_after: Duration,
     /// The refresh token; `None`: UPS sent none.
     pub refresh_token: Option<RefreshToken>,
     /// How long the refresh token lives; `None`: unknown.
     pub refresh_lifetime: Option<Duration>,
-    /// How long ago the pair arrived.
+    /// How long ago its request was sent.
     pub age: Duration,
 }
 

@@ -92,7 +92,7 @@ impl Pair {
         (pair.access_token.is_some() || pair.refresh_token.is_some()).then_some(pair)
     }
 
-    /// For a store to keep: arrived `age` ago, to be refreshed `refresh_after` its arrival.
+    /// For a store to keep: asked for `age` ago, to be refreshed `refresh_after` that.
     pub(crate) fn to_store(&self, refresh_after: Duration, age: Duration) -> NewPair {
         NewPair {
             access_token: self.access_token.clone(),

@@ -30,6 +30,8 @@ pub(crate) enum Judgement {
     Unanswered(Evidence),
     /// UPS never saw the request.
     NotSent(Evidence),
+    /// UPS never saw the request: the time in which it was allowed to be sent was over.
+    Late,
     /// UPS asks for a pause of the whole client; `None`: it does not say how long.
     RateLimited(Option<Duration>, Evidence),
     /// UPS refuses our configuration.
@@ -49,6 +51,7 @@ impl Judgement {
             Self::Refused(_) => "refused",
             Self::Unanswered(_) => "unanswered",
             Self::NotSent(_) => "not_sent",
+            Self::Late => "late",
             Self::RateLimited(..) => "rate_limited",
             Self::Ours(_) => "misconfigured",
             Self::Blocked(_) => "blocked",
@@ -67,6 +70,7 @@ pub(super) fn judge(
 ) -> Judgement {
     let answer = match answer {
         Ok(answer) => answer,
+        Err(error) if error.kind() == HttpErrorKind::Late => return Judgement::Late,
         Err(error) if error.is_not_sent() => return Judgement::NotSent(not_sent_evidence(&error)),
         Err(_) => return Judgement::Unanswered(Evidence::message("no answer; the request may have arrived")),
     };

@@ -8,4 +8,4 @@ mod requests;
 pub(crate) use answer::{Pair, PairDefaults};
 pub(crate) use callback::{Outcome, Returned, parse as parse_callback};
 pub(crate) use judge::Judgement;
-pub(crate) use requests::{Prepared, Ups};
+pub(crate) use requests::Ups;

@@ -16,7 +16,7 @@ use super::{answer::PairDefaults, judge::Judgement};
 use crate::{
     clock::Timestamp,
     config::Client,
-    http::{HttpClient, HttpError},
+    http::{HttpClient, HttpError, TimeLimits, fence},
     secret::{AuthorizationCode, PkceVerifier, RefreshToken, random_text},
 };
 
@@ -142,15 +142,21 @@ impl Ups {
         Some(self.prepared(Endpoint::Refresh, request, [token.expose_secret()].into_iter()))
     }
 
-    /// Sends it and judges what comes back. `now` dates a `Retry-After`.
+    /// How long a request may take.
+    pub(crate) fn limits(&self) -> TimeLimits {
+        TimeLimits::new(self.deadline)
+    }
+
+    /// Sends it within `limits` and judges what comes back. `now` dates a `Retry-After`.
     ///
     /// # Cancellation
     /// The request may have arrived: never inside a future that a caller can drop.
-    pub(crate) async fn send(&self, prepared: Prepared, now: Timestamp) -> Judgement {
-        // `timeout` looks at the answer first: one that has arrived beats the deadline, however late we look.
-        let answer = tokio::time::timeout(self.deadline, self.http.send(prepared.request))
+    pub(crate) async fn send(&self, prepared: Prepared, limits: TimeLimits, now: Timestamp) -> Judgement {
+        let (mut request, deadline) = (prepared.request, limits.answer_within());
+        request.extensions_mut().insert(limits);
+        let answer = fence::within(deadline, fence::TIME_TO_READ_OUTSIDE, self.http.send(request))
             .await
-            .unwrap_or_else(|_| Err(HttpError::unanswered()));
+            .unwrap_or_else(|| Err(HttpError::unanswered()));
         if let Err(error) = &answer {
             // The evidence keeps what a person can read; only the log knows why.
             tracing::warn!(error = %crate::error::chain(error), "no answer of UPS");

@@ -3,7 +3,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use batchsuite_auth::http::{HttpClient, HttpErrorKind, ReqwestClient};
+use batchsuite_auth::http::{HttpClient, HttpErrorKind, ReqwestClient, TimeLimits};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -194,5 +194,90 @@ fn time_outs_that_contradict_the_lease_or_each_other_are_refused() {
         let built = ReqwestClient::builder().connect_timeout(seconds(connect)).deadline(seconds(deadline)).build();
 
         assert_eq!(built.is_ok(), accepted, "{connect} s of {deadline} s");
+    }
+}
+
+/// A refresh that may be sent for `limit` from now on.
+fn refresh_within(limit: Duration, url: &str) -> http::Request<Vec<u8>> {
+    let mut request = refresh(url);
+    request.extensions_mut().insert(TimeLimits::new(LATE).with_send_within(limit));
+    request
+}
+
+#[tokio::test]
+async fn a_request_that_comes_late_to_its_connection_is_not_sent() {
+    let server = Server::answering(answer("200 OK", "", b"{}")).await;
+
+    // To a new connection.
+    let new = client().build().unwrap();
+    assert_kind(new.send(refresh_within(Duration::ZERO, &server.url())).await, HttpErrorKind::Late);
+    assert_eq!((server.connections(), server.requests()), (1, 0));
+
+    // To a kept one, and then in time again.
+    let kept = client().build().unwrap();
+    kept.send(refresh_within(LATE, &server.url())).await.unwrap();
+    assert_kind(kept.send(refresh_within(Duration::ZERO, &server.url())).await, HttpErrorKind::Late);
+    assert_eq!((server.connections(), server.requests()), (2, 1), "the kept one was offered");
+    kept.send(refresh_within(LATE, &server.url())).await.unwrap();
+    assert_eq!(server.requests(), 2);
+    // Without a body there is nothing to ask for at the last moment.
+    let mut empty = refresh_within(Duration::ZERO, &server.url());
+    empty.body_mut().clear();
+    assert_kind(kept.send(empty).await, HttpErrorKind::Late);
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_request_whose_time_is_over_while_it_connects_is_not_sent() {
+    let authority = Authority::new();
+    let acceptor = tokio_rustls::TlsAcceptor::from(authority.server_config("localhost", |_| {}));
+    let server = Server::start(move |connection, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            // The handshake takes longer than the request may wait, and less than the connection may take.
+            tokio::time::sleep(SOON / 2).await;
+            if let Ok(mut connection) = connection.upgrade(|stream| acceptor.accept(stream)).await {
+                connection.request().await;
+            }
+        }
+    })
+    .await;
+    let client = ReqwestClient::builder().root_certificate(authority.pem()).build().unwrap();
+
+    let outcome = client.send(refresh_within(SOON / 4, &format!("https://localhost:{}/", server.port()))).await;
+
+    assert_kind(outcome, HttpErrorKind::Late);
+    assert_eq!((server.connections(), server.requests()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_caller_may_set_a_shorter_deadline_and_no_longer_one() {
+    let server = Server::start(|mut connection, _| async move {
+        connection.request().await;
+        connection.hold().await;
+    })
+    .await;
+    for (own, of_the_request) in [(LATE, SOON / 2), (SOON, LATE), (SOON, Duration::ZERO)] {
+        let client = client().connect_timeout(SOON / 4).deadline(own).build().unwrap();
+        let mut request = refresh(server.url());
+        request.extensions_mut().insert(TimeLimits::new(of_the_request));
+
+        assert_kind(ended_by_the_client(client.send(request)).await, HttpErrorKind::Unanswered);
+    }
+}
+
+#[test]
+fn time_outs_of_any_length_are_refused_or_work() {
+    let edges = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(Server::answering(answer("200 OK", "", b"{}")));
+    for edge in edges {
+        for builder in
+            [client().connect_timeout(edge), client().deadline(edge), client().connect_timeout(edge).deadline(edge)]
+        {
+            let Ok(client) = builder.build() else { continue };
+            // Sent or not, within the time that it has: it is no panic, and no wait without end.
+            let _ = runtime.block_on(ended_by_the_client(client.send(refresh(server.url()))));
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use batchsuite_auth::{
     Client,
-    error::CallbackError,
+    error::{CallbackError, Unavailable},
     events::EventKind,
-    fake_ups::{Answer, Endpoint, Fault},
+    fake_ups::{Answer, Endpoint, Fault, Times},
     machine::CauseKind,
     status::Status,
 };
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     steps::assert_failed_exchange,
-    world::{USER, World, cause},
+    world::{USER, World, cause, companies, unavailable},
 };
 
 /// Asserts that this answer to a refresh ends the opt-in, with what UPS said as the evidence.
@@ -115,4 +115,35 @@ async fn an_authorization_code_that_ups_refuses_leaves_the_earlier_opt_in() {
     let after = world.look().await;
     assert_eq!((after.status, after.tokens), (before.status, before.tokens));
     assert_eq!(world.last(EventKind::Failed).await.evidence.as_ref(), Some(evidence));
+}
+
+#[tokio::test]
+async fn three_companies_refused_in_ten_minutes_are_told_and_then_the_whole_client_pauses() {
+    let world = World::new().await;
+    let companies = companies(0..6);
+    for company in &companies {
+        world.opt_in(company).await;
+    }
+    world.advance(2 * 3600);
+    world.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::UntilCleared);
+
+    for company in &companies[..3] {
+        assert_eq!(cause(world.token_of(company).await).kind, CauseKind::OptInInvalidated);
+        world.advance(250);
+    }
+    assert_eq!(world.count(EventKind::Invalidated).await, 3);
+    // The last one was 250 s ago, so this is the one trial; after it nothing is sent for a minute.
+    cause(world.token_of(&companies[3]).await);
+    for company in &companies[4..] {
+        let (reason, wait) = unavailable(world.token_of(company).await);
+        assert_eq!((reason, wait.as_secs()), (Unavailable::UnknownAnswer, 60));
+    }
+    assert_eq!(world.calls(Endpoint::Refresh), 4);
+    let told = world.last(EventKind::Misconfigured).await;
+    assert_eq!((told.company, world.count(EventKind::Misconfigured).await), (None, 1), "operators are told");
+    world.ups.clear_faults(Endpoint::Refresh);
+    world.advance(60);
+    for company in &companies[4..] {
+        assert_eq!(world.token_of(company).await.unwrap().revision().version, 2);
+    }
 }

@@ -134,7 +134,7 @@ pub(crate) async fn assert_retried(world: &World, expected: Unavailable, what: &
     wait
 }
 
-/// UPS refuses the whole client: one call for any number of companies, all tokens kept, one trial after each pause, and
+/// UPS refuses the whole client: two calls for any number of companies, all tokens kept, one trial after each pause, and
 /// everything works again as soon as UPS does.
 pub(crate) async fn assert_breaks_the_client(fault: impl Into<Fault>) {
     let fault = fault.into();
@@ -156,13 +156,13 @@ pub(crate) async fn assert_breaks_the_client(fault: impl Into<Fault>) {
     };
     let wait = ask_all().await;
 
-    assert_eq!(world.calls(Endpoint::Refresh), 1, "{what}: one company found out for all");
+    assert_eq!(world.calls(Endpoint::Refresh), 2, "{what}: two companies found out for all");
     assert!(wait <= Duration::from_secs(30), "{what}: {wait:?}");
-    assert_eq!(world.count(EventKind::Misconfigured).await, 1, "{what}");
+    assert_eq!(world.count(EventKind::Misconfigured).await, 2, "{what}");
     assert_all_kept(&world, &companies).await;
     world.advance(30);
     ask_all().await;
-    assert_eq!(world.calls(Endpoint::Refresh), 2, "{what}: half-open lets one trial through");
+    assert_eq!(world.calls(Endpoint::Refresh), 3, "{what}: half-open lets one trial through");
     assert_all_kept(&world, &companies).await;
     world.ups.clear_faults(Endpoint::Refresh);
     world.advance(60);

@@ -7,6 +7,7 @@ mod crash;
 mod ends;
 mod exactly_once;
 mod outage;
+mod post;
 mod stage;
 mod stopped;
 mod worker;

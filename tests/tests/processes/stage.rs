@@ -18,7 +18,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 
-use crate::worker::Worker;
+use crate::{post::Post, worker::Worker};
 
 const CALLBACK: &str = "http://localhost:3000/callback";
 const USER: &str = "demo@example.com";
@@ -86,6 +86,18 @@ impl World {
         self.start(self.server.url(), "-").await
     }
 
+    /// A process that reaches UPS by way of `post`, whose times are `speed` times shorter than the default ones. Its HTTP client
+    /// ends a request after `deadline`.
+    pub(crate) async fn hurried_worker(&self, post: &Post, speed: u32, deadline: Option<Duration>) -> Worker {
+        let deadline = deadline.map_or("-".to_owned(), |deadline| deadline.as_millis().to_string());
+        self.start_by_way_of(post.address(), self.server.url(), "-", [&speed.to_string(), &deadline]).await
+    }
+
+    /// A way to this world's UPS on which answers can be held.
+    pub(crate) async fn post(&self) -> Post {
+        Post::to(self.address).await
+    }
+
     /// A process that reaches the database at `url`.
     pub(crate) async fn worker_at(&self, url: &str) -> Worker {
         self.start(url, "-").await
@@ -97,9 +109,14 @@ impl World {
     }
 
     async fn start(&self, url: &str, keeper: &str) -> Worker {
-        let (ups, ahead) = (format!("http://{}", self.address), self.clock.ahead().as_secs().to_string());
+        self.start_by_way_of(self.address, url, keeper, ["1", "-"]).await
+    }
+
+    async fn start_by_way_of(&self, ups: SocketAddr, url: &str, keeper: &str, times: [&str; 2]) -> Worker {
+        let (ups, ahead) = (format!("http://{ups}"), self.clock.ahead().as_secs().to_string());
         let client = [FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET];
-        Worker::start(&[url, self.schema.name(), &ups, client[0], client[1], &ahead, keeper]).await
+        let schema = self.schema.name();
+        Worker::start(&[url, schema, &ups, client[0], client[1], &ahead, keeper, times[0], times[1]]).await
     }
 
     pub(crate) async fn workers(&self, count: usize) -> Vec<Worker> {

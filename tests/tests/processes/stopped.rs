@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::stage::{World, eventually};
@@ -95,4 +96,41 @@ async fn a_refusal_that_nobody_caused_is_still_told_as_a_password_change() {
     assert_eq!(worker.token("acme-0").await["cause"], "OptInInvalidated");
 
     assert_eq!(world.cause("acme-0").await, Some(CauseKind::OptInInvalidated));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is_judged() {
+    const COMPANIES: u64 = 20;
+    // The default times in their ratio: 0.6 s to connect, 2.5 s in all, 3.7 s around it, a lease of 7.5 s. Then a client whose own deadline
+    // comes later, so that the outer one alone would cut.
+    for own_deadline in [None, Some(Duration::from_secs(5))] {
+        let world = World::new().await;
+        world.companies("acme", COMPANIES as usize).await;
+        let post = world.post().await;
+        let process = world.hurried_worker(&post, 8, own_deadline).await;
+        post.hold_answers();
+        let callers = process.begin(json!({"do": "each", "company": "acme", "companies": COMPANIES})).await;
+        eventually("UPS has answered all", || world.rotations() == COMPANIES).await;
+
+        // Longer than every deadline, shorter than the lease.
+        process.freeze();
+        post.deliver();
+        sleep(Duration::from_secs(5)).await;
+        process.thaw();
+
+        let told = callers.wait().await;
+        assert_eq!(told["errors"], json!({}), "{own_deadline:?}: {told}");
+        assert_eq!(told["tokens"].as_object().unwrap().len(), COMPANIES as usize, "{own_deadline:?}");
+        for index in 0..COMPANIES {
+            let name = format!("acme-{index}");
+            assert_eq!(world.cause(&name).await, None, "{own_deadline:?}: {name}");
+            assert!(!world.events(&name).await.contains(&EventKind::RefreshUnanswered), "{own_deadline:?}: {name}");
+        }
+        assert_eq!((world.refreshes(), world.rotations()), (COMPANIES, COMPANIES), "{own_deadline:?}");
+        // What was stored is what UPS knows.
+        world.access_tokens_end(&[&process]).await;
+        let told = process.ask(json!({"do": "each", "company": "acme", "companies": COMPANIES})).await;
+        assert_eq!(told["errors"], json!({}), "{own_deadline:?}: {told}");
+        world.end().await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::machine::Phase;
+use batchsuite_auth::{events::EventKind, machine::Phase};
 
 use crate::{
     flaky::{Moment, Verb},
@@ -194,4 +194,66 @@ async fn a_caller_waits_no_longer_than_max_wait() {
     answer.release();
     process.token(&acme()).await;
     assert_eq!(stage.refreshes(), 1, "the refresh went on without its caller");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_was_read_too_long_ago_is_read_again_before_anything_is_sent() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    // The store takes long to hand the row over, or the process is stopped; the claim itself takes no time.
+    let load = process.store.hold(Verb::Load, Moment::After);
+    let caller = process.caller(&acme());
+    load.reached().await;
+    tokio::time::advance(seconds(6)).await;
+    load.release();
+
+    caller.await.unwrap().unwrap();
+    assert_eq!((process.store.calls(Verb::GiveBack), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_is_looked_at_once_more_when_the_connection_is_there() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    let connection = process.http.hold_connection();
+    let caller = process.caller(&acme());
+    connection.reached().await;
+    tokio::time::advance(seconds(6)).await;
+    connection.release();
+
+    caller.await.unwrap().unwrap();
+    assert_eq!((process.store.calls(Verb::GiveBack), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
+    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+    assert!(!process.kinds(&acme()).await.contains(&EventKind::RefreshFailed), "nothing failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_too_late_again_and_again_pauses() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+
+    let connections = [process.http.hold_connection(), process.http.hold_connection()];
+    let caller = process.caller(&acme());
+    for connection in &connections {
+        connection.reached().await;
+        tokio::time::advance(seconds(6)).await;
+        connection.release();
+    }
+    stage.live(Duration::ZERO).await;
+    caller.await.unwrap().unwrap_err();
+    tokio::time::sleep(seconds(1)).await;
+    let error = process.auth.access_token(&acme()).await.unwrap_err();
+
+    assert!(error.is_transient() && error.retry_after().is_some(), "{error:?}");
+    assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 0));
+    stage.live(seconds(3)).await;
+    process.token(&acme()).await;
 }

@@ -2,9 +2,18 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use batchsuite_auth::{clock::Clock, error::TokenError, machine::CauseKind};
+use batchsuite_auth::{
+    clock::{Clock, Timestamp},
+    error::TokenError,
+    fake_ups::FakeUps,
+    machine::CauseKind,
+    status::Status,
+};
 
-use crate::stage::{DAY, HOUR, Process, Stage, acme, seconds};
+use crate::{
+    flaky::{Moment, Verb},
+    stage::{DAY, HOUR, Process, Stage, acme, ada, seconds},
+};
 
 fn jump_back(stage: &Stage, by: Duration) {
     let clock = stage.ups.clock();
@@ -78,4 +87,68 @@ async fn a_lease_and_a_pause_that_a_wrong_clock_set_end_with_it() {
     jump_back(&stage, 30 * DAY - HOUR);
 
     served_as_ever(&stage, &process, 1..=1).await;
+}
+
+/// UPS has answered at once, and its answer takes 2.5 s (and a half, for the manual clock).
+const ON_THE_WAY: Duration = Duration::from_secs(3);
+/// What the fake gives.
+const LIFETIMES: [Duration; 2] = [Duration::from_secs(3_599), Duration::from_secs(5_183_999)];
+
+/// Whatever was stored, nothing is believed good longer than UPS itself believes it good: it issued it at `issued`.
+async fn ends_when_ups_says(stage: &Stage, process: &Process, issued: Timestamp) {
+    let status = process.auth.status(&acme()).await.unwrap().status;
+    let Status::Authenticated { refresh_expires_at, .. } = status else { panic!("{status:?}") };
+    assert!(refresh_expires_at.unwrap() <= issued + LIFETIMES[1], "{refresh_expires_at:?}");
+    stage.ups.go_offline().await;
+    stage.ups.clock().set(issued + LIFETIMES[0] - seconds(1));
+    process.token(&acme()).await;
+    stage.ups.clock().set(issued + LIFETIMES[0]);
+    let error = process.auth.access_token(&acme()).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    stage.ups.go_online().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_whose_answer_was_late_is_not_served_past_its_true_end() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    let answer = process.http.hold_answer();
+    let caller = process.caller(&acme());
+    answer.reached().await;
+    let issued = stage.ups.clock().now();
+    stage.live(ON_THE_WAY).await;
+    // And the store is away when the pair is there.
+    process.store.fail(Verb::Commit, Moment::Before);
+    answer.release();
+    stage.live(ON_THE_WAY).await;
+    process.store.mend(Verb::Commit);
+
+    let token = caller.await.unwrap().unwrap();
+
+    assert!(token.expires_at() <= issued + LIFETIMES[0], "{}", token.expires_at());
+    ends_when_ups_says(&stage, &process, issued).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_pair_whose_answer_was_late_is_not_served_past_its_true_end() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    let answer = process.http.hold_answer();
+    let callback = tokio::spawn({
+        let auth = process.auth.clone();
+        async move { auth.callback(&ada(), &query, &trip.browser_secret).await }
+    });
+    answer.reached().await;
+    let issued = stage.ups.clock().now();
+    stage.live(ON_THE_WAY).await;
+    answer.release();
+
+    let done = callback.await.unwrap().unwrap();
+
+    assert!(done.refresh_expires_at.unwrap() <= issued + LIFETIMES[1]);
+    ends_when_ups_says(&stage, &process, issued).await;
 }

@@ -1,11 +1,14 @@
 //! A way to UPS on which requests and answers can be held up.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Mutex,
+};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
     fake_ups::InProcessClient,
-    http::{HttpClient, HttpError},
+    http::{HttpClient, HttpError, HttpErrorKind, TimeLimits},
 };
 use http::{Request, Response};
 
@@ -15,13 +18,36 @@ use crate::hold::Hold;
 #[derive(Debug)]
 pub(crate) struct Gate {
     client: InProcessClient,
+    connections: Mutex<VecDeque<Hold>>,
+    refused: Mutex<HashMap<String, Response<Vec<u8>>>>,
     requests: Mutex<VecDeque<Hold>>,
     answers: Mutex<VecDeque<Hold>>,
 }
 
 impl Gate {
     pub(crate) fn before(client: InProcessClient) -> Self {
-        Self { client, requests: Mutex::default(), answers: Mutex::default() }
+        Self {
+            client,
+            connections: Mutex::default(),
+            refused: Mutex::default(),
+            requests: Mutex::default(),
+            answers: Mutex::default(),
+        }
+    }
+
+    /// The next request waits for its connection; then it is judged whether it may still be sent.
+    pub(crate) fn hold_connection(&self) -> Hold {
+        held(&self.connections)
+    }
+
+    /// This is UPS's answer to `refresh_token`, always.
+    pub(crate) fn answer_to(&self, refresh_token: &str, answer: Response<Vec<u8>>) {
+        self.refused.lock().unwrap().insert(refresh_token.to_owned(), answer);
+    }
+
+    fn scripted(&self, request: &Request<Vec<u8>>) -> Option<Response<Vec<u8>>> {
+        let (_, token) = url::form_urlencoded::parse(request.body()).find(|(name, _)| name == "refresh_token")?;
+        self.refused.lock().unwrap().get(&*token).cloned()
     }
 
     /// The next request waits before UPS sees it.
@@ -44,6 +70,16 @@ fn held(queue: &Mutex<VecDeque<Hold>>) -> Hold {
 #[async_trait]
 impl HttpClient for Gate {
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, HttpError> {
+        let hold = self.connections.lock().unwrap().pop_front();
+        if let Some(hold) = hold {
+            hold.pass().await;
+            if !request.extensions().get::<TimeLimits>().expect("limits").may_be_sent() {
+                return Err(HttpError::new(HttpErrorKind::Late));
+            }
+        }
+        if let Some(answer) = self.scripted(&request) {
+            return Ok(answer);
+        }
         let hold = self.requests.lock().unwrap().pop_front();
         if let Some(hold) = hold {
             hold.pass().await;

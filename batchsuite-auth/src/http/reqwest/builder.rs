@@ -59,7 +59,7 @@ impl ReqwestClientBuilder {
     }
 
     /// How long the whole exchange may take, connecting included; 20 s by default, at most 50 s. Past it the request is
-    /// unanswered. An answer that lies in the socket by then gets a quarter of a second to be read.
+    /// unanswered. An answer that lies in the socket by then gets half a second to be read.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self

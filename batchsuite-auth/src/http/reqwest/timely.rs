@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
+
+use crate::clock::Stopwatch;
 
 /// Throws a connection away that took longer than `limit` to make.
 ///
@@ -56,7 +57,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let (started, limit) = (Instant::now(), self.limit);
+        let (started, limit) = (Stopwatch::start(), self.limit);
         let mut connector = S::clone(&self.connector);
         Box::pin(async move {
             poll_fn(|cx| connector.poll_ready(cx)).await?;

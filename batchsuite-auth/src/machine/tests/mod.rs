@@ -1,6 +1,7 @@
 //! The whole machine, enumerated.
 
 mod access;
+mod breaker;
 mod consent;
 mod diagram;
 mod reachable;

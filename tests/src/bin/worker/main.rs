@@ -23,24 +23,33 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut argument =
-        || arguments.next().ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|-");
+    let mut argument = || {
+        arguments
+            .next()
+            .ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|- SPEED DEADLINE|-")
+    };
     let (database, schema) = (argument()?, argument()?);
     let (ups, client_id, client_secret) = (argument()?, argument()?, argument()?);
     let clock = ShiftedClock::default();
     clock.advance(Duration::from_secs(argument()?.parse()?));
     let has_keeper = argument()? == "keeper";
+    let (speed, deadline) = (argument()?.parse()?, argument()?.parse().ok().map(Duration::from_millis));
 
     let gate = Arc::new(Gate::default());
     let store = PostgresStore::at(&database, keyring().await).schema(&schema).build()?;
-    let http = ReqwestClient::builder().allow_loopback_http().build()?;
+    // The defaults, or in their ratio.
+    let http = ReqwestClient::builder()
+        .allow_loopback_http()
+        .connect_timeout(Duration::from_secs(5) / speed)
+        .deadline(deadline.unwrap_or(Duration::from_secs(20) / speed))
+        .build()?;
     let builder = BatchSuiteAuth::builder(Environment::Cie, Client::new(client_id, client_secret))
         .base_url(ups.parse()?)
         .redirect_uri("http://localhost:3000/callback".parse()?)
         .store(ToStore { store, gate: Arc::clone(&gate) })
         .http(ToUps { http, gate: Arc::clone(&gate) })
         .clock(clock.clone())
-        .policy(policy());
+        .policy(policy(speed));
     let auth = if has_keeper { builder } else { builder.without_keeper() }.build()?;
     let desk = Arc::new(Desk { auth, clock, gate });
 
@@ -58,11 +67,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The lease and what must end within it are the default ones: tests move the clocks. What only they would wait for is short.
-fn policy() -> Policy {
+/// The lease and what must end within it are the default ones, or so many times shorter: most tests move the clocks. What only they
+/// would wait for is short.
+fn policy(speed: u32) -> Policy {
     let mut policy = Policy::default();
+    policy.lease /= speed;
+    policy.request_deadline /= speed;
     policy.max_wait = Duration::from_secs(20);
-    policy.claim_to_send = Duration::from_secs(2);
+    policy.claim_to_send = Duration::from_secs(2).min(Duration::from_secs(5) / speed);
     policy.commit_retry = Duration::from_millis(50);
     policy.feed_interval = Duration::from_millis(500);
     policy.keeper_interval = Duration::from_millis(200);

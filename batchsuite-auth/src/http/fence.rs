@@ -1,0 +1,97 @@
+//! Deadlines that an answer beats which has arrived.
+
+use std::{pin::pin, time::Duration};
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// How long the runtime gets to read, once a deadline is over. After a stop of the process (SIGSTOP, a paused virtual machine) the
+/// deadline is over, the answer lies in the socket, and other tasks have yet to read it and to hand it on.
+#[cfg(feature = "reqwest")]
+pub(crate) const TIME_TO_READ: Duration = Duration::from_millis(500);
+
+/// The same for a fence around an HTTP client: longer, so that the client's own fence decides first, which knows more.
+pub(crate) const TIME_TO_READ_OUTSIDE: Duration = Duration::from_millis(1000);
+
+/// Brings the outcome of `exchange`, unless it takes longer than `deadline`. What has arrived by then beats the deadline: the runtime
+/// gets `time_to_read` before it is decided, and again if the process was stopped meanwhile.
+pub(crate) async fn within<F: Future>(deadline: Duration, time_to_read: Duration, exchange: F) -> Option<F::Output> {
+    let mut exchange = pin!(exchange);
+    if let Ok(outcome) = timeout(deadline, exchange.as_mut()).await {
+        return Some(outcome);
+    }
+    loop {
+        let begun = Instant::now();
+        if let Ok(outcome) = timeout(time_to_read, exchange.as_mut()).await {
+            return Some(outcome);
+        }
+        let was_stopped = begun.elapsed() >= time_to_read * 2;
+        if !was_stopped {
+            return None;
+        }
+    }
+}
+
+/// A wait that ended later than this after its deadline ended in a process that was stopped.
+const NOTICEABLE: Duration = Duration::from_millis(100);
+
+/// Brings the outcome of `wait`, unless it comes after `deadline`. For a wait with which nothing is lost: more time is given only if
+/// the process was stopped over the deadline.
+pub(crate) async fn until<F: Future>(deadline: Instant, wait: F) -> Option<F::Output> {
+    let mut wait = pin!(wait);
+    if let Ok(outcome) = timeout_at(deadline, wait.as_mut()).await {
+        return Some(outcome);
+    }
+    if deadline.elapsed() < NOTICEABLE {
+        return None;
+    }
+    timeout(TIME_TO_READ_OUTSIDE, wait).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        sync::oneshot,
+        time::{advance, sleep},
+    };
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+    const TIME: Duration = Duration::from_millis(500);
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_at_the_deadline_and_the_time_to_read() {
+        let begun = Instant::now();
+
+        assert_eq!(within(DEADLINE, TIME, std::future::pending::<()>()).await, None);
+
+        assert_eq!(begun.elapsed(), DEADLINE + TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_arrived_during_a_stop_beats_the_deadline() {
+        // One stop over the deadline; two, the second one within the time to read.
+        for stops in [&[31][..], &[21, 40], &[21, 40, 40]] {
+            let (answer, arrives) = oneshot::channel();
+            let fenced = tokio::spawn(within(DEADLINE, TIME, arrives));
+            sleep(Duration::from_millis(1)).await;
+            for seconds in stops {
+                advance(Duration::from_secs(*seconds)).await;
+            }
+
+            // The runtime takes its turns until the answer is out of the socket.
+            sleep(TIME * 9 / 10).await;
+            answer.send("a pair").unwrap();
+
+            assert_eq!(fenced.await.unwrap(), Some(Ok("a pair")), "{stops:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_of_any_length_is_one() {
+        for deadline in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            assert_eq!(within(deadline, TIME, async { 7 }).await, Some(7));
+        }
+        assert_eq!(within(Duration::ZERO, TIME, std::future::pending::<()>()).await, None);
+    }
+}

@@ -1,0 +1,72 @@
+//! A process that stands still while UPS answers: what arrived meanwhile is read before any deadline is judged.
+
+use batchsuite_auth::{events::EventKind, fake_ups::FakeUps};
+
+use crate::stage::{Stage, acme, ada, company, seconds};
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_arrives_while_the_process_stands_still_is_stored() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let companies: Vec<_> = (0..3).map(|number| company(&format!("company {number}"))).collect();
+    for company in &companies {
+        stage.opt_in(&process, company).await;
+    }
+    stage.access_tokens_end();
+    let answers: Vec<_> = companies.iter().map(|_| process.http.hold_answer()).collect();
+    let callers: Vec<_> = companies.iter().map(|company| process.caller(company)).collect();
+    for answer in &answers {
+        answer.reached().await;
+    }
+
+    // Longer than the deadline, shorter than the lease. The fence is looked at first, and the answer is on its way to it.
+    tokio::time::advance(seconds(35)).await;
+    answers.iter().for_each(crate::hold::Hold::release);
+    for caller in callers {
+        // Its own wait was over, too; whatever it was told, nothing is lost.
+        drop(caller.await.unwrap());
+    }
+    stage.live(seconds(2)).await;
+
+    for company in &companies {
+        assert_eq!(process.token(company).await.revision().version, 2, "{company}");
+        assert!(!process.kinds(company).await.contains(&EventKind::RefreshUnanswered), "{company}");
+    }
+    assert_eq!((stage.refreshes(), stage.rotations()), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_pair_that_arrives_while_the_process_stands_still_is_stored() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    let answer = process.http.hold_answer();
+    let callback = tokio::spawn({
+        let auth = process.auth.clone();
+        async move { auth.callback(&ada(), &query, &trip.browser_secret).await }
+    });
+    answer.reached().await;
+
+    tokio::time::advance(seconds(35)).await;
+    answer.release();
+
+    callback.await.unwrap().unwrap();
+    process.token(&acme()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_whose_wait_ended_while_the_process_stood_still_gets_what_arrived() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    let answer = process.http.hold_answer();
+    let caller = process.caller(&acme());
+    answer.reached().await;
+
+    tokio::time::advance(seconds(15)).await;
+    answer.release();
+
+    assert_eq!(caller.await.unwrap().unwrap().revision().version, 2);
+}
