@@ -4,8 +4,12 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+mod received;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+
+pub use self::received::Received;
+pub(crate) use self::received::{ANSWER_CAP, Part, append};
 
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
@@ -19,6 +23,8 @@ pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
 /// - A failure is [`HttpError::not_sent`] only if not one byte of the request can have reached UPS. In doubt it is
 ///   [`HttpError::unanswered`].
 /// - An answer that is too large to be one of UPS's is `unanswered`.
+/// - What arrives of an answer should be written down in the request's [`Received`]: it is what is left of an answer that
+///   breaks off, or that a deadline cuts.
 /// - The whole exchange ends within a deadline that is shorter than the lease of a refresh (60 s).
 ///
 /// # Cancellation

@@ -1,13 +1,19 @@
 //! Callback: a browser came back from UPS.com.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{Core, token_of};
 use crate::{
     authenticator::{NewOptIn, OptedIn},
-    clock::later,
+    clock::{Timestamp, earlier, later},
     error::{CallbackError, MalformedCallback},
     events::{EventKind, Evidence},
     ids::{ActorId, CompanyId, Revision},
@@ -50,17 +56,18 @@ impl Core {
             TakenConsent::Refused(ConsentRefusal::Expired) => return Err(CallbackError::Expired),
             TakenConsent::Refused(ConsentRefusal::RemovedSince) => return Err(CallbackError::RemovedSince),
         };
+        let used = self.now();
         tracing::Span::current().record("company", tracing::field::display(&consent.key.company));
         match returned.outcome {
-            Outcome::Code(code) => self.exchange(*consent, &code).await,
+            Outcome::Code(code) => self.exchange(*consent, &code, used).await,
             Outcome::Denied => Err(CallbackError::Declined),
             Outcome::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
             Outcome::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
         }
     }
 
-    /// Sends the code, once. Whatever comes of it, the code is spent.
-    async fn exchange(self: &Arc<Self>, consent: Consent, code: &AuthorizationCode) -> Completed {
+    /// Sends the code, once. Whatever comes of it, the code is spent. The consent was taken when it was `used` here.
+    async fn exchange(self: &Arc<Self>, consent: Consent, code: &AuthorizationCode, used: Timestamp) -> Completed {
         if consent.client_id != self.client_id {
             return Err(CallbackError::ClientChanged);
         }
@@ -74,7 +81,10 @@ impl Core {
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
             Judgement::Pair(pair) => {
                 self.breaker().accepted();
-                return self.connect(consent, *pair, arrived).await;
+                // By the store's clock: it dated the use of the consent.
+                let arrival = consent.used_at + (self.now() - used);
+                let issued_at = pair.issued_at.filter(|issued_at| is_plausible(*issued_at, consent.used_at, arrival));
+                return self.connect(consent, *pair, issued_at, arrived).await;
             }
             Judgement::Refused(evidence) => {
                 self.breaker().accepted();
@@ -101,7 +111,13 @@ impl Core {
         Err(error(evidence))
     }
 
-    async fn connect(self: &Arc<Self>, consent: Consent, pair: Pair, arrived: Instant) -> Completed {
+    async fn connect(
+        self: &Arc<Self>,
+        consent: Consent,
+        pair: Pair,
+        issued_at: Option<Timestamp>,
+        arrived: Instant,
+    ) -> Completed {
         self.check(&consent, &pair).await?;
         let company = consent.key.company.clone();
         let reading = self.cache.reading(&company);
@@ -111,13 +127,17 @@ impl Core {
             removals: consent.removals,
             actor: consent.actor,
             client_id: self.client_id.clone(),
-            issued_at: pair.issued_at,
+            used_at: consent.used_at,
+            issued_at,
+            retry: false,
             pair: self.dated(&pair, arrived.elapsed()),
             failures: u32::from(pair.access_token.is_none()),
         };
+        let tried = AtomicBool::new(false);
         let connected = self
             .persist("an opt-in", || {
                 let mut connect = connect.clone();
+                connect.retry = tried.swap(true, Ordering::Relaxed);
                 connect.pair.age = arrived.elapsed();
                 self.store.connect(connect)
             })
@@ -161,6 +181,14 @@ impl Core {
             self.record(Some(company), EventKind::OddAnswer, Evidence::message(odd)).await;
         }
     }
+}
+
+/// How far UPS's clock and the store's may be apart for a date of UPS's to count.
+const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// Whether UPS can have issued a pair then that was asked for after `used` and had come by `arrival`.
+fn is_plausible(issued_at: Timestamp, used: Timestamp, arrival: Timestamp) -> bool {
+    earlier(used, TOLERANCE) <= issued_at && issued_at <= later(arrival, TOLERANCE)
 }
 
 fn opted_in(snapshot: &Snapshot, return_to: Option<String>) -> OptedIn {

@@ -30,11 +30,11 @@ use self::flight::Flights;
 use crate::{
     authenticator::OptInCheck,
     cache::Cache,
-    clock::{Clock, Timestamp, later},
+    clock::{Clock, Timestamp},
     config::{Environment, Policy},
     events::{EventKind, Evidence},
     ids::{CompanyId, Revision},
-    machine::{Breaker, CLOCK_DISAGREEMENT},
+    machine::Breaker,
     secret::AccessToken,
     store::{GrantKey, NewEvent, NewPair, Snapshot, Store, StoreError},
     telemetry,
@@ -176,12 +176,7 @@ impl Core {
         let lifetime = pair.access_lifetime;
         let window = (lifetime / 4).min(self.policy.early_window);
         let jitter = window.mul_f64(0.1 * rand::random::<f64>());
-        let mut stored = pair.to_store(lifetime.saturating_sub(window) + jitter, age);
-        if pair.issued_at.is_some_and(|issued| issued > later(self.now(), CLOCK_DISAGREEMENT)) {
-            // Our clock is behind (or UPS's is ahead): an end that is dated by it would come too soon.
-            stored.refresh_lifetime = None;
-        }
-        stored
+        pair.to_store(lifetime.saturating_sub(window) + jitter, age)
     }
 
     /// Writes an event that changes nothing. It is worth less than the step that it tells of: a failure is only logged.

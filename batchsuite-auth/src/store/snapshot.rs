@@ -69,10 +69,12 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The tokens of a pair that is stored at `now`; a pair without a refresh token keeps that of `before`.
+    /// The tokens of a pair that is stored at `now`; a pair that [keeps the refresh token](NewPair::keeps_refresh_token) keeps that of
+    /// `before`.
     pub fn of_pair(pair: NewPair, before: Option<&Tokens>, now: Timestamp) -> Self {
         let obtained_at = earlier(now, pair.age);
         let end = |lifetime| later(obtained_at, lifetime);
+        let before = before.filter(|_| pair.keeps_refresh_token());
         let (refresh_token, refresh_expires_at) = match (pair.refresh_token, before) {
             (Some(token), _) => (Some(token), pair.refresh_lifetime.map(end)),
             (None, Some(before)) => (before.refresh_token.clone(), before.refresh_expires_at),
@@ -97,7 +99,7 @@ impl Tokens {
         };
         let refresh = match (&self.refresh_token, &pair.refresh_token) {
             (Some(stored), Some(new)) => stored.matches(new),
-            (_, None) => true,
+            (stored, None) => stored.is_none() || !pair.erases_refresh_token,
             (None, Some(_)) => false,
         };
         access && refresh

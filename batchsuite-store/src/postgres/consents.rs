@@ -93,6 +93,7 @@ impl PostgresStore {
             client_id: columns.next()?,
             return_to: columns.next()?,
             removals: columns.number()?,
+            used_at: columns.next()?,
         })))
     }
 }
