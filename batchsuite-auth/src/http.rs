@@ -9,7 +9,7 @@ mod received;
 mod reqwest;
 
 pub use self::received::Received;
-pub(crate) use self::received::{ANSWER_CAP, Part, append};
+pub(crate) use self::received::{ANSWER_CAP, append};
 
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};

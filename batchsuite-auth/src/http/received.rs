@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use zeroize::Zeroizing;
 
 /// The largest answer that is taken for one of UPS's, in bytes: several times the largest token pair known.
@@ -37,10 +37,10 @@ const FIRST_ROOM: usize = 4 * 1024;
 pub struct Received(Arc<Mutex<Option<Part>>>);
 
 /// The beginning of an answer, or all of it.
-pub(crate) struct Part {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Zeroizing<Vec<u8>>,
+struct Part {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Zeroizing<Vec<u8>>,
 }
 
 impl Received {
@@ -59,9 +59,13 @@ impl Received {
         bytes.len() <= room
     }
 
-    /// Takes out what is there.
-    pub(crate) fn take(&self) -> Option<Part> {
-        self.part().take()
+    /// Takes out what is there, if at least the head is. Its body may be cut off.
+    pub fn take(&self) -> Option<Response<Vec<u8>>> {
+        let mut part = self.part().take()?;
+        let mut answer = Response::new(mem::take(&mut *part.body));
+        *answer.status_mut() = part.status;
+        *answer.headers_mut() = part.headers;
+        Some(answer)
     }
 
     fn part(&self) -> MutexGuard<'_, Option<Part>> {
@@ -119,7 +123,7 @@ mod tests {
         assert!(received.body(&[b'a'; ANSWER_CAP]));
         assert!(!received.body(b"b"));
 
-        assert_eq!(received.take().unwrap().body.len(), ANSWER_CAP);
+        assert_eq!(received.take().unwrap().body().len(), ANSWER_CAP);
         assert!(received.take().is_none());
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER, response::Parts};
 
 use super::{
     answer::{Pair, PairDefaults},
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{Timestamp, remaining},
     events::Evidence,
-    http::{HttpError, HttpErrorKind, Part},
+    http::{HttpError, HttpErrorKind},
 };
 
 /// The longest pause that UPS can ask for.
@@ -62,9 +62,9 @@ impl Judgement {
 /// What came back.
 pub(super) enum Answer {
     /// All of an answer.
-    Whole(Part),
+    Whole(Response<Vec<u8>>),
     /// Its beginning.
-    BrokenOff(Part),
+    BrokenOff(Response<Vec<u8>>),
     /// None.
     Failed(HttpError),
 }
@@ -77,14 +77,14 @@ pub(super) fn judge(
     defaults: &PairDefaults,
     now: Timestamp,
 ) -> Judgement {
-    let (part, whole) = match answer {
-        Answer::Whole(part) => (part, true),
-        Answer::BrokenOff(part) => (part, false),
+    let (answer, whole) = match answer {
+        Answer::Whole(answer) => (answer, true),
+        Answer::BrokenOff(answer) => (answer, false),
         Answer::Failed(error) if error.is_not_sent() => return Judgement::NotSent(not_sent_evidence(&error)),
         Answer::Failed(_) => return Judgement::Unanswered(broken_off()),
     };
-    let Part { status, headers, body } = part;
-    let content = Content::of(body, whole);
+    let (Parts { status, headers, .. }, body) = answer.into_parts();
+    let content = Content::of(body.into(), whole);
     if status.is_success()
         && let Some(pair) = Pair::parse(&content, defaults)
     {
@@ -174,18 +174,17 @@ mod tests {
 
     const NOW: &str = "2026-11-23T12:00:00Z";
 
-    fn part(status: u16, body: &str, headers: &[(&str, &str)]) -> Part {
-        let mut answer = http::Response::builder().status(status);
+    fn answer(status: u16, body: &str, headers: &[(&str, &str)]) -> Response<Vec<u8>> {
+        let mut answer = Response::builder().status(status);
         for (name, value) in headers {
             answer = answer.header(*name, *value);
         }
-        let (head, ()) = answer.body(()).unwrap().into_parts();
-        Part { status: head.status, headers: head.headers, body: body.as_bytes().to_vec().into() }
+        answer.body(body.as_bytes().to_vec()).unwrap()
     }
 
     fn judged(endpoint: Endpoint, status: u16, body: &str, headers: &[(&str, &str)]) -> Judgement {
-        let part = part(status, body, headers);
-        judge(endpoint, Answer::Whole(part), &["canary-token"], &PairDefaults::default(), NOW.parse().unwrap())
+        let answer = Answer::Whole(answer(status, body, headers));
+        judge(endpoint, answer, &["canary-token"], &PairDefaults::default(), NOW.parse().unwrap())
     }
 
     fn name(judgement: &Judgement) -> &'static str {
@@ -372,7 +371,7 @@ mod tests {
             (429, "", "unanswered"),
             (400, pair, "unanswered"),
         ] {
-            let answer = Answer::BrokenOff(part(status, body, &[]));
+            let answer = Answer::BrokenOff(answer(status, body, &[]));
             let judgement = judge(Endpoint::Refresh, answer, &[], &PairDefaults::default(), Timestamp::UNIX_EPOCH);
             assert_eq!(name(&judgement), expected, "{status} {body}");
         }

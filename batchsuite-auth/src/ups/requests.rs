@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     config::Client,
-    http::{HttpClient, HttpError, Part, Received},
+    http::{HttpClient, HttpError, Received},
     secret::{AuthorizationCode, PkceVerifier, RefreshToken, random_text},
 };
 
@@ -177,10 +177,7 @@ impl Ups {
             .await
             .unwrap_or_else(|_| Err(HttpError::unanswered()));
         let answer = match answer {
-            Ok(answer) => {
-                let (head, body) = answer.into_parts();
-                Answer::Whole(Part { status: head.status, headers: head.headers, body: body.into() })
-            }
+            Ok(answer) => Answer::Whole(answer),
             Err(error) if error.is_not_sent() => Answer::Failed(error),
             Err(error) => received.take().map_or(Answer::Failed(error), Answer::BrokenOff),
         };

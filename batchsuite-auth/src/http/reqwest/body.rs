@@ -22,9 +22,5 @@ pub(super) async fn read(
             return Err(HttpError::unanswered().with_source("the answer is larger than 64 KiB"));
         }
     }
-    let mut part = received.take().ok_or_else(HttpError::unanswered)?;
-    let mut answer = http::Response::new(std::mem::take(&mut *part.body));
-    *answer.status_mut() = part.status;
-    *answer.headers_mut() = part.headers;
-    Ok(answer)
+    received.take().ok_or_else(HttpError::unanswered)
 }

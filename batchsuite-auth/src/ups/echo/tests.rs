@@ -113,21 +113,23 @@ impl Dice {
 
     fn encode(&mut self, text: &str) -> String {
         let which = self.below(11);
-        let mut each = |percentage: usize, code: &dyn Fn(char) -> String| -> String {
-            text.chars().map(|c| if self.below(100) < percentage { code(c) } else { c.to_string() }).collect()
+        // What begins a code is always encoded itself, as every encoder does.
+        let mut each = |percentage: usize, begins: char, code: &dyn Fn(char) -> String| -> String {
+            let coded = |c: char, dice: &mut Self| c == begins || dice.below(100) < percentage;
+            text.chars().map(|c| if coded(c, self) { code(c) } else { c.to_string() }).collect()
         };
         let percent = |c: char, upper: bool| {
             let bytes = c.to_string().into_bytes();
             bytes.iter().map(|b| if upper { format!("%{b:02X}") } else { format!("%{b:02x}") }).collect::<String>()
         };
         match which {
-            0 => each(100, &|c| percent(c, true)),
-            1 => each(40, &|c| percent(c, false)),
-            2 => each(50, &|c| format!("&#{};", u32::from(c))),
-            3 => each(50, &|c| format!("&#x{:X};", u32::from(c))),
-            4 => each(50, &|c| format!("\\u{:04x}", u32::from(c))),
-            5 => each(30, &|c| format!("{c}\u{200b}")),
-            6 => each(30, &|c| format!("{c} ")),
+            0 => each(100, '%', &|c| percent(c, true)),
+            1 => each(40, '%', &|c| percent(c, false)),
+            2 => each(50, '&', &|c| format!("&#{};", u32::from(c))),
+            3 => each(50, '&', &|c| format!("&#x{:X};", u32::from(c))),
+            4 => each(50, '\\', &|c| format!("\\u{:04x}", u32::from(c))),
+            5 => each(30, '\0', &|c| format!("{c}\u{200b}")),
+            6 => each(30, '\0', &|c| format!("{c} ")),
             7 => STANDARD.encode(text),
             8 => URL_SAFE.encode(text),
             9 => STANDARD_NO_PAD.encode(text),
