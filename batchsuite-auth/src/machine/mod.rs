@@ -21,6 +21,7 @@ pub use access::{Access, CauseKind, Demand, Facts, Freshness, RefreshTokenEnd, T
 pub use backoff::{Backoff, cool_down};
 pub use breaker::{Breaker, Fault, Permit};
 pub use consent::{ConsentFacts, ConsentRefusal, Presented, judge as judge_consent};
+pub(crate) use opt_in::CLOCK_DISAGREEMENT;
 pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Turn, Verdict};
 
 #[cfg(test)]

@@ -202,7 +202,7 @@ pub enum Refusal {
 }
 
 /// UPS's clock and ours agree better than this; where they do not, one of them is wrong.
-const CLOCK_DISAGREEMENT: Duration = Duration::from_secs(86_400);
+pub(crate) const CLOCK_DISAGREEMENT: Duration = Duration::from_secs(86_400);
 
 impl OptIn {
     /// What `event` does at `now`, the store's own time.

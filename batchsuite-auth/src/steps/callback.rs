@@ -121,6 +121,8 @@ impl Core {
         self.check(&consent, &pair).await?;
         let company = consent.key.company.clone();
         let reading = self.cache.reading(&company);
+        // Only a wrong clock needs it. A row that cannot be read must not stop the opt-in that replaces it.
+        let before = if self.is_ahead(pair.issued_at) { self.store.load(&consent.key).await.ok() } else { None };
         let connect = Connect {
             key: consent.key,
             consent: consent.id,
@@ -130,7 +132,7 @@ impl Core {
             used_at: consent.used_at,
             issued_at,
             retry: false,
-            pair: self.dated(&pair, arrived.elapsed()),
+            pair: self.dated(&pair, arrived.elapsed(), before.as_ref()),
             failures: u32::from(pair.access_token.is_none()),
         };
         let tried = AtomicBool::new(false);

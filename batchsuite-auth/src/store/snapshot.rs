@@ -138,6 +138,11 @@ impl Snapshot {
         }
     }
 
+    /// The latest time at which it was written, as far as it shows.
+    pub(crate) fn latest_time(&self) -> Option<Timestamp> {
+        self.authenticated_at.max(self.tokens.as_ref().map(|tokens| tokens.obtained_at))
+    }
+
     /// What the machine asks of it, for the client that is configured now.
     pub fn facts(&self, client_id: &str) -> Facts<'_> {
         Facts {
