@@ -7,8 +7,12 @@ use async_trait::async_trait;
 use crate::clock::Stopwatch;
 
 pub(crate) mod fence;
+mod received;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+
+pub use self::received::Received;
+pub(crate) use self::received::{ANSWER_CAP, append};
 
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
@@ -22,6 +26,8 @@ pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
 /// - A failure is [`HttpError::not_sent`] only if not one byte of the request can have reached UPS. In doubt it is
 ///   [`HttpError::unanswered`].
 /// - An answer that is too large to be one of UPS's is `unanswered`.
+/// - What arrives of an answer should be written down in the request's [`Received`]: it is what is left of an answer that
+///   breaks off, or that a deadline cuts.
 /// - The whole exchange ends within a deadline that is shorter than the lease of a refresh (60 s), and within
 ///   [`TimeLimits::answer_within`]. But an answer that has arrived beats every deadline, even an answer that is still in the
 ///   socket of a process that was stopped: a deadline first gives the runtime half a second to read, then decides.
@@ -29,7 +35,7 @@ pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
 ///   connection, asks once more after the wait. If the time is over, nothing is sent, and the failure is
 ///   [`HttpErrorKind::Late`].
 ///
-/// The library puts [`TimeLimits`] in the [extensions](http::Request::extensions) of each request.
+/// The library puts [`TimeLimits`] and [`Received`] in the [extensions](http::Request::extensions) of each request.
 ///
 /// # Cancellation
 /// A dropped future may leave a request on its way. The library never drops one: it sends inside a spawned task.

@@ -125,6 +125,8 @@ pub mod status;
 mod steps;
 pub mod store;
 mod telemetry;
+#[cfg(all(test, target_os = "linux"))]
+mod test_memory;
 mod ups;
 
 #[cfg(feature = "test-util")]

@@ -80,7 +80,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - [`OptIn::on`] with [`Connect`](crate::machine::Event::Connect) decides inside the write: a consent that began before
-    ///   a removal is refused; of two grants, the one that UPS issued later stays. One that is dated more than a day ahead of now is no rival.
+    ///   a removal is refused; of two grants, the one that UPS issued later stays, except that the first try of a consent that was used after the stored
+    ///   pair arrived always wins ([`Connect::turn`]). One that is dated more than a day ahead of now is no rival.
     /// - It resets phase, lease, marks, failures, warnings and the recorded cause.
     /// - A repetition finds its own consent stored: [`Connected::AlreadyStored`].
     ///
@@ -141,7 +142,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - [`OptIn::on`] with [`Commit`](crate::machine::Event::Commit) decides inside the write: it matches epoch and version
     ///   and **nothing else**.
-    /// - A pair without a refresh token keeps the stored one, and its warnings.
+    /// - A pair without a refresh token keeps the stored one, and its warnings; or erases it, if it says so.
     /// - It clears the recorded cause, warnings and reservations, and sets failures and the next try as given.
     /// - A row that already holds this very pair is [`Committed::AlreadyStored`].
     ///

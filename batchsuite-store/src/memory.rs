@@ -47,6 +47,7 @@ use ledger::Ledger;
 /// use std::time::Duration;
 /// use batchsuite_auth::{
 ///     ActorId, CompanyId, Environment,
+///     clock::Timestamp,
 ///     ids::ConsentId,
 ///     secret::{AccessTokenSecret, RefreshToken},
 ///     status::Status,
@@ -66,12 +67,15 @@ use ledger::Ledger;
 ///         removals: 0,
 ///         actor: ActorId::new("alice")?,
 ///         client_id: "client".to_owned(),
+///         used_at: Timestamp::UNIX_EPOCH,
 ///         issued_at: None,
+///         retry: false,
 ///         pair: NewPair {
 ///             access_token: Some(AccessTokenSecret::new("an access token")),
 ///             access_lifetime: Duration::from_secs(3600),
 ///             refresh_after: Duration::from_secs(2700),
 ///             refresh_token: Some(RefreshToken::new("a refresh token")),
+///             erases_refresh_token: false,
 ///             refresh_lifetime: Some(Duration::from_secs(60 * 86_400)),
 ///             age: Duration::ZERO,
 ///         },

@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use batchsuite_auth::{
     ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment,
+    clock::Timestamp,
     http::{HttpClient, HttpError},
     ids::ConsentId,
     secret::{AccessTokenSecret, RefreshToken},
@@ -58,6 +59,7 @@ pub fn pair(access: String, refresh: String) -> NewPair {
         access_lifetime: ACCESS_LIFETIME,
         refresh_after: Duration::from_secs(3 * 3600),
         refresh_token: Some(RefreshToken::new(refresh)),
+        erases_refresh_token: false,
         refresh_lifetime: Some(Duration::from_secs(90 * 24 * 3600)),
         age: Duration::ZERO,
     }
@@ -79,7 +81,9 @@ pub async fn connect(store: &dyn Store, company: &CompanyId, pair: NewPair) {
         removals: 0,
         actor: ActorId::new("bench").expect("a valid name"),
         client_id: CLIENT_ID.to_owned(),
+        used_at: Timestamp::UNIX_EPOCH,
         issued_at: None,
+        retry: false,
         pair,
         failures: 0,
     };

@@ -113,6 +113,10 @@ impl BatchSuiteAuthBuilder {
         if self.client.id.trim().is_empty() || self.client.secret.expose_secret().is_empty() {
             return Err(BuildError::Invalid { setting: "client", reason: "id and secret must not be empty" });
         }
+        if self.client.id.contains(':') {
+            let reason = "HTTP Basic cannot carry an id with a colon (RFC 7617)";
+            return Err(BuildError::Invalid { setting: "client", reason });
+        }
         let base_url = match self.base_url {
             Some(url) => url,
             None => Url::parse(self.environment.base_url())

@@ -10,8 +10,10 @@
 //! | no redirects | the body of a 307 carries the refresh token to whoever is named | `once.rs` |
 //! | no retries | a replayed refresh token ends the opt-in | `once.rs` |
 //! | no proxy but the one the host names | `HTTP_PROXY` is set by more than the host's operator | `proxy.rs` |
-//! | no decompression, nor `Accept-Encoding` | features are shared by all crates of a build; a bomb must stay small | `answer.rs` |
+//! | no decompression, nor an `Accept-Encoding` of its own | features are shared by all crates of a build; a bomb must stay small | `answer.rs` |
 //! | body cap of 64 KiB, read in pieces | memory stays flat whatever comes | `answer.rs` |
+//! | what arrives is written down at once ([`Received`](super::Received)) | a pair is whole when its object is, whatever breaks afterwards | `broken.rs` |
+//! | a lenient reading of the head: folded lines, blanks about a name, many headers | a pair must not be lost by its envelope | `head.rs` |
 //! | connect time-out: name, TCP and TLS | tells *not sent* from *unanswered* | `time.rs` |
 //! | a connection that comes late is not used | after a pause of the process another one may hold the lease | `time.rs` |
 //! | a request that comes late to its connection, a kept one too, is not sent | the same | `time.rs` |
@@ -19,8 +21,12 @@
 //! | failures told apart, in doubt *unanswered* | only what was surely not sent may be sent again | `failure.rs`, `tls.rs` |
 //! | explicit crypto provider | the process default may be missing or ambiguous | `tls.rs` |
 //! | `Authorization` marked sensitive; no URL in an error; no wire log | a secret is never seen | `secrecy.rs`, and the unit tests here |
+//! | bodies wiped after use | a secret does not stay in memory | unit tests |
 //!
 //! HTTP/1.1 is spoken alone: HTTP/2 brings protocol-level retries, and two calls an hour gain nothing from it.
+//!
+//! Wiped are the buffers of this crate. hyper's and rustls's own, which every byte passes through as well, and those of the
+//! system cannot be wiped from here; they are small and used again.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -30,18 +36,16 @@ use async_trait::async_trait;
 use http::header::AUTHORIZATION;
 
 use self::punctual::{Punctual, TooLate};
-use super::{HttpClient, HttpError, HttpErrorKind, TimeLimits, fence};
+use super::{HttpClient, HttpError, HttpErrorKind, Received, TimeLimits, fence};
 use crate::config::is_loopback;
 
+mod body;
 mod builder;
 mod punctual;
 mod timely;
 mod tls;
 
 pub use self::builder::{ClientBuildError, ReqwestClientBuilder};
-
-/// The largest answer that is taken for one of UPS's, in bytes: several times the largest token pair known.
-const BODY_CAP: usize = 64 * 1024;
 
 /// An [`HttpClient`] on reqwest. Clones are cheap and share the connections.
 ///
@@ -90,28 +94,19 @@ impl ReqwestClient {
             Some(limits) if body.is_empty() && !limits.may_be_sent() => {
                 return Err(HttpError::new(HttpErrorKind::Late));
             }
-            Some(limits) => Punctual::body(body, limits.clone()),
-            None => body.into(),
+            Some(limits) => Punctual::body(body::to_send(body), limits.clone()),
+            None => body::to_send(body),
         });
         Ok(admitted)
     }
 
-    async fn exchange(&self, request: ::reqwest::Request) -> Result<http::Response<Vec<u8>>, HttpError> {
-        let mut response = self.client.execute(request).await.map_err(classify)?;
-        // `Content-Length` is not asked: it may lie, or be absent.
-        let mut body = Vec::new();
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| HttpError::unanswered().with_source(error.without_url()))?
-        {
-            if body.len() + chunk.len() > BODY_CAP {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut answer = http::Response::new(body);
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = std::mem::take(response.headers_mut());
-        Ok(answer)
+    async fn exchange(
+        &self,
+        request: ::reqwest::Request,
+        received: &Received,
+    ) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let response = self.client.execute(request).await.map_err(classify)?;
+        body::read(response, received).await
     }
 }
 
@@ -119,9 +114,10 @@ impl ReqwestClient {
 impl HttpClient for ReqwestClient {
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
         let limit = request.extensions().get::<TimeLimits>().map_or(Duration::MAX, TimeLimits::answer_within);
-        let request = self.admit(request)?;
+        let received = request.extensions().get::<Received>().cloned().unwrap_or_default();
+        let exchange = self.exchange(self.admit(request)?, &received);
         // Not reqwest's own total time-out: it ends an exchange whose answer is there.
-        let outcome = fence::within(self.deadline.min(limit), fence::TIME_TO_READ, self.exchange(request)).await;
+        let outcome = fence::within(self.deadline.min(limit), fence::TIME_TO_READ, exchange).await;
         outcome.unwrap_or_else(|| Err(HttpError::unanswered().with_source("the deadline passed")))
     }
 }
@@ -138,10 +134,6 @@ impl std::fmt::Debug for ReqwestClient {
 
 fn refused() -> HttpError {
     HttpError::new(HttpErrorKind::Request)
-}
-
-fn too_large() -> HttpError {
-    HttpError::unanswered().with_source("the answer is larger than 64 KiB")
 }
 
 /// Judges a failure before the head of an answer. All that precedes the first byte of the request is a *connect* error

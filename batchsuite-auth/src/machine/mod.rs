@@ -22,7 +22,7 @@ pub use backoff::{Backoff, cool_down};
 pub use breaker::{Breaker, Errand, Fault, Permit};
 pub use consent::{ConsentFacts, ConsentRefusal, Presented, judge as judge_consent};
 pub(crate) use opt_in::CLOCK_DISAGREEMENT;
-pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Verdict};
+pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Turn, Verdict};
 
 #[cfg(test)]
 mod tests;

@@ -86,7 +86,7 @@ pub struct OptIn {
     pub removals: u64,
     /// The consent that the present opt-in came from.
     pub consent: Option<ConsentId>,
-    /// When UPS issued the first pair of the present opt-in.
+    /// The latest time at which UPS issued a first pair that was stored here since the last removal.
     pub issued_at: Option<Timestamp>,
 }
 
@@ -101,6 +101,8 @@ pub enum Event {
         removals: u64,
         /// When UPS issued the pair.
         issued_at: Timestamp,
+        /// How it stands to what is stored already.
+        turn: Turn,
     },
     /// Somebody is about to send the refresh token: the write-ahead intent.
     Claim {
@@ -138,6 +140,17 @@ pub enum Event {
     Remove,
     /// The store was restored from a backup, or lost commits: any refresh token in it may be spent.
     Restore,
+}
+
+/// How a first pair stands to one that is stored already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The first try to store it, and its consent was used after the stored pair had arrived: the person has just consented.
+    Newer,
+    /// The first try to store it, while the stored pair was under way as well.
+    Alongside,
+    /// An earlier try may have stored it.
+    Retry,
 }
 
 /// How an attempt ended that brought no pair.
@@ -198,7 +211,9 @@ impl OptIn {
     /// [`Refusal`]: the event is not allowed; nothing changes.
     pub fn on(&self, event: &Event, now: Timestamp) -> Result<Transition, Refusal> {
         match *event {
-            Event::Connect { consent, removals, issued_at } => self.connect(consent, removals, issued_at, now),
+            Event::Connect { consent, removals, issued_at, turn } => {
+                self.connect(consent, removals, issued_at, turn, now)
+            }
             Event::Claim { revision, attempt, lease } => self.claim(revision, attempt, lease, now),
             Event::GiveBack { revision, attempt } => self.give_back(revision, attempt),
             Event::Commit { revision, keeps_refresh_token } => self.commit(revision, keeps_refresh_token),
@@ -213,6 +228,7 @@ impl OptIn {
         consent: ConsentId,
         removals: u64,
         issued_at: Timestamp,
+        turn: Turn,
         now: Timestamp,
     ) -> Result<Transition, Refusal> {
         if removals != self.removals {
@@ -224,8 +240,14 @@ impl OptIn {
         // An opt-in that has ended is no rival, whenever it was issued; nor is one that would be from the future: its date
         // is wrong, and must not shut out every consent to come.
         let latest = later(now, CLOCK_DISAGREEMENT);
-        let is_rival = |stored: Timestamp| stored > issued_at && stored <= latest;
-        if self.standing == Standing::Authenticated && self.issued_at.is_some_and(is_rival) {
+        let stored = self.issued_at.filter(|stored| *stored <= latest);
+        let is_rival = |stored: Timestamp| match turn {
+            Turn::Newer => false,
+            Turn::Alongside => stored > issued_at,
+            // It is no later than something that was stored: either its own, or it has lost. Its refresh token may be spent.
+            Turn::Retry => stored >= issued_at,
+        };
+        if self.standing == Standing::Authenticated && stored.is_some_and(is_rival) {
             return Err(Refusal::Superseded);
         }
         let to = Self {
@@ -233,7 +255,7 @@ impl OptIn {
             standing: Standing::Authenticated,
             removals: self.removals,
             consent: Some(consent),
-            issued_at: Some(issued_at),
+            issued_at: stored.max(Some(issued_at)),
             ..Self::default()
         };
         Ok(Transition { to, tokens: TokensEffect::Replace })

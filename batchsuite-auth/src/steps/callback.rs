@@ -1,13 +1,19 @@
 //! Callback: a browser came back from UPS.com.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
 use super::{Core, authenticate::is_own_path, persist::no_answer, token_of};
 use crate::{
     authenticator::{NewOptIn, OptedIn},
-    clock::{Stopwatch, earlier, later},
+    clock::{Stopwatch, Timestamp, earlier, later},
     error::{CallbackError, MalformedCallback, TokenError},
     events::{EventKind, Evidence},
     ids::{ActorId, CompanyId, Revision},
@@ -55,18 +61,19 @@ impl Core {
             TakenConsent::Refused(ConsentRefusal::Expired) => return Err(CallbackError::Expired),
             TakenConsent::Refused(ConsentRefusal::RemovedSince) => return Err(CallbackError::RemovedSince),
         };
+        let used = Stopwatch::start();
         tracing::Span::current().record("company", tracing::field::display(&consent.key.company));
         self.wrote_events();
         match returned.outcome {
-            Outcome::Code(code) => self.exchange(*consent, &code).await,
+            Outcome::Code(code) => self.exchange(*consent, &code, used).await,
             Outcome::Denied => Err(CallbackError::Declined),
             Outcome::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
             Outcome::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
         }
     }
 
-    /// Sends the code, once. Whatever comes of it, the code is spent.
-    async fn exchange(self: &Arc<Self>, consent: Consent, code: &AuthorizationCode) -> Completed {
+    /// Sends the code, once. Whatever comes of it, the code is spent. The consent was taken when it was `used` here.
+    async fn exchange(self: &Arc<Self>, consent: Consent, code: &AuthorizationCode, used: Stopwatch) -> Completed {
         if consent.client_id != self.client_id {
             return Err(CallbackError::ClientChanged);
         }
@@ -84,7 +91,11 @@ impl Core {
         self.hear(Errand::Exchange, company, &judgement);
         drop(under_way);
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
-            Judgement::Pair(pair) => return self.connect(consent, *pair, sent).await,
+            Judgement::Pair(pair) => {
+                let arrival = later(consent.used_at, used.elapsed());
+                let issued_at = pair.issued_at.filter(|issued_at| is_plausible(*issued_at, consent.used_at, arrival));
+                return self.connect(consent, *pair, issued_at, sent).await;
+            }
             Judgement::Refused(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
             Judgement::Unanswered(evidence) => (EventKind::Failed, evidence, CallbackError::Unanswered),
             Judgement::Unknown(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
@@ -124,23 +135,35 @@ impl Core {
         error
     }
 
-    async fn connect(self: &Arc<Self>, consent: Consent, pair: Pair, sent: Stopwatch) -> Completed {
+    async fn connect(
+        self: &Arc<Self>,
+        consent: Consent,
+        pair: Pair,
+        issued_at: Option<Timestamp>,
+        sent: Stopwatch,
+    ) -> Completed {
         self.check(&consent, &pair, &sent).await?;
         let company = consent.key.company.clone();
         let reading = self.cache.reading(&company);
+        // Only a wrong clock needs it. A row that cannot be read must not stop the opt-in that replaces it.
+        let before = if self.is_ahead(pair.issued_at) { self.store.load(&consent.key).await.ok() } else { None };
         let connect = Connect {
             key: consent.key,
             consent: consent.id,
             removals: consent.removals,
             actor: consent.actor,
             client_id: self.client_id.clone(),
-            issued_at: pair.issued_at,
-            pair: self.dated(&pair, sent.elapsed()),
+            used_at: consent.used_at,
+            issued_at,
+            retry: false,
+            pair: self.dated(&pair, sent.elapsed(), before.as_ref()),
             failures: u32::from(pair.access_token.is_none()),
         };
+        let tried = AtomicBool::new(false);
         let connected = self
             .persist("an opt-in", || {
                 let mut connect = connect.clone();
+                connect.retry = tried.swap(true, Ordering::Relaxed);
                 connect.pair.age = sent.elapsed();
                 self.store.connect(connect)
             })
@@ -192,6 +215,14 @@ impl Core {
             self.record(Some(company), EventKind::OddAnswer, Evidence::message(odd)).await;
         }
     }
+}
+
+/// How far UPS's clock and the store's may be apart for a date of UPS's to count.
+const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// Whether UPS can have issued a pair then that was asked for after `used` and had come by `arrival`.
+fn is_plausible(issued_at: Timestamp, used: Timestamp, arrival: Timestamp) -> bool {
+    earlier(used, TOLERANCE) <= issued_at && issued_at <= later(arrival, TOLERANCE)
 }
 
 fn opted_in(snapshot: &Snapshot, return_to: Option<String>) -> OptedIn {

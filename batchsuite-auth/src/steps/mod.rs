@@ -210,17 +210,22 @@ impl Core {
     }
 
     /// A pair whose request was sent `age` ago, with its early window. The window begins at a random moment of its first tenth, so
-    /// that companies that opted in together are not refreshed together.
-    fn dated(&self, pair: &Pair, age: Duration) -> NewPair {
+    /// that companies that opted in together are not refreshed together. `before` is what was stored, if it is known.
+    fn dated(&self, pair: &Pair, age: Duration, before: Option<&Snapshot>) -> NewPair {
         let lifetime = pair.access_lifetime;
         let window = (lifetime / 4).min(self.policy.early_window);
         let jitter = window.mul_f64(0.1 * rand::random::<f64>());
         let mut stored = pair.to_store(lifetime.saturating_sub(window) + jitter, age);
-        if pair.issued_at.is_some_and(|issued| issued > later(self.now(), CLOCK_DISAGREEMENT)) {
-            // Our clock is behind (or UPS's is ahead): an end that is dated by it would come too soon.
+        if self.is_ahead(pair.issued_at) && before.is_some_and(|before| self.is_ahead(before.latest_time())) {
+            // UPS's date alone may be wrong. But the row has seen a later time than ours as well: our clock went back, and an
+            // end that is dated by it would come too soon.
             stored.refresh_lifetime = None;
         }
         stored
+    }
+
+    fn is_ahead(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| time > later(self.now(), CLOCK_DISAGREEMENT))
     }
 
     /// Writes an event that changes nothing. It is worth less than the step that it tells of: a failure is only logged.

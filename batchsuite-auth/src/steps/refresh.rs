@@ -291,7 +291,7 @@ impl Core {
             key: claim.key.clone(),
             revision: claim.revision,
             attempt: claim.attempt,
-            pair: self.dated(&pair, Duration::ZERO),
+            pair: self.dated(&pair, Duration::ZERO, Some(row)),
             failures,
             retry_in: cool_down(self.policy.unusable_pause, failures, jitter()),
         };

@@ -10,7 +10,7 @@ use crate::{
     config::Environment,
     events::{EventKind, Evidence},
     ids::{ActorId, ConsentId},
-    machine::ConsentRefusal,
+    machine::{ConsentRefusal, Turn},
     secret::{PkceVerifier, SecretHash},
 };
 
@@ -88,6 +88,8 @@ pub struct Consent {
     pub return_to: Option<String>,
     /// The company's count of removals when it began.
     pub removals: u64,
+    /// When it was taken, by the store's clock.
+    pub used_at: Timestamp,
 }
 
 /// The first pair of an opt-in.
@@ -103,12 +105,27 @@ pub struct Connect {
     pub actor: ActorId,
     /// The client that UPS issued it to.
     pub client_id: String,
-    /// When UPS issued it, by UPS's clock; `None`: when it arrived.
+    /// [`Consent::used_at`].
+    pub used_at: Timestamp,
+    /// When UPS issued it; `None`: when it arrived.
     pub issued_at: Option<Timestamp>,
+    /// Whether an earlier call may have stored it.
+    pub retry: bool,
     /// The pair.
     pub pair: NewPair,
     /// Pairs in a row whose access token could not be used: 1 if this one's cannot, else 0.
     pub failures: u32,
+}
+
+impl Connect {
+    /// How it stands to the grant that is stored.
+    pub fn turn(&self, stored: &Snapshot) -> Turn {
+        match &stored.tokens {
+            _ if self.retry => Turn::Retry,
+            Some(tokens) if self.used_at <= tokens.obtained_at => Turn::Alongside,
+            _ => Turn::Newer,
+        }
+    }
 }
 
 /// What became of [`Store::connect`](super::Store::connect).

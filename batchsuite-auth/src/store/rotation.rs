@@ -20,12 +20,22 @@ pub struct NewPair {
     pub access_lifetime: Duration,
     /// When to refresh it, counted from the same moment: the beginning of the early window.
     pub refresh_after: Duration,
-    /// The refresh token; `None`: UPS sent none.
+    /// The refresh token; `None`: there is none that can be used.
     pub refresh_token: Option<RefreshToken>,
+    /// Whether a pair without a refresh token erases the stored one: UPS did send one, so the stored one is spent, but
+    /// it cannot be sent back. Otherwise the stored one stays.
+    pub erases_refresh_token: bool,
     /// How long the refresh token lives; `None`: unknown.
     pub refresh_lifetime: Option<Duration>,
     /// How long ago its request was sent.
     pub age: Duration,
+}
+
+impl NewPair {
+    /// Whether the stored refresh token stays.
+    pub fn keeps_refresh_token(&self) -> bool {
+        self.refresh_token.is_none() && !self.erases_refresh_token
+    }
 }
 
 /// The intent to send a refresh token.

@@ -83,10 +83,12 @@ pub struct UnreadableTokens {
 }
 
 impl Tokens {
-    /// The tokens of a pair that is stored at `now`; a pair without a refresh token keeps that of `before`.
+    /// The tokens of a pair that is stored at `now`; a pair that [keeps the refresh token](NewPair::keeps_refresh_token) keeps that of
+    /// `before`.
     pub fn of_pair(pair: NewPair, before: Option<&Tokens>, now: Timestamp) -> Self {
         let obtained_at = earlier(now, pair.age);
         let end = |lifetime| later(obtained_at, lifetime);
+        let before = before.filter(|_| pair.keeps_refresh_token());
         let (refresh_token, refresh_expires_at) = match (pair.refresh_token, before) {
             (Some(token), _) => (Some(token), pair.refresh_lifetime.map(end)),
             (None, Some(before)) => (before.refresh_token.clone(), before.refresh_expires_at),
@@ -111,7 +113,7 @@ impl Tokens {
         };
         let refresh = match (&self.refresh_token, &pair.refresh_token) {
             (Some(stored), Some(new)) => stored.matches(new),
-            (_, None) => true,
+            (stored, None) => stored.is_none() || !pair.erases_refresh_token,
             (None, Some(_)) => false,
         };
         access && refresh
@@ -149,6 +151,11 @@ impl Snapshot {
             change: EventId::START,
             as_of,
         }
+    }
+
+    /// The latest time at which it was written, as far as it shows.
+    pub(crate) fn latest_time(&self) -> Option<Timestamp> {
+        self.authenticated_at.max(self.tokens.as_ref().map(|tokens| tokens.obtained_at))
     }
 
     /// What the machine asks of it, for the client that is configured now.

@@ -1,12 +1,15 @@
 //! The JSON of a token answer (RFC 6749 §5.1, in UPS's spelling: every value may be a string).
 
-use std::{borrow::Cow, collections::HashMap, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use chrono::{DateTime, Datelike};
-use foldhash::fast::RandomState;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Value, value::RawValue};
 
+use super::content::Content;
 use crate::{
     clock::Timestamp,
     ids::Revision,
@@ -31,6 +34,8 @@ pub(crate) struct Pair {
     pub(crate) access_token: Option<AccessTokenSecret>,
     pub(crate) access_lifetime: Duration,
     pub(crate) refresh_token: Option<RefreshToken>,
+    /// UPS sent a refresh token, but it cannot be sent back.
+    pub(crate) erases_refresh_token: bool,
     /// `None`: unknown, so UPS is asked and nothing expires by itself.
     pub(crate) refresh_lifetime: Option<Duration>,
     /// By UPS's clock.
@@ -40,10 +45,12 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Reads a body; `None` if it is no JSON object with a token in it.
-    pub(crate) fn parse(body: &[u8], defaults: &PairDefaults) -> Option<Self> {
-        let text = text_of(body);
-        let fields = Fields::of(&text)?;
+    /// Reads an answer; `None` if it is no JSON object with a token in it.
+    ///
+    /// The object ends by itself: what follows it is no part of it, and if the rest of the answer is missing, nothing of the
+    /// object is. Such an answer is only taken for the sake of the refresh token: UPS has spent the one that was sent.
+    pub(super) fn parse(content: &Content, defaults: &PairDefaults) -> Option<Self> {
+        let (fields, is_followed) = Fields::of(content.text())?;
         let mut oddities = Vec::new();
 
         let access_lifetime = match lifetime(&fields, "expires_in") {
@@ -56,7 +63,21 @@ impl Pair {
         let sendable = access_token
             .as_ref()
             .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some());
+        let refresh = Refresh::of(&fields, content.damaged);
+        if (is_followed || !content.whole) && matches!(refresh, Refresh::Absent) {
+            return None;
+        }
         for (odd, words) in [
+            (is_followed, "the JSON is followed by something"),
+            (fields.repeated, "a key is there twice; the last one counts"),
+            (
+                matches!(refresh, Refresh::Odd(_)),
+                "the refresh token is a number, or holds control characters; it is kept",
+            ),
+            (
+                matches!(refresh, Refresh::Unusable),
+                "the refresh token cannot be sent back: the opt-in is not renewable and ends with its access token",
+            ),
             (!bearer, "the token type is not Bearer"),
             (!sendable, "there is no access token that can be sent"),
             (access_lifetime.is_zero(), "the access token has expired already"),
@@ -77,11 +98,11 @@ impl Pair {
         let pair = Self {
             access_token: access_token.filter(|_| usable),
             access_lifetime,
-            refresh_token: fields
-                .text("refresh_token")
-                // Part of it was not even text: it is as good as missing.
-                .filter(|token| !token.contains(char::REPLACEMENT_CHARACTER))
-                .map(RefreshToken::new),
+            erases_refresh_token: matches!(refresh, Refresh::Unusable),
+            refresh_token: match refresh {
+                Refresh::Usable(token) | Refresh::Odd(token) => Some(token),
+                Refresh::Absent | Refresh::Unusable => None,
+            },
             refresh_lifetime: match lifetime(&fields, "refresh_token_expires_in") {
                 Lifetime::Lasts(lifetime) if lifetime <= LONGEST_LIFETIME => Some(lifetime),
                 _ => None,
@@ -99,34 +120,118 @@ impl Pair {
             access_lifetime: self.access_lifetime,
             refresh_after,
             refresh_token: self.refresh_token.clone(),
+            erases_refresh_token: self.erases_refresh_token,
             refresh_lifetime: self.refresh_lifetime,
             age,
         }
     }
 }
 
-/// A body as text. A byte order mark is no part of it (RFC 8259 §8.1), and bytes that are no UTF-8 spoil only what they
-/// are in.
-pub(super) fn text_of(body: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
+/// What an answer says of the refresh token.
+enum Refresh {
+    /// Nothing.
+    Absent,
+    /// A text that can be sent.
+    Usable(RefreshToken),
+    /// Something that can be sent, and is no token as RFC 6749 has it (Appendix A.17).
+    Odd(RefreshToken),
+    /// Something that cannot be sent as it came.
+    Unusable,
 }
+
+impl Refresh {
+    fn of(fields: &Fields<'_>, damaged: bool) -> Self {
+        let Some(raw) = fields.raw("refresh_token").filter(|raw| !is_empty(raw)) else { return Self::Absent };
+        if is_number(raw) {
+            return Self::Odd(RefreshToken::new(raw));
+        }
+        match fields.text("refresh_token") {
+            // Part of it was not even text.
+            Some(token) if damaged && token.contains(char::REPLACEMENT_CHARACTER) => Self::Unusable,
+            Some(token) if token.contains(char::is_control) => Self::Odd(RefreshToken::new(token)),
+            Some(token) => Self::Usable(RefreshToken::new(token)),
+            None => Self::Unusable,
+        }
+    }
+}
+
+fn is_empty(raw: &str) -> bool {
+    matches!(raw, "null" | "\"\"")
+}
+
+fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
+/// The fields of a token answer that are read.
+const NAMES: [&str; 9] = [
+    "refresh_token_expires_in",
+    "refresh_token_status",
+    "token_type",
+    "issued_at",
+    "client_id",
+    "access_token",
+    "refresh_token",
+    "expires_in",
+    "status",
+];
 
 /// The fields of a JSON object, each read by itself when it is asked for: one that no [`Value`] can hold (a number beyond
 /// `f64`, half a surrogate pair, a nesting without end) must not cost the pair.
-#[derive(Deserialize)]
-struct Fields<'a>(#[serde(borrow)] HashMap<Text<'a>, &'a RawValue, RandomState>);
+#[derive(Default)]
+struct Fields<'a> {
+    values: [Option<&'a str>; NAMES.len()],
+    /// One of them was there twice.
+    repeated: bool,
+}
 
 /// A JSON string; copied only if something in it is escaped.
-#[derive(PartialEq, Eq, Hash, Deserialize)]
+#[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(Text(name)) = map.next_key()? {
+            let value = map.next_value::<&RawValue>()?.get();
+            let Some(index) = NAMES.iter().position(|known| *known == name) else { continue };
+            let before = fields.values[index];
+            fields.repeated |= before.is_some();
+            // The last one counts. But what is no token does not take the place of one.
+            let is_token = |raw: &str| raw.starts_with('"') && !is_empty(raw) || is_number(raw);
+            if !name.ends_with("_token") || !before.is_some_and(is_token) || is_token(value) {
+                fields.values[index] = Some(value);
+            }
+        }
+        Ok(fields)
+    }
+}
+
 impl<'a> Fields<'a> {
-    fn of(text: &'a str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+    /// The fields, and whether anything follows the object.
+    fn of(text: &'a str) -> Option<(Self, bool)> {
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<Self>();
+        let fields = values.next()?.ok()?;
+        let rest = &text[values.byte_offset()..];
+        Some((fields, !rest.bytes().all(|byte| byte.is_ascii_whitespace())))
     }
 
     fn raw(&self, name: &str) -> Option<&'a str> {
-        self.0.get(&Text(Cow::Borrowed(name))).map(|raw| raw.get())
+        NAMES.iter().position(|known| *known == name).and_then(|index| self.values[index])
     }
 
     fn value(&self, name: &str) -> Option<Value> {
@@ -197,8 +302,12 @@ mod tests {
         PairDefaults { access_lifetime: Duration::from_secs(3600), client_id: "id".to_owned() }
     }
 
+    fn parse_bytes(body: &[u8]) -> Option<Pair> {
+        Pair::parse(&Content::of(body.to_vec().into(), true), &defaults())
+    }
+
     fn parse(value: &Value) -> Option<Pair> {
-        Pair::parse(value.to_string().as_bytes(), &defaults())
+        parse_bytes(value.to_string().as_bytes())
     }
 
     fn with(name: &str, value: Value) -> Value {
@@ -298,14 +407,78 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
         for odd in ["1e400", "-1e400", r#""\ud800""#, &deep] {
             let body = format!("\u{feff}{{\"access_token\":\"a\",\"odd\":{odd},\"refresh_token\":\"r\"}}");
-            let pair = Pair::parse(body.as_bytes(), &defaults()).unwrap();
+            let pair = parse_bytes(body.as_bytes()).unwrap();
 
             assert_eq!(pair.access_token.unwrap().expose_secret(), "a", "{odd}");
             assert_eq!(pair.refresh_token.unwrap().expose_secret(), "r", "{odd}");
         }
         let body = b"{\"access_token\":\"a\",\"refresh_token\":\"r\xff\",\"scope\":\"\xff\"}";
-        let pair = Pair::parse(body, &defaults()).unwrap();
-        assert!(pair.access_token.is_some() && pair.refresh_token.is_none());
+        let pair = parse_bytes(body).unwrap();
+        assert!(pair.access_token.is_some() && pair.refresh_token.is_none() && pair.erases_refresh_token);
+    }
+
+    #[test]
+    fn a_refresh_token_is_kept_if_it_can_be_sent_and_otherwise_told() {
+        for (raw, kept, oddities) in [
+            (r#""r""#, Some("r"), 0),
+            ("null", None, 0),
+            (r#""""#, None, 0),
+            ("7", Some("7"), 1),
+            ("-1.50e400", Some("-1.50e400"), 1),
+            (r#""a\u0000b\r\n""#, Some("a\0b\r\n"), 1),
+            (r#""\ufffd""#, Some("\u{fffd}"), 0),
+            (r#""caf\u00e9""#, Some("caf\u{e9}"), 0),
+            (r#"{"token":"r"}"#, None, 1),
+            (r#"["r"]"#, None, 1),
+            ("true", None, 1),
+            (r#""\ud800""#, None, 1),
+        ] {
+            let body = format!(r#"{{"access_token":"a","refresh_token":{raw}}}"#);
+            let pair = parse_bytes(body.as_bytes()).unwrap();
+
+            assert_eq!(pair.refresh_token.as_ref().map(RefreshToken::expose_secret), kept, "{raw}");
+            assert_eq!(pair.oddities.len(), oddities, "{raw}");
+            assert_eq!(pair.erases_refresh_token, kept.is_none() && oddities > 0, "{raw}");
+        }
+    }
+
+    #[test]
+    fn of_two_tokens_the_last_one_counts_but_none_never_replaces_one() {
+        for (tokens, kept) in [
+            (r#""refresh_token":"1","refresh_token":"2""#, "2"),
+            (r#""refresh_token":null,"refresh_token":"2""#, "2"),
+            (r#""refresh_token":"1","refresh_token":null"#, "1"),
+            (r#""refresh_token":"1","refresh_token":"""#, "1"),
+            (r#""refresh_token":"1","refresh_token":{}"#, "1"),
+            (r#""refresh_token":{},"refresh_token":"2""#, "2"),
+        ] {
+            let pair = parse_bytes(format!(r#"{{"access_token":"a",{tokens}}}"#).as_bytes()).unwrap();
+
+            assert_eq!(pair.refresh_token.unwrap().expose_secret(), kept, "{tokens}");
+            assert_eq!(pair.oddities, ["a key is there twice; the last one counts"], "{tokens}");
+        }
+    }
+
+    #[test]
+    fn a_whole_object_is_a_pair_whatever_follows_it_or_is_missing_after_it() {
+        let with = |rest: &str, whole| {
+            let body = format!(r#"{{"access_token":"a","refresh_token":"r"}}{rest}"#);
+            Pair::parse(&Content::of(body.into_bytes().into(), whole), &defaults()).unwrap()
+        };
+        for rest in ["\0", "\0\0", "// a comment", "<!-- x -->", "}", "{", "\u{feff}", ";", ")", "\u{1}", "garbage"] {
+            assert_eq!(with(rest, true).oddities, ["the JSON is followed by something"], "{rest:?}");
+        }
+        for rest in ["", " \r\n\t"] {
+            assert!(with(rest, true).oddities.is_empty() && with(rest, false).oddities.is_empty(), "{rest:?}");
+        }
+        let lone = |rest: &str, whole| {
+            let body = format!(r#"{{"access_token":"a"}}{rest}"#);
+            Pair::parse(&Content::of(body.into_bytes().into(), whole), &defaults()).is_some()
+        };
+        assert!(
+            lone("", true) && !lone("", false) && !lone("x", true),
+            "without a refresh token nothing is saved by it"
+        );
     }
 
     #[test]
@@ -313,7 +486,7 @@ mod tests {
         for body in
             ["", "{}", "[]", "null", "<html>", r#"{"refresh_token":"r""#, r#"{"access_token":"","expires_in":1}"#]
         {
-            assert!(Pair::parse(body.as_bytes(), &defaults()).is_none(), "{body}");
+            assert!(parse_bytes(body.as_bytes()).is_none(), "{body}");
         }
     }
 

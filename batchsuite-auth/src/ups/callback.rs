@@ -1,5 +1,6 @@
 //! The strict parser of the address that UPS sends a browser back to (RFC 6749 §4.1.2).
 
+use super::echo;
 use crate::{
     error::MalformedCallback,
     secret::{AuthorizationCode, SecretHash},
@@ -24,7 +25,7 @@ pub(crate) enum Outcome {
     Code(AuthorizationCode),
     /// The person declined (`access_denied`).
     Denied,
-    /// Another error, by its name.
+    /// Another error, by its name, without anything secret.
     Error(String),
     /// Both a code and an error: the consent ends, and nothing is sent.
     CodeAndError,
@@ -73,7 +74,8 @@ impl Parameters {
             (Some(code), None) if !is_code(&code) => return Err(MalformedCallback::InvalidCode),
             (Some(code), None) => Outcome::Code(AuthorizationCode::new(code)),
             (None, Some(error)) if error == "access_denied" => Outcome::Denied,
-            (None, Some(error)) => Outcome::Error(error),
+            // It is kept and shown, and everybody can write such an address.
+            (None, Some(error)) => Outcome::Error(echo::cut(&error, &[&state])),
             (None, None) => return Err(MalformedCallback::NoCode),
         };
         Ok(Returned { state: SecretHash::of(&state), outcome })
@@ -174,6 +176,16 @@ mod tests {
         assert!(matches!(outcome("state=s&error=access_denied"), Outcome::Denied));
         assert!(matches!(outcome("state=s&error=server_error&error_description=%3Cb%3E"), Outcome::Error(_)));
         assert!(matches!(outcome("state=s&code=c&error=access_denied"), Outcome::CodeAndError));
+    }
+
+    #[test]
+    fn an_error_shows_no_state_and_no_token() {
+        let state = "c3RhdGUtb2YtYS1jb25zZW50";
+        for echoed in [state, &state[..14], "c3RhdGUt%2520b2YtYS1jb25z", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"] {
+            let query = format!("state={state}&error=server_error:{echoed}");
+            let Outcome::Error(name) = parse(&query, ISSUER).unwrap().outcome else { panic!("{echoed}") };
+            assert_eq!(name, "server_error:[…]", "{echoed}");
+        }
     }
 
     #[test]

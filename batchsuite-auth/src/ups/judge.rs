@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use http::{Response, StatusCode, header::RETRY_AFTER};
-use serde_json::Value;
+use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER, response::Parts};
 
 use super::{
-    answer::{Pair, PairDefaults, text_of},
+    answer::{Pair, PairDefaults},
+    content::Content,
+    echo,
+    errors::{Errors, Meaning},
     requests::Endpoint,
 };
 use crate::{
@@ -60,47 +62,55 @@ impl Judgement {
     }
 }
 
-/// Judges what came back. `secrets` is what was sent, to be cut out of the evidence.
+/// What came back.
+pub(super) enum Answer {
+    /// All of an answer.
+    Whole(Response<Vec<u8>>),
+    /// Its beginning.
+    BrokenOff(Response<Vec<u8>>),
+    /// None.
+    Failed(HttpError),
+}
+
+/// Judges what came back. `sent` is what was secret in the request, to be cut out of the evidence.
 pub(super) fn judge(
     endpoint: Endpoint,
-    answer: Result<Response<Vec<u8>>, HttpError>,
-    secrets: &[&str],
+    answer: Answer,
+    sent: &[&str],
     defaults: &PairDefaults,
     now: Timestamp,
 ) -> Judgement {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) if error.kind() == HttpErrorKind::Late => return Judgement::Late,
-        Err(error) if error.is_not_sent() => return Judgement::NotSent(not_sent_evidence(&error)),
-        Err(_) => return Judgement::Unanswered(Evidence::message("no answer; the request may have arrived")),
+    let (answer, whole) = match answer {
+        Answer::Whole(answer) => (answer, true),
+        Answer::BrokenOff(answer) => (answer, false),
+        Answer::Failed(error) if error.kind() == HttpErrorKind::Late => return Judgement::Late,
+        Answer::Failed(error) if error.is_not_sent() => return Judgement::NotSent(not_sent_evidence(&error)),
+        Answer::Failed(_) => return Judgement::Unanswered(broken_off()),
     };
-    let status = answer.status();
-    if status.is_success() {
-        return match Pair::parse(answer.body(), defaults) {
-            Some(pair) => Judgement::Pair(Box::new(pair)),
-            None => {
-                Judgement::Unanswered(Evidence::of_answer(status.as_u16(), None, Some("an answer without tokens"), &[]))
-            }
-        };
+    let (Parts { status, headers, .. }, body) = answer.into_parts();
+    let content = Content::of(body.into(), whole);
+    if status.is_success()
+        && let Some(pair) = Pair::parse(&content, defaults)
+    {
+        if !content.whole {
+            tracing::warn!("UPS's answer broke off after its tokens; they are stored");
+        }
+        return Judgement::Pair(Box::new(pair));
     }
-    let complaints = complaints(answer.body());
-    let evidence = {
-        let first = complaints.first();
-        Evidence::of_answer(
-            status.as_u16(),
-            first.and_then(|complaint| complaint.code.as_deref()),
-            first.and_then(|complaint| complaint.message.as_deref()),
-            secrets,
-        )
-    };
+    if !whole {
+        return Judgement::Unanswered(broken_off());
+    }
+    let errors = if content.whole { Errors::of(content.text()) } else { Errors::default() };
+    let evidence = evidence_of(status, &errors, sent);
     match status {
-        StatusCode::TOO_MANY_REQUESTS => Judgement::RateLimited(retry_after(&answer, now), evidence),
+        _ if status.is_success() => judge_success(&errors, endpoint, &headers, evidence, now),
+        StatusCode::TOO_MANY_REQUESTS => Judgement::RateLimited(retry_after(&headers, now), evidence),
         StatusCode::FORBIDDEN => Judgement::Blocked(evidence),
         StatusCode::UNAUTHORIZED => Judgement::Ours(evidence),
-        StatusCode::BAD_REQUEST => match meaning(&complaints, endpoint) {
+        StatusCode::BAD_REQUEST => match errors.meaning(endpoint) {
             Meaning::Refused => Judgement::Refused(evidence),
             Meaning::Ours => Judgement::Ours(evidence),
-            Meaning::Unknown => Judgement::Unknown(evidence),
+            Meaning::RateLimited | Meaning::Unknown => Judgement::Unknown(evidence),
         },
         // A server that gave up waiting may have acted on what it got.
         StatusCode::REQUEST_TIMEOUT => Judgement::Unanswered(evidence),
@@ -108,6 +118,39 @@ pub(super) fn judge(
         // 5xx, a redirect that is not followed, and whatever is no HTTP status at all.
         _ => Judgement::Unanswered(evidence),
     }
+}
+
+/// A success without a pair: what it says counts, if it says that it is none.
+fn judge_success(
+    errors: &Errors,
+    endpoint: Endpoint,
+    headers: &HeaderMap,
+    evidence: Evidence,
+    now: Timestamp,
+) -> Judgement {
+    match errors.meaning(endpoint) {
+        _ if errors.has_token => {}
+        Meaning::Refused => return Judgement::Refused(evidence),
+        Meaning::Ours => return Judgement::Ours(evidence),
+        Meaning::RateLimited => return Judgement::RateLimited(retry_after(headers, now), evidence),
+        Meaning::Unknown if errors.are_named => return Judgement::Unknown(evidence),
+        Meaning::Unknown => {}
+    }
+    let words = "an answer without tokens";
+    Judgement::Unanswered(Evidence::of_answer(evidence.status.unwrap_or_default(), None, Some(words)))
+}
+
+fn evidence_of(status: StatusCode, errors: &Errors, sent: &[&str]) -> Evidence {
+    if errors.repeated {
+        return Evidence::of_answer(status.as_u16(), None, Some("an error with a key that is there twice"));
+    }
+    let Some(first) = errors.complaints.first() else { return Evidence::of_answer(status.as_u16(), None, None) };
+    let [code, message] = [&first.code, &first.message].map(|text| text.as_ref().map(|text| echo::cut(text, sent)));
+    Evidence::of_answer(status.as_u16(), code.as_deref(), message.as_deref())
+}
+
+fn broken_off() -> Evidence {
+    Evidence::message("no answer; the request may have arrived")
 }
 
 fn not_sent_evidence(error: &HttpError) -> Evidence {
@@ -118,93 +161,9 @@ fn not_sent_evidence(error: &HttpError) -> Evidence {
     })
 }
 
-/// One error of an answer.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Complaint {
-    code: Option<String>,
-    message: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Refused,
-    Ours,
-    Unknown,
-}
-
-fn meaning(complaints: &[Complaint], endpoint: Endpoint) -> Meaning {
-    let meanings: Vec<_> = complaints.iter().map(|complaint| complaint.meaning(endpoint)).collect();
-    if meanings.contains(&Meaning::Ours) {
-        // Beside a fault of ours, what UPS says about the token proves nothing.
-        Meaning::Ours
-    } else if !meanings.is_empty() && meanings.iter().all(|meaning| *meaning == Meaning::Refused) {
-        Meaning::Refused
-    } else {
-        Meaning::Unknown
-    }
-}
-
-impl Complaint {
-    fn meaning(&self, endpoint: Endpoint) -> Meaning {
-        let code = self.code.as_deref();
-        let message = self.message.as_deref().unwrap_or_default().trim().trim_end_matches('.').to_ascii_lowercase();
-        match (code, message.as_str(), endpoint) {
-            // RFC 6749 §5.2
-            (Some("invalid_grant"), _, _) => Meaning::Refused,
-            (
-                Some(
-                    "invalid_client"
-                    | "invalid_request"
-                    | "invalid_scope"
-                    | "unauthorized_client"
-                    | "unsupported_grant_type",
-                ),
-                _,
-                _,
-            ) => Meaning::Ours,
-            // UPS
-            (Some("10400") | None, "invalid refresh token" | "invalid/missing refresh token", Endpoint::Refresh)
-            | (Some("10400") | None, "invalid authorization code", Endpoint::Token) => Meaning::Refused,
-            (
-                Some("10400" | "10401") | None,
-                "invalid redirect url"
-                | "invalid/missing authorization header"
-                | "unsupported grant type"
-                | "clientid is invalid",
-                _,
-            ) => Meaning::Ours,
-            _ => Meaning::Unknown,
-        }
-    }
-}
-
-/// The errors of a body, in whichever of the known shapes; none if it has none of them.
-fn complaints(body: &[u8]) -> Vec<Complaint> {
-    let Ok(body) = serde_json::from_str::<Value>(&text_of(body)) else { return Vec::new() };
-    let errors = body.get("response").unwrap_or(&body).get("errors");
-    let complaints: Vec<_> = match errors {
-        Some(Value::Array(errors)) => errors.iter().map(complaint).collect(),
-        Some(errors @ Value::Object(_)) => vec![complaint(errors)],
-        _ => vec![complaint(&body)],
-    };
-    complaints.into_iter().filter(|complaint| *complaint != Complaint::default()).collect()
-}
-
-fn complaint(value: &Value) -> Complaint {
-    let text = |name: &str| match value.get(name) {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Number(number)) => Some(number.to_string()),
-        _ => None,
-    };
-    Complaint {
-        code: text("code").or_else(|| text("error")),
-        message: text("message").or_else(|| text("error_description")),
-    }
-}
-
 /// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(answer: &Response<Vec<u8>>, now: Timestamp) -> Option<Duration> {
-    let value = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
@@ -219,13 +178,17 @@ mod tests {
 
     const NOW: &str = "2026-11-23T12:00:00Z";
 
-    fn judged(endpoint: Endpoint, status: u16, body: &str, headers: &[(&str, &str)]) -> Judgement {
+    fn answer(status: u16, body: &str, headers: &[(&str, &str)]) -> Response<Vec<u8>> {
         let mut answer = Response::builder().status(status);
         for (name, value) in headers {
             answer = answer.header(*name, *value);
         }
-        let answer = answer.body(body.as_bytes().to_vec()).unwrap();
-        judge(endpoint, Ok(answer), &["canary-token"], &PairDefaults::default(), NOW.parse().unwrap())
+        answer.body(body.as_bytes().to_vec()).unwrap()
+    }
+
+    fn judged(endpoint: Endpoint, status: u16, body: &str, headers: &[(&str, &str)]) -> Judgement {
+        let answer = Answer::Whole(answer(status, body, headers));
+        judge(endpoint, answer, &["canary-token"], &PairDefaults::default(), NOW.parse().unwrap())
     }
 
     fn name(judgement: &Judgement) -> &'static str {
@@ -343,12 +306,78 @@ mod tests {
     #[test]
     fn without_an_answer_it_matters_whether_anything_was_sent() {
         let of = |error| {
-            let judgement = judge(Endpoint::Refresh, Err(error), &[], &PairDefaults::default(), Timestamp::UNIX_EPOCH);
-            name(&judgement)
+            let (answer, defaults) = (Answer::Failed(error), PairDefaults::default());
+            name(&judge(Endpoint::Refresh, answer, &[], &defaults, Timestamp::UNIX_EPOCH))
         };
         assert_eq!(of(HttpError::unanswered()), "unanswered");
         for kind in [HttpErrorKind::Connect, HttpErrorKind::Tls, HttpErrorKind::Request] {
             assert_eq!(of(HttpError::new(kind)), "not_sent");
+        }
+    }
+
+    #[test]
+    fn a_success_that_is_an_error_is_judged_by_what_it_says() {
+        for (body, expected) in [
+            (ups(r#""10400""#, "Invalid Refresh Token"), "refused"),
+            (r#"{"error":"invalid_grant"}"#.to_owned(), "refused"),
+            (r#"{"code":"10400","message":"Invalid Refresh Token"}"#.to_owned(), "refused"),
+            (ups(r#""10401""#, "ClientId is Invalid"), "misconfigured"),
+            (r#"{"error":"invalid_client"}"#.to_owned(), "misconfigured"),
+            (ups(r#""10429""#, "Too Many Requests"), "rate_limited"),
+            (ups(r#""10499""#, "Computer says no"), "unknown"),
+            (r#"{"error":"computer_says_no"}"#.to_owned(), "unknown"),
+            // It does not say that it is an error.
+            (r#"{"code":"0","message":"OK"}"#.to_owned(), "unanswered"),
+            (r#"{"status":"approved"}"#.to_owned(), "unanswered"),
+            (r#"{"response":{"errors":[]}}"#.to_owned(), "unanswered"),
+            // A token that cannot be used is there as well.
+            (r#"{"error":"invalid_grant","access_token":"a","expires_in":"0"}"#.to_owned(), "unanswered"),
+            (r#"{"error":"invalid_grant","access_token":"","refresh_token":null}"#.to_owned(), "refused"),
+            // What follows an object makes it no verdict.
+            (format!("{}x", ups(r#""10400""#, "Invalid Refresh Token")), "unanswered"),
+        ] {
+            assert_eq!(name(&judged(Endpoint::Refresh, 200, &body, &[])), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_makes_an_error_unknown() {
+        for body in [
+            r#"{"response":{"errors":[{"code":"1","message":"x"}],"errors":[{"code":"10400","message":"Invalid Refresh Token"}]}}"#,
+            r#"{"response":{},"response":{"errors":[{"code":"10400","message":"Invalid Refresh Token"}]}}"#,
+            r#"{"response":{"errors":[{"code":"1","code":"10400","message":"Invalid Refresh Token"}]}}"#,
+            r#"{"error":"invalid_grant","error":"invalid_grant"}"#,
+            r#"{"error":"invalid_grant","x":{"y":1,"y":1}}"#,
+            r#"{"error":"server_error","\u0065rror":"invalid_grant"}"#,
+        ] {
+            for status in [400, 200] {
+                let Judgement::Unknown(evidence) = judged(Endpoint::Refresh, status, body, &[]) else {
+                    panic!("{status} {body}")
+                };
+                assert!(evidence.message.unwrap().contains("twice"));
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_a_pair_or_none_and_never_a_verdict() {
+        let pair = r#"{"access_token":"a","refresh_token":"r"}"#;
+        let refusal = ups(r#""10400""#, "Invalid Refresh Token");
+        for (status, body, expected) in [
+            (200, pair, "pair"),
+            (201, pair, "pair"),
+            (200, &pair[..pair.len() - 1], "unanswered"),
+            (200, r#"{"access_token":"a"}"#, "unanswered"),
+            (200, "", "unanswered"),
+            (200, &refusal, "unanswered"),
+            (400, &refusal, "unanswered"),
+            (401, &refusal, "unanswered"),
+            (429, "", "unanswered"),
+            (400, pair, "unanswered"),
+        ] {
+            let answer = Answer::BrokenOff(answer(status, body, &[]));
+            let judgement = judge(Endpoint::Refresh, answer, &[], &PairDefaults::default(), Timestamp::UNIX_EPOCH);
+            assert_eq!(name(&judgement), expected, "{status} {body}");
         }
     }
 }

@@ -2,6 +2,10 @@
 
 mod answer;
 mod callback;
+mod content;
+mod echo;
+mod encodings;
+mod errors;
 mod judge;
 mod requests;
 

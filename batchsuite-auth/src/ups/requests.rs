@@ -1,22 +1,39 @@
 //! The requests, written by the `oauth2` crate and sent by ours.
 //!
-//! `oauth2` knows the form of a request (parameters, form-encoded Basic, PKCE); it is not let near an answer: it drops
+//! `oauth2` knows the form of a request (parameters, PKCE); it is not let near an answer: it drops
 //! status and `Retry-After`, refuses good pairs for their content type, and its errors carry the raw body. So it writes
 //! each request, which is caught before it is sent, and [`judge`](super::judge) reads the answer.
+//!
+//! It form-encodes id and secret inside Basic (RFC 6749 §2.3.1). UPS writes them as they are (RFC 7617 §2), so that header
+//! is ours.
+//!
+//! What is secret in a request is wiped when the request is gone; but for the copies that `oauth2` makes of a token while it
+//! writes the form.
 
 use std::{cell::Cell, sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{
+    HeaderValue,
+    header::{ACCEPT_ENCODING, AUTHORIZATION},
+};
 
 use oauth2::{
     AuthUrl, ClientId, CsrfToken, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
     TokenUrl, basic::BasicClient,
 };
-use url::{Url, form_urlencoded};
+use url::Url;
+use zeroize::Zeroizing;
 
-use super::{answer::PairDefaults, judge::Judgement};
+use super::{
+    answer::PairDefaults,
+    judge::{Answer, Judgement},
+};
 use crate::{
     clock::Timestamp,
     config::Client,
-    http::{HttpClient, HttpError, TimeLimits, fence},
+    http::{HttpClient, HttpError, Received, TimeLimits, fence},
     secret::{AuthorizationCode, PkceVerifier, RefreshToken, random_text},
 };
 
@@ -28,6 +45,8 @@ pub(crate) struct Ups {
     token: TokenUrl,
     refresh: TokenUrl,
     client: Client,
+    /// Marked sensitive, so that its `Debug` shows nothing.
+    basic: HeaderValue,
     http: Arc<dyn HttpClient>,
     deadline: Duration,
     defaults: PairDefaults,
@@ -43,9 +62,10 @@ pub(crate) struct Authorization {
 /// A request that is ready to be sent, once. It is all secret, so it has no `Debug`.
 pub(crate) struct Prepared {
     endpoint: Endpoint,
-    request: HttpRequest,
-    /// Everything secret in it, to be cut out of whatever comes back.
-    secrets: Vec<String>,
+    head: http::request::Parts,
+    body: Zeroizing<Vec<u8>>,
+    /// What is secret in it, beside the client's secret.
+    secrets: Vec<Zeroizing<String>>,
 }
 
 /// To which endpoint a request goes.
@@ -58,7 +78,7 @@ pub(crate) enum Endpoint {
 }
 
 impl Ups {
-    /// `None` if `base` cannot carry UPS's paths.
+    /// `None` if `base` cannot carry UPS's paths, or the client's id has a colon.
     pub(crate) fn new(
         base: &Url,
         client: Client,
@@ -76,6 +96,7 @@ impl Ups {
             authorize: AuthUrl::from_url(endpoint("authorize")?),
             token: TokenUrl::from_url(endpoint("token")?),
             refresh: TokenUrl::from_url(endpoint("refresh")?),
+            basic: basic(&client)?,
             client,
             http,
             deadline,
@@ -117,7 +138,7 @@ impl Ups {
             .set_token_uri(self.token.clone())
             .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()));
         if self.client.authentication.uses_secret() {
-            client = client.set_client_secret(self.oauth2_secret());
+            client = client.set_client_secret(no_secret());
         }
         let mut request = client.exchange_code(oauth2::AuthorizationCode::new(code.expose_secret().to_owned()));
         if let Some(verifier) = verifier {
@@ -136,7 +157,7 @@ impl Ups {
     pub(crate) fn refresh(&self, token: &RefreshToken) -> Option<Prepared> {
         let client = BasicClient::new(ClientId::new(self.client.id.clone()))
             .set_token_uri(self.refresh.clone())
-            .set_client_secret(self.oauth2_secret());
+            .set_client_secret(no_secret());
         let oauth2_token = oauth2::RefreshToken::new(token.expose_secret().to_owned());
         let request = caught(|catch| drop(client.exchange_refresh_token(&oauth2_token).request(&catch)))?;
         Some(self.prepared(Endpoint::Refresh, request, [token.expose_secret()].into_iter()))
@@ -152,21 +173,26 @@ impl Ups {
     /// # Cancellation
     /// The request may have arrived: never inside a future that a caller can drop.
     pub(crate) async fn send(&self, prepared: Prepared, limits: TimeLimits, now: Timestamp) -> Judgement {
-        let (mut request, deadline) = (prepared.request, limits.answer_within());
+        let Prepared { endpoint, head, mut body, secrets } = prepared;
+        let mut request = http::Request::from_parts(head, std::mem::take(&mut *body));
+        let (received, deadline) = (Received::default(), limits.answer_within());
+        request.extensions_mut().insert(received.clone());
         request.extensions_mut().insert(limits);
         let answer = fence::within(deadline, fence::TIME_TO_READ_OUTSIDE, self.http.send(request))
             .await
             .unwrap_or_else(|| Err(HttpError::unanswered()));
-        if let Err(error) = &answer {
+        let answer = answer.map(Answer::Whole).unwrap_or_else(|error| {
             // The evidence keeps what a person can read; only the log knows why.
-            tracing::warn!(error = %crate::error::chain(error), "no answer of UPS");
-        }
-        let secrets: Vec<&str> = prepared.secrets.iter().map(String::as_str).collect();
-        super::judge::judge(prepared.endpoint, answer, &secrets, &self.defaults, now)
-    }
-
-    fn oauth2_secret(&self) -> oauth2::ClientSecret {
-        oauth2::ClientSecret::new(self.client.secret.expose_secret().to_owned())
+            tracing::warn!(error = %crate::error::chain(&error), "no answer of UPS, or not all of it");
+            if error.is_not_sent() {
+                return Answer::Failed(error);
+            }
+            received.take().map_or(Answer::Failed(error), Answer::BrokenOff)
+        });
+        let mut sent: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
+        sent.push(self.client.secret.expose_secret());
+        sent.extend(self.basic.to_str().ok().and_then(|value| value.strip_prefix(BASIC)));
+        super::judge::judge(endpoint, answer, &sent, &self.defaults, now)
     }
 
     fn prepared<'a>(
@@ -175,19 +201,41 @@ impl Ups {
         request: HttpRequest,
         secrets: impl Iterator<Item = &'a str>,
     ) -> Prepared {
-        let mut request = request;
-        let mut all: Vec<String> = secrets.map(str::to_owned).collect();
-        all.push(self.client.secret.expose_secret().to_owned());
-        if let Some(header) = request.headers_mut().get_mut(http::header::AUTHORIZATION) {
-            header.set_sensitive(true);
-            all.extend(header.to_str().ok().and_then(|value| value.split(' ').nth(1)).map(str::to_owned));
+        let (mut head, body) = request.into_parts();
+        if let Some(header) = head.headers.get_mut(AUTHORIZATION) {
+            *header = self.basic.clone();
         }
-        // A server that says what it could not read repeats the form as it was sent.
-        let encoded: Vec<String> =
-            all.iter().map(|secret| form_urlencoded::byte_serialize(secret.as_bytes()).collect()).collect();
-        all.extend(encoded);
-        Prepared { endpoint, request, secrets: all }
+        // Without this header any coding would be allowed (RFC 9110 §12.5.3).
+        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let secrets = secrets.map(|secret| Zeroizing::new(secret.to_owned())).collect();
+        Prepared { endpoint, head, body: body.into(), secrets }
     }
+}
+
+const BASIC: &str = "Basic ";
+
+/// RFC 7617 §2: an id with a colon cannot be written.
+fn basic(client: &Client) -> Option<HeaderValue> {
+    let (id, secret) = (client.id.as_bytes(), client.secret.expose_secret().as_bytes());
+    if id.contains(&b':') {
+        return None;
+    }
+    let mut credentials = Zeroizing::new(Vec::with_capacity(id.len() + 1 + secret.len()));
+    for part in [id, b":", secret] {
+        credentials.extend_from_slice(part);
+    }
+    // Four characters for three bytes: it never outgrows its room.
+    let mut value = Zeroizing::new(String::with_capacity(BASIC.len() + credentials.len().div_ceil(3) * 4));
+    value.push_str(BASIC);
+    STANDARD.encode_string(&*credentials, &mut value);
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(value)).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
+/// Says to `oauth2` that the client authenticates by Basic. The header that it writes is replaced.
+fn no_secret() -> oauth2::ClientSecret {
+    oauth2::ClientSecret::new(String::new())
 }
 
 /// Lets `oauth2` write a request and catches it.
@@ -207,10 +255,10 @@ struct Caught;
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-
     use super::*;
     use crate::config::{ClientAuthentication, Environment};
+
+    const SECRET: &str = "s:e/c r\u{e9}t%+";
 
     #[derive(Debug)]
     struct NoHttp;
@@ -223,7 +271,7 @@ mod tests {
     }
 
     fn ups(authentication: ClientAuthentication) -> Ups {
-        let client = Client::new("id+1", "s:e/c ret%").with_authentication(authentication);
+        let client = Client::new("id+1", SECRET).with_authentication(authentication);
         let base = Url::parse(Environment::Cie.base_url()).unwrap();
         Ups::new(&base, client, Arc::new(NoHttp), Duration::from_secs(1), PairDefaults::default()).unwrap()
     }
@@ -233,11 +281,11 @@ mod tests {
     }
 
     fn body(prepared: &Prepared) -> Vec<(String, String)> {
-        url::form_urlencoded::parse(prepared.request.body()).into_owned().collect()
+        url::form_urlencoded::parse(&prepared.body).into_owned().collect()
     }
 
     fn basic(prepared: &Prepared) -> Option<String> {
-        let header = prepared.request.headers().get("authorization")?.to_str().unwrap();
+        let header = prepared.head.headers.get("authorization")?.to_str().unwrap();
         Some(String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap()).unwrap())
     }
 
@@ -325,12 +373,30 @@ mod tests {
     }
 
     #[test]
-    fn id_and_secret_are_form_encoded_inside_basic() {
-        // RFC 6749 §2.3.1
+    fn id_and_secret_are_written_as_they_are_inside_basic() {
         let prepared = ups(ClientAuthentication::Secret).refresh(&RefreshToken::new("r")).unwrap();
 
-        assert_eq!(basic(&prepared).unwrap(), "id%2B1:s%3Ae%2Fc+ret%25");
-        assert!(prepared.request.headers()["authorization"].is_sensitive());
+        assert_eq!(basic(&prepared).unwrap(), format!("id+1:{SECRET}"));
+        assert!(prepared.head.headers["authorization"].is_sensitive());
+    }
+
+    #[test]
+    fn an_id_with_a_colon_is_refused() {
+        let base = Url::parse(Environment::Cie.base_url()).unwrap();
+        for id in ["a:b", ":", "id:"] {
+            let client = Client::new(id, "s").with_authentication(ClientAuthentication::Pkce);
+            let ups = Ups::new(&base, client, Arc::new(NoHttp), Duration::ZERO, PairDefaults::default());
+            assert!(ups.is_none(), "{id}");
+        }
+    }
+
+    #[test]
+    fn no_coding_of_the_answer_is_asked_for() {
+        let ups = ups(ClientAuthentication::Secret);
+        let exchange = ups.exchange(&AuthorizationCode::new("c"), &redirect_uri(), None).unwrap();
+        for prepared in [exchange, ups.refresh(&RefreshToken::new("r")).unwrap()] {
+            assert_eq!(prepared.head.headers["accept-encoding"], "identity");
+        }
     }
 
     #[test]
@@ -340,17 +406,69 @@ mod tests {
         assert!(basic(&prepared).is_some());
         let expected = [("grant_type", "refresh_token"), ("refresh_token", "r+1")];
         assert_eq!(body(&prepared), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(prepared.request.uri(), "https://wwwcie.ups.com/security/v1/oauth/refresh");
+        assert_eq!(prepared.head.uri, "https://wwwcie.ups.com/security/v1/oauth/refresh");
+    }
+
+    /// Answers a request with all that is secret in it.
+    #[derive(Debug)]
+    struct Echo;
+
+    #[async_trait::async_trait]
+    impl HttpClient for Echo {
+        async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+            let basic = request.headers()[AUTHORIZATION].to_str().unwrap();
+            let form = String::from_utf8(request.body().clone()).unwrap();
+            let body = serde_json::json!({"code": "1", "message": format!("{basic} {form}")});
+            let body = body.to_string().into_bytes();
+            Ok(http::Response::builder().status(400).body(body).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_secret_that_is_sent_is_cut_out_of_what_comes_back() {
+        let secret = "the-secret-of-the-client";
+        let client = Client::new("id", secret).with_authentication(ClientAuthentication::PkceWithSecret);
+        let base = Url::parse(Environment::Cie.base_url()).unwrap();
+        let ups = Ups::new(&base, client, Arc::new(Echo), Duration::from_secs(1), PairDefaults::default()).unwrap();
+        let (code, verifier) = (AuthorizationCode::new("the+code+of+ups"), PkceVerifier::new("the-verifier-1"));
+        let requests = [
+            ups.exchange(&code, &redirect_uri(), Some(&verifier)).unwrap(),
+            ups.refresh(&RefreshToken::new("spent/at/most/once")).unwrap(),
+        ];
+        for request in requests {
+            let Judgement::Unknown(evidence) = ups.send(request, ups.limits(), Timestamp::UNIX_EPOCH).await else {
+                panic!()
+            };
+
+            let shown = evidence.message.unwrap();
+            assert!(shown.contains("[…]") && shown.contains("grant_type"), "{shown}");
+            for cut in [&STANDARD.encode(format!("id:{secret}")), "2Bcode", "verifier-1", "2Fmost", "code+of"] {
+                assert!(!shown.contains(cut), "{cut}: {shown}");
+            }
+        }
     }
 
     #[test]
-    fn everything_secret_that_is_sent_is_known_as_such() {
-        let prepared = ups(ClientAuthentication::PkceWithSecret)
-            .exchange(&AuthorizationCode::new("the-code"), &redirect_uri(), Some(&PkceVerifier::new("the-verifier")))
-            .unwrap();
+    #[cfg(target_os = "linux")]
+    fn form_and_basic_are_wiped() {
+        let canary = "request-canary-77d1e0b2";
+        let client = Client::new("id", canary);
+        let base = Url::parse(Environment::Cie.base_url()).unwrap();
+        let ups = Ups::new(&base, client, Arc::new(NoHttp), Duration::ZERO, PairDefaults::default()).unwrap();
+        let prepared = ups.refresh(&RefreshToken::new(canary.repeat(4))).unwrap();
+        let places = [
+            crate::test_memory::left_of(&prepared.body),
+            crate::test_memory::left_of(prepared.secrets[0].as_bytes()),
+            crate::test_memory::left_of(ups.basic.as_bytes()),
+        ];
+        // Past what the allocator overwrites.
+        let basic = &STANDARD.encode(format!("id:{canary}")).into_bytes()[24..];
+        assert!(places[0].holds(canary.as_bytes()) && places[2].holds(basic), "the test looks at the right places");
 
-        for secret in ["the-code", "the-verifier", "s:e/c ret%", &STANDARD.encode("id%2B1:s%3Ae%2Fc+ret%25")] {
-            assert!(prepared.secrets.iter().any(|known| known == secret), "{secret}");
+        drop((ups, prepared));
+
+        for place in places {
+            assert!(!place.holds(canary.as_bytes()) && !place.holds(basic));
         }
     }
 }

@@ -4,7 +4,9 @@
 
 mod address;
 mod answer;
+mod broken;
 mod failure;
+mod head;
 mod once;
 mod proxy;
 mod secrecy;

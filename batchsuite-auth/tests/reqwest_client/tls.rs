@@ -6,9 +6,10 @@ use batchsuite_auth::http::{HttpClient, HttpErrorKind, ReqwestClient};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::server::{Server, answer, assert_kind, refresh};
+use crate::server::{Connection, Server, answer, assert_kind, refresh};
 
 /// A certificate authority of the test's own.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -27,6 +28,27 @@ impl Authority {
     /// A server whose certificate is for `host`, changed by `change`, signed by this authority.
     pub(crate) async fn server(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Server {
         serve(self.server_config(host, change)).await
+    }
+
+    /// Such a server that runs `script` on each connection.
+    pub(crate) async fn server_with<F>(
+        &self,
+        host: &str,
+        script: impl Fn(Connection<TlsStream<TcpStream>>) -> F + Clone + Send + Sync + 'static,
+    ) -> Server
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let acceptor = TlsAcceptor::from(self.server_config(host, |_| {}));
+        Server::start(move |connection, _| {
+            let (acceptor, script) = (acceptor.clone(), script.clone());
+            async move {
+                if let Ok(connection) = connection.upgrade(|stream| acceptor.accept(stream)).await {
+                    script(connection).await;
+                }
+            }
+        })
+        .await
     }
 
     /// What such a server is set up with.

@@ -60,6 +60,7 @@ impl Consents {
             client_id: new.client_id,
             return_to: new.return_to,
             removals,
+            used_at: now,
         };
         self.by_number.insert(number, Pending { consent, state: new.state, browser: new.browser, expires_at });
         for number in over_company.into_iter().chain(over_actor) {

@@ -71,10 +71,11 @@ impl Ledger {
             }
             return TakenConsent::Refused(refusal);
         }
-        let Some(consent) = self.consents.drop_state(take.state) else { return TakenConsent::Unknown };
+        let Some(mut consent) = self.consents.drop_state(take.state) else { return TakenConsent::Unknown };
         if let Some((kind, evidence)) = take.event {
             self.tell(Some(&consent.key.company), Some(take.actor), kind, evidence, now);
         }
+        consent.used_at = now;
         TakenConsent::Taken(Box::new(consent))
     }
 
@@ -84,6 +85,7 @@ impl Ledger {
             consent: connect.consent,
             removals: connect.removals,
             issued_at: connect.issued_at.unwrap_or_else(|| earlier(now, connect.pair.age)),
+            turn: connect.turn(&self.snapshot(&company, now)),
         };
         let opt_in = match self.opt_in(&company).on(&event, now) {
             Ok(transition) => transition.to,
@@ -148,7 +150,7 @@ impl Ledger {
 
     pub(super) fn commit_refresh(&mut self, commit: CommitRefresh, now: Timestamp) -> Committed {
         let CommitRefresh { key: GrantKey { company, .. }, revision, attempt, pair, failures, retry_in } = commit;
-        let event = machine::Event::Commit { revision, keeps_refresh_token: pair.refresh_token.is_none() };
+        let event = machine::Event::Commit { revision, keeps_refresh_token: pair.keeps_refresh_token() };
         let before = self.opt_in(&company);
         let Ok(transition) = before.on(&event, now) else {
             return match self.holds(&company, revision, &pair) {
@@ -162,7 +164,7 @@ impl Ledger {
         };
         self.change_and_tell(&company, (None, kind, Some(evidence_of(attempt))), now, |row| {
             row.apply(transition);
-            if pair.refresh_token.is_some() {
+            if !pair.keeps_refresh_token() {
                 row.warned = None;
             }
             row.reserved_until = None;

@@ -96,6 +96,7 @@ impl PostgresStore {
             client_id: columns.next()?,
             return_to: columns.next()?,
             removals: columns.number()?,
+            used_at: columns.next()?,
         })))
     }
 }

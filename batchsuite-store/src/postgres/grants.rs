@@ -56,7 +56,8 @@ impl PostgresStore {
             let row = self.read(key).await?;
             let stored = row::snapshot(&row, key, None)?;
             let issued_at = connect.issued_at.unwrap_or_else(|| earlier(stored.as_of, pair.age));
-            let event = Event::Connect { consent: *consent, removals: *removals, issued_at };
+            let turn = connect.turn(&stored);
+            let event = Event::Connect { consent: *consent, removals: *removals, issued_at, turn };
             let opened = || self.opened(&row, key).map(Box::new);
             match stored.opt_in.on(&event, stored.as_of) {
                 Ok(transition) => epoch = transition.to.revision.epoch,
@@ -69,7 +70,7 @@ impl PostgresStore {
     }
 
     async fn connect_at(&self, connect: &Connect, epoch: u64) -> Result<Option<Snapshot>, StoreError> {
-        let Connect { key, consent, removals, actor, client_id, issued_at, pair, failures } = connect;
+        let Connect { key, consent, removals, actor, client_id, used_at, issued_at, retry, pair, failures } = connect;
         self.0.ready_to_seal().await?;
         let sealed = self.sealed(key, Revision { epoch, version: 1 }, pair)?;
         let beginning = Timestamp::from_timestamp(BEGINNING, 0);
@@ -94,6 +95,8 @@ impl PostgresStore {
                     &sealed.access_lifetime,
                     &sealed.refresh_lifetime,
                     &i64::from(*failures),
+                    used_at,
+                    retry,
                 ],
             )
             .await?;
@@ -170,6 +173,7 @@ impl PostgresStore {
                     &i64::from(failures),
                     &retry_in.map(seconds),
                     &row::uuid_of_attempt(attempt),
+                    &pair.keeps_refresh_token(),
                 ],
             )
             .await?;

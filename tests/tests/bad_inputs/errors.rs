@@ -263,6 +263,71 @@ async fn an_echoed_code_or_secret_is_cut_out_in_whichever_spelling() {
     }
 }
 
+/// What UPS's words become that repeat this.
+async fn shown(world: &World, message: String) -> String {
+    let body = json!({"code": "10499", "message": message}).to_string().into_bytes();
+    let answer = http::Response::builder().status(400).body(body).unwrap();
+    world.wire.answer(Ok(answer));
+    let error = world.token().await.unwrap_err();
+    let event = world.last(EventKind::Misconfigured).await;
+    let message = event.evidence.clone().unwrap().message.unwrap();
+    assert!(message.chars().count() <= 200 && !message.contains(char::is_control), "{message:?}");
+    format!("{message} {event:?} {error:?} {error}")
+}
+
+#[tokio::test]
+async fn an_echo_is_cut_out_in_whichever_encoding_and_however_little_of_it_is_there() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let spread = |text: &str, by: &str| text.chars().map(|c| format!("{c}{by}")).collect::<String>();
+    let encodings: [(&str, &dyn Fn(&str) -> String); 14] = [
+        ("whole", &|token| token.to_owned()),
+        ("the first 30", &|token| token[..30].to_owned()),
+        ("12 of it", &|token| token[9..21].to_owned()),
+        ("all but the last", &|token| token[..token.len() - 1].to_owned()),
+        ("form", &|token| format!("refresh_token={}&x=1", percent(token))),
+        ("form in upper case", &|token| percent(token).to_uppercase()),
+        ("form twice", &|token| percent(&percent(token))),
+        ("HTML", &|token| token.chars().map(|c| format!("&#x{:x};", u32::from(c))).collect()),
+        ("base64", &|token| STANDARD.encode(token)),
+        ("base64 of a form", &|token| STANDARD.encode(format!("grant_type=refresh_token&refresh_token={token}"))),
+        ("JSON in JSON", &|token| json!({"request": json!({"refresh_token": token}).to_string()}).to_string()),
+        ("escaped", &|token| token.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect()),
+        ("blanks", &|token| spread(token, " ")),
+        ("zero-width spaces", &|token| spread(token, "\u{200b}")),
+    ];
+    for (what, encode) in encodings {
+        let world = World::refresh_due().await;
+        let token = world.look().await.tokens.unwrap().1.unwrap();
+        let basic = format!("{}:{}", world.ups.client_id(), world.ups.client_secret());
+        for secret in [token.as_str(), &STANDARD.encode(&basic)] {
+            let encoded = encode(secret);
+
+            let shown = shown(&world, format!("«{encoded}»")).await;
+
+            assert!(shown.starts_with("«") && shown.contains("[…]"), "{what}: {shown}");
+            let thin = |text: &str| text.chars().filter(|c| c.is_ascii_alphanumeric()).collect::<String>();
+            let (shown, secret) = (thin(&shown), thin(secret));
+            let windows = secret.as_bytes().windows(12).map(|run| String::from_utf8(run.to_vec()).unwrap());
+            for run in windows {
+                assert!(!shown.contains(&run), "{what}: {run}");
+            }
+            assert!(!shown.contains(&thin(&encoded)), "{what}");
+            world.advance(3600);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_word_that_looks_like_a_token_is_cut_out_whosever_it_is() {
+    let world = World::refresh_due().await;
+
+    let shown = shown(&world, "session 0mjQ7zS8xq2nGfKbVd3Rt5YwPk6 of node 7 is gone".to_owned()).await;
+
+    assert!(shown.starts_with("session […] of node 7 is gone"), "{shown}");
+}
+
 #[tokio::test]
 async fn an_api_401_with_a_token_that_looks_valid_makes_one_refresh_per_version() {
     let world = World::authenticated().await;

@@ -22,32 +22,8 @@ async fn json_that_is_no_object_is_unanswered() {
 }
 
 #[tokio::test]
-async fn an_error_with_status_200_is_unanswered_and_never_reauth() {
-    let refusal = json!({"response": {"errors": [{"code": "10400", "message": "Invalid Refresh Token"}]}});
-    assert_all_unanswered([
-        Answer::status(200).with_json(refusal).into(),
-        Answer::status(200).with_json(json!({"error": "invalid_grant"})).into(),
-    ])
-    .await;
-}
-
-#[tokio::test]
 async fn status_408_and_statuses_beyond_http_are_unanswered() {
     assert_all_unanswered([408, 300, 304, 505, 511, 599].map(|status| Answer::status(status).into())).await;
-}
-
-#[tokio::test]
-async fn a_refresh_token_that_is_no_text_is_none() {
-    for value in [json!({"token": "x"}), json!(["x"]), json!(7), json!(true), json!(null)] {
-        let world = World::new().await;
-        world.next(Endpoint::Token, Edit::default().set("refresh_token", value.clone()));
-        let world = world.opted_in().await;
-
-        world.token().await.unwrap();
-
-        let status = world.status().await.status;
-        assert!(matches!(status, Status::Authenticated { refreshable: false, .. }), "{value}: {status:?}");
-    }
 }
 
 #[tokio::test]

@@ -12,12 +12,17 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
-    steps::assert_failed_exchange,
+    steps::{assert_failed_exchange, assert_retried},
+    unanswered::assert_all_unanswered,
     world::{USER, World, cause, companies, unavailable},
 };
 
-/// Asserts that this answer to a refresh ends the opt-in, with what UPS said as the evidence.
+/// Asserts that this answer to a refresh, with status 400, ends the opt-in, with what UPS said as the evidence.
 pub(crate) async fn assert_ends_the_opt_in(fault: impl Into<Fault>, code: Option<&str>) {
+    assert_ends_the_opt_in_with(400, fault, code).await;
+}
+
+async fn assert_ends_the_opt_in_with(status: u16, fault: impl Into<Fault>, code: Option<&str>) {
     let fault = fault.into();
     let world = World::refresh_due().await;
     let version = world.status().await.revision;
@@ -28,7 +33,7 @@ pub(crate) async fn assert_ends_the_opt_in(fault: impl Into<Fault>, code: Option
     assert_eq!(cause.kind, CauseKind::OptInInvalidated, "{fault:?}");
     assert_eq!(cause.at, Some(world.now()));
     let evidence = cause.evidence.clone().unwrap();
-    assert_eq!((evidence.status, evidence.code.as_deref()), (Some(400), code), "{fault:?}");
+    assert_eq!((evidence.status, evidence.code.as_deref()), (Some(status), code), "{fault:?}");
     assert!(evidence.attempt.is_some());
     let after = world.look().await;
     assert_eq!((after.status.status, after.status.revision), (Status::ReauthRequired(cause.clone()), version));
@@ -97,6 +102,73 @@ async fn invalid_grant_of_rfc_6749_is_reauth() {
         world.next(Endpoint::Token, Answer::status(400).with_json(body));
         let error = assert_failed_exchange(&world, "invalid_grant").await;
         assert!(matches!(error, CallbackError::CodeRefused(_)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_with_status_200_is_judged_like_the_error() {
+    let ups = |code: &str, message: &str| json!({"response": {"errors": [{"code": code, "message": message}]}});
+    for (body, code) in [
+        (ups("10400", "Invalid Refresh Token"), Some("10400")),
+        (json!({"error": "invalid_grant"}), Some("invalid_grant")),
+        (json!({"error": "invalid_grant", "access_token": "", "refresh_token": null}), Some("invalid_grant")),
+    ] {
+        assert_ends_the_opt_in_with(200, Answer::status(200).with_json(body), code).await;
+    }
+    for (body, reason) in [
+        (ups("10429", "Too Many Requests"), Unavailable::RateLimited),
+        (ups("10499", "Computer says no"), Unavailable::UnknownAnswer),
+        (json!({"error": "computer_says_no"}), Unavailable::UnknownAnswer),
+    ] {
+        let world = World::refresh_due().await;
+        world.next(Endpoint::Refresh, Answer::status(200).with_json(body.clone()));
+        assert_retried(&world, reason, &body.to_string()).await;
+    }
+    for (body, refused) in [
+        (ups("10400", "Invalid authorization code"), true),
+        (json!({"error": "invalid_grant"}), true),
+        (ups("10400", "Invalid Redirect URL"), false),
+        (json!({"error": "invalid_client"}), false),
+    ] {
+        let world = World::authenticated().await;
+        world.next(Endpoint::Token, Answer::status(200).with_json(body.clone()));
+        let error = assert_failed_exchange(&world, &body.to_string()).await;
+        assert_eq!(matches!(error, CallbackError::CodeRefused(_)), refused, "{body}: {error:?}");
+        assert_eq!(matches!(error, CallbackError::Misconfigured(_)), !refused, "{body}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_that_does_not_say_that_it_is_an_error_is_unanswered() {
+    assert_all_unanswered(
+        [
+            json!({"code": "0", "message": "OK"}),
+            json!({"response": {"errors": []}}),
+            json!({"errors": null, "status": "approved"}),
+            json!({"error": "invalid_grant", "access_token": "a-token", "token_type": "MAC"}),
+        ]
+        .map(|body| Answer::status(200).with_json(body).into()),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_twice_in_an_errors_body_is_unknown() {
+    let refusal = r#"[{"code":"10400","message":"Invalid Refresh Token"}]"#;
+    let other = r#"[{"code":"10499","message":"Computer says no"}]"#;
+    for body in [
+        format!(r#"{{"response":{{"errors":{other},"errors":{refusal}}}}}"#),
+        format!(r#"{{"response":{{"errors":{refusal},"errors":{refusal}}}}}"#),
+        format!(r#"{{"response":{{}},"response":{{"errors":{refusal}}}}}"#),
+        r#"{"errors":[{"code":"10499","code":"10400","message":"Invalid Refresh Token"}]}"#.to_owned(),
+        r#"{"error":"server_error","error":"invalid_grant"}"#.to_owned(),
+        r#"{"error":"invalid_grant","details":[{"at":1,"at":2}]}"#.to_owned(),
+    ] {
+        for status in [400, 200] {
+            let world = World::refresh_due().await;
+            world.next(Endpoint::Refresh, Answer::status(status).with_body(body.clone()));
+            assert_retried(&world, Unavailable::UnknownAnswer, &body).await;
+        }
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use batchsuite_auth::http::{HttpClient, HttpError, HttpErrorKind};
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{
+    Request, Response,
+    header::{ACCEPT_ENCODING, AUTHORIZATION},
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use url::{Url, form_urlencoded};
@@ -19,6 +22,7 @@ pub(crate) struct Exchange {
     /// As it was sent.
     pub(crate) body: String,
     authorization: Option<String>,
+    pub(crate) accept_encoding: Option<String>,
     answer: Vec<u8>,
 }
 
@@ -122,6 +126,7 @@ impl HttpClient for Wire {
             state.exchanges.push(Exchange {
                 body: String::from_utf8(request.body().clone()).unwrap(),
                 authorization: authorization.map(|value| value.to_str().unwrap().replace("Basic ", "")),
+                accept_encoding: request.headers().get(ACCEPT_ENCODING).map(|value| value.to_str().unwrap().to_owned()),
                 answer: Vec::new(),
             });
             (state.exchanges.len() - 1, state.gates.pop_front(), state.script.pop_front())

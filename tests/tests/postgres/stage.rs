@@ -4,6 +4,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
+    clock::Timestamp,
     ids::{AttemptId, ConsentId},
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
     store::{
@@ -86,6 +87,7 @@ pub(crate) fn pair(name: &str) -> NewPair {
         access_lifetime: 4 * HOUR,
         refresh_after: 3 * HOUR,
         refresh_token: Some(RefreshToken::new(format!("refresh-canary-{name}"))),
+        erases_refresh_token: false,
         refresh_lifetime: Some(60 * DAY),
         age: Duration::ZERO,
     }
@@ -98,7 +100,9 @@ pub(crate) fn connect(key: &GrantKey) -> Connect {
         removals: 0,
         actor: actor(),
         client_id: CLIENT.to_owned(),
+        used_at: Timestamp::UNIX_EPOCH,
         issued_at: None,
+        retry: false,
         pair: pair("1"),
         failures: 0,
     }

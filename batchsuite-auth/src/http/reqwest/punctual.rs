@@ -24,8 +24,8 @@ pub(super) struct Punctual {
 pub(super) struct TooLate;
 
 impl Punctual {
-    pub(super) fn body(body: Vec<u8>, limits: TimeLimits) -> Body {
-        Body::wrap(Self { body: body.into(), limits })
+    pub(super) fn body(body: Body, limits: TimeLimits) -> Body {
+        Body::wrap(Self { body, limits })
     }
 }
 

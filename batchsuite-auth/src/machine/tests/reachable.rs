@@ -62,7 +62,9 @@ fn events(opt_in: &OptIn) -> Vec<Event> {
     for consent in [1, 2].map(ConsentId::from_bits) {
         for removals in [opt_in.removals, opt_in.removals.saturating_sub(1)] {
             for issued_at in [minute(0), minute(1)] {
-                events.push(Event::Connect { consent, removals, issued_at });
+                for turn in [Turn::Newer, Turn::Alongside, Turn::Retry] {
+                    events.push(Event::Connect { consent, removals, issued_at, turn });
+                }
             }
         }
     }

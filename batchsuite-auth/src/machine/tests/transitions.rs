@@ -18,6 +18,9 @@ const TABLE: &str = "
 connect                   | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
 connect, issued then      | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
 connect, issued earlier   | connected        | connected        | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | connected        | connected
+connect, newer            | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
+connect, again            | connected        | connected        | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | connected        | connected
+connect, again, later     | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
 connect, removed since    | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince
 connect, same consent     | connected        | connected        | AlreadyConnected | AlreadyConnected | AlreadyConnected | AlreadyConnected | AlreadyConnected | AlreadyConnected | AlreadyConnected
 claim                     | NotAuthenticated | NotAuthenticated | claimed          | Leased           | taken over       | Leased           | claimed          | NotAuthenticated | NotAuthenticated
@@ -102,18 +105,21 @@ fn events(state: &OptIn) -> Vec<(String, Event)> {
     let fits = state.revision;
     let other_version = Revision { version: fits.version.wrapping_sub(1), ..fits };
     let other_epoch = Revision { epoch: fits.epoch.wrapping_sub(1), ..fits };
-    let connect = Event::Connect { consent: ConsentId::from_bits(2), removals: state.removals, issued_at: minute(1) };
-    let Event::Connect { consent, removals, .. } = connect else { unreachable!() };
+    let (consent, removals, turn) = (ConsentId::from_bits(2), state.removals, Turn::Alongside);
+    let connect = Event::Connect { consent, removals, issued_at: minute(1), turn };
 
     let mut events = vec![
         ("connect", connect),
-        ("connect, issued then", Event::Connect { consent, removals, issued_at: issued_at() }),
-        ("connect, issued earlier", Event::Connect { consent, removals, issued_at: minute(-1) }),
+        ("connect, issued then", Event::Connect { consent, removals, issued_at: issued_at(), turn }),
+        ("connect, issued earlier", Event::Connect { consent, removals, issued_at: minute(-1), turn }),
+        ("connect, newer", Event::Connect { consent, removals, issued_at: minute(-1), turn: Turn::Newer }),
+        ("connect, again", Event::Connect { consent, removals, issued_at: issued_at(), turn: Turn::Retry }),
+        ("connect, again, later", Event::Connect { consent, removals, issued_at: minute(1), turn: Turn::Retry }),
         (
             "connect, removed since",
-            Event::Connect { consent, removals: removals.wrapping_sub(1), issued_at: minute(1) },
+            Event::Connect { consent, removals: removals.wrapping_sub(1), issued_at: minute(1), turn },
         ),
-        ("connect, same consent", Event::Connect { consent: stored_consent(), removals, issued_at: issued_at() }),
+        ("connect, same consent", Event::Connect { consent: stored_consent(), removals, issued_at: issued_at(), turn }),
         ("claim, by the holder", Event::Claim { revision: fits, attempt: holder(), lease: LEASE }),
         ("give back, of another", Event::GiveBack { revision: fits, attempt: newcomer() }),
         ("commit, keeping", Event::Commit { revision: fits, keeps_refresh_token: true }),
@@ -163,7 +169,7 @@ fn expectation(cell: &str, state: &OptIn, event: &Event) -> Result<Transition, R
                 suspect: false,
                 removals: state.removals,
                 consent: Some(consent),
-                issued_at: Some(issued_at),
+                issued_at: Some(issued_at).max(state.issued_at),
             },
             tokens: TokensEffect::Replace,
         }),

@@ -259,6 +259,7 @@ pub(super) fn pair(name: &str) -> NewPair {
         access_lifetime: ACCESS_LIFETIME,
         refresh_after: EARLY,
         refresh_token: Some(RefreshToken::new(format!("{CANARY}-refresh-{name}"))),
+        erases_refresh_token: false,
         refresh_lifetime: Some(REFRESH_LIFETIME),
         age: Duration::ZERO,
     }
@@ -311,7 +312,9 @@ pub(super) fn connect(key: &GrantKey) -> Connect {
         removals: 0,
         actor: actor("alice"),
         client_id: CLIENT.to_owned(),
+        used_at: Timestamp::UNIX_EPOCH,
         issued_at: Some(issued_at()),
+        retry: false,
         pair: pair("1"),
         failures: 0,
     }

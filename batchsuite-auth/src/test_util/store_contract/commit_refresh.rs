@@ -160,6 +160,24 @@ pub(super) async fn without_a_refresh_token_keeps_the_stored_one(case: Case) {
     assert_about(end(&after), after.as_of + REFRESH_LIFETIME - DAY);
 }
 
+/// UPS sent one that nobody can use, so the stored one is spent.
+pub(super) async fn that_erases_the_refresh_token_leaves_none(case: Case) {
+    let grant = case.authenticated(&acme()).await;
+    let attempt = case.claimed(&grant).await;
+    let lone = NewPair { refresh_token: None, refresh_lifetime: None, erases_refresh_token: true, ..pair("2") };
+    let commit = commit(&grant, attempt, lone);
+
+    let after = committed(case.commit(commit.clone()).await);
+
+    assert_eq!(secrets(&after), Some((Some("canary-access-2"), None)));
+    assert_eq!(secrets(&case.load(&acme()).await), Some((Some("canary-access-2"), None)));
+    assert_eq!(after.tokens.as_ref().and_then(|tokens| tokens.refresh_expires_at), None);
+    assert_eq!(after.opt_in.revision.version, 2);
+    assert!(!after.opt_in.suspect);
+    let again = case.commit(commit).await;
+    assert!(matches!(again, Committed::AlreadyStored(_)), "{again:?}");
+}
+
 pub(super) async fn with_the_same_refresh_token_is_a_new_version(case: Case) {
     let grant = case.authenticated(&acme()).await;
     let attempt = case.claimed(&grant).await;

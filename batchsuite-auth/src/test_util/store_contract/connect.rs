@@ -145,6 +145,50 @@ pub(super) async fn an_opt_in_that_ended_is_no_rival(case: Case) {
     assert_holds(&grant, &pair("2"));
 }
 
+/// A person who has just consented gets that opt-in, whatever UPS's clock says.
+pub(super) async fn the_first_try_of_a_consent_used_after_the_stored_pair_arrived_wins(case: Case) {
+    let later = Connect { issued_at: Some(issued_at() + MINUTE), ..connect(&acme()) };
+    let grant = stored(case.connect(later).await);
+    case.advance(MINUTE).await;
+    let used_at = case.load(&acme()).await.as_of;
+
+    let grant_2 = stored(case.connect(Connect { used_at, pair: pair("2"), ..connect(&acme()) }).await);
+
+    assert_holds(&grant_2, &pair("2"));
+    assert_eq!(grant_2.opt_in.revision.epoch, grant.opt_in.revision.epoch + 1);
+    assert_eq!(grant_2.opt_in.issued_at, Some(issued_at() + MINUTE), "the latest that was ever stored");
+}
+
+pub(super) async fn a_consent_used_before_the_stored_pair_arrived_wins_by_its_issue_time_alone(case: Case) {
+    let used_at = case.load(&acme()).await.as_of;
+    case.advance(MINUTE).await;
+    let later = Connect { issued_at: Some(issued_at() + MINUTE), ..connect(&acme()) };
+    let grant = stored(case.connect(later).await);
+
+    let answer = case.connect(Connect { used_at, pair: pair("2"), ..connect(&acme()) }).await;
+
+    assert!(matches!(answer, Connected::Superseded(_)), "{answer:?}");
+    assert_unchanged(&grant, &case.load(&acme()).await);
+    let latest = Connect { used_at, issued_at: Some(issued_at() + MINUTE * 2), pair: pair("3"), ..connect(&acme()) };
+    assert_holds(&stored(case.connect(latest).await), &pair("3"));
+}
+
+/// It may have been stored before, and its refresh token may be spent.
+pub(super) async fn a_retry_that_is_not_later_than_what_was_ever_stored_is_lost(case: Case) {
+    let first = Connect { issued_at: Some(issued_at() + MINUTE), pair: pair("1"), ..connect(&acme()) };
+    stored(case.connect(first.clone()).await);
+    case.advance(MINUTE).await;
+    let used_at = case.load(&acme()).await.as_of;
+    let grant = stored(case.connect(Connect { used_at, pair: pair("2"), ..connect(&acme()) }).await);
+
+    let answer = case.connect(Connect { used_at, retry: true, ..first.clone() }).await;
+
+    assert!(matches!(answer, Connected::Superseded(_)), "{answer:?}");
+    assert_unchanged(&grant, &case.load(&acme()).await);
+    let latest = Connect { retry: true, issued_at: Some(issued_at() + MINUTE * 2), ..first };
+    assert_holds(&stored(case.connect(latest).await), &pair("1"));
+}
+
 /// The epoch is decided inside the write: two that read the same epoch before would both store the same next one.
 pub(super) async fn of_20_grants_at_once_each_has_an_epoch_of_its_own_and_the_latest_stays(case: Case) {
     let answers = case

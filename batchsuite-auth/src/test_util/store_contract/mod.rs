@@ -113,6 +113,7 @@ macro_rules! __store_clauses {
             }
             take_consent {
                 gives_what_was_stored,
+                tells_when_it_was_taken,
                 of_50_at_once_exactly_one_gets_it,
                 a_stranger_at_the_same_moment_ends_nothing,
                 a_taken_state_is_unknown,
@@ -142,6 +143,9 @@ macro_rules! __store_clauses {
                 the_grant_issued_later_stays_when_it_comes_second,
                 a_grant_dated_in_the_future_is_no_rival,
                 an_opt_in_that_ended_is_no_rival,
+                the_first_try_of_a_consent_used_after_the_stored_pair_arrived_wins,
+                a_consent_used_before_the_stored_pair_arrived_wins_by_its_issue_time_alone,
+                a_retry_that_is_not_later_than_what_was_ever_stored_is_lost,
                 of_20_grants_at_once_each_has_an_epoch_of_its_own_and_the_latest_stays,
                 a_repetition_finds_its_own_consent_stored,
                 a_repetition_after_a_rotation_does_not_bring_the_spent_pair_back,
@@ -205,6 +209,7 @@ macro_rules! __store_clauses {
                 after_a_removal_is_moved,
                 of_a_company_that_was_never_seen_is_moved,
                 without_a_refresh_token_keeps_the_stored_one,
+                that_erases_the_refresh_token_leaves_none,
                 with_the_same_refresh_token_is_a_new_version,
                 without_a_usable_access_token_stores_the_refresh_token,
                 a_token_of_16_kib_is_stored_whole,

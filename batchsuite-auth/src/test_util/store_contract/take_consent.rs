@@ -20,6 +20,17 @@ pub(super) async fn gives_what_was_stored(case: Case) {
     assert!(taken.verifier.zip(consent.verifier).is_some_and(|(taken, stored)| taken.matches(&stored)));
 }
 
+pub(super) async fn tells_when_it_was_taken(case: Case) {
+    let consent = consent(&acme(), &actor("alice"));
+    case.begin(&consent).await;
+    case.advance(MINUTE).await;
+    let before = case.load(&acme()).await.as_of;
+
+    let TakenConsent::Taken(taken) = case.take(take(&consent)).await else { panic!("not taken") };
+
+    assert!(before <= taken.used_at && taken.used_at <= case.load(&acme()).await.as_of, "{:?}", taken.used_at);
+}
+
 pub(super) async fn of_50_at_once_exactly_one_gets_it(case: Case) {
     let consent = consent(&acme(), &actor("alice"));
     case.begin(&consent).await;

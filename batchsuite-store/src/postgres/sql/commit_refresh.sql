@@ -1,4 +1,5 @@
--- OptIn::on(Commit): epoch and version are compared, and nothing else but that there is an opt-in.
+-- OptIn::on(Commit): epoch and version are compared, and nothing else but that there is an opt-in. $14: the stored
+-- refresh token stays.
 WITH arrival AS MATERIALIZED (
     SELECT {clock} - make_interval(secs => $7) AS obtained_at
 ), written AS (
@@ -8,19 +9,19 @@ WITH arrival AS MATERIALIZED (
         attempt = NULL,
         lease_until = NULL,
         unanswered = false,
-        suspect = g.suspect OR g.unanswered OR g.standing <> 'authenticated' OR $6 IS NULL,
+        suspect = g.suspect OR g.unanswered OR g.standing <> 'authenticated' OR $14,
         has_access_token = $5 IS NOT NULL,
-        has_refresh_token = $6 IS NOT NULL OR g.has_refresh_token,
+        has_refresh_token = $6 IS NOT NULL OR ($14 AND g.has_refresh_token),
         obtained_at = arrival.obtained_at,
         refresh_at = arrival.obtained_at + make_interval(secs => $8),
         access_expires_at = arrival.obtained_at + make_interval(secs => $9),
-        refresh_expires_at = CASE WHEN $6 IS NULL THEN g.refresh_expires_at
+        refresh_expires_at = CASE WHEN $14 THEN g.refresh_expires_at
                                   ELSE arrival.obtained_at + make_interval(secs => $10) END,
         cause_at = NULL, cause_status = NULL, cause_code = NULL, cause_message = NULL, cause_attempt = NULL,
         failures = $11,
         retry_at = {clock} + make_interval(secs => $12),
         reserved_until = NULL,
-        warned = CASE WHEN $6 IS NULL THEN g.warned ELSE 'infinity' END,
+        warned = CASE WHEN $14 THEN g.warned ELSE 'infinity' END,
         change = {schema}.next_event(),
         change_kind = CASE WHEN g.standing = 'authenticated' THEN 'refreshed' ELSE 'recovered' END
     FROM arrival
@@ -32,9 +33,8 @@ WITH arrival AS MATERIALIZED (
     SELECT environment, company, $5, $6, version FROM written
     ON CONFLICT (environment, company) DO UPDATE SET
         access_token = EXCLUDED.access_token,
-        refresh_token = COALESCE(EXCLUDED.refresh_token, t.refresh_token),
-        refresh_version = CASE WHEN EXCLUDED.refresh_token IS NULL THEN t.refresh_version
-                               ELSE EXCLUDED.refresh_version END
+        refresh_token = CASE WHEN $14 THEN t.refresh_token ELSE EXCLUDED.refresh_token END,
+        refresh_version = CASE WHEN $14 THEN t.refresh_version ELSE EXCLUDED.refresh_version END
     RETURNING t.*
 ), told AS (
     INSERT INTO {schema}.events (id, at, environment, company, kind, epoch, version, attempt)

@@ -17,7 +17,8 @@ WITH arrival AS MATERIALIZED (
     ON CONFLICT (environment, company) DO UPDATE SET
         epoch = g.epoch + 1, version = 1, standing = 'authenticated',
         attempt = NULL, lease_until = NULL, unanswered = false, suspect = false,
-        consent = EXCLUDED.consent, issued_at = EXCLUDED.issued_at, client_id = EXCLUDED.client_id,
+        consent = EXCLUDED.consent, client_id = EXCLUDED.client_id,
+        issued_at = GREATEST(EXCLUDED.issued_at, CASE WHEN g.issued_at <= {clock} + interval '1 day' THEN g.issued_at END),
         actor = EXCLUDED.actor, authenticated_at = EXCLUDED.authenticated_at,
         has_access_token = EXCLUDED.has_access_token, has_refresh_token = EXCLUDED.has_refresh_token,
         obtained_at = EXCLUDED.obtained_at, refresh_at = EXCLUDED.refresh_at,
@@ -28,8 +29,10 @@ WITH arrival AS MATERIALIZED (
     WHERE g.removals = $5
       AND g.consent IS DISTINCT FROM EXCLUDED.consent
       -- One that is dated more than a day ahead is no rival: its date is wrong.
-      AND NOT (g.standing = 'authenticated' AND g.issued_at > EXCLUDED.issued_at
-               AND g.issued_at <= {clock} + interval '1 day')
+      AND NOT (g.standing = 'authenticated' AND g.issued_at <= {clock} + interval '1 day'
+               AND CASE WHEN $17 THEN g.issued_at >= EXCLUDED.issued_at  -- Turn::Retry
+                        WHEN $16 > g.obtained_at THEN false              -- Turn::Newer
+                        ELSE g.issued_at > EXCLUDED.issued_at END)
       AND g.epoch + 1 = $3
     RETURNING g.*
 ), kept AS (

@@ -17,5 +17,6 @@ WITH found AS MATERIALIZED (
     SELECT {schema}.next_event(), {clock}, environment, company, actor, $5, epoch, version, $6, $7, $8, $9
     FROM found WHERE verdict = 'taken' AND $5 IS NOT NULL
 )
-SELECT verdict, id, company, actor, verifier, redirect_uri, client_id, return_to, removals, {durable} AS durable
+SELECT verdict, id, company, actor, verifier, redirect_uri, client_id, return_to, removals, {clock} AS used_at,
+    {durable} AS durable
 FROM found

@@ -1,0 +1,26 @@
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::super::{HttpError, Received};
+
+/// A body to send, wiped as soon as reqwest lets go of it.
+pub(super) fn to_send(body: Vec<u8>) -> ::reqwest::Body {
+    Bytes::from_owner(Zeroizing::new(body)).into()
+}
+
+/// Reads an answer to its end. What arrives is in `received` at once, so that it is not lost if the end never comes.
+pub(super) async fn read(
+    mut response: ::reqwest::Response,
+    received: &Received,
+) -> Result<http::Response<Vec<u8>>, HttpError> {
+    received.head(response.status(), std::mem::take(response.headers_mut()));
+    // `Content-Length` is not asked: it may lie, or be absent.
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| HttpError::unanswered().with_source(error.without_url()))?
+    {
+        if !received.body(&chunk) {
+            return Err(HttpError::unanswered().with_source("the answer is larger than 64 KiB"));
+        }
+    }
+    received.take().ok_or_else(HttpError::unanswered)
+}

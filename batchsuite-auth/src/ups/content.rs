@@ -1,0 +1,237 @@
+//! From the bytes of an answer to its text, whatever they were wrapped in.
+//!
+//! What a text is wrapped in is told by the bytes themselves: a label may be missing or wrong.
+
+use std::io::Read;
+
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
+use zeroize::Zeroizing;
+
+use crate::http::{ANSWER_CAP, append};
+
+/// How often an answer may be packed into another.
+const MOST_WRAPPINGS: usize = 3;
+
+/// The text of an answer. It is a secret: wiped when it is dropped, and without `Debug`.
+pub(super) struct Content {
+    text: Zeroizing<String>,
+    /// Nothing of it is missing.
+    pub(super) whole: bool,
+    /// Some of its bytes were not text.
+    pub(super) damaged: bool,
+}
+
+impl Content {
+    /// Reads a body, of which all has arrived or not.
+    pub(super) fn of(body: Zeroizing<Vec<u8>>, whole: bool) -> Self {
+        let (bytes, whole) = unpacked(body, whole);
+        let (text, damaged) = match Wide::of(&bytes) {
+            Some(wide) => wide.decoded(&bytes),
+            None => utf8(bytes),
+        };
+        Self { text, whole, damaged }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        // A byte order mark is no part of a text (RFC 8259 §8.1).
+        self.text.strip_prefix('\u{feff}').unwrap_or(&self.text)
+    }
+}
+
+/// Undoes the codings of RFC 9110 §8.4.1 that this library can undo. What is cut off by the cap or by an error is no longer
+/// whole.
+fn unpacked(mut body: Zeroizing<Vec<u8>>, mut whole: bool) -> (Zeroizing<Vec<u8>>, bool) {
+    for _ in 0..MOST_WRAPPINGS {
+        let (bytes, ended) = match body[..] {
+            [0x1f, 0x8b, ..] => read(MultiGzDecoder::new(&**body)),
+            // RFC 1950 §2.2: no JSON begins so.
+            [0x78, second, ..] if u16::from_be_bytes([0x78, second]).is_multiple_of(31) => {
+                read(ZlibDecoder::new(&**body))
+            }
+            _ => break,
+        };
+        (body, whole) = (bytes, whole && ended);
+    }
+    (body, whole)
+}
+
+fn read(mut packed: impl Read) -> (Zeroizing<Vec<u8>>, bool) {
+    let mut bytes = Zeroizing::default();
+    let mut piece = Zeroizing::new([0; 4096]);
+    loop {
+        match packed.read(&mut *piece) {
+            Ok(0) => return (bytes, true),
+            Ok(read) if bytes.len() + read <= ANSWER_CAP => append(&mut bytes, &piece[..read]),
+            Ok(_) | Err(_) => return (bytes, false),
+        }
+    }
+}
+
+fn utf8(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<String>, bool) {
+    let bytes = match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => return (Zeroizing::new(text), false),
+        Err(error) => Zeroizing::new(error.into_bytes()),
+    };
+    // Bytes that are no UTF-8 spoil only what they are in.
+    let mut text = room_for(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    (text, true)
+}
+
+/// So much that the text never outgrows it: a character takes at most three bytes for each of its own.
+fn room_for(bytes: usize) -> Zeroizing<String> {
+    Zeroizing::new(String::with_capacity(bytes * 3))
+}
+
+/// UTF-16 or UTF-32.
+struct Wide {
+    /// Bytes of one unit.
+    unit: usize,
+    big_endian: bool,
+}
+
+impl Wide {
+    /// By its byte order mark, or by the NULs about its first character, which is one of ASCII (RFC 4627 §3).
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let (unit, big_endian) = match *bytes {
+            [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, 1..=255, ..] => (4, true),
+            [0xff, 0xfe, 0, 0, ..] | [1..=255, 0, 0, 0, ..] => (4, false),
+            [0xfe, 0xff, ..] | [0, 1..=255, ..] => (2, true),
+            [0xff, 0xfe, ..] | [1..=255, 0, ..] => (2, false),
+            _ => return None,
+        };
+        Some(Self { unit, big_endian })
+    }
+
+    fn decoded(&self, bytes: &[u8]) -> (Zeroizing<String>, bool) {
+        let mut text = room_for(bytes.len());
+        let mut damaged = !bytes.len().is_multiple_of(self.unit);
+        let mut push = |character: Option<char>| {
+            damaged |= character.is_none();
+            text.push(character.unwrap_or(char::REPLACEMENT_CHARACTER));
+        };
+        let units = bytes.chunks_exact(self.unit).map(|unit| {
+            let mut number = 0_u32;
+            for place in 0..self.unit {
+                let byte = if self.big_endian { unit[place] } else { unit[self.unit - 1 - place] };
+                number = number << 8 | u32::from(byte);
+            }
+            number
+        });
+        if self.unit == 4 {
+            units.for_each(|unit| push(char::from_u32(unit)));
+        } else {
+            // Two bytes: the cast loses nothing.
+            char::decode_utf16(units.map(|unit| unit as u16)).for_each(|unit| push(unit.ok()));
+        }
+        (text, damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{
+        Compression,
+        write::{GzEncoder, ZlibEncoder},
+    };
+
+    use super::*;
+
+    const TEXT: &str = "{\"a\":\"\u{e9}\u{1f69a}\"}";
+
+    fn read(bytes: &[u8]) -> Content {
+        Content::of(Zeroizing::new(bytes.to_vec()), true)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(bytes).unwrap();
+        packer.finish().unwrap()
+    }
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        let mut packer = ZlibEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(bytes).unwrap();
+        packer.finish().unwrap()
+    }
+
+    fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(bytes).collect()
+    }
+
+    fn utf32(text: &str, bytes: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        text.chars().flat_map(|c| bytes(c.into())).collect()
+    }
+
+    #[test]
+    fn a_text_comes_out_of_every_wrapping() {
+        let marked = format!("\u{feff}{TEXT}");
+        for bytes in [
+            TEXT.as_bytes().to_vec(),
+            marked.clone().into_bytes(),
+            gzip(TEXT.as_bytes()),
+            gzip(&gzip(TEXT.as_bytes())),
+            zlib(TEXT.as_bytes()),
+            utf16(TEXT, u16::to_be_bytes),
+            utf16(TEXT, u16::to_le_bytes),
+            utf16(&marked, u16::to_be_bytes),
+            utf16(&marked, u16::to_le_bytes),
+            gzip(&utf16(&marked, u16::to_le_bytes)),
+            utf32(TEXT, u32::to_be_bytes),
+            utf32(&marked, u32::to_le_bytes),
+        ] {
+            let content = read(&bytes);
+            assert_eq!((content.text(), content.whole, content.damaged), (TEXT, true, false), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_packed_text_that_breaks_off_is_not_whole() {
+        let packed = gzip(TEXT.as_bytes());
+
+        let content = read(&packed[..packed.len() - 4]);
+
+        assert_eq!((content.text(), content.whole), (TEXT, false), "only its checksum is missing");
+        let mut forged = packed.clone();
+        forged[packed.len() - 5] ^= 1;
+        assert!(!read(&forged).whole, "its checksum is another's");
+    }
+
+    #[test]
+    fn unpacked_it_is_no_larger_than_an_answer_may_be() {
+        let bomb = gzip(&vec![b' '; 10 << 20]);
+
+        let content = read(&bomb);
+
+        assert!(!content.whole && content.text().len() <= ANSWER_CAP, "{}", content.text().len());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_told() {
+        for bytes in [&b"{\"a\":\"\xff\"}"[..], b"\xfe\xff\xd8\x00", b"\xfe\xff\0{\0"] {
+            assert!(read(bytes).damaged, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_was_unpacked_is_wiped() {
+        let canary = "unpacked-canary-91c27fd0-".repeat(8);
+        for bytes in [gzip(canary.as_bytes()), utf16(&canary, u16::to_le_bytes), canary.clone().into_bytes()] {
+            let content = read(&bytes);
+            let place = crate::test_memory::left_of(content.text().as_bytes());
+            assert!(place.holds(b"unpacked-canary-91c27fd0"), "the test looks at the right place");
+
+            drop(content);
+
+            assert!(!place.holds(b"unpacked-canary-91c27fd0"));
+        }
+    }
+}

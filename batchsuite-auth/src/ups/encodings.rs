@@ -1,0 +1,300 @@
+//! A text in every encoding that it may be in, each byte with the place that it came from.
+
+use std::{collections::HashSet, hash::BuildHasher, mem, ops::Range, str};
+
+use foldhash::fast::RandomState;
+use zeroize::Zeroizing;
+
+use crate::events::is_invisible;
+
+/// No more readings of a text than this are tried.
+const MOST_VIEWS: usize = 128;
+/// Base64 of a run of twelve characters has at least as many.
+const SHORTEST_BASE64: usize = 16;
+
+/// One reading of a text. It may hold secrets: wiped when it is dropped.
+pub(super) struct View {
+    pub(super) bytes: Zeroizing<Vec<u8>>,
+    /// From which bytes of the text each one was read.
+    pub(super) source: Vec<Range<usize>>,
+    /// It reads as text: no words were joined, nothing was taken for base64.
+    pub(super) is_plain: bool,
+}
+
+impl View {
+    /// The text as it is.
+    pub(super) fn of(text: &str) -> Self {
+        let source = (0..text.len()).map(|index| index..index + 1).collect();
+        Self { bytes: text.as_bytes().to_vec().into(), source, is_plain: true }
+    }
+
+    /// An empty one that never outgrows its room.
+    pub(super) fn with_room(bytes: usize, is_plain: bool) -> Self {
+        Self { bytes: Vec::with_capacity(bytes).into(), source: Vec::with_capacity(bytes), is_plain }
+    }
+
+    pub(super) fn push(&mut self, byte: u8, source: Range<usize>) {
+        self.bytes.push(byte);
+        self.source.push(source);
+    }
+
+    fn push_char(&mut self, character: char, source: &Range<usize>) {
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            self.push(byte, source.clone());
+        }
+    }
+
+    /// Marks the bytes of the text from which these were read, and what is between them.
+    pub(super) fn mark(&self, range: Range<usize>, marks: &mut [bool]) {
+        let source = &self.source[range];
+        let start = source.iter().map(|place| place.start).min();
+        let end = source.iter().map(|place| place.end).max();
+        if let (Some(start), Some(end)) = (start, end) {
+            marks[start..end].fill(true);
+        }
+    }
+}
+
+/// Every reading of `text` that a chain of encodings allows.
+pub(super) fn views(text: &str) -> Vec<View> {
+    let hasher = RandomState::default();
+    let mut views = vec![View::of(text)];
+    let mut seen = HashSet::from([hasher.hash_one(text.as_bytes())]);
+    let mut next = 0;
+    while next < views.len() {
+        let view = &views[next];
+        let mut found: Vec<_> =
+            [percent_sequence, entity, lenient_entity, escape].into_iter().map(|one| undone(view, one)).collect();
+        found.push(thinned(view, is_shown));
+        // Where it begins nobody says: in front of it may be something that could be part of it.
+        found.extend((0..4).map(|skipped| base64(view, skipped)));
+        for view in found {
+            if views.len() < MOST_VIEWS && seen.insert(hasher.hash_one(view.bytes.as_slice())) {
+                views.push(view);
+            }
+        }
+        next += 1;
+    }
+    views
+}
+
+/// A view without the characters that do not count.
+pub(super) fn thinned(view: &View, counts: fn(char) -> bool) -> View {
+    let mut thin = View::with_room(view.bytes.len(), false);
+    let mut at = 0;
+    while at < view.bytes.len() {
+        let (character, length) = first_character(&view.bytes[at..]);
+        if character.is_none_or(counts) {
+            for index in at..at + length {
+                thin.push(view.bytes[index], view.source[index].clone());
+            }
+        }
+        at += length;
+    }
+    thin
+}
+
+/// The first character, if the bytes begin with one, and how many of them it takes.
+fn first_character(bytes: &[u8]) -> (Option<char>, usize) {
+    let length = match bytes.first() {
+        Some(0..0x80) => 1,
+        Some(0xc2..0xe0) => 2,
+        Some(0xe0..0xf0) => 3,
+        Some(0xf0..0xf5) => 4,
+        _ => return (None, 1),
+    };
+    let character = bytes.get(..length).and_then(|bytes| str::from_utf8(bytes).ok());
+    match character.and_then(|text| text.chars().next()) {
+        Some(character) => (Some(character), length),
+        None => (None, 1),
+    }
+}
+
+/// Whether a character is more than a blank, and can be seen.
+pub(super) fn is_shown(character: char) -> bool {
+    !(character.is_whitespace() || character.is_control() || is_invisible(character) || character == '\u{ad}')
+}
+
+/// A view with the sequences that `sequence` finds undone.
+fn undone(view: &View, sequence: fn(&[u8]) -> Option<Decoded>) -> View {
+    // A character of four bytes takes more in every encoding.
+    let mut decoded = View::with_room(view.bytes.len(), view.is_plain);
+    let mut at = 0;
+    while at < view.bytes.len() {
+        let Some(Decoded { meaning, length }) = sequence(&view.bytes[at..]) else {
+            decoded.push(view.bytes[at], view.source[at].clone());
+            at += 1;
+            continue;
+        };
+        let from = &view.source[at..at + length];
+        let source = from[0].start..from[length - 1].end;
+        match meaning {
+            Meaning::Byte(byte) => decoded.push(byte, source),
+            Meaning::Character(character) => decoded.push_char(character, &source),
+            Meaning::Nothing => {}
+        }
+        at += length;
+    }
+    decoded
+}
+
+/// What a sequence of bytes stands for.
+struct Decoded {
+    meaning: Meaning,
+    length: usize,
+}
+
+enum Meaning {
+    Byte(u8),
+    Character(char),
+    Nothing,
+}
+
+impl Decoded {
+    fn character(number: u32, length: usize) -> Option<Self> {
+        Some(Self { meaning: Meaning::Character(char::from_u32(number)?), length })
+    }
+
+    fn byte(byte: u8, length: usize) -> Self {
+        Self { meaning: Meaning::Byte(byte), length }
+    }
+}
+
+/// `%41` of a form (RFC 3986 §2.1), in either case; `%u0041`.
+fn percent_sequence(bytes: &[u8]) -> Option<Decoded> {
+    match bytes {
+        [b'%', b'u' | b'U', rest @ ..] => Decoded::character(hexadecimal(rest.get(..4)?)?, 6),
+        [b'%', rest @ ..] => Some(Decoded::byte(hexadecimal(rest.get(..2)?)?.try_into().ok()?, 3)),
+        _ => None,
+    }
+}
+
+/// `&#65;`, `&#x41;`, `&amp;` of HTML.
+fn entity(bytes: &[u8]) -> Option<Decoded> {
+    lenient_entity(bytes).filter(|decoded| bytes[decoded.length - 1] == b';')
+}
+
+/// The same, also without the semicolon: browsers read it so.
+fn lenient_entity(bytes: &[u8]) -> Option<Decoded> {
+    const LONGEST: usize = 12;
+    let [b'&', rest @ ..] = bytes else { return None };
+    let rest = &rest[..rest.len().min(LONGEST)];
+    let length_of = |in_name: fn(&u8) -> bool| rest.iter().take_while(|byte| in_name(byte)).count();
+    let ended = |length: usize| 1 + length + usize::from(rest.get(length) == Some(&b';'));
+    if let [b'#', number @ ..] = rest {
+        let (digits, before, radix) = match number {
+            [b'x' | b'X', digits @ ..] => (digits, 2, 16),
+            digits => (digits, 1, 10),
+        };
+        let length = digits.iter().take_while(|byte| char::from(**byte).is_digit(radix)).count();
+        let number = str::from_utf8(&digits[..length]).ok()?;
+        return Decoded::character(u32::from_str_radix(number, radix).ok()?, ended(before + length));
+    }
+    let length = length_of(u8::is_ascii_alphabetic);
+    let (_, character) = ENTITIES.iter().find(|(name, _)| rest[..length].eq_ignore_ascii_case(name.as_bytes()))?;
+    Decoded::character((*character).into(), ended(length))
+}
+
+/// The names of what may stand in a token, and of blanks.
+const ENTITIES: [(&str, char); 26] = [
+    ("amp", '&'),
+    ("ast", '*'),
+    ("apos", '\''),
+    ("bsol", '\\'),
+    ("colon", ':'),
+    ("comma", ','),
+    ("commat", '@'),
+    ("dash", '-'),
+    ("dollar", '$'),
+    ("equals", '='),
+    ("excl", '!'),
+    ("gt", '>'),
+    ("hyphen", '-'),
+    ("lowbar", '_'),
+    ("lt", '<'),
+    ("nbsp", '\u{a0}'),
+    ("num", '#'),
+    ("percnt", '%'),
+    ("period", '.'),
+    ("plus", '+'),
+    ("quest", '?'),
+    ("quot", '"'),
+    ("semi", ';'),
+    ("sol", '/'),
+    ("tilde", '~'),
+    ("vert", '|'),
+];
+
+/// `\/`, `\n`, `\u0041` of JSON; `\x41`, `\u{41}` of its neighbours.
+fn escape(bytes: &[u8]) -> Option<Decoded> {
+    let [b'\\', rest @ ..] = bytes else { return None };
+    Some(match rest {
+        [b'u', b'{', number @ ..] => {
+            let length = number.iter().position(|byte| *byte == b'}')?;
+            Decoded::character(hexadecimal(&number[..length])?, length + 4)?
+        }
+        [b'u', ..] => {
+            let unit = |at: usize| hexadecimal(rest.get(at..at + 4)?);
+            match unit(1)? {
+                high @ 0xd800..0xdc00 if rest.get(5..7) == Some(b"\\u") => {
+                    let low = unit(7)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+                    Decoded::character(0x1_0000 + ((high - 0xd800) << 10) + low, 12)?
+                }
+                number => Decoded::character(number, 6)?,
+            }
+        }
+        [b'x', number @ ..] => Decoded::character(hexadecimal(number.get(..2)?)?, 4)?,
+        [b'b' | b'f' | b'n' | b'r' | b't', ..] => Decoded { meaning: Meaning::Nothing, length: 2 },
+        [literal, ..] => Decoded::byte(*literal, 2),
+        [] => Decoded { meaning: Meaning::Nothing, length: 1 },
+    })
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    let is_number = !digits.is_empty() && digits.len() <= 6 && digits.iter().all(u8::is_ascii_hexdigit);
+    is_number.then(|| u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()).flatten()
+}
+
+/// What is in base64 in a view (RFC 4648 §4 and §5), if each piece of it begins `skipped` characters after it may begin.
+/// Blanks and what cannot be seen do not end a piece: long ones are wrapped.
+fn base64(view: &View, skipped: usize) -> View {
+    let mut decoded = View::with_room(view.bytes.len(), false);
+    let mut piece = Vec::new();
+    let mut finish = |piece: &mut Vec<(u8, Range<usize>)>| {
+        let piece = mem::take(piece);
+        if piece.len() >= SHORTEST_BASE64 {
+            for group in piece[skipped..].chunks(4) {
+                decode_group(group, &mut decoded);
+            }
+        }
+    };
+    for (byte, source) in view.bytes.iter().zip(&view.source) {
+        match sextet(*byte) {
+            Some(value) => piece.push((value, source.clone())),
+            None if byte.is_ascii() && is_shown(char::from(*byte)) => finish(&mut piece),
+            // A blank, or part of a character beyond ASCII: those that cannot be seen are there.
+            None => {}
+        }
+    }
+    finish(&mut piece);
+    decoded
+}
+
+fn decode_group(group: &[(u8, Range<usize>)], decoded: &mut View) {
+    for (index, pair) in group.windows(2).enumerate() {
+        let shift = 2 * index as u32 + 2;
+        let byte = pair[0].0 << shift | pair[1].0 >> (6 - shift);
+        decoded.push(byte, pair[0].1.start..pair[1].1.end);
+    }
+}
+
+fn sextet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}

@@ -1,0 +1,219 @@
+//! The errors of an answer, in whichever of the known shapes.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use zeroize::Zeroizing;
+
+use super::requests::Endpoint;
+
+/// What a body says of errors; nothing if it has none of the known shapes.
+#[derive(Default)]
+pub(super) struct Errors {
+    pub(super) complaints: Vec<Complaint>,
+    /// A key is there twice, so that it depends on the reader what the body says.
+    pub(super) repeated: bool,
+    /// It calls itself an error: there is something in `errors`, or in `error`.
+    pub(super) are_named: bool,
+    /// There is a token as well.
+    pub(super) has_token: bool,
+}
+
+/// One error of an answer.
+#[derive(Default, PartialEq, Eq)]
+pub(super) struct Complaint {
+    pub(super) code: Option<Zeroizing<String>>,
+    pub(super) message: Option<Zeroizing<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Of the token, or the code.
+    Refused,
+    /// Of our configuration.
+    Ours,
+    /// Of the rate.
+    RateLimited,
+    /// Nobody knows of what.
+    Unknown,
+}
+
+impl Errors {
+    pub(super) fn of(text: &str) -> Self {
+        let Ok(body) = serde_json::from_str::<Json>(text) else { return Self::default() };
+        let errors = body.get("response").unwrap_or(&body).get("errors");
+        let complaints: Vec<_> = match errors {
+            Some(Json::List(errors)) => errors.iter().map(Complaint::of).collect(),
+            Some(errors @ Json::Object { .. }) => vec![Complaint::of(errors)],
+            _ => vec![Complaint::of(&body)],
+        };
+        Self {
+            complaints: complaints.into_iter().filter(|complaint| *complaint != Complaint::default()).collect(),
+            repeated: body.is_repeated(),
+            are_named: errors.or(body.get("error")).is_some_and(Json::is_something),
+            has_token: ["access_token", "refresh_token"]
+                .iter()
+                .any(|name| body.get(name).and_then(Json::text).is_some_and(|token| !token.is_empty())),
+        }
+    }
+
+    pub(super) fn meaning(&self, endpoint: Endpoint) -> Meaning {
+        let meanings: Vec<_> = self.complaints.iter().map(|complaint| complaint.meaning(endpoint)).collect();
+        let all = |meaning| !meanings.is_empty() && meanings.iter().all(|other| *other == meaning);
+        if self.repeated {
+            Meaning::Unknown
+        } else if meanings.contains(&Meaning::Ours) {
+            // Beside a fault of ours, what UPS says about the token proves nothing.
+            Meaning::Ours
+        } else if all(Meaning::Refused) {
+            Meaning::Refused
+        } else if all(Meaning::RateLimited) {
+            Meaning::RateLimited
+        } else {
+            Meaning::Unknown
+        }
+    }
+}
+
+impl Complaint {
+    fn of(value: &Json) -> Self {
+        let text = |name: &str| value.get(name).and_then(Json::text).map(|text| Zeroizing::new(text.to_owned()));
+        Self {
+            code: text("code").or_else(|| text("error")),
+            message: text("message").or_else(|| text("error_description")),
+        }
+    }
+
+    fn meaning(&self, endpoint: Endpoint) -> Meaning {
+        let code = self.code.as_ref().map(|code| code.as_str());
+        let message = self.message.as_ref().map_or("", |message| message.as_str());
+        let message = message.trim().trim_end_matches('.').to_ascii_lowercase();
+        match (code, message.as_str(), endpoint) {
+            // RFC 6749 §5.2
+            (Some("invalid_grant"), _, _) => Meaning::Refused,
+            (
+                Some(
+                    "invalid_client"
+                    | "invalid_request"
+                    | "invalid_scope"
+                    | "unauthorized_client"
+                    | "unsupported_grant_type",
+                ),
+                _,
+                _,
+            ) => Meaning::Ours,
+            // UPS
+            (Some("10400") | None, "invalid refresh token" | "invalid/missing refresh token", Endpoint::Refresh)
+            | (Some("10400") | None, "invalid authorization code", Endpoint::Token) => Meaning::Refused,
+            (
+                Some("10400" | "10401") | None,
+                "invalid redirect url"
+                | "invalid/missing authorization header"
+                | "unsupported grant type"
+                | "clientid is invalid",
+                _,
+            ) => Meaning::Ours,
+            (Some("10429"), _, _) => Meaning::RateLimited,
+            _ => Meaning::Unknown,
+        }
+    }
+}
+
+/// A JSON value that remembers every key. Its texts may echo secrets, so they are wiped.
+enum Json {
+    Text(Zeroizing<String>),
+    List(Vec<Json>),
+    Object { fields: Vec<(Zeroizing<String>, Json)>, repeated: bool },
+    Other,
+}
+
+impl Json {
+    fn get(&self, name: &str) -> Option<&Self> {
+        let Self::Object { fields, .. } = self else { return None };
+        fields.iter().rev().find(|(key, _)| key.as_str() == name).map(|(_, value)| value)
+    }
+
+    /// A text, or a number as text.
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    fn is_something(&self) -> bool {
+        match self {
+            Self::Text(text) => !text.is_empty(),
+            Self::List(values) => !values.is_empty(),
+            Self::Object { fields, .. } => !fields.is_empty(),
+            Self::Other => false,
+        }
+    }
+
+    fn is_repeated(&self) -> bool {
+        match self {
+            Self::Object { fields, repeated } => *repeated || fields.iter().any(|(_, value)| value.is_repeated()),
+            Self::List(values) => values.iter().any(Self::is_repeated),
+            Self::Text(_) | Self::Other => false,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(JsonVisitor)
+    }
+}
+
+struct JsonVisitor;
+
+impl<'de> Visitor<'de> for JsonVisitor {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
+        Ok(Json::Other)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
+        Ok(Json::Text(Zeroizing::new(number.to_string())))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
+        Ok(Json::Text(Zeroizing::new(number.to_string())))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
+        Ok(Json::Text(Zeroizing::new(number.to_string())))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
+        Ok(Json::Text(Zeroizing::new(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(Json::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        let mut fields: Vec<(Zeroizing<String>, Json)> = Vec::new();
+        while let Some((key, value)) = map.next_entry::<String, Json>()? {
+            fields.push((Zeroizing::new(key), value));
+        }
+        let mut keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_str()).collect();
+        keys.sort_unstable();
+        let repeated = keys.windows(2).any(|pair| pair[0] == pair[1]);
+        Ok(Json::Object { fields, repeated })
+    }
+}
