@@ -39,6 +39,11 @@ impl EventStream {
     /// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is away, and to 30 s where an operator must look.
     /// So a loop that merely calls again is no busy loop. The log says once that it began and once that it is over.
     ///
+    /// [`Pruned`](crate::store::StoreErrorKind::Pruned) is a gap: the events up to the number in it were pruned before this
+    /// reader saw them. Reading on from the same place finds the gap again: make up for what was missed, e.g. by
+    /// [`companies`](BatchSuiteAuth::companies), and go on with another [`event_stream`](BatchSuiteAuth::event_stream) after
+    /// that number.
+    ///
     /// # Cancellation
     /// Nothing is lost.
     pub async fn next(&mut self) -> Option<Result<Event, StoreError>> {

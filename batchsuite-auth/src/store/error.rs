@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
+use crate::events::EventId;
+
 /// A store could not do what it was asked.
 ///
 /// `Display` says what and what to do; the source says more and is not printed with it.
@@ -22,8 +24,14 @@ pub enum StoreErrorKind {
     Corrupt,
     /// The store is not set up as it should be. An operator must look.
     Misconfigured,
-    /// The database will never take this value as it is, e.g. a character that its encoding does not have.
+    /// The store will never take this value as it is, e.g. a character that its encoding does not have. To repeat the call is
+    /// useless: the written value must change.
     Rejected,
+    /// Events that the reader has not seen were pruned. To read on, use `up_to` as the cursor; what lies before it is gone.
+    Pruned {
+        /// The latest pruned event.
+        up_to: EventId,
+    },
 }
 
 impl StoreError {
@@ -47,12 +55,17 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
+        let words = match self.kind {
             StoreErrorKind::Unavailable => "the store cannot be reached; try again",
             StoreErrorKind::Corrupt => "what is stored cannot be read; an operator must check keys and data",
             StoreErrorKind::Misconfigured => "the store is not set up as it should be; an operator must look",
-            StoreErrorKind::Rejected => "the store will never take this value as it is; an operator must look",
-        })
+            StoreErrorKind::Rejected => "the store does not take this value; what is written must change",
+            StoreErrorKind::Pruned { up_to } => {
+                let number = up_to.number();
+                return write!(f, "events up to number {number} were pruned; read on after that number");
+            }
+        };
+        f.write_str(words)
     }
 }
 
