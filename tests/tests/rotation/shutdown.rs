@@ -298,9 +298,9 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
     // The keeper begins what another process has claimed meanwhile, and waits for that process.
     let due = waiting.store.hold(Verb::Due, Moment::After);
     due.reached().await;
-    let request = holder.http.hold_request();
+    let claim = holder.store.hold(Verb::Claim, Moment::After);
     drop(holder.caller(&acme()));
-    request.reached().await;
+    claim.reached().await;
     due.release();
     eventually(|| waiting.store.calls(Verb::Load) > 1).await;
     let claims = waiting.store.calls(Verb::Claim);
@@ -314,7 +314,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
         "the lease is over; it begins nothing"
     );
     assert_eq!(waiting.auth.shutdown().await, Shutdown::Complete);
-    request.release();
+    claim.release();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
