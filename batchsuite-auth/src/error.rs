@@ -319,7 +319,11 @@ impl StoreError {
 
     /// Who has to act.
     pub fn responsible(&self) -> Responsible {
-        if self.is_transient() { Responsible::Nobody } else { Responsible::Operator }
+        match self.kind() {
+            StoreErrorKind::Unavailable => Responsible::Nobody,
+            StoreErrorKind::Corrupt | StoreErrorKind::Misconfigured | StoreErrorKind::Rejected => Responsible::Operator,
+            StoreErrorKind::Pruned { .. } => Responsible::Developer,
+        }
     }
 }
 
@@ -339,6 +343,7 @@ impl StoreError {
 /// | [`AuthenticateError::ShutDown`] | nobody: ask another process | | no | |
 /// | any other [`AuthenticateError`] | developer | | no | |
 /// | [`StoreError`], kind `Unavailable` | nobody | | yes | |
+/// | [`StoreError`], kind `Pruned` | developer: the reader of the log goes on behind the gap | | no | |
 /// | [`StoreError`], any other kind | operator | | no | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -469,8 +474,14 @@ mod tests {
         ] {
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
         }
-        for (kind, who) in [(Unavailable, Nobody), (Corrupt, Operator), (Misconfigured, Operator), (Rejected, Operator)]
-        {
+        let gap = StoreErrorKind::Pruned { up_to: crate::events::EventId::START };
+        for (kind, who) in [
+            (Unavailable, Nobody),
+            (Corrupt, Operator),
+            (Misconfigured, Operator),
+            (Rejected, Operator),
+            (gap, Developer),
+        ] {
             assert_eq!((store(kind).responsible(), store(kind).is_transient()), (who, who == Nobody), "{kind:?}");
         }
     }

@@ -41,6 +41,11 @@ impl EventStream {
     /// [`Pruned`](crate::store::StoreErrorKind::Pruned) names the latest of the events that were pruned unread: go on with
     /// another [`event_stream`](BatchSuiteAuth::event_stream) after it.
     ///
+    /// [`Pruned`](crate::store::StoreErrorKind::Pruned) is a gap: the events up to the number in it were pruned before this
+    /// reader saw them. Reading on from the same place finds the gap again: make up for what was missed, e.g. by
+    /// [`companies`](BatchSuiteAuth::companies), and go on with another [`event_stream`](BatchSuiteAuth::event_stream) after
+    /// that number.
+    ///
     /// # Cancellation
     /// Nothing is lost.
     pub async fn next(&mut self) -> Option<Result<Event, StoreError>> {

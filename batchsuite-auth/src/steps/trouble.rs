@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    error::chain,
+    error::{Responsible, chain},
     store::{StoreError, StoreErrorKind},
 };
 
@@ -56,15 +56,19 @@ impl Trouble {
     pub(crate) fn failed(&mut self, error: &StoreError, pace: Pace) -> Duration {
         self.since.get_or_insert_with(Instant::now);
         self.failures = self.failures.saturating_add(1);
-        let (what, kind) = (self.what, error.kind());
+        let (what, kind, responsible) = (self.what, error.kind(), error.responsible());
         // An outage that turns out to be a missing right is worth another line, the hundredth failure is not.
         if !self.told.contains(&kind) {
             self.told.push(kind);
             let error = chain(error);
-            if kind == StoreErrorKind::Unavailable {
-                tracing::warn!(what, %error, "the store fails; it is tried again until it works, which is then logged");
-            } else {
-                tracing::error!(what, %error, "the store fails, and an operator must look; it is tried again more and more slowly");
+            match responsible {
+                Responsible::Nobody => {
+                    tracing::warn!(what, %error, "the store fails; it is tried again until it works, which is then logged");
+                }
+                Responsible::Operator => {
+                    tracing::error!(what, %error, "the store fails, and an operator must look; it is tried again more and more slowly");
+                }
+                _ => tracing::warn!(what, %error, "the store refuses this"),
             }
         }
         pace.after(self.failures, kind)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use batchsuite_auth::{
     EventFilter, EventStream,
+    error::Responsible,
     events::{Event, EventId, EventKind},
     fake_ups::{Endpoint, FakeUps, Fault, Times},
     store::{EventOrder, StoreErrorKind},
@@ -183,6 +184,7 @@ async fn a_stream_that_fails_is_no_busy_loop_for_a_plain_loop() {
         if let Ok(told) = tokio::time::timeout(seconds(1), stream.next()).await {
             assert!(told.unwrap().is_err());
             errors += 1;
+            assert!(errors < 100, "a busy loop");
         }
     }
     process.store.mend(Verb::Events);
@@ -194,6 +196,30 @@ async fn a_stream_that_fails_is_no_busy_loop_for_a_plain_loop() {
     let lines = [log.lines("the store fails"), log.lines("the store works again")];
     assert_eq!(lines.each_ref().map(Vec::len), [1, 1], "{lines:#?}");
     assert!(lines[0][0].contains("reading the event log") && lines[0][0].contains(CAUSE), "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_in_the_log_is_told_at_once_and_says_where_to_go_on() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.opt_in(&process, &company("another")).await;
+    let mut stream = process.auth.event_stream(Some(EventId::START));
+    let up_to = EventId::new(2);
+    process.store.fail_as(Verb::Events, StoreErrorKind::Pruned { up_to });
+
+    let began = Instant::now();
+    for _ in 0..3 {
+        let error = stream.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), error.responsible()), (StoreErrorKind::Pruned { up_to }, Responsible::Developer));
+    }
+    assert!(began.elapsed() >= seconds(2), "a plain loop is no busy loop: {:?}", began.elapsed());
+    process.store.mend(Verb::Events);
+    let told = told(process.auth.event_stream(Some(up_to))).await;
+
+    assert_eq!(told.iter().map(|event| event.id.number()).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(log.lines("an operator must look").len(), 0, "the store is well");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     flaky::{Moment, Verb},
@@ -153,7 +153,7 @@ async fn shutdown_returns_at_its_limit_and_says_what_is_not_stored() {
     eventually(|| process.store.calls(Verb::Commit) > 0).await;
 
     let begun = Instant::now();
-    let ended = process.auth.shutdown().await;
+    let ended = timeout(HOUR, process.auth.shutdown()).await.expect("it has no limit");
     assert_eq!(begun.elapsed().as_secs(), 30, "the default");
     assert!(matches!(ended, Shutdown::Incomplete { under_way: 1, pairs: 1, .. }), "{ended:?}");
     assert!(!ended.is_complete());
@@ -175,7 +175,7 @@ async fn shutdown_returns_at_its_limit_where_the_store_or_ups_never_answers() {
         drop(process.caller(&acme()));
         eventually(|| process.store.calls(verb) > 0).await;
 
-        let ended = process.auth.shutdown_within(seconds(5)).await;
+        let ended = timeout(HOUR, process.auth.shutdown_within(seconds(5))).await.expect("it has no limit");
 
         let in_hand = usize::from(verb == Verb::Commit);
         assert!(
@@ -292,26 +292,29 @@ async fn quiesce_during_the_keepers_reading_begins_none_of_what_was_read() {
 #[tokio::test(start_paused = true)]
 async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_process_sends_nothing() {
     let stage = Stage::new().await;
-    let (holder, waiting) = (stage.process(), stage.process());
+    let (holder, waiting) = (stage.process(), stage.process_with(|builder| builder));
     stage.opt_in(&holder, &acme()).await;
-    waiting.token(&acme()).await;
-    stage.refreshes_are_due();
-    let request = holder.http.hold_request();
-    holder.token(&acme()).await;
-    request.reached().await;
-    // It begins a refresh in the background, which finds the lease of the other.
-    waiting.token(&acme()).await;
-    stage.live(seconds(2)).await;
+    stage.ups.clock().advance(55 * DAY);
+    // The keeper begins what another process has claimed meanwhile, and waits for that process.
+    let due = waiting.store.hold(Verb::Due, Moment::After);
+    due.reached().await;
+    let claim = holder.store.hold(Verb::Claim, Moment::After);
+    drop(holder.caller(&acme()));
+    claim.reached().await;
+    due.release();
+    eventually(|| waiting.store.calls(Verb::Load) > 1).await;
+    let claims = waiting.store.calls(Verb::Claim);
 
     waiting.auth.quiesce();
     stage.live(seconds(70)).await;
 
     assert_eq!(
         (waiting.store.calls(Verb::Claim), stage.refreshes()),
-        (0, 0),
-        "the lease is over, and it does not begin"
+        (claims, 0),
+        "the lease is over; it begins nothing"
     );
-    request.release();
+    assert_eq!(waiting.auth.shutdown().await, Shutdown::Complete);
+    claim.release();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
