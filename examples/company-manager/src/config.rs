@@ -1,17 +1,18 @@
 //! The settings, read from environment variables and checked as a whole: anything half-set is an error.
 
-use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use batchsuite_auth::{Client, Environment};
 use secrecy::SecretString;
 use url::{Host, Url};
 
 /// Every variable that is read. Any other one is not this program's.
-pub const VARIABLES: [&str; 11] = [
+pub const VARIABLES: [&str; 12] = [
     "LISTEN",
     "DATABASE_URL",
     "BATCHSUITE_KEYS",
     "BATCHSUITE_KEYS_FILE",
+    "EVENTS_KEPT_DAYS",
     "UPS_CLIENT_ID",
     "UPS_CLIENT_SECRET",
     "UPS_ENVIRONMENT",
@@ -21,6 +22,10 @@ pub const VARIABLES: [&str; 11] = [
     "FAKE_UPS_LISTEN",
 ];
 
+const DAY: Duration = Duration::from_secs(86_400);
+/// How long events are kept if nothing is set: a year, and some time to look back at it.
+const EVENTS_KEPT: Duration = Duration::from_secs(400 * 86_400);
+const MOST_EVENTS_KEPT_DAYS: u32 = 36_500;
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 const DEFAULT_FAKE_UPS_LISTEN: &str = "127.0.0.1:0";
 
@@ -44,6 +49,8 @@ pub struct KeptIn {
     pub url: SecretString,
     /// Where the keys are that encrypt what is kept.
     pub keys: Keys,
+    /// How long the history of the opt-ins is kept.
+    pub events_kept: Duration,
 }
 
 /// Where keys come from.
@@ -114,7 +121,9 @@ impl Config {
                 .map_err(|_| error(format!("{name} must be an IP address and a port, such as {DEFAULT_LISTEN}")))
         };
 
-        let database = kept_in(given("DATABASE_URL")?, given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?)?;
+        let events_kept = events_kept(given("EVENTS_KEPT_DAYS")?)?;
+        let database =
+            kept_in(given("DATABASE_URL")?, given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?, events_kept)?;
         let listen = address("LISTEN", DEFAULT_LISTEN)?;
         let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
         let client_id = given("UPS_CLIENT_ID")?;
@@ -197,7 +206,12 @@ impl Config {
 }
 
 /// A database and the keys to what it keeps: both, or neither.
-fn kept_in(url: Option<String>, keys: Option<String>, key_file: Option<String>) -> Result<Option<KeptIn>, ConfigError> {
+fn kept_in(
+    url: Option<String>,
+    keys: Option<String>,
+    key_file: Option<String>,
+    events_kept: Option<Duration>,
+) -> Result<Option<KeptIn>, ConfigError> {
     let keys = match (keys, key_file) {
         (Some(_), Some(_)) => {
             return Err(error("BATCHSUITE_KEYS and BATCHSUITE_KEYS_FILE are both set; unset one of them"));
@@ -207,7 +221,12 @@ fn kept_in(url: Option<String>, keys: Option<String>, key_file: Option<String>) 
         (None, path) => path.map(|path| Keys::File(path.into())),
     };
     match (url, keys) {
-        (Some(url), Some(keys)) => Ok(Some(KeptIn { url: url.into(), keys })),
+        (Some(url), Some(keys)) => {
+            Ok(Some(KeptIn { url: url.into(), keys, events_kept: events_kept.unwrap_or(EVENTS_KEPT) }))
+        }
+        (None, None) if events_kept.is_some() => {
+            Err(error("EVENTS_KEPT_DAYS is for a database, but DATABASE_URL is not set; set it too, or unset both"))
+        }
         (None, None) => Ok(None),
         (Some(_), None) => Err(error(
             "BATCHSUITE_KEYS is missing, but DATABASE_URL is set: secrets are kept there encrypted; set it to name:key (openssl rand -base64 32 makes a key), or BATCHSUITE_KEYS_FILE to a file of such lines",
@@ -216,6 +235,13 @@ fn kept_in(url: Option<String>, keys: Option<String>, key_file: Option<String>) 
             "DATABASE_URL is missing, but keys are set; set it too, or unset them to keep everything in memory",
         )),
     }
+}
+
+fn events_kept(days: Option<String>) -> Result<Option<Duration>, ConfigError> {
+    let Some(days) = days else { return Ok(None) };
+    let days = days.parse::<u32>().ok().filter(|days| (1..=MOST_EVENTS_KEPT_DAYS).contains(days));
+    let days = days.ok_or_else(|| error("EVENTS_KEPT_DAYS must be a whole number of days from 1 to 36500"))?;
+    Ok(Some(DAY * days))
 }
 
 fn default_base_url(environment: Environment) -> &'static str {
@@ -324,6 +350,10 @@ mod tests {
         assert!(matches!(keys(("BATCHSUITE_KEYS", "a:canary")), Keys::Environment));
         assert!(matches!(keys(("BATCHSUITE_KEYS_FILE", "/keys")), Keys::File(path) if path.as_os_str() == "/keys"));
         assert!(read(&REAL).unwrap().database.is_none());
+        for (more, days) in [(&[][..], 400), (&[("EVENTS_KEPT_DAYS", "30")], 30)] {
+            let config = read(&real_with(&[&[URL, ("BATCHSUITE_KEYS", "a:b")], more].concat())).unwrap();
+            assert_eq!(config.database.unwrap().events_kept, Duration::from_secs(days * 86_400));
+        }
     }
 
     #[test]
@@ -358,6 +388,10 @@ mod tests {
             (&[("BATCHSUITE_KEYS", "k")], "DATABASE_URL is missing"),
             (&[("BATCHSUITE_KEYS_FILE", "keys")], "DATABASE_URL is missing"),
             (&[("BATCHSUITE_KEYS", "k"), ("BATCHSUITE_KEYS_FILE", "keys")], "both set"),
+            (&[("EVENTS_KEPT_DAYS", "30")], "EVENTS_KEPT_DAYS is for a database"),
+            (&[("EVENTS_KEPT_DAYS", "0")], "EVENTS_KEPT_DAYS must be"),
+            (&[("EVENTS_KEPT_DAYS", "1.5")], "EVENTS_KEPT_DAYS must be"),
+            (&[("EVENTS_KEPT_DAYS", "99999999999")], "EVENTS_KEPT_DAYS must be"),
             (&[("UPS_CLIENT_ID", "id")], "UPS_CLIENT_SECRET is missing"),
             (&[("UPS_CLIENT_SECRET", "s")], "UPS_CLIENT_ID is missing"),
             (&[("UPS_ENVIRONMENT", "cie")], "UPS_CLIENT_ID is missing"),

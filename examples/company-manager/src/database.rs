@@ -31,8 +31,6 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// The access key's name in what its ciphertext is bound to.
 const ACCESS_KEY: HostField = HostField::from_static("access_key");
-/// The same of the text that shows whether the keys are those of this database.
-const KEY_CHECK: HostField = HostField::from_static("key_check");
 
 /// The pool. A clone shares it.
 #[derive(Clone)]
@@ -77,19 +75,35 @@ impl Database {
         self.0.clone()
     }
 
-    /// Makes the application's tables, or brings them up to date; makes sure that `keyring` has this database's keys; and
-    /// encrypts under its primary key whatever is under another. All of it, or nothing, and one instance after the other.
+    /// Makes the application's tables, or brings them up to date: all of it, or nothing, and one instance after the other.
+    /// Where they are up to date, it needs no right but to read.
     ///
     /// # Errors
     /// [`DatabaseError`]; nothing was changed.
-    pub async fn migrate(&self, keyring: &Keyring) -> Result<(), DatabaseError> {
+    pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let mut client = self.0.get().await.map_err(|error| DatabaseError::Unreachable(told_of_pool(&error)))?;
         let transaction = client.transaction().await.map_err(refused)?;
         transaction.batch_execute(ONE_AT_A_TIME).await.map_err(refused)?;
-        transaction.batch_execute(TABLES).await.map_err(refused)?;
-        check_keys(&transaction, keyring).await?;
-        reencrypt_access_keys(&transaction, keyring).await?;
+        if !is_applied(&transaction).await? {
+            transaction.batch_execute(TABLES).await.map_err(refused)?;
+            let note = "INSERT INTO company_manager.applied (checksum) VALUES (sha256(convert_to($1, 'UTF8')))";
+            transaction.execute(note, &[&TABLES]).await.map_err(refused)?;
+        }
         transaction.commit().await.map_err(refused)
+    }
+
+    /// Encrypts access keys under the primary key that are under another. One that cannot be read is logged and left: its
+    /// company can be given a new one. How many were left.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; nothing was changed.
+    pub async fn reencrypt_access_keys(&self, keyring: &Keyring) -> Result<usize, DatabaseError> {
+        let mut client = self.0.get().await.map_err(|error| DatabaseError::Unreachable(told_of_pool(&error)))?;
+        let transaction = client.transaction().await.map_err(refused)?;
+        transaction.batch_execute(ONE_AT_A_TIME).await.map_err(refused)?;
+        let unreadable = reencrypt_access_keys(&transaction, keyring).await?;
+        transaction.commit().await.map_err(refused)?;
+        Ok(unreadable)
     }
 
     /// Runs what must not be done twice at once; it is all done, or nothing.
@@ -148,9 +162,6 @@ pub enum DatabaseError {
     /// It does not do what it must.
     #[error("the database of DATABASE_URL refuses: {0}")]
     Refused(String),
-    /// What is stored cannot be read with these keys.
-    #[error("the keys are not those of this database: {0}")]
-    Keys(#[from] KeyringError),
 }
 
 /// Encrypts a company's access key.
@@ -167,37 +178,42 @@ fn place(company: &CompanyId) -> GrantKey {
     GrantKey { environment: Environment::Production, company: company.clone() }
 }
 
-/// Opens what the first instance left, so that wrong keys are told at the start and not when the first token is needed.
-async fn check_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<(), DatabaseError> {
-    let nobody = CompanyId::new("company-manager").map_err(|error| DatabaseError::Refused(error.to_string()))?;
-    let place = place(&nobody);
-    let binding = Binding::host(&place, KEY_CHECK);
-    let stored = transaction.query_opt("SELECT ciphertext FROM company_manager.key_check", &[]).await;
-    if let Some(row) = stored.map_err(refused)? {
-        let ciphertext: Vec<u8> = row.try_get(0).map_err(refused)?;
-        drop(keyring.open(&binding, &ciphertext)?);
-        if !keyring.needs_reencryption(&ciphertext) {
-            return Ok(());
-        }
+/// Whether this version's tables are there. Asked first: to create what exists needs a right that the role may not have.
+async fn is_applied(transaction: &Transaction<'_>) -> Result<bool, DatabaseError> {
+    let exists = "SELECT to_regclass('company_manager.applied') IS NOT NULL";
+    if !transaction.query_one(exists, &[]).await.and_then(|row| row.try_get::<_, bool>(0)).map_err(refused)? {
+        return Ok(false);
     }
-    let write = "INSERT INTO company_manager.key_check (ciphertext) VALUES ($1)
-        ON CONFLICT (id) DO UPDATE SET ciphertext = excluded.ciphertext";
-    transaction.execute(write, &[&keyring.seal(&binding, b"")?]).await.map_err(refused)?;
-    Ok(())
+    let applied = "SELECT FROM company_manager.applied WHERE checksum = sha256(convert_to($1, 'UTF8'))";
+    Ok(transaction.query_opt(applied, &[&TABLES]).await.map_err(refused)?.is_some())
 }
 
-async fn reencrypt_access_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<(), DatabaseError> {
+async fn reencrypt_access_keys(transaction: &Transaction<'_>, keyring: &Keyring) -> Result<usize, DatabaseError> {
     let others = "SELECT id, access_key FROM company_manager.companies
         WHERE substring(access_key FOR length($1::bytea)) <> $1 FOR UPDATE";
+    let mut unreadable = 0;
     for row in transaction.query(others, &[&keyring.primary_header()]).await.map_err(refused)? {
         let (id, ciphertext): (&str, Vec<u8>) = (row.try_get(0).map_err(refused)?, row.try_get(1).map_err(refused)?);
-        let company = CompanyId::new(id).map_err(|error| DatabaseError::Refused(error.to_string()))?;
-        let key = keyring.open(&Binding::host(&place(&company), ACCESS_KEY), &ciphertext)?.into_text()?;
-        let sealed = seal_access_key(keyring, &company, &key.into())?;
-        let write = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
-        transaction.execute(write, &[&id, &sealed]).await.map_err(refused)?;
+        match sealed_anew(keyring, id, &ciphertext) {
+            Ok(sealed) => {
+                let write = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
+                transaction.execute(write, &[&id, &sealed]).await.map_err(refused)?;
+            }
+            Err(reason) => {
+                unreadable += 1;
+                tracing::error!(company = id, reason, "an access key cannot be read; it is left as it is");
+            }
+        }
     }
-    Ok(())
+    Ok(unreadable)
+}
+
+fn sealed_anew(keyring: &Keyring, id: &str, ciphertext: &[u8]) -> Result<Vec<u8>, String> {
+    let company = CompanyId::new(id).map_err(|error| error.to_string())?;
+    let key =
+        keyring.open(&Binding::host(&place(&company), ACCESS_KEY), ciphertext).map_err(|error| error.to_string())?;
+    let key = key.into_text().map_err(|error| error.to_string())?;
+    seal_access_key(keyring, &company, &key.into()).map_err(|error| error.to_string())
 }
 
 /// Logs why the data cannot be reached: pages don't tell.

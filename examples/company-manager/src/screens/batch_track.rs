@@ -4,7 +4,7 @@ use axum::{
     extract::{Query, State},
     response::{IntoResponse, Response},
 };
-use batchsuite_auth::{AccessToken, CompanyId, error::TokenError, http::HttpError};
+use batchsuite_auth::{AccessToken, CompanyId, error::TokenError, http::HttpError, store::StoreErrorKind};
 use http::{StatusCode, header};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -107,6 +107,11 @@ impl From<TokenError> for Problem {
             }
             TokenError::Misconfigured { .. } => {
                 "UPS refuses this application’s own configuration. An operator must look.".to_owned()
+            }
+            TokenError::Store(error) if error.kind() == StoreErrorKind::Corrupt => {
+                "The stored tokens of this company cannot be read. An operator must look, or a company admin \
+                 authenticates again."
+                    .to_owned()
             }
             _ => "There is no token at this moment. Try again later.".to_owned(),
         };
