@@ -185,6 +185,26 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     assert!(!again.status(&id("b")).await.unwrap().tokens_unreadable);
 }
 
+/// Whoever writes to the database must not send browsers elsewhere.
+#[tokio::test]
+async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
+    let world = World::new().await;
+    let auth = world.process(&world.stage.store);
+    for (stored, expected) in
+        [("/companies/7", Some("/companies/7")), ("//evil.example", None), ("https://evil.example", None)]
+    {
+        let company = id("acme");
+        let actor = actor();
+        let trip = auth.authenticate(&company, &actor).return_to("/companies/7").await.unwrap();
+        world.damage(&format!("UPDATE {{schema}}.consents SET return_to = '{stored}'")).await;
+        let query = world.ups.consent(&trip.url, USER).await;
+
+        let done = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+
+        assert_eq!(done.return_to.as_deref(), expected);
+    }
+}
+
 #[tokio::test]
 async fn without_a_lost_key_everything_else_works_and_each_company_authenticates_again() {
     let world = World::new().await;
