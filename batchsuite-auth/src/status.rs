@@ -45,7 +45,8 @@ pub struct CompanyStatus {
     /// Which opt-in, and which rotation of it.
     pub revision: Revision,
     /// Whether the stored tokens were found to be unreadable, so that none can be handed out: an operator must check keys and
-    /// data, or an administrator authenticates the company again. A list does not open tokens, so there it is always `false`.
+    /// data, or an administrator authenticates the company again. A list does not open tokens, so it tells this only of a grant
+    /// that is itself damaged.
     pub tokens_unreadable: bool,
 }
 

@@ -147,6 +147,19 @@ impl PostgresStore {
         self.0.introduce_keys().await
     }
 
+    /// Makes sure that the keys are those of this database, and that it knows the primary one. The store does so by itself before
+    /// it encrypts; this is for a host that encrypts secrets of its own with the same keyring, to be called before that.
+    ///
+    /// # Errors
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if a key is another one than the key that this
+    /// database knows by its name, else any other [`StoreError`].
+    ///
+    /// # Cancellation
+    /// The key may be known.
+    pub async fn introduce_keys(&self) -> Result<(), StoreError> {
+        self.0.ready_to_seal().await
+    }
+
     /// Whether the database can be reached and is what this release needs: its schema; the role's rights on each object; a
     /// server that keeps what was committed (no `fsync = off`), takes every character (UTF-8) and can be written to (no
     /// standby); the isolation; and the keys, of which the one that encrypted last must be there. It writes nothing.

@@ -78,7 +78,8 @@ pub struct Tokens {
 pub struct UnreadableTokens {
     /// Why they cannot be read.
     pub reason: StoreError,
-    /// When they were obtained and when they end, which is stored beside them; `None`: that is damaged, too.
+    /// When they were obtained and when they end, which is stored beside them; `None`: the grant itself is damaged, and of
+    /// the snapshot only the numbers count.
     pub times: Option<TokenTimes>,
 }
 
@@ -164,8 +165,13 @@ impl Snapshot {
             opt_in: &self.opt_in,
             tokens: self.times(),
             retry_at: self.retry_at,
-            same_client: self.client_id.as_deref() == Some(client_id),
+            // Of a grant that is damaged, nothing is derived.
+            same_client: self.client_id.as_deref() == Some(client_id) || self.is_damaged(),
         }
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.unreadable.as_ref().is_some_and(|unreadable| unreadable.times.is_none())
     }
 
     fn times(&self) -> Option<TokenTimes> {

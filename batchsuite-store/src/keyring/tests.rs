@@ -395,6 +395,54 @@ async fn a_key_file_is_bounded_and_must_be_there() {
     assert!(matches!(file.load().await, Err(KeySourceError::TooLarge)));
 }
 
+/// To open a pipe waits for somebody who writes to it; a device has no end.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_key_file_is_a_file_and_nothing_hangs_on_what_is_none() {
+    let pipe = KeyFile::new("pipe");
+    assert!(Command::new("mkfifo").args(["-m", "600"]).arg(&pipe.0).status().unwrap().success());
+    for path in [pipe.0.clone(), std::env::temp_dir(), "/dev/zero".into(), "/dev/null".into()] {
+        let (done, answer) = std::sync::mpsc::channel();
+        let source = FileKeySource::new(&path);
+        // In a thread of its own: one that hangs must not hang the test.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let _ = done.send(runtime.block_on(Keyring::load(source)).map(drop));
+        });
+
+        let loaded = answer.recv_timeout(std::time::Duration::from_secs(60)).expect("it does not hang");
+        assert!(matches!(loaded, Err(KeySourceError::NotAFile)), "{path:?}: {loaded:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_can_be_declared_lost() {
+    let keys = KeySet::parse(&format!("new:{},old:lost", encoded(2))).unwrap();
+
+    assert!(keys.is_lost(&id("old")) && !keys.is_lost(&id("new")));
+    assert_eq!(keys.ids().collect::<Vec<_>>(), [&id("new")]);
+    assert!(format!("{keys:?}").contains("old"));
+    let (acme, old) = (acme(), keyring(KeySet::new(key("old", 1))).await);
+    let binding = Binding::refresh_token(&acme, AT);
+    let error = keyring(keys).await.open(&binding, &old.seal(&binding, SECRET).unwrap()).unwrap_err();
+    assert_eq!(error, KeyringError::UnknownKey { id: id("old") });
+
+    for (text, expected) in [
+        ("old:lost".to_owned(), InvalidKeys::Empty),
+        (format!("a:{},a:lost", encoded(1)), InvalidKeys::RepeatedId { id: id("a") }),
+        (format!("a:{},b:lost,b:lost", encoded(1)), InvalidKeys::RepeatedId { id: id("b") }),
+    ] {
+        assert_eq!(KeySet::parse(&text).unwrap_err(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_check_value_tells_keys_apart_and_does_not_depend_on_the_name() {
+    assert_eq!(key("a", 1).check_value(), key("b", 1).check_value());
+    assert_ne!(key("a", 1).check_value(), key("a", 2).check_value());
+    assert_ne!(&key("a", 1).check_value()[..], &[1; 16]);
+}
+
 const CHILD: &str = "BATCHSUITE_KEYS_TEST_EXPECTS";
 
 /// Runs itself with the variable set: a process must not change its own environment while threads run.

@@ -107,3 +107,64 @@ fn page<'a, T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use batchsuite_auth::{Environment, events::EventKind, ids::Revision};
+
+    use super::*;
+
+    fn written(log: &mut Log, number: usize, at: Timestamp) {
+        for number in 0..number {
+            log.append(|id| Event {
+                id,
+                at,
+                environment: Environment::Cie,
+                company: CompanyId::new(format!("company-{}", number % 2)).ok(),
+                actor: None,
+                kind: EventKind::Failed,
+                revision: Revision::default(),
+                evidence: None,
+            });
+        }
+    }
+
+    fn query(after: Option<EventId>) -> EventQuery {
+        EventQuery { environment: Environment::Cie, company: None, order: EventOrder::OldestFirst, after, limit: 2 }
+    }
+
+    fn ids(log: &Log, query: &EventQuery) -> Vec<u64> {
+        log.read(query).unwrap().items.iter().map(|event| event.id.number()).collect()
+    }
+
+    #[test]
+    fn a_log_does_not_grow_without_bound_and_tells_of_its_gap() {
+        let mut log = Log::default();
+        written(&mut log, EVENTS_KEPT + 3, Timestamp::UNIX_EPOCH);
+
+        let up_to = EventId::new(3);
+        assert_eq!(log.read(&query(Some(EventId::new(2)))).unwrap_err().kind(), StoreErrorKind::Pruned { up_to });
+        assert_eq!(ids(&log, &query(Some(up_to))), [4, 5]);
+        assert_eq!(ids(&log, &query(None)), [4, 5]);
+        let company = CompanyId::new("company-0").ok();
+        assert_eq!(ids(&log, &EventQuery { company, ..query(None) }), [5, 7]);
+        assert_eq!(log.last().number(), EVENTS_KEPT as u64 + 3);
+    }
+
+    #[test]
+    fn old_events_are_pruned_and_numbers_go_on() {
+        let mut log = Log::default();
+        written(&mut log, 4, Timestamp::UNIX_EPOCH);
+        let later = Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(60);
+
+        assert_eq!(log.prune(Timestamp::UNIX_EPOCH), 0);
+        assert_eq!(log.prune(later), 4);
+
+        written(&mut log, 1, later);
+        assert_eq!(ids(&log, &query(None)), [5]);
+        let up_to = EventId::new(4);
+        assert_eq!(log.read(&query(Some(EventId::START))).unwrap_err().kind(), StoreErrorKind::Pruned { up_to });
+        let newest = EventQuery { order: EventOrder::NewestFirst, ..query(Some(EventId::new(3))) };
+        assert!(log.read(&newest).unwrap().items.is_empty(), "backwards it ends there");
+    }
+}

@@ -76,7 +76,28 @@ impl<'a> Columns<'a> {
 
 /// The columns of `sql/fragments/grant.sql`, and those of the tokens after them if `vault` is given. Without it, tokens are
 /// there as far as they decide anything, and empty. The row may be that of a company that was never seen.
+///
+/// A grant that is damaged comes as unreadable, as long as its numbers are there: it can be replaced and removed.
 pub(super) fn snapshot(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot, StoreError> {
+    readable(row, key, vault).or_else(|reason| damaged(row, key, reason))
+}
+
+fn damaged(row: &Row, key: &GrantKey, reason: StoreError) -> Result<Snapshot, StoreError> {
+    let mut columns = Columns { row, next: 1 };
+    let (Ok(revision), Ok(removals)) = (columns.revision(), columns.number()) else { return Err(reason) };
+    let (Ok(as_of), Ok(change)) = (
+        row.try_get("as_of"),
+        row.try_get("change").map_err(|_| ()).and_then(|change| unsigned(change).map_err(|_| ())),
+    ) else {
+        return Err(reason);
+    };
+    // What it was is unknown, but not that there was something.
+    let opt_in = OptIn { revision, removals, standing: Standing::Authenticated, ..OptIn::default() };
+    let unreadable = Some(UnreadableTokens { reason, times: None });
+    Ok(Snapshot { opt_in, unreadable, change: EventId::new(change), ..Snapshot::empty(key.clone(), as_of) })
+}
+
+fn readable(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot, StoreError> {
     let mut columns = Columns::of(row);
     if columns.next::<Option<&str>>()?.is_none() {
         let as_of = row.try_get("as_of").map_err(|error| failure::of_database(&error))?;

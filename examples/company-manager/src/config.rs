@@ -7,11 +7,12 @@ use secrecy::SecretString;
 use url::{Host, Url};
 
 /// Every variable that is read. Any other one is not this program's.
-pub const VARIABLES: [&str; 12] = [
+pub const VARIABLES: [&str; 13] = [
     "LISTEN",
     "DATABASE_URL",
     "BATCHSUITE_KEYS",
     "BATCHSUITE_KEYS_FILE",
+    "EVENTS_KEPT_DAYS",
     "UPS_CLIENT_ID",
     "UPS_CLIENT_SECRET",
     "UPS_ENVIRONMENT",
@@ -22,6 +23,10 @@ pub const VARIABLES: [&str; 12] = [
     "STOP_TIMEOUT",
 ];
 
+const DAY: Duration = Duration::from_secs(86_400);
+/// How long events are kept if nothing is set: a year, and some time to look back at it.
+const EVENTS_KEPT: Duration = Duration::from_secs(400 * 86_400);
+const MOST_EVENTS_KEPT_DAYS: u32 = 36_500;
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 const DEFAULT_FAKE_UPS_LISTEN: &str = "127.0.0.1:0";
 /// As long as docker waits before it kills.
@@ -49,6 +54,8 @@ pub struct KeptIn {
     pub url: SecretString,
     /// Where the keys are that encrypt what is kept.
     pub keys: Keys,
+    /// How long the history of the opt-ins is kept.
+    pub events_kept: Duration,
 }
 
 /// Where keys come from.
@@ -119,7 +126,9 @@ impl Config {
                 .map_err(|_| error(format!("{name} must be an IP address and a port, such as {DEFAULT_LISTEN}")))
         };
 
-        let database = kept_in(given("DATABASE_URL")?, given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?)?;
+        let events_kept = events_kept(given("EVENTS_KEPT_DAYS")?)?;
+        let database =
+            kept_in(given("DATABASE_URL")?, given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?, events_kept)?;
         let listen = address("LISTEN", DEFAULT_LISTEN)?;
         let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
         let client_id = given("UPS_CLIENT_ID")?;
@@ -203,7 +212,12 @@ impl Config {
 }
 
 /// A database and the keys to what it keeps: both, or neither.
-fn kept_in(url: Option<String>, keys: Option<String>, key_file: Option<String>) -> Result<Option<KeptIn>, ConfigError> {
+fn kept_in(
+    url: Option<String>,
+    keys: Option<String>,
+    key_file: Option<String>,
+    events_kept: Option<Duration>,
+) -> Result<Option<KeptIn>, ConfigError> {
     let keys = match (keys, key_file) {
         (Some(_), Some(_)) => {
             return Err(error("BATCHSUITE_KEYS and BATCHSUITE_KEYS_FILE are both set; unset one of them"));
@@ -213,7 +227,12 @@ fn kept_in(url: Option<String>, keys: Option<String>, key_file: Option<String>) 
         (None, path) => path.map(|path| Keys::File(path.into())),
     };
     match (url, keys) {
-        (Some(url), Some(keys)) => Ok(Some(KeptIn { url: url.into(), keys })),
+        (Some(url), Some(keys)) => {
+            Ok(Some(KeptIn { url: url.into(), keys, events_kept: events_kept.unwrap_or(EVENTS_KEPT) }))
+        }
+        (None, None) if events_kept.is_some() => {
+            Err(error("EVENTS_KEPT_DAYS is for a database, but DATABASE_URL is not set; set it too, or unset both"))
+        }
         (None, None) => Ok(None),
         (Some(_), None) => Err(error(
             "BATCHSUITE_KEYS is missing, but DATABASE_URL is set: secrets are kept there encrypted; set it to name:key (openssl rand -base64 32 makes a key), or BATCHSUITE_KEYS_FILE to a file of such lines",
@@ -230,6 +249,13 @@ fn stop_timeout(seconds: Option<String>) -> Result<Duration, ConfigError> {
         Ok(seconds @ 1..=3600) => Ok(Duration::from_secs(seconds)),
         _ => Err(error("STOP_TIMEOUT must be a number of seconds from 1 to 3600")),
     }
+}
+
+fn events_kept(days: Option<String>) -> Result<Option<Duration>, ConfigError> {
+    let Some(days) = days else { return Ok(None) };
+    let days = days.parse::<u32>().ok().filter(|days| (1..=MOST_EVENTS_KEPT_DAYS).contains(days));
+    let days = days.ok_or_else(|| error("EVENTS_KEPT_DAYS must be a whole number of days from 1 to 36500"))?;
+    Ok(Some(DAY * days))
 }
 
 fn default_base_url(environment: Environment) -> &'static str {
@@ -338,6 +364,10 @@ mod tests {
         assert!(matches!(keys(("BATCHSUITE_KEYS", "a:canary")), Keys::Environment));
         assert!(matches!(keys(("BATCHSUITE_KEYS_FILE", "/keys")), Keys::File(path) if path.as_os_str() == "/keys"));
         assert!(read(&REAL).unwrap().database.is_none());
+        for (more, days) in [(&[][..], 400), (&[("EVENTS_KEPT_DAYS", "30")], 30)] {
+            let config = read(&real_with(&[&[URL, ("BATCHSUITE_KEYS", "a:b")], more].concat())).unwrap();
+            assert_eq!(config.database.unwrap().events_kept, Duration::from_secs(days * 86_400));
+        }
     }
 
     #[test]
@@ -381,6 +411,10 @@ mod tests {
             (&[("BATCHSUITE_KEYS", "k")], "DATABASE_URL is missing"),
             (&[("BATCHSUITE_KEYS_FILE", "keys")], "DATABASE_URL is missing"),
             (&[("BATCHSUITE_KEYS", "k"), ("BATCHSUITE_KEYS_FILE", "keys")], "both set"),
+            (&[("EVENTS_KEPT_DAYS", "30")], "EVENTS_KEPT_DAYS is for a database"),
+            (&[("EVENTS_KEPT_DAYS", "0")], "EVENTS_KEPT_DAYS must be"),
+            (&[("EVENTS_KEPT_DAYS", "1.5")], "EVENTS_KEPT_DAYS must be"),
+            (&[("EVENTS_KEPT_DAYS", "99999999999")], "EVENTS_KEPT_DAYS must be"),
             (&[("UPS_CLIENT_ID", "id")], "UPS_CLIENT_SECRET is missing"),
             (&[("UPS_CLIENT_SECRET", "s")], "UPS_CLIENT_ID is missing"),
             (&[("UPS_ENVIRONMENT", "cie")], "UPS_CLIENT_ID is missing"),

@@ -29,8 +29,6 @@ const CONNECTIONS: usize = 12;
 
 /// The access key's name in what its ciphertext is bound to.
 const ACCESS_KEY: HostField = HostField::from_static("access_key");
-/// The same of the text that shows whether the keys are those of this database.
-const KEY_CHECK: HostField = HostField::from_static("key_check");
 
 /// The library's pool, which the opt-ins share. A clone shares it, too.
 #[derive(Clone, Debug)]
@@ -62,18 +60,33 @@ impl Database {
         self.0.clone()
     }
 
-    /// Makes the application's tables, or brings them up to date; makes sure that `keyring` has this database's keys; and
-    /// encrypts under its primary key whatever is under another. All of it, or nothing, and one instance after the other.
+    /// Makes the application's tables, or brings them up to date: all of it, or nothing, and one instance after the other.
+    /// Where they are up to date, it needs no right but to read.
     ///
     /// # Errors
     /// [`DatabaseError`]; nothing was changed.
-    pub async fn migrate(&self, keyring: &Keyring) -> Result<(), DatabaseError> {
+    pub async fn migrate(&self) -> Result<(), DatabaseError> {
         let mut transaction = self.0.begin_patiently().await?;
         transaction.run(ONE_AT_A_TIME).await?;
-        transaction.run(TABLES).await?;
-        check_keys(&mut transaction, keyring).await?;
-        reencrypt_access_keys(&mut transaction, keyring).await?;
+        if !is_applied(&mut transaction).await? {
+            transaction.run(TABLES).await?;
+            let note = "INSERT INTO company_manager.applied (checksum) VALUES (sha256(convert_to($1, 'UTF8')))";
+            transaction.rows(note, &[Type::TEXT], &[&TABLES]).await?;
+        }
         Ok(transaction.commit().await?)
+    }
+
+    /// Encrypts access keys under the primary key that are under another. One that cannot be read is logged and left: its
+    /// company can be given a new one. How many were left.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; nothing was changed.
+    pub async fn reencrypt_access_keys(&self, keyring: &Keyring) -> Result<usize, DatabaseError> {
+        let mut transaction = self.0.begin_patiently().await?;
+        transaction.run(ONE_AT_A_TIME).await?;
+        let unreadable = reencrypt_access_keys(&mut transaction, keyring).await?;
+        transaction.commit().await?;
+        Ok(unreadable)
     }
 
     /// Runs what must not be done twice at once; it is all done, or nothing.
@@ -134,9 +147,6 @@ pub enum DatabaseError {
     /// It does not do what it must.
     #[error("the database of DATABASE_URL refuses: {0}")]
     Refused(String),
-    /// What is stored cannot be read with these keys.
-    #[error("the keys are not those of this database: {0}")]
-    Keys(#[from] KeyringError),
 }
 
 impl From<StoreError> for DatabaseError {
@@ -159,37 +169,45 @@ fn place(company: &CompanyId) -> GrantKey {
     GrantKey { environment: Environment::Production, company: company.clone() }
 }
 
-/// Opens what the first instance left, so that wrong keys are told at the start and not when the first token is needed.
-async fn check_keys(transaction: &mut PostgresTransaction, keyring: &Keyring) -> Result<(), DatabaseError> {
-    let nobody = CompanyId::new("company-manager").map_err(|error| DatabaseError::Refused(error.to_string()))?;
-    let place = place(&nobody);
-    let binding = Binding::host(&place, KEY_CHECK);
-    let stored = transaction.rows("SELECT ciphertext FROM company_manager.key_check", &[], &[]).await?;
-    if let Some(row) = stored.first() {
-        let ciphertext: Vec<u8> = row.try_get(0).map_err(refused)?;
-        drop(keyring.open(&binding, &ciphertext)?);
-        if !keyring.needs_reencryption(&ciphertext) {
-            return Ok(());
-        }
+/// Whether this version's tables are there. Asked first: to create what exists needs a right that the role may not have.
+async fn is_applied(transaction: &mut PostgresTransaction) -> Result<bool, DatabaseError> {
+    let exists = "SELECT 1 WHERE to_regclass('company_manager.applied') IS NOT NULL";
+    if transaction.rows(exists, &[], &[]).await?.is_empty() {
+        return Ok(false);
     }
-    let write = "INSERT INTO company_manager.key_check (ciphertext) VALUES ($1)
-        ON CONFLICT (id) DO UPDATE SET ciphertext = excluded.ciphertext";
-    transaction.rows(write, &[Type::BYTEA], &[&keyring.seal(&binding, b"")?]).await?;
-    Ok(())
+    let applied = "SELECT 1 FROM company_manager.applied WHERE checksum = sha256(convert_to($1, 'UTF8'))";
+    Ok(!transaction.rows(applied, &[Type::TEXT], &[&TABLES]).await?.is_empty())
 }
 
-async fn reencrypt_access_keys(transaction: &mut PostgresTransaction, keyring: &Keyring) -> Result<(), DatabaseError> {
+async fn reencrypt_access_keys(
+    transaction: &mut PostgresTransaction,
+    keyring: &Keyring,
+) -> Result<usize, DatabaseError> {
     let others = "SELECT id, access_key FROM company_manager.companies
         WHERE substring(access_key FOR length($1::bytea)) <> $1 FOR UPDATE";
+    let mut unreadable = 0;
     for row in transaction.rows(others, &[Type::BYTEA], &[&keyring.primary_header()]).await? {
         let (id, ciphertext): (&str, Vec<u8>) = (row.try_get(0).map_err(refused)?, row.try_get(1).map_err(refused)?);
-        let company = CompanyId::new(id).map_err(|error| DatabaseError::Refused(error.to_string()))?;
-        let key = keyring.open(&Binding::host(&place(&company), ACCESS_KEY), &ciphertext)?.into_text()?;
-        let sealed = seal_access_key(keyring, &company, &key.into())?;
-        let write = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
-        transaction.rows(write, &[Type::TEXT, Type::BYTEA], &[&id, &sealed]).await?;
+        match sealed_anew(keyring, id, &ciphertext) {
+            Ok(sealed) => {
+                let write = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
+                transaction.rows(write, &[Type::TEXT, Type::BYTEA], &[&id, &sealed]).await?;
+            }
+            Err(reason) => {
+                unreadable += 1;
+                tracing::error!(company = id, reason, "an access key cannot be read; it is left as it is");
+            }
+        }
     }
-    Ok(())
+    Ok(unreadable)
+}
+
+fn sealed_anew(keyring: &Keyring, id: &str, ciphertext: &[u8]) -> Result<Vec<u8>, String> {
+    let company = CompanyId::new(id).map_err(|error| error.to_string())?;
+    let key =
+        keyring.open(&Binding::host(&place(&company), ACCESS_KEY), ciphertext).map_err(|error| error.to_string())?;
+    let key = key.into_text().map_err(|error| error.to_string())?;
+    seal_access_key(keyring, &company, &key.into()).map_err(|error| error.to_string())
 }
 
 /// Logs why a row cannot be read: pages don't tell.

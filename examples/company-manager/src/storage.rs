@@ -1,6 +1,6 @@
 //! Where everything is kept: in memory, or in a database that any number of instances share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{
     Environment,
@@ -11,6 +11,7 @@ use batchsuite_store::{
     keyring::{EnvKeySource, FileKeySource, KeySourceError},
 };
 use secrecy::SecretString;
+use tokio::time::sleep;
 
 use crate::{
     config::{KeptIn, Keys},
@@ -22,6 +23,8 @@ use crate::{
 
 /// How many companies' tokens are encrypted anew at once.
 const REENCRYPTED_AT_ONCE: usize = 100;
+/// How often old events are deleted.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The three that keep something.
 #[derive(Clone, Debug)]
@@ -66,13 +69,19 @@ impl Storage {
         }
         .map_err(|error| StorageError::Keys(Arc::new(error)))?;
         let database = Database::connect(&kept_in.url).await?;
-        database.migrate(&keyring).await?;
+        database.migrate().await?;
         let store = PostgresStore::builder(database.pool(), keyring.clone()).build()?;
         store.migrate().await?;
         store.check().await?;
+        store.introduce_keys().await?;
+        let unreadable = database.reencrypt_access_keys(&keyring).await?;
+        if unreadable > 0 {
+            tracing::error!(unreadable, "access keys cannot be read with these keys; their companies need new ones");
+        }
         let directory = PostgresDirectory::new(database.clone(), keyring);
         demo::welcome(&directory, password).await?;
         tokio::spawn(reencrypt(store.clone(), environment));
+        tokio::spawn(prune(store.clone(), kept_in.events_kept));
         let sessions = Arc::new(PostgresSessions::new(database));
         Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions })
     }
@@ -96,15 +105,28 @@ pub enum StorageError {
     Directory(#[from] DirectoryError),
 }
 
+/// Deletes old events at the start and then daily, as long as the program runs.
+async fn prune(store: PostgresStore, kept: Duration) {
+    loop {
+        match store.prune_events(kept).await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "old events were deleted"),
+            Err(error) => {
+                tracing::warn!(reason = line(&error), "old events could not be deleted; tried again tomorrow")
+            }
+        }
+        sleep(DAY).await;
+    }
+}
+
 /// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.
 async fn reencrypt(store: PostgresStore, environment: Environment) {
-    let (mut after, mut companies) = (None, 0);
+    let (mut after, mut companies, mut unreadable) = (None, 0, 0);
     loop {
         match store.reencrypt(environment, after.as_ref(), REENCRYPTED_AT_ONCE).await {
             Ok(done) => {
-                for grant in &done.unreadable {
-                    tracing::error!(company = %grant.company, "its tokens cannot be read with these keys");
-                }
+                // The store has logged each.
+                unreadable += done.unreadable.len();
                 companies += done.grants;
                 after = done.next;
             }
@@ -114,7 +136,11 @@ async fn reencrypt(store: PostgresStore, environment: Environment) {
             }
         }
         if after.is_none() {
-            tracing::info!(companies, "encrypted anew; every token that can be read is under the first key");
+            tracing::info!(
+                companies,
+                unreadable,
+                "encrypted anew; every token that can be read is under the first key"
+            );
             return;
         }
     }

@@ -1,6 +1,10 @@
 //! What `check()` names, so that an operator can set it.
 
-use batchsuite_auth::store::{StoreError, StoreErrorKind};
+use batchsuite_auth::{
+    Environment,
+    events::{EventKind, Evidence},
+    store::{NewEvent, Store, StoreError, StoreErrorKind},
+};
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
 
@@ -36,6 +40,23 @@ async fn a_database_that_does_not_take_every_character_is_named() {
     let store = at(&server().url().replace("dbname=postgres", &format!("dbname={database}")), "batchsuite").await;
 
     assert_names("it must be UTF8", store.check().await);
+
+    // What it does not take is told from what may succeed later.
+    store.migrate().await.unwrap();
+    let evidence = |text: &str| {
+        let mut evidence = Evidence::default();
+        evidence.message = Some(text.to_owned());
+        Some(evidence)
+    };
+    let event = |text| NewEvent {
+        environment: Environment::Cie,
+        company: None,
+        actor: None,
+        kind: EventKind::Failed,
+        evidence: evidence(text),
+    };
+    assert_eq!(store.record(event("a \u{2192} b")).await.unwrap_err().kind(), StoreErrorKind::Rejected);
+    store.record(event("a -> b")).await.unwrap();
 }
 
 #[tokio::test]

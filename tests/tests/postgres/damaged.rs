@@ -145,7 +145,7 @@ async fn the_keeper_goes_on_with_the_companies_that_are_well() {
 
 /// Written by a later release, or by a hand.
 #[tokio::test]
-async fn a_grant_that_cannot_be_read_ends_no_list() {
+async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     let world = World::new().await;
     let auth = world.process(&world.stage.store);
     for name in ["a", "b", "c"] {
@@ -167,10 +167,42 @@ async fn a_grant_that_cannot_be_read_ends_no_list() {
     };
 
     for limit in 1..5 {
-        assert_eq!(names(limit).await, ["a", "c"], "{limit}");
+        assert_eq!(names(limit).await, ["a", "b", "c"], "{limit}");
     }
-    auth.remove_auth(&id("b"), &actor()).await.unwrap();
-    assert_eq!(names(2).await, ["a", "b", "c"]);
+    let listed = auth.companies(CompanyQuery::default()).await.unwrap().items;
+    let damaged: Vec<_> = listed.iter().map(|status| status.tokens_unreadable).collect();
+    assert_eq!(damaged, [false, true, false]);
+    let again = world.process(&world.stage.store);
+    assert_is_damaged(&again, &id("b"), "an actor that is none").await;
+    world.authenticate(&again, &id("b"), &actor()).await;
+    again.access_token(&id("b")).await.unwrap();
+
+    // Not even its name can be read: nobody can be shown it.
+    world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
+    world.damage("UPDATE {schema}.grants SET company = '' WHERE company = 'a'").await;
+    assert_eq!(names(10).await, ["b", "c"]);
+    again.remove_auth(&id("b"), &actor()).await.unwrap();
+    assert!(!again.status(&id("b")).await.unwrap().tokens_unreadable);
+}
+
+/// Whoever writes to the database must not send browsers elsewhere.
+#[tokio::test]
+async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
+    let world = World::new().await;
+    let auth = world.process(&world.stage.store);
+    for (stored, expected) in
+        [("/companies/7", Some("/companies/7")), ("//evil.example", None), ("https://evil.example", None)]
+    {
+        let company = id("acme");
+        let actor = actor();
+        let trip = auth.authenticate(&company, &actor).return_to("/companies/7").await.unwrap();
+        world.damage(&format!("UPDATE {{schema}}.consents SET return_to = '{stored}'")).await;
+        let query = world.ups.consent(&trip.url, USER).await;
+
+        let done = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+
+        assert_eq!(done.return_to.as_deref(), expected);
+    }
 }
 
 #[tokio::test]

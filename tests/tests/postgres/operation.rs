@@ -88,14 +88,14 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
     let both = async { tokio::join!(restarted.next(), from_now.next()) };
     let write = async {
         // The second stream begins with its first reading.
-        loop {
+        for _ in 0..100 {
             tokio::time::sleep(Duration::from_millis(20)).await;
             auth.authenticate(&company("b").company, &actor()).await.unwrap();
         }
     };
     let (restarted, from_now) = tokio::select! {
         both = both => both,
-        () = write => unreachable!(),
+        () = write => panic!("a stream tells nothing"),
     };
 
     assert_eq!(restarted.unwrap().unwrap().id, EventId::new(2));

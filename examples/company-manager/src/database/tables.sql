@@ -1,4 +1,4 @@
--- Run at every start, under a lock: each statement does nothing where it was done before.
+-- Run at a start, under a lock, unless this very text was run before: each statement does nothing where it was done before.
 -- A later version appends to this file and never edits it.
 
 CREATE SCHEMA IF NOT EXISTS company_manager;
@@ -49,8 +49,8 @@ CREATE TABLE IF NOT EXISTS company_manager.flashes (
     refresh_expires_at timestamptz
 );
 
--- One row, which only the right keys open.
-CREATE TABLE IF NOT EXISTS company_manager.key_check (
-    id         boolean PRIMARY KEY DEFAULT true CHECK (id),
-    ciphertext bytea NOT NULL
+-- Which versions of this file were run.
+CREATE TABLE IF NOT EXISTS company_manager.applied (
+    checksum   bytea PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
 );

@@ -10,6 +10,7 @@ use axum::{
 use batchsuite_auth::{
     BrowserSecret, CompanyId, NewOptIn, OptInCheck, OptedIn,
     error::{AuthenticateError, CallbackError, OptInRefused, chain},
+    store::StoreErrorKind,
 };
 use http::{HeaderMap, StatusCode, header};
 use maud::{Markup, html};
@@ -189,6 +190,10 @@ fn refused(error: &CallbackError, company: Option<&CompanyId>) -> Refusal {
             "An operator must look",
             format!("UPS refuses this application’s own configuration. An operator must look. {UNCHANGED}"),
         ),
+        CallbackError::Store(error) if error.kind() == StoreErrorKind::Corrupt => {
+            tracing::error!(%error, "what was stored of a trip to UPS.com cannot be read");
+            start_again("What was stored of this trip to UPS.com cannot be read. Start again with Authenticate.")
+        }
         CallbackError::Store(error) => Refusal::from(error.clone()),
         CallbackError::ShutDown => shutting_down(),
         _ => start_again("This is not a valid return from UPS.com. Start again with Authenticate."),

@@ -8,6 +8,7 @@ use batchsuite_auth::{
     AccessToken, CompanyId,
     error::{Responsible, TokenError, chain},
     http::HttpError,
+    store::StoreErrorKind,
 };
 use http::{StatusCode, header};
 use maud::{Markup, html};
@@ -111,6 +112,11 @@ impl From<TokenError> for Problem {
             }
             TokenError::Misconfigured { .. } => {
                 "UPS refuses this application’s own configuration. An operator must look.".to_owned()
+            }
+            TokenError::Store(error) if error.kind() == StoreErrorKind::Corrupt => {
+                "The stored tokens of this company cannot be read. An operator must look, or a company admin \
+                 authenticates again."
+                    .to_owned()
             }
             error if error.responsible() == Responsible::Operator => {
                 "There is no token: what is stored cannot be used. An operator must look.".to_owned()

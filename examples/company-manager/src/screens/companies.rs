@@ -93,11 +93,12 @@ pub(crate) async fn list(
 }
 
 fn entry(app: &App, signed_in: &SignedIn, company: &Company, status: &CompanyStatus) -> Markup {
-    let is_urgent = !matches!(status.status, Status::Authenticated { expiring_soon: false, refreshable: true, .. });
+    let is_well = matches!(status.status, Status::Authenticated { expiring_soon: false, refreshable: true, .. });
+    let is_urgent = !is_well || status.tokens_unreadable;
     html! {
         li.card {
             div.what {
-                h2 { a href={ "/companies/" (company.id) } { (company.name) } " " (badge(&status.status)) }
+                h2 { a href={ "/companies/" (company.id) } { (company.name) } " " (badge(status)) }
                 (standing(status, app.clock.now()))
             }
             @if is_urgent && signed_in.administers(company) {

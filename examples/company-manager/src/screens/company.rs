@@ -149,11 +149,11 @@ fn view(
     errors: &[FieldError],
     message: Option<&Message>,
 ) -> Markup {
-    let is_in_trouble = matches!(status.status, Status::ReauthRequired(_));
+    let is_in_trouble = matches!(status.status, Status::ReauthRequired(_)) || status.tokens_unreadable;
     let content = html! {
         p.path { a href="/companies" { "Company manager" } }
         div.heading {
-            h1 { (company.name) " " (badge(&status.status)) }
+            h1 { (company.name) " " (badge(status)) }
             a.button.secondary href={ "/companies/" (company.id) "/history" } { "History" }
         }
         @if let Some(message) = message { (told(message, company)) }

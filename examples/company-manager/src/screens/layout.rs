@@ -106,9 +106,10 @@ pub(crate) fn refresh_expires(at: Option<Timestamp>) -> Markup {
 }
 
 /// What can be done about a company, in one glance.
-pub(crate) fn badge(status: &Status) -> Markup {
+pub(crate) fn badge(company: &CompanyStatus) -> Markup {
     html! {
-        @match status {
+        @match &company.status {
+            Status::Authenticated { .. } if company.tokens_unreadable => span.badge.bad { "Damaged" },
             Status::Authenticated { expiring_soon: true, .. } => span.badge.warn { "Expiring soon" },
             Status::Authenticated { refreshable: false, .. } => span.badge.warn { "Authenticated, not renewable" },
             Status::Authenticated { .. } => span.badge.good { "Authenticated" },
@@ -121,6 +122,12 @@ pub(crate) fn badge(status: &Status) -> Markup {
 /// Where a company stands, in words.
 pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
     html! {
+        @if company.tokens_unreadable {
+            p.hint.bad {
+                "The stored tokens of this company cannot be read. An operator must look, or a company admin authenticates "
+                "again."
+            }
+        }
         @match &company.status {
             Status::Authenticated { refresh_expires_at, expiring_soon, refreshable } => {
                 p { (refresh_expires(*refresh_expires_at)) }

@@ -95,7 +95,7 @@ impl From<StoreError> for Refusal {
             _ => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "An operator must look",
-                "The stored authorization cannot be read. An operator must look; authenticating again is not needed.",
+                "The stored authorizations cannot be used. An operator must look; none is lost.",
             ),
         }
     }

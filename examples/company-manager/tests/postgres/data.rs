@@ -25,7 +25,7 @@ impl World {
     async fn new() -> Self {
         let server = tokio::task::spawn_blocking(|| Server::start(Log::Normal)).await.unwrap();
         let database = Database::connect(&server.url().into()).await.unwrap();
-        database.migrate(&keyring().await).await.unwrap();
+        database.migrate().await.unwrap();
         let directory = PostgresDirectory::new(database.clone(), keyring().await);
         let newcomer = Newcomer {
             sign_in_name: "An.Admin",
@@ -90,7 +90,7 @@ async fn instances_that_start_at_once_all_come_up_and_add_everything_once() {
     let server = tokio::task::spawn_blocking(|| Server::start(Log::Normal)).await.unwrap();
     let start = async || {
         let database = Database::connect(&server.url().into()).await.unwrap();
-        database.migrate(&keyring().await).await.unwrap();
+        database.migrate().await.unwrap();
         let directory = PostgresDirectory::new(database, keyring().await);
         demo::welcome(&directory, &"password".into()).await.unwrap();
     };

@@ -62,6 +62,30 @@ async fn keys_may_be_in_a_file() {
     instance.end().await;
 }
 
+/// A pipe, a device, a directory, a file without an end: the program must not hang, nor read for ever.
+#[tokio::test]
+async fn what_is_no_key_file_ends_it_with_one_clear_line() {
+    let site = Site::new().await;
+    let directory = std::env::temp_dir().join(format!("company-manager-keys-{:08x}", rand::random::<u32>()));
+    std::fs::create_dir(&directory).unwrap();
+    let (pipe, huge) = (directory.join("pipe"), directory.join("huge"));
+    assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(&huge).unwrap().set_len(1 << 40).unwrap();
+
+    for (path, expected) in [
+        (pipe.as_path(), "not a regular file"),
+        (&directory, "not a regular file"),
+        ("/dev/zero".as_ref(), "not a regular file"),
+        (&huge, "larger than 64 KiB"),
+        (&directory.join("missing"), "cannot be read"),
+    ] {
+        let stderr = site.refusal(&[("BATCHSUITE_KEYS", ""), ("BATCHSUITE_KEYS_FILE", path.to_str().unwrap())]).await;
+        assert!(stderr.contains(expected) && stderr.lines().count() == 1, "{path:?}: {stderr}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 #[tokio::test]
 async fn wrong_keys_and_databases_that_are_not_there_end_it_with_one_clear_line() {
     let site = Site::new().await;
@@ -71,7 +95,7 @@ async fn wrong_keys_and_databases_that_are_not_there_end_it_with_one_clear_line(
         (&[("BATCHSUITE_KEYS", "")], "BATCHSUITE_KEYS is missing"),
         (&[("BATCHSUITE_KEYS", "canary")], "the keys that encrypt what is kept cannot be used"),
         (&[("BATCHSUITE_KEYS", NEW)], "the keys are not those of this database: there is no key named 2026-11"),
-        (&[("BATCHSUITE_KEYS", &namesake)], "the keys are not those of this database: the ciphertext was altered"),
+        (&[("BATCHSUITE_KEYS", &namesake)], "the key named 2026-11 is another one here"),
         (&[("DATABASE_URL", "postgres://app:canary@localhost:port/x")], "DATABASE_URL cannot be read"),
         (&[("DATABASE_URL", "postgres://app:canary@127.0.0.1:9/x")], "the database of DATABASE_URL cannot be reached"),
         (

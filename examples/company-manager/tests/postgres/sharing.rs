@@ -15,7 +15,7 @@ use crate::instance::{Browser, Instance, KEYS, PASSWORD, Site, companies_on, key
 const TRACKING_NUMBER: &str = "1Z999AA10123456784";
 
 /// To UPS.com from one instance, and back to another: the callback's path and query, and the page that it leads to.
-async fn authenticate(
+pub(crate) async fn authenticate(
     site: &Site,
     browser: &Browser,
     company: &str,
