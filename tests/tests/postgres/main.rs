@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod connection;
+mod failover;
 mod feed;
 mod migrations;
 mod operation;
@@ -12,5 +13,6 @@ mod races;
 mod round_trips;
 mod sealed;
 mod secrecy;
+mod silence;
 mod stage;
 mod tls;
