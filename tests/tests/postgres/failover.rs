@@ -30,8 +30,7 @@ async fn sessions_of_a_server_that_was_read_only_end_and_writes_go_on() {
     operator.batch_execute("ALTER ROLE postgres SET default_transaction_read_only = on").await.unwrap();
     let any = store(&format!("{} target_session_attrs=any", server.url())).await;
     let (one, other) = (company("acme"), company("other"));
-    let (one, other) = tokio::join!(any.load(&one), any.load(&other));
-    (one.unwrap(), other.unwrap());
+    tokio::try_join!(any.load(&one), any.load(&other)).unwrap();
     let attempt = batchsuite_auth::ids::AttemptId::random();
     let claim = batchsuite_auth::store::ClaimRefresh {
         key: grant.key.clone(),
@@ -43,7 +42,6 @@ async fn sessions_of_a_server_that_was_read_only_end_and_writes_go_on() {
     let refused = any.claim_refresh(claim.clone()).await.unwrap_err();
     let never_writable = PostgresStore::connect(server.url(), keyring().await).await.unwrap_err();
     operator.batch_execute("ALTER ROLE postgres RESET default_transaction_read_only").await.unwrap();
-    // Sessions that are read-only for ever, again.
     let claimed = any.claim_refresh(claim).await;
     let committed = any.commit_refresh(commit(&grant, attempt, pair("2"))).await;
 
@@ -135,11 +133,8 @@ async fn a_server_without_room_is_asked_again_until_there_is_some() {
     let few = "-c max_connections=4 -c superuser_reserved_connections=0";
     let server = tokio::task::spawn_blocking(|| Server::start_with(Log::Normal, &[], few)).await.unwrap();
     let mut others = Vec::new();
-    loop {
-        match tokio_postgres::connect(server.url(), NoTls).await {
-            Ok((client, connection)) => others.push((client, tokio::spawn(connection))),
-            Err(_) => break,
-        }
+    while let Ok((client, connection)) = tokio_postgres::connect(server.url(), NoTls).await {
+        others.push((client, tokio::spawn(connection)));
     }
     let pool = PostgresPool::at(server.url()).build().unwrap();
     let impatient = PostgresPool::at(server.url()).deadline(Duration::from_millis(300)).build().unwrap();

@@ -1,6 +1,12 @@
 //! Connections that fall silent: TCP acknowledges every byte, and no answer comes.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
@@ -12,6 +18,7 @@ use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::{postgres::keyring, proxy::Proxy};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client as PostgresClient;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::stage::{CLIENT, DAY, HOUR, Stage, actor, commit, company, connect, consent, due, pair, server};
 
@@ -74,10 +81,11 @@ async fn waiting(stage: &Stage, statements: usize) {
     timeout(LONG, waiting).await.expect("so many wait");
 }
 
+type Call = for<'a> fn(&'a PostgresStore) -> Answer<'a>;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
 /// Calls of all kinds. Each can be repeated.
-const CALLS: &[(&str, for<'a> fn(&'a PostgresStore) -> Answer<'a>)] = &[
+const CALLS: &[(&str, Call)] = &[
     ("load", |store| Box::pin(async { store.load(&company("acme")).await.map(drop) })),
     ("begin_consent", |store| Box::pin(async { store.begin_consent(consent(&company("acme"))).await })),
     ("connect", |store| Box::pin(async { store.connect(connect(&company("new"))).await.map(drop) })),
@@ -174,6 +182,46 @@ async fn while_everything_is_silent_every_call_ends_and_afterwards_none_fails() 
     proxy.go_on();
 
     stage.store.load(&company("acme")).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_line_of_the_log_says_that_connections_are_silent() {
+    let through = Through::new().await;
+    through.fill().await;
+    let log = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(log.clone()).finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+    through.proxy.silence_connections();
+    let (acme, other) = (company("acme"), company("other"));
+
+    let _ = tokio::join!(through.stage.store.load(&acme), through.stage.store.load(&other));
+
+    drop(logging);
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(lines.lines().filter(|line| line.contains("does not answer")).count(), 1, "{lines}");
+}
+
+/// What was logged in this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }
 
 /// The deadline is far away: what is in doubt must not wait for it.

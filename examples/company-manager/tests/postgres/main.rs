@@ -5,6 +5,7 @@
 mod data;
 mod instance;
 mod keys;
+mod pooler;
 mod sharing;
 
 /// The throw-away server that all Postgres tests use.
