@@ -4,4 +4,5 @@
 
 pub mod clock;
 pub mod postgres;
+pub mod proxy;
 pub mod wire;

@@ -223,7 +223,16 @@ fn server_url(directory: &Path, settings: &str) -> String {
     format!("host={} port={port} user=postgres dbname=postgres", directory.display())
 }
 
-/// The real PgBouncer in transaction mode, in front of a server of our own.
+/// When PgBouncer gives a server's connection to another client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// When the client goes away.
+    Session,
+    /// After each transaction.
+    Transaction,
+}
+
+/// The real PgBouncer in front of a server of our own.
 #[derive(Debug)]
 pub struct PgBouncer {
     url: String,
@@ -240,19 +249,35 @@ wait
 "#;
 
 impl PgBouncer {
-    /// Starts one with fewer servers than clients.
+    /// Starts one in transaction mode with fewer servers than clients.
     ///
     /// # Panics
     /// If it does not start, with the reason.
     pub fn start(server: &Server) -> Self {
+        Self::start_with(server, PoolMode::Transaction, "default_pool_size = 3\nmax_client_conn = 200\n")
+    }
+
+    /// Starts one whose other settings are PgBouncer's defaults.
+    ///
+    /// # Panics
+    /// If it does not start, with the reason.
+    pub fn with_defaults(server: &Server, mode: PoolMode) -> Self {
+        Self::start_with(server, mode, "")
+    }
+
+    fn start_with(server: &Server, mode: PoolMode, settings: &str) -> Self {
+        let mode = match mode {
+            PoolMode::Session => "session",
+            PoolMode::Transaction => "transaction",
+        };
         let program = Path::new("/usr/sbin/pgbouncer");
         assert!(program.exists(), "no pgbouncer in /usr/sbin: install the package `pgbouncer`");
         let socket = server.directory().expect("a server of our own");
         let directory = socket.join(format!("bouncer-{:08x}", rand::random::<u32>()));
         fs::create_dir(&directory).expect("a directory for the pooler");
         let settings = format!(
-            "[databases]\npostgres = host={} user=postgres\n[pgbouncer]\npool_mode = transaction\n\
-             default_pool_size = 3\nmax_client_conn = 200\nauth_type = any\nlisten_addr =\nlisten_port = 6432\n\
+            "[databases]\npostgres = host={} user=postgres\n[pgbouncer]\npool_mode = {mode}\n{settings}\
+             auth_type = any\nlisten_addr =\nlisten_port = 6432\n\
              unix_socket_dir = {}\nunix_socket_mode = 0777\n",
             socket.display(),
             directory.display()

@@ -262,7 +262,8 @@ impl Messenger {
             }
         });
         let _ends_with_this = Aborted::with(&listener);
-        self.heard(client.batch_execute(&format!("LISTEN \"{}\"", self.channel))).await?;
+        let listen = format!("LISTEN \"{}\"", self.channel);
+        self.heard(client.batch_execute(&listen)).await?;
         // What was announced before that is heard now.
         self.hints.send_replace(());
         let notify = format!("NOTIFY \"{}\"", self.channel);
@@ -274,10 +275,10 @@ impl Messenger {
                     }
                     sleep(COALESCE).await;
                     self.announcements.mark_unchanged();
-                    notify.as_str()
+                    &notify
                 }
                 // Who only listens does not notice that nobody speaks any more.
-                () = sleep(self.deadline) => "",
+                () = sleep(self.deadline) => &listen,
                 ended = &mut listener => {
                     let ended = ended.unwrap_or(Ok(())).map(|()| Ended::Closed);
                     return ended.map_err(|error| failure::of_database(&error));

@@ -184,14 +184,14 @@ impl PostgresPool {
 
     /// Whoever may wait for a connection: no more than there are, so that the line at the pool is a pair's alone.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        let turn = timeout(self.0.deadline, Arc::clone(&self.0.turns).acquire_owned()).await;
+        let turn = timeout(self.0.patience(), Arc::clone(&self.0.turns).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(none_free)
     }
 
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         let shared = &self.0;
         shared.sweep();
-        let end = Instant::now() + shared.deadline;
+        let end = Instant::now() + shared.patience();
         let mut refusal = None;
         loop {
             let error = match timeout_at(end, shared.pool.get()).await {
@@ -231,8 +231,8 @@ impl PostgresPoolBuilder {
         self
     }
 
-    /// How long a statement takes at most, and how long the wait for a connection (8 seconds if not set; 10 milliseconds
-    /// to an hour). The server's own limits follow it.
+    /// How long a statement takes at most (8 seconds if not set; 10 milliseconds to an hour). The wait for a connection is half
+    /// as long again at most, so that it outlasts a silent statement. The server's own limits follow the deadline.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.clamp(Duration::from_millis(10), Duration::from_secs(3600));
         self
@@ -363,6 +363,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// How long the wait for a connection is at most: longer than a silent statement holds one.
+    fn patience(&self) -> Duration {
+        self.deadline * 3 / 2
+    }
+
     /// Takes a connection back that no statement is under way on.
     pub(super) fn take_back(&self, client: Object) {
         drop(client);

@@ -115,6 +115,24 @@ async fn a_url_that_is_none_is_an_operators_error_and_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_parameter_of_the_url_that_is_not_known_is_named_and_nothing_else_is() {
+    for url in [
+        "postgres://canary-user:canary-password@canary-host/canary-db?sslmode=disable&unheard_of=canary-value",
+        "host=canary-host unheard_of=canary-value user=canary-user password=canary-password",
+    ] {
+        let store = PostgresStore::connect(url, keyring().await).await;
+        let pool = batchsuite_store::PostgresPool::connect(url).await;
+        let listener = PostgresStore::at(server().url(), keyring().await).listens_on(url).build();
+
+        for error in [store.unwrap_err(), pool.unwrap_err(), listener.unwrap_err()] {
+            let told = error.source().unwrap().to_string();
+            assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+            assert!(told.contains("unheard_of") && !told.contains("canary"), "{told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_store_shows_neither_url_nor_keys() {
     let stage = Stage::new().await;
 

@@ -1,29 +1,115 @@
-//! Behind PgBouncer in transaction mode, with statements that have no name.
+//! Behind PgBouncer, in session mode and in transaction mode.
 
 use std::time::Duration;
 
 use batchsuite_auth::{
     Environment,
-    store::{EventOrder, EventQuery, Store},
+    store::{EventOrder, EventQuery, Store, StoreErrorKind},
 };
-use batchsuite_tests::postgres::PgBouncer;
+use batchsuite_store::{PostgresPool, PostgresStore};
+use batchsuite_tests::postgres::{PgBouncer, PoolMode, keyring};
 
 use crate::stage::{Stage, actor, commit, company, connect, consent, pair, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_verb_works_in_transaction_mode() {
     let pooler = PgBouncer::start(server());
-    let stage =
-        Stage::with(pooler.url(), |builder| builder.unnamed_statements().connections(8).listens_on(server().url()))
-            .await;
+    // More callers than the pooler has servers, so that each statement meets whichever is free.
+    every_verb_works(
+        &Stage::with(pooler.url(), |builder| builder.unnamed_statements().connections(8).listens_on(server().url()))
+            .await,
+    )
+    .await;
+}
+
+/// As the URL says it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_verb_works_in_transaction_mode_as_it_comes() {
+    let pooler = PgBouncer::with_defaults(server(), PoolMode::Transaction);
+    let url = format!("{} pgbouncer=true", pooler.url());
+
+    every_verb_works(&Stage::with(&url, |builder| builder).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_verb_works_in_session_mode_as_it_comes() {
+    let pooler = PgBouncer::with_defaults(server(), PoolMode::Session);
+
+    every_verb_works(&Stage::with(pooler.url(), |builder| builder).await).await;
+}
+
+#[tokio::test]
+async fn a_session_has_its_settings_behind_a_pooler_in_session_mode() {
+    let pooler = PgBouncer::with_defaults(server(), PoolMode::Session);
+    let pool = PostgresPool::at(pooler.url()).deadline(Duration::from_secs(16)).build().unwrap();
+
+    for (name, expected) in [
+        ("statement_timeout", "10s"),
+        ("lock_timeout", "8s"),
+        ("idle_in_transaction_session_timeout", "16s"),
+        ("default_transaction_isolation", "read committed"),
+    ] {
+        let set = pool.rows(&format!("SHOW {name}"), &[], &[]).await.unwrap();
+        assert_eq!(set[0].get::<_, &str>(0), expected, "{name}");
+    }
+}
+
+/// There, what one client sets is set for another.
+#[tokio::test]
+async fn nothing_is_set_behind_a_pooler_in_transaction_mode() {
+    let pooler = PgBouncer::with_defaults(server(), PoolMode::Transaction);
+    let pool = PostgresPool::at(&format!("{} pgbouncer=true", pooler.url())).build().unwrap();
+    let transactions = [pool.begin().await.unwrap(), pool.begin_patiently().await.unwrap()];
+    for transaction in transactions {
+        transaction.commit().await.unwrap();
+    }
+
+    // Each of them has a server's connection to itself.
+    let mut others = [pool.begin().await.unwrap(), pool.begin().await.unwrap()];
+
+    for other in &mut others {
+        for name in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+            let set = other.rows(&format!("SHOW {name}"), &[], &[]).await.unwrap();
+            assert_eq!(set[0].get::<_, &str>(0), "0", "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_no_statement_behind_a_pooler() {
+    let pooler = PgBouncer::with_defaults(server(), PoolMode::Transaction);
+    let pool = PostgresPool::at(&format!("{} pgbouncer=true", pooler.url())).build().unwrap();
+    let client = server().client().await;
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(601)' AND state = 'active'";
+    let sleeps = async |expected: i64| {
+        while client.query_one(sleeping, &[]).await.unwrap().get::<_, i64>(0) != expected {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let asks = tokio::spawn(async move { pool.rows("SELECT pg_sleep(601)", &[], &[]).await.map(drop) });
+    sleeps(1).await;
+
+    asks.abort();
+
+    tokio::time::timeout(Duration::from_secs(30), sleeps(0)).await.expect("it was cancelled");
+}
+
+#[tokio::test]
+async fn notifications_are_not_looked_for_behind_a_pooler_that_passes_none_on() {
+    let store = PostgresStore::at(server().url(), keyring().await);
+
+    let refused = store.listens_on("host=localhost pgbouncer=true").build();
+
+    assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+}
+
+async fn every_verb_works(stage: &Stage) {
     let start = stage.store.changes(Environment::Cie, None, Duration::ZERO).await.unwrap().cursor;
 
-    // More callers than the pooler has servers, so that each statement meets whichever is free.
     let mut lives = tokio::task::JoinSet::new();
     for number in 0..20 {
-        let (stage, key) = ((stage.store.clone(), stage.another().await), company(&format!("company-{number}")));
+        let (store, key) = (stage.store.clone(), company(&format!("company-{number}")));
         lives.spawn(async move {
-            let store = stage.0;
             store.begin_consent(consent(&key)).await.unwrap();
             let grant = crate::stage::stored(store.connect(connect(&key)).await.unwrap());
             let attempt = batchsuite_auth::ids::AttemptId::random();

@@ -97,6 +97,7 @@ async fn wrong_keys_and_databases_that_are_not_there_end_it_with_one_clear_line(
         (&[("BATCHSUITE_KEYS", NEW)], "the keys are not those of this database: there is no key named 2026-11"),
         (&[("BATCHSUITE_KEYS", &namesake)], "the key named 2026-11 is another one here"),
         (&[("DATABASE_URL", "postgres://app:canary@localhost:port/x")], "DATABASE_URL cannot be read"),
+        (&[("DATABASE_URL", "postgres://app:canary@localhost/x?unheard_of=canary")], "not known: unheard_of"),
         (&[("DATABASE_URL", "postgres://app:canary@127.0.0.1:9/x")], "the database of DATABASE_URL cannot be reached"),
         (
             &[("DATABASE_URL", "postgres://app:canary@nowhere.invalid/x")],

@@ -6,6 +6,7 @@ mod damaged;
 mod data;
 mod instance;
 mod keys;
+mod pooler;
 mod sharing;
 
 /// The throw-away server that all Postgres tests use.

@@ -1,0 +1,392 @@
+//! Connections that fall silent: TCP acknowledges every byte, and no answer comes.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    BatchSuiteAuth, Client, Environment,
+    http::{HttpClient, HttpError},
+    store::{Committed, Connect, EventOrder, EventQuery, NewPair, Store, StoreError, StoreErrorKind},
+};
+use batchsuite_store::{PostgresPool, PostgresStore};
+use batchsuite_tests::{postgres::keyring, proxy::Proxy};
+use tokio::{task::JoinSet, time::timeout};
+use tokio_postgres::Client as PostgresClient;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::stage::{CLIENT, DAY, HOUR, Stage, actor, commit, company, connect, consent, due, pair, server};
+
+/// By the library's clock.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// By the test's: for what would take for ever.
+const LONG: Duration = Duration::from_secs(60);
+const CONNECTIONS: usize = 3;
+
+/// A store that reaches the server through a proxy.
+struct Through {
+    proxy: Proxy,
+    stage: Stage,
+}
+
+impl Through {
+    async fn new() -> Self {
+        Self::with(DEADLINE).await
+    }
+
+    async fn with(deadline: Duration) -> Self {
+        let proxy = Proxy::before(server()).await;
+        let stage = Stage::with(&proxy.url(), |builder| builder.connections(CONNECTIONS).deadline(deadline)).await;
+        Self { proxy, stage }
+    }
+
+    /// Makes all connections of the pool, which lie idle then.
+    async fn fill(&self) {
+        let blocker = blocked(&self.stage).await;
+        let mut reads = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let store = self.stage.store.clone();
+            reads.spawn(async move { store.load(&company("acme")).await.map(drop) });
+        }
+        waiting(&self.stage, CONNECTIONS).await;
+        blocker.batch_execute("ROLLBACK").await.unwrap();
+        reads.join_all().await;
+    }
+}
+
+/// Whoever reads or writes a grant waits until this client rolls back.
+async fn blocked(stage: &Stage) -> PostgresClient {
+    let blocker = server().client().await;
+    blocker.batch_execute(&format!("BEGIN; LOCK TABLE {}.grants", stage.schema.name())).await.unwrap();
+    blocker
+}
+
+/// Returns when so many statements wait at the server.
+async fn waiting(stage: &Stage, statements: usize) {
+    let client = server().client().await;
+    let count = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{}%'",
+        stage.schema.name()
+    );
+    let waiting = async {
+        while client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) != i64::try_from(statements).unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, waiting).await.expect("so many wait");
+}
+
+type Call = for<'a> fn(&'a PostgresStore) -> Answer<'a>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+
+/// Calls of all kinds. Each can be repeated.
+const CALLS: &[(&str, Call)] = &[
+    ("load", |store| Box::pin(async { store.load(&company("acme")).await.map(drop) })),
+    ("begin_consent", |store| Box::pin(async { store.begin_consent(consent(&company("acme"))).await })),
+    ("connect", |store| Box::pin(async { store.connect(connect(&company("new"))).await.map(drop) })),
+    ("remove", |store| Box::pin(async { store.remove(&company("acme"), &actor()).await.map(drop) })),
+    ("due", |store| Box::pin(async { store.due(due()).await.map(drop) })),
+    ("record_use", |store| Box::pin(async { store.record_use(Environment::Cie, &[company("acme").company]).await })),
+    ("changes", |store| Box::pin(async { store.changes(Environment::Cie, None, Duration::ZERO).await.map(drop) })),
+    ("events", |store| {
+        let query = EventQuery {
+            environment: Environment::Cie,
+            company: None,
+            order: EventOrder::OldestFirst,
+            after: None,
+            limit: 10,
+        };
+        Box::pin(async { store.events(query).await.map(drop) })
+    }),
+    ("mark_unanswered", |store| Box::pin(async { store.mark_unanswered(Environment::Cie).await.map(drop) })),
+    ("overview", |store| Box::pin(async { store.overview(Environment::Cie, DAY).await.map(drop) })),
+    ("prune_events", |store| Box::pin(async { store.prune_events(HOUR).await.map(drop) })),
+    ("reencrypt", |store| Box::pin(async { store.reencrypt(Environment::Cie, None, 10).await.map(drop) })),
+    ("check", |store| Box::pin(async { store.check().await })),
+    ("migrate", |store| Box::pin(async { store.migrate().await })),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_over_a_silent_connection_ends_and_the_next_one_goes_over_a_new_connection() {
+    let mut calls = JoinSet::new();
+    for &(name, call) in CALLS {
+        calls.spawn(async move {
+            let Through { proxy, stage } = &Through::new().await;
+            call(&stage.store).await.unwrap();
+            proxy.silence_connections();
+
+            let silent = timeout(LONG, call(&stage.store)).await.unwrap_or_else(|_| panic!("{name} does not end"));
+            let next = timeout(LONG, call(&stage.store)).await.unwrap_or_else(|_| panic!("{name} does not end"));
+
+            assert_eq!(silent.unwrap_err().kind(), StoreErrorKind::Unavailable, "{name}");
+            assert!(next.is_ok(), "{name}: {next:?}");
+        });
+    }
+    calls.join_all().await;
+}
+
+#[tokio::test]
+async fn one_silent_connection_takes_those_with_it_that_lie_idle() {
+    let through = Through::new().await;
+    through.fill().await;
+    let grant = through.stage.authenticated(&company("acme")).await;
+    let attempt = through.stage.claimed(&grant).await;
+    through.proxy.silence_connections();
+    let rotation = commit(&grant, attempt, pair("2"));
+
+    let silent = timeout(LONG, through.stage.store.commit_refresh(rotation.clone())).await.unwrap();
+    let next = timeout(LONG, through.stage.store.commit_refresh(rotation)).await.unwrap();
+
+    assert_eq!(silent.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert!(matches!(next, Ok(Committed::Stored(_))), "{next:?}");
+}
+
+#[tokio::test]
+async fn a_pool_that_silent_connections_have_used_up_takes_a_pair_again() {
+    let through = Through::new().await;
+    let store = &through.stage.store;
+    let grant = through.stage.authenticated(&company("acme")).await;
+    let attempt = through.stage.claimed(&grant).await;
+    through.fill().await;
+    through.proxy.silence_connections();
+    let mut reads = JoinSet::new();
+    for _ in 0..4 * CONNECTIONS {
+        let store = store.clone();
+        reads.spawn(async move { store.load(&company("acme")).await.map(drop) });
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+
+    let stored = timeout(LONG, store.commit_refresh(commit(&grant, attempt, pair("2")))).await.unwrap();
+
+    assert!(matches!(stored, Ok(Committed::Stored(_))), "{stored:?}");
+    timeout(LONG, reads.join_all()).await.unwrap();
+}
+
+/// A server that lets nobody in any more, and then does.
+#[tokio::test]
+async fn while_everything_is_silent_every_call_ends_and_afterwards_none_fails() {
+    let Through { proxy, stage } = Through::new().await;
+    proxy.silence_everything();
+    for _ in 0..2 {
+        let silent = timeout(LONG, stage.store.load(&company("acme"))).await.unwrap();
+        assert_eq!(silent.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+
+    proxy.go_on();
+
+    stage.store.load(&company("acme")).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_line_of_the_log_says_that_connections_are_silent() {
+    let through = Through::new().await;
+    through.fill().await;
+    let log = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(log.clone()).finish();
+    let logging = tracing::subscriber::set_default(subscriber);
+    through.proxy.silence_connections();
+    let (acme, other) = (company("acme"), company("other"));
+
+    let _ = tokio::join!(through.stage.store.load(&acme), through.stage.store.load(&other));
+
+    drop(logging);
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(lines.lines().filter(|line| line.contains("does not answer")).count(), 1, "{lines}");
+}
+
+/// What was logged in this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// The deadline is far away: what is in doubt must not wait for it.
+#[tokio::test]
+async fn a_caller_that_gives_up_leaves_no_silent_connection_behind() {
+    let through = Through::with(2 * LONG).await;
+    through.fill().await;
+    through.proxy.silence_connections();
+    for _ in 0..CONNECTIONS {
+        let key = company("acme");
+        let given_up = timeout(Duration::from_millis(50), through.stage.store.load(&key)).await;
+        assert!(given_up.is_err());
+    }
+
+    let next = timeout(LONG, through.stage.store.load(&company("acme"))).await;
+
+    next.expect("it meets no silent connection").unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_no_statement_at_the_server() {
+    // The server's own limit is far away, too.
+    let stage = Stage::with(server().url(), |builder| builder.deadline(10 * LONG)).await;
+    let blocker = blocked(&stage).await;
+    for _ in 0..5 {
+        let (store, key) = (stage.store.clone(), company("acme"));
+        let call = tokio::spawn(async move { store.load(&key).await });
+        waiting(&stage, 1).await;
+        call.abort();
+
+        waiting(&stage, 0).await;
+    }
+    blocker.batch_execute("ROLLBACK").await.unwrap();
+}
+
+/// What takes long at the server is not silent.
+#[tokio::test]
+async fn a_migration_may_wait_for_another_process_for_as_long_as_it_takes() {
+    let Through { proxy: _proxy, stage } = Through::with(Duration::from_millis(500)).await;
+    let another = server().client().await;
+    let lock = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{} migrations of batchsuite', 0))",
+        stage.schema.name()
+    );
+    another.batch_execute(&lock).await.unwrap();
+    let store = stage.store.clone();
+    let mut migration = tokio::spawn(async move { store.migrate().await });
+
+    assert!(timeout(Duration::from_secs(3), &mut migration).await.is_err(), "it did not wait");
+    another.batch_execute("COMMIT").await.unwrap();
+
+    migration.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_that_fell_silent_listens_again() {
+    let Through { proxy, stage } = Through::new().await;
+    let start = stage.store.changes(Environment::Cie, None, Duration::ZERO).await.unwrap().cursor;
+    stage.store.changes(Environment::Cie, Some(start), Duration::from_millis(500)).await.unwrap();
+    let listeners =
+        format!("SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN \"batchsuite_{}\"'", stage.schema.name());
+    let client = server().client().await;
+    let first: i32 = client.query_one(&listeners, &[]).await.unwrap().get(0);
+
+    proxy.silence_connections();
+
+    // The server knows nothing of it: for it, the first one listens on.
+    let others = format!("{listeners} AND pid <> {first}");
+    let listens = async {
+        while client.query(&others, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, listens).await.expect("it listens again");
+    // What lies idle in the pool is silent as well.
+    let _ = stage.store.load(&company("acme")).await;
+    let other = stage.another().await;
+    let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
+    let (changes, connected) = tokio::join!(waiting, other.connect(connect(&company("acme"))));
+    connected.unwrap();
+    assert_eq!(changes.unwrap().changed.len(), 1);
+}
+
+/// UPS, whose answer comes in the moment in which the connections to the database fall silent.
+#[derive(Debug)]
+struct Ups(Proxy);
+
+#[async_trait]
+impl HttpClient for Ups {
+    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        self.0.silence_connections();
+        let pair = serde_json::json!({
+            "access_token": "new-access", "refresh_token": "new-refresh", "token_type": "Bearer", "expires_in": "14399",
+            "refresh_token_expires_in": "5184000", "status": "approved",
+        });
+        Ok(http::Response::new(pair.to_string().into_bytes()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pair_in_hand_is_stored_over_a_new_connection_when_the_old_ones_fall_silent() {
+    let through = Through::new().await;
+    through.fill().await;
+    let Through { proxy, stage } = through;
+    let key = company("acme");
+    let ended = NewPair { access_token: None, ..pair("1") };
+    stage.store.connect(Connect { pair: ended, ..connect(&key) }).await.unwrap();
+    let auth = BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT, "secret"))
+        .redirect_uri("https://host.example/callback".parse().unwrap())
+        .store(stage.store.clone())
+        .http(Ups(proxy))
+        .build()
+        .unwrap();
+
+    let token = timeout(LONG, auth.access_token(&key.company)).await.expect("it is answered");
+    timeout(LONG, auth.shutdown()).await.expect("it shuts down");
+
+    drop(token);
+    let stored = stage.another().await.load(&key).await.unwrap();
+    let stored = stored.tokens.unwrap().refresh_token.unwrap();
+    assert_eq!(stored.expose_secret(), "new-refresh");
+}
+
+/// A helper thread of the host that is not asynchronous asks, and its runtime goes away, or is left alone.
+#[test]
+fn a_connection_that_was_made_in_another_runtime_s_block_on_goes_on() {
+    for leaves_it in [false, true] {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let through = runtime.block_on(Through::with(2 * LONG));
+        let store = through.stage.store.clone();
+        let fresh = runtime.block_on(async {
+            let pool = PostgresPool::at(&through.proxy.url()).deadline(2 * LONG).build().unwrap();
+            PostgresStore::builder(pool, keyring().await).schema(through.stage.schema.name()).build().unwrap()
+        });
+        let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        other.block_on(fresh.load(&company("acme"))).unwrap();
+        let kept = leaves_it.then_some(other);
+        let connections = through.proxy.connections();
+
+        let answer = runtime.block_on(async { timeout(LONG, fresh.load(&company("acme"))).await });
+
+        answer.expect("somebody drives the connection").unwrap();
+        assert_eq!(through.proxy.connections(), connections, "over the same connection");
+        drop((kept, store));
+    }
+}
+
+/// Its connections ended with it, and new ones are made where the next caller is.
+#[test]
+fn a_store_outlives_the_runtime_in_which_it_was_made() {
+    for leaves_it in [false, true] {
+        let first = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stage = first.block_on(Stage::with(server().url(), |builder| builder.deadline(DEADLINE)));
+        let kept = leaves_it.then_some(first);
+        let second = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+        let answers = second.block_on(async {
+            let mut answers = Vec::new();
+            for _ in 0..3 {
+                answers.push(timeout(LONG, stage.store.load(&company("acme"))).await.expect("it ends").is_ok());
+            }
+            answers
+        });
+
+        assert!(answers[1] && answers[2], "{answers:?}");
+        drop(kept);
+    }
+}
