@@ -172,13 +172,24 @@ pub(super) fn authorize(
 ) -> Result<Response<Vec<u8>>, Refusal> {
     let asked = AuthorizationRequest::read(ups, params)?;
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked.pairs()).finish();
-    let mut response = redirect(302, &format!("{}{SIGN_IN}?{query}", origin(request)));
+    let mut response = redirect(302, &format!("{}{SIGN_IN}?{query}", sign_in_origin(ups, request)));
     // The builder has seen that the name can stand in a header.
     if let Ok(name) = HeaderValue::from_str(&ups.settings.application_name) {
         response.headers_mut().insert("appname", name.clone());
         response.headers_mut().insert("displayname", name);
     }
     Ok(response)
+}
+
+/// People sign in at another host than programs ask; so also here, where this UPS stands in for those hosts.
+fn sign_in_origin(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> String {
+    const SIGN_IN_HOST: &str = "www.ups.com";
+    let origin = origin(request);
+    let is_api_host = matches!(origin.as_str(), "https://onlinetools.ups.com" | "https://wwwcie.ups.com");
+    if is_api_host && ups.settings.allowed_hosts.iter().any(|host| host == SIGN_IN_HOST) {
+        return format!("https://{SIGN_IN_HOST}");
+    }
+    origin
 }
 
 pub(super) fn validate_client(
@@ -197,7 +208,7 @@ pub(super) fn validate_client(
     let body = serde_json::json!({
         "result": "success",
         "type": "ups_com_api",
-        "LassoRedirectURL": format!("{}{SIGN_IN}", origin(request)),
+        "LassoRedirectURL": format!("{}{SIGN_IN}", sign_in_origin(ups, request)),
     });
     Ok(json_response(200, body.to_string().into_bytes()))
 }
