@@ -104,7 +104,8 @@ mod tokens;
 mod tracking;
 mod wire;
 
-#[cfg(all(test, feature = "test-util"))]
+#[cfg(test)]
+#[cfg(feature = "test-util")]
 mod tests;
 
 pub use self::{

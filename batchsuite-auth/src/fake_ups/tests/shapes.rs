@@ -202,7 +202,7 @@ async fn the_application_has_the_name_that_was_set() {
         FakeUps::builder().client("client", SECRET).redirect_uri(CALLBACK).application_name("A & B").start().await;
 
     let response = get(&ups, &authorize_url(&[]).as_str().replace("http://ups.example", ""));
-    let page = get(&ups, &header(&response, "location").to_owned());
+    let page = get(&ups, header(&response, "location"));
 
     assert_eq!((header(&response, "appname"), header(&response, "displayname")), ("A & B", "A & B"));
     assert!(String::from_utf8(page.into_body()).unwrap().contains("authorize A &amp; B to access"));
