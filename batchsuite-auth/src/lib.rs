@@ -92,7 +92,8 @@
 //! |---|---|---|
 //! | `reqwest` | yes | [`http::ReqwestClient`], the HTTP adapter with all its guards |
 //! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total` |
-//! | `test-util` | no | [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |
+//! | `fake-ups` | no | [`fake_ups`] without a server, for programs that serve it themselves |
+//! | `test-util` | no | all of [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |
 //!
 //! # Security notes
 //! - The state has 256 random bits, is stored as its SHA-256, taken once, and bound to the browser, the company, the person,
@@ -129,9 +130,9 @@ mod telemetry;
 mod test_memory;
 mod ups;
 
-#[cfg(feature = "test-util")]
+#[cfg(feature = "fake-ups")]
 pub mod fake_ups;
-#[cfg(feature = "test-util")]
+#[cfg(feature = "fake-ups")]
 pub mod test_util;
 
 pub use authenticator::{

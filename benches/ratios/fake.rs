@@ -18,7 +18,9 @@ use crate::server::{CLIENTS, FORM, REFRESH, Role, Server, basic, text};
 pub(crate) fn measure(pace: Pace) {
     // One thread: the clients are to cost little beside the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    report::note("fake-ups: the library of examples/fake-ups, which is all that its program serves with");
+    report::note(
+        "fake-ups: the library of examples/fake-ups, which is all that its program serves with; access tokens unsigned",
+    );
     beside_axum(&runtime, pace);
     memory(&runtime, pace);
 }
@@ -166,7 +168,10 @@ impl Client {
 
     async fn track(&mut self) {
         let Self { head, access_token, request, .. } = self;
-        *request = format!("GET /api/track/v1/details/1Z999 {head}authorization: Bearer {access_token}\r\n\r\n");
+        *request = format!(
+            "GET /api/track/v1/details/1Z999AA10123456784 {head}authorization: Bearer {access_token}\r\n\
+             transId: t-1\r\ntransactionSrc: bench\r\n\r\n",
+        );
         exchange(&mut self.stream, request, &mut self.answer, 200).await;
     }
 }

@@ -161,7 +161,8 @@ fn constant(body: Bytes) -> Router {
 }
 
 fn fake_ups() -> FakeUpsState {
-    FakeUps::builder().build().expect("the settings fit")
+    // RSA is not what is measured here.
+    FakeUps::builder().unsigned_access_tokens().build().expect("the settings fit")
 }
 
 /// Opts in as a person with a browser would; the first refresh token.

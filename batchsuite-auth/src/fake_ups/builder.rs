@@ -1,13 +1,14 @@
 //! What can be set before a fake UPS starts.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use http::HeaderValue;
 use url::Url;
 
-use super::{FakeUps, FakeUpsState};
+use super::{FakeUpsState, hosts};
 use crate::test_util::ManualClock;
 
-/// Settings of a fake UPS; see [`FakeUps::builder`]. What is not set is as in the table there.
+/// Settings of a fake UPS; see [`FakeUpsState::builder`]. What is not set is as in the table there.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `start` or `build`"]
 pub struct FakeUpsBuilder {
@@ -31,6 +32,12 @@ pub enum SettingsError {
     /// A lifetime of less than a second.
     #[error("a lifetime is at least one second")]
     Lifetime,
+    /// An application name that is empty or cannot stand in a header.
+    #[error("the application name {0:?} is empty, or cannot stand in a header")]
+    ApplicationName(String),
+    /// A host with a scheme, a port or a path.
+    #[error("the host {0:?} is not a bare name or address")]
+    Host(String),
 }
 
 /// Nobody at this UPS has that name.
@@ -48,6 +55,10 @@ impl FakeUpsBuilder {
             refresh_lifetime: Duration::from_secs(5_183_999),
             code_lifetime: Duration::from_secs(60),
             pkce_needs_secret: false,
+            application_name: "Batch Suite".to_owned(),
+            twelve_fields: false,
+            sign_access_tokens: true,
+            allowed_hosts: Vec::new(),
         };
         Self { settings, clock: None }
     }
@@ -96,6 +107,33 @@ impl FakeUpsBuilder {
         self
     }
 
+    /// Sets the name under which the application appears to the user, in `appname` and `displayname`, and in access tokens.
+    pub fn application_name(mut self, name: impl Into<String>) -> Self {
+        self.settings.application_name = name.into();
+        self
+    }
+
+    /// Adds `scope` (empty) and `refresh_count` to every pair, as in UPS's description and a sample of 2022. The recorded
+    /// answers have ten fields, without these two.
+    pub fn twelve_fields(mut self) -> Self {
+        self.settings.twelve_fields = true;
+        self
+    }
+
+    /// Puts 512 bytes that verify under nothing in the place of an access token's signature, for load tests: signing takes longer
+    /// than all else that a refresh costs.
+    pub fn unsigned_access_tokens(mut self) -> Self {
+        self.settings.sign_access_tokens = false;
+        self
+    }
+
+    /// Answers requests for this host, too: a name or an address, without a port. Without this only those for `localhost`,
+    /// 127.0.0.0/8 and `[::1]` are answered, so that no page on the internet can reach a fake under a name of its own.
+    pub fn allow_host(mut self, host: impl Into<String>) -> Self {
+        self.settings.allowed_hosts.push(host.into());
+        self
+    }
+
     /// Lets this clock tell the time.
     pub fn manual_clock(mut self, clock: ManualClock) -> Self {
         self.clock = Some(clock);
@@ -107,10 +145,11 @@ impl FakeUpsBuilder {
     ///
     /// # Panics
     /// If the settings cannot be (the [`SettingsError`] is the message), or no port can be had.
-    pub async fn start(self) -> FakeUps {
+    #[cfg(feature = "test-util")]
+    pub async fn start(self) -> super::FakeUps {
         let clock = self.clock.clone().unwrap_or_default();
         let state = self.manual_clock(clock.clone()).build().unwrap_or_else(|error| panic!("{error}"));
-        FakeUps::serve(Arc::new(state), clock).await
+        super::FakeUps::serve(std::sync::Arc::new(state), clock).await
     }
 
     /// The state alone, for a server of your own. Without a [`manual_clock`](Self::manual_clock) it goes by the system's
@@ -133,6 +172,10 @@ pub(super) struct Settings {
     pub(super) refresh_lifetime: Duration,
     pub(super) code_lifetime: Duration,
     pub(super) pkce_needs_secret: bool,
+    pub(super) application_name: String,
+    pub(super) twelve_fields: bool,
+    pub(super) sign_access_tokens: bool,
+    pub(super) allowed_hosts: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -162,13 +205,16 @@ impl std::fmt::Debug for Client {
 impl Settings {
     fn complete(mut self) -> Result<Self, SettingsError> {
         if self.clients.is_empty() {
-            self.clients.push(Client { id: FakeUps::CLIENT_ID.to_owned(), secret: FakeUps::CLIENT_SECRET.to_owned() });
+            self.clients.push(Client {
+                id: FakeUpsState::CLIENT_ID.to_owned(),
+                secret: FakeUpsState::CLIENT_SECRET.to_owned(),
+            });
         }
         if self.redirect_uris.is_empty() {
-            self.redirect_uris.push(FakeUps::REDIRECT_URI.to_owned());
+            self.redirect_uris.push(FakeUpsState::REDIRECT_URI.to_owned());
         }
         if self.users.is_empty() {
-            self.users.push(User { name: FakeUps::USER.to_owned(), password: FakeUps::PASSWORD.to_owned() });
+            self.users.push(User { name: FakeUpsState::USER.to_owned(), password: FakeUpsState::PASSWORD.to_owned() });
         }
         let usable = |uri: &String| {
             Url::parse(uri).is_ok_and(|uri| matches!(uri.scheme(), "http" | "https") && uri.fragment().is_none())
@@ -185,6 +231,13 @@ impl Settings {
         let lifetimes = [self.access_lifetime, self.refresh_lifetime, self.code_lifetime];
         if lifetimes.iter().any(|lifetime| lifetime.as_secs() == 0) {
             return Err(SettingsError::Lifetime);
+        }
+        let name = &self.application_name;
+        if name.trim().is_empty() || HeaderValue::from_str(name).is_err() {
+            return Err(SettingsError::ApplicationName(name.clone()));
+        }
+        if let Some(host) = self.allowed_hosts.iter().find(|host| !hosts::is_bare(host)) {
+            return Err(SettingsError::Host(host.clone()));
         }
         Ok(self)
     }
@@ -216,6 +269,11 @@ mod tests {
             (new().user("a", ""), "user"),
             (new().user("a@example.com", "p").user("A@example.com", "q"), "user"),
             (new().code_lifetime(Duration::ZERO), "lifetime"),
+            (new().application_name(" "), "application name"),
+            (new().application_name("a\r\nset-cookie: b"), "application name"),
+            (new().allow_host("https://onlinetools.ups.com"), "host"),
+            (new().allow_host("ups.test:443"), "host"),
+            (new().allow_host(""), "host"),
         ] {
             let message = builder.build().unwrap_err().to_string();
             assert!(message.contains(words), "{message}");
@@ -228,6 +286,6 @@ mod tests {
 
         assert_eq!(settings.clients.len(), 1);
         assert_eq!((settings.users.len(), settings.users[0].name.as_str()), (1, "c"));
-        assert_eq!(settings.redirect_uris, [FakeUps::REDIRECT_URI]);
+        assert_eq!(settings.redirect_uris, [FakeUpsState::REDIRECT_URI]);
     }
 }

@@ -15,19 +15,25 @@ use crate::{
 /// Where the time comes from.
 pub(super) enum FakeClock {
     /// From the test.
-    Manual(ManualClock),
-    /// From the system, and as many milliseconds ahead of it as was asked for.
+    Manual { clock: ManualClock, start: Timestamp },
+    /// From the system, and as many milliseconds ahead of it (behind it, if negative) as was asked for.
     Running { ahead: AtomicI64 },
 }
 
+/// A thousand years in milliseconds: far enough, and never beyond what a date can hold.
+const FARTHEST: i64 = 1000 * 365 * 24 * 3600 * 1000;
+
 impl FakeClock {
     pub(super) fn new(manual: Option<ManualClock>) -> Self {
-        manual.map_or(Self::Running { ahead: AtomicI64::new(0) }, Self::Manual)
+        match manual {
+            Some(clock) => Self::Manual { start: clock.now(), clock },
+            None => Self::Running { ahead: AtomicI64::new(0) },
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
         match self {
-            Self::Manual(clock) => clock.now(),
+            Self::Manual { clock, .. } => clock.now(),
             Self::Running { ahead } => {
                 let ahead = TimeDelta::milliseconds(ahead.load(Ordering::Relaxed));
                 SystemClock.now().checked_add_signed(ahead).unwrap_or(Timestamp::MAX_UTC)
@@ -37,13 +43,30 @@ impl FakeClock {
 
     pub(super) fn advance(&self, by: Duration) {
         match self {
-            Self::Manual(clock) => clock.advance(by),
+            Self::Manual { clock, .. } => clock.advance(by),
             Self::Running { ahead } => {
-                // A thousand years: far enough, and never beyond what a date can hold.
-                let most = 1000 * 365 * 24 * 3600 * 1000;
-                let add = |now: i64| Some(now.saturating_add(millis(by)).min(most));
+                let add = |now: i64| Some(now.saturating_add(millis(by)).min(FARTHEST));
                 let _ = ahead.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
             }
+        }
+    }
+
+    /// A running clock runs on from there.
+    pub(super) fn set(&self, to: Timestamp) {
+        match self {
+            Self::Manual { clock, .. } => clock.set(to),
+            Self::Running { ahead } => {
+                let difference = to.signed_duration_since(SystemClock.now()).num_milliseconds();
+                ahead.store(difference.clamp(-FARTHEST, FARTHEST), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Back to the time at which the test began, or to the system's.
+    pub(super) fn reset(&self) {
+        match self {
+            Self::Manual { clock, start } => clock.set(*start),
+            Self::Running { ahead } => ahead.store(0, Ordering::Relaxed),
         }
     }
 }
@@ -59,12 +82,26 @@ mod tests {
 
     #[test]
     fn a_running_clock_goes_ahead_as_asked_and_never_beyond_a_date() {
-        let clock = FakeClock::Running { ahead: AtomicI64::new(0) };
+        let clock = FakeClock::new(None);
         let before = clock.now();
         clock.advance(Duration::from_secs(3600));
         assert!((clock.now() - before).num_seconds() >= 3600);
         clock.advance(Duration::MAX);
         clock.advance(Duration::MAX);
         assert!(clock.now() < Timestamp::MAX_UTC);
+    }
+
+    #[test]
+    fn a_clock_is_set_ahead_and_back_and_reset() {
+        for clock in [FakeClock::new(None), FakeClock::new(Some(ManualClock::new()))] {
+            let start = clock.now();
+            for to in [start - TimeDelta::days(400), start + TimeDelta::days(400)] {
+                clock.set(to);
+                assert!((clock.now() - to).num_seconds() < 60);
+            }
+            clock.set(Timestamp::MIN_UTC);
+            clock.reset();
+            assert!((clock.now() - start).num_seconds() < 60);
+        }
     }
 }

@@ -2,22 +2,26 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
+use chrono::TimeDelta;
 use http::{Method, Request, Response};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::{
     FakeUpsState,
-    faults::{Fault, Times},
+    faults::{Fault, Times, lenient_number, optional_lenient_number},
     pages::{self, Escaped},
+    person::Browser,
     requests::Endpoint,
-    respond::{Params, json_response, method_not_allowed, redirect, typed},
+    respond::{Params, Reply, json_response, method_not_allowed, redirect, typed},
+    signing,
     state::AccessTokens,
 };
+use crate::clock::Timestamp;
 
 /// The answer to a control request; `None` if there is nothing at that path.
-pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<Response<Vec<u8>>> {
+pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<Reply> {
     let path = request.uri().path();
     let change: Change = match path {
         "/__fake/password" => password,
@@ -25,53 +29,75 @@ pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<
         "/__fake/faults" => fault,
         "/__fake/clock" => clock,
         "/__fake/client" => client,
-        "/__fake" => return Some(redirect(302, PAGE)),
-        PAGE | "/__fake/requests" | pages::DECLINE => {
-            if *request.method() != Method::GET {
-                return Some(method_not_allowed("GET"));
-            }
-            return Some(match path {
-                PAGE => people(ups),
-                pages::DECLINE => {
-                    let (outcome, response) = pages::decline(ups, &Params::of(request));
-                    ups.counters.add(Endpoint::SignIn, outcome);
-                    response
-                }
-                _ => requests(ups),
-            });
-        }
-        _ => return None,
+        "/__fake/consent" => consent,
+        RESET => reset,
+        _ => return look(ups, request, path).map(Reply::from),
     };
     if *request.method() != Method::POST {
-        return Some(method_not_allowed("POST"));
+        return Some(method_not_allowed("POST").into());
     }
     // Somebody else's page must not move a demo's switches behind the back of whoever looks at it.
-    if request.headers().get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
-        return Some(json_response(403, json!({"error": "not from another site"}).to_string().into_bytes()));
+    if !ups.is_from_own_page(request) {
+        return Some(json_response(403, json!({"error": "not from another site"}).to_string().into_bytes()).into());
     }
     let (input, from_page) = match read(request) {
         Ok(read) => read,
-        Err(mistake) => return Some(refuse(&mistake, false)),
+        Err(mistake) => return Some(refuse(&mistake, false).into()),
     };
     Some(match change(ups, input) {
-        Ok(_) if from_page => redirect(303, PAGE),
-        Ok(done) => json_response(200, json!({"done": done}).to_string().into_bytes()),
-        Err(mistake) => refuse(&mistake, from_page),
+        Ok(_) if from_page => redirect(303, PAGE).into(),
+        Ok(Done { told, delay }) => Reply::from(json_response(200, told.to_string().into_bytes())).late(delay),
+        Err(mistake) => refuse(&mistake, from_page).into(),
+    })
+}
+
+/// What is only looked at.
+fn look(ups: &FakeUpsState, request: &Request<Vec<u8>>, path: &str) -> Option<Response<Vec<u8>>> {
+    if !matches!(path, "/__fake" | PAGE | "/__fake/requests" | "/__fake/keys" | pages::DECLINE) {
+        return None;
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Some(method_not_allowed("GET, HEAD"));
+    }
+    Some(match path {
+        "/__fake" => redirect(302, PAGE),
+        PAGE => people(ups),
+        "/__fake/keys" => typed(200, "application/json", json!({"keys": [signing::jwk()]}).to_string()),
+        pages::DECLINE => {
+            let (outcome, response) = pages::decline(ups, &Params::of(request));
+            ups.counters.add(Endpoint::SignIn, outcome);
+            response
+        }
+        _ => requests(ups),
     })
 }
 
 /// Does what `input` says; tells what was done, or what is wrong with it.
-type Change = fn(&FakeUpsState, Value) -> Result<String, String>;
+type Change = fn(&FakeUpsState, Value) -> Result<Done, String>;
+
+/// What a change tells, and how late.
+struct Done {
+    told: Value,
+    delay: Duration,
+}
+
+impl<T: Into<String>> From<T> for Done {
+    fn from(words: T) -> Self {
+        Self { told: json!({"done": words.into()}), delay: Duration::ZERO }
+    }
+}
 
 const PAGE: &str = "/__fake/";
+const RESET: &str = "/__fake/reset";
 
-fn password(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+fn password(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
         user: String,
         password: String,
-        #[serde(default)]
+        /// As a UPS employee describes it.
+        #[serde(default = "yes")]
         kill_access_tokens: bool,
     }
     let Input { user, password, kill_access_tokens } = parse(input)?;
@@ -80,10 +106,14 @@ fn password(ups: &FakeUpsState, input: Value) -> Result<String, String> {
     }
     let access_tokens = if kill_access_tokens { AccessTokens::Die } else { AccessTokens::LiveOn };
     ups.set_password(&user, &password, access_tokens).map_err(|error| error.to_string())?;
-    Ok("password changed; the opt-ins of this user have ended".to_owned())
+    Ok("password changed; the opt-ins of this user have ended".into())
 }
 
-fn revoke(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+fn yes() -> bool {
+    true
+}
+
+fn revoke(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
@@ -91,10 +121,10 @@ fn revoke(ups: &FakeUpsState, input: Value) -> Result<String, String> {
     }
     let Input { user } = parse(input)?;
     ups.try_revoke(&user).map_err(|error| error.to_string())?;
-    Ok("the opt-ins of this user have ended, and their access tokens".to_owned())
+    Ok("the opt-ins of this user have ended, and their access tokens".into())
 }
 
-fn fault(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+fn fault(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
@@ -106,8 +136,8 @@ fn fault(ups: &FakeUpsState, input: Value) -> Result<String, String> {
     let times = match times {
         None | Some(Value::Null) => Times::Once,
         Some(Value::String(word)) if word == UNTIL_CLEARED => Times::UntilCleared,
-        Some(number) => number
-            .as_u64()
+        Some(number) => lenient_number::<_, u64>(&number)
+            .ok()
             .and_then(|number| u32::try_from(number).ok())
             .filter(|number| *number > 0)
             .map(Times::Exactly)
@@ -116,29 +146,40 @@ fn fault(ups: &FakeUpsState, input: Value) -> Result<String, String> {
     match fault {
         None => {
             ups.clear_faults(endpoint);
-            Ok(format!("no more faults at {endpoint}"))
+            Ok(format!("no more faults at {endpoint}").into())
         }
         Some(fault) => {
             ups.faults.push(endpoint, fault, times)?;
-            Ok(format!("fault set at {endpoint}"))
+            Ok(format!("fault set at {endpoint}").into())
         }
     }
 }
 
 const UNTIL_CLEARED: &str = "until_cleared";
 
-fn clock(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+fn clock(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
-        advance_seconds: u64,
+        /// Negative: back.
+        #[serde(default, deserialize_with = "optional_lenient_number")]
+        advance_seconds: Option<i64>,
+        /// In RFC 3339's form.
+        now: Option<Timestamp>,
     }
-    let Input { advance_seconds } = parse(input)?;
-    ups.advance(Duration::from_secs(advance_seconds));
-    Ok(format!("it is {} now", ups.now().format("%Y-%m-%d %H:%M:%S UTC")))
+    let to = match parse(input)? {
+        Input { advance_seconds: Some(seconds), now: None } => {
+            let distance = TimeDelta::try_seconds(seconds);
+            distance.and_then(|distance| ups.now().checked_add_signed(distance)).ok_or("no date is so far away")?
+        }
+        Input { advance_seconds: None, now: Some(now) } => now,
+        _ => return Err("either \"advance_seconds\" or \"now\" is needed".to_owned()),
+    };
+    ups.set_time(to);
+    Ok(format!("it is {} now", ups.now().format("%Y-%m-%d %H:%M:%S UTC")).into())
 }
 
-fn client(ups: &FakeUpsState, input: Value) -> Result<String, String> {
+fn client(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
@@ -150,7 +191,29 @@ fn client(ups: &FakeUpsState, input: Value) -> Result<String, String> {
     } else {
         ups.unblock_client()
     }
-    Ok(if blocked { "blocked" } else { "not blocked" }.to_owned())
+    Ok(if blocked { "blocked" } else { "not blocked" }.into())
+}
+
+/// Signs in and agrees in the place of a person with a browser.
+fn consent(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        authorize_url: Url,
+        user: String,
+        /// The right one, where none is given.
+        password: Option<String>,
+    }
+    let Input { authorize_url, user, password } = parse(input)?;
+    let right_password = ups.try_password(&user).map_err(|error| error.to_string())?;
+    let mut browser = Browser::new(ups);
+    let callback = browser.consent(&authorize_url, &user, &password.unwrap_or(right_password))?;
+    Ok(Done { told: json!({"callback": callback}), delay: browser.delay })
+}
+
+fn reset(ups: &FakeUpsState, _: Value) -> Result<Done, String> {
+    ups.reset();
+    Ok("everything is as at the start".into())
 }
 
 fn parse<T: DeserializeOwned>(input: Value) -> Result<T, String> {
@@ -167,9 +230,6 @@ fn read(request: &Request<Vec<u8>>) -> Result<(Value, bool), String> {
     for (name, text) in form_urlencoded::parse(body) {
         let value = match &*name {
             "kill_access_tokens" | "blocked" => Value::Bool(text == "yes"),
-            "advance_seconds" | "times" => {
-                text.trim().parse().map_or_else(|_| json!(text), |number: u64| json!(number))
-            }
             "fault" if text.trim().is_empty() => Value::Null,
             "fault" if text.trim().starts_with('{') => {
                 serde_json::from_str(&text).map_err(|error| format!("the fault is no JSON: {error}"))?
@@ -177,6 +237,9 @@ fn read(request: &Request<Vec<u8>>) -> Result<(Value, bool), String> {
             _ => json!(text),
         };
         input.insert(name.into_owned(), value);
+    }
+    if input.is_empty() && request.uri().path() == RESET {
+        return Ok((Value::Object(input), false));
     }
     if input.is_empty() {
         return Err("a JSON object is needed".to_owned());

@@ -1,6 +1,8 @@
 //! What can be made to go wrong, as data: the same names in Rust and in `POST /__fake/faults`.
 
 mod answer;
+mod lenient;
+mod ordered;
 mod waiting;
 
 use std::time::Duration;
@@ -8,11 +10,17 @@ use std::time::Duration;
 use http::{HeaderValue, Response, header};
 use serde::{Deserialize, Serialize};
 
-use self::answer::check_value;
 pub use self::answer::{Answer, Edit};
-pub(super) use self::waiting::Faults;
+use self::{
+    answer::check_value,
+    lenient::{number, optional_text},
+};
+pub(super) use self::{
+    lenient::{number as lenient_number, optional_number as optional_lenient_number},
+    waiting::Faults,
+};
 use super::{
-    oauth::Refusal,
+    oauth::{self, Refusal},
     requests::Endpoint,
     respond::{ERROR_PAGE, Reply, WireFault},
 };
@@ -32,6 +40,7 @@ pub enum Fault {
     /// The request is processed; its answer comes late.
     Delay {
         /// How late.
+        #[serde(deserialize_with = "number")]
         milliseconds: u64,
     },
     /// The request is processed, then the connection is reset without a byte of an answer: at `/refresh`, *rotate and
@@ -46,26 +55,29 @@ pub enum Fault {
     /// The request is processed; the connection closes within the body of the answer.
     Truncate {
         /// So many bytes of the body arrive; always fewer than there are.
+        #[serde(deserialize_with = "number")]
         keep_bytes: usize,
     },
     /// The request is processed; the answer, its head too, comes one byte at a time.
     Trickle {
         /// The pause before each byte.
+        #[serde(deserialize_with = "number")]
         milliseconds: u64,
     },
     /// 429 in UPS's shape; the request has no effect.
     TooManyRequests {
         /// A `Retry-After` header: seconds or a date. UPS sends none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_text")]
         retry_after: Option<String>,
     },
     /// 503 with an HTML page; the request has no effect.
     Unavailable,
-    /// 302 to the error page, as during an outage; the request has no effect.
+    /// 302 to `https://www.ups.com/error.page`, as during an outage; the request has no effect.
     ErrorPage,
     /// A redirect to wherever; the request has no effect.
     Redirect {
         /// 301, 302, 303, 307 or 308.
+        #[serde(deserialize_with = "number")]
         status: u16,
         /// The `Location`.
         location: String,
@@ -155,14 +167,18 @@ impl Fault {
     }
 
     /// The answer of a fault that keeps the request from being processed; `None` where it is processed.
-    pub(super) fn instead(&self, sent: &[(&str, &str)]) -> Option<Reply> {
+    pub(super) fn instead(&self, endpoint: Endpoint, sent: &[(&str, &str)]) -> Option<Reply> {
+        let refuse = |refusal: Refusal| match endpoint {
+            Endpoint::Authorize => oauth::with_error_headers(refusal),
+            _ => refusal.response(),
+        };
         Some(match self {
             Self::Answer(answer) => Reply::from(answer.response(sent)).late(milliseconds(answer.delay_milliseconds)),
             Self::Reset => Reply::broken(WireFault::Reset),
             Self::Close => Reply::broken(WireFault::Close),
             Self::Hang => Reply::broken(WireFault::Hang),
             Self::TooManyRequests { retry_after } => {
-                let mut response = Refusal::TOO_MANY_REQUESTS.response();
+                let mut response = refuse(Refusal::TOO_MANY_REQUESTS);
                 if let Some(value) = retry_after.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
                     response.headers_mut().insert(header::RETRY_AFTER, value);
                 }
@@ -176,9 +192,9 @@ impl Fault {
             Self::Redirect { status, location } => {
                 Answer::status(*status).with_header("location", location).response(sent).into()
             }
-            Self::InvalidRefreshToken => Refusal::SPENT_REFRESH_TOKEN.response().into(),
-            Self::InvalidClient => Refusal::BAD_CLIENT.response().into(),
-            Self::Blocked => Refusal::BLOCKED_CLIENT.response().into(),
+            Self::InvalidRefreshToken => refuse(Refusal::SPENT_REFRESH_TOKEN).into(),
+            Self::InvalidClient => refuse(Refusal::BAD_CLIENT).into(),
+            Self::Blocked => refuse(Refusal::BLOCKED_CLIENT).into(),
             Self::Edit(_)
             | Self::Delay { .. }
             | Self::DropAnswer
@@ -242,6 +258,37 @@ mod tests {
             serde_json::from_value::<Fault>(json!({"too_many_requests": {}})).unwrap(),
             Fault::TooManyRequests { retry_after: None }
         );
+    }
+
+    #[test]
+    fn a_number_may_be_a_number_or_its_text() {
+        for (number, text) in [
+            (json!({"too_many_requests": {"retry_after": 5}}), json!({"too_many_requests": {"retry_after": "5"}})),
+            (json!({"delay": {"milliseconds": 5}}), json!({"delay": {"milliseconds": "5"}})),
+            (json!({"trickle": {"milliseconds": 5}}), json!({"trickle": {"milliseconds": "5"}})),
+            (json!({"truncate": {"keep_bytes": 5}}), json!({"truncate": {"keep_bytes": " 5 "}})),
+            (
+                json!({"redirect": {"status": 307, "location": "/"}}),
+                json!({"redirect": {"status": "307", "location": "/"}}),
+            ),
+            (
+                json!({"answer": {"status": 500, "fill_bytes": 9, "delay_milliseconds": 3, "headers": {"retry-after": 5}}}),
+                json!({"answer": {"status": "500", "fill_bytes": "9", "delay_milliseconds": "3", "headers": {"retry-after": "5"}}}),
+            ),
+            (
+                json!({"edit": {"status": 201, "cut_bytes": 9, "delay_milliseconds": 3, "pad": {"access_token": 9}}}),
+                json!({"edit": {"status": "201", "cut_bytes": "9", "delay_milliseconds": "3", "pad": {"access_token": "9"}}}),
+            ),
+        ] {
+            let [number, text] = [number, text].map(|json| serde_json::from_value::<Fault>(json).unwrap());
+            assert_eq!(number, text);
+        }
+        // What an answer is made of stays as it was written.
+        let fault = serde_json::from_value(json!({"edit": {"set": {"expires_in": 5, "scope": "5"}}}));
+        assert_eq!(fault.ok(), Some(Fault::from(Edit::default().set("expires_in", 5).set("scope", "5"))));
+        for json in [json!({"delay": {"milliseconds": "soon"}}), json!({"delay": {"milliseconds": -1}})] {
+            assert!(serde_json::from_value::<Fault>(json.clone()).is_err(), "{json}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl HttpClient for InProcessClient {
         if let Some(fault) = self.state.connection_fault() {
             return Err(suffer(fault).await);
         }
-        let reply = self.state.respond(&request);
+        let reply = self.state.answer(&request);
         if !reply.delay.is_zero() {
             tokio::time::sleep(reply.delay).await;
         }

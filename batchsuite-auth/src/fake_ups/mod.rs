@@ -29,17 +29,22 @@
 //! # What it is faithful to
 //! It verifies what UPS verifies: client id and secret, a redirect URI that is registered and stays the same, a code that is used
 //! once and in time, the PKCE challenge, a refresh token that is the current one. Statuses, codes, messages and headers
-//! are those of UPS's description or reported from the field. Where nothing is known it takes the stricter guess:
+//! are those of UPS's description or reported from the field, and so are the fields of a pair and their order, and the lengths and
+//! alphabets of tokens and codes. An access token is a JWT with the recorded claims, signed with RS384 under a test key
+//! ([`token_verification_key`](FakeUpsState::token_verification_key)). Where nothing is known it takes the stricter guess:
 //! - A code is burnt by being presented, whatever comes of it.
-//! - An opt-in that a password change ended is told by `Invalid Refresh Token` at the next refresh. Access tokens live on
-//!   until they expire, or die at once: [`AccessTokens`] has both.
+//! - A password change ends the user's opt-ins, told by `Invalid Refresh Token` at the next refresh, and the access tokens die with
+//!   them, as a UPS employee says. That they live on until they expire is a switch: [`AccessTokens`].
+//! - An access token is refused when `expires_in` has passed, a second before its `exp`.
 //! - The access token of before a refresh stays good until it expires. Do not rely on it.
 //! - A blocked client gets 403 with the code `10403`; UPS names none.
-//! - A missing `response_type`, a malformed `code_challenge`, a wrong path and a wrong method get words of the fake's own.
+//! - A malformed `code_challenge`, a tracking request without `transId` or `transactionSrc` or with a number that is not of 7 to 34
+//!   characters, a wrong path and a wrong method get words of the fake's own.
 //!
 //! # Constraints
-//! It speaks plain HTTP/1.1, so use it on loopback. It forgets everything when it is dropped. Its tokens are worth nothing
-//! elsewhere, and its passwords are shown to whoever opens `/__fake/`.
+//! It speaks plain HTTP/1.1, so use it on loopback; HTTP/2 is refused. It forgets everything when it is dropped. Its tokens are
+//! worth nothing elsewhere, and its passwords are shown to whoever opens `/__fake/`. So that no page on the internet does, it answers for
+//! loopback's names and addresses alone, unless [told otherwise](FakeUpsBuilder::allow_host), and its switches move for no page but its own.
 //!
 //! [`FakeUps`] is for one test: wiremock keeps every request in memory. For a program that runs for days,
 //! [`build`](FakeUpsBuilder::build) a [`FakeUpsState`] and serve [`respond`](FakeUpsState::respond) with a server of your
@@ -61,7 +66,7 @@
 //! | `{"trickle": {"milliseconds"}}` | yes | the true answer, one byte at a time |
 //! | `{"too_many_requests": {"retry_after"}}` | no | 429 `10429`, with or without `Retry-After` |
 //! | `"unavailable"` | no | 503 with an HTML page |
-//! | `"error_page"` | no | 302 to the error page |
+//! | `"error_page"` | no | 302 to `https://www.ups.com/error.page` |
 //! | `{"redirect": {"status", "location"}}` | no | a redirect to another host, say |
 //! | `"invalid_refresh_token"` | no | 400 `10400` `Invalid Refresh Token` |
 //! | `"invalid_client"` | no | 401 `10401` `ClientId is Invalid` |
@@ -70,36 +75,46 @@
 //! | `"numbers"` | yes | JSON numbers instead of strings |
 //! | `"access_denied"` | at `authorize` | the browser comes straight back with `error=access_denied` |
 //!
-//! `times` is a number (1 if left out) or `"until_cleared"`; a `fault` of `null` clears. That nobody listens at all is
-//! [`FakeUps::go_offline`].
+//! `times` is a number (1 if left out) or `"until_cleared"`; a `fault` of `null` clears. Every number may be written as a number or as
+//! its text. That nobody listens at all is [`FakeUps::go_offline`].
+//!
+//! # Features
+//! `test-util` has all of this. `fake-ups` has the same without [`FakeUps`] and [`InProcessClient`], and without wiremock: for a program
+//! that serves a [`FakeUpsState`] itself.
 
+#[cfg(feature = "test-util")]
 mod authenticator;
 mod builder;
 mod clock;
 mod control;
 mod faults;
+mod hosts;
+#[cfg(feature = "test-util")]
 mod in_process;
 mod oauth;
 mod pages;
 mod person;
 mod requests;
 mod respond;
+#[cfg(feature = "test-util")]
 mod server;
+mod signing;
 mod state;
 mod tokens;
 mod tracking;
 mod wire;
 
 #[cfg(test)]
+#[cfg(feature = "test-util")]
 mod tests;
 
 pub use self::{
     builder::{FakeUpsBuilder, SettingsError, UnknownUser},
     faults::{Answer, Edit, Fault, Times},
-    in_process::InProcessClient,
     requests::{Endpoint, Outcome, Requests},
     respond::{Reply, WireFault},
-    server::FakeUps,
     state::{AccessTokens, FakeUpsState},
-    wire::WireStream,
+    wire::{WireConnection, WireStream},
 };
+#[cfg(feature = "test-util")]
+pub use self::{in_process::InProcessClient, server::FakeUps};

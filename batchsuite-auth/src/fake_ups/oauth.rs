@@ -46,8 +46,22 @@ impl Refusal {
         Self::new(401, "UJ0001", "Invalid token or token is not present", Outcome::BadAccessToken);
     pub(super) const ENDED_ACCESS_TOKEN: Self =
         Self::new(401, "250002", "Invalid authentication information.", Outcome::OptInEnded);
+    /// UPS's own table says this of an authorization request without `client_id` or `response_type`, although it has no such header.
+    const INCOMPLETE_AUTHORIZATION_REQUEST: Self =
+        Self { outcome: Outcome::BadRequest, ..Self::BAD_AUTHORIZATION_HEADER };
+    const BAD_RESPONSE_TYPE: Self = Self::new(400, "10400", "Unsupported Response Type", Outcome::BadRequest);
+    // The tracking API requires these; which code its 400 has is not known.
+    pub(super) const MISSING_TRANSACTION_ID: Self = Self::new(400, "400", "Missing transId", Outcome::BadRequest);
+    pub(super) const MISSING_TRANSACTION_SOURCE: Self =
+        Self::new(400, "400", "Missing transactionSrc", Outcome::BadRequest);
+    pub(super) const BAD_TRACKING_NUMBER: Self = Self::new(400, "400", "Invalid inquiry number", Outcome::BadRequest);
     // What UPS says to these is not known.
-    const BAD_RESPONSE_TYPE: Self = Self::new(400, "10400", "Invalid/Missing Response Type", Outcome::BadRequest);
+    pub(super) const MISDIRECTED: Self = Self::new(
+        421,
+        "10421",
+        "Misdirected Request: this fake UPS answers for localhost, 127.0.0.0/8, [::1], and the hosts that it was told to allow",
+        Outcome::BadRequest,
+    );
     const BAD_CODE_CHALLENGE: Self = Self::new(400, "10400", "Invalid Code Challenge", Outcome::BadRequest);
     pub(super) const METHOD_NOT_ALLOWED: Self =
         Self::new(405, "10405", "Method Not Allowed", Outcome::MethodNotAllowed);
@@ -73,9 +87,12 @@ impl Refusal {
     }
 }
 
-/// `/authorize` repeats its error in two headers.
+/// `/authorize` repeats its error in two headers, and UPS's samples read nothing else.
 pub(super) fn with_error_headers(refusal: Refusal) -> Response<Vec<u8>> {
-    let mut response = refusal.response();
+    repeat_error(refusal, refusal.response())
+}
+
+pub(super) fn repeat_error(refusal: Refusal, mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
     response.headers_mut().insert("errorcode", HeaderValue::from_static(refusal.code));
     response.headers_mut().insert("errordescription", HeaderValue::from_static(refusal.message));
     response
@@ -93,7 +110,10 @@ pub(super) struct AuthorizationRequest<'a> {
 
 impl<'a> AuthorizationRequest<'a> {
     pub(super) fn read(ups: &FakeUpsState, params: &'a Params<'_>) -> Result<Self, Refusal> {
-        let client_id = params.get("client_id").ok_or(Refusal::BAD_CLIENT)?;
+        let (Some(client_id), Some(response_type)) = (params.filled("client_id"), params.filled("response_type"))
+        else {
+            return Err(Refusal::INCOMPLETE_AUTHORIZATION_REQUEST);
+        };
         let client = ups.client(client_id).ok_or(Refusal::BAD_CLIENT)?;
         if ups.is_blocked() {
             return Err(Refusal::BLOCKED_CLIENT);
@@ -102,7 +122,7 @@ impl<'a> AuthorizationRequest<'a> {
             .get("redirect_uri")
             .filter(|uri| ups.settings.redirect_uris.iter().any(|registered| registered == uri))
             .ok_or(Refusal::BAD_REDIRECT_URI)?;
-        if params.get("response_type") != Some("code") {
+        if response_type != "code" {
             return Err(Refusal::BAD_RESPONSE_TYPE);
         }
         let code_challenge = params.filled("code_challenge");
@@ -145,9 +165,6 @@ impl<'a> AuthorizationRequest<'a> {
     }
 }
 
-/// The name under which the application appears to the user.
-pub(super) const APP_NAME: &str = "Batch Suite";
-
 pub(super) fn authorize(
     ups: &FakeUpsState,
     request: &Request<Vec<u8>>,
@@ -155,10 +172,24 @@ pub(super) fn authorize(
 ) -> Result<Response<Vec<u8>>, Refusal> {
     let asked = AuthorizationRequest::read(ups, params)?;
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked.pairs()).finish();
-    let mut response = redirect(302, &format!("{}{SIGN_IN}?{query}", origin(request)));
-    response.headers_mut().insert("appname", HeaderValue::from_static(APP_NAME));
-    response.headers_mut().insert("displayname", HeaderValue::from_static(APP_NAME));
+    let mut response = redirect(302, &format!("{}{SIGN_IN}?{query}", sign_in_origin(ups, request)));
+    // The builder has seen that the name can stand in a header.
+    if let Ok(name) = HeaderValue::from_str(&ups.settings.application_name) {
+        response.headers_mut().insert("appname", name.clone());
+        response.headers_mut().insert("displayname", name);
+    }
     Ok(response)
+}
+
+/// People sign in at another host than programs ask; so also here, where this UPS stands in for those hosts.
+fn sign_in_origin(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> String {
+    const SIGN_IN_HOST: &str = "www.ups.com";
+    let origin = origin(request);
+    let is_api_host = matches!(origin.as_str(), "https://onlinetools.ups.com" | "https://wwwcie.ups.com");
+    if is_api_host && ups.settings.allowed_hosts.iter().any(|host| host == SIGN_IN_HOST) {
+        return format!("https://{SIGN_IN_HOST}");
+    }
+    origin
 }
 
 pub(super) fn validate_client(
@@ -177,7 +208,7 @@ pub(super) fn validate_client(
     let body = serde_json::json!({
         "result": "success",
         "type": "ups_com_api",
-        "LassoRedirectURL": format!("{}{SIGN_IN}", origin(request)),
+        "LassoRedirectURL": format!("{}{SIGN_IN}", sign_in_origin(ups, request)),
     });
     Ok(json_response(200, body.to_string().into_bytes()))
 }
@@ -244,8 +275,8 @@ impl FakeUpsState {
         self.settings.clients.iter().position(|client| client.id == id)
     }
 
-    /// The client that `Authorization: Basic` names, id and secret form-encoded in it (RFC 6749 section 2.3.1); `None` if
-    /// there is no such header.
+    /// The client that `Authorization: Basic` names, by its raw id and secret (RFC 7617, as UPS's SDKs write it) or with both of
+    /// them form-encoded (RFC 6749 section 2.3.1); `None` if there is no such header.
     fn basic_client(&self, request: &Request<Vec<u8>>) -> Option<Result<usize, Refusal>> {
         let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, encoded) = header.split_once(' ')?;
@@ -254,8 +285,10 @@ impl FakeUpsState {
         }
         let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok())?;
         let (id, secret) = decoded.split_once(':')?;
-        let (id, secret) = (form_decode(id), form_decode(secret));
-        let client = self.settings.clients.iter().position(|client| client.id == id && client.secret == secret);
+        let find = |id: &str, secret: &str| {
+            self.settings.clients.iter().position(|client| client.id == id && client.secret == secret)
+        };
+        let client = find(id, secret).or_else(|| find(&form_decode(id), &form_decode(secret)));
         Some(client.ok_or(Refusal::BAD_CLIENT))
     }
 
@@ -269,17 +302,17 @@ impl FakeUpsState {
             client_id: &self.settings.clients[client].id,
             access_token: &pair.access_token,
             refresh_token: &pair.refresh_token,
-            scope: "",
+            scope: self.settings.twelve_fields.then_some(""),
             refresh_token_issued_at: &issued_at,
             expires_in: &self.settings.access_lifetime.as_secs().to_string(),
-            refresh_count: &pair.rotation.to_string(),
+            refresh_count: self.settings.twelve_fields.then(|| pair.rotation.to_string()),
             status: "approved",
         };
         json_response(200, serde_json::to_vec(&answer).unwrap_or_default())
     }
 }
 
-/// UPS's answer with a pair: every value a string, numbers too; `issued_at`s in milliseconds, `expires_in`s in seconds.
+/// UPS's answer with a pair, its fields in UPS's order: every value a string, numbers too; `issued_at`s in milliseconds, `expires_in`s in seconds.
 #[derive(Serialize)]
 struct PairAnswer<'a> {
     refresh_token_expires_in: &'a str,
@@ -289,10 +322,12 @@ struct PairAnswer<'a> {
     client_id: &'a str,
     access_token: &'a str,
     refresh_token: &'a str,
-    scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
     refresh_token_issued_at: &'a str,
     expires_in: &'a str,
-    refresh_count: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_count: Option<String>,
     status: &'a str,
 }
 

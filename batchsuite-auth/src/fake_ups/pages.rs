@@ -8,9 +8,9 @@ use url::form_urlencoded;
 
 use super::{
     FakeUpsState,
-    oauth::{APP_NAME, AuthorizationRequest, Refusal},
+    oauth::{AuthorizationRequest, Refusal},
     requests::Outcome,
-    respond::{ERROR_PAGE, Params, SIGN_IN, redirect, typed},
+    respond::{ERROR_PAGE_PATH, Params, SIGN_IN, redirect, typed},
     state::Consent,
 };
 
@@ -26,18 +26,18 @@ pub(super) fn sign_in(
         Ok(asked) => asked,
         Err(refusal) => return (refusal.outcome, wrong_request(refusal)),
     };
-    if *request.method() == Method::GET {
-        return (Outcome::Ok, log_in_page(&asked, "", false, None));
+    if *request.method() != Method::POST {
+        return (Outcome::Ok, log_in_page(ups, &asked, "", false, None));
     }
     let username = params.get("username").unwrap_or_default().trim();
     let agreed = params.get("agree") == Some("yes");
     if username.is_empty() {
-        let page = log_in_page(&asked, "", agreed, Some(("username", "Enter your email or username.")));
+        let page = log_in_page(ups, &asked, "", agreed, Some(("username", "Enter your email or username.")));
         return (Outcome::WrongPassword, page);
     }
     if !agreed {
         let words = "To continue, tick the box to agree to the UPS Technology Agreement.";
-        return (Outcome::AgreementMissing, log_in_page(&asked, username, false, Some(("agree", words))));
+        return (Outcome::AgreementMissing, log_in_page(ups, &asked, username, false, Some(("agree", words))));
     }
     let Some(password) = params.get("password") else {
         return (Outcome::Ok, password_page(&asked, username, None));
@@ -53,8 +53,7 @@ pub(super) fn sign_in(
         redirect_uri: asked.redirect_uri.to_owned(),
         code_challenge: asked.code_challenge.map(str::to_owned),
     });
-    // As recorded from UPS: the code's '=' stand as they are. A '+' would be read as a space, so it is encoded.
-    let code = code.replace('+', "%2B").replace('/', "%2F");
+    // As recorded from UPS: the code's '=' stand as they are, and it has no other character that would need encoding.
     let scope: String = form_urlencoded::byte_serialize(asked.scope.unwrap_or("read").as_bytes()).collect();
     (Outcome::Consented, redirect(302, &asked.back(&format!("code={code}&scope={scope}"))))
 }
@@ -72,13 +71,14 @@ pub(super) fn decline(ups: &FakeUpsState, params: &Params<'_>) -> (Outcome, Resp
 }
 
 fn log_in_page(
+    ups: &FakeUpsState,
     asked: &AuthorizationRequest<'_>,
     username: &str,
     agreed: bool,
     error: Option<(&str, &str)>,
 ) -> Response<Vec<u8>> {
     let told = |field: &str| error.filter(|(at, _)| *at == field).map(|(_, words)| words);
-    let app = Escaped(APP_NAME);
+    let app = Escaped(&ups.settings.application_name);
     let body = format!(
         r#"<h1>Log In</h1>
 <form method="post" action="{SIGN_IN}">
@@ -161,7 +161,7 @@ pub(super) fn stand_in(path: &str) -> Option<Response<Vec<u8>>> {
             "UPS Technology Agreement",
             "At UPS.com the agreement would stand here. This fake has no text of it, and nothing is agreed to by ticking the box.",
         ),
-        ERROR_PAGE => (
+        ERROR_PAGE_PATH => (
             "Something went wrong",
             "UPS.com sends browsers to a page like this one during an outage. Try again later.",
         ),
@@ -205,7 +205,8 @@ pub(super) fn page(status: u16, title: &str, is_error: bool, body: &str) -> Resp
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
         ),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Not no-referrer: with that, browsers send `Origin: null` with the page's own forms.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

@@ -1,11 +1,13 @@
 //! What a person with a browser does, without one.
 
+use std::time::Duration;
+
 use http::{Method, Request, Response, header};
 use url::{Url, form_urlencoded};
 
 use super::{
     FakeUpsState, pages,
-    respond::{ERROR_PAGE, SIGN_IN},
+    respond::{ERROR_PAGE_PATH, SIGN_IN},
 };
 
 impl FakeUpsState {
@@ -13,7 +15,7 @@ impl FakeUpsState {
     /// agreement ticked and the right password, back to the application. Returns the callback's query:
     /// `code=…&scope=read&state=…`.
     ///
-    /// Every step goes through [`respond`](Self::respond) and is counted. It needs no network, whatever host the URL names.
+    /// Every step is counted and meets the faults that are set. It needs no network, whatever host the URL names.
     ///
     /// # Panics
     /// If the trip ends anywhere but at the callback with an answer; the message says where, and what was told there.
@@ -27,19 +29,9 @@ impl FakeUpsState {
     /// # Panics
     /// If the trip ends anywhere but at the callback, e.g. at the password page with a wrong password.
     pub async fn consent_with_password(&self, trip_url: &Url, user: &str, password: &str) -> String {
-        let (sign_in, request) = match self.start_trip(trip_url).await {
-            Trip::AtSignIn { address, request } => (address, request),
-            Trip::Back { query } => return query,
-        };
-        let shown = self.walk(Method::GET, sign_in.as_str(), "").await;
-        expect_page(&shown, "the sign-in page");
-        let mut form = form_urlencoded::Serializer::new(request);
-        form.append_pair("username", user).append_pair("agree", "yes");
-        let form = form.finish();
-        let shown = self.walk(Method::POST, sign_in.as_str(), &form).await;
-        expect_page(&shown, "the password page");
-        let form = form_urlencoded::Serializer::new(form).append_pair("password", password).finish();
-        query_of(&self.walk(Method::POST, sign_in.as_str(), &form).await, "the password page")
+        let mut browser = Browser::new(self);
+        let callback = browser.consent(trip_url, user, password);
+        arrive(browser, callback).await
     }
 
     /// Walks to the sign-in page and declines there. Returns the callback's query: `error=access_denied&…&state=…`.
@@ -47,44 +39,26 @@ impl FakeUpsState {
     /// # Panics
     /// Like [`consent`](Self::consent).
     pub async fn decline(&self, trip_url: &Url) -> String {
-        match self.start_trip(trip_url).await {
-            Trip::Back { query } => query,
-            Trip::AtSignIn { mut address, request } => {
-                address.set_path(pages::DECLINE);
-                address.set_query(Some(&request));
-                query_of(&self.walk(Method::GET, address.as_str(), "").await, "the sign-in page")
-            }
-        }
+        let mut browser = Browser::new(self);
+        let callback = browser.decline(trip_url);
+        arrive(browser, callback).await
     }
+}
 
-    async fn start_trip(&self, trip_url: &Url) -> Trip {
-        let response = self.walk(Method::GET, trip_url.as_str(), "").await;
-        let location = location(&response, "the authorization request");
-        let address = trip_url.join(&location).unwrap_or_else(|error| panic!("no address: {location}: {error}"));
-        let request = address.query().unwrap_or_default().to_owned();
-        if address.path() == SIGN_IN {
-            return Trip::AtSignIn { address, request };
-        }
-        assert!(address.path() != ERROR_PAGE, "the authorization request led to the error page");
-        Trip::Back { query: request }
+/// The query of the callback, once the answers on the way have come.
+async fn arrive(browser: Browser<'_>, callback: Result<String, String>) -> String {
+    if !browser.delay.is_zero() {
+        tokio::time::sleep(browser.delay).await;
     }
+    let callback = callback.unwrap_or_else(|words| panic!("{words}"));
+    callback.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default()
+}
 
-    async fn walk(&self, method: Method, address: &str, form: &str) -> Response<Vec<u8>> {
-        let request = Request::builder()
-            .method(method)
-            .uri(address)
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(form.as_bytes().to_vec())
-            .unwrap_or_else(|error| panic!("no address for a request: {error}"));
-        let reply = self.respond(&request);
-        if !reply.delay.is_zero() {
-            tokio::time::sleep(reply.delay).await;
-        }
-        if let Some(fault) = reply.wire_fault {
-            panic!("the browser saw no page but {fault:?}");
-        }
-        reply.response
-    }
+/// A browser that waits for nothing, and adds up how long it would have waited.
+pub(super) struct Browser<'a> {
+    ups: &'a FakeUpsState,
+    /// How late the answers on the way are.
+    pub(super) delay: Duration,
 }
 
 enum Trip {
@@ -94,22 +68,89 @@ enum Trip {
         request: String,
     },
     Back {
-        query: String,
+        callback: String,
     },
 }
 
-fn expect_page(response: &Response<Vec<u8>>, place: &str) {
-    assert_eq!(response.status(), 200, "at {place}: {}", words(response));
+impl<'a> Browser<'a> {
+    pub(super) fn new(ups: &'a FakeUpsState) -> Self {
+        Self { ups, delay: Duration::ZERO }
+    }
+
+    /// Signs in and agrees; the address of the callback, or where and why the trip ended.
+    pub(super) fn consent(&mut self, trip_url: &Url, user: &str, password: &str) -> Result<String, String> {
+        let (sign_in, request) = match self.start_trip(trip_url)? {
+            Trip::AtSignIn { address, request } => (address, request),
+            Trip::Back { callback } => return Ok(callback),
+        };
+        let shown = self.walk(Method::GET, sign_in.as_str(), "")?;
+        expect_page(&shown, "the sign-in page")?;
+        let mut form = form_urlencoded::Serializer::new(request);
+        form.append_pair("username", user).append_pair("agree", "yes");
+        let form = form.finish();
+        let shown = self.walk(Method::POST, sign_in.as_str(), &form)?;
+        expect_page(&shown, "the password page")?;
+        let form = form_urlencoded::Serializer::new(form).append_pair("password", password).finish();
+        location(&self.walk(Method::POST, sign_in.as_str(), &form)?, "the password page")
+    }
+
+    fn decline(&mut self, trip_url: &Url) -> Result<String, String> {
+        match self.start_trip(trip_url)? {
+            Trip::Back { callback } => Ok(callback),
+            Trip::AtSignIn { mut address, request } => {
+                address.set_path(pages::DECLINE);
+                address.set_query(Some(&request));
+                location(&self.walk(Method::GET, address.as_str(), "")?, "the sign-in page")
+            }
+        }
+    }
+
+    fn start_trip(&mut self, trip_url: &Url) -> Result<Trip, String> {
+        let mut address = trip_url.clone();
+        // UPS's SDKs call the authorization endpoint themselves, and hand over the address of the sign-in page.
+        if address.path() != SIGN_IN {
+            let response = self.walk(Method::GET, trip_url.as_str(), "")?;
+            let location = location(&response, "the authorization request")?;
+            address = trip_url.join(&location).map_err(|error| format!("no address: {location}: {error}"))?;
+            if address.path() == ERROR_PAGE_PATH {
+                return Err("the authorization request led to the error page".to_owned());
+            }
+            if address.path() != SIGN_IN {
+                return Ok(Trip::Back { callback: location });
+            }
+        }
+        let request = address.query().unwrap_or_default().to_owned();
+        Ok(Trip::AtSignIn { address, request })
+    }
+
+    fn walk(&mut self, method: Method, address: &str, form: &str) -> Result<Response<Vec<u8>>, String> {
+        let request = Request::builder()
+            .method(method)
+            .uri(address)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.as_bytes().to_vec())
+            .map_err(|error| format!("no address for a request: {error}"))?;
+        let reply = self.ups.answer(&request);
+        self.delay += reply.delay;
+        match reply.wire_fault {
+            Some(fault) => Err(format!("the browser saw no page but {fault:?}")),
+            None => Ok(reply.response),
+        }
+    }
 }
 
-fn query_of(response: &Response<Vec<u8>>, place: &str) -> String {
-    let location = location(response, place);
-    location.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default()
+fn expect_page(response: &Response<Vec<u8>>, place: &str) -> Result<(), String> {
+    if response.status() == 200 {
+        Ok(())
+    } else {
+        Err(format!("at {place}: {} {}", response.status(), words(response)))
+    }
 }
 
-fn location(response: &Response<Vec<u8>>, place: &str) -> String {
+fn location(response: &Response<Vec<u8>>, place: &str) -> Result<String, String> {
     let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    location.unwrap_or_else(|| panic!("{place} led no further: {} {}", response.status(), words(response))).to_owned()
+    let location = location.map(str::to_owned);
+    location.ok_or_else(|| format!("{place} led no further: {} {}", response.status(), words(response)))
 }
 
 /// What the page tells, as far as it is short.

@@ -242,6 +242,10 @@ impl Counters {
         self.0[endpoint as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn clear(&self) {
+        self.0.iter().flatten().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+
     pub(super) fn read(&self) -> Requests {
         Requests { counts: std::array::from_fn(|e| std::array::from_fn(|o| self.0[e][o].load(Ordering::Relaxed))) }
     }

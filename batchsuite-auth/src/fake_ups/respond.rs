@@ -13,6 +13,9 @@ use super::{
     tracking, wire,
 };
 
+/// No request has a longer body; what is longer gets a 413.
+pub(super) const LONGEST_BODY: usize = 256 * 1024;
+
 /// What a server has to do for a request.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -47,16 +50,17 @@ pub enum WireFault {
 }
 
 impl Reply {
-    /// The answer for a server whose connections are [`WireStream`](super::WireStream)s: the wire fault rides along in a header that the stream takes off.
-    pub fn into_response(self) -> Response<Vec<u8>> {
-        let Some(fault) = self.wire_fault else { return self.response };
-        let (mut parts, body) = self.response.into_parts();
-        // The stream looks for it in the first line after the status, so it has to be the first header.
-        let mut headers = http::HeaderMap::with_capacity(parts.headers.len() + 1);
-        headers.insert(HeaderName::from_static(wire::HEADER), wire::header_value(fault));
-        headers.extend(parts.headers);
-        parts.headers = headers;
-        Response::from_parts(parts, body)
+    /// The answer to a request whose body is longer than [`FakeUpsState::LONGEST_BODY`], for a server that stops reading there.
+    pub fn too_large() -> Self {
+        front_end(413).into()
+    }
+
+    /// The answer for a server whose connections are [`WireStream`](super::WireStream)s, and for no other: its length and the wire fault
+    /// ride along in a header that the stream takes off.
+    pub fn into_response(mut self) -> Response<Vec<u8>> {
+        let value = wire::header_value(self.response.body().len(), self.wire_fault);
+        self.response.headers_mut().insert(HeaderName::from_static(wire::HEADER), value);
+        self.response
     }
 
     pub(super) fn broken(fault: WireFault) -> Self {
@@ -83,21 +87,53 @@ impl From<Response<Vec<u8>>> for Reply {
 }
 
 impl FakeUpsState {
-    /// What UPS does with `request`: the same function behind [`FakeUps`](super::FakeUps), the program `fake-ups` and
-    /// [`in_process`](super::FakeUps::in_process).
+    /// No request has a longer body, in bytes; what is longer gets a 413.
+    pub const LONGEST_BODY: usize = LONGEST_BODY;
+
+    /// What UPS does with `request`: the same function behind `FakeUps`, the program `fake-ups` and every other server.
+    ///
+    /// A request whose `Host` is neither loopback nor [allowed](super::FakeUpsBuilder::allow_host) gets a 421. A HEAD is a GET whose answer
+    /// has no body.
     pub fn respond(&self, request: &Request<Vec<u8>>) -> Reply {
+        if !self.is_host_of(request) {
+            return Refusal::MISDIRECTED.response().into();
+        }
+        if request.body().len() > LONGEST_BODY {
+            return Reply::too_large();
+        }
+        self.answer(request)
+    }
+
+    /// The same without a look at the host, for requests that come over no network.
+    pub(super) fn answer(&self, request: &Request<Vec<u8>>) -> Reply {
+        let mut reply = self.whole_answer(request);
+        if *request.method() == Method::HEAD {
+            let length = reply.response.body().len();
+            reply.response.body_mut().clear();
+            reply.response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        reply
+    }
+
+    fn whole_answer(&self, request: &Request<Vec<u8>>) -> Reply {
         let path = request.uri().path();
         let Some(endpoint) = endpoint(path) else {
-            return control::respond(self, request).or_else(|| pages::stand_in(path)).unwrap_or_else(not_found).into();
+            return control::respond(self, request)
+                .or_else(|| pages::stand_in(path).map(Reply::from))
+                .unwrap_or_else(|| not_found().into());
         };
         let params = Params::of(request);
         let fault = self.faults.take(endpoint);
-        if let Some(reply) = fault.as_ref().and_then(|fault| fault.instead(&params.sent())) {
+        if let Some(reply) = fault.as_ref().and_then(|fault| fault.instead(endpoint, &params.sent())) {
             self.counters.add(endpoint, Outcome::Unprocessed);
             return reply;
         }
         let (outcome, response) = match allowed(endpoint, request.method()) {
             Ok(()) => self.process(endpoint, request, &params, fault.as_ref()),
+            Err(allow) if endpoint == Endpoint::Authorize => {
+                let refusal = Refusal::METHOD_NOT_ALLOWED;
+                (Outcome::MethodNotAllowed, oauth::repeat_error(refusal, method_not_allowed(allow)))
+            }
             Err(allow) => (Outcome::MethodNotAllowed, method_not_allowed(allow)),
         };
         self.counters.add(endpoint, outcome);
@@ -137,7 +173,7 @@ impl FakeUpsState {
     /// The wire fault for a connection that has just been accepted, before anything on it is read; counted as a
     /// request that was not processed.
     pub fn connection_fault(&self) -> Option<WireFault> {
-        let reply = self.faults.take(Endpoint::Connection)?.instead(&[])?;
+        let reply = self.faults.take(Endpoint::Connection)?.instead(Endpoint::Connection, &[])?;
         self.counters.add(Endpoint::Connection, Outcome::Unprocessed);
         reply.wire_fault
     }
@@ -145,7 +181,9 @@ impl FakeUpsState {
 
 const AUTHORIZE: &str = "/security/v1/oauth/authorize";
 pub(super) const SIGN_IN: &str = "/lasso/signin";
-pub(super) const ERROR_PAGE: &str = "/error.page";
+/// Where UPS sends browsers during an outage. Clients compare the whole of it.
+pub(super) const ERROR_PAGE: &str = "https://www.ups.com/error.page";
+pub(super) const ERROR_PAGE_PATH: &str = "/error.page";
 pub(super) const TRACK: &str = "/api/track/v1/details/";
 
 fn endpoint(path: &str) -> Option<Endpoint> {
@@ -166,8 +204,8 @@ fn endpoint(path: &str) -> Option<Endpoint> {
 fn allowed(endpoint: Endpoint, method: &Method) -> Result<(), &'static str> {
     let (methods, allow): (&[Method], _) = match endpoint {
         Endpoint::Token | Endpoint::Refresh => (&[Method::POST], "POST"),
-        Endpoint::SignIn => (&[Method::GET, Method::POST], "GET, POST"),
-        _ => (&[Method::GET], "GET"),
+        Endpoint::SignIn => (&[Method::GET, Method::HEAD, Method::POST], "GET, HEAD, POST"),
+        _ => (&[Method::GET, Method::HEAD], "GET, HEAD"),
     };
     if methods.contains(method) { Ok(()) } else { Err(allow) }
 }
@@ -254,6 +292,16 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Response<Vec<u8>> {
     let mut response = Refusal::METHOD_NOT_ALLOWED.response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response
+}
+
+/// What a front end says before anybody behind it is asked. Its words are a guess.
+pub(super) fn front_end(status: u16) -> Response<Vec<u8>> {
+    let reason =
+        http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
+    let page = format!(
+        "<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n<h1>{status} {reason}</h1>\r\n</body>\r\n</html>\r\n"
+    );
+    typed(status, "text/html", page)
 }
 
 fn not_found() -> Response<Vec<u8>> {

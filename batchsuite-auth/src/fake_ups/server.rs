@@ -39,15 +39,15 @@ pub struct FakeUps {
 
 impl FakeUps {
     /// The default client's id.
-    pub const CLIENT_ID: &'static str = "fake-ups-client";
+    pub const CLIENT_ID: &'static str = FakeUpsState::CLIENT_ID;
     /// The default client's secret.
-    pub const CLIENT_SECRET: &'static str = "fake-ups-secret";
+    pub const CLIENT_SECRET: &'static str = FakeUpsState::CLIENT_SECRET;
     /// The default redirect URI.
-    pub const REDIRECT_URI: &'static str = "http://localhost/oauth/ups/callback";
+    pub const REDIRECT_URI: &'static str = FakeUpsState::REDIRECT_URI;
     /// The default user.
-    pub const USER: &'static str = "demo@example.com";
+    pub const USER: &'static str = FakeUpsState::USER;
     /// The default user's password.
-    pub const PASSWORD: &'static str = "fake-ups-password";
+    pub const PASSWORD: &'static str = FakeUpsState::PASSWORD;
 
     /// Starts a fake UPS with the default settings.
     ///
@@ -57,19 +57,9 @@ impl FakeUps {
         Self::builder().start().await
     }
 
-    /// Settings for a fake UPS.
-    ///
-    /// | setting | default |
-    /// |---|---|
-    /// | client | [`CLIENT_ID`](Self::CLIENT_ID), [`CLIENT_SECRET`](Self::CLIENT_SECRET) |
-    /// | redirect URI | [`REDIRECT_URI`](Self::REDIRECT_URI) |
-    /// | user | [`USER`](Self::USER), [`PASSWORD`](Self::PASSWORD) |
-    /// | access token | 3,599 s: one hour, as seen since April 2026 |
-    /// | refresh token | 5,183,999 s: sixty days; every rotation begins them anew |
-    /// | authorization code | 60 s |
-    /// | clock | a [`ManualClock`] that stands at 2026-01-01 |
+    /// Settings for a fake UPS; the defaults are those of [`FakeUpsState::builder`].
     pub fn builder() -> FakeUpsBuilder {
-        FakeUpsBuilder::new()
+        FakeUpsState::builder()
     }
 
     /// Where it listens: `http://127.0.0.1:PORT/`.

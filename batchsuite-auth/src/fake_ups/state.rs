@@ -12,11 +12,13 @@ use std::{
 use foldhash::fast::RandomState;
 
 use super::{
+    FakeUpsBuilder,
     builder::{Settings, UnknownUser},
     clock::{FakeClock, millis},
     faults::{Fault, Faults, Times},
     requests::{Counters, Endpoint, Outcome, Requests},
-    tokens::{self, AccessClaims, Mint, RefreshClaims},
+    signing,
+    tokens::{self, GRANT_BITS, Mint, NewAccessToken, RefreshClaims},
 };
 use crate::{clock::Timestamp, test_util::ManualClock};
 
@@ -37,27 +39,71 @@ pub struct FakeUpsState {
     book: Mutex<Book>,
 }
 
-/// What becomes of the access tokens when an opt-in ends. UPS does not say which of the two it does.
+/// What becomes of the access tokens when a password change ends an opt-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessTokens {
     /// They stay good until they expire.
     LiveOn,
-    /// They are refused from now on.
+    /// They are refused from now on: "Resetting your ups.com password will void all tokens", says a UPS employee.
     Die,
 }
 
 impl FakeUpsState {
+    /// The default client's id.
+    pub const CLIENT_ID: &'static str = "fake-ups-client";
+    /// The default client's secret.
+    pub const CLIENT_SECRET: &'static str = "fake-ups-secret";
+    /// The default redirect URI.
+    pub const REDIRECT_URI: &'static str = "http://localhost/oauth/ups/callback";
+    /// The default user.
+    pub const USER: &'static str = "demo@example.com";
+    /// The default user's password.
+    pub const PASSWORD: &'static str = "fake-ups-password";
+
+    /// Settings for a fake UPS.
+    ///
+    /// | setting | default |
+    /// |---|---|
+    /// | client | [`CLIENT_ID`](Self::CLIENT_ID), [`CLIENT_SECRET`](Self::CLIENT_SECRET) |
+    /// | redirect URI | [`REDIRECT_URI`](Self::REDIRECT_URI) |
+    /// | user | [`USER`](Self::USER), [`PASSWORD`](Self::PASSWORD) |
+    /// | access token | 3,599 s: one hour, as seen since April 2026 |
+    /// | refresh token | 5,183,999 s: sixty days; every rotation begins them anew |
+    /// | authorization code | 60 s |
+    /// | application name | `Batch Suite` |
+    /// | hosts | `localhost`, 127.0.0.0/8, `[::1]` |
+    /// | clock | a [`ManualClock`] that stands at 2026-01-01 for [`start`](FakeUpsBuilder::start), the system's for [`build`](FakeUpsBuilder::build) |
+    pub fn builder() -> FakeUpsBuilder {
+        FakeUpsBuilder::new()
+    }
+
     pub(super) fn new(settings: Settings, clock: Option<ManualClock>) -> Self {
-        let users = settings.users.iter().map(|user| Account::new(&user.name, &user.password)).collect();
         Self {
             faults: Faults::default(),
             counters: Counters::new(),
-            mint: Mint::new(),
+            mint: Mint::new(settings.sign_access_tokens),
             clock: FakeClock::new(clock),
             blocked: AtomicBool::new(false),
-            book: Mutex::new(Book { users, ..Book::default() }),
+            book: Mutex::new(Book::new(&settings)),
             settings,
         }
+    }
+
+    /// Puts everything back to how it was when this UPS was made: users and passwords, the clock, counts; no faults, no blocked
+    /// client, no code, no opt-in. Tokens of before are refused.
+    pub fn reset(&self) {
+        self.faults.clear_all();
+        self.unblock_client();
+        self.clock.reset();
+        // Accounts, codes and grants go in one step.
+        *self.book() = Book::new(&self.settings);
+        self.counters.clear();
+    }
+
+    /// The key under which this UPS's access tokens verify, in PEM; `GET /__fake/keys` tells the same as a JSON Web Key Set. It is a
+    /// test key that everybody has: a signature under it proves nothing.
+    pub fn token_verification_key(&self) -> String {
+        signing::pem()
     }
 
     /// The present time at this UPS.
@@ -68,6 +114,11 @@ impl FakeUpsState {
     /// Moves this UPS's time ahead; with a [`ManualClock`], that clock.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+    }
+
+    /// Sets this UPS's time, ahead or back; with a [`ManualClock`], that clock.
+    pub fn set_time(&self, to: Timestamp) {
+        self.clock.set(to);
     }
 
     /// What was asked of this UPS so far, by endpoint and outcome.
@@ -106,14 +157,14 @@ impl FakeUpsState {
     }
 
     /// `user` changes the UPS.com password, to a new one that [`password`](Self::password) tells. That ends every opt-in of
-    /// that user, in the words of UPS's guide; access tokens live on until they expire. Where they shall die at once, see
+    /// that user, in the words of UPS's guide, and the access tokens die at once. Where they shall live on until they expire, see
     /// [`change_password_with`](Self::change_password_with).
     ///
     /// # Panics
     /// If nobody has that name.
     #[track_caller]
     pub fn change_password(&self, user: &str) {
-        self.change_password_with(user, AccessTokens::LiveOn);
+        self.change_password_with(user, AccessTokens::Die);
     }
 
     /// Like [`change_password`](Self::change_password), and says what becomes of the access tokens.
@@ -122,8 +173,8 @@ impl FakeUpsState {
     /// If nobody has that name.
     #[track_caller]
     pub fn change_password_with(&self, user: &str, access_tokens: AccessTokens) {
-        let (_, random) = tokens::authorization_code();
-        self.set_password(user, &random[..24], access_tokens).unwrap_or_else(|error| panic!("{error}"));
+        let random = tokens::random_letters::<24>().map(char::from);
+        self.set_password(user, &String::from_iter(random), access_tokens).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// `user` changes the UPS.com password to `password`.
@@ -165,7 +216,11 @@ impl FakeUpsState {
     /// If nobody has that name.
     #[track_caller]
     pub fn password(&self, user: &str) -> String {
-        self.book().user_mut(user).unwrap_or_else(|error| panic!("{error}")).password.clone()
+        self.try_password(user).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(super) fn try_password(&self, user: &str) -> Result<String, UnknownUser> {
+        self.book().user_mut(user).map(|user| user.password.clone())
     }
 
     /// The UPS.com user names, with their present passwords.
@@ -201,17 +256,17 @@ impl FakeUpsState {
     /// Opens a grant for a user who agreed; the first pair of it.
     pub(super) fn open_grant(&self, client: usize, user: usize, opt_ins_ended: u32) -> Pair {
         let now = self.millis();
-        let id = rand::random();
+        let id = rand::random::<u64>() >> (u64::BITS - GRANT_BITS);
         let grant = Grant { client, user, opt_ins_ended, rotation: 0, expires_at: self.refresh_end(now) };
         self.book().keep_grant(id, grant, now);
-        self.pair(client, RefreshClaims { grant: id, rotation: 0 }, now)
+        self.pair(client, user, RefreshClaims { grant: id, rotation: 0 }, now)
     }
 
     /// Rotates the refresh token; with `keep` the same one stays good.
     pub(super) fn rotate(&self, client: usize, refresh_token: &str, keep: bool) -> Result<Pair, Outcome> {
         let claims = self.mint.read_refresh_token(refresh_token).ok_or(Outcome::UnknownRefreshToken)?;
         let now = self.millis();
-        let rotation = {
+        let (user, rotation) = {
             let mut book = self.book();
             let Book { grants, users, .. } = &mut *book;
             let grant = grants
@@ -231,15 +286,15 @@ impl FakeUpsState {
                 grant.rotation += 1;
             }
             grant.expires_at = self.refresh_end(now);
-            grant.rotation
+            (grant.user, grant.rotation)
         };
-        Ok(self.pair(client, RefreshClaims { grant: claims.grant, rotation }, now))
+        Ok(self.pair(client, user, RefreshClaims { grant: claims.grant, rotation }, now))
     }
 
     /// Whether an access token is good now.
     pub(super) fn check_access_token(&self, token: &str) -> Result<(), Outcome> {
         let claims = self.mint.read_access_token(token).ok_or(Outcome::BadAccessToken)?;
-        if self.millis() >= claims.exp.saturating_mul(1000) {
+        if self.millis() >= claims.expires_at {
             return Err(Outcome::ExpiredAccessToken);
         }
         let book = self.book();
@@ -255,16 +310,16 @@ impl FakeUpsState {
         self.book().users[user].opt_ins_ended
     }
 
-    fn pair(&self, client: usize, claims: RefreshClaims, now: i64) -> Pair {
-        let expires_at = now.saturating_add(millis(self.settings.access_lifetime));
-        let access = AccessClaims {
-            client_id: self.settings.clients[client].id.clone(),
+    fn pair(&self, client: usize, user: usize, claims: RefreshClaims, now: i64) -> Pair {
+        let access = NewAccessToken {
+            // Users are never added or removed: only their passwords change.
+            user: &self.settings.users[user].name,
+            client_id: &self.settings.clients[client].id,
+            application_name: &self.settings.application_name,
             grant: claims.grant,
-            rotation: claims.rotation,
             serial: self.mint.next_serial(),
-            iat: now.div_euclid(1000),
-            // Rounded up: a token is good for no less than the lifetime it was issued with.
-            exp: expires_at.saturating_add(999).div_euclid(1000),
+            issued_at: now,
+            lifetime: i64::try_from(self.settings.access_lifetime.as_secs()).unwrap_or(i64::MAX),
         };
         Pair {
             access_token: self.mint.access_token(&access),
@@ -357,6 +412,11 @@ const MOST_CODES: usize = 100_000;
 const MOST_GRANTS: usize = 1_000_000;
 
 impl Book {
+    fn new(settings: &Settings) -> Self {
+        let users = settings.users.iter().map(|user| Account::new(&user.name, &user.password)).collect();
+        Self { users, ..Self::default() }
+    }
+
     fn user_mut(&mut self, name: &str) -> Result<&mut Account, UnknownUser> {
         self.users.iter_mut().find(|user| user.is_called(name)).ok_or_else(|| UnknownUser(name.to_owned()))
     }

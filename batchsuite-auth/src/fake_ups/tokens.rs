@@ -1,5 +1,5 @@
-//! The fake's tokens. They carry what they stand for under a keyed digest, so that nothing has to be remembered for a
-//! token: a million rotations leave no trace but one number in the grant.
+//! The fake's tokens and codes, in the shapes recorded from UPS. Tokens carry what they stand for under a keyed digest, so that
+//! nothing has to be remembered for a token: a million rotations leave no trace but one number in the grant.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,13 +8,17 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use rand::Rng as _;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize, Serializer};
+use sha2::{Digest, Sha256, Sha512};
+use uuid::Uuid;
 
-/// Makes and reads tokens. Another mint's tokens do not pass.
+use super::signing;
+
+/// Makes and reads tokens. Another mint's tokens do not pass, although all mints sign with the same test key.
 pub(super) struct Mint {
     key: [u8; 32],
     serial: AtomicU64,
+    signed: bool,
 }
 
 /// Which rotation of which grant a refresh token is.
@@ -24,30 +28,85 @@ pub(super) struct RefreshClaims {
     pub(super) rotation: u64,
 }
 
-/// What an access token says, in JWT's terms (RFC 7519 section 4.1); times in seconds since 1970.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct AccessClaims {
-    pub(super) client_id: String,
+/// What an access token is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewAccessToken<'a> {
+    pub(super) user: &'a str,
+    pub(super) client_id: &'a str,
+    pub(super) application_name: &'a str,
     pub(super) grant: u64,
-    pub(super) rotation: u64,
     /// Counts all access tokens of this mint; it makes each one different, and tells older from newer.
-    #[serde(rename = "jti")]
     pub(super) serial: u64,
-    pub(super) iat: i64,
-    pub(super) exp: i64,
+    /// In milliseconds since 1970.
+    pub(super) issued_at: i64,
+    /// In seconds.
+    pub(super) lifetime: i64,
 }
 
-/// `{"alg":"HS256","typ":"JWT"}`
-const JWT_HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+/// What an access token tells to its mint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AccessClaims {
+    pub(super) grant: u64,
+    pub(super) serial: u64,
+    /// In milliseconds since 1970: so long after the issue as `expires_in` said, a second before `exp`.
+    pub(super) expires_at: i64,
+}
+
+/// The recorded claims, in the recorded order (JWT's terms: RFC 7519 section 4.1; times in seconds since 1970).
+#[derive(Serialize)]
+struct Claims<'a> {
+    sub: &'a str,
+    clientid: &'a str,
+    iss: &'a str,
+    #[serde(serialize_with = "text")]
+    uuid: Uuid,
+    sid: &'a str,
+    aud: &'a str,
+    at: &'a str,
+    nbf: i64,
+    #[serde(rename = "DisplayName")]
+    display_name: &'a str,
+    exp: i64,
+    iat: i64,
+    #[serde(serialize_with = "text")]
+    jti: Uuid,
+}
+
+fn text<S: Serializer>(uuid: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(uuid)
+}
+
+/// Those of them that the mint reads again.
+#[derive(Deserialize)]
+struct ReadClaims<'a> {
+    at: &'a str,
+    exp: i64,
+    iat: i64,
+    jti: &'a str,
+}
+
+const ISSUER: &str = "https://apis.ups.com";
+
+/// The length of the claims in bytes with which a token is as long as the recorded one, 1,316 characters.
+const CLAIMS: usize = 401;
+
+/// The least length of the claim `at`. Nobody says what UPS writes there; here it holds a digest, and fills the claims up.
+const AT: usize = 32;
 
 /// The part that [`Edit::pad`](super::Edit::pad) appends; the rest of the token stays valid.
 const PADDING: char = 'A';
 
+/// A grant's number has so many bits; a serial number 52: so they fit into one UUID, beside the milliseconds of the issue.
+pub(super) const GRANT_BITS: u32 = 60;
+
+const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
 impl Mint {
-    pub(super) fn new() -> Self {
+    /// A mint whose access tokens are signed, or carry a keyed digest in the place of a signature.
+    pub(super) fn new(signed: bool) -> Self {
         let mut key = [0; 32];
         rand::rng().fill_bytes(&mut key);
-        Self { key, serial: AtomicU64::new(0) }
+        Self { key, serial: AtomicU64::new(0), signed }
     }
 
     /// The number for the next access token.
@@ -55,34 +114,86 @@ impl Mint {
         self.serial.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// 164 characters: base64 of 32 alphanumerics, `-`, and base64 of 64 bytes. Only the 32 change from rotation to rotation.
     pub(super) fn refresh_token(&self, claims: RefreshClaims) -> String {
-        let mut token = [0; 48];
-        token[..8].copy_from_slice(&claims.grant.to_be_bytes());
-        token[8..16].copy_from_slice(&claims.rotation.to_be_bytes());
-        let digest = self.digest(&token[..16]);
-        token[16..].copy_from_slice(&digest);
-        URL_SAFE_NO_PAD.encode(token)
+        let (blob, mask) = self.grant_blob(claims.grant);
+        let mut text = [0; 121];
+        text[..32].copy_from_slice(&self.rotation_part(claims, mask));
+        text[32] = b'-';
+        let _ = STANDARD.encode_slice(blob, &mut text[33..]);
+        STANDARD.encode(text)
     }
 
     pub(super) fn read_refresh_token(&self, token: &str) -> Option<RefreshClaims> {
-        let mut bytes = [0; 48];
-        let length = URL_SAFE_NO_PAD.decode_slice(token, &mut bytes).ok()?;
-        if length != bytes.len() || bytes[16..] != self.digest(&bytes[..16]) {
+        let mut text = [0; 123];
+        if STANDARD.decode_slice(token, &mut text).ok()? != 121 || text[32] != b'-' {
             return None;
         }
-        let number =
-            |range: std::ops::Range<usize>| bytes[range].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
-        Some(RefreshClaims { grant: number(0..8), rotation: number(8..16) })
+        let mut blob = [0; 66];
+        if STANDARD.decode_slice(&text[33..121], &mut blob).ok()? != 64 {
+            return None;
+        }
+        let grant = blob[..8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+        let (expected, mask) = self.grant_blob(grant);
+        let claims = RefreshClaims { grant, rotation: letters_number(&text[..11])? ^ mask };
+        (blob[..64] == expected && text[..32] == self.rotation_part(claims, mask)).then_some(claims)
     }
 
-    pub(super) fn access_token(&self, claims: &AccessClaims) -> String {
-        let mut token = String::with_capacity(320);
-        token.push_str(JWT_HEADER);
+    /// The part of a refresh token that stays the same for a grant, and with what its rotations are disguised.
+    fn grant_blob(&self, grant: u64) -> ([u8; 64], u64) {
+        let digest = Sha512::new().chain_update(self.key).chain_update(grant.to_be_bytes()).finalize();
+        let mut blob = [0; 64];
+        blob[..8].copy_from_slice(&grant.to_be_bytes());
+        blob[8..].copy_from_slice(&digest[..56]);
+        (blob, digest[56..].iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
+    }
+
+    /// The rotation in eleven letters, then a digest of it.
+    fn rotation_part(&self, claims: RefreshClaims, mask: u64) -> [u8; 32] {
+        let mut part = [0; 32];
+        let mut rest = claims.rotation ^ mask;
+        for letter in &mut part[..11] {
+            *letter = LETTERS[(rest % 62) as usize];
+            rest /= 62;
+        }
+        let mut message = [0; 16];
+        message[..8].copy_from_slice(&claims.grant.to_be_bytes());
+        message[8..].copy_from_slice(&claims.rotation.to_be_bytes());
+        part[11..].copy_from_slice(&letters_of(&self.digest(&message))[..21]);
+        part
+    }
+
+    /// A JWT of 1,316 characters (more, if the names in it are long) with the recorded header and claims; `exp` is a second later than `expires_in` says.
+    pub(super) fn access_token(&self, new: &NewAccessToken<'_>) -> String {
+        let jti = token_id(new.grant, new.serial, new.issued_at.rem_euclid(1000));
+        let own_claim = self.own_claim(jti);
+        let iat = new.issued_at.div_euclid(1000);
+        let mut claims = Claims {
+            sub: new.user,
+            clientid: new.client_id,
+            iss: ISSUER,
+            uuid: user_id(new.user),
+            sid: signing::KEY_ID,
+            aud: new.application_name,
+            at: "",
+            nbf: iat,
+            display_name: new.application_name,
+            exp: iat.saturating_add(new.lifetime).saturating_add(1),
+            iat,
+            jti,
+        };
+        let length = serde_json::to_vec(&claims).map_or(0, |json| json.len());
+        let at = own_claim.iter().cycle().take(CLAIMS.saturating_sub(length).max(AT));
+        let at: String = at.map(|byte| char::from(*byte)).collect();
+        claims.at = &at;
+        let header = format!(r#"{{"kid":"{}","typ":"JWT","alg":"RS384"}}"#, signing::KEY_ID);
+        let mut token = String::with_capacity(1400);
+        URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).unwrap_or_default(), &mut token);
-        let digest = self.digest(token.as_bytes());
+        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(&claims).unwrap_or_default(), &mut token);
+        let signature = self.signature(&token);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(digest, &mut token);
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         token
     }
 
@@ -92,15 +203,72 @@ impl Mint {
             _ => token,
         };
         let (signed, signature) = token.rsplit_once('.')?;
-        if URL_SAFE_NO_PAD.decode(signature).ok()? != self.digest(signed.as_bytes()) {
+        let claims = URL_SAFE_NO_PAD.decode(signed.split_once('.')?.1).ok()?;
+        let ReadClaims { at, exp, iat, jti } = serde_json::from_slice(&claims).ok()?;
+        let jti = Uuid::try_parse(jti).ok()?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        if at.as_bytes().get(..AT) != Some(&self.own_claim(jti)) || signature != self.signature(signed) {
             return None;
         }
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(signed.split_once('.')?.1).ok()?).ok()
+        let (grant, serial, milliseconds) = read_token_id(jti);
+        Some(AccessClaims { grant, serial, expires_at: (exp - 1).saturating_mul(1000).saturating_add(milliseconds) })
+            .filter(|_| iat < exp)
+    }
+
+    /// By this claim a mint knows its own tokens; the test key is everybody's.
+    fn own_claim(&self, jti: Uuid) -> [u8; AT] {
+        letters_of(&self.digest(jti.as_bytes()))
+    }
+
+    fn signature(&self, signed: &str) -> [u8; signing::SIGNATURE] {
+        if self.signed {
+            return signing::sign(signed.as_bytes());
+        }
+        let digest = self.digest(signed.as_bytes());
+        std::array::from_fn(|index| digest[index % digest.len()])
     }
 
     fn digest(&self, message: &[u8]) -> [u8; 32] {
         Sha256::new().chain_update(self.key).chain_update(message).finalize().into()
     }
+}
+
+/// A UUID of version 4 that says which token this is.
+fn token_id(grant: u64, serial: u64, milliseconds: i64) -> Uuid {
+    let high = (grant >> 12) << 16 | 0x4000 | grant & 0xfff;
+    let low = 0b10 << 62 | (serial & ((1 << 52) - 1)) << 10 | milliseconds.unsigned_abs() & 0x3ff;
+    Uuid::from_u64_pair(high, low)
+}
+
+fn read_token_id(id: Uuid) -> (u64, u64, i64) {
+    let (high, low) = id.as_u64_pair();
+    let milliseconds = i64::try_from(low & 0x3ff).unwrap_or_default();
+    ((high >> 16) << 12 | high & 0xfff, low << 2 >> 12, milliseconds)
+}
+
+/// The same for the same user, here and at every fake.
+fn user_id(user: &str) -> Uuid {
+    let digest: [u8; 32] = Sha256::digest(user.to_lowercase()).into();
+    let (first, _) = digest.split_at(16);
+    uuid::Builder::from_random_bytes(first.try_into().unwrap_or_default()).into_uuid()
+}
+
+fn letters_of(digest: &[u8; 32]) -> [u8; 32] {
+    digest.map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])
+}
+
+fn letters_number(letters: &[u8]) -> Option<u64> {
+    letters.iter().rev().try_fold(0_u64, |number, letter| {
+        let digit = LETTERS.iter().position(|other| other == letter)?;
+        number.checked_mul(62)?.checked_add(digit as u64)
+    })
+}
+
+/// So many random letters and digits.
+pub(super) fn random_letters<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes.map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])
 }
 
 /// `token` made `length` characters long (it is never cut); an access token stays valid.
@@ -113,12 +281,16 @@ pub(super) fn pad(token: &str, length: usize) -> String {
     padded
 }
 
-/// An authorization code in the shape of a recorded one: 132 characters of base64 that end in `==`. Its number is the key under
-/// which it is kept.
+/// An authorization code in the shape of a recorded one: 132 characters, which are the base64 of 8 alphanumerics, `-`, and base64
+/// of 64 bytes. Its number is the key under which it is kept.
 pub(super) fn authorization_code() -> (u64, String) {
-    let mut bytes = [0; 97];
-    rand::rng().fill_bytes(&mut bytes);
-    let code = STANDARD.encode(bytes);
+    let mut blob = [0; 64];
+    rand::rng().fill_bytes(&mut blob);
+    let mut text = [0; 97];
+    text[..8].copy_from_slice(&random_letters::<8>());
+    text[8] = b'-';
+    let _ = STANDARD.encode_slice(blob, &mut text[9..]);
+    let code = STANDARD.encode(text);
     (code_number(&code).unwrap_or_default(), code)
 }
 
@@ -132,34 +304,50 @@ pub(super) fn code_number(code: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn claims(serial: u64) -> AccessClaims {
-        AccessClaims { client_id: "client".into(), grant: 7, rotation: 2, serial, iat: 100, exp: 3700 }
+    fn new(serial: u64) -> NewAccessToken<'static> {
+        NewAccessToken {
+            user: "demo@example.com",
+            client_id: "fake-ups-client",
+            application_name: "Batch Suite",
+            grant: (1 << GRANT_BITS) - 5,
+            serial,
+            issued_at: 1_706_710_138_962,
+            lifetime: 14_399,
+        }
     }
 
     #[test]
     fn tokens_say_what_they_were_made_for() {
-        let mint = Mint::new();
-        let refresh = RefreshClaims { grant: u64::MAX - 5, rotation: 3 };
-
-        assert_eq!(mint.read_refresh_token(&mint.refresh_token(refresh)), Some(refresh));
-        assert_eq!(mint.read_access_token(&mint.access_token(&claims(1))), Some(claims(1)));
+        for mint in [Mint::new(true), Mint::new(false)] {
+            for rotation in [0, 3, u64::MAX] {
+                let refresh = RefreshClaims { grant: u64::MAX - 5, rotation };
+                assert_eq!(mint.read_refresh_token(&mint.refresh_token(refresh)), Some(refresh));
+            }
+            let access =
+                AccessClaims { grant: (1 << GRANT_BITS) - 5, serial: 77, expires_at: 1_706_710_138_962 + 14_399_000 };
+            assert_eq!(mint.read_access_token(&mint.access_token(&new(77))), Some(access));
+        }
     }
 
     #[test]
     fn a_token_that_was_changed_or_is_another_mints_does_not_pass() {
-        let mint = Mint::new();
+        let mint = Mint::new(true);
         let refresh = mint.refresh_token(RefreshClaims { grant: 1, rotation: 1 });
-        let access = mint.access_token(&claims(1));
+        let access = mint.access_token(&new(1));
 
-        let altered = |token: &str| {
-            let (first, rest) = token.split_at(token.len() / 2);
+        let altered = |token: &str, at: usize| {
+            let (first, rest) = token.split_at(at);
             format!("{first}{}{}", if rest.starts_with('x') { 'y' } else { 'x' }, &rest[1..])
         };
-        assert_eq!(mint.read_refresh_token(&altered(&refresh)), None);
-        assert_eq!(mint.read_access_token(&altered(&access)), None);
-        assert_eq!(Mint::new().read_refresh_token(&refresh), None);
-        assert_eq!(Mint::new().read_access_token(&access), None);
-        for rubbish in ["", ".", "..", "...", "a.b.c", "é", &"A".repeat(64), &"A".repeat(10_000)] {
+        for at in [0, 10, 40, 44, 60, 100, 160] {
+            assert_eq!(mint.read_refresh_token(&altered(&refresh, at)), None, "{at}");
+        }
+        for at in [0, 95, 200, 500, 700, access.len() - 2] {
+            assert_eq!(mint.read_access_token(&altered(&access, at)), None, "{at}");
+        }
+        assert_eq!(Mint::new(true).read_refresh_token(&refresh), None);
+        assert_eq!(Mint::new(true).read_access_token(&access), None);
+        for rubbish in ["", ".", "..", "...", "a.b.c", "é", &"A".repeat(164), &"A".repeat(10_000)] {
             assert_eq!(mint.read_refresh_token(rubbish), None, "{rubbish:.20}");
             assert_eq!(mint.read_access_token(rubbish), None, "{rubbish:.20}");
         }
@@ -167,22 +355,31 @@ mod tests {
 
     #[test]
     fn a_padded_access_token_is_long_and_still_valid() {
-        let mint = Mint::new();
+        let mint = Mint::new(true);
 
-        let padded = pad(&mint.access_token(&claims(1)), 16 * 1024);
+        let padded = pad(&mint.access_token(&new(1)), 16 * 1024);
 
         assert_eq!(padded.len(), 16 * 1024);
-        assert_eq!(mint.read_access_token(&padded), Some(claims(1)));
+        assert!(mint.read_access_token(&padded).is_some());
         assert_eq!(mint.read_access_token(&format!("{padded}B")), None);
     }
 
     #[test]
-    fn a_code_has_132_characters_and_ends_in_two_equals_signs() {
-        let (number, code) = authorization_code();
+    fn an_access_token_is_as_long_as_the_recorded_one() {
+        let with_another_name = NewAccessToken { user: "a", application_name: "Ä & Ö", ..new(1) };
+        for new in [new(1), with_another_name] {
+            assert_eq!(Mint::new(true).access_token(&new).len(), 1_316);
+        }
+    }
 
-        assert_eq!(code.len(), 132);
-        assert!(code.ends_with("=="));
-        assert_eq!(code_number(&code), Some(number));
-        assert_eq!(code_number("é".repeat(10).as_str()), None);
+    #[test]
+    fn the_first_half_of_a_refresh_token_changes_and_the_second_stays() {
+        let mint = Mint::new(true);
+        let [first, second] = [1, 2].map(|rotation| mint.refresh_token(RefreshClaims { grant: 5, rotation }));
+
+        let [first, second] = [first, second].map(|token| String::from_utf8(STANDARD.decode(token).unwrap()).unwrap());
+
+        assert_ne!(first[..32], second[..32]);
+        assert_eq!(first[32..], second[32..]);
     }
 }

@@ -23,8 +23,17 @@ pub(super) fn track(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Result<Re
         Outcome::OptInEnded => Refusal::ENDED_ACCESS_TOKEN,
         _ => Refusal::BAD_ACCESS_TOKEN,
     })?;
-    let number = request.uri().path().strip_prefix(TRACK).unwrap_or_default();
-    let number = percent_decoded(number);
+    let is_sent = |name: &str| request.headers().get(name).is_some_and(|value| !value.is_empty());
+    if !is_sent("transid") {
+        return Err(Refusal::MISSING_TRANSACTION_ID);
+    }
+    if !is_sent("transactionsrc") {
+        return Err(Refusal::MISSING_TRANSACTION_SOURCE);
+    }
+    let number = percent_decoded(request.uri().path().strip_prefix(TRACK).unwrap_or_default());
+    if !(7..=34).contains(&number.chars().count()) {
+        return Err(Refusal::BAD_TRACKING_NUMBER);
+    }
     let now = ups.now();
     let body = json!({
         "trackResponse": {"shipment": [{

@@ -1,10 +1,13 @@
-//! What an HTTP server cannot do on the wire: resets, truncation, one byte at a time.
+//! What an HTTP server cannot do on the wire: resets, truncation, one byte at a time, header names in UPS's case; and what it
+//! must not do there: speak HTTP/2, or send an empty page with an error of its own.
 //!
-//! A server puts the fault into the first header of its answer ([`Reply::into_response`]); the connection takes it off
-//! again and does it. So the same layer stands in front of wiremock and of axum, and the answers of each pass through
-//! untouched but for that one line.
+//! [`Reply::into_response`] puts the length of an answer and the fault into a header; the connection takes it off again and
+//! does the fault. So the same layer stands in front of wiremock and of axum. It follows each answer from its head to the end of its
+//! body, so nothing of a body is taken for a head.
 //!
 //! [`Reply::into_response`]: super::Reply::into_response
+
+mod head;
 
 use std::{
     future::Future as _,
@@ -15,31 +18,74 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     time::{Instant, Sleep},
 };
 
-use super::{FakeUpsState, respond::WireFault};
-
-/// The header; no client ever sees it.
-pub(super) const HEADER: &str = "x-fake-ups-wire";
+use self::head::{AnswerHead, end_of_head};
+pub(super) use self::head::{HEADER, header_value};
+use super::{
+    FakeUpsState,
+    respond::{WireFault, front_end},
+};
 
 /// A connection that hangs is reset after this time, so that a fake that runs for days does not collect them.
 pub(super) const LONGEST_HANG: Duration = Duration::from_secs(600);
 
-/// The connection of a client, for the server to speak HTTP/1.1 on.
+/// How HTTP/2 begins where the client knows beforehand that the server speaks it (RFC 9113 section 3.4).
+const HTTP_2: &[u8; 14] = b"PRI * HTTP/2.0";
+
+/// No server writes a longer head.
+const LONGEST_HEAD: usize = 256 * 1024;
+
+/// A connection under a [`WireStream`]: TCP, or TLS over it.
+pub trait WireConnection: AsyncRead + AsyncWrite + Unpin {
+    /// Lets the peer see a reset when this is dropped.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn reset_when_dropped(&self) -> io::Result<()>;
+}
+
+impl WireConnection for TcpStream {
+    fn reset_when_dropped(&self) -> io::Result<()> {
+        self.set_zero_linger()
+    }
+}
+
+/// The connection of a client, for the server to speak HTTP/1.1 on. HTTP/2 is refused here, whatever the server could do.
 #[derive(Debug)]
-pub struct WireStream {
-    tcp: TcpStream,
+pub struct WireStream<S = TcpStream> {
+    connection: S,
+    reading: Reading,
+    /// The server's answer so far, up to the end of its head.
+    head: Vec<u8>,
+    /// What is still to come of the answer's body.
+    body_left: u64,
     mode: Mode,
     /// Taken from the server, not yet given to the client.
     pending: Vec<u8>,
     /// So many bytes of `pending` the client has.
     sent: usize,
     timer: Pin<Box<Sleep>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    /// So many bytes were read, all as HTTP/2 begins.
+    Opening {
+        held: usize,
+    },
+    /// It is not HTTP/2: the first bytes, and how many of them the server has.
+    Handing {
+        bytes: [u8; HTTP_2.len()],
+        held: usize,
+        handed: usize,
+    },
+    Open,
+    Refused,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -85,52 +131,94 @@ impl WireStream {
             }
         }
     }
+}
 
-    fn new(tcp: TcpStream) -> Self {
-        let timer = Box::pin(tokio::time::sleep(Duration::ZERO));
-        Self { tcp, mode: Mode::Plain, pending: Vec::new(), sent: 0, timer }
+impl<S: WireConnection> WireStream<S> {
+    fn new(connection: S) -> Self {
+        Self {
+            connection,
+            reading: Reading::Opening { held: 0 },
+            head: Vec::new(),
+            body_left: 0,
+            mode: Mode::Plain,
+            pending: Vec::new(),
+            sent: 0,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
     }
 
-    /// Takes a piece of the server's output where a fault is under way.
-    fn take(&mut self, bytes: &[u8]) {
+    /// The same over another connection, e.g. TLS on the accepted one. To be called before anything is read.
+    pub fn over<T: WireConnection>(self, wrap: impl FnOnce(S) -> T) -> WireStream<T> {
+        WireStream::new(wrap(self.connection))
+    }
+
+    /// Takes from what the server writes, up to the end of an answer; how many bytes.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut taken = 0;
+        if self.body_left == 0 {
+            let before = self.head.len();
+            let end = end_of_head(&self.head, bytes);
+            self.head.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
+            taken = self.head.len() - before;
+            if end.is_none() {
+                return if self.head.len() > LONGEST_HEAD { Err(io::ErrorKind::InvalidData.into()) } else { Ok(taken) };
+            }
+            let head = AnswerHead::read(&self.head);
+            self.head.clear();
+            self.begin(head)?;
+        }
+        let body = &bytes[taken..];
+        let body = &body[..body.len().min(usize::try_from(self.body_left).unwrap_or(usize::MAX))];
+        self.take_body(body);
+        Ok(taken + body.len())
+    }
+
+    fn take_body(&mut self, body: &[u8]) {
+        self.body_left -= body.len() as u64;
         match &mut self.mode {
-            Mode::Plain | Mode::Hang | Mode::Broken => {}
-            Mode::Trickle { .. } => self.pending.extend_from_slice(bytes),
+            Mode::Hang | Mode::Broken => {}
+            Mode::Plain | Mode::Trickle { .. } => self.pending.extend_from_slice(body),
             Mode::Truncate { left } => {
-                let kept = bytes.len().min(*left);
+                let kept = body.len().min(*left);
                 *left -= kept;
-                self.pending.extend_from_slice(&bytes[..kept]);
+                self.pending.extend_from_slice(&body[..kept]);
             }
         }
     }
 
-    fn begin(&mut self, fault: WireFault, answer: &Answer<'_>) -> io::Result<()> {
-        let wait = match fault {
-            WireFault::Reset => return Err(self.reset()),
-            WireFault::Close => return Err(self.close()),
-            WireFault::Hang => {
+    fn begin(&mut self, head: AnswerHead) -> io::Result<()> {
+        self.body_left = head.body_length;
+        self.mode = Mode::Plain;
+        let wait = match head.fault {
+            None => Duration::ZERO,
+            Some(WireFault::Reset) => return Err(self.reset()),
+            Some(WireFault::Close) => return Err(self.close()),
+            Some(WireFault::Hang) => {
                 self.mode = Mode::Hang;
                 LONGEST_HANG
             }
-            WireFault::Trickle { pause } => {
+            Some(WireFault::Trickle { pause }) => {
                 self.mode = Mode::Trickle { pause };
                 pause
             }
-            WireFault::Truncate { keep_bytes } => {
-                self.mode = Mode::Truncate { left: answer.head_length() + keep_bytes };
+            Some(WireFault::Truncate { keep_bytes }) => {
+                self.mode = Mode::Truncate { left: keep_bytes };
                 Duration::ZERO
             }
         };
-        self.timer.as_mut().reset(deadline(wait));
-        self.take(answer.status_line);
-        self.take(answer.rest);
+        if !wait.is_zero() {
+            self.timer.as_mut().reset(deadline(wait));
+        }
+        if !matches!(self.mode, Mode::Hang) {
+            self.pending.extend_from_slice(&head.bytes);
+        }
         Ok(())
     }
 
     /// From here on the server can only drop the connection, and the client sees a reset.
     fn reset(&mut self) -> io::Error {
         self.mode = Mode::Broken;
-        match self.tcp.set_zero_linger() {
+        match self.connection.reset_when_dropped() {
             Ok(()) => io::ErrorKind::ConnectionReset.into(),
             Err(error) => error,
         }
@@ -159,21 +247,59 @@ impl WireStream {
                 }
                 _ => self.pending.len(),
             };
-            let written = ready!(Pin::new(&mut self.tcp).poll_write(cx, &self.pending[self.sent..end]))?;
+            let written = ready!(Pin::new(&mut self.connection).poll_write(cx, &self.pending[self.sent..end]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
             if let Mode::Trickle { pause } = self.mode {
+                ready!(Pin::new(&mut self.connection).poll_flush(cx))?;
                 self.timer.as_mut().reset(deadline(pause));
             }
         }
         self.pending.clear();
         self.sent = 0;
         if matches!(self.mode, Mode::Truncate { left: 0 }) {
+            ready!(Pin::new(&mut self.connection).poll_flush(cx))?;
             return Poll::Ready(Err(self.close()));
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads the first bytes, until it is clear whether they are HTTP/2.
+    fn poll_opening(&mut self, cx: &mut Context<'_>, mut held: usize) -> Poll<io::Result<()>> {
+        loop {
+            let mut bytes = *HTTP_2;
+            let mut more = ReadBuf::new(&mut bytes[held..]);
+            ready!(Pin::new(&mut self.connection).poll_read(cx, &mut more))?;
+            let read = more.filled().len();
+            held += read;
+            if read == 0 || !HTTP_2.starts_with(&bytes[..held]) {
+                self.reading = Reading::Handing { bytes, held, handed: 0 };
+                return Poll::Ready(Ok(()));
+            }
+            self.reading = Reading::Opening { held };
+            if held == HTTP_2.len() {
+                self.reading = Reading::Refused;
+                self.pending.extend(head::page(&front_end(505)));
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Tells the client that this is not HTTP/2; the server sees the end of the connection.
+    fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_pending(cx))?;
+        ready!(Pin::new(&mut self.connection).poll_flush(cx))?;
+        // What was sent along is taken: a connection that is closed with something unread is reset, and the answer lost.
+        let mut scratch = [0; 1024];
+        loop {
+            let mut rest = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.connection).poll_read(cx, &mut rest) {
+                Poll::Ready(Ok(())) if !rest.filled().is_empty() => {}
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 
@@ -181,132 +307,48 @@ fn deadline(wait: Duration) -> Instant {
     Instant::now() + wait
 }
 
-impl AsyncRead for WireStream {
+impl<S: WireConnection> AsyncRead for WireStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
+        let this = &mut *self;
+        loop {
+            match this.reading {
+                Reading::Open => return Pin::new(&mut this.connection).poll_read(cx, buf),
+                Reading::Opening { held } => ready!(this.poll_opening(cx, held))?,
+                Reading::Refused => return this.poll_refused(cx),
+                Reading::Handing { bytes, held, handed } => {
+                    let piece = &bytes[handed..held.min(handed + buf.remaining())];
+                    buf.put_slice(piece);
+                    let handed = handed + piece.len();
+                    this.reading =
+                        if handed == held { Reading::Open } else { Reading::Handing { bytes, held, handed } };
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
     }
 }
 
-impl AsyncWrite for WireStream {
+impl<S: WireConnection> AsyncWrite for WireStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if !matches!(this.mode, Mode::Plain) {
-            ready!(this.poll_pending(cx))?;
-            if buf.starts_with(PROTOCOL) {
-                this.mode = Mode::Plain;
-            }
+        ready!(this.poll_pending(cx))?;
+        if let (Mode::Plain, true) = (this.mode, this.body_left > 0) {
+            let most = usize::try_from(this.body_left).unwrap_or(usize::MAX).min(buf.len());
+            let written = ready!(Pin::new(&mut this.connection).poll_write(cx, &buf[..most]))?;
+            this.body_left -= written as u64;
+            return Poll::Ready(Ok(written));
         }
-        if let Mode::Plain = this.mode {
-            match Answer::with_fault(buf) {
-                None => return Pin::new(&mut this.tcp).poll_write(cx, buf),
-                Some((fault, answer)) => this.begin(fault, &answer)?,
-            }
-        } else {
-            this.take(buf);
-        }
-        Poll::Ready(Ok(buf.len()))
+        Poll::Ready(this.take(buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.connection).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A server ends a connection in order even after an error; a reset would then look like an end.
         ready!(self.poll_pending(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-}
-
-/// How an answer begins, whichever of the two versions the client speaks.
-const PROTOCOL: &[u8] = b"HTTP/1.";
-
-/// The beginning of an answer, without the line that tells the fault.
-struct Answer<'a> {
-    status_line: &'a [u8],
-    rest: &'a [u8],
-}
-
-impl<'a> Answer<'a> {
-    /// What `bytes` say if they begin an answer that tells a fault. Servers write the head of an answer in one piece.
-    fn with_fault(bytes: &'a [u8]) -> Option<(WireFault, Self)> {
-        if !bytes.starts_with(PROTOCOL) {
-            return None;
-        }
-        let (status_line, after) = split_line(bytes)?;
-        let value = after.strip_prefix(HEADER.as_bytes())?.strip_prefix(b": ")?;
-        let (value, rest) = split_line(value)?;
-        let fault = parse(std::str::from_utf8(value.trim_ascii_end()).ok()?)?;
-        Some((fault, Self { status_line, rest }))
-    }
-
-    fn head_length(&self) -> usize {
-        let end = self.rest.windows(4).position(|window| window == b"\r\n\r\n").map_or(self.rest.len(), |at| at + 4);
-        self.status_line.len() + end
-    }
-}
-
-/// The first line, its end included, and what follows.
-fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')? + 1;
-    Some(bytes.split_at(end))
-}
-
-pub(super) fn header_value(fault: WireFault) -> HeaderValue {
-    let value = match fault {
-        WireFault::Reset => "reset".to_owned(),
-        WireFault::Close => "close".to_owned(),
-        WireFault::Hang => "hang".to_owned(),
-        WireFault::Truncate { keep_bytes } => format!("truncate {keep_bytes}"),
-        WireFault::Trickle { pause } => format!("trickle {}", pause.as_millis()),
-    };
-    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("reset"))
-}
-
-fn parse(value: &str) -> Option<WireFault> {
-    Some(match value.split_once(' ') {
-        None if value == "reset" => WireFault::Reset,
-        None if value == "close" => WireFault::Close,
-        None if value == "hang" => WireFault::Hang,
-        Some(("truncate", bytes)) => WireFault::Truncate { keep_bytes: bytes.parse().ok()? },
-        Some(("trickle", pause)) => WireFault::Trickle { pause: Duration::from_millis(pause.parse().ok()?) },
-        _ => return None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_header_tells_every_fault_and_is_taken_off() {
-        for fault in [
-            WireFault::Reset,
-            WireFault::Close,
-            WireFault::Hang,
-            WireFault::Truncate { keep_bytes: 12 },
-            WireFault::Trickle { pause: Duration::from_millis(3) },
-        ] {
-            let value = header_value(fault);
-            for version in ["1.0", "1.1"] {
-                let status = format!("HTTP/{version} 200 OK\r\n");
-                let bytes = format!("{status}{HEADER}: {}\r\na: b\r\n\r\nbody", value.to_str().unwrap());
-
-                let (told, answer) = Answer::with_fault(bytes.as_bytes()).unwrap();
-
-                assert_eq!(told, fault);
-                let head = format!("{status}a: b\r\n\r\n");
-                assert_eq!([answer.status_line, answer.rest].concat(), format!("{head}body").into_bytes());
-                assert_eq!(answer.head_length(), head.len());
-            }
-        }
-    }
-
-    #[test]
-    fn an_answer_without_a_fault_passes_untouched() {
-        for bytes in ["HTTP/1.1 200 OK\r\na: b\r\n\r\n", "HTTP/1.1 200 OK\r\n", "", "x-fake-ups-wire: reset\r\n"] {
-            assert!(Answer::with_fault(bytes.as_bytes()).is_none(), "{bytes}");
-        }
+        Pin::new(&mut self.connection).poll_shutdown(cx)
     }
 }

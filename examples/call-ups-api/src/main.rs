@@ -73,7 +73,7 @@ async fn arrange(ups: &FakeUps) -> Result<(Tracking, CompanyId), Box<dyn Error>>
 
 #[cfg(test)]
 mod tests {
-    use batchsuite_auth::fake_ups::{AccessTokens, Answer, Endpoint, Outcome, Times};
+    use batchsuite_auth::fake_ups::{Answer, Endpoint, Outcome, Times};
 
     use super::*;
 
@@ -82,7 +82,7 @@ mod tests {
         let ups = FakeUps::start().await;
         let (tracking, company) = arrange(&ups).await.unwrap();
 
-        let answer = tracking.details(&company, "1Z1").await.unwrap();
+        let answer = tracking.details(&company, "1Z999AA10123456784").await.unwrap();
 
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(ups.requests().total(Endpoint::Refresh), 0);
@@ -95,7 +95,7 @@ mod tests {
         ups.fault(Endpoint::Track, Answer::status(401), Times::UntilCleared);
 
         for _ in 0..3 {
-            let _ = tracking.details(&company, "1Z1").await;
+            let _ = tracking.details(&company, "1Z999AA10123456784").await;
         }
 
         assert_eq!(ups.requests().count(Endpoint::Refresh, Outcome::Ok), 1, "never a loop");
@@ -105,9 +105,9 @@ mod tests {
     async fn a_changed_password_is_told_as_such() {
         let ups = FakeUps::start().await;
         let (tracking, company) = arrange(&ups).await.unwrap();
-        ups.change_password_with(FakeUps::USER, AccessTokens::Die);
+        ups.change_password(FakeUps::USER);
 
-        let error = tracking.details(&company, "1Z1").await.unwrap_err();
+        let error = tracking.details(&company, "1Z999AA10123456784").await.unwrap_err();
 
         assert!(error.to_string().contains("password was changed"), "{error}");
     }

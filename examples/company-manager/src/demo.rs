@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use batchsuite_auth::{
     Client,
     clock::{Clock, Timestamp},
-    fake_ups::{FakeUps, FakeUpsState, SettingsError},
+    fake_ups::{FakeUpsState, SettingsError},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -27,7 +27,7 @@ pub const COMPANY_ADMIN: &str = "company.admin";
 /// The sign-in name of the admin user.
 pub const ADMIN_USER: &str = "admin";
 /// The UPS.com user of the fake.
-pub const UPS_USER: &str = FakeUps::USER;
+pub const UPS_USER: &str = FakeUpsState::USER;
 
 const SOMEBODY_ELSE: &str = "somebody.else";
 const COMPANIES: [&str; 3] = ["Alder Creek Outfitters", "Harbor & Hill Books", "Northgate Supply Co."];
@@ -118,10 +118,12 @@ impl DemoUps {
         password: &SecretString,
     ) -> io::Result<Self> {
         let secret = random_password();
-        let state = FakeUps::builder()
-            .client(FakeUps::CLIENT_ID, secret.expose_secret())
+        let state = FakeUpsState::builder()
+            .client(FakeUpsState::CLIENT_ID, secret.expose_secret())
             .user(UPS_USER, password.expose_secret())
             .redirect_uri(redirect_uri.as_str())
+            // Loopback as a rule; whoever listens elsewhere wants to be reached there.
+            .allow_host(listen.ip().to_string())
             .build()
             .map_err(|error: SettingsError| io::Error::other(error))?;
         let listener = TcpListener::bind(listen).await?;
@@ -132,7 +134,7 @@ impl DemoUps {
             address.to_string()
         };
         let base_url = Url::parse(&format!("http://{host}/")).map_err(io::Error::other)?;
-        let client = Client::new(FakeUps::CLIENT_ID, secret.expose_secret());
+        let client = Client::new(FakeUpsState::CLIENT_ID, secret.expose_secret());
         Ok(Self { state: Arc::new(state), listener, base_url, client })
     }
 

@@ -17,9 +17,10 @@ fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) if error.use_stderr() => {
-            // The first line says it; the rest is a tip and the usage.
+            // The first paragraph says it; the rest is a tip and the usage.
             let whole = error.to_string();
-            let line = whole.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let said = whole.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+            let line = said.trim_start_matches("error: ");
             return fail(&format!("{line} (--help lists the options)"));
         }
         Err(help) => {
@@ -46,8 +47,16 @@ async fn run(options: Options) -> Result<(), String> {
     let cannot_listen = |error| format!("cannot listen on {}: {error}", options.listen);
     let listener = TcpListener::bind(&options.listen).await.map_err(cannot_listen)?;
     let address = listener.local_addr().map_err(cannot_listen)?;
-    println!("fake UPS on http://{address} for client {:?}; switches on http://{address}/__fake/", options.client_id);
-    fake_ups::serve(listener, Arc::new(ups), shutdown).await.map_err(|error| error.to_string())
+    let tls = options.tls().map_err(|error| error.to_string())?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let client = &options.client_id;
+    println!("fake UPS on {scheme}://{address} for client {client:?}; switches on {scheme}://{address}/__fake/");
+    let ups = Arc::new(ups);
+    match tls {
+        None => fake_ups::serve(listener, ups, shutdown).await,
+        Some(tls) => fake_ups::serve_tls(listener, tls, ups, shutdown).await,
+    }
+    .map_err(|error| error.to_string())
 }
 
 /// Ready at SIGTERM or SIGINT.

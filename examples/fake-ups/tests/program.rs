@@ -73,7 +73,8 @@ impl Program {
     }
 
     async fn track(&self, access_token: &str) -> u16 {
-        let request = self.client.get(self.url("/api/track/v1/details/1Z")).bearer_auth(access_token);
+        let request = self.client.get(self.url("/api/track/v1/details/1Z999AA10123456784")).bearer_auth(access_token);
+        let request = request.header("transId", "t-1").header("transactionSrc", "test");
         request.send().await.unwrap().status().as_u16()
     }
 
@@ -81,7 +82,7 @@ impl Program {
     fn ask(&self) -> (String, Option<ErrorKind>) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let request = "GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: ups\r\nconnection: close\r\n\r\n";
+        let request = "GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         // A reset is told once, to whichever of the two comes first.
         let mut bytes = Vec::new();
         let written = stream.write_all(request.as_bytes());
@@ -193,7 +194,70 @@ async fn a_request_that_is_too_large_gets_413_and_the_server_goes_on() {
     let response = ups.client.post(ups.url("/security/v1/oauth/token")).body(body).send().await.unwrap();
 
     assert_eq!(response.status(), 413);
+    assert!(response.text().await.unwrap().contains("413 Payload Too Large"));
     assert_eq!(ups.ask().1, None);
+}
+
+#[tokio::test]
+async fn http_2_is_refused_and_meets_no_fault() {
+    let ups = Program::start(&[]);
+    ups.control("/__fake/faults", json!({"endpoint": "track", "fault": "drop_answer"})).await;
+    let mut stream = TcpStream::connect(&ups.address).unwrap();
+
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 505 "), "{}", String::from_utf8_lossy(&bytes));
+    assert_eq!(ups.ask().1, Some(ErrorKind::ConnectionReset), "the fault is still to happen");
+}
+
+#[tokio::test]
+async fn another_host_is_answered_only_where_it_is_allowed() {
+    for (options, status) in [(&[][..], 421), (&["--allow-host", "ups.test"][..], 200)] {
+        let ups = Program::start(options);
+        let asked = ups.client.get(ups.url("/__fake/")).header("host", "ups.test").send().await.unwrap();
+        assert_eq!(asked.status(), status);
+        assert_eq!(asked.text().await.unwrap().contains("p:1"), status == 200);
+    }
+}
+
+#[tokio::test]
+async fn options_say_what_is_not_known_of_ups() {
+    let ups = Program::start(&["--application-name", "My Shop", "--pkce-requires-secret", "--twelve-fields"]);
+    let asked = [("client_id", "id"), ("redirect_uri", CALLBACK), ("response_type", "code")];
+    let response = ups.client.get(ups.url("/security/v1/oauth/authorize")).query(&asked).send().await.unwrap();
+    assert_eq!(response.headers()["displayname"], "My Shop");
+
+    let pair = ups.pair().await;
+    assert_eq!((text(&pair, "scope"), text(&pair, "refresh_count"), pair.as_object().unwrap().len()), ("", "0", 12));
+
+    let form = [("grant_type", "authorization_code"), ("code_verifier", "v"), ("client_id", "id")];
+    let refused = ups.client.post(ups.url("/security/v1/oauth/token")).form(&form).send().await.unwrap();
+    assert!(refused.text().await.unwrap().contains("Invalid/Missing Authorization Header"));
+}
+
+#[tokio::test]
+async fn a_client_without_a_browser_gets_its_consent_and_a_reset_forgets_it() {
+    let ups = Program::start(&[]);
+    let url = format!(
+        "{}?client_id=id&redirect_uri={CALLBACK}&response_type=code&state=s",
+        ups.url("/security/v1/oauth/authorize")
+    );
+    let input = json!({"authorize_url": url, "user": "two"});
+
+    let told: Value =
+        ups.client.post(ups.url("/__fake/consent")).json(&input).send().await.unwrap().json().await.unwrap();
+
+    let callback: reqwest::Url = text(&told, "callback").parse().unwrap();
+    let code = callback.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
+    let form = [("grant_type", "authorization_code"), ("code", code.as_str()), ("redirect_uri", CALLBACK)];
+    let pair: Value = ups.post("/security/v1/oauth/token", &form).await.unwrap().json().await.unwrap();
+    ups.control("/__fake/clock", json!({"advance_seconds": "-60"})).await;
+    ups.control("/__fake/reset", json!({})).await;
+    assert_eq!(ups.refresh(text(&pair, "refresh_token")).await.unwrap().status(), 400);
+    let counts: Value = ups.client.get(ups.url("/__fake/requests")).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&counts["token"], &counts["sign_in"]), (&json!({}), &json!({})));
 }
 
 #[tokio::test]
@@ -202,7 +266,7 @@ async fn a_signal_lets_answers_under_way_arrive_and_ends_the_program_well() {
         let mut ups = Program::start(&[]);
         ups.control("/__fake/faults", json!({"endpoint": "track", "fault": {"delay": {"milliseconds": 400}}})).await;
         let mut stream = TcpStream::connect(&ups.address).unwrap();
-        stream.write_all(b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: ups\r\n\r\n").unwrap();
+        stream.write_all(b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         // The request is under way once it is counted.
         while ups.client.get(ups.url("/__fake/requests")).send().await.unwrap().json::<Value>().await.unwrap()["track"]
             == json!({})
@@ -222,7 +286,7 @@ async fn a_hanging_connection_does_not_keep_the_program_from_ending() {
     let mut ups = Program::start(&[]);
     ups.control("/__fake/faults", json!({"endpoint": "track", "fault": "hang"})).await;
     let mut stream = TcpStream::connect(&ups.address).unwrap();
-    stream.write_all(b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: ups\r\n\r\n").unwrap();
+    stream.write_all(b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     while ups.client.get(ups.url("/__fake/requests")).send().await.unwrap().json::<Value>().await.unwrap()["track"]
         == json!({})
     {}
@@ -248,6 +312,10 @@ fn bad_configuration_ends_with_one_clear_line() {
         (vec!["--access-lifetime", "0"], "at least one second"),
         (vec!["--code-lifetime", "soon"], "--code-lifetime"),
         (vec!["--client-secret"], "--client-secret"),
+        (vec!["--application-name", ""], "application name"),
+        (vec!["--allow-host", "https://onlinetools.ups.com"], "not a bare name"),
+        (vec!["--tls-cert", "/nowhere"], "--tls-key"),
+        (vec!["--listen", "127.0.0.1:0", "--tls-cert", "/nowhere", "--tls-key", "/nowhere"], "/nowhere"),
         (vec!["--surprise"], "--surprise"),
     ] {
         let Output { status, stdout, stderr } = program(&options).output().unwrap();
@@ -270,6 +338,12 @@ fn help_tells_every_option() {
         "--access-lifetime",
         "--refresh-lifetime",
         "--code-lifetime",
+        "--application-name",
+        "--pkce-requires-secret",
+        "--twelve-fields",
+        "--allow-host",
+        "--tls-cert",
+        "--tls-key",
     ] {
         assert!(help.contains(option), "{option}");
     }

@@ -260,7 +260,8 @@ impl World {
 
     /// What UPS's protected API says to a token.
     pub(crate) async fn track(&self, token: &AccessToken) -> u16 {
-        let mut request = Request::get(self.ups.base_url().join("/api/track/v1/details/1Z999").unwrap().as_str());
+        let url = self.ups.base_url().join("/api/track/v1/details/1Z999AA10123456784").unwrap();
+        let mut request = Request::get(url.as_str()).header("transId", "t-1").header("transactionSrc", "test");
         request.headers_mut().unwrap().insert("authorization", token.header().clone());
         reqwest().send(request.body(Vec::new()).unwrap()).await.unwrap().status().as_u16()
     }

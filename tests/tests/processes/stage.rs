@@ -197,7 +197,10 @@ impl World {
     #[track_caller]
     pub(crate) fn assert_works(&self, answer: &Value) {
         let token = answer["token"].as_str().unwrap_or_else(|| panic!("no token: {answer}"));
-        let request = http::Request::get("/api/track/v1/details/1Z").header("authorization", format!("Bearer {token}"));
+        let request = http::Request::get("/api/track/v1/details/1Z999AA10123456784")
+            .header("authorization", format!("Bearer {token}"))
+            .header("transId", "t-1")
+            .header("transactionSrc", "test");
         let reply = self.ups.respond(&request.body(Vec::new()).unwrap());
         assert_eq!(reply.response.status(), 200, "UPS refuses the token");
     }

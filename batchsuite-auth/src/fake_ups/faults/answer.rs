@@ -7,7 +7,11 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::fake_ups::tokens;
+use super::{
+    lenient::{number, numbers, optional_number, texts},
+    ordered::Fields,
+};
+use crate::fake_ups::{tokens, wire};
 
 /// An answer made up whole, for [`Fault::Answer`](super::Fault::Answer).
 ///
@@ -17,13 +21,13 @@ use crate::fake_ups::tokens;
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
     /// The status; 200 where none is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub status: Option<u16>,
     /// `Content-Type`; JSON's for `json`, HTML's for a `body` that starts with `<`, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// More headers.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "texts")]
     pub headers: BTreeMap<String, String>,
     /// The body as text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,10 +39,10 @@ pub struct Answer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base64: Option<String>,
     /// The body's length in bytes; at most 64 MiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub fill_bytes: Option<usize>,
     /// How late the answer comes.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "number")]
     pub delay_milliseconds: u64,
 }
 
@@ -53,28 +57,28 @@ pub struct Edit {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
     /// Fields to make so many characters long (at most 64 MiB); a padded access token is still good at the protected API.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbers")]
     pub pad: BTreeMap<String, usize>,
     /// Numbers become JSON numbers.
     #[serde(skip_serializing_if = "is_false")]
     pub numbers: bool,
     /// Another status.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub status: Option<u16>,
     /// Another `Content-Type`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// More headers.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "texts")]
     pub headers: BTreeMap<String, String>,
     /// Another body altogether, e.g. HTML, or nothing: the pair is issued, but nobody can read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// The body ends after so many bytes, and its length says the same: truncated JSON without a broken connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub cut_bytes: Option<usize>,
     /// How late the answer comes.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", deserialize_with = "number")]
     pub delay_milliseconds: u64,
 }
 
@@ -233,22 +237,21 @@ impl Edit {
     }
 
     pub(super) fn apply(&self, mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
-        if let Ok(Value::Object(mut fields)) = serde_json::from_slice(response.body()) {
-            for (field, length) in &self.pad {
-                if let Some(Value::String(text)) = fields.get_mut(field) {
+        if let Ok(mut fields) = serde_json::from_slice::<Fields>(response.body()) {
+            for (field, value) in &mut fields.0 {
+                if let (Some(length), Value::String(text)) = (self.pad.get(field), &mut *value) {
                     *text = tokens::pad(text, (*length).min(LONGEST_BODY));
                 }
-            }
-            if self.numbers {
-                for value in fields.values_mut() {
-                    if let Some(number) = value.as_str().and_then(|text| text.parse::<i64>().ok()) {
-                        *value = number.into();
-                    }
+                if let Some(number) = value.as_str().filter(|_| self.numbers).and_then(|text| text.parse::<i64>().ok())
+                {
+                    *value = number.into();
                 }
             }
-            fields.retain(|field, _| !self.remove.contains(field));
-            fields.extend(self.set.clone());
-            *response.body_mut() = Value::Object(fields).to_string().into_bytes();
+            fields.0.retain(|(field, _)| !self.remove.contains(field));
+            for (field, value) in &self.set {
+                fields.set(field, value);
+            }
+            *response.body_mut() = serde_json::to_vec(&fields).unwrap_or_default();
         }
         if let Some(body) = &self.body {
             *response.body_mut() = body.clone().into_bytes();
@@ -291,7 +294,10 @@ fn check_headers(content_type: Option<&String>, headers: &BTreeMap<String, Strin
         check_value("content_type", value)?;
     }
     for (name, value) in headers {
-        HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))?;
+        let known = HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))?;
+        if known == wire::HEADER {
+            return Err(format!("{name:?} is a header of the fake itself"));
+        }
         check_value(name, value)?;
     }
     Ok(())

@@ -44,6 +44,10 @@ impl Faults {
         self.set.fetch_sub(cleared.len(), Ordering::Release);
     }
 
+    pub(in crate::fake_ups) fn clear_all(&self) {
+        Endpoint::ALL.into_iter().for_each(|endpoint| self.clear(endpoint));
+    }
+
     /// The fault that happens now, if any.
     pub(in crate::fake_ups) fn take(&self, endpoint: Endpoint) -> Option<Fault> {
         if self.set.load(Ordering::Acquire) == 0 {

@@ -4,6 +4,7 @@ mod control;
 mod faults;
 mod oauth;
 mod pages;
+mod shapes;
 mod wire;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -19,7 +20,7 @@ const USER: &str = "demo@example.com";
 
 /// A UPS whose secret has every character that is encoded inside of `Authorization: Basic`.
 async fn start() -> FakeUps {
-    FakeUps::builder().client("client", SECRET).redirect_uri(CALLBACK).start().await
+    FakeUps::builder().client("client", SECRET).redirect_uri(CALLBACK).allow_host("ups.example").start().await
 }
 
 fn authorize_url(more: &[(&str, &str)]) -> Url {
@@ -64,6 +65,8 @@ fn refresh(ups: &FakeUpsState, refresh_token: &str) -> Response<Vec<u8>> {
 fn track(ups: &FakeUpsState, access_token: &str) -> Response<Vec<u8>> {
     let request = Request::get("/api/track/v1/details/1Z999AA10123456784")
         .header("authorization", format!("Bearer {access_token}"))
+        .header("transId", "t-1")
+        .header("transactionSrc", "test")
         .body(Vec::new());
     ups.respond(&request.unwrap()).response
 }

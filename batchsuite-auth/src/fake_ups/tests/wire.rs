@@ -8,8 +8,8 @@ use std::{
 
 use super::*;
 
-const ASK: &[u8] = b"GET /__fake/requests HTTP/1.1\r\nhost: ups\r\n\r\n";
-const TRACK: &[u8] = b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: ups\r\n\r\n";
+const ASK: &[u8] = b"GET /__fake/requests HTTP/1.1\r\nhost: localhost\r\n\r\n";
+const TRACK: &[u8] = b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn connect(ups: &FakeUps) -> TcpStream {
     let base_url = ups.base_url();
@@ -171,4 +171,121 @@ async fn a_dropped_fake_is_gone() {
 
     read_to_end(&mut open);
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn header_names_are_in_upss_cases() {
+    let ups = FakeUps::builder().redirect_uri(CALLBACK).start().await;
+    let mut stream = connect(&ups);
+    let query = format!(
+        "client_id={}&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcallback&response_type=code",
+        FakeUps::CLIENT_ID
+    );
+
+    for _ in 0..2 {
+        write!(stream, "GET /security/v1/oauth/authorize?{query} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+
+        let answer = read_answer(&mut stream);
+        assert!(answer.starts_with("HTTP/1.1 302 "), "{answer}");
+        for header in [
+            "\r\nLocation: http://localhost/lasso/signin?",
+            "\r\nappname: Batch Suite\r\n",
+            "\r\ndisplayname: Batch Suite\r\n",
+        ] {
+            assert!(answer.contains(header), "{header:?} in {answer}");
+        }
+        assert!(!answer.contains("location:") && !answer.contains("x-fake"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_refused_and_no_fault_is_passed_by() {
+    let ups = start().await;
+    ups.fault(Endpoint::Track, Fault::DropAnswer, Times::Once);
+    for cut in [3, 14, 24] {
+        let mut stream = connect(&ups);
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        stream.write_all(&preface[..cut]).unwrap();
+        // The rest may come when the server has closed already.
+        let _ = stream.write_all(&preface[cut..]);
+        let _ = stream.write_all(b"\0\0\0\x04\0\0\0\0\0");
+
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+
+        assert!(bytes.is_empty() || bytes.starts_with(b"HTTP/1.1 505 "), "{}", String::from_utf8_lossy(&bytes));
+    }
+    assert_eq!(ups.requests().total(Endpoint::Track), 0);
+}
+
+#[tokio::test]
+async fn requests_that_come_together_are_answered_one_by_one_and_none_gives_the_fake_away() {
+    let ups = start().await;
+    let mut stream = connect(&ups);
+    let last = String::from_utf8_lossy(TRACK).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+
+    stream.write_all(&[TRACK, TRACK, TRACK, last.as_bytes()].concat()).unwrap();
+
+    let (text, end) = read_to_end(&mut stream);
+    assert_eq!((text.matches("HTTP/1.1 401 ").count(), end), (4, None), "{text}");
+    assert!(!text.contains("fake"), "{text}");
+}
+
+#[tokio::test]
+async fn a_head_request_gets_the_head_alone_and_the_connection_goes_on() {
+    let ups = start().await;
+    let mut stream = connect(&ups);
+    let head = String::from_utf8_lossy(ASK).replace("GET", "HEAD");
+
+    stream.write_all(&[head.as_bytes(), TRACK].concat()).unwrap();
+
+    let mut text = String::new();
+    while !text.contains("}]}}") {
+        let mut bytes = [0; 1024];
+        let read = stream.read(&mut bytes).unwrap();
+        assert!(read > 0, "{text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    let (first, second) = text.split_once("\r\n\r\n").unwrap();
+    assert!(first.starts_with("HTTP/1.1 200 ") && !first.contains("content-length: 0"), "{text}");
+    assert!(second.starts_with("HTTP/1.1 401 "), "{text}");
+}
+
+#[tokio::test]
+async fn a_request_that_no_server_takes_gets_a_page_that_says_so() {
+    let ups = start().await;
+    let many: String = (0..200).map(|number| format!("x-{number}: y\r\n")).collect();
+    let body = "x".repeat(FakeUpsState::LONGEST_BODY + 1);
+    for (request, status) in [
+        (format!("GET / HTTP/1.1\r\nhost: localhost\r\n{many}\r\n"), "431 Request Header Fields Too Large"),
+        ("GET / HTTP/1.1\r\nho st: localhost\r\n\r\n".to_owned(), "400 Bad Request"),
+        (
+            format!(
+                "POST /security/v1/oauth/token HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+            "413 Payload Too Large",
+        ),
+    ] {
+        let mut stream = connect(&ups);
+        stream.write_all(request.as_bytes()).unwrap();
+        let (text, _) = read_to_end(&mut stream);
+
+        assert!(text.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{text}");
+        let (head, page) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", page.len())), "{text}");
+        assert!(page.contains(&format!("<h1>{status}</h1>")) && !text.contains("fake"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_that_a_fault_asks_for_stays_without() {
+    let ups = start().await;
+    ups.fault(Endpoint::Track, Answer::status(431), Times::Once);
+    let mut stream = connect(&ups);
+
+    stream.write_all(TRACK).unwrap();
+
+    let answer = read_answer(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 431 ") && answer.ends_with("\r\n\r\n"), "{answer}");
 }

@@ -1,0 +1,173 @@
+//! The head of an answer, on its way from the server to the client.
+
+use std::{io::Write as _, time::Duration};
+
+use http::{HeaderValue, Response};
+
+use crate::fake_ups::respond::{WireFault, front_end};
+
+/// The header in which an answer tells its body's length and its fault; no client ever sees it.
+pub(in crate::fake_ups) const HEADER: &str = "x-fake-ups-wire";
+
+/// UPS's clients read some header names by their case: this one, beside `appname` and `displayname`, which servers write as they are.
+const LOCATION: &[u8] = b"Location";
+
+/// What is sent in the place of a head that a server wrote, and what follows.
+pub(super) struct AnswerHead {
+    pub(super) bytes: Vec<u8>,
+    pub(super) body_length: u64,
+    pub(super) fault: Option<WireFault>,
+}
+
+impl AnswerHead {
+    /// Reads a whole head, its empty line included.
+    pub(super) fn read(head: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(head.len());
+        let mut told = None;
+        let mut content_length = None;
+        for line in head.split_inclusive(|byte| *byte == b'\n') {
+            let (name, value) = match line.iter().position(|byte| *byte == b':') {
+                Some(colon) => (&line[..colon], line[colon + 1..].trim_ascii()),
+                None => (line, &line[..0]),
+            };
+            if name.eq_ignore_ascii_case(HEADER.as_bytes()) {
+                told = std::str::from_utf8(value).ok().and_then(parse);
+                continue;
+            }
+            if name.eq_ignore_ascii_case(b"content-length") {
+                content_length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            }
+            let name = if name.eq_ignore_ascii_case(LOCATION) { LOCATION } else { name };
+            bytes.extend_from_slice(name);
+            bytes.extend_from_slice(&line[name.len()..]);
+        }
+        if let Some((body_length, fault)) = told {
+            return Self { bytes, body_length, fault };
+        }
+        // An answer of the server's own: an interim one, or a refusal of what it could not read.
+        let status = head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u16>().ok());
+        match (status, content_length) {
+            (Some(status @ 400..), Some(0)) => Self { bytes: page(&front_end(status)), body_length: 0, fault: None },
+            (Some(100..200 | 204 | 304), _) => Self { bytes, body_length: 0, fault: None },
+            // Without a length it goes on to the end of the connection.
+            _ => Self { bytes, body_length: content_length.unwrap_or(u64::MAX), fault: None },
+        }
+    }
+}
+
+/// The last answer on a connection, whole.
+pub(super) fn page(response: &Response<Vec<u8>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let status = response.status();
+    let _ = write!(bytes, "HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or_default());
+    for (name, value) in response.headers() {
+        let _ = write!(bytes, "{name}: ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    let _ = write!(bytes, "content-length: {}\r\nconnection: close\r\n\r\n", response.body().len());
+    bytes.extend_from_slice(response.body());
+    bytes
+}
+
+/// Where in `bytes` the head ends that began with `before`.
+pub(super) fn end_of_head(before: &[u8], bytes: &[u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    // The end may have begun before.
+    let kept = &before[before.len().saturating_sub(END.len() - 1)..];
+    for split in 1..=kept.len() {
+        let begun = &kept[kept.len() - split..];
+        if let Some(rest) = END.strip_prefix(begun).filter(|rest| bytes.starts_with(rest)) {
+            return Some(rest.len());
+        }
+    }
+    bytes.windows(END.len()).position(|window| window == END).map(|at| at + END.len())
+}
+
+pub(in crate::fake_ups) fn header_value(body_length: usize, fault: Option<WireFault>) -> HeaderValue {
+    let Some(fault) = fault else { return body_length.into() };
+    let value = match fault {
+        WireFault::Reset => format!("{body_length} reset"),
+        WireFault::Close => format!("{body_length} close"),
+        WireFault::Hang => format!("{body_length} hang"),
+        WireFault::Truncate { keep_bytes } => format!("{body_length} truncate {keep_bytes}"),
+        WireFault::Trickle { pause } => format!("{body_length} trickle {}", pause.as_millis()),
+    };
+    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("0 reset"))
+}
+
+fn parse(value: &str) -> Option<(u64, Option<WireFault>)> {
+    let mut words = value.split(' ');
+    let body_length = words.next()?.parse().ok()?;
+    let fault = match (words.next(), words.next()) {
+        (None, _) => None,
+        (Some("reset"), None) => Some(WireFault::Reset),
+        (Some("close"), None) => Some(WireFault::Close),
+        (Some("hang"), None) => Some(WireFault::Hang),
+        (Some("truncate"), Some(bytes)) => Some(WireFault::Truncate { keep_bytes: bytes.parse().ok()? }),
+        (Some("trickle"), Some(pause)) => {
+            Some(WireFault::Trickle { pause: Duration::from_millis(pause.parse().ok()?) })
+        }
+        _ => return None,
+    };
+    Some((body_length, fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_tells_length_and_fault_and_is_taken_off() {
+        for fault in [
+            None,
+            Some(WireFault::Reset),
+            Some(WireFault::Close),
+            Some(WireFault::Hang),
+            Some(WireFault::Truncate { keep_bytes: 12 }),
+            Some(WireFault::Trickle { pause: Duration::from_millis(3) }),
+        ] {
+            let value = header_value(7, fault);
+            for line in [HEADER.to_owned(), HEADER.to_uppercase()] {
+                let head = format!("HTTP/1.1 200 OK\r\na: b\r\n{line}: {}\r\nc: d\r\n\r\n", value.to_str().unwrap());
+
+                let answer = AnswerHead::read(head.as_bytes());
+
+                assert_eq!((answer.body_length, answer.fault), (7, fault));
+                assert_eq!(answer.bytes, b"HTTP/1.1 200 OK\r\na: b\r\nc: d\r\n\r\n");
+            }
+        }
+    }
+
+    #[test]
+    fn location_is_written_as_ups_writes_it_and_all_else_as_the_server_does() {
+        let head =
+            b"HTTP/1.1 302 Found\r\nlocation: http://a/?location:b\r\nappname: Location\r\nx-fake-ups-wire: 0\r\n\r\n";
+
+        let written = String::from_utf8(AnswerHead::read(head).bytes).unwrap();
+
+        assert_eq!(written, "HTTP/1.1 302 Found\r\nLocation: http://a/?location:b\r\nappname: Location\r\n\r\n");
+    }
+
+    #[test]
+    fn a_refusal_of_the_servers_own_gets_a_page_and_an_interim_answer_passes() {
+        let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let written = String::from_utf8(AnswerHead::read(refusal).bytes).unwrap();
+        let (head, body) = written.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())) && body.contains("431"), "{written}");
+
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
+        let answer = AnswerHead::read(interim);
+        assert_eq!((answer.bytes.as_slice(), answer.body_length), (&interim[..], 0));
+    }
+
+    #[test]
+    fn a_head_ends_at_its_empty_line_however_it_is_cut() {
+        let answer = b"HTTP/1.1 200 OK\r\na: b\r\n\r\nbody\r\n\r\n";
+        let end = answer.len() - b"body\r\n\r\n".len();
+        for cut in 0..end {
+            assert_eq!(end_of_head(&answer[..cut], &answer[cut..]), Some(end - cut), "{cut}");
+            assert_eq!(end_of_head(&answer[..cut], &answer[cut..end - 1]), None, "{cut}");
+        }
+    }
+}
