@@ -167,8 +167,8 @@ async fn hear<T>(
     state.is_under_way = false;
     answer.map_err(|error| {
         let told = failure::of_database(&error);
-        if failure::concerns_the_connection(&error) {
-            state.is_broken = true;
+        state.is_broken = failure::concerns_the_connection(&error);
+        if failure::concerns_all_connections(&error) {
             shared.distrust(&told);
         }
         told

@@ -80,6 +80,15 @@ pub(super) fn concerns_the_connection(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|state| ends_a_connection(state.code()))
 }
 
+/// Whether it concerns all connections that are as old: what became of the server, or of what they have prepared. (A
+/// damaged page is read over each connection alike, and a transaction is a connection's own.)
+pub(super) fn concerns_all_connections(error: &tokio_postgres::Error) -> bool {
+    error.code().is_none_or(|state| {
+        let state = state.code();
+        concerns_the_connection(error) && (state == READ_ONLY || !matches!(state.get(..2), Some("25" | "58" | "XX")))
+    })
+}
+
 /// Whether the server did not do what it was asked, for a reason that another connection does not have.
 pub(super) fn is_worth_another_connection(error: &StoreError) -> bool {
     let state = PostgresError::of(error).and_then(PostgresError::sql_state);

@@ -8,6 +8,7 @@ mod instance;
 mod keys;
 mod pooler;
 mod sharing;
+mod silence;
 
 /// The throw-away server that all Postgres tests use.
 #[path = "../../../../tests/src/postgres.rs"]
@@ -16,3 +17,6 @@ mod postgres;
 #[path = "../program/process.rs"]
 #[allow(dead_code, reason = "shared with other tests, which need more of it")]
 mod process;
+#[path = "../../../../tests/src/proxy.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
+mod proxy;
