@@ -2,6 +2,8 @@
 //!
 //! # What every verb promises
 //! - **Atomic.** A state change and its event are one write: both are there or neither is.
+//! - **Durable.** What a call wrote outlives a crash from the moment when the call returns, whatever the defaults of the
+//!   database are.
 //! - **Judged where it is written.** A compare-and-swap compares inside the write, by the rules of
 //!   [`OptIn::on`](crate::machine::OptIn::on); nothing is read first and written later.
 //! - **One clock.** Every "now" is the store's own. Callers hand in durations.

@@ -8,7 +8,8 @@
 //! Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`.
 //!
 //! Feature `keyring`: encryption at rest, [`keyring`]. Feature `metrics`: the operator's view as gauges,
-//! `Overview::record_metrics`.
+//! `Overview::record_metrics`, and `batchsuite_unreadable_total` by `what`: how often something stored could not be read and
+//! was left out.
 
 #[cfg(feature = "keyring")]
 pub mod keyring;

@@ -19,25 +19,26 @@ const SETTINGS: &str = "SELECT CASE
         'the default transaction isolation must be \"read committed\"'
 END";
 
-/// The rights that the statements need, those first that others depend on. What they call of `pg_catalog` everybody may call,
-/// unless that was revoked.
+/// The rights that the statements need, those first that others depend on. What a later release has added is none of this one's
+/// business. What they call of `pg_catalog` everybody may call, unless that was revoked.
 const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
     SELECT 1, privilege || ' on table ' || c.oid::regclass, has_table_privilege(c.oid, privilege)
     FROM pg_catalog.pg_class c
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
     WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind IN ('r', 'p')
-      AND (privilege = 'SELECT' OR c.relname <> 'migrations')
+      AND (c.relname IN ('grants', 'tokens', 'consents', 'events', 'event_log', 'keys')
+           OR c.relname = 'migrations' AND privilege = 'SELECT')
     UNION ALL
     SELECT 2, privilege || ' on sequence ' || c.oid::regclass, has_sequence_privilege(c.oid, privilege)
     FROM pg_catalog.pg_class c
     CROSS JOIN unnest(ARRAY['SELECT', 'USAGE']) AS privilege
-    WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind = 'S'
-      -- That of an identity column needs no right of its own.
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i')
+    -- That of an identity column needs no right of its own.
+    WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind = 'S' AND c.relname = 'event_number'
     UNION ALL
     SELECT 3, 'EXECUTE on function ' || p.oid::regprocedure, has_function_privilege(p.oid, 'EXECUTE')
-    FROM pg_catalog.pg_proc p WHERE p.pronamespace = to_regnamespace('{schema}')
+    FROM pg_catalog.pg_proc p
+    WHERE p.pronamespace = to_regnamespace('{schema}')
+      AND p.proname IN ('clock_offset', 'announce_event', 'next_event', 'begin_consent')
     UNION ALL
     SELECT 4, 'EXECUTE on function ' || name, has_function_privilege(name, 'EXECUTE')
     FROM unnest(ARRAY[

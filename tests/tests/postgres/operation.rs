@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    Environment,
+    Environment, Policy,
     events::{EventId, EventKind},
     fake_ups::FakeUps,
     store::{EventOrder, EventQuery, Store, StoreError, StoreErrorKind},
@@ -80,7 +80,9 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
     stage.schema.advance(90 * DAY).await;
     assert_eq!(stage.store.prune_events(30 * DAY).await.unwrap(), 1);
     let ups = FakeUps::start().await;
-    let auth = ups.authenticator().store(stage.store.clone()).without_keeper().build().unwrap();
+    let mut policy = Policy::default();
+    policy.feed_interval = Duration::from_millis(50);
+    let auth = ups.authenticator().store(stage.store.clone()).policy(policy).without_keeper().build().unwrap();
 
     let error = auth.event_stream(Some(EventId::START)).next().await.unwrap().unwrap_err();
     let StoreErrorKind::Pruned { up_to } = error.kind() else { panic!("{error}") };
@@ -88,7 +90,7 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
     let both = async { tokio::join!(restarted.next(), from_now.next()) };
     let write = async {
         // The second stream begins with its first reading.
-        for _ in 0..100 {
+        for _ in 0..500 {
             tokio::time::sleep(Duration::from_millis(20)).await;
             auth.authenticate(&company("b").company, &actor()).await.unwrap();
         }
