@@ -230,7 +230,9 @@ impl Policy {
             *duration = (*duration).min(LONGEST);
         }
         // A wait of no time at all would let no other task of its thread run.
-        self.feed_interval = self.feed_interval.max(Duration::from_millis(1));
+        for wait in [&mut self.feed_interval, &mut self.max_wait, &mut self.store_deadline] {
+            *wait = (*wait).max(Duration::from_millis(1));
+        }
         self.max_age = self.max_age.max(self.feed_interval);
         Ok(self)
     }

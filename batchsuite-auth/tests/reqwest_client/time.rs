@@ -228,6 +228,29 @@ async fn a_request_that_comes_late_to_its_connection_is_not_sent() {
 }
 
 #[tokio::test]
+async fn a_request_with_limits_is_the_same_on_the_wire() {
+    let (sent, mut arrives) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut connection, _| {
+        let sent = sent.clone();
+        async move {
+            while let Some(request) = connection.request().await {
+                sent.send(request).unwrap();
+                connection.write(&answer("200 OK", "", b"{}")).await;
+            }
+        }
+    })
+    .await;
+    let client = client().build().unwrap();
+
+    client.send(refresh(server.url())).await.unwrap();
+    client.send(refresh_within(LATE, &server.url())).await.unwrap();
+
+    let (plain, limited) = (arrives.recv().await.unwrap(), arrives.recv().await.unwrap());
+    assert!(limited.contains("content-length: 57\r\n"), "{limited}");
+    assert_eq!(plain, limited);
+}
+
+#[tokio::test]
 async fn a_request_whose_time_is_over_while_it_connects_is_not_sent() {
     let authority = Authority::new();
     let acceptor = tokio_rustls::TlsAcceptor::from(authority.server_config("localhost", |_| {}));

@@ -1,5 +1,7 @@
 //! What concerns every company: rate limits, and the breaker of the whole client.
 
+use std::time::Duration;
+
 use batchsuite_auth::{
     Client, ClientAuthentication, CompanyId, OptedIn,
     error::{CallbackError, TokenError, Unavailable},
@@ -83,6 +85,8 @@ async fn a_thousand_companies_with_one_bad_secret_open_one_breaker_and_need_no_n
     let companies = companies(&stage, &process, 1000).await;
     let bad = misconfigured(&stage);
     stage.access_tokens_end();
+    let late = Fault::Delay { milliseconds: 200 };
+    stage.ups.fault(Endpoint::Refresh, late, Times::UntilCleared);
 
     let all = || join_all(companies.iter().map(|company| bad.auth.access_token(company)));
     for ended in all().await {
@@ -91,6 +95,7 @@ async fn a_thousand_companies_with_one_bad_secret_open_one_breaker_and_need_no_n
     // Whoever was past the breaker when the first answer came is refused, too.
     let sent = stage.ups.requests().count(Endpoint::Refresh, Outcome::BadClient);
     assert!((1..=3).contains(&sent), "{sent}");
+    stage.ups.clear_faults(Endpoint::Refresh);
     for ended in all().await {
         assert!(matches!(ended, Err(TokenError::Misconfigured { .. })), "{ended:?}");
     }
@@ -117,7 +122,9 @@ async fn a_client_that_is_refused_later_costs_no_more_than_three_requests() {
     let process = stage.process();
     let companies = companies(&stage, &process, 1000).await;
     stage.access_tokens_end();
-    stage.ups.block_client();
+    // Late answers, so that all would be on their way when the first one comes.
+    let refusal = Answer::status(401).with_delay(Duration::from_millis(200));
+    stage.ups.fault(Endpoint::Refresh, refusal, Times::UntilCleared);
 
     for ended in join_all(companies.iter().map(|company| process.auth.access_token(company))).await {
         assert!(matches!(ended, Err(TokenError::Misconfigured { .. })), "{ended:?}");

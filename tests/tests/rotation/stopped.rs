@@ -1,8 +1,13 @@
 //! A process that stands still while UPS answers: what arrived meanwhile is read before any deadline is judged.
 
+use std::time::Duration;
+
 use batchsuite_auth::{events::EventKind, fake_ups::FakeUps};
 
 use crate::stage::{Stage, acme, ada, company, seconds};
+
+/// Within half a second the runtime has read what arrived.
+const TIME_TO_READ: Duration = Duration::from_millis(450);
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_that_arrives_while_the_process_stands_still_is_stored() {
@@ -19,8 +24,9 @@ async fn a_pair_that_arrives_while_the_process_stands_still_is_stored() {
         answer.reached().await;
     }
 
-    // Longer than the deadline, shorter than the lease. The fence is looked at first, and the answer is on its way to it.
+    // Longer than the deadline, shorter than the lease. The fence is looked at first; the answers are out of the socket later.
     tokio::time::advance(seconds(35)).await;
+    tokio::time::sleep(TIME_TO_READ).await;
     answers.iter().for_each(crate::hold::Hold::release);
     for caller in callers {
         // Its own wait was over, too; whatever it was told, nothing is lost.
@@ -49,6 +55,7 @@ async fn a_first_pair_that_arrives_while_the_process_stands_still_is_stored() {
     answer.reached().await;
 
     tokio::time::advance(seconds(35)).await;
+    tokio::time::sleep(TIME_TO_READ).await;
     answer.release();
 
     callback.await.unwrap().unwrap();
@@ -66,6 +73,7 @@ async fn a_caller_whose_wait_ended_while_the_process_stood_still_gets_what_arriv
     answer.reached().await;
 
     tokio::time::advance(seconds(15)).await;
+    tokio::time::sleep(TIME_TO_READ).await;
     answer.release();
 
     assert_eq!(caller.await.unwrap().unwrap().revision().version, 2);
