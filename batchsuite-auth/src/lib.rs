@@ -56,6 +56,13 @@
 //! # }
 //! ```
 //!
+//! # Stopping, following, failing
+//! - [`quiesce`](BatchSuiteAuth::quiesce) at the order to stop, [`shutdown`](BatchSuiteAuth::shutdown) when the requests are done:
+//!   nothing begins that the end of the process would cut off, and the [`Shutdown`] says whether everything is stored.
+//! - [`event_stream`](BatchSuiteAuth::event_stream) tells what happens;
+//!   [`needs_reauthorization`](events::EventKind::needs_reauthorization) picks the events that a person must hear of.
+//! - Every error says who must act ([`error::Responsible`]), and [`error::chain`] shows it with its causes, for a log.
+//!
 //! # The life of an opt-in
 #![doc = include_str!("../docs/opt-in.svg")]
 //!

@@ -284,7 +284,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - Every write that changes what a caller may be handed (connect, commit, settle, remove) is told, at the latest by the next
     ///   call that begins after it returned. A company that changed twice may be told once, with the later change.
     /// - `after: None` returns the present cursor and no changes, at once.
-    /// - It returns early when something changes; how soon is up to the store.
+    /// - It returns early when something changes; how soon is up to the store. It may also return early without changes, with a
+    ///   later cursor, for an event that changes nothing: whoever follows the log reads on then.
     ///
     /// # Errors
     /// [`StoreError`]; the caller repeats the call from the same cursor.

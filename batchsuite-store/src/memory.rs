@@ -95,7 +95,7 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     clock: Box<dyn Clock>,
     ledgers: Mutex<BTreeMap<Environment, Ledger>>,
-    /// Sent to after every change that the change feed tells of.
+    /// Sent to after every event: who waits for changes may follow the log.
     changed: watch::Sender<()>,
 }
 
@@ -121,9 +121,9 @@ impl MemoryStore {
     fn write<T>(&self, environment: Environment, verb: impl FnOnce(&mut Ledger, Timestamp) -> T) -> T {
         let mut ledgers = self.ledgers();
         let ledger = ledgers.entry(environment).or_insert_with(|| Ledger::new(environment));
-        let before = ledger.latest_change();
+        let before = ledger.latest_event();
         let answer = verb(ledger, self.0.clock.now());
-        if ledger.latest_change() != before {
+        if ledger.latest_event() != before {
             self.0.changed.send_replace(());
         }
         answer
@@ -231,7 +231,7 @@ impl Store for MemoryStore {
         let told = async {
             loop {
                 let changes = look();
-                if after.is_none() || !changes.changed.is_empty() || changed.changed().await.is_err() {
+                if after != Some(changes.cursor) || !changes.changed.is_empty() || changed.changed().await.is_err() {
                     return changes;
                 }
             }

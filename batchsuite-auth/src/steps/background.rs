@@ -21,7 +21,7 @@ use crate::{
     store::{DueQuery, StoreErrorKind, WarnExpiring},
 };
 
-/// A pause after the feed told of changes: while many companies are refreshed it is read for all of them at once, not for each.
+/// A pause after the feed told of something: while many companies are refreshed it is read for all of them at once, not for each.
 /// So much later may a change be heard, which is little beside what a database needs to tell it.
 const FEED_REST: Duration = Duration::from_millis(5);
 /// The wall clock and the monotonic one disagree by more than this: one was set, or the machine slept.
@@ -65,12 +65,13 @@ pub(super) async fn feed(core: Weak<Core>) {
                     core.cache.clear();
                 }
                 core.cache.feed_told(&changes.changed);
-                if cursor != Some(changes.cursor) {
+                let moved = cursor != Some(changes.cursor);
+                if moved {
                     core.wrote_events();
                 }
                 cursor = Some(changes.cursor);
                 drop(core);
-                if !changes.changed.is_empty() {
+                if moved || !changes.changed.is_empty() {
                     let _ = timeout(FEED_REST, ending.cancelled()).await;
                 }
             }

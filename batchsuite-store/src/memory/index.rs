@@ -73,11 +73,6 @@ impl Index {
         self.latest_pair = self.latest_pair.max(after.obtained_at);
     }
 
-    /// The latest change of all.
-    pub(super) fn latest_change(&self) -> Option<EventId> {
-        self.changes.keys().next_back().copied()
-    }
-
     /// Companies by their latest change, the earliest first.
     pub(super) fn changed(&self, range: impl RangeBounds<EventId>) -> impl Iterator<Item = (EventId, &CompanyId)> {
         self.changes.range(range).map(|(change, company)| (*change, company))

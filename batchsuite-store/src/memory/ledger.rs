@@ -51,8 +51,8 @@ impl Ledger {
         self.rows.len()
     }
 
-    pub(super) fn latest_change(&self) -> Option<EventId> {
-        self.index.latest_change()
+    pub(super) fn latest_event(&self) -> EventId {
+        self.log.last()
     }
 
     pub(super) fn begin_consent(&mut self, consent: NewConsent, now: Timestamp) {

@@ -291,6 +291,24 @@ async fn an_event_of_this_process_is_told_at_once_however_seldom_the_log_is_read
     expect(EventKind::Restored).await;
 }
 
+/// Two authenticators over one store in memory: each hears at once what the other writes.
+#[tokio::test(start_paused = true)]
+async fn an_event_in_the_same_memory_store_is_told_at_once_to_every_authenticator() {
+    let stage = Stage::new().await;
+    let slow = || stage.process_with_policy(|policy| policy.feed_interval = seconds(30));
+    let (one, other) = (slow(), slow());
+    let mut stream = other.auth.event_stream(Some(EventId::START));
+    let told = tokio::spawn(async move { (stream.next().await.unwrap().unwrap().kind, Instant::now()) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    one.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let written = Instant::now();
+
+    let (kind, at) = told.await.unwrap();
+    assert_eq!(kind, EventKind::Started);
+    assert!(at - written < Duration::from_millis(20), "{:?}", at - written);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_warning_of_this_process_is_told_at_once() {
     let stage = Stage::new().await;

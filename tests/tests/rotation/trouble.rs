@@ -1,10 +1,13 @@
 //! Trouble with the store: nobody waits without end, no loop spins or floods the log, the log knows the cause, and what the
 //! store will never take is not repeated for ever.
 
+use std::time::Duration;
+
 use batchsuite_auth::{
     CompanyQuery, EventFilter, Policy,
     events::{EventKind, Evidence},
     fake_ups::{Answer, Endpoint, FakeUps, Times},
+    http::{HttpClient, HttpError},
     machine::{CauseKind, Phase},
     store::{StoreError, StoreErrorKind},
 };
@@ -229,6 +232,41 @@ async fn exercise(stage: &Stage, process: &Process) {
     stage.ups.fault(Endpoint::Refresh, refusal("Invalid Refresh Token"), Times::Once);
     let _ = process.auth.access_token(&acme()).await;
     let _ = process.auth.remove_auth(&company("third"), &ada()).await;
+}
+
+/// A way to UPS that does not lead there.
+#[derive(Debug)]
+struct Unreachable;
+
+#[async_trait::async_trait]
+impl HttpClient for Unreachable {
+    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        Err(HttpError::not_sent().with_source(std::io::Error::other("no such name")))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_why_ups_cannot_be_reached() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    stage.opt_in(&stage.process(), &acme()).await;
+    let process = stage.process_with(|builder| builder.without_keeper().http(Unreachable));
+    stage.access_tokens_end();
+
+    process.auth.access_token(&acme()).await.unwrap_err();
+
+    assert_eq!(log.lines("no connection to UPS; nothing was sent: no such name").len(), 1);
+}
+
+#[tokio::test]
+async fn a_deadline_of_no_time_is_refused() {
+    let stage = Stage::new().await;
+    let mut policy = Policy::default();
+    policy.store_deadline = Duration::ZERO;
+
+    let built = stage.ups.authenticator().store(stage.store.clone()).policy(policy).build();
+
+    assert!(built.unwrap_err().to_string().contains("store_deadline"));
 }
 
 /// The default policy: what the store does not answer in time is given up or repeated.
