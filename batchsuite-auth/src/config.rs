@@ -44,7 +44,8 @@ impl fmt::Display for Environment {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
-    /// With its secret, as HTTP Basic (RFC 6749 §2.3.1). UPS's specification requires it.
+    /// With its secret, as HTTP Basic from the id and secret as they are (RFC 7617), as UPS writes it. UPS's specification
+    /// requires it.
     #[default]
     Secret,
     /// With a PKCE verifier (RFC 7636) *instead of* the secret. UPS's specification describes it so since 2024-09.
@@ -72,7 +73,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// The client id and secret of UPS's developer portal.
+    /// The client id and secret of UPS's developer portal. HTTP Basic cannot carry an id with a colon.
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { id: id.into(), secret: ClientSecret::new(secret), authentication: ClientAuthentication::default() }
     }

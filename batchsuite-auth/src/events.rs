@@ -165,7 +165,8 @@ pub struct Evidence {
     pub status: Option<u16>,
     /// UPS's error code.
     pub code: Option<String>,
-    /// UPS's message or ours: printable, at most 200 characters, with everything that we sent cut out.
+    /// UPS's message or ours: printable, at most 200 characters. Everything that we sent is cut out, in whichever encoding, and
+    /// so is every long word that looks like a token.
     pub message: Option<String>,
     /// Which attempt.
     pub attempt: Option<AttemptId>,

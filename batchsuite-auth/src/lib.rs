@@ -103,6 +103,10 @@
 //! | `test-util` | no | all of [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |
 //!
 //! # Security notes
+//! - Everything that was sent is cut out of UPS's own words before they are kept or shown, whole or in part and in whichever
+//!   encoding they repeat it; so is every long word that looks like a token.
+//! - The buffers of this crate that hold secrets (forms, answers, unpacked and decoded copies) are wiped when they are
+//!   dropped. Those of hyper, rustls, `oauth2`, serde_json and the system cannot be wiped from here.
 //! - The state has 256 random bits, is stored as its SHA-256, taken once, and bound to the browser, the company, the person,
 //!   the environment and the exact redirect URI (RFC 9700 §4.7). The host keeps [`BrowserSecret`] in a cookie and hands it
 //!   back; this crate never touches cookies.

@@ -82,7 +82,8 @@ impl EventStream {
         let Some(cursor) = self.cursor else {
             // Not the newest event's number: there is none if all were pruned, and a lower one may still be written.
             let core = &self.auth.core;
-            self.cursor = Some(core.store.changes(core.environment, None, Duration::ZERO).await?.cursor);
+            let newest = core.looked(core.store.changes(core.environment, None, Duration::ZERO)).await?;
+            self.cursor = Some(newest.cursor);
             return Ok(());
         };
         let page = self.auth.events(EventFilter { after: Some(cursor), ..EventFilter::default() }).await?;

@@ -29,7 +29,7 @@ pub enum CauseKind {
     RefreshExpired,
     /// Derived: the grant belongs to another client id than the one configured now.
     ClientChanged,
-    /// Derived: UPS sent no refresh token with this opt-in, and the access token has ended.
+    /// Derived: UPS sent no refresh token that can be sent back, and the access token has ended.
     NoRefreshToken,
 }
 

@@ -146,7 +146,10 @@ impl Core {
         let company = consent.key.company.clone();
         let reading = self.cache.reading(&company);
         // Only a wrong clock needs it. A row that cannot be read must not stop the opt-in that replaces it.
-        let before = if self.is_ahead(pair.issued_at) { self.store.load(&consent.key).await.ok() } else { None };
+        let before = match self.is_ahead(pair.issued_at) {
+            true => self.in_time(self.store.load(&consent.key)).await.ok(),
+            false => None,
+        };
         let connect = Connect {
             key: consent.key,
             consent: consent.id,

@@ -50,7 +50,7 @@ impl Pair {
     /// The object ends by itself: what follows it is no part of it, and if the rest of the answer is missing, nothing of the
     /// object is. Such an answer is only taken for the sake of the refresh token: UPS has spent the one that was sent.
     pub(super) fn parse(content: &Content, defaults: &PairDefaults) -> Option<Self> {
-        let (fields, is_followed) = Fields::of(content.text())?;
+        let (fields, is_wrapped) = Fields::of(content.text())?;
         let mut oddities = Vec::new();
 
         let access_lifetime = match lifetime(&fields, "expires_in") {
@@ -64,11 +64,11 @@ impl Pair {
             .as_ref()
             .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some());
         let refresh = Refresh::of(&fields, content.damaged);
-        if (is_followed || !content.whole) && matches!(refresh, Refresh::Absent) {
+        if (is_wrapped || !content.whole) && matches!(refresh, Refresh::Absent) {
             return None;
         }
         for (odd, words) in [
-            (is_followed, "the JSON is followed by something"),
+            (is_wrapped, "there is something beside the JSON"),
             (fields.repeated, "a key is there twice; the last one counts"),
             (
                 matches!(refresh, Refresh::Odd(_)),
@@ -222,12 +222,13 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields, and whether anything follows the object.
+    /// The fields, and whether anything but blanks is around the object.
     fn of(text: &'a str) -> Option<(Self, bool)> {
-        let mut values = serde_json::Deserializer::from_str(text).into_iter::<Self>();
+        let object = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
+        let mut values = serde_json::Deserializer::from_str(object).into_iter::<Self>();
         let fields = values.next()?.ok()?;
-        let rest = &text[values.byte_offset()..];
-        Some((fields, !rest.bytes().all(|byte| byte.is_ascii_whitespace())))
+        let around = [&text[..text.len() - object.len()], &object[values.byte_offset()..]];
+        Some((fields, !around.iter().all(|around| around.bytes().all(|byte| byte.is_ascii_whitespace()))))
     }
 
     fn raw(&self, name: &str) -> Option<&'a str> {
@@ -466,7 +467,15 @@ mod tests {
             Pair::parse(&Content::of(body.into_bytes().into(), whole), &defaults()).unwrap()
         };
         for rest in ["\0", "\0\0", "// a comment", "<!-- x -->", "}", "{", "\u{feff}", ";", ")", "\u{1}", "garbage"] {
-            assert_eq!(with(rest, true).oddities, ["the JSON is followed by something"], "{rest:?}");
+            assert_eq!(with(rest, true).oddities, ["there is something beside the JSON"], "{rest:?}");
+        }
+        for before in ["\0", "\0\0\0", "\u{feff}\u{feff}", "\u{1} "] {
+            let body = format!(r#"{before}{{"access_token":"a","refresh_token":"r"}}"#);
+            assert_eq!(
+                parse_bytes(body.as_bytes()).unwrap().oddities,
+                ["there is something beside the JSON"],
+                "{before:?}"
+            );
         }
         for rest in ["", " \r\n\t"] {
             assert!(with(rest, true).oddities.is_empty() && with(rest, false).oddities.is_empty(), "{rest:?}");

@@ -96,13 +96,13 @@ struct Wide {
 }
 
 impl Wide {
-    /// By its byte order mark, or by the NULs about its first character, which is one of ASCII (RFC 4627 §3).
+    /// By its byte order mark, or by the NULs about its first two characters, which are of ASCII in an object (RFC 4627 §3).
     fn of(bytes: &[u8]) -> Option<Self> {
         let (unit, big_endian) = match *bytes {
-            [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, 1..=255, ..] => (4, true),
-            [0xff, 0xfe, 0, 0, ..] | [1..=255, 0, 0, 0, ..] => (4, false),
-            [0xfe, 0xff, ..] | [0, 1..=255, ..] => (2, true),
-            [0xff, 0xfe, ..] | [1..=255, 0, ..] => (2, false),
+            [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, 1..=255, 0, ..] => (4, true),
+            [0xff, 0xfe, 0, 0, ..] | [1..=255, 0, 0, 0, 1..=255, ..] => (4, false),
+            [0xfe, 0xff, ..] | [0, 1..=255, 0, 1..=255, ..] => (2, true),
+            [0xff, 0xfe, ..] | [1..=255, 0, 1..=255, 0, ..] => (2, false),
             _ => return None,
         };
         Some(Self { unit, big_endian })

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    Client, CompanyQuery,
-    error::Unavailable,
+    BatchSuiteAuth, Client, ClientAuthentication, CompanyQuery, Environment,
+    error::{BuildError, Unavailable},
     events::EventKind,
     fake_ups::{Answer, Endpoint, Fault, Outcome, Times},
     machine::CauseKind,
@@ -30,6 +30,39 @@ async fn invalid_redirect_url_unsupported_grant_type_and_missing_authorization_h
 #[tokio::test]
 async fn status_401_10401_opens_the_breaker_once_for_all_companies() {
     assert_breaks_the_client(Fault::InvalidClient).await;
+}
+
+#[tokio::test]
+async fn id_and_secret_reach_ups_as_they_are() {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    for (id, secret) in [("id", "plain"), ("i d+%2B", "s%41+:é c&=/?#\"'\\~"), ("é", ":"), ("%", "%%%")] {
+        let world = World::new().await;
+        let process = world.another_process(Client::new(id, secret));
+        process.wire.answer(Ok(http::Response::new(br#"{"access_token":"a","refresh_token":"r"}"#.to_vec())));
+        let trip = process.auth.authenticate(&world.company, &world.actor).await.unwrap();
+        let state = trip.url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+
+        process.auth.callback(&world.actor, format!("code=c&state={state}"), &trip.browser_secret).await.unwrap();
+
+        let basic = process.wire.exchanges()[0].authorization.clone().unwrap();
+        assert_eq!(String::from_utf8(STANDARD.decode(basic).unwrap()).unwrap(), format!("{id}:{secret}"));
+    }
+}
+
+#[tokio::test]
+async fn a_client_id_that_basic_cannot_carry_is_refused_at_build() {
+    let world = World::new().await;
+    for id in ["a:b", ":", "id:"] {
+        let client = Client::new(id, "secret").with_authentication(ClientAuthentication::Pkce);
+        let builder = BatchSuiteAuth::builder(Environment::Cie, client)
+            .redirect_uri(world.ups.redirect_uri())
+            .store(world.store.clone());
+
+        let error = builder.build().unwrap_err();
+
+        assert!(matches!(error, BuildError::Invalid { setting: "client", .. }), "{id}: {error:?}");
+    }
 }
 
 #[tokio::test]

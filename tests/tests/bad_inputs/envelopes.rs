@@ -129,6 +129,7 @@ async fn a_whole_object_followed_by_anything_is_a_pair_and_told() {
     {
         assert_pair_in(format!("{PAIR}{rest}").as_bytes(), 1, |answer| answer).await;
     }
+    assert_pair_in(format!("\0\0{PAIR}").as_bytes(), 1, |answer| answer).await;
     assert_pair_in(&[PAIR.as_bytes(), b"\xff\xfe\x80"].concat(), 1, |answer| answer).await;
     assert_pair_in(&[PAIR.as_bytes(), &[b'x'; 100_000]].concat(), 1, |answer| answer).await;
 }

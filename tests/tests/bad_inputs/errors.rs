@@ -281,7 +281,8 @@ async fn an_echo_is_cut_out_in_whichever_encoding_and_however_little_of_it_is_th
 
     let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
     let spread = |text: &str, by: &str| text.chars().map(|c| format!("{c}{by}")).collect::<String>();
-    let encodings: [(&str, &dyn Fn(&str) -> String); 14] = [
+    type Encode<'a> = &'a dyn Fn(&str) -> String;
+    let encodings: [(&str, Encode<'_>); 14] = [
         ("whole", &|token| token.to_owned()),
         ("the first 30", &|token| token[..30].to_owned()),
         ("12 of it", &|token| token[9..21].to_owned()),

@@ -21,7 +21,7 @@ use url::{Url, form_urlencoded};
 pub(crate) struct Exchange {
     /// As it was sent.
     pub(crate) body: String,
-    authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
     pub(crate) accept_encoding: Option<String>,
     answer: Vec<u8>,
 }

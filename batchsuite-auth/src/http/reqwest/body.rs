@@ -24,3 +24,21 @@ pub(super) async fn read(
     }
     received.take().ok_or_else(HttpError::unanswered)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::test_memory::left_of;
+
+    #[test]
+    fn a_body_that_was_sent_is_wiped() {
+        let canary = b"form-canary-5d0c7a11".repeat(8);
+        let body = to_send(canary.clone());
+        let place = left_of(body.as_bytes().unwrap());
+        assert!(place.holds(b"form-canary-5d0c7a11"), "the test looks at the right place");
+
+        drop(body);
+
+        assert!(!place.holds(b"form-canary-5d0c7a11"));
+    }
+}

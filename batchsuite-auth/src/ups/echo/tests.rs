@@ -46,7 +46,7 @@ fn a_piece_of_a_secret_is_cut_out_in_whichever_encoding() {
         ("the last 12", TOKEN[TOKEN.len() - 12..].to_owned()),
         ("form", url::form_urlencoded::byte_serialize(TOKEN.as_bytes()).collect()),
         ("all percent, lower case", percent(TOKEN)),
-        ("all percent, upper case", percent(TOKEN).to_uppercase().replace('%', "%")),
+        ("all percent, upper case", percent(TOKEN).to_uppercase()),
         ("percent twice", percent(&percent(TOKEN))),
         ("upper case", TOKEN.to_uppercase()),
         ("lower case", TOKEN.to_lowercase()),
@@ -140,7 +140,7 @@ impl Dice {
 
 #[test]
 fn whatever_is_sent_back_however_often_encoded_is_cut_out() {
-    let mut dice = Dice(std::env::var("SEED").map_or(7, |seed| seed.parse().unwrap()));
+    let mut dice = Dice(7);
     for round in 0..400 {
         let secrets: Vec<String> = (0..3).map(|_| dice.token()).collect();
         let sent: Vec<&str> = secrets.iter().map(String::as_str).collect();
