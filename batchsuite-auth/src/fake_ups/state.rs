@@ -10,6 +10,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use uuid::Uuid;
 
 use super::{
     FakeUpsBuilder,
@@ -34,6 +35,8 @@ pub struct FakeUpsState {
     pub(super) faults: Faults,
     pub(super) counters: Counters,
     pub(super) mint: Mint,
+    /// Of each user, as access tokens tell it.
+    user_ids: Vec<Uuid>,
     clock: FakeClock,
     blocked: AtomicBool,
     book: Mutex<Book>,
@@ -82,6 +85,7 @@ impl FakeUpsState {
             faults: Faults::default(),
             counters: Counters::new(),
             mint: Mint::new(settings.sign_access_tokens),
+            user_ids: settings.users.iter().map(|user| tokens::user_id(&user.name)).collect(),
             clock: FakeClock::new(clock),
             blocked: AtomicBool::new(false),
             book: Mutex::new(Book::new(&settings)),
@@ -314,6 +318,7 @@ impl FakeUpsState {
         let access = NewAccessToken {
             // Users are never added or removed: only their passwords change.
             user: &self.settings.users[user].name,
+            user_id: self.user_ids[user],
             client_id: &self.settings.clients[client].id,
             application_name: &self.settings.application_name,
             grant: claims.grant,

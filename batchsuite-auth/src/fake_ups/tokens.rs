@@ -32,6 +32,7 @@ pub(super) struct RefreshClaims {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewAccessToken<'a> {
     pub(super) user: &'a str,
+    pub(super) user_id: Uuid,
     pub(super) client_id: &'a str,
     pub(super) application_name: &'a str,
     pub(super) grant: u64,
@@ -92,6 +93,7 @@ const CLAIMS: usize = 401;
 
 /// The least length of the claim `at`. Nobody says what UPS writes there; here it holds a digest, and fills the claims up.
 const AT: usize = 32;
+const NO_AT: &[u8] = br#""at":"""#;
 
 /// The part that [`Edit::pad`](super::Edit::pad) appends; the rest of the token stays valid.
 const PADDING: char = 'A';
@@ -168,11 +170,11 @@ impl Mint {
         let jti = token_id(new.grant, new.serial, new.issued_at.rem_euclid(1000));
         let own_claim = self.own_claim(jti);
         let iat = new.issued_at.div_euclid(1000);
-        let mut claims = Claims {
+        let claims = Claims {
             sub: new.user,
             clientid: new.client_id,
             iss: ISSUER,
-            uuid: user_id(new.user),
+            uuid: new.user_id,
             sid: signing::KEY_ID,
             aud: new.application_name,
             at: "",
@@ -182,15 +184,18 @@ impl Mint {
             iat,
             jti,
         };
-        let length = serde_json::to_vec(&claims).map_or(0, |json| json.len());
-        let at = own_claim.iter().cycle().take(CLAIMS.saturating_sub(length).max(AT));
-        let at: String = at.map(|byte| char::from(*byte)).collect();
-        claims.at = &at;
         let header = format!(r#"{{"kid":"{}","typ":"JWT","alg":"RS384"}}"#, signing::KEY_ID);
         let mut token = String::with_capacity(1400);
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
-        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(&claims).unwrap_or_default(), &mut token);
+        let mut claims = serde_json::to_vec(&claims).unwrap_or_default();
+        // A quotation mark in a name would be escaped, so this is the claim.
+        if let Some(before) = claims.windows(NO_AT.len()).position(|window| window == NO_AT) {
+            let length = CLAIMS.saturating_sub(claims.len()).max(AT);
+            let at = before + NO_AT.len() - 1;
+            claims.splice(at..at, own_claim.into_iter().cycle().take(length));
+        }
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = self.signature(&token);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
@@ -247,7 +252,7 @@ fn read_token_id(id: Uuid) -> (u64, u64, i64) {
 }
 
 /// The same for the same user, here and at every fake.
-fn user_id(user: &str) -> Uuid {
+pub(super) fn user_id(user: &str) -> Uuid {
     let digest: [u8; 32] = Sha256::digest(user.to_lowercase()).into();
     let (first, _) = digest.split_at(16);
     uuid::Builder::from_random_bytes(first.try_into().unwrap_or_default()).into_uuid()
@@ -307,6 +312,7 @@ mod tests {
     fn new(serial: u64) -> NewAccessToken<'static> {
         NewAccessToken {
             user: "demo@example.com",
+            user_id: user_id("demo@example.com"),
             client_id: "fake-ups-client",
             application_name: "Batch Suite",
             grant: (1 << GRANT_BITS) - 5,
@@ -366,7 +372,7 @@ mod tests {
 
     #[test]
     fn an_access_token_is_as_long_as_the_recorded_one() {
-        let with_another_name = NewAccessToken { user: "a", application_name: "Ä & Ö", ..new(1) };
+        let with_another_name = NewAccessToken { user: "\"at\":\"\"", application_name: "Ä & Ö", ..new(1) };
         for new in [new(1), with_another_name] {
             assert_eq!(Mint::new(true).access_token(&new).len(), 1_316);
         }
