@@ -155,5 +155,5 @@ async fn the_memory_store_waits_for_any_length() {
     let store = stage.store.clone();
     let told = tokio::spawn(async move { store.changes(Environment::Cie, Some(cursor), Duration::MAX).await });
     stage.opt_in(&process, &acme()).await;
-    assert_eq!(told.await.unwrap().unwrap().changed.len(), 1);
+    assert_ne!(told.await.unwrap().unwrap().cursor, cursor, "it returns as soon as something is written");
 }
