@@ -18,6 +18,8 @@ use super::{failure, home::Aborted, pool::Shared};
 /// A parameter of a statement.
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
+/// How long the server may take to say what one of its processes does, and a patient transaction to go on.
+const ASKING: Duration = Duration::from_secs(5);
 /// How long an answer may still be on its way after its statement has ended at the server.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
@@ -133,7 +135,7 @@ impl PostgresTransaction {
 
     /// Takes the limits of time away.
     pub(super) async fn have_patience(&mut self) -> Result<(), StoreError> {
-        let limit = self.connection.shared.deadline.as_millis();
+        let limit = self.connection.shared.deadline.max(ASKING).as_millis();
         let patient = format!(
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
             SET LOCAL idle_in_transaction_session_timeout = {limit}"
@@ -201,7 +203,7 @@ async fn is_at_work(shared: &Shared, process: i32) -> bool {
             client.query_typed(QUESTION, &[(&process, Type::INT4)]).await
         }
     };
-    match timeout(shared.deadline, shared.home.run(ask)).await {
+    match timeout(shared.deadline.max(ASKING), shared.home.run(ask)).await {
         Ok(Ok(rows)) => !rows.is_empty(),
         // The server answers, and has no room for the question.
         Ok(Err(error)) => failure::is_refused_for_now(&error),
