@@ -156,7 +156,8 @@ impl BatchSuiteAuth {
     /// The event log, a page at a time.
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`StoreError`]; [`Pruned`](crate::store::StoreErrorKind::Pruned) if the oldest come first and events behind the cursor were
+    /// pruned: read on after the number that it names.
     ///
     /// # Cancellation
     /// Nothing happens.
