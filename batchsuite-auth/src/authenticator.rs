@@ -157,7 +157,8 @@ impl BatchSuiteAuth {
     /// The event log, a page at a time. A caller waits at most [`Policy::max_wait`].
     ///
     /// # Errors
-    /// [`StoreError`]
+    /// [`StoreError`]; [`Pruned`](crate::store::StoreErrorKind::Pruned) if the oldest come first and events behind the cursor were
+    /// pruned: read on after the number that it names.
     ///
     /// # Cancellation
     /// Nothing happens.

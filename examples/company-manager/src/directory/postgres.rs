@@ -144,7 +144,7 @@ impl Directory for PostgresDirectory {
 
     async fn companies(&self, ids: &[CompanyId]) -> Result<Vec<Company>, DirectoryError> {
         let ids: Vec<&str> = ids.iter().map(CompanyId::as_str).collect();
-        self.database.rows(COMPANIES, &[&ids]).await?.iter().map(company).collect()
+        Ok(readable(&self.database.rows(COMPANIES, &[&ids]).await?))
     }
 
     async fn companies_of(
@@ -156,9 +156,13 @@ impl Directory for PostgresDirectory {
         let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let rows =
             self.database.rows(COMPANIES_OF, &[&admin.as_str(), &after.map(CompanyId::as_str), &one_more]).await?;
-        let items = rows.iter().take(limit).map(company).collect::<Result<Vec<_>, _>>()?;
-        let next = items.last().filter(|_| rows.len() > limit).map(|company| company.id.clone());
-        Ok(Page { items, next })
+        let (page, more) = rows.split_at(limit.min(rows.len()));
+        // Also behind a row that cannot be read.
+        let last = page
+            .last()
+            .filter(|_| !more.is_empty())
+            .and_then(|row| CompanyId::new(row.try_get::<_, &str>(0).ok()?).ok());
+        Ok(Page { items: readable(page), next: last })
     }
 
     async fn add_company(&self, name: CompanyName, admin: &ActorId) -> Result<CompanyId, DirectoryError> {
@@ -257,6 +261,11 @@ fn person(row: &Row) -> Result<Person, DirectoryError> {
     };
     let id = ActorId::new(row.try_get::<_, &str>(0).map_err(failed)?).map_err(|_| unreadable("person"))?;
     Ok(Person { id, sign_in_name: row.try_get(1).map_err(failed)?, role })
+}
+
+/// Those that can be read: a damaged one is logged, and hides no other.
+fn readable(rows: &[Row]) -> Vec<Company> {
+    rows.iter().filter_map(|row| company(row).ok()).collect()
 }
 
 fn company(row: &Row) -> Result<Company, DirectoryError> {

@@ -40,6 +40,23 @@ impl World {
 }
 
 #[tokio::test]
+async fn a_company_that_cannot_be_read_hides_no_other() {
+    let World { directory, admin, server, .. } = World::new().await;
+    let mut ids = Vec::new();
+    for name in ["Alder", "Birch", "Cedar"] {
+        ids.push(directory.add_company(CompanyName::new(name).unwrap(), &admin).await.unwrap());
+    }
+    let damage = "UPDATE company_manager.companies SET name = E'Bi\\nrch' WHERE name = 'Birch'";
+    server.client().await.batch_execute(damage).await.unwrap();
+
+    assert_eq!(directory.companies(&ids).await.unwrap().len(), 2);
+    let page = directory.companies_of(&admin, None, 2).await.unwrap();
+    assert_eq!((page.items.len(), page.next.as_ref()), (1, Some(&ids[1])), "the cursor goes past it");
+    let page = directory.companies_of(&admin, page.next.as_ref(), 2).await.unwrap();
+    assert_eq!((page.items[0].name.as_str(), page.next), ("Cedar", None));
+}
+
+#[tokio::test]
 async fn people_and_companies_are_found_as_the_directory_says() {
     let World { directory, admin, server: _running, .. } = World::new().await;
     let mut ids = Vec::new();
