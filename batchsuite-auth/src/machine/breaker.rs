@@ -4,7 +4,7 @@
 //! |---|---|
 //! | refuses the client's configuration, or blocks it | two different companies in a row get such an answer with no success between, or it is the first answer since the start |
 //! | nobody has described it | three different companies in a row get the same |
-//! | refuses the refresh token | three different companies within ten minutes, with no success between |
+//! | refuses a refresh token, and no lost answer explains it | three different companies within ten minutes, with no success between |
 //! | asks for a pause (429) | at once |
 //!
 //! Half-open it lets one trial through, of a company that has not failed if there is one.
@@ -185,14 +185,17 @@ impl Breaker {
     }
 
     /// UPS refused the code or the refresh token of `company`, and so accepts the client. Whether the breaker opened because of it,
-    /// having been closed.
-    pub fn refused(&mut self, errand: Errand, company: &CompanyId, now: Timestamp) -> bool {
+    /// having been closed. A refusal that is `explained`, because an earlier answer was lost, belongs to no wave.
+    pub fn refused(&mut self, errand: Errand, company: &CompanyId, explained: bool, now: Timestamp) -> bool {
         self.accepted(now);
         if errand == Errand::Exchange {
             return false;
         }
         self.unknown = None;
         self.open = self.open.take().filter(|open| open.fault == Fault::Wave);
+        if explained {
+            return false;
+        }
         self.refused.retain(|(known, at)| known != company && *at <= now && now < later(*at, WAVE));
         self.refused.push((company.clone(), now));
         let others = self.refused.len().saturating_sub(REFUSED_IN_A_WAVE);

@@ -88,7 +88,7 @@ impl Core {
         let sent = Stopwatch::start();
         let judgement = self.ups.send(request, self.ups.limits(), self.now()).await;
         telemetry::exchanged(self.environment, &judgement);
-        self.hear(Errand::Exchange, company, &judgement);
+        self.hear(Errand::Exchange, company, &judgement, false);
         drop(under_way);
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
             Judgement::Pair(pair) => {

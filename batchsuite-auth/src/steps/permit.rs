@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Core;
 use crate::{
-    clock::{Timestamp, remaining},
+    clock::remaining,
     error::{TokenError, Unavailable},
     events::{EventKind, Evidence},
     ids::CompanyId,
@@ -67,9 +67,10 @@ impl Core {
         (!pause.is_zero()).then(|| refusal(Some(fault.clone()), pause.max(own_pause)))
     }
 
-    /// Lets the breaker hear what came of a request: whether it opens because of it.
-    pub(super) fn hear(&self, errand: Errand, company: &CompanyId, judgement: &Judgement) -> bool {
-        let opens = self.opens(errand, company, judgement, self.now());
+    /// Lets the breaker hear what came of a request: whether it opens because of it. `explained`: if it is a refusal, a lost answer
+    /// explains it.
+    pub(super) fn hear(&self, errand: Errand, company: &CompanyId, judgement: &Judgement, explained: bool) -> bool {
+        let opens = self.opens(errand, company, judgement, explained);
         if opens {
             let (Judgement::Refused(evidence)
             | Judgement::Ours(evidence)
@@ -90,11 +91,12 @@ impl Core {
     }
 
     /// Whether the breaker opens because of it.
-    fn opens(&self, errand: Errand, company: &CompanyId, judgement: &Judgement, now: Timestamp) -> bool {
+    fn opens(&self, errand: Errand, company: &CompanyId, judgement: &Judgement, explained: bool) -> bool {
+        let now = self.now();
         let mut breaker = self.breaker();
         match judgement {
             Judgement::Pair(_) => breaker.succeeded(errand, now),
-            Judgement::Refused(_) => return breaker.refused(errand, company, now),
+            Judgement::Refused(_) => return breaker.refused(errand, company, explained, now),
             Judgement::Ours(_) => return breaker.failed(company, Fault::Ours, now),
             Judgement::Blocked(_) => return breaker.failed(company, Fault::Blocked, now),
             Judgement::Unknown(evidence) if errand == Errand::Refresh => {

@@ -20,7 +20,7 @@ use crate::{
     error::{TokenError, Unavailable},
     events::{EventKind, Evidence},
     ids::{AttemptId, CompanyId},
-    machine::{Access, Demand, Errand, Phase, Verdict, cool_down, decide},
+    machine::{Access, Backoff, Demand, Errand, Phase, Verdict, cool_down, decide},
     secret::AccessToken,
     store::{ClaimRefresh, Claimed, CommitRefresh, Committed, GiveBack, SettleRefresh, Snapshot, Written},
     telemetry,
@@ -71,7 +71,7 @@ impl Core {
     ) -> Result<AccessToken, TokenError> {
         let mut failed: Option<TokenError> = None;
         let mut given_time = None;
-        let mut pause_if_late = Duration::ZERO;
+        let mut late = Late::default();
         let mut wait = Wait::new(self);
         loop {
             let reading = self.cache.reading(company);
@@ -156,17 +156,14 @@ impl Core {
             if let Some(error) = failed {
                 return Err(error);
             }
-            match self.attempt(company, &snapshot, read, pause_if_late).await {
+            match self.attempt(company, &snapshot, read, late.pause(self)).await {
                 Attempt::Stored(stored) => {
                     if let Some(token) = token_of(&stored).filter(|token| reading.insert(&stored, token)) {
                         return Ok(token);
                     }
                 }
                 Attempt::Settled => {}
-                Attempt::Late if pause_if_late.is_zero() => {
-                    pause_if_late = self.policy.refresh_pause.after(1, jitter());
-                }
-                Attempt::Late => failed = Some(not_sent(pause_if_late)),
+                Attempt::Late => failed = late.came_again(self).await,
                 Attempt::Lost => {
                     if !wait.for_news(&reading, LAST_LOOK).await {
                         return Err(unavailable(None, Unavailable::UnderWay, LAST_LOOK));
@@ -233,7 +230,9 @@ impl Core {
         under_way: UnderWay,
     ) -> Attempt {
         telemetry::refreshed(self.environment, &judgement, sent.elapsed());
-        let opens = self.hear(Errand::Refresh, &claim.key.company, &judgement);
+        let opt_in = &row.opt_in;
+        let explained = opt_in.unanswered || opt_in.suspect || matches!(opt_in.phase, Phase::Sent { .. });
+        let opens = self.hear(Errand::Refresh, &claim.key.company, &judgement, explained);
         // Nobody waits while the store is written.
         drop(under_way);
         let policy = &self.policy;
@@ -373,6 +372,34 @@ fn unavailable(failed: Option<TokenError>, reason: Unavailable, retry_after: Dur
         Some(TokenError::Unavailable { reason, .. }) => TokenError::Unavailable { reason, retry_after },
         Some(other) => other,
         None => TokenError::Unavailable { reason, retry_after },
+    }
+}
+
+/// How often an attempt came too late. A store that is busy gets a rest before the next one.
+#[derive(Default)]
+struct Late(u32);
+
+impl Late {
+    /// So many attempts may come too late in a flight.
+    const MOST: u32 = 8;
+
+    /// How long the company pauses if the next attempt comes too late.
+    fn pause(&self, core: &Core) -> Duration {
+        match self.0 + 1 < Self::MOST {
+            true => Duration::ZERO,
+            false => core.policy.refresh_pause.after(1, 1.0),
+        }
+    }
+
+    /// Another one did: waits before the next; the error if there is none.
+    async fn came_again(&mut self, core: &Core) -> Option<TokenError> {
+        let pause = self.pause(core);
+        self.0 += 1;
+        let rest = Backoff { first: FIRST_LOOK, most: LAST_LOOK }.after(self.0, jitter());
+        if pause.is_zero() {
+            let _ = timeout(rest, core.ending()).await;
+        }
+        (!pause.is_zero()).then(|| not_sent(pause))
     }
 }
 

@@ -240,20 +240,19 @@ async fn who_comes_too_late_again_and_again_pauses() {
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
 
-    let connections = [process.http.hold_connection(), process.http.hold_connection()];
+    let connections: Vec<_> = (0..8).map(|_| process.http.hold_connection()).collect();
     let caller = process.caller(&acme());
     for connection in &connections {
         connection.reached().await;
         tokio::time::advance(seconds(6)).await;
         connection.release();
     }
-    stage.live(Duration::ZERO).await;
     caller.await.unwrap().unwrap_err();
-    tokio::time::sleep(seconds(1)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let error = process.auth.access_token(&acme()).await.unwrap_err();
 
     assert!(error.is_transient() && error.retry_after().is_some(), "{error:?}");
-    assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 0));
+    assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (8, 0));
     stage.live(seconds(3)).await;
     process.token(&acme()).await;
 }

@@ -45,7 +45,7 @@ fn play(breaker: &mut Breaker, turns: &[(&str, i64, Comes, bool)]) {
                 breaker.succeeded(Errand::Refresh, now);
                 false
             }
-            Refused => breaker.refused(Errand::Refresh, &company, now),
+            Refused => breaker.refused(Errand::Refresh, &company, false, now),
             Comes::Fault(fault) => breaker.failed(&company, fault.clone(), now),
         };
         breaker.ended();
@@ -200,7 +200,7 @@ fn while_ups_has_not_accepted_the_client_three_requests_are_under_way_at_most() 
     breaker.succeeded(Errand::Refresh, at(1));
     assert_eq!(ask(&mut breaker, "f", 1), Permit::Granted);
     assert_eq!(ask(&mut breaker, "g", 61), Permit::Wait);
-    breaker.refused(Errand::Exchange, &company("a"), at(61));
+    breaker.refused(Errand::Exchange, &company("a"), false, at(61));
     assert_eq!(ask(&mut breaker, "g", 61), Permit::Granted);
 
     // A company that was refused as a client counts as one of the three.
@@ -247,7 +247,12 @@ fn refusals_that_are_the_companies_own_matter_open_nothing() {
     // Codes are no refresh tokens.
     let mut breaker = proven();
     for name in ["a", "b", "c", "d"] {
-        assert!(!breaker.refused(Errand::Exchange, &company(name), at(0)));
+        assert!(!breaker.refused(Errand::Exchange, &company(name), false, at(0)));
+    }
+    // Lost answers explain them.
+    let mut breaker = proven();
+    for name in ["a", "b", "c", "d"] {
+        assert!(!breaker.refused(Errand::Refresh, &company(name), true, at(0)));
     }
     // A clock that ran ahead.
     let mut breaker = proven();
@@ -267,7 +272,7 @@ fn an_exchange_asks_it_and_counts_and_is_not_held_up_by_refused_refresh_tokens()
     }
     let mut breaker = proven();
     for name in ["a", "b", "c"] {
-        breaker.refused(Errand::Refresh, &company(name), at(0));
+        breaker.refused(Errand::Refresh, &company(name), false, at(0));
     }
     assert_eq!(exchange(&mut breaker, 1), Permit::Granted);
     breaker.succeeded(Errand::Exchange, at(1));
