@@ -51,13 +51,14 @@ statements! {
     );
     take_consent: "take_consent" [] (TEXT, BYTEA, BYTEA, TEXT, TEXT, INT4, TEXT, TEXT, UUID);
     connect: "connect" ["{grant}" => GRANT] (
-        TEXT, TEXT, INT8, UUID, INT8, TIMESTAMPTZ, TEXT, TEXT, BYTEA, BYTEA, FLOAT8, FLOAT8, FLOAT8, FLOAT8, INT8
+        TEXT, TEXT, INT8, UUID, INT8, TIMESTAMPTZ, TEXT, TEXT, BYTEA, BYTEA, FLOAT8, FLOAT8, FLOAT8, FLOAT8, INT8,
+        TIMESTAMPTZ, BOOL
     );
     load: "load" ["{grant}" => GRANT] (TEXT, TEXT);
     claim_refresh: "claim_refresh" [] (TEXT, TEXT, INT8, INT8, UUID, FLOAT8);
     give_back: "give_back" [] (TEXT, TEXT, INT8, INT8, UUID, FLOAT8, TEXT, INT4, TEXT, TEXT, UUID);
     commit_refresh: "commit_refresh" ["{grant}" => GRANT] (
-        TEXT, TEXT, INT8, INT8, BYTEA, BYTEA, FLOAT8, FLOAT8, FLOAT8, FLOAT8, INT8, FLOAT8, UUID
+        TEXT, TEXT, INT8, INT8, BYTEA, BYTEA, FLOAT8, FLOAT8, FLOAT8, FLOAT8, INT8, FLOAT8, UUID, BOOL
     );
     settle_refresh: "settle_refresh" [] (
         TEXT, TEXT, INT8, INT8, UUID, BOOL, FLOAT8, TEXT, INT4, TEXT, TEXT, UUID
