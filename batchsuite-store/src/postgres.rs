@@ -72,6 +72,9 @@ pub use operation::{Overview, Reencrypted};
 /// - **Durability** does not depend on the server's `synchronous_commit`: each writing statement turns it on for its own
 ///   transaction, also behind a pooler. `fsync` must be on; [`check`](Self::check) looks.
 /// - **Isolation** must be *read committed*, the default of Postgres; [`check`](Self::check) looks.
+/// - **Keys**: a name stands for one key for ever. The schema keeps the check value of each key that has encrypted; another key of
+///   that name is refused by [`connect`](Self::connect), [`migrate`](Self::migrate) and [`check`](Self::check), and before
+///   anything is read or encrypted. What cannot be decrypted is told as unreadable, and nothing else suffers from it.
 /// - **Time limits**: connections of the store's own pool are set to 10 s a statement, 8 s a lock. A pool of the host's is the
 ///   host's: `ALTER ROLE … SET statement_timeout = '10s'`, `lock_timeout = '8s'` and
 ///   `idle_in_transaction_session_timeout = '10s'` do the same.
