@@ -7,7 +7,7 @@ use std::{
 };
 
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment,
+    ActorId, CompanyId, Environment, EventFilter,
     fake_ups::{Answer, Endpoint, FakeUps, Times},
 };
 use batchsuite_store::{MemoryStore, PostgresStore};
@@ -124,5 +124,15 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
     assert_eq!(book.value("batchsuite_companies{environment=cie,standing=rotation_lost}"), Some(0.0));
     assert_eq!(book.value("batchsuite_leases{environment=cie}"), Some(0.0));
     assert_eq!(book.value("batchsuite_oldest_due_seconds{environment=cie}"), Some(0.0));
+
+    // What cannot be read is left out, and counted.
+    let damage =
+        format!("UPDATE {0}.tokens SET access_token = ''; UPDATE {0}.events SET kind = 'unknown'", schema.name());
+    server.client().await.batch_execute(&damage).await.unwrap();
+    assert!(auth.events(EventFilter::default()).await.unwrap().items.is_empty());
+    store.reencrypt(Environment::Cie, None, 10).await.unwrap();
+
+    assert_eq!(book.value("batchsuite_unreadable_total{what=event}"), Some(2.0));
+    assert_eq!(book.value("batchsuite_unreadable_total{what=tokens}"), Some(1.0));
     assert!(!format!("{book:?}").contains("canary"));
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     PostgresStore, failure,
-    row::{self, Columns, limit, signed},
+    row::{self, Columns, LeftOut, limit, signed},
 };
 
 /// Evidence as it reaches the database.
@@ -92,13 +92,14 @@ impl PostgresStore {
             refuse_gap(rows.first(), query.after)?;
         }
         let (mut items, mut next) = (Vec::with_capacity(rows.len()), query.after);
+        let mut left_out = LeftOut::of("event");
         for row in &rows {
             // None where there is no event, but something to say of the log.
             let Some(number) = Columns::of(row).next::<Option<i64>>()? else { continue };
             let id = EventId::new(row::unsigned(number)?);
             match row::event(row, query.environment) {
                 Ok(event) => items.push(event),
-                Err(error) => row::left_out("an event", &number, &error),
+                Err(error) => left_out.add(&number, &error),
             }
             next = Some(id);
         }

@@ -26,7 +26,7 @@ use super::{
     failure,
     home::{Aborted, Home},
     pool::Shared,
-    row::{self, Columns, signed},
+    row::{Columns, LeftOut, signed},
 };
 
 /// How often a waiting reader looks without a hint, if it is given hints.
@@ -97,7 +97,8 @@ impl PostgresStore {
             let mut columns = Columns::of(row);
             Ok((columns.company()?, EventId::new(columns.number()?)))
         };
-        let readable = |row| change(row).inspect_err(|error| row::left_out("a change", &"a company", error)).ok();
+        let mut left_out = LeftOut::of("change");
+        let readable = |row| change(row).inspect_err(|error| left_out.add(&"of a company", error)).ok();
         let changed: Vec<_> = rows.iter().filter_map(readable).collect();
         let (changed, ahead) = changed.into_iter().partition(|(_, change)| *change <= settled);
         Ok((Changes { changed, cursor: after.max(settled) }, ahead))

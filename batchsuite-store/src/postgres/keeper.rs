@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 
 use super::{
     PostgresStore, failure,
-    row::{self, Columns, limit, seconds},
+    row::{self, Columns, LeftOut, limit, seconds},
 };
 
 /// How many companies one statement marks as used, so that none takes long.
@@ -24,10 +24,10 @@ impl PostgresStore {
     pub(super) async fn reserve_due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
         self.0.compare_keys().await?;
         let most = query.limit.min(DUE_AT_ONCE);
-        let mut due = Vec::new();
+        let (mut due, mut left_out) = (Vec::new(), LeftOut::of("grant that is due"));
         for _ in 0..DUE_PIECES {
             let wanted = most - due.len();
-            let found = self.reserve(&query, wanted, &mut due).await?;
+            let found = self.reserve(&query, wanted, &mut due, &mut left_out).await?;
             // What cannot be read does not count: behind it, others may be waiting.
             if found < wanted || due.len() >= most {
                 break;
@@ -37,7 +37,13 @@ impl PostgresStore {
     }
 
     /// Reserves at most so many, and adds those that can be read; how many were reserved.
-    async fn reserve(&self, query: &DueQuery, most: usize, due: &mut Vec<Snapshot>) -> Result<usize, StoreError> {
+    async fn reserve(
+        &self,
+        query: &DueQuery,
+        most: usize,
+        due: &mut Vec<Snapshot>,
+        left_out: &mut LeftOut,
+    ) -> Result<usize, StoreError> {
         let rows = self
             .0
             .database
@@ -63,9 +69,9 @@ impl PostgresStore {
             match read {
                 Ok(snapshot) => match &snapshot.unreadable {
                     None => due.push(snapshot),
-                    Some(unreadable) => row::left_out("a grant that is due", &name(), &unreadable.reason),
+                    Some(unreadable) => left_out.add(&name(), &unreadable.reason),
                 },
-                Err(error) => row::left_out("a grant that is due", &name(), &error),
+                Err(error) => left_out.add(&name(), &error),
             }
         }
         Ok(rows.len())
@@ -116,12 +122,13 @@ impl PostgresStore {
         };
         let more = rows.len() > query.limit;
         let (mut items, mut next) = (Vec::with_capacity(rows.len()), None);
+        let mut left_out = LeftOut::of("company");
         for row in rows.iter().take(query.limit) {
             match status(row) {
                 Ok(status) => items.push(status),
                 Err(error) => {
                     let name: &str = Columns::of(row).next().unwrap_or_default();
-                    row::left_out("a company of the list", &name, &error);
+                    left_out.add(&name, &error);
                 }
             }
             // Also behind a row that cannot be read.

@@ -12,7 +12,7 @@ use batchsuite_auth::{
 use super::{
     PostgresStore,
     database::Parameter,
-    row::{self, Columns, limit, seconds, unsigned},
+    row::{Columns, LeftOut, limit, seconds, unsigned},
 };
 
 /// How many events one statement deletes.
@@ -159,6 +159,7 @@ impl PostgresStore {
         let company = after.map(|key| key.company.as_str());
         let parameters: &[Parameter<'_>] = &[&environment.name(), &company, &header, &limit(grants)];
         let rows = database.rows(&statements.sealed_otherwise, parameters).await?;
+        let mut left_out = LeftOut::of("tokens");
         let mut done = Reencrypted { grants: 0, unreadable: Vec::new(), next: None };
         for row in &rows {
             let mut columns = Columns::of(row);
@@ -189,7 +190,7 @@ impl PostgresStore {
                     done.grants += u64::from(written.is_some());
                 }
                 Err(error) => {
-                    row::left_out("a company's tokens", &key.company, &error);
+                    left_out.add(&key.company, &error);
                     done.unreadable.push(key);
                 }
             }

@@ -271,11 +271,41 @@ pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreE
     })
 }
 
-/// Tells operators of an item that cannot be read and is left out, so that the others go on.
-pub(super) fn left_out(what: &'static str, name: &dyn fmt::Display, error: &StoreError) {
-    tracing::error!(%name, error = %chain(error), "{what} cannot be read; it is left out");
-    #[cfg(feature = "metrics")]
-    metrics::counter!("batchsuite_unreadable_total", "what" => what).increment(1);
+/// Items that cannot be read and are left out, so that the others go on. Operators are told of the first ones by name and of the
+/// rest by number: without a lost key, that may be every company.
+pub(super) struct LeftOut {
+    what: &'static str,
+    items: usize,
+}
+
+/// How many are told by name.
+const NAMED: usize = 10;
+
+impl LeftOut {
+    pub(super) fn of(what: &'static str) -> Self {
+        Self { what, items: 0 }
+    }
+
+    pub(super) fn add(&mut self, name: &dyn fmt::Display, error: &StoreError) {
+        self.items += 1;
+        if self.items <= NAMED {
+            tracing::error!(what = self.what, %name, error = %chain(error), "an item cannot be read; it is left out");
+        }
+        #[cfg(feature = "metrics")]
+        metrics::counter!("batchsuite_unreadable_total", "what" => self.what).increment(1);
+    }
+}
+
+impl Drop for LeftOut {
+    fn drop(&mut self) {
+        if self.items > NAMED {
+            tracing::error!(
+                what = self.what,
+                items = self.items - NAMED,
+                "as many more cannot be read and are left out"
+            );
+        }
+    }
 }
 
 fn company(text: &str) -> Result<CompanyId, StoreError> {
