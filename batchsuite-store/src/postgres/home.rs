@@ -33,13 +33,13 @@ impl Home {
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        if let Some(done) = begin(&self.handle(), work()).await {
+        if let Some(done) = done_by(&self.handle(), PATIENCE, work()).await {
             return done;
         }
         let here = Handle::current();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(here.clone());
         tracing::debug!("the runtime that drove the connections to the database is gone; another one does from now on");
-        match begin(&here, work()).await {
+        match done_by(&here, Duration::MAX, work()).await {
             Some(done) => done,
             // The runtime is about to end, and this task with it.
             None => std::future::pending().await,
@@ -60,14 +60,18 @@ impl Home {
 }
 
 /// `None`: the runtime has ended, or does not begin.
-async fn begin<T: Send + 'static>(runtime: &Handle, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+async fn done_by<T: Send + 'static>(
+    runtime: &Handle,
+    patience: Duration,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Option<T> {
     let (begins, begun) = oneshot::channel();
     let task = runtime.spawn(async move {
         let _ = begins.send(());
         work.await
     });
     let _aborted = Aborted::with(&task);
-    timeout(PATIENCE, begun).await.ok()?.ok()?;
+    timeout(patience, begun).await.ok()?.ok()?;
     match task.await {
         Ok(done) => Some(done),
         Err(error) => match error.try_into_panic() {

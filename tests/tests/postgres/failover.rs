@@ -84,11 +84,13 @@ async fn a_prepared_statement_that_is_gone_is_prepared_again() {
 async fn a_plan_whose_result_has_changed_is_made_again() {
     let stage = Stage::with(server().url(), |builder| builder.connections(3)).await;
     stage.authenticated(&company("acme")).await;
+    let key = company("acme");
+    tokio::try_join!(stage.store.load(&key), stage.store.load(&key)).unwrap();
     let change = format!("ALTER TABLE {}.grants ALTER COLUMN client_id TYPE varchar(300)", stage.schema.name());
     server().client().await.batch_execute(&change).await.unwrap();
 
     for _ in 0..3 {
-        assert!(stage.store.load(&company("acme")).await.unwrap().tokens.is_some());
+        assert!(stage.store.load(&key).await.unwrap().tokens.is_some());
     }
 }
 
@@ -139,8 +141,12 @@ async fn a_server_without_room_is_asked_again_until_there_is_some() {
     let pool = PostgresPool::at(server.url()).build().unwrap();
     let impatient = PostgresPool::at(server.url()).deadline(Duration::from_millis(300)).build().unwrap();
     let refused = impatient.rows("SELECT 1", &[], &[]).await.unwrap_err();
+    let refusals = || server.log().matches("too many clients").count();
+    let before = refusals();
     let asks = tokio::spawn(async move { pool.rows("SELECT 1", &[], &[]).await.map(drop) });
-    tokio::task::yield_now().await;
+    while refusals() == before {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 
     others.clear();
 

@@ -86,7 +86,8 @@ async fn a_call_that_is_dropped_leaves_no_statement_behind_a_pooler() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let asks = tokio::spawn(async move { pool.rows("SELECT pg_sleep(601)", &[], &[]).await.map(drop) });
+    let asking = pool.clone();
+    let asks = tokio::spawn(async move { asking.rows("SELECT pg_sleep(601)", &[], &[]).await.map(drop) });
     sleeps(1).await;
 
     asks.abort();
