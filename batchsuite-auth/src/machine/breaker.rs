@@ -241,6 +241,8 @@ impl Breaker {
         let (times, mut failed) = match self.open.take() {
             None => (1, Vec::new()),
             Some(open) if open.trial.as_ref() == Some(company) => (open.times.saturating_add(1), open.failed),
+            // Exchanges go on while it is open for refreshes alone; now they must not, either.
+            Some(open) if fault.is_the_clients() && !open.fault.is_the_clients() => (1, Vec::new()),
             Some(mut open) => {
                 // It was on its way already when the breaker opened: it proves nothing more about the client.
                 open.add_failed(company, 0);

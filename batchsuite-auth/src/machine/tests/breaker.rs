@@ -277,6 +277,9 @@ fn an_exchange_asks_it_and_counts_and_is_not_held_up_by_refused_refresh_tokens()
     assert_eq!(exchange(&mut breaker, 1), Permit::Granted);
     breaker.succeeded(Errand::Exchange, at(1));
     assert_eq!(breaker.fault(), Some(&Fault::Wave), "a new opt-in says nothing about refresh tokens");
+    assert!(!breaker.failed(&company("x"), Fault::Ours, at(2)));
+    assert!(breaker.failed(&company("y"), Fault::Ours, at(2)), "but a client that is refused stops the exchanges, too");
+    assert_eq!(exchange(&mut breaker, 3), Permit::Refused { until: at(32) });
 }
 
 #[test]
