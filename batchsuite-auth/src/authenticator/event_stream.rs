@@ -1,6 +1,6 @@
 //! The event log as it grows.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -11,7 +11,7 @@ use super::{BatchSuiteAuth, EventFilter};
 use crate::{
     events::{Event, EventId},
     steps::{Pace, Trouble},
-    store::{EventOrder, StoreError},
+    store::StoreError,
 };
 
 /// Events as they happen; see [`BatchSuiteAuth::event_stream`].
@@ -78,9 +78,10 @@ impl EventStream {
 
     async fn read_on(&mut self) -> Result<(), StoreError> {
         let Some(cursor) = self.cursor else {
-            let newest = EventFilter { order: EventOrder::NewestFirst, limit: Some(1), ..EventFilter::default() };
-            let newest = self.auth.events(newest).await?;
-            self.cursor = Some(newest.items.first().map_or(EventId::START, |event| event.id));
+            // Not the newest event's number: there is none if all were pruned, and a lower one may still be written.
+            let core = &self.auth.core;
+            let present = core.store.changes(core.environment, None, Duration::ZERO);
+            self.cursor = Some(core.looked(present).await?.cursor);
             return Ok(());
         };
         let page = self.auth.events(EventFilter { after: Some(cursor), ..EventFilter::default() }).await?;

@@ -9,7 +9,6 @@ use std::{
 
 use batchsuite_auth::{
     CompanyId, Environment,
-    error::chain,
     events::EventId,
     store::{Changes, StoreError},
 };
@@ -216,7 +215,7 @@ impl Messenger {
                 Ok(Ended::Closed) => {}
                 Err(error) => {
                     let error = failure::of_database(&error);
-                    tracing::warn!(error = %chain(&error), "no notifications of changes for now; they are read at intervals");
+                    tracing::warn!(%error, "no notifications of changes for now; they are read at intervals");
                 }
             }
             if began.elapsed() > PAUSES.1 {

@@ -1,8 +1,9 @@
 //! The verbs of the keeper, and the list for people.
 
+use std::error::Error;
+
 use batchsuite_auth::{
     CompanyId, Environment,
-    error::chain,
     status::CompanyStatus,
     store::{DueQuery, GrantKey, ListQuery, Page, Snapshot, StatusFilter, StoreError, WarnExpiring},
 };
@@ -41,8 +42,8 @@ impl PostgresStore {
                 Ok(snapshot) => due.push(snapshot),
                 // One damaged row, or a key that this process does not have, must not keep the others from their refresh.
                 Err(error) => {
-                    let (company, error) = (&key.company, chain(&error));
-                    tracing::error!(%company, %error, "a grant that is due cannot be read; it is not refreshed");
+                    let (company, cause) = (&key.company, error.source().map(tracing::field::display));
+                    tracing::error!(%company, %error, cause, "a grant that is due cannot be read; it is not refreshed");
                 }
             }
         }

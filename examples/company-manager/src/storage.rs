@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use batchsuite_auth::{
     Environment,
-    error::chain,
     store::{Store, StoreError},
 };
 use batchsuite_store::{
@@ -99,8 +98,9 @@ pub enum StorageError {
 }
 
 /// The library's errors tell their causes one by one.
-fn line(error: &(dyn std::error::Error + 'static)) -> String {
-    chain(error).to_string()
+fn line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ").replace(['\r', '\n'], " ")
 }
 
 /// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.
