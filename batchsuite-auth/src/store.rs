@@ -10,6 +10,8 @@
 //! - **No verb retries or waits** (but [`changes`](Store::changes), which waits by contract).
 //! - **Cancellation**: a dropped call may or may not have happened. The library calls what writes a rotation inside
 //!   spawned tasks only, and repeats what may not have happened: every verb says what a repetition finds.
+//! - **In time**: a verb ends by a deadline of its own, and lets go of a connection in doubt. The library stops waiting for it
+//!   after [`Policy::store_deadline`](crate::Policy::store_deadline), a fence behind that.
 //! - **Secrets** are handed over as newtypes whose `Debug` is redacted. A store that outlives the process encrypts them.
 //!
 //! The contract is also a test suite, one test a clause: `test_util::store_contract` (feature `test-util`).

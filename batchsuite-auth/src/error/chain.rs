@@ -1,0 +1,66 @@
+//! An error with its causes, for a log.
+
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+};
+
+/// `error` with its causes, on one line: what to log of an error, whose own `Display` never prints its source.
+///
+/// ```
+/// use batchsuite_auth::{error::chain, store::{StoreError, StoreErrorKind}};
+///
+/// let error = StoreError::new(StoreErrorKind::Unavailable).with_source(std::io::Error::other("25006: read-only"));
+/// assert_eq!(chain(&error).to_string(), "the store cannot be reached; try again: 25006: read-only");
+/// ```
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> Chain<'a> {
+    Chain(error)
+}
+
+/// An error with its causes; see [`chain`].
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(OneLine(f), "{}", self.0)?;
+        let mut error = self.0;
+        while let Some(cause) = error.source() {
+            write!(OneLine(f), ": {cause}")?;
+            error = cause;
+        }
+        Ok(())
+    }
+}
+
+/// Whoever wrote a cause must not write lines of the log.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| self.0.write_char(if c.is_control() { ' ' } else { c }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::TokenError,
+        store::{StoreError, StoreErrorKind},
+    };
+
+    #[test]
+    fn a_chain_has_every_cause_on_one_line() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the pool\r\nfailed")]
+        struct Pool(#[source] std::io::Error);
+
+        let cause =
+            StoreError::new(StoreErrorKind::Unavailable).with_source(Pool(std::io::Error::other("57P01\nforged")));
+
+        let shown = chain(&TokenError::Store(cause)).to_string();
+
+        assert!(shown.ends_with("the store cannot be reached; try again: the pool  failed: 57P01 forged"), "{shown}");
+    }
+}

@@ -1,0 +1,235 @@
+//! Who has to act on an error, and when the same call is worth repeating.
+
+use std::time::Duration;
+
+use super::{AuthenticateError, CallbackError, TokenError};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Who has to act, so that what failed works again.
+///
+/// | | who | `needs_reauthorization` | `is_transient` | `retry_after` |
+/// |---|---|---|---|---|
+/// | [`TokenError::NotAuthenticated`], [`ReauthRequired`](TokenError::ReauthRequired) | company administrator | yes | no | – |
+/// | [`TokenError::Unavailable`] | nobody | no | yes | yes |
+/// | [`TokenError::Misconfigured`] | operator | no | no | when UPS is asked again; it helps once the operator has acted |
+/// | [`TokenError::Store`], kind `Unavailable` | nobody | no | yes | 1 s |
+/// | [`TokenError::Store`], any other kind | operator | no | no | – |
+/// | [`TokenError::ShutDown`] | nobody: ask another process | no | no | – |
+/// | [`CallbackError::Misconfigured`], [`Store`](CallbackError::Store) of another kind than `Unavailable` | operator | | no | – |
+/// | any other [`CallbackError`] | company administrator, who starts again | | if that may help at once | where UPS must be left alone meanwhile |
+/// | [`AuthenticateError::Store`] | like [`TokenError::Store`] | | as there | |
+/// | [`AuthenticateError::ShutDown`] | nobody: ask another process | | no | |
+/// | any other [`AuthenticateError`] | developer | | no | |
+/// | [`StoreError`], kind `Unavailable` | nobody | | yes | |
+/// | [`StoreError`], kind `Pruned` | developer: the reader of the log goes on behind the gap | | no | |
+/// | [`StoreError`], any other kind | operator | | no | |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Responsible {
+    /// A company's administrator, by authenticating.
+    CompanyAdministrator,
+    /// Who runs the service: its configuration, its client at UPS, its database or its keys.
+    Operator,
+    /// Who writes the service: it passes what this library cannot take.
+    Developer,
+    /// Nobody: it passes by itself, or the process is ending.
+    Nobody,
+}
+
+/// How long to wait for a store that is away.
+const STORE_AWAY: Duration = Duration::from_secs(1);
+
+impl TokenError {
+    /// Whether only a new opt-in by an administrator helps.
+    pub fn needs_reauthorization(&self) -> bool {
+        matches!(self, Self::NotAuthenticated | Self::ReauthRequired(_))
+    }
+
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Store(error) => error.is_transient(),
+            Self::NotAuthenticated | Self::ReauthRequired(_) | Self::Misconfigured { .. } | Self::ShutDown => false,
+        }
+    }
+
+    /// After how long the same call is worth repeating: always there if [`is_transient`](Self::is_transient). It is there as
+    /// well for [`Misconfigured`](Self::Misconfigured), where repeating helps only once an operator has acted: so long UPS is
+    /// not asked.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after, .. } | Self::Misconfigured { retry_after, .. } => Some(*retry_after),
+            Self::Store(error) => error.is_transient().then_some(STORE_AWAY),
+            Self::NotAuthenticated | Self::ReauthRequired(_) | Self::ShutDown => None,
+        }
+    }
+
+    /// Who has to act; see [`Responsible`] for how this agrees with the other three.
+    pub fn responsible(&self) -> Responsible {
+        match self {
+            Self::NotAuthenticated | Self::ReauthRequired(_) => Responsible::CompanyAdministrator,
+            Self::Misconfigured { .. } => Responsible::Operator,
+            Self::Store(error) => error.responsible(),
+            Self::Unavailable { .. } | Self::ShutDown => Responsible::Nobody,
+        }
+    }
+}
+
+impl CallbackError {
+    /// Whether the person may simply start again.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unanswered(_) | Self::Unavailable { .. } | Self::SignInFailed(_) => true,
+            Self::Store(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// Who has to act: the person who came back, by starting again, unless only an operator can help.
+    pub fn responsible(&self) -> Responsible {
+        match self {
+            Self::Misconfigured(_) => Responsible::Operator,
+            // The code is spent, or the consent not taken: the person has to start again either way.
+            Self::Store(error) if !error.is_transient() => Responsible::Operator,
+            _ => Responsible::CompanyAdministrator,
+        }
+    }
+
+    /// How long to wait before starting again, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unavailable { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+impl AuthenticateError {
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+
+    /// Who has to act.
+    pub fn responsible(&self) -> Responsible {
+        match self {
+            Self::Store(error) => error.responsible(),
+            Self::ShutDown => Responsible::Nobody,
+            _ => Responsible::Developer,
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        self.kind() == StoreErrorKind::Unavailable
+    }
+
+    /// Who has to act.
+    pub fn responsible(&self) -> Responsible {
+        match self.kind() {
+            StoreErrorKind::Unavailable => Responsible::Nobody,
+            StoreErrorKind::Corrupt | StoreErrorKind::Misconfigured | StoreErrorKind::Rejected => Responsible::Operator,
+            StoreErrorKind::Pruned { .. } => Responsible::Developer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        error::{MalformedCallback, OptInRefused, Unavailable},
+        events::{EventId, Evidence},
+        machine::CauseKind,
+        status::Cause,
+    };
+
+    fn store(kind: StoreErrorKind) -> StoreError {
+        StoreError::new(kind)
+    }
+
+    #[test]
+    fn each_error_of_a_token_says_who_must_act_and_its_predicates_agree() {
+        use Responsible::{CompanyAdministrator, Nobody, Operator};
+        let wait = Duration::from_secs(7);
+        let evidence = || Box::new(Evidence::default());
+        let unavailable = |reason| TokenError::Unavailable { reason, retry_after: wait };
+        let cause = |kind| TokenError::ReauthRequired(Cause::new(kind).into());
+        // Error, who, needs_reauthorization, is_transient, retry_after.
+        for (error, who, reauthorization, transient, retry_after) in [
+            (TokenError::NotAuthenticated, CompanyAdministrator, true, false, None),
+            (cause(CauseKind::OptInInvalidated), CompanyAdministrator, true, false, None),
+            (cause(CauseKind::RotationLost), CompanyAdministrator, true, false, None),
+            (cause(CauseKind::RefreshExpired), CompanyAdministrator, true, false, None),
+            (cause(CauseKind::NoRefreshToken), CompanyAdministrator, true, false, None),
+            (unavailable(Unavailable::NotSent), Nobody, false, true, Some(wait)),
+            (unavailable(Unavailable::Unanswered), Nobody, false, true, Some(wait)),
+            (unavailable(Unavailable::RateLimited), Nobody, false, true, Some(wait)),
+            (unavailable(Unavailable::UnknownAnswer), Nobody, false, true, Some(wait)),
+            (unavailable(Unavailable::UnderWay), Nobody, false, true, Some(wait)),
+            (unavailable(Unavailable::Unusable), Nobody, false, true, Some(wait)),
+            (unavailable(Unavailable::Paused), Nobody, false, true, Some(wait)),
+            (TokenError::Misconfigured { evidence: evidence(), retry_after: wait }, Operator, false, false, Some(wait)),
+            (TokenError::Store(store(StoreErrorKind::Unavailable)), Nobody, false, true, Some(STORE_AWAY)),
+            (TokenError::Store(store(StoreErrorKind::Corrupt)), Operator, false, false, None),
+            (TokenError::Store(store(StoreErrorKind::Misconfigured)), Operator, false, false, None),
+            (TokenError::Store(store(StoreErrorKind::Rejected)), Operator, false, false, None),
+            (TokenError::ShutDown, Nobody, false, false, None),
+        ] {
+            let said = (error.responsible(), error.needs_reauthorization(), error.is_transient(), error.retry_after());
+            assert_eq!(said, (who, reauthorization, transient, retry_after), "{error:?}");
+            assert_eq!(error.to_string().contains("operator"), who == Operator, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_error_of_a_consent_and_of_the_store_says_who_must_act() {
+        use Responsible::{CompanyAdministrator, Developer, Nobody, Operator};
+        use StoreErrorKind::{Corrupt, Misconfigured, Rejected, Unavailable};
+        let (evidence, wait) = (Evidence::default, Duration::from_secs(7));
+        for (error, who, transient) in [
+            (CallbackError::Malformed(MalformedCallback::NoCode), CompanyAdministrator, false),
+            (CallbackError::UnknownState, CompanyAdministrator, false),
+            (CallbackError::Expired, CompanyAdministrator, false),
+            (CallbackError::OtherBrowser, CompanyAdministrator, false),
+            (CallbackError::OtherActor, CompanyAdministrator, false),
+            (CallbackError::RemovedSince, CompanyAdministrator, false),
+            (CallbackError::ClientChanged, CompanyAdministrator, false),
+            (CallbackError::Declined, CompanyAdministrator, false),
+            (CallbackError::SignInFailed(evidence()), CompanyAdministrator, true),
+            (CallbackError::CodeRefused(evidence()), CompanyAdministrator, false),
+            (CallbackError::Unanswered(evidence()), CompanyAdministrator, true),
+            (CallbackError::Unavailable { retry_after: wait }, CompanyAdministrator, true),
+            (CallbackError::Misconfigured(evidence()), Operator, false),
+            (CallbackError::RefusedByHost(OptInRefused::new("no")), CompanyAdministrator, false),
+            (CallbackError::Store(store(Unavailable)), CompanyAdministrator, true),
+            (CallbackError::Store(store(Corrupt)), Operator, false),
+            (CallbackError::Store(store(Misconfigured)), Operator, false),
+            (CallbackError::Store(store(Rejected)), Operator, false),
+            (CallbackError::ShutDown, CompanyAdministrator, false),
+        ] {
+            assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
+        }
+        for (error, who, transient) in [
+            (AuthenticateError::InvalidReturnTo, Developer, false),
+            (AuthenticateError::Store(store(Unavailable)), Nobody, true),
+            (AuthenticateError::Store(store(Misconfigured)), Operator, false),
+            (AuthenticateError::ShutDown, Nobody, false),
+        ] {
+            assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
+        }
+        let gap = StoreErrorKind::Pruned { up_to: EventId::START };
+        for (kind, who) in [
+            (Unavailable, Nobody),
+            (Corrupt, Operator),
+            (Misconfigured, Operator),
+            (Rejected, Operator),
+            (gap, Developer),
+        ] {
+            assert_eq!((store(kind).responsible(), store(kind).is_transient()), (who, who == Nobody), "{kind:?}");
+        }
+    }
+}
