@@ -120,9 +120,10 @@ pub struct Connect {
 impl Connect {
     /// How it stands to the grant that is stored.
     pub fn turn(&self, stored: &Snapshot) -> Turn {
-        match &stored.tokens {
+        match stored.authenticated_at {
             _ if self.retry => Turn::Retry,
-            Some(tokens) if self.used_at <= tokens.obtained_at => Turn::Alongside,
+            // Lifetimes count from before the arrival, so they do not tell whether the stored pair was there already.
+            Some(stored_at) if self.used_at <= stored_at => Turn::Alongside,
             _ => Turn::Newer,
         }
     }

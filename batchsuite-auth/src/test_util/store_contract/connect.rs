@@ -162,8 +162,9 @@ pub(super) async fn the_first_try_of_a_consent_used_after_the_stored_pair_arrive
 pub(super) async fn a_consent_used_before_the_stored_pair_arrived_wins_by_its_issue_time_alone(case: Case) {
     let used_at = case.load(&acme()).await.as_of;
     case.advance(MINUTE).await;
-    let later = Connect { issued_at: Some(issued_at() + MINUTE), ..connect(&acme()) };
-    let grant = stored(case.connect(later).await);
+    // Its lifetimes count from a time before the use of the other consent.
+    let (first, later) = (NewPair { age: HOUR, ..pair("1") }, Some(issued_at() + MINUTE));
+    let grant = stored(case.connect(Connect { issued_at: later, pair: first, ..connect(&acme()) }).await);
 
     let answer = case.connect(Connect { used_at, pair: pair("2"), ..connect(&acme()) }).await;
 

@@ -31,7 +31,7 @@ WITH arrival AS MATERIALIZED (
       -- One that is dated more than a day ahead is no rival: its date is wrong.
       AND NOT (g.standing = 'authenticated' AND g.issued_at <= {clock} + interval '1 day'
                AND CASE WHEN $17 THEN g.issued_at >= EXCLUDED.issued_at  -- Turn::Retry
-                        WHEN $16 > g.obtained_at THEN false              -- Turn::Newer
+                        WHEN $16 > g.authenticated_at THEN false         -- Turn::Newer
                         ELSE g.issued_at > EXCLUDED.issued_at END)
       AND g.epoch + 1 = $3
     RETURNING g.*
