@@ -10,6 +10,7 @@ pub mod config;
 pub mod database;
 pub mod demo;
 pub mod directory;
+pub mod http1;
 pub mod passwords;
 pub mod sessions;
 pub mod storage;

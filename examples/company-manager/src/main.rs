@@ -22,6 +22,7 @@ use company_manager::{
     MayAuthenticate, Parts, Site, app,
     config::{Config, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
+    http1::{self, Http1},
     storage::Storage,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -129,10 +130,10 @@ async fn run(config: Config) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
 
     let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
-    let app = app(parts).map_err(|error| error.to_string())?.into_make_service_with_connect_info::<SocketAddr>();
+    let app = app(parts).map_err(|error| error.to_string())?;
 
     let (draining, drain) = oneshot::channel::<()>();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+    let server = axum::serve(Http1(listener), http1::service(app)).with_graceful_shutdown(async {
         stop.await;
         tracing::info!("ending: requests that are under way are finished first");
         let _ = draining.send(());
