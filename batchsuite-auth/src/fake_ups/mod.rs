@@ -84,6 +84,7 @@
 
 #[cfg(feature = "test-util")]
 mod authenticator;
+mod book;
 mod builder;
 mod clock;
 mod control;

@@ -8,10 +8,10 @@ use url::form_urlencoded;
 
 use super::{
     FakeUpsState,
+    book::Consent,
     oauth::{AuthorizationRequest, Refusal},
     requests::Outcome,
     respond::{ERROR_PAGE_PATH, Params, SIGN_IN, redirect, typed},
-    state::Consent,
 };
 
 pub(super) const DECLINE: &str = "/__fake/decline";

@@ -154,7 +154,7 @@ fn reduce(high: u64, low: u64, p: u64) -> u64 {
 
 #[allow(clippy::cast_possible_truncation, reason = "a rest is smaller than its divisor")]
 fn multiply(a: u64, b: u64, p: u64) -> u64 {
-    (u128::from(a) * u128::from(b) % u128::from(p)) as u64
+    (u128::from(a).wrapping_mul(u128::from(b)) % u128::from(p)) as u64
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "a rest is smaller than its divisor")]
@@ -203,28 +203,44 @@ fn divide(number: &Number, divisor: u64) -> (Number, u64) {
 #[allow(clippy::cast_possible_truncation, reason = "a limb is the lower half")]
 fn add_product(sum: &mut [u64], number: &Number, factor: u64) {
     let mut carry = 0;
-    for (sum, limb) in sum.iter_mut().zip(number.iter().chain(std::iter::repeat(&0))) {
-        let part = u128::from(*limb) * u128::from(factor) + u128::from(*sum) + u128::from(carry);
-        *sum = part as u64;
-        carry = (part >> 64) as u64;
+    let mut at = 0;
+    // Not with iterators: this is most of what signing costs in a build that is not optimised.
+    while at < sum.len() {
+        let limb = if at < LIMBS { number[at] } else { 0 };
+        let part = (limb as u128).wrapping_mul(factor as u128).wrapping_add(sum[at] as u128).wrapping_add(carry);
+        sum[at] = part as u64;
+        carry = part >> 64;
+        at += 1;
     }
 }
 
-/// `sum` modulo `modulus`. The sum is less than 64 times the modulus, so subtracting is quick.
+/// `sum` modulo `modulus`.
 fn remainder(mut sum: [u64; LIMBS + 1], modulus: &Number) -> Number {
     let is_less = |sum: &[u64; LIMBS + 1]| sum[LIMBS] == 0 && sum[..LIMBS].iter().rev().lt(modulus.iter().rev());
     while !is_less(&sum) {
-        let mut borrow = false;
-        for (limb, subtrahend) in sum.iter_mut().zip(modulus.iter().chain([&0])) {
-            let (less, first) = limb.overflowing_sub(*subtrahend);
-            let (less, second) = less.overflowing_sub(u64::from(borrow));
-            *limb = less;
-            borrow = first || second;
-        }
+        // Never more than the quotient, and one less at the most.
+        let top = u128::from(sum[LIMBS]) << 64 | u128::from(sum[LIMBS - 1]);
+        let quotient = u64::try_from(top / (u128::from(modulus[LIMBS - 1]) + 1)).unwrap_or(u64::MAX);
+        subtract_product(&mut sum, modulus, quotient.max(1));
     }
     let mut rest = [0; LIMBS];
     rest.copy_from_slice(&sum[..LIMBS]);
     rest
+}
+
+/// Subtracts `number` times `factor` from `sum`, which is not less.
+#[allow(clippy::cast_possible_truncation, reason = "a limb is the lower half")]
+fn subtract_product(sum: &mut [u64; LIMBS + 1], number: &Number, factor: u64) {
+    let mut borrow = 0_u128;
+    let mut at = 0;
+    while at <= LIMBS {
+        let limb = if at < LIMBS { number[at] } else { 0 };
+        let part = (limb as u128).wrapping_mul(factor as u128).wrapping_add(borrow);
+        let (less, under) = sum[at].overflowing_sub(part as u64);
+        sum[at] = less;
+        borrow = (part >> 64) + under as u128;
+        at += 1;
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Who has an account at this UPS, who may ask, and what was granted to whom.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -9,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
 use uuid::Uuid;
 
 use super::{
     FakeUpsBuilder,
+    book::{Account, Book, Code, Consent, Grant},
     builder::{Settings, UnknownUser},
     clock::{FakeClock, millis},
     faults::{Fault, Faults, Times},
@@ -358,16 +357,6 @@ impl std::fmt::Debug for FakeUpsState {
     }
 }
 
-/// What a user agreed to; kept under the code.
-pub(super) struct Consent {
-    pub(super) client: usize,
-    pub(super) user: usize,
-    /// How often the user's opt-ins had been ended then.
-    pub(super) opt_ins_ended: u32,
-    pub(super) redirect_uri: String,
-    pub(super) code_challenge: Option<String>,
-}
-
 /// A fresh pair; the time in milliseconds since 1970.
 pub(super) struct Pair {
     pub(super) access_token: String,
@@ -376,133 +365,9 @@ pub(super) struct Pair {
     pub(super) issued_at: i64,
 }
 
-/// Everything that changes together.
-#[derive(Default)]
-struct Book {
-    users: Vec<Account>,
-    codes: HashMap<u64, Code, RandomState>,
-    /// In the order in which they were issued.
-    code_order: VecDeque<u64>,
-    grants: HashMap<u64, Grant, RandomState>,
-    /// Every grant once. Each new grant looks at two of them, so that ended ones go without a sweep over all.
-    grant_round: VecDeque<u64>,
-}
-
-struct Account {
-    name: String,
-    password: String,
-    opt_ins_ended: u32,
-    /// Access tokens with a lower serial number are dead.
-    first_good_serial: u64,
-}
-
-struct Code {
-    code: Box<str>,
-    /// Gone when the code was presented.
-    consent: Option<Consent>,
-    expires_at: i64,
-}
-
-struct Grant {
-    client: usize,
-    user: usize,
-    opt_ins_ended: u32,
-    /// Which refresh token is the good one.
-    rotation: u64,
-    expires_at: i64,
-}
-
-/// Beyond this the oldest go: nobody signs in so often by hand.
-const MOST_CODES: usize = 100_000;
-const MOST_GRANTS: usize = 1_000_000;
-
-impl Book {
-    fn new(settings: &Settings) -> Self {
-        let users = settings.users.iter().map(|user| Account::new(&user.name, &user.password)).collect();
-        Self { users, ..Self::default() }
-    }
-
-    fn user_mut(&mut self, name: &str) -> Result<&mut Account, UnknownUser> {
-        self.users.iter_mut().find(|user| user.is_called(name)).ok_or_else(|| UnknownUser(name.to_owned()))
-    }
-
-    fn keep_code(&mut self, number: u64, code: Code, now: i64) {
-        while let Some(oldest) = self.code_order.front() {
-            let ended = self.codes.get(oldest).is_none_or(|code| now >= code.expires_at);
-            if !ended && self.code_order.len() < MOST_CODES {
-                break;
-            }
-            self.codes.remove(oldest);
-            self.code_order.pop_front();
-        }
-        self.codes.insert(number, code);
-        self.code_order.push_back(number);
-    }
-
-    fn keep_grant(&mut self, id: u64, grant: Grant, now: i64) {
-        for _ in 0..2 {
-            let Some(next) = self.grant_round.pop_front() else { break };
-            let ended = self.grants.get(&next).is_none_or(|grant| now >= grant.expires_at);
-            if ended || self.grant_round.len() + 1 >= MOST_GRANTS {
-                self.grants.remove(&next);
-            } else {
-                self.grant_round.push_back(next);
-            }
-        }
-        self.grants.insert(id, grant);
-        self.grant_round.push_back(id);
-    }
-}
-
-impl Account {
-    fn new(name: &str, password: &str) -> Self {
-        Self { name: name.to_owned(), password: password.to_owned(), opt_ins_ended: 0, first_good_serial: 0 }
-    }
-
-    /// Mail addresses and user names are the same in any case.
-    fn is_called(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.trim())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn grant(expires_at: i64) -> Grant {
-        Grant { client: 0, user: 0, opt_ins_ended: 0, rotation: 0, expires_at }
-    }
-
-    #[test]
-    fn ended_grants_are_forgotten_as_new_ones_come() {
-        let mut book = Book::default();
-        for id in 0..1_000 {
-            book.keep_grant(id, grant(10), 0);
-        }
-        for id in 1_000..2_000 {
-            book.keep_grant(id, grant(100), 50);
-        }
-
-        assert_eq!(book.grants.len(), 1_000);
-        assert_eq!(book.grant_round.len(), 1_000);
-        assert!(book.grants.values().all(|grant| grant.expires_at == 100));
-    }
-
-    #[test]
-    fn ended_codes_are_forgotten_and_living_ones_are_bounded() {
-        let code = |expires_at| Code { code: "c".into(), consent: None, expires_at };
-        let mut book = Book::default();
-        for number in 0..100 {
-            book.keep_code(number, code(10), 0);
-        }
-        book.keep_code(100, code(20), 10);
-        assert_eq!(book.codes.len(), 1);
-
-        for number in 0..MOST_CODES as u64 + 5 {
-            book.keep_code(1_000 + number, code(20), 10);
-        }
-        assert_eq!((book.codes.len(), book.code_order.len()), (MOST_CODES, MOST_CODES));
-    }
 
     #[test]
     fn rotations_leave_nothing_behind() {

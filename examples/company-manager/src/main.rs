@@ -131,7 +131,7 @@ async fn run(config: Config) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
 
     let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
-    let app = app(parts).map_err(|error| error.to_string())?.into_make_service_with_connect_info::<SocketAddr>();
+    let app = app(parts).map_err(|error| error.to_string())?;
 
     let (drain, draining) = oneshot::channel::<()>();
     let server = axum::serve(listener, app).with_graceful_shutdown(async {

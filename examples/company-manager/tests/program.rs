@@ -58,6 +58,24 @@ async fn without_any_setting_but_a_free_port_it_is_a_demo_that_says_how_to_get_i
 }
 
 #[tokio::test]
+async fn it_speaks_http_1_alone_whatever_the_build_has_switched_on() {
+    let program = Program::start(&[]).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for cut in [0, 3, 14] {
+        let mut stream = program.connect().await;
+        stream.write_all(&preface[..cut]).await.unwrap();
+        // The rest may come when the connection has ended already.
+        let _ = stream.write_all(&preface[cut..]).await;
+
+        let mut told = Vec::new();
+        let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut told)).await.expect("it ends");
+
+        assert!(told.is_empty(), "{told:?}");
+    }
+    assert!(get(&program, "/healthz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn a_password_that_was_set_is_not_shown() {
     let program = Program::start(&[("DEMO_PASSWORD", "canary-demo-password")]).await;
 

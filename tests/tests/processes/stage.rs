@@ -60,7 +60,8 @@ impl World {
     }
 
     pub(crate) async fn on(server: &'static Server) -> Self {
-        let ups = FakeUps::builder().redirect_uri(CALLBACK).user(USER, PASSWORD).build().unwrap();
+        let ups =
+            FakeUps::builder().redirect_uri(CALLBACK).user(USER, PASSWORD).unsigned_access_tokens().build().unwrap();
         let ups = Arc::new(ups);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
