@@ -44,7 +44,7 @@ impl Core {
             TakeConsent { environment: self.environment, state: returned.state, browser, actor: actor.clone(), event };
         let consent = match self.store.take_consent(take).await? {
             TakenConsent::Taken(consent) => consent,
-            TakenConsent::Unknown => return Err(CallbackError::UnknownState),
+            TakenConsent::Used(_) | TakenConsent::Unknown => return Err(CallbackError::UnknownState),
             TakenConsent::Refused(ConsentRefusal::OtherBrowser) => return Err(CallbackError::OtherBrowser),
             TakenConsent::Refused(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
             TakenConsent::Refused(ConsentRefusal::Expired) => return Err(CallbackError::Expired),
