@@ -119,7 +119,7 @@ pub(crate) fn sequel(
         return Sequel::RemovedSince;
     }
     // Of two consents at once the grant that was issued later stays: this one's pair may have been superseded.
-    let led_to_an_opt_in = opt_in.consent == Some(id) || authenticated_at.is_some_and(|at| at >= used_at);
+    let led_to_an_opt_in = opt_in.consent == Some(id) || authenticated_at.is_some_and(|at| at > used_at);
     match (led_to_an_opt_in, opt_in.standing) {
         (true, Standing::Authenticated) => Sequel::Authenticated,
         (true, _) => Sequel::AskTheCompany,

@@ -7,6 +7,7 @@ mod callback;
 mod flight;
 mod refresh;
 mod remove_auth;
+mod repeats;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -56,6 +57,7 @@ pub(crate) struct Core {
     breaker: Mutex<Breaker>,
     flights: Flights,
     rejections: access_token::Rejections,
+    repeats: repeats::Repeats,
     /// Goes up whenever the feed told of changes: whoever follows the event log reads on.
     news: watch::Sender<u64>,
     runtime: Handle,
@@ -88,6 +90,7 @@ impl Core {
             breaker: Mutex::new(Breaker::new(parts.policy.breaker_pause)),
             flights: Flights::default(),
             rejections: access_token::Rejections::default(),
+            repeats: repeats::Repeats::default(),
             news: watch::Sender::new(0),
             runtime,
             tasks: TaskTracker::new(),

@@ -90,10 +90,10 @@ fn the_grant_tells_what_came_of_a_used_consent() {
         (1, Some(id), Standing::Authenticated, Some(6), 50, Sequel::Authenticated),
         (1, Some(id), ended, Some(6), 50, Sequel::AskTheCompany),
         // A later opt-in stands.
-        (1, Some(ConsentId::random()), Standing::Authenticated, Some(5), 50, Sequel::Authenticated),
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(6), 50, Sequel::Authenticated),
         // It may be under way still: there is no opt-in yet, or an earlier one.
         (1, None, Standing::Unauthenticated, None, 5, Sequel::AskTheCompany),
-        (1, Some(ConsentId::random()), Standing::Authenticated, Some(4), 5, Sequel::AskTheCompany),
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(5), 5, Sequel::AskTheCompany),
         // Or it came to nothing.
         (1, None, Standing::Unauthenticated, None, 6, Sequel::Failed),
         (1, Some(ConsentId::random()), Standing::Authenticated, Some(4), 6, Sequel::Failed),
