@@ -19,9 +19,10 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 use company_manager::{
-    MayAuthenticate, Parts, Site, app,
+    MayAuthenticate, Parts, Site, app_behind,
     config::{Config, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
+    serve,
     storage::Storage,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -129,15 +130,15 @@ async fn run(config: Config) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
 
     let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
-    let app = app(parts).map_err(|error| error.to_string())?.into_make_service_with_connect_info::<SocketAddr>();
+    let app = app_behind(config.proxies, parts).map_err(|error| error.to_string())?;
 
     let (draining, drain) = oneshot::channel::<()>();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+    let server = serve(listener, app, async {
         stop.await;
         tracing::info!("ending: requests that are under way are finished first");
         let _ = draining.send(());
     });
-    let server = tokio::spawn(server.into_future());
+    let server = tokio::spawn(server);
     // The server ends by itself only if it fails; then the sender is gone, too.
     let _ = drain.await;
     if timeout(DRAIN, server).await.is_err() {
