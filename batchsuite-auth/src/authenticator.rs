@@ -6,6 +6,7 @@ mod event_stream;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub(crate) use self::consent::CookieOfTrip;
 pub use self::{
     builder::BatchSuiteAuthBuilder,
     consent::{Authenticate, NewOptIn, OptInCheck, OptedIn, Trip},
@@ -14,11 +15,12 @@ pub use self::{
 #[cfg(doc)]
 use crate::config::Policy;
 use crate::{
+    browser::{PresentedSecrets, TripCookie},
     config::{Client, Environment},
     error::{CallbackError, TokenError},
     events::{Event, EventId},
     ids::{ActorId, CompanyId},
-    secret::{AccessToken, BrowserSecret},
+    secret::AccessToken,
     status::CompanyStatus,
     steps::{AuthenticateOptions, Core},
     store::{EventOrder, EventQuery, ListQuery, Page, StatusFilter, StoreError},
@@ -53,8 +55,17 @@ impl BatchSuiteAuth {
         Authenticate { core: &self.core, company, actor, options: AuthenticateOptions::default() }
     }
 
+    /// The cookie that keeps browsers' secrets, as the redirect URI's host needs it.
+    pub fn trip_cookie(&self) -> TripCookie {
+        TripCookie::of(&self.core.redirect_uri)
+    }
+
     /// Completes a consent. `query` is the raw query of the callback's address, undecoded; `browser` is the secret from the
-    /// browser's cookie; `actor` is who is signed in now.
+    /// browser's cookie, or all that its cookies hold, or `None` if it has none; `actor` is who is signed in now.
+    ///
+    /// A prefetch must not get here: [`is_visit`](crate::browser::is_visit). The same callback again (a reload, a second tab, the
+    /// back button) of the same person and browser sends nothing: it waits for the one under way in this process and gets its
+    /// outcome, or finds what it led to, or gets [`CallbackError::AlreadyUsed`].
     ///
     /// # Errors
     /// [`CallbackError`]; an earlier opt-in of the company is as it was.
@@ -65,9 +76,9 @@ impl BatchSuiteAuth {
         &self,
         actor: &ActorId,
         query: impl AsRef<str>,
-        browser: &BrowserSecret,
+        browser: impl PresentedSecrets,
     ) -> Result<OptedIn, CallbackError> {
-        self.core.callback(actor, query.as_ref(), browser).await
+        self.core.callback(actor, query.as_ref(), browser.hashes()).await
     }
 
     /// An access token of the company that is valid now.

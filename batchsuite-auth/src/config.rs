@@ -41,11 +41,24 @@ impl fmt::Display for Environment {
 }
 
 /// How the client shows who it is when it exchanges a code. (A refresh always takes the secret.)
+///
+/// # Whose code comes back
+/// A person who has got hold of another person's unused code can put it into the return of a trip of their own (code
+/// injection, RFC 9700 §4.5). The state and the browser's cookie do not help: the trip is their own. What follows depends on
+/// the mode:
+/// - [`Pkce`](Self::Pkce) and [`PkceWithSecret`](Self::PkceWithSecret): UPS refuses the code, because it was issued for another
+///   trip's challenge.
+/// - [`Secret`](Self::Secret): nothing in UPS's answer says whose code it was. The exchange succeeds, and the company of the
+///   person who brought it holds the *other* person's authorization. An [`OptInCheck`](crate::OptInCheck) that asks a UPS API
+///   for the company's own shipper number can notice it.
+///
+/// Try [`PkceWithSecret`](Self::PkceWithSecret) in UPS's CIE first: where UPS accepts it, keep it. It is not the default,
+/// because UPS's specification describes PKCE without the secret, and only integrators report what UPS takes beside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
     /// With its secret, as HTTP Basic from the id and secret as they are (RFC 7617), as UPS writes it. UPS's specification
-    /// requires it.
+    /// requires it. Another person's code in one's own trip cannot be told: see above.
     #[default]
     Secret,
     /// With a PKCE verifier (RFC 7636) *instead of* the secret. UPS's specification describes it so since 2024-09.

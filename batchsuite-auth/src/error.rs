@@ -11,7 +11,7 @@ pub use self::{
     chain::{Chain, chain},
     responsible::Responsible,
 };
-use crate::{events::Evidence, status::Cause, store::StoreError};
+use crate::{events::Evidence, ids::CompanyId, status::Cause, store::StoreError};
 
 /// The settings do not make an authenticator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,9 +40,6 @@ pub enum AuthenticateError {
     /// `return_to` is not a path of the host's own.
     #[error("return_to must be a path of your own that begins with a single '/'")]
     InvalidReturnTo,
-    /// The browser's secret is not one that this library gave out.
-    #[error("the browser secret is not one of ours; begin without it and set the cookie anew")]
-    InvalidBrowserSecret,
     /// The store could not keep the consent.
     #[error("the consent could not be stored")]
     Store(#[from] StoreError),
@@ -61,6 +58,20 @@ pub enum CallbackError {
     /// The state is unknown: it was used already, is too old to be remembered, or never was one of ours.
     #[error("this return from UPS.com was used already or is unknown; start again from the company")]
     UnknownState,
+    /// This same person and browser came back with it before. Nothing is wrong: lead them to the company. Its opt-in may be
+    /// being stored by another process at this moment, or may have ended since.
+    #[error("you came back from UPS.com with this before; the company shows what came of it")]
+    AlreadyUsed {
+        /// Which company.
+        company: CompanyId,
+        /// Where the host wanted the browser afterwards.
+        return_to: Option<String>,
+    },
+    /// The browser has no secret: it refuses cookies, or another browser began this consent. It is still open.
+    #[error(
+        "this browser has no cookie of a trip to UPS.com; finish in the browser that went there, or start again here"
+    )]
+    NoBrowserSecret,
     /// The person took too long.
     #[error("too much time has passed since you went to UPS.com; start again from the company")]
     Expired,

@@ -109,7 +109,8 @@
 //!   dropped. Those of hyper, rustls, `oauth2`, serde_json and the system cannot be wiped from here.
 //! - The state has 256 random bits, is stored as its SHA-256, taken once, and bound to the browser, the company, the person,
 //!   the environment and the exact redirect URI (RFC 9700 §4.7). The host keeps [`BrowserSecret`] in a cookie and hands it
-//!   back; this crate never touches cookies.
+//!   back; [`browser`] reads and writes that cookie, and tells a prefetch from a visit.
+//! - Whose code comes back in a trip cannot be told by [`ClientAuthentication::Secret`], the default: see there.
 //! - The host decides who may authenticate or remove which company: ask that before calling
 //!   [`authenticate`](BatchSuiteAuth::authenticate), [`callback`](BatchSuiteAuth::callback) and
 //!   [`remove_auth`](BatchSuiteAuth::remove_auth).
@@ -124,6 +125,7 @@
 //!   see [`store`] and [`machine`] for how that is kept.
 
 pub mod authenticator;
+pub mod browser;
 mod cache;
 pub mod clock;
 pub mod config;
@@ -150,6 +152,7 @@ pub use authenticator::{
     Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, NewOptIn, OptInCheck,
     OptedIn, Shutdown, Trip,
 };
+pub use browser::{BrowserSecrets, TripCookie};
 pub use config::{Client, ClientAuthentication, Environment, Policy};
 pub use ids::{ActorId, CompanyId};
 pub use secret::{AccessToken, BrowserSecret};

@@ -74,8 +74,8 @@ secret! {
 secret! {
     /// What binds a consent to the browser that began it (RFC 6749 §10.12).
     ///
-    /// The host keeps it in a cookie (`HttpOnly`, `SameSite=Lax`, `Secure`), one per browser, and hands it back at the
-    /// callback. The library stores its SHA-256 only.
+    /// The host keeps it in a cookie, one per browser, and hands it back at the callback; [`browser`](crate::browser) reads and
+    /// writes that cookie. The library stores its SHA-256 only.
     BrowserSecret
 }
 
@@ -89,7 +89,17 @@ impl BrowserSecret {
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(self.expose_secret())
     }
+
+    /// The secret in a cookie, if it can be one that this library gave out.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let has_its_form = bytes.len() == RANDOM_TEXT_LENGTH
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        str::from_utf8(bytes).ok().filter(|_| has_its_form).map(Self::new)
+    }
 }
+
+/// 256 bits in base64url.
+const RANDOM_TEXT_LENGTH: usize = 43;
 
 /// 256 random bits in base64url, 43 characters.
 pub(crate) fn random_text() -> String {

@@ -28,7 +28,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 
 pub use self::{
-    consent::{Connect, Connected, Consent, NewConsent, TakeConsent, TakenConsent},
+    consent::{Connect, Connected, Consent, NewConsent, TakeConsent, TakenConsent, UsedConsent},
     error::{StoreError, StoreErrorKind},
     query::{Changes, DueQuery, EventOrder, EventQuery, ListQuery, NewEvent, Page, StatusFilter, WarnExpiring},
     rotation::{ClaimRefresh, Claimed, CommitRefresh, Committed, GiveBack, NewPair, SettleRefresh, Written},
@@ -69,7 +69,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - Of any number of calls with one state, exactly one gets [`TakenConsent::Taken`].
     /// - [`judge_consent`](crate::machine::judge_consent) decides; what it does not consume stays as it was.
-    /// - A state that is unknown, was taken or was dropped is [`TakenConsent::Unknown`].
+    /// - A consent that was taken without an event stays findable, without its verifier, for
+    ///   [`USED_CONSENT_KNOWN`](crate::machine::USED_CONSENT_KNOWN): whom [`is_repeated`](crate::machine::is_repeated) tells to
+    ///   be the one who took it gets [`TakenConsent::Used`], and nothing is written.
+    /// - Any other state that is unknown, was taken or was dropped is [`TakenConsent::Unknown`].
     /// - The event of [`TakeConsent::event`], if any, is written if and only if the consent is taken.
     ///
     /// # Errors

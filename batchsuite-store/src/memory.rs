@@ -39,7 +39,8 @@ use ledger::Ledger;
 /// - The two environments are apart, each with an event log of its own that counts from 1. A log keeps its latest 100,000
 ///   events, about 200 bytes each; [`prune_events`](Self::prune_events) deletes more. Whoever reads forward from a cursor
 ///   below what is gone is told so.
-/// - An expired consent stays known for an hour, so that a person who comes late is told so.
+/// - An expired consent stays known for an hour, so that a person who comes late is told so; and so does a used one, without
+///   its verifier, so that a callback that comes twice is led to the company.
 /// - `changes` costs what changed; `due` looks at the companies that want another access token or are about to lose their
 ///   refresh token; `list` reads on from its cursor until its page is full. None of them sorts or copies all companies.
 ///

@@ -1,12 +1,14 @@
 //! A browser's trip to UPS.com and back, as the host sees it.
 
-use std::{fmt, future::IntoFuture, sync::Arc};
+use std::{fmt, future::IntoFuture, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use http::HeaderValue;
 use url::Url;
 
 use crate::{
+    browser::TripCookie,
     clock::Timestamp,
     error::{AuthenticateError, OptInRefused},
     ids::{ActorId, CompanyId},
@@ -25,9 +27,10 @@ pub struct Authenticate<'a> {
 }
 
 impl Authenticate<'_> {
-    /// The secret that this browser has already (from its cookie), so that two consents of it work side by side.
-    pub fn browser_secret(mut self, secret: BrowserSecret) -> Self {
-        self.options.browser_secret = Some(secret);
+    /// The secret that this browser has already, from its cookie ([`TripCookie::secrets`]), so that two consents of it work
+    /// side by side. `None`, and what this library never gave out, is as if it was not set: the browser gets a new secret.
+    pub fn browser_secret(mut self, secret: impl Into<Option<BrowserSecret>>) -> Self {
+        self.options.browser_secret = secret.into();
         self
     }
 
@@ -54,10 +57,34 @@ impl<'a> IntoFuture for Authenticate<'a> {
 pub struct Trip {
     /// Where to send the browser. It carries the state: keep it out of logs.
     pub url: Url,
-    /// What to keep in the browser's cookie (`HttpOnly`, `SameSite=Lax`, and `Secure` over https).
+    /// What to keep in the browser's cookie; [`set_cookie`](Self::set_cookie) writes it.
     pub browser_secret: BrowserSecret,
     /// Until when the browser can come back.
     pub expires_at: Timestamp,
+    pub(crate) cookie: CookieOfTrip,
+}
+
+/// How the cookie of one trip is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CookieOfTrip {
+    pub(crate) cookie: TripCookie,
+    /// The browser came without a secret: another tab may be given another one at this very moment, so this one is kept beside
+    /// it, for this long.
+    pub(crate) is_beside: Option<Duration>,
+}
+
+impl Trip {
+    /// The value of the `Set-Cookie` header that the answer with [`url`](Self::url) needs. It is written for the redirect URI's
+    /// host: see [`TripCookie`]. A browser that came without a secret keeps this one beside any other until the trip ends, so
+    /// that two tabs that begin at once both come back.
+    #[must_use]
+    pub fn set_cookie(&self) -> HeaderValue {
+        let CookieOfTrip { cookie, is_beside } = self.cookie;
+        match is_beside {
+            Some(lifetime) => cookie.header_beside(&self.browser_secret, lifetime),
+            None => cookie.header(&self.browser_secret),
+        }
+    }
 }
 
 /// Shows neither the state, which is in the address, nor the browser's secret.

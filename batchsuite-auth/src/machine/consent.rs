@@ -1,6 +1,16 @@
 //! Whether a callback may take a consent.
 
-use crate::{clock::Timestamp, ids::ActorId, secret::SecretHash};
+use std::time::Duration;
+
+use super::{OptIn, Standing};
+use crate::{
+    clock::{Timestamp, later},
+    ids::{ActorId, ConsentId},
+    secret::SecretHash,
+};
+
+/// How long a store can still find a consent that was used, so that a callback that comes twice is led to the company.
+pub const USED_CONSENT_KNOWN: Duration = Duration::from_secs(3600);
 
 /// What is stored of a pending consent, as far as it decides who may take it.
 #[derive(Clone, Copy, Debug)]
@@ -64,5 +74,56 @@ pub fn judge(
         Err(ConsentRefusal::RemovedSince)
     } else {
         Ok(())
+    }
+}
+
+/// What is stored of a consent that was used, as far as it decides who may know of it.
+#[derive(Clone, Copy, Debug)]
+pub struct UsedFacts<'a> {
+    /// Who used it.
+    pub actor: &'a ActorId,
+    /// The browser that it was used in.
+    pub browser: SecretHash,
+    /// When.
+    pub used_at: Timestamp,
+}
+
+/// Whether a callback whose state was used is the same callback again: of the same person and browser, within
+/// [`USED_CONSENT_KNOWN`]. To anybody else the state is an unknown one.
+pub fn is_repeated(used: UsedFacts<'_>, presented: Presented<'_>, now: Timestamp) -> bool {
+    used.browser == presented.browser && used.actor == presented.actor && later(used.used_at, USED_CONSENT_KNOWN) > now
+}
+
+/// What came of a consent that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sequel {
+    /// It led to an opt-in, or a later one did; that opt-in stands.
+    Authenticated,
+    /// The company's page tells more: the exchange may be under way, or the opt-in that it led to has ended.
+    AskTheCompany,
+    /// The authorization was removed after it had begun.
+    RemovedSince,
+    /// It led to nothing.
+    Failed,
+}
+
+/// Reads from the company's grant what came of a consent that was used. An exchange takes at most `longest`.
+pub(crate) fn sequel(
+    (id, removals, used_at): (ConsentId, u64, Timestamp),
+    opt_in: &OptIn,
+    authenticated_at: Option<Timestamp>,
+    longest: Duration,
+    now: Timestamp,
+) -> Sequel {
+    if opt_in.removals != removals {
+        return Sequel::RemovedSince;
+    }
+    // Of two consents at once the grant that was issued later stays: this one's pair may have been superseded.
+    let led_to_an_opt_in = opt_in.consent == Some(id) || authenticated_at.is_some_and(|at| at > used_at);
+    match (led_to_an_opt_in, opt_in.standing) {
+        (true, Standing::Authenticated) => Sequel::Authenticated,
+        (true, _) => Sequel::AskTheCompany,
+        (false, _) if later(used_at, longest) > now => Sequel::AskTheCompany,
+        (false, _) => Sequel::Failed,
     }
 }

@@ -20,7 +20,10 @@ mod opt_in;
 pub use access::{Access, CauseKind, Demand, Facts, Freshness, RefreshTokenEnd, TokenTimes, decide};
 pub use backoff::{Backoff, cool_down};
 pub use breaker::{Breaker, Errand, Fault, Permit};
-pub use consent::{ConsentFacts, ConsentRefusal, Presented, judge as judge_consent};
+pub use consent::{
+    ConsentFacts, ConsentRefusal, Presented, USED_CONSENT_KNOWN, UsedFacts, is_repeated, judge as judge_consent,
+};
+pub(crate) use consent::{Sequel, sequel};
 pub(crate) use opt_in::CLOCK_DISAGREEMENT;
 pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Turn, Verdict};
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::{
-    authenticator::Trip,
+    authenticator::{CookieOfTrip, Trip},
+    browser::TripCookie,
     clock::later,
     error::AuthenticateError,
     ids::{ActorId, CompanyId, ConsentId},
@@ -33,13 +34,15 @@ impl Core {
         if options.return_to.as_deref().is_some_and(|path| !is_own_path(path)) {
             return Err(AuthenticateError::InvalidReturnTo);
         }
-        let browser_secret = match options.browser_secret {
-            Some(secret) if secret.expose_secret().len() != BROWSER_SECRET_LENGTH => {
-                return Err(AuthenticateError::InvalidBrowserSecret);
-            }
-            Some(secret) => secret,
-            None => BrowserSecret::random(),
+        // A browser with garbage in its cookie is one without a cookie: it gets a secret, and the cookie is set anew.
+        let known = options
+            .browser_secret
+            .filter(|secret| BrowserSecret::of_bytes(secret.expose_secret().as_bytes()).is_some());
+        let cookie = CookieOfTrip {
+            cookie: TripCookie::of(&self.redirect_uri),
+            is_beside: known.is_none().then_some(self.policy.consent_lifetime),
         };
+        let browser_secret = known.unwrap_or_else(BrowserSecret::random);
         let authorization = self.ups.authorization(&self.redirect_uri);
         let (store, consent) = (
             Arc::clone(&self.store),
@@ -61,12 +64,9 @@ impl Core {
         self.written(async move { store.begin_consent(consent).await }).await?;
         tracing::debug!("a consent began");
         let expires_at = later(self.now(), self.policy.consent_lifetime);
-        Ok(Trip { url: authorization.url, browser_secret, expires_at })
+        Ok(Trip { url: authorization.url, browser_secret, expires_at, cookie })
     }
 }
-
-/// 256 bits in base64url.
-const BROWSER_SECRET_LENGTH: usize = 43;
 
 /// Whether a browser that is sent to `path` stays with the host: no scheme, no other authority, nothing that a browser
 /// strips or reads as a slash.

@@ -1,4 +1,4 @@
-//! Callback: a browser came back from UPS.com.
+//! Callback: a browser came back from UPS.com. The same callback again is told what came of the first.
 
 use std::{
     sync::{
@@ -10,31 +10,63 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Core, authenticate::is_own_path, persist::no_answer, token_of};
+use super::{
+    Core,
+    authenticate::is_own_path,
+    persist::no_answer,
+    repeats::{Completed, Entered, Visit},
+    token_of,
+};
 use crate::{
     authenticator::{NewOptIn, OptedIn},
     clock::{Stopwatch, Timestamp, earlier, later},
     error::{CallbackError, MalformedCallback, TokenError},
     events::{EventKind, Evidence},
     ids::{ActorId, CompanyId, Revision},
-    machine::{ConsentRefusal, Errand},
-    secret::{AccessToken, AuthorizationCode, BrowserSecret, SecretHash},
-    store::{Connect, Connected, Consent, Snapshot, TakeConsent, TakenConsent},
+    machine::{ConsentRefusal, Errand, Sequel, sequel},
+    secret::{AccessToken, AuthorizationCode, SecretHash},
+    store::{Connect, Connected, Consent, Snapshot, TakeConsent, TakenConsent, UsedConsent},
     telemetry,
-    ups::{Judgement, Outcome, Pair, Returned, parse_callback},
+    ups::{Judgement, Outcome, Pair, parse_callback},
 };
 
-/// A consent that led to an opt-in.
-type Completed = Result<OptedIn, CallbackError>;
+/// A consent that is about to be exchanged, or was used before.
+enum Take {
+    First(Box<Consent>),
+    Again(Box<UsedConsent>),
+}
 
 impl Core {
     /// Take, exchange, connect, in a task of its own: a browser that goes away loses nothing.
     #[tracing::instrument(name = "callback", skip_all, fields(%actor, company))]
-    pub(crate) async fn callback(self: &Arc<Self>, actor: &ActorId, query: &str, browser: &BrowserSecret) -> Completed {
+    pub(crate) async fn callback(
+        self: &Arc<Self>,
+        actor: &ActorId,
+        query: &str,
+        browsers: Vec<SecretHash>,
+    ) -> Completed {
         let admitted = self.admit().ok_or(CallbackError::ShutDown)?;
         let returned = parse_callback(query, &self.ups.issuer()).map_err(CallbackError::Malformed)?;
-        let (core, actor, browser) = (Arc::clone(self), actor.clone(), browser.hash());
-        let completed = self.finish(async move { core.complete(&actor, returned, browser).await });
+        if browsers.is_empty() {
+            return Err(CallbackError::NoBrowserSecret);
+        }
+        let visit = Visit { state: returned.state, query: SecretHash::of(query), actor: actor.clone(), browsers };
+        let first = match self.repeats.enter(&visit) {
+            Entered::First(first) => Some(first),
+            Entered::Again(outcome) => match outcome.of_the_first().await {
+                Some(completed) => return completed,
+                // It ended without an outcome: the store knows whether the consent was used.
+                None => None,
+            },
+        };
+        let core = Arc::clone(self);
+        let completed = self.finish(async move {
+            let completed = core.complete(visit, returned.outcome).await;
+            if let Some(first) = first {
+                first.ends(&completed);
+            }
+            completed
+        });
         drop(admitted);
         // It goes on without the caller, who may find the company authenticated later.
         let limit = self.policy.request_deadline.saturating_add(self.policy.max_wait);
@@ -44,31 +76,75 @@ impl Core {
         }
     }
 
-    async fn complete(self: &Arc<Self>, actor: &ActorId, returned: Returned, browser: SecretHash) -> Completed {
-        let event = match &returned.outcome {
+    async fn complete(self: &Arc<Self>, visit: Visit, outcome: Outcome) -> Completed {
+        let consent = match self.take(&visit, &outcome).await? {
+            Take::First(consent) => *consent,
+            Take::Again(used) => return self.sequel(&visit, *used, &outcome).await,
+        };
+        let used = Stopwatch::start();
+        tracing::Span::current().record("company", tracing::field::display(&consent.key.company));
+        self.wrote_events();
+        match outcome {
+            Outcome::Code(code) => {
+                let completed = self.exchange(consent, &code, used).await;
+                if completed.is_err() {
+                    self.repeats.failed(visit.state);
+                }
+                completed
+            }
+            Outcome::Denied => Err(CallbackError::Declined),
+            Outcome::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
+            Outcome::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
+        }
+    }
+
+    /// Takes the consent with whichever of the browser's secrets is the right one. A wrong one consumes nothing.
+    async fn take(&self, visit: &Visit, outcome: &Outcome) -> Result<Take, CallbackError> {
+        let event = match outcome {
             Outcome::Code(_) => None,
             Outcome::Denied => Some((EventKind::Declined, None)),
             Outcome::Error(name) => Some((EventKind::Failed, Some(Evidence::message(name)))),
             Outcome::CodeAndError => Some((EventKind::Failed, Some(Evidence::message("both a code and an error")))),
         };
-        let take =
-            TakeConsent { environment: self.environment, state: returned.state, browser, actor: actor.clone(), event };
-        let consent = match self.in_time(self.store.take_consent(take)).await? {
-            TakenConsent::Taken(consent) => consent,
-            TakenConsent::Unknown => return Err(CallbackError::UnknownState),
-            TakenConsent::Refused(ConsentRefusal::OtherBrowser) => return Err(CallbackError::OtherBrowser),
-            TakenConsent::Refused(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
-            TakenConsent::Refused(ConsentRefusal::Expired) => return Err(CallbackError::Expired),
-            TakenConsent::Refused(ConsentRefusal::RemovedSince) => return Err(CallbackError::RemovedSince),
-        };
-        let used = Stopwatch::start();
-        tracing::Span::current().record("company", tracing::field::display(&consent.key.company));
-        self.wrote_events();
-        match returned.outcome {
-            Outcome::Code(code) => self.exchange(*consent, &code, used).await,
-            Outcome::Denied => Err(CallbackError::Declined),
-            Outcome::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
-            Outcome::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
+        let mut refused = CallbackError::NoBrowserSecret;
+        for browser in &visit.browsers {
+            let take = TakeConsent {
+                environment: self.environment,
+                state: visit.state,
+                browser: *browser,
+                actor: visit.actor.clone(),
+                event: event.clone(),
+            };
+            // Whether it was taken is unknown: if it was, nothing comes of it.
+            let taken =
+                self.in_time(self.store.take_consent(take)).await.inspect_err(|_| self.repeats.failed(visit.state))?;
+            refused = match taken {
+                TakenConsent::Taken(consent) => return Ok(Take::First(consent)),
+                TakenConsent::Used(used) => return Ok(Take::Again(used)),
+                TakenConsent::Unknown => CallbackError::UnknownState,
+                TakenConsent::Refused(ConsentRefusal::OtherBrowser) => CallbackError::OtherBrowser,
+                TakenConsent::Refused(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
+                TakenConsent::Refused(ConsentRefusal::Expired) => return Err(CallbackError::Expired),
+                TakenConsent::Refused(ConsentRefusal::RemovedSince) => return Err(CallbackError::RemovedSince),
+            };
+        }
+        Err(refused)
+    }
+
+    /// The same person and browser came back with this consent before. Nothing is sent.
+    async fn sequel(&self, visit: &Visit, used: UsedConsent, outcome: &Outcome) -> Completed {
+        if !matches!(outcome, Outcome::Code(_)) || self.repeats.has_failed(visit.state) {
+            return Err(CallbackError::UnknownState);
+        }
+        let snapshot = self.in_time(self.store.load(&used.key)).await?;
+        let consent = (used.id, used.removals, used.used_at);
+        match sequel(consent, &snapshot.opt_in, snapshot.authenticated_at, self.policy.lease, snapshot.as_of) {
+            Sequel::Authenticated => Ok(opted_in(&snapshot, used.return_to)),
+            Sequel::AskTheCompany => {
+                Err(CallbackError::AlreadyUsed { company: used.key.company, return_to: used.return_to })
+            }
+            Sequel::RemovedSince => Err(CallbackError::RemovedSince),
+            Sequel::Failed => Err(CallbackError::UnknownState),
         }
     }
 

@@ -9,6 +9,7 @@ mod permit;
 mod persist;
 mod refresh;
 mod remove_auth;
+mod repeats;
 mod trouble;
 
 use std::{
@@ -64,6 +65,7 @@ pub(crate) struct Core {
     heard: Notify,
     flights: Flights,
     rejections: access_token::Rejections,
+    repeats: repeats::Repeats,
     /// Goes up whenever the feed told of something, or this process wrote an event: whoever follows the log reads on.
     news: watch::Sender<u64>,
     runtime: Handle,
@@ -100,6 +102,7 @@ impl Core {
             heard: Notify::new(),
             flights: Flights::default(),
             rejections: access_token::Rejections::default(),
+            repeats: repeats::Repeats::default(),
             news: watch::Sender::new(0),
             runtime,
             tasks: TaskTracker::new(),

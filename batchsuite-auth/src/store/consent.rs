@@ -61,9 +61,11 @@ pub struct TakeConsent {
 /// What became of [`Store::take_consent`](super::Store::take_consent).
 #[derive(Clone, Debug)]
 pub enum TakenConsent {
-    /// It is the caller's, and gone from the store.
+    /// It is the caller's, and nobody else's from now on.
     Taken(Box<Consent>),
-    /// No such state, or no more.
+    /// This very person and browser took it before, for an exchange.
+    Used(Box<UsedConsent>),
+    /// No such state, or no more; or another person or browser took it.
     Unknown,
     /// It was there, and may not be taken.
     Refused(ConsentRefusal),
@@ -84,6 +86,21 @@ pub struct Consent {
     pub redirect_uri: Url,
     /// The client that asked.
     pub client_id: String,
+    /// Where the host wants the browser afterwards.
+    pub return_to: Option<String>,
+    /// The company's count of removals when it began.
+    pub removals: u64,
+    /// When it was taken, by the store's clock.
+    pub used_at: Timestamp,
+}
+
+/// A consent that was taken before. What came of it is not in here: the company's grant tells.
+#[derive(Clone, Debug)]
+pub struct UsedConsent {
+    /// Its id.
+    pub id: ConsentId,
+    /// For which company.
+    pub key: GrantKey,
     /// Where the host wants the browser afterwards.
     pub return_to: Option<String>,
     /// The company's count of removals when it began.

@@ -10,6 +10,6 @@ mod judge;
 mod requests;
 
 pub(crate) use answer::{Pair, PairDefaults};
-pub(crate) use callback::{Outcome, Returned, parse as parse_callback};
+pub(crate) use callback::{Outcome, parse as parse_callback};
 pub(crate) use judge::Judgement;
 pub(crate) use requests::Ups;

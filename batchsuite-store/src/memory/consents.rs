@@ -1,16 +1,16 @@
 //! The consents of one environment: pending ones, and expired ones for a while.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
 use batchsuite_auth::{
     ActorId, CompanyId,
     clock::{Timestamp, later},
-    machine::ConsentFacts,
+    machine::{ConsentFacts, Presented, USED_CONSENT_KNOWN, UsedFacts, is_repeated},
     secret::SecretHash,
-    store::{Consent, NewConsent},
+    store::{Consent, NewConsent, UsedConsent},
 };
 
 /// How long an expired consent stays known, so that its person is told that it expired.
@@ -25,6 +25,15 @@ pub(super) struct Consents {
     by_actor: BTreeMap<ActorId, BTreeSet<u64>>,
     by_end: BTreeSet<(Timestamp, u64)>,
     last: u64,
+    used: HashMap<SecretHash, Used>,
+    /// The states of the used ones, in the order of their use.
+    used_in_order: VecDeque<SecretHash>,
+}
+
+struct Used {
+    consent: UsedConsent,
+    actor: ActorId,
+    browser: SecretHash,
 }
 
 struct Pending {
@@ -84,6 +93,38 @@ impl Consents {
     pub(super) fn drop_state(&mut self, state: SecretHash) -> Option<Consent> {
         let number = *self.by_state.get(&state)?;
         self.drop_number(number)
+    }
+
+    /// Takes the consent with this state out for an exchange; it stays findable for its person and browser.
+    pub(super) fn use_state(&mut self, state: SecretHash, presented: Presented<'_>, now: Timestamp) -> Option<Consent> {
+        self.forget_used(now);
+        let consent = self.drop_state(state)?;
+        let used = UsedConsent {
+            id: consent.id,
+            key: consent.key.clone(),
+            return_to: consent.return_to.clone(),
+            removals: consent.removals,
+            used_at: now,
+        };
+        self.used.insert(state, Used { consent: used, actor: presented.actor.clone(), browser: presented.browser });
+        self.used_in_order.push_back(state);
+        Some(consent)
+    }
+
+    /// The consent with this state, if the same person and browser used it before.
+    pub(super) fn used(&self, state: SecretHash, presented: Presented<'_>, now: Timestamp) -> Option<UsedConsent> {
+        let Used { consent, actor, browser } = self.used.get(&state)?;
+        let facts = UsedFacts { actor, browser: *browser, used_at: consent.used_at };
+        is_repeated(facts, presented, now).then(|| consent.clone())
+    }
+
+    fn forget_used(&mut self, now: Timestamp) {
+        while let Some(state) = self.used_in_order.front()
+            && self.used.get(state).is_none_or(|used| later(used.consent.used_at, USED_CONSENT_KNOWN) <= now)
+        {
+            self.used.remove(state);
+            self.used_in_order.pop_front();
+        }
     }
 
     /// Takes all consents of a company out.

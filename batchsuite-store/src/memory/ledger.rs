@@ -63,15 +63,23 @@ impl Ledger {
     }
 
     pub(super) fn take_consent(&mut self, take: TakeConsent, now: Timestamp) -> TakenConsent {
-        let Some((company, facts)) = self.consents.facts(take.state) else { return TakenConsent::Unknown };
         let presented = Presented { actor: &take.actor, browser: take.browser };
+        let Some((company, facts)) = self.consents.facts(take.state) else {
+            let used = self.consents.used(take.state, presented, now);
+            return used.map_or(TakenConsent::Unknown, |used| TakenConsent::Used(Box::new(used)));
+        };
         if let Err(refusal) = judge_consent(facts, presented, self.opt_in(company).removals, now) {
             if refusal.consumes() {
                 self.consents.drop_state(take.state);
             }
             return TakenConsent::Refused(refusal);
         }
-        let Some(mut consent) = self.consents.drop_state(take.state) else { return TakenConsent::Unknown };
+        let consent = match take.event {
+            // It comes to nothing: there is nothing to lead anybody to.
+            Some(_) => self.consents.drop_state(take.state),
+            None => self.consents.use_state(take.state, presented, now),
+        };
+        let Some(mut consent) = consent else { return TakenConsent::Unknown };
         if let Some((kind, evidence)) = take.event {
             self.tell(Some(&consent.key.company), Some(take.actor), kind, evidence, now);
         }

@@ -3,7 +3,7 @@
 use batchsuite_auth::{
     ids::ConsentId,
     machine::ConsentRefusal,
-    store::{Consent, GrantKey, NewConsent, StoreError, TakeConsent, TakenConsent},
+    store::{Consent, GrantKey, NewConsent, StoreError, TakeConsent, TakenConsent, UsedConsent},
 };
 use url::Url;
 use uuid::Uuid;
@@ -68,7 +68,7 @@ impl PostgresStore {
                 ],
             )
             .await?;
-        let Some(found) = found else { return Ok(TakenConsent::Unknown) };
+        let Some(found) = found else { return self.used(take).await };
         let mut columns = Columns::of(&found);
         let refusal = match columns.next()? {
             "taken" => None,
@@ -94,6 +94,32 @@ impl PostgresStore {
             verifier,
             redirect_uri,
             client_id: columns.next()?,
+            return_to: columns.next()?,
+            removals: columns.number()?,
+            used_at: columns.next()?,
+        })))
+    }
+
+    /// The consent, if the same person and browser took it before.
+    async fn used(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
+        let found = self
+            .0
+            .database
+            .row(
+                &self.0.statements.used_consent,
+                &[
+                    &take.environment.name(),
+                    &&take.state.as_bytes()[..],
+                    &&take.browser.as_bytes()[..],
+                    &take.actor.as_str(),
+                ],
+            )
+            .await?;
+        let Some(found) = found else { return Ok(TakenConsent::Unknown) };
+        let mut columns = Columns::of(&found);
+        Ok(TakenConsent::Used(Box::new(UsedConsent {
+            id: ConsentId::from_bits(columns.next::<Uuid>()?.as_u128()),
+            key: GrantKey { environment: take.environment, company: columns.company()? },
             return_to: columns.next()?,
             removals: columns.number()?,
             used_at: columns.next()?,

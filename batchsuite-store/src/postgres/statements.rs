@@ -50,6 +50,7 @@ statements! {
         UUID, TEXT, TEXT, TEXT, BYTEA, BYTEA, BYTEA, TEXT, TEXT, TEXT, FLOAT8, INT8, INT8
     );
     take_consent: "take_consent" [] (TEXT, BYTEA, BYTEA, TEXT, TEXT, INT4, TEXT, TEXT, UUID);
+    used_consent: "used_consent" [] (TEXT, BYTEA, BYTEA, TEXT);
     connect: "connect" ["{grant}" => GRANT] (
         TEXT, TEXT, INT8, UUID, INT8, TIMESTAMPTZ, TEXT, TEXT, BYTEA, BYTEA, FLOAT8, FLOAT8, FLOAT8, FLOAT8, INT8,
         TIMESTAMPTZ, BOOL

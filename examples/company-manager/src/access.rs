@@ -8,16 +8,16 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use batchsuite_auth::{
-    CompanyId,
+    BrowserSecret, CompanyId,
     status::{CompanyStatus, Status},
 };
-use http::{Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::{
     app::App,
-    directory::{Company, Person, Role},
+    directory::{Company, DirectoryError, Person, Role},
     screens::refusal::Refusal,
     sessions::{Flash, Message, SessionId},
 };
@@ -62,23 +62,19 @@ impl Visitor {
 
 /// Finds out who is there, once a request; and turns a refusal, wherever it comes from, into a page for them.
 pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let session = app.cookies.session(request.headers());
-    let person = match &session {
-        None => Ok(None),
-        Some(session) => match app.sessions.resume(session.hash(), app.clock.now()).await {
-            Ok(Some(id)) => app.directory.person(&id).await,
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        },
-    };
-    let (visitor, mut response) = match person {
-        Ok(person) => {
-            let visitor = Visitor::new(session, person);
+    let may_press = request.method() == Method::GET && app.auth.trip_cookie().secrets(request.headers()).is_empty();
+    let (visitor, mut response) = match who(&app, request.headers()).await {
+        Ok(visitor) => {
             request.extensions_mut().insert(visitor.clone());
             (visitor, next.run(request).await)
         }
         Err(error) => (Visitor::new(None, None), Refusal::from(error).into_response()),
     };
+    // Before anybody can press Authenticate: two tabs of one browser share its secret.
+    if may_press && visitor.person().is_some() && response.status().is_success() {
+        let cookie = app.auth.trip_cookie().header(&BrowserSecret::random());
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     match response.extensions_mut().remove::<Refusal>() {
         Some(refusal) => {
             // A 405 says what would be allowed (RFC 9110 §15.5.6).
@@ -89,6 +85,19 @@ pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: 
         }
         None => response,
     }
+}
+
+/// Of several cookies that can be a session's, the first one that is signed in; or else the first one.
+async fn who(app: &App, headers: &HeaderMap) -> Result<Visitor, DirectoryError> {
+    let sessions = app.cookies.sessions(headers);
+    for session in &sessions {
+        if let Some(id) = app.sessions.resume(session.hash(), app.clock.now()).await?
+            && let Some(person) = app.directory.person(&id).await?
+        {
+            return Ok(Visitor::new(Some(session.clone()), Some(person)));
+        }
+    }
+    Ok(Visitor::new(sessions.into_iter().next(), None))
 }
 
 impl<S: Sync> FromRequestParts<S> for Visitor {

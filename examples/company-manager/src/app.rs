@@ -1,11 +1,11 @@
 //! The application: its parts and its routes.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use argon2::password_hash;
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request},
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
@@ -15,11 +15,13 @@ use url::Url;
 
 use crate::{
     access,
+    client::{Client, Proxies},
     config::is_loopback,
     cookies::Cookies,
     directory::Directory,
     guard,
     passwords::Verifier,
+    redirects::Redirects,
     screens::{
         authenticate, batch_track, companies, company, history, landing, refusal, remove_auth, sign_in, style, tools,
     },
@@ -86,6 +88,8 @@ pub(crate) struct State {
     pub(crate) site: Site,
     pub(crate) content_security_policy: HeaderValue,
     pub(crate) cookies: Cookies,
+    pub(crate) proxies: Proxies,
+    pub(crate) redirects: Redirects,
     pub(crate) verifier: Verifier,
     pub(crate) throttle: Throttle,
     pub(crate) trips: Trips,
@@ -99,15 +103,26 @@ impl fmt::Debug for State {
 
 pub(crate) type App = Arc<State>;
 
-/// Makes the application. Serve it with connect info, so that failed sign-ins are counted by address.
+/// Makes the application, with no proxy in front of it. Serve it with connect info, so that failed sign-ins are counted by
+/// address; [`serve`](crate::serve()) does.
 ///
 /// # Errors
 /// If `site` names a host that no header can carry, or argon2 refuses its parameters.
 pub fn app(parts: Parts) -> Result<Router, AppError> {
+    app_behind(Proxies::NONE, parts)
+}
+
+/// The same behind `proxies`, whose word about a client's address is believed.
+///
+/// # Errors
+/// Those of [`app`].
+pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
     let Parts { auth, directory, sessions, http, clock, site } = parts;
     let state = Arc::new(State {
         content_security_policy: guard::content_security_policy(&site).map_err(|_| AppError::Site)?,
         cookies: Cookies { secure: site.is_https() },
+        proxies,
+        redirects: Redirects::default(),
         verifier: Verifier::new().map_err(AppError::Argon2)?,
         throttle: Throttle::default(),
         trips: Trips::default(),
@@ -146,7 +161,8 @@ pub fn app(parts: Parts) -> Result<Router, AppError> {
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(from_fn(guard::csrf))
         .layer(from_fn_with_state(state.clone(), access::visitor))
-        .layer(from_fn_with_state(state.clone(), guard::host));
+        .layer(from_fn_with_state(state.clone(), guard::host))
+        .layer(from_fn(guard::speculation));
     let router = Router::new()
         .route("/healthz", get(health))
         .route("/style.css", get(style::style))
@@ -175,7 +191,9 @@ async fn health() -> &'static str {
     "ok\n"
 }
 
-/// The peer, where the server knows it.
-pub(crate) fn peer(extensions: &http::Extensions) -> Option<std::net::IpAddr> {
-    extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
+impl State {
+    /// The client that a request comes from, where the server knows it.
+    pub(crate) fn client(&self, request: &Request) -> Option<Client> {
+        self.proxies.client(request.extensions(), request.headers())
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use batchsuite_auth::{Client, Environment};
+use batchsuite_auth::{Client, ClientAuthentication, Environment};
 use secrecy::SecretString;
 use url::{Host, Url};
 
+use crate::client::Proxies;
+
 /// Every variable that is read. Any other one is not this program's.
-pub const VARIABLES: [&str; 13] = [
+pub const VARIABLES: [&str; 15] = [
     "LISTEN",
     "DATABASE_URL",
     "BATCHSUITE_KEYS",
@@ -15,9 +17,11 @@ pub const VARIABLES: [&str; 13] = [
     "EVENTS_KEPT_DAYS",
     "UPS_CLIENT_ID",
     "UPS_CLIENT_SECRET",
+    "UPS_CLIENT_AUTHENTICATION",
     "UPS_ENVIRONMENT",
     "UPS_BASE_URL",
     "PUBLIC_URL",
+    "FORWARDED_FOR_HOPS",
     "DEMO_PASSWORD",
     "FAKE_UPS_LISTEN",
     "STOP_TIMEOUT",
@@ -39,6 +43,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The password of the demo sign-ins; `None`: random ones.
     pub demo_password: Option<SecretString>,
+    /// Which proxies are believed.
+    pub proxies: Proxies,
     /// Where everything is kept; `None`: in memory.
     pub database: Option<KeptIn>,
     /// Which UPS.
@@ -133,15 +139,18 @@ impl Config {
         let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
         let client_id = given("UPS_CLIENT_ID")?;
         let client_secret = given("UPS_CLIENT_SECRET")?;
+        let authentication = given("UPS_CLIENT_AUTHENTICATION")?;
         let environment = given("UPS_ENVIRONMENT")?;
         let base_url = given("UPS_BASE_URL")?;
         let public_url = given("PUBLIC_URL")?;
         let fake_listen = given("FAKE_UPS_LISTEN")?;
         let stop_timeout = stop_timeout(given("STOP_TIMEOUT")?)?;
+        let proxies = proxies(given("FORWARDED_FOR_HOPS")?)?;
 
         let set: Vec<&str> = [
             ("UPS_CLIENT_ID", &client_id),
             ("UPS_CLIENT_SECRET", &client_secret),
+            ("UPS_CLIENT_AUTHENTICATION", &authentication),
             ("UPS_ENVIRONMENT", &environment),
             ("UPS_BASE_URL", &base_url),
             ("PUBLIC_URL", &public_url),
@@ -165,7 +174,8 @@ impl Config {
             if !fake_listen.ip().is_loopback() {
                 return Err(error("FAKE_UPS_LISTEN must be a loopback address: the fake UPS is for this machine only"));
             }
-            return Ok(Self { listen, demo_password, database: None, ups: Ups::Demo { fake_listen }, stop_timeout });
+            let ups = Ups::Demo { fake_listen };
+            return Ok(Self { listen, demo_password, proxies, database: None, ups, stop_timeout });
         }
 
         let missing = |name: &str| {
@@ -205,10 +215,28 @@ impl Config {
                 "PUBLIC_URL is plain http, so LISTEN must be a loopback address; browsers elsewhere need https",
             ));
         }
-        let client = Client::new(client_id, client_secret);
+        let authentication = client_authentication(authentication.as_deref())?;
+        let client = Client::new(client_id, client_secret).with_authentication(authentication);
         let ups = Ups::Real(RealUps { client, environment, base_url, public_url });
-        Ok(Self { listen, demo_password: Some(demo_password), database, ups, stop_timeout })
+        Ok(Self { listen, demo_password: Some(demo_password), proxies, database, ups, stop_timeout })
     }
+}
+
+fn client_authentication(text: Option<&str>) -> Result<ClientAuthentication, ConfigError> {
+    match text {
+        None | Some("secret") => Ok(ClientAuthentication::Secret),
+        Some("pkce") => Ok(ClientAuthentication::Pkce),
+        Some("pkce-with-secret") => Ok(ClientAuthentication::PkceWithSecret),
+        Some(_) => Err(error("UPS_CLIENT_AUTHENTICATION must be secret, pkce or pkce-with-secret")),
+    }
+}
+
+fn proxies(text: Option<String>) -> Result<Proxies, ConfigError> {
+    let Some(text) = text else { return Ok(Proxies::NONE) };
+    text.trim().parse().ok().and_then(Proxies::new).ok_or_else(|| {
+        let most = Proxies::MOST;
+        error(format!("FORWARDED_FOR_HOPS must be how many proxies append to X-Forwarded-For in front: 0 to {most}"))
+    })
 }
 
 /// A database and the keys to what it keeps: both, or neither.
@@ -353,6 +381,35 @@ mod tests {
     }
 
     #[test]
+    fn the_client_s_authentication_can_be_chosen_and_is_the_secret_otherwise() {
+        let name = "UPS_CLIENT_AUTHENTICATION";
+        for (more, expected) in [
+            (&[][..], "Secret"),
+            (&[(name, "secret")], "Secret"),
+            (&[(name, "pkce")], "Pkce"),
+            (&[(name, "pkce-with-secret")], "PkceWithSecret"),
+        ] {
+            let Ups::Real(ups) = read(&real_with(more)).unwrap().ups else { panic!("a demo") };
+
+            assert!(
+                format!("{:?}", ups.client).ends_with(&format!("authentication: {expected} }}")),
+                "{:?}",
+                ups.client
+            );
+        }
+    }
+
+    #[test]
+    fn no_proxy_is_believed_unless_it_is_counted() {
+        let proxies = |more: &[(&'static str, &'static str)]| read(&real_with(more)).unwrap().proxies;
+
+        assert_eq!(proxies(&[]), Proxies::NONE);
+        assert_eq!(proxies(&[("FORWARDED_FOR_HOPS", "0")]), Proxies::NONE);
+        assert_eq!(Some(proxies(&[("FORWARDED_FOR_HOPS", "2")])), Proxies::new(2));
+        assert_eq!(Some(read(&[("FORWARDED_FOR_HOPS", "1")]).unwrap().proxies), Proxies::new(1));
+    }
+
+    #[test]
     fn a_database_comes_with_keys() {
         const URL: (&str, &str) = ("DATABASE_URL", "postgres://app:canary@localhost/x");
         let keys = |variable| {
@@ -419,6 +476,10 @@ mod tests {
             (&[("UPS_CLIENT_SECRET", "s")], "UPS_CLIENT_ID is missing"),
             (&[("UPS_ENVIRONMENT", "cie")], "UPS_CLIENT_ID is missing"),
             (&[("UPS_BASE_URL", "https://ups.example")], "UPS_CLIENT_ID is missing"),
+            (&[("UPS_CLIENT_AUTHENTICATION", "pkce")], "UPS_CLIENT_ID is missing"),
+            (&[("FORWARDED_FOR_HOPS", "11")], "FORWARDED_FOR_HOPS must be"),
+            (&[("FORWARDED_FOR_HOPS", "-1")], "FORWARDED_FOR_HOPS must be"),
+            (&[("FORWARDED_FOR_HOPS", "yes")], "FORWARDED_FOR_HOPS must be"),
             (&[("PUBLIC_URL", "https://batch.example.com")], "UPS_CLIENT_ID is missing"),
             (&[("UPS_CLIENT_ID", "id"), ("UPS_CLIENT_SECRET", "s")], "PUBLIC_URL is missing"),
             (&[("UPS_CLIENT_ID", " ")], "UPS_CLIENT_ID is set but empty"),
@@ -438,6 +499,7 @@ mod tests {
     fn a_real_ups_takes_no_bad_value() {
         let cases: &[(&[(&str, &str)], &str)] = &[
             (&[("UPS_ENVIRONMENT", "test")], "UPS_ENVIRONMENT must be"),
+            (&[("UPS_CLIENT_AUTHENTICATION", "PKCE")], "UPS_CLIENT_AUTHENTICATION must be"),
             (&[("UPS_CLIENT_ID", "i d")], "UPS_CLIENT_ID has a space"),
             (&[("UPS_CLIENT_SECRET", "canary\n")], "UPS_CLIENT_SECRET has a space"),
             (&[("PUBLIC_URL", "http://batch.example.com")], "PUBLIC_URL must begin with https"),

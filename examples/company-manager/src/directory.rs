@@ -7,6 +7,8 @@ use batchsuite_auth::{ActorId, CompanyId, store::Page};
 use secrecy::SecretString;
 use uuid::{Builder, Uuid};
 
+use crate::text::{is_invisible, shown};
+
 mod memory;
 mod postgres;
 
@@ -130,7 +132,8 @@ impl Default for Settings {
     }
 }
 
-/// A company's name: 1 to 80 characters, none of them a control character.
+/// A company's name: 1 to 80 characters on one line, each of which shows: with controls, bidirectional overrides or zero-width
+/// characters, one company's name could look like another's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CompanyName(String);
 
@@ -141,8 +144,14 @@ impl CompanyName {
     /// Takes what a person typed; outer spaces go.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        let valid = (1..=Self::MOST_CHARACTERS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        let valid = (1..=Self::MOST_CHARACTERS).contains(&text.chars().count()) && !text.chars().any(is_invisible);
         valid.then(|| Self(text.to_owned()))
+    }
+
+    /// Takes a name that is stored: what shows nothing goes, and a name without anything else is told as one.
+    pub(crate) fn stored(text: &str) -> Self {
+        let name = Self::new(&shown(text, Self::MOST_CHARACTERS));
+        name.unwrap_or_else(|| Self("(a company without a name)".to_owned()))
     }
 
     /// The name.
@@ -189,8 +198,10 @@ mod tests {
         for valid in ["A", " Söhne & Co ", &"ü".repeat(80)] {
             assert_eq!(CompanyName::new(valid).unwrap().as_str(), valid.trim());
         }
-        for invalid in ["", "   ", "a\nb", &"x".repeat(81)] {
+        for invalid in ["", "   ", "a\nb", &"x".repeat(81), "a\u{202e}b", "a\u{200b}", "\u{feff}a", "\u{2066}a\u{2069}"]
+        {
             assert!(CompanyName::new(invalid).is_none(), "{invalid:?}");
+            assert!(CompanyName::new(CompanyName::stored(invalid).as_str()).is_some(), "{invalid:?}");
         }
     }
 

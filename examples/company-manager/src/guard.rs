@@ -1,6 +1,6 @@
 //! What every request passes: the right host, a sane request line, the CSRF token of a form; and the headers of every answer.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -8,11 +8,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use batchsuite_auth::browser::is_speculative;
 use http::{
     HeaderName, HeaderValue, Method, StatusCode,
     header::{self, InvalidHeaderValue},
 };
-use tokio::time::Instant;
+use http_body_util::LengthLimitError;
+use tokio::time::{Instant, timeout};
 use url::form_urlencoded;
 
 use crate::{
@@ -26,6 +28,8 @@ pub(crate) const CSRF_FIELD: &str = "csrf_token";
 /// The longest path and query, in bytes: a callback with UPS's longest code, every byte of it percent-encoded.
 const MOST_TARGET: usize = 16 * 1024;
 const MOST_FORM: usize = 16 * 1024;
+/// How long a form may take to arrive.
+const MOST_FORM_TIME: Duration = Duration::from_secs(15);
 
 /// One line a request: no query, no header, no body, so no secret.
 pub(crate) async fn log(request: Request, next: Next) -> Response {
@@ -75,29 +79,61 @@ pub(crate) async fn request_line(request: Request, next: Next) -> Response {
     let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if length > MOST_TARGET {
         let words = "This address is too long. Start again from the first page.";
-        return plain(StatusCode::URI_TOO_LONG, "Address too long", words);
+        return plain(StatusCode::URI_TOO_LONG, "Address too long", &[words], None);
     }
     next.run(request).await
 }
 
-/// Sends a GET under another host name, or one that a proxy took over plain http, to the public URL; refuses anything else there.
+/// Sends a GET under another host name, or one that a proxy took over plain http, to the public URL; refuses anything else
+/// there. A browser that comes back from there as it went is not sent a second time: the proxy's settings are wrong, and
+/// whoever can change them is told how.
 pub(crate) async fn host(State(app): State<App>, request: Request, next: Next) -> Response {
     let public_url = &app.site.public_url;
     let public_host = &public_url[url::Position::BeforeHost..url::Position::AfterPort];
     let host = request.uri().authority().map(|authority| authority.as_str());
     let host = host.or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
+    let is_here = host.is_some_and(|host| is_same_host(host, public_host, public_url));
     let is_downgraded = app.site.is_https()
         && request.headers().get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes() == b"http");
-    if host.is_some_and(|host| is_same_host(host, public_host, public_url)) && !is_downgraded {
+    if is_here && !is_downgraded {
         return next.run(request).await;
     }
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let location = format!("{}{target}", public_url.origin().ascii_serialization());
-        return found(&location);
+    let what_to_set = if is_here { SCHEME_OF_PROXY } else { HOST_OF_PROXY };
+    let origin = public_url.origin().ascii_serialization();
+    let elsewhere = "This application is found under another address. Open that one and start again.";
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return plain(StatusCode::MISDIRECTED_REQUEST, "Wrong address", &[elsewhere, what_to_set], Some(&origin));
     }
-    let words = "This application is found under another address. Open that one and start again.";
-    plain(StatusCode::MISDIRECTED_REQUEST, "Wrong address", words)
+    if app.redirects.is_circle(&request, app.clock.now()) {
+        tracing::error!(public_url = %public_url, "a redirect to the public URL led back here: {what_to_set}");
+        let words = "Going on from here leads back here without end, so you are not sent on.";
+        let title = "The proxy’s settings are wrong";
+        return plain(StatusCode::INTERNAL_SERVER_ERROR, title, &[words, what_to_set], Some(&origin));
+    }
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let Ok(location) = HeaderValue::try_from(format!("{origin}{target}")) else {
+        return Redirect::to("/").into_response();
+    };
+    let mut response = plain(StatusCode::FOUND, "Another address", &[elsewhere, what_to_set], Some(&origin));
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+const SCHEME_OF_PROXY: &str = "For the operator: PUBLIC_URL is https, but the proxy in front of this application says that \
+     browsers come over http. If they come over https, let it send “X-Forwarded-Proto: https” (nginx: proxy_set_header \
+     X-Forwarded-Proto $scheme).";
+const HOST_OF_PROXY: &str = "For the operator: if a proxy stands in front of this application, let it pass the browser’s Host \
+     header on (nginx: proxy_set_header Host $http_host), and let PUBLIC_URL be the address that people open.";
+
+/// A page that nobody has gone to yet is not fetched: a prefetch must not complete a consent, nor take a message that a person
+/// has not seen. The browser asks again when the person goes there.
+pub(crate) async fn speculation(request: Request, next: Next) -> Response {
+    if is_speculative(request.headers()) {
+        let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return response;
+    }
+    next.run(request).await
 }
 
 fn is_same_host(host: &str, public_host: &str, public_url: &url::Url) -> bool {
@@ -105,11 +141,6 @@ fn is_same_host(host: &str, public_host: &str, public_url: &url::Url) -> bool {
     let named =
         public_url.port_or_known_default().map(|port| format!("{}:{port}", public_url.host_str().unwrap_or("")));
     host.eq_ignore_ascii_case(public_host) || named.is_some_and(|named| host.eq_ignore_ascii_case(&named))
-}
-
-fn found(location: &str) -> Response {
-    let Ok(location) = HeaderValue::try_from(location) else { return Redirect::to("/").into_response() };
-    (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
 }
 
 /// Refuses a form without its session's CSRF token. Every request that may change something passes here, so no screen can
@@ -122,9 +153,13 @@ pub(crate) async fn csrf(request: Request, next: Next) -> Response {
     }
     let visitor = request.extensions().get::<Visitor>().cloned();
     let (parts, body) = request.into_parts();
-    let Ok(form) = to_bytes(body, MOST_FORM).await else {
-        let words = "That is more than a form of this application holds. Go back and shorten it.";
-        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "Too much", words).into_response();
+    let form = match timeout(MOST_FORM_TIME, to_bytes(body, MOST_FORM)).await {
+        Ok(Ok(form)) => form,
+        Ok(Err(error)) => return no_form(&error).into_response(),
+        Err(_) => {
+            let words = "The form took too long to arrive. Nothing was changed. Try again.";
+            return Refusal::new(StatusCode::REQUEST_TIMEOUT, "Too slow", words).into_response();
+        }
     };
     let token = form_urlencoded::parse(&form)
         .find(|(name, _)| name == CSRF_FIELD)
@@ -135,4 +170,14 @@ pub(crate) async fn csrf(request: Request, next: Next) -> Response {
         return Refusal::new(StatusCode::FORBIDDEN, "Form out of date", words).into_response();
     }
     next.run(Request::from_parts(parts, Body::from(form))).await
+}
+
+/// A body that is too long is one thing; one that breaks off, or whose chunks are none, another.
+fn no_form(error: &axum::Error) -> Refusal {
+    if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+        let words = "That is more than a form of this application holds. Go back and shorten it.";
+        return Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "Too much", words);
+    }
+    let words = "The form arrived broken. Nothing was changed. Open the page again.";
+    Refusal::new(StatusCode::BAD_REQUEST, "Form not understood", words)
 }

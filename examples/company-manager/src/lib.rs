@@ -17,11 +17,17 @@ pub mod storage;
 
 mod access;
 mod app;
+mod client;
 mod cookies;
 mod guard;
+mod redirects;
 mod screens;
+mod serve;
+mod text;
 mod throttle;
 mod trips;
 
-pub use app::{Parts, Site, app};
+pub use app::{Parts, Site, app, app_behind};
+pub use client::Proxies;
 pub use screens::authenticate::MayAuthenticate;
+pub use serve::serve;

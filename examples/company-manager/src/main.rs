@@ -19,10 +19,10 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 use company_manager::{
-    MayAuthenticate, Parts, Site, app,
+    MayAuthenticate, Parts, Site, app_behind,
     config::{Config, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
-    ending,
+    ending, serve,
     storage::Storage,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -131,13 +131,12 @@ async fn run(config: Config) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
 
     let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
-    let app = app(parts).map_err(|error| error.to_string())?;
+    let app = app_behind(config.proxies, parts).map_err(|error| error.to_string())?;
 
     let (drain, draining) = oneshot::channel::<()>();
-    let server = axum::serve(listener, app).with_graceful_shutdown(async {
+    let mut server = tokio::spawn(serve(listener, app, async {
         let _ = draining.await;
-    });
-    let mut server = tokio::spawn(server.into_future());
+    }));
     // The server ends by itself only if it fails.
     tokio::select! {
         () = stop => {}

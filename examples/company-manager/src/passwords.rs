@@ -1,18 +1,29 @@
 //! Passwords: argon2id, off the async threads, a bounded number at a time.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use argon2::{
     Argon2, PasswordHash, PasswordHasher, PasswordVerifier,
     password_hash::{self, SaltString},
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
+
+use crate::client::Client;
 
 /// Each verification takes 19 MiB and some 20 ms of one core.
 const AT_A_TIME: usize = 2;
 /// A sign-in that has waited this long for its turn is told to come back.
 const MOST_WAIT: Duration = Duration::from_secs(5);
+/// How many of one client wait for their turn.
+const MOST_IN_LANE: usize = 16;
+/// How many of all clients wait for their turn.
+const MOST_INSIDE: usize = 512;
 
 /// Hashes `password` with argon2id (19 MiB, 2 passes, 1 lane: OWASP's choice) and a random salt, in PHC format. Blocks.
 ///
@@ -30,37 +41,95 @@ pub(crate) fn matches(password: &SecretString, hash: &str) -> bool {
         .is_ok()
 }
 
-/// Verifies passwords.
+/// Verifies passwords: some at a time, one of them of each client, so that nobody's flood keeps others waiting.
 #[derive(Clone)]
 pub(crate) struct Verifier {
     turns: Arc<Semaphore>,
+    lanes: Arc<Lanes>,
     /// The hash of a password that nobody has: an unknown name costs what a known one costs.
     nobody: Arc<str>,
 }
 
-/// Too many people sign in at once.
+/// Too many people sign in at once, or too many from one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 
 impl Verifier {
     pub(crate) fn new() -> Result<Self, password_hash::Error> {
         let nobody = hash(&rand::random::<u128>().to_string().into())?;
-        Ok(Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), nobody: nobody.into() })
+        Ok(Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), lanes: Arc::default(), nobody: nobody.into() })
     }
 
-    /// Whether `password` is the one behind `hash`; never, if there is no hash.
-    pub(crate) async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool, Busy> {
-        let turn = tokio::time::timeout(MOST_WAIT, self.turns.clone().acquire_owned()).await;
-        let turn = turn.map_err(|_| Busy)?.map_err(|_| Busy)?;
+    /// Whether `password` is the one behind `hash`; never, if there is no hash. Clients have their turns one after the other.
+    pub(crate) async fn verify(
+        &self,
+        client: Option<Client>,
+        password: SecretString,
+        hash: Option<String>,
+    ) -> Result<bool, Busy> {
+        let place = self.lanes.enter(client).ok_or(Busy)?;
+        let turn = async {
+            let own = place.lane.clone().acquire_owned().await?;
+            Ok::<_, AcquireError>((own, self.turns.clone().acquire_owned().await?))
+        };
+        let turn = tokio::time::timeout(MOST_WAIT, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)?;
         let nobody = self.nobody.clone();
         let verification = tokio::task::spawn_blocking(move || {
             // The turn ends with the work, not with a caller that went away.
-            let _turn = turn;
+            let _turn = (turn, place);
             let is_known = hash.is_some();
             let matches = matches(&password, hash.as_deref().unwrap_or(&nobody));
             is_known && matches
         });
         verification.await.map_err(|_| Busy)
+    }
+}
+
+/// Those who wait, by client.
+#[derive(Default)]
+struct Lanes(Mutex<HashMap<Option<Client>, Lane>>);
+
+struct Lane {
+    turn: Arc<Semaphore>,
+    inside: usize,
+}
+
+impl Lanes {
+    /// A place in the client's lane; `None`: too many are in it, or in all lanes together.
+    fn enter(self: &Arc<Self>, client: Option<Client>) -> Option<Place> {
+        let mut lanes = self.lanes();
+        if lanes.values().map(|lane| lane.inside).sum::<usize>() >= MOST_INSIDE {
+            return None;
+        }
+        let lane = lanes.entry(client).or_insert_with(|| Lane { turn: Arc::new(Semaphore::new(1)), inside: 0 });
+        if lane.inside >= MOST_IN_LANE {
+            return None;
+        }
+        lane.inside += 1;
+        Some(Place { lanes: Arc::clone(self), client, lane: lane.turn.clone() })
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Option<Client>, Lane>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in a lane, until it is dropped.
+struct Place {
+    lanes: Arc<Lanes>,
+    client: Option<Client>,
+    lane: Arc<Semaphore>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut lanes = self.lanes.lanes();
+        if let Some(lane) = lanes.get_mut(&self.client) {
+            lane.inside -= 1;
+            if lane.inside == 0 {
+                lanes.remove(&self.client);
+            }
+        }
     }
 }
 
@@ -79,9 +148,9 @@ mod tests {
         let verifier = Verifier::new().unwrap();
         let known = hash(&"right".into()).unwrap();
 
-        assert_eq!(verifier.verify("right".into(), Some(known.clone())).await, Ok(true));
-        assert_eq!(verifier.verify("wrong".into(), Some(known.clone())).await, Ok(false));
-        assert_eq!(verifier.verify("right".into(), None).await, Ok(false));
+        assert_eq!(verifier.verify(None, "right".into(), Some(known.clone())).await, Ok(true));
+        assert_eq!(verifier.verify(None, "wrong".into(), Some(known.clone())).await, Ok(false));
+        assert_eq!(verifier.verify(None, "right".into(), None).await, Ok(false));
         assert!(known.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{known}");
     }
 
@@ -90,6 +159,45 @@ mod tests {
         let verifier = Verifier::new().unwrap();
         let _turns = verifier.turns.clone().acquire_many_owned(2).await.unwrap();
 
-        assert_eq!(verifier.verify("x".into(), None).await, Err(Busy));
+        assert_eq!(verifier.verify(None, "x".into(), None).await, Err(Busy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_s_flood_keeps_nobody_else_waiting() {
+        let verifier = Verifier::new().unwrap();
+        let [flooding, other] = [1, 2].map(|last| Some(Client::at([10, 0, 0, last].into())));
+        // Its one turn is taken, so that the rest of its flood waits, and what is too much is turned away at once.
+        let held = verifier.lanes.enter(flooding).unwrap();
+        let _turn = held.lane.clone().acquire_owned().await.unwrap();
+        let flood: Vec<_> = (0..300)
+            .map(|_| {
+                let verifier = verifier.clone();
+                tokio::spawn(async move { verifier.verify(flooding, "x".into(), None).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(verifier.lanes.lanes()[&flooding].inside, MOST_IN_LANE);
+
+        assert_eq!(verifier.verify(other, "x".into(), None).await, Ok(false));
+
+        for turned_away in flood {
+            assert_eq!(turned_away.await.unwrap(), Err(Busy));
+        }
+        drop(held);
+        assert!(verifier.lanes.lanes().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_clients_together_are_bounded() {
+        let verifier = Verifier::new().unwrap();
+        let places: Vec<_> = (0..=u16::MAX)
+            .map_while(|number| {
+                let [high, low] = number.to_be_bytes();
+                verifier.lanes.enter(Some(Client::at([10, 0, high, low].into())))
+            })
+            .collect();
+
+        assert_eq!(places.len(), MOST_INSIDE);
+        assert_eq!(verifier.verify(None, "x".into(), None).await, Err(Busy));
     }
 }

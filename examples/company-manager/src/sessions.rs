@@ -92,6 +92,8 @@ pub enum Message {
         /// When the refresh token ends, as far as UPS said.
         refresh_expires_at: Option<Timestamp>,
     },
+    /// The same return from UPS.com came before.
+    CameBackAgain,
     /// The company's authorization was removed.
     AuthRemoved,
     /// The settings were saved.

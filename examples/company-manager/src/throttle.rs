@@ -1,15 +1,19 @@
-//! Slows down whoever guesses passwords: a few failures per sign-in name and address, then a pause.
+//! Slows down whoever guesses passwords: a few failures per sign-in name and client, then a pause.
+//!
+//! A browser that somebody signed in with before is counted by itself, so that nobody else can lock its person out: not from
+//! behind the same proxy either.
 
 use std::{
     collections::HashMap,
     fmt,
-    net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use batchsuite_auth::clock::Timestamp;
+use batchsuite_auth::{clock::Timestamp, secret::SecretHash};
 use sha2::{Digest, Sha256};
+
+use crate::client::Client;
 
 const MOST_FAILURES: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -17,42 +21,74 @@ const MOST_ENTRIES: usize = 10_000;
 
 /// Counts failures, bounded: at the bound, the oldest count goes.
 #[derive(Default)]
-pub(crate) struct Throttle(Mutex<HashMap<Key, Count>>);
+pub(crate) struct Throttle(Mutex<Inner>);
 
-/// The hash of name and address: of a fixed size, whatever was typed.
+#[derive(Default)]
+struct Inner {
+    counts: HashMap<Key, Count>,
+    /// The names and browsers of successful sign-ins, and when.
+    known: HashMap<Key, Timestamp>,
+}
+
+/// The hash of a name and of whom it came from: of a fixed size, whatever was typed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key([u8; 32]);
+struct Key([u8; 32]);
 
+#[derive(Clone, Copy)]
 struct Count {
     since: Timestamp,
     failures: u32,
 }
 
+/// Who tries to sign in.
+#[derive(Clone, Copy)]
+pub(crate) struct Who<'a> {
+    pub(crate) sign_in_name: &'a str,
+    pub(crate) client: Option<Client>,
+    /// The browser, if it has the cookie of one.
+    pub(crate) browser: Option<SecretHash>,
+}
+
+impl Who<'_> {
+    fn of_client(self) -> Key {
+        Key::of(
+            self.sign_in_name,
+            b"client",
+            self.client.map(|client| client.address().to_string()).unwrap_or_default().as_bytes(),
+        )
+    }
+
+    fn of_browser(self) -> Option<Key> {
+        self.browser.map(|browser| Key::of(self.sign_in_name, b"browser", browser.as_bytes()))
+    }
+}
+
 impl Key {
-    pub(crate) fn new(sign_in_name: &str, address: Option<IpAddr>) -> Self {
+    fn of(sign_in_name: &str, kind: &[u8], source: &[u8]) -> Self {
         let mut hash = Sha256::new();
-        hash.update(sign_in_name.to_ascii_lowercase());
-        hash.update([0]);
-        hash.update(address.map(|address| address.to_string()).unwrap_or_default());
+        for part in [sign_in_name.to_ascii_lowercase().as_bytes(), kind, source] {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
         Self(hash.finalize().into())
     }
 }
 
 impl Throttle {
     /// Counts a try as failed before its password is looked at, so that tries at the same time count too; or says how long
-    /// to wait.
-    pub(crate) fn try_now(&self, key: Key, now: Timestamp) -> Result<(), Duration> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// to wait. A try that ends without an answer (turned away, or its client went away) is taken back.
+    pub(crate) fn try_now(&self, who: Who<'_>, now: Timestamp) -> Result<Try<'_>, Duration> {
+        let mut inner = self.inner();
+        let key =
+            who.of_browser().filter(|browser| inner.known.contains_key(browser)).unwrap_or_else(|| who.of_client());
         let left = |count: &Count| {
             let passed = (now - count.since).to_std().unwrap_or_default();
             WINDOW.checked_sub(passed).filter(|left| !left.is_zero())
         };
+        let counts = &mut inner.counts;
         if !counts.contains_key(&key) && counts.len() >= MOST_ENTRIES {
             counts.retain(|_, count| left(count).is_some());
-            if counts.len() >= MOST_ENTRIES {
-                let oldest = counts.iter().min_by_key(|(_, count)| count.since).map(|(key, _)| *key);
-                oldest.map(|key| counts.remove(&key));
-            }
+            drop_oldest(counts, |count| count.since);
         }
         let count = counts.entry(key).or_insert(Count { since: now, failures: 0 });
         match left(count) {
@@ -60,12 +96,64 @@ impl Throttle {
             Some(_) => count.failures += 1,
             None => *count = Count { since: now, failures: 1 },
         }
-        Ok(())
+        Ok(Try { throttle: self, key, since: count.since, is_answered: false })
     }
 
-    /// Forgets the failures after a success.
-    pub(crate) fn forget(&self, key: Key) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    /// From now on this browser is counted by itself for this name.
+    pub(crate) fn know(&self, who: Who<'_>, now: Timestamp) {
+        let Some(key) = who.of_browser() else { return };
+        let known = &mut self.inner().known;
+        drop_oldest(known, |since| *since);
+        known.insert(key, now);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes room for one more.
+fn drop_oldest<V>(map: &mut HashMap<Key, V>, since: impl Fn(&V) -> Timestamp) {
+    if map.len() >= MOST_ENTRIES {
+        let oldest = map.iter().min_by_key(|(_, value)| since(value)).map(|(key, _)| *key);
+        oldest.map(|key| map.remove(&key));
+    }
+}
+
+/// A try that counts as failed until it is dropped without an answer, or has succeeded.
+#[must_use = "a dropped try does not count"]
+pub(crate) struct Try<'a> {
+    throttle: &'a Throttle,
+    key: Key,
+    since: Timestamp,
+    is_answered: bool,
+}
+
+impl Try<'_> {
+    /// The password was wrong: it stays counted.
+    pub(crate) fn failed(mut self) {
+        self.is_answered = true;
+    }
+
+    /// The password was right: earlier failures are forgotten.
+    pub(crate) fn succeeded(mut self) {
+        self.is_answered = true;
+        self.throttle.inner().counts.remove(&self.key);
+    }
+}
+
+impl Drop for Try<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let mut inner = self.throttle.inner();
+        if let Some(count) = inner.counts.get_mut(&self.key).filter(|count| count.since == self.since) {
+            count.failures = count.failures.saturating_sub(1);
+            if count.failures == 0 {
+                inner.counts.remove(&self.key);
+            }
+        }
     }
 }
 
@@ -81,40 +169,95 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
+    fn who(sign_in_name: &str) -> Who<'_> {
+        Who { sign_in_name, client: None, browser: None }
+    }
+
+    fn at(sign_in_name: &str, last: u8) -> Who<'_> {
+        Who { client: Some(Client::at([127, 0, 0, last].into())), ..who(sign_in_name) }
+    }
+
+    fn fails(throttle: &Throttle, who: Who<'_>, now: Timestamp) -> Result<(), Duration> {
+        throttle.try_now(who, now).map(Try::failed)
+    }
+
+    fn lock(throttle: &Throttle, who: Who<'_>) {
+        for _ in 0..MOST_FAILURES {
+            assert_eq!(fails(throttle, who, NOW), Ok(()));
+        }
+        assert!(fails(throttle, who, NOW).is_err());
+    }
+
     #[test]
     fn after_five_failures_there_is_a_pause_of_five_minutes() {
         let throttle = Throttle::default();
-        let key = Key::new("a", None);
-        for _ in 0..MOST_FAILURES {
-            assert_eq!(throttle.try_now(key, NOW), Ok(()));
-        }
+        lock(&throttle, who("a"));
 
-        assert_eq!(throttle.try_now(key, NOW + Duration::from_secs(60)), Err(Duration::from_secs(240)));
-        assert_eq!(throttle.try_now(Key::new("b", None), NOW), Ok(()), "another name");
-        assert_eq!(throttle.try_now(Key::new("a", Some([127, 0, 0, 1].into())), NOW), Ok(()), "another address");
-        assert_eq!(throttle.try_now(key, NOW + WINDOW), Ok(()));
+        assert_eq!(fails(&throttle, who("a"), NOW + Duration::from_secs(60)), Err(Duration::from_secs(240)));
+        assert_eq!(fails(&throttle, who("b"), NOW), Ok(()), "another name");
+        assert_eq!(fails(&throttle, at("a", 1), NOW), Ok(()), "another address");
+        assert_eq!(fails(&throttle, who("a"), NOW + WINDOW), Ok(()));
     }
 
     #[test]
     fn a_success_forgets_the_failures() {
         let throttle = Throttle::default();
-        let key = Key::new("A", None);
-        for _ in 0..MOST_FAILURES {
-            throttle.try_now(key, NOW).unwrap();
+        for _ in 1..MOST_FAILURES {
+            fails(&throttle, who("A"), NOW).unwrap();
         }
 
-        throttle.forget(Key::new("a", None));
+        throttle.try_now(who("a"), NOW).unwrap().succeeded();
 
-        assert_eq!(throttle.try_now(key, NOW), Ok(()));
+        lock(&throttle, who("a"));
+    }
+
+    #[test]
+    fn a_try_without_an_answer_is_no_failure() {
+        let throttle = Throttle::default();
+
+        for _ in 0..3 * MOST_FAILURES {
+            drop(throttle.try_now(who("a"), NOW).unwrap());
+        }
+
+        assert!(throttle.inner().counts.is_empty());
+        lock(&throttle, who("a"));
+    }
+
+    #[test]
+    fn tries_at_the_same_time_count() {
+        let throttle = Throttle::default();
+        let tries: Vec<_> = (0..MOST_FAILURES).map(|_| throttle.try_now(who("a"), NOW).unwrap()).collect();
+
+        assert!(fails(&throttle, who("a"), NOW).is_err());
+        drop(tries);
+        assert_eq!(fails(&throttle, who("a"), NOW), Ok(()));
+    }
+
+    #[test]
+    fn a_browser_that_signed_in_before_is_not_locked_out_by_others_at_its_address() {
+        let throttle = Throttle::default();
+        let [mine, other] = ["mine", "other"].map(|secret| Some(SecretHash::of(secret)));
+        let me = Who { browser: mine, ..at("a", 1) };
+        throttle.know(me, NOW);
+
+        lock(&throttle, Who { browser: other, ..at("a", 1) });
+        lock(&throttle, at("a", 2));
+
+        assert!(fails(&throttle, at("a", 1), NOW).is_err());
+        lock(&throttle, me);
+        assert!(fails(&throttle, Who { browser: mine, ..at("b", 1) }, NOW).is_ok(), "it is known for one name");
     }
 
     #[test]
     fn counts_are_bounded() {
         let throttle = Throttle::default();
         for number in 0..=MOST_ENTRIES {
-            throttle.try_now(Key::new(&number.to_string(), None), NOW).unwrap();
+            let name = number.to_string();
+            fails(&throttle, who(&name), NOW).unwrap();
+            throttle.know(Who { browser: Some(SecretHash::of(&name)), ..who("a") }, NOW);
         }
 
-        assert_eq!(throttle.0.lock().unwrap().len(), MOST_ENTRIES);
+        let inner = throttle.inner();
+        assert_eq!((inner.counts.len(), inner.known.len()), (MOST_ENTRIES, MOST_ENTRIES));
     }
 }

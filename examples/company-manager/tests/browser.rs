@@ -188,6 +188,34 @@ async fn an_admin_user_sees_a_company_from_its_authentication_to_the_removal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_tabs_that_went_to_ups_without_a_trip_s_cookie_both_come_back() {
+    let (program, chrome) = start().await;
+    sign_in(&chrome, &program, "company.admin").await;
+    let list = program.url.join("/companies").unwrap();
+    let other = "Harbor & Hill Books";
+    let depart = async |company| {
+        chrome.open(&list).await;
+        chrome.follow(company).await;
+        // As if it had not been set yet: each tab is given a secret of its own.
+        chrome.forget_cookie("ups-trip").await;
+        chrome.press("Authenticate").await;
+        chrome.see("Log In").await;
+    };
+    depart(COMPANY).await;
+    let (first, second) = chrome.open_tab().await;
+    depart(other).await;
+
+    for (tab, company) in [(first, COMPANY), (second, other)] {
+        chrome.go_to_tab(&tab).await;
+        agree(&chrome, &program).await;
+        chrome.fill("Password", PASSWORD).await;
+        chrome.press("Log In").await;
+        chrome.see(&format!("{company} is authenticated")).await;
+    }
+    complains_of_nothing(&chrome).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_fits_a_narrow_screen() {
     let (program, chrome) = start().await;
     chrome.open(program.url.join("/login").unwrap()).await;

@@ -1,7 +1,7 @@
 //! What a browser brings back, and the parser refuses or understands.
 
 use batchsuite_auth::{
-    CompanyId,
+    ActorId, BrowserSecret, CompanyId,
     error::{CallbackError, MalformedCallback},
     events::EventKind,
     fake_ups::{Answer, Endpoint},
@@ -207,18 +207,54 @@ async fn a_state_replayed_after_success_is_refused_and_the_company_stays_authent
     world.callback(&back).await.unwrap();
     let before = world.look().await;
 
-    for query in [
-        &back.query,
-        &format!("code=another-code&state={}", back.state),
-        &format!("error=access_denied&state={}", back.state),
+    let another_code = format!("code=another-code&state={}", back.state);
+    let denial = format!("error=access_denied&state={}", back.state);
+    let both = format!("{}&error=access_denied", back.query);
+    let stranger = Back { browser: BrowserSecret::random(), ..back.clone() };
+    let other_person = Back { actor: ActorId::new("mallory").unwrap(), ..back.clone() };
+    for (back, query) in [
+        (&stranger, &back.query),
+        (&stranger, &another_code),
+        (&stranger, &denial),
+        (&other_person, &back.query),
+        (&other_person, &another_code),
+        (&other_person, &denial),
+        (&back, &denial),
+        (&back, &both),
     ] {
-        let error = world.callback_with(&back, query).await.unwrap_err();
+        let error = world.callback_with(back, query).await.unwrap_err();
 
         assert!(matches!(error, CallbackError::UnknownState), "{error:?}");
         assert_eq!(world.look().await, before);
     }
     assert_authenticated(&before.status);
     world.token().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_callback_again_after_it_succeeded_is_led_to_the_company() {
+    let world = World::new().await;
+    let trip = world.auth.authenticate(&world.company, &world.actor).return_to("/companies/7").await.unwrap();
+    let query = world.ups.consent(&trip.url, USER).await;
+    let first = world.auth.callback(&world.actor, &query, &trip.browser_secret).await.unwrap();
+    let before = world.look().await;
+
+    for minutes in [0, 5, 30] {
+        world.advance(minutes * 60);
+        let again = world.auth.callback(&world.actor, &query, &trip.browser_secret).await.unwrap();
+
+        assert_eq!(again.company, first.company);
+        assert_eq!(again.return_to.as_deref(), Some("/companies/7"));
+        assert_eq!(again.refresh_expires_at, first.refresh_expires_at);
+        let after = world.look().await;
+        assert_eq!(
+            (after.tokens, after.events, after.requests),
+            (before.tokens.clone(), before.events.clone(), before.requests.clone())
+        );
+    }
+    world.advance(3600);
+    let forgotten = world.auth.callback(&world.actor, &query, &trip.browser_secret).await;
+    assert!(matches!(forgotten, Err(CallbackError::UnknownState)), "{forgotten:?}");
 }
 
 #[tokio::test]
@@ -273,7 +309,7 @@ async fn a_state_in_its_last_second_is_good() {
 async fn a_state_of_another_company_is_refused_and_not_consumed() {
     // Two administrators at one browser: the one's consent is for one company, the other's for another.
     let world = World::new().await;
-    let (other, bob) = (CompanyId::new("globex").unwrap(), batchsuite_auth::ActorId::new("bob").unwrap());
+    let (other, bob) = (CompanyId::new("globex").unwrap(), ActorId::new("bob").unwrap());
     let ours = world.back().await;
     let theirs = world.back_for(&other, &bob, Some(&ours.browser)).await;
     let before = world.look().await;

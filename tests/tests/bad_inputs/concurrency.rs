@@ -1,30 +1,134 @@
 //! Callbacks beside one another, and beside everything else.
 
 use batchsuite_auth::{
-    CompanyId,
+    ActorId, BrowserSecret, Client, CompanyId,
     error::CallbackError,
     events::EventKind,
-    fake_ups::{Endpoint, Outcome},
+    fake_ups::{Answer, Endpoint, Outcome},
     status::Status,
 };
 use futures_util::future::join_all;
 
-use crate::world::{World, assert_authenticated, eventually};
+use crate::world::{Back, USER, World, assert_authenticated, eventually};
 
 #[tokio::test]
 async fn fifty_identical_callbacks_at_once_make_exactly_one_exchange() {
     let world = World::new().await;
     let back = world.back().await;
 
-    let outcomes = join_all((0..50).map(|_| world.callback(&back))).await;
+    let stranger = Back { browser: BrowserSecret::random(), ..back.clone() };
+    let other_person = Back { actor: ActorId::new("mallory").unwrap(), ..back.clone() };
 
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
-    for error in outcomes.into_iter().filter_map(Result::err) {
-        assert!(matches!(error, CallbackError::UnknownState), "{error:?}");
+    let outcomes =
+        join_all((0..50).flat_map(|_| [&back, &stranger, &other_person]).map(|back| world.callback(back))).await;
+
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        match number % 3 {
+            0 => assert_eq!(outcome.unwrap().company, world.company, "the same person in the same browser"),
+            1 => assert!(
+                matches!(outcome, Err(CallbackError::OtherBrowser | CallbackError::UnknownState)),
+                "{outcome:?}"
+            ),
+            _ => {
+                assert!(matches!(outcome, Err(CallbackError::OtherActor | CallbackError::UnknownState)), "{outcome:?}")
+            }
+        }
     }
     assert_eq!(world.calls(Endpoint::Token), 1);
     assert_eq!(world.count(EventKind::Authenticated).await, 1);
     assert_authenticated(&world.status().await);
+}
+
+#[tokio::test]
+async fn the_same_callback_again_while_the_first_is_under_way_gets_what_comes_of_it() {
+    for fails in [false, true] {
+        let world = World::new().await;
+        let back = world.back().await;
+        if fails {
+            world.next(Endpoint::Token, Answer::status(503));
+        }
+        let mut held = world.wire.hold_answer();
+        let (auth, first) = (world.auth.clone(), back.clone());
+        // The browser reloads: it gives up its first request, and its second one comes while the exchange is under way.
+        let first = tokio::spawn(async move { auth.callback(&first.actor, &first.query, &first.browser).await });
+        held.reached().await;
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+
+        let (again, ()) = tokio::join!(world.callback(&back), async {
+            tokio::task::yield_now().await;
+            held.release();
+        });
+
+        match again {
+            Ok(done) => assert!(!fails && done.company == world.company, "{done:?}"),
+            Err(error) => assert!(fails && matches!(error, CallbackError::Unanswered(_)), "{error:?}"),
+        }
+        assert_eq!(world.calls(Endpoint::Token), 1);
+        assert_eq!(world.count(EventKind::Authenticated).await, usize::from(!fails));
+    }
+}
+
+#[tokio::test]
+async fn the_same_callback_again_at_another_process_sends_nothing_and_is_led_to_the_company() {
+    let world = World::new().await;
+    let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
+    let back = world.back().await;
+    let mut held = world.wire.hold_answer();
+    let again = async || other.auth.callback(&back.actor, &back.query, &back.browser).await;
+
+    let (done, ()) = tokio::join!(world.callback(&back), async {
+        held.reached().await;
+        let error = again().await.unwrap_err();
+        let CallbackError::AlreadyUsed { company, .. } = error else { panic!("{error:?}") };
+        assert_eq!(company, world.company);
+        held.release();
+    });
+
+    done.unwrap();
+    assert_eq!(again().await.unwrap().company, world.company);
+    assert!(other.wire.exchanges().is_empty());
+    // What failed elsewhere is known once an exchange cannot be under way any more.
+    let back = world.back().await;
+    world.next(Endpoint::Token, Answer::status(503));
+    world.callback(&back).await.unwrap_err();
+    let again = async || other.auth.callback(&back.actor, &back.query, &back.browser).await;
+    assert!(matches!(again().await, Err(CallbackError::AlreadyUsed { .. })));
+    world.advance(61);
+    assert!(matches!(again().await, Err(CallbackError::UnknownState)));
+}
+
+#[tokio::test]
+async fn a_callback_that_comes_again_after_its_opt_in_ended_is_led_to_the_company_and_not_told_that_it_is_authenticated()
+ {
+    let world = World::new().await;
+    let back = world.back().await;
+    world.callback(&back).await.unwrap();
+    let token = world.token().await.unwrap();
+    world.ups.change_password(USER);
+    world.auth.report_rejected(&world.company, &token).await.unwrap_err();
+
+    let error = world.callback(&back).await.unwrap_err();
+    assert!(matches!(error, CallbackError::AlreadyUsed { .. }), "{error:?}");
+
+    world.auth.remove_auth(&world.company, &world.actor).await.unwrap();
+    let error = world.callback(&back).await.unwrap_err();
+    assert!(matches!(error, CallbackError::RemovedSince), "{error:?}");
+}
+
+#[tokio::test]
+async fn of_two_consents_the_one_that_was_superseded_is_led_to_the_company_too() {
+    let world = World::new().await;
+    let first = world.back().await;
+    let second = world.back_for(&world.company, &world.actor, Some(&first.browser)).await;
+    world.callback(&first).await.unwrap();
+    world.advance(1);
+    world.callback(&second).await.unwrap();
+
+    for back in [&first, &second] {
+        assert_eq!(world.callback(back).await.unwrap().company, world.company);
+    }
+    assert_eq!(world.calls(Endpoint::Token), 2);
 }
 
 #[tokio::test]

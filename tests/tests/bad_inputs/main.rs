@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod callback;
+mod callback_browser;
 mod callback_neighbours;
 mod clock;
 mod concurrency;

@@ -94,6 +94,11 @@ async fn each_statement_of_the_hot_paths_goes_by_an_index() {
             &["grants_pkey"],
         ),
         (
+            "used_consent",
+            vec![environment.clone(), sealed.clone(), sealed.clone(), text.clone()],
+            &["used_consents_pkey"],
+        ),
+        (
             "connect",
             vec![
                 environment.clone(),

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    ids::ActorId,
-    machine::{ConsentFacts, ConsentRefusal, Presented, judge_consent},
+    ids::{ActorId, ConsentId},
+    machine::{ConsentFacts, ConsentRefusal, Presented, Sequel, UsedFacts, is_repeated, judge_consent, sequel},
     secret::SecretHash,
 };
 
@@ -56,5 +56,55 @@ fn a_stranger_ends_nothing_and_an_end_is_consumed() {
         (ConsentRefusal::RemovedSince, true),
     ] {
         assert_eq!(refusal.consumes(), consumes, "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_used_consent_is_known_to_its_person_and_browser_for_an_hour() {
+    let actors = ["mallory", "alice"].map(|name| ActorId::new(name).unwrap());
+    let browsers = ["another", "the browser"].map(SecretHash::of);
+    for (same_browser, same_actor, minutes, expected) in [
+        (true, true, 0, true),
+        (true, true, 59, true),
+        (true, true, 60, false),
+        (false, true, 0, false),
+        (true, false, 0, false),
+        (false, false, 0, false),
+    ] {
+        let used = UsedFacts { actor: &actors[1], browser: browsers[1], used_at: minute(5) };
+        let presented =
+            Presented { actor: &actors[usize::from(same_actor)], browser: browsers[usize::from(same_browser)] };
+
+        let repeated = is_repeated(used, presented, minute(5 + minutes));
+
+        assert_eq!(repeated, expected, "{same_browser} {same_actor} {minutes}");
+    }
+}
+
+#[test]
+fn the_grant_tells_what_came_of_a_used_consent() {
+    let id = ConsentId::random();
+    let ended = Standing::ReauthRequired(RecordedCause::OptInInvalidated);
+    for (removals, consent, standing, authenticated_at, now, expected) in [
+        // It led to the opt-in that stands, or that has ended since.
+        (1, Some(id), Standing::Authenticated, Some(6), 50, Sequel::Authenticated),
+        (1, Some(id), ended, Some(6), 50, Sequel::AskTheCompany),
+        // A later opt-in stands.
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(6), 50, Sequel::Authenticated),
+        // It may be under way still: there is no opt-in yet, or an earlier one.
+        (1, None, Standing::Unauthenticated, None, 5, Sequel::AskTheCompany),
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(5), 5, Sequel::AskTheCompany),
+        // Or it came to nothing.
+        (1, None, Standing::Unauthenticated, None, 6, Sequel::Failed),
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(4), 6, Sequel::Failed),
+        (2, None, Standing::Unauthenticated, None, 5, Sequel::RemovedSince),
+        (2, Some(ConsentId::random()), Standing::Authenticated, Some(8), 50, Sequel::RemovedSince),
+    ] {
+        let opt_in = OptIn { removals, consent, standing, ..OptIn::default() };
+
+        let told =
+            sequel((id, 1, minute(5)), &opt_in, authenticated_at.map(minute), Duration::from_secs(60), minute(now));
+
+        assert_eq!(told, expected, "{opt_in:?} {authenticated_at:?} {now}");
     }
 }

@@ -48,6 +48,22 @@ pub(super) async fn of_50_at_once_exactly_one_gets_it(case: Case) {
     assert_eq!(case.count(&acme(), EventKind::Declined).await, 1);
 }
 
+pub(super) async fn of_50_at_once_for_an_exchange_49_learn_that_it_is_used(case: Case) {
+    let consent = consent(&acme(), &actor("alice"));
+    case.begin(&consent).await;
+
+    let answers = case
+        .at_once(50, |store, _| {
+            let take = take(&consent);
+            async move { store.take_consent(take).await }
+        })
+        .await;
+
+    let taken = answers.iter().filter(|answer| matches!(answer, TakenConsent::Taken(_))).count();
+    let used = answers.iter().filter(|answer| matches!(answer, TakenConsent::Used(_))).count();
+    assert_eq!((taken, used), (1, 49));
+}
+
 pub(super) async fn a_stranger_at_the_same_moment_ends_nothing(case: Case) {
     let consent = consent(&acme(), &actor("alice"));
     case.begin(&consent).await;
@@ -64,12 +80,60 @@ pub(super) async fn a_stranger_at_the_same_moment_ends_nothing(case: Case) {
     }
 }
 
-pub(super) async fn a_taken_state_is_unknown(case: Case) {
+pub(super) async fn a_taken_state_is_shown_as_used_to_its_person_and_browser(case: Case) {
     let consent = consent(&acme(), &actor("alice"));
     case.begin(&consent).await;
-    assert!(matches!(case.take(take(&consent)).await, TakenConsent::Taken(_)));
+    let TakenConsent::Taken(taken) = case.take(take(&consent)).await else { panic!("not taken") };
+    let taken_at = case.load(&acme()).await.as_of;
+
+    for _ in 0..2 {
+        let TakenConsent::Used(used) = case.take(take(&consent)).await else { panic!("not known as used") };
+        assert_eq!((used.id, &used.key, &used.return_to), (taken.id, &taken.key, &taken.return_to));
+        assert_eq!(used.removals, 0);
+        assert_about(used.used_at, taken_at);
+    }
+    assert_eq!(case.load(&acme()).await.consent_pending_until, None);
+}
+
+pub(super) async fn a_taken_state_is_unknown_to_anybody_else(case: Case) {
+    let consent = consent(&acme(), &actor("alice"));
+    case.begin(&consent).await;
+    case.take(take(&consent)).await;
+
+    assert!(matches!(case.take(other_browser(&consent)).await, TakenConsent::Unknown));
+    let other_actor = TakeConsent { actor: actor("mallory"), ..take(&consent) };
+    assert!(matches!(case.take(other_actor).await, TakenConsent::Unknown));
+    let elsewhere = TakeConsent { environment: elsewhere(&acme()).environment, ..take(&consent) };
+    assert!(matches!(case.take(elsewhere).await, TakenConsent::Unknown));
+}
+
+pub(super) async fn a_taken_state_is_unknown_after_an_hour(case: Case) {
+    let consent = consent(&acme(), &actor("alice"));
+    case.begin(&consent).await;
+    case.take(take(&consent)).await;
+
+    case.advance(58 * MINUTE).await;
+    assert!(matches!(case.take(take(&consent)).await, TakenConsent::Used(_)));
+    case.advance(3 * MINUTE).await;
+    assert!(matches!(case.take(take(&consent)).await, TakenConsent::Unknown));
+}
+
+pub(super) async fn a_state_that_was_taken_with_an_event_is_unknown(case: Case) {
+    let consent = consent(&acme(), &actor("alice"));
+    case.begin(&consent).await;
+    case.take(TakeConsent { event: Some((EventKind::Declined, None)), ..take(&consent) }).await;
 
     assert!(matches!(case.take(take(&consent)).await, TakenConsent::Unknown));
+}
+
+pub(super) async fn a_used_one_writes_no_event(case: Case) {
+    let consent = consent(&acme(), &actor("alice"));
+    case.begin(&consent).await;
+    case.take(take(&consent)).await;
+
+    case.take(TakeConsent { event: Some((EventKind::Declined, None)), ..take(&consent) }).await;
+
+    assert_eq!(case.kinds(&acme()).await, [EventKind::Started]);
 }
 
 pub(super) async fn a_state_that_was_never_stored_is_unknown(case: Case) {

@@ -128,6 +128,21 @@ CREATE INDEX consents_company ON {schema}.consents (environment, company);
 CREATE INDEX consents_actor ON {schema}.consents (environment, actor);
 CREATE INDEX consents_end ON {schema}.consents (environment, expires_at);
 
+-- Those that were used, for an hour and without their verifier: the same callback again is led to the company.
+CREATE TABLE {schema}.used_consents (
+    environment text COLLATE "C" NOT NULL,
+    state       bytea  NOT NULL,
+    id          uuid   NOT NULL,
+    company     text COLLATE "C" NOT NULL,
+    actor       text COLLATE "C" NOT NULL,
+    browser     bytea  NOT NULL,
+    return_to   text,
+    removals    bigint NOT NULL,
+    used_at     timestamptz NOT NULL,
+    PRIMARY KEY (environment, state)
+);
+CREATE INDEX used_consents_end ON {schema}.used_consents (used_at);
+
 CREATE TABLE {schema}.events (
     id          bigint PRIMARY KEY,
     at          timestamptz NOT NULL,

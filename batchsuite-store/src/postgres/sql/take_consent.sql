@@ -12,6 +12,17 @@ WITH found AS MATERIALIZED (
 ), gone AS (
     DELETE FROM {schema}.consents c USING found f
     WHERE c.number = f.number AND f.verdict IN ('taken', 'expired', 'removed_since')
+), used AS (
+    -- Without an event an exchange follows: the same callback again is led to the company.
+    INSERT INTO {schema}.used_consents (environment, state, id, company, actor, browser, return_to, removals, used_at)
+    SELECT environment, state, id, company, actor, browser, return_to, removals, {clock}
+    FROM found WHERE verdict = 'taken' AND $5 IS NULL
+    ON CONFLICT DO NOTHING
+), forgotten AS (
+    DELETE FROM {schema}.used_consents WHERE (environment, state) IN (
+        SELECT environment, state FROM {schema}.used_consents
+        WHERE used_at <= {now} - interval '1 hour' ORDER BY used_at LIMIT 100 FOR UPDATE SKIP LOCKED
+    )
 ), told AS (
     INSERT INTO {schema}.events (id, at, environment, company, actor, kind, epoch, version, status, code, message, attempt)
     SELECT {schema}.next_event(), {clock}, environment, company, actor, $5, epoch, version, $6, $7, $8, $9

@@ -276,7 +276,7 @@ fn company(row: &Row) -> Result<Company, DirectoryError> {
     let admins: Vec<&str> = row.try_get(8).map_err(failed)?;
     Ok(Company {
         id: CompanyId::new(row.try_get::<_, &str>(0).map_err(failed)?).map_err(|_| unreadable("company"))?,
-        name: CompanyName::new(row.try_get(1).map_err(failed)?).ok_or_else(|| unreadable("name"))?,
+        name: CompanyName::stored(row.try_get(1).map_err(failed)?),
         admins: admins.into_iter().map(ActorId::new).collect::<Result<_, _>>().map_err(|_| unreadable("person"))?,
         settings: Settings {
             pod_retention_years: number(2)?,

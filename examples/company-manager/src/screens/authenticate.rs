@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use batchsuite_auth::{
-    BrowserSecret, CompanyId, NewOptIn, OptInCheck, OptedIn,
+    CompanyId, NewOptIn, OptInCheck, OptedIn,
     error::{AuthenticateError, CallbackError, OptInRefused, chain},
     store::StoreErrorKind,
 };
@@ -50,18 +50,13 @@ pub(crate) async fn authenticate(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (company, _) = signed_in.administered_company(&app, &id).await?;
-    let consent = app.auth.authenticate(&company.id, &signed_in.person.id).return_to(company_page(&company.id));
-    let consent = match app.cookies.browser_secret(&headers) {
-        Some(secret) => consent.browser_secret(secret),
-        None => consent,
-    };
-    let trip = consent.await.map_err(|error| cannot_begin(error, &company.id))?;
+    let known = app.auth.trip_cookie().secrets(&headers);
+    let consent = app.auth.authenticate(&company.id, &signed_in.person.id).browser_secret(known.first().cloned());
+    let trip = consent.return_to(company_page(&company.id)).await.map_err(|error| cannot_begin(error, &company.id))?;
     app.trips.begin(&trip, company.id, app.clock.now());
 
     let mut response = Redirect::to(trip.url.as_str()).into_response();
-    if let Some(cookie) = app.cookies.set_browser_secret(&trip.browser_secret) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    response.headers_mut().append(header::SET_COOKIE, trip.set_cookie());
     Ok(response)
 }
 
@@ -83,13 +78,17 @@ pub(crate) async fn callback(
     {
         return Err(lost_right());
     }
-    // Without its cookie, a browser is another one than that of any trip.
-    let browser = app.cookies.browser_secret(&headers).unwrap_or_else(BrowserSecret::random);
+    let browser = app.auth.trip_cookie().secrets(&headers);
 
-    let done = app.auth.callback(&signed_in.person.id, &query, &browser).await;
-    let OptedIn { company, refresh_expires_at, return_to, .. } =
-        done.map_err(|error| refused(&error, company.as_ref()))?;
-    signed_in.leave(&app, company.clone(), Message::Authenticated { refresh_expires_at }).await?;
+    let (company, return_to, message) = match app.auth.callback(&signed_in.person.id, &query, &browser).await {
+        Ok(OptedIn { company, refresh_expires_at, return_to, .. }) => {
+            (company, return_to, Message::Authenticated { refresh_expires_at })
+        }
+        // A reload, a second tab, the back button: nothing is wrong.
+        Err(CallbackError::AlreadyUsed { company, return_to }) => (company, return_to, Message::CameBackAgain),
+        Err(error) => return Err(refused(&error, company.as_ref())),
+    };
+    signed_in.leave(&app, company.clone(), message).await?;
     Ok(Redirect::to(&return_to.unwrap_or_else(|| company_page(&company))).into_response())
 }
 
@@ -157,6 +156,10 @@ fn refused(error: &CallbackError, company: Option<&CompanyId>) -> Refusal {
         }
         CallbackError::OtherBrowser => start_again(
             "This trip to UPS.com began in another browser. Finish it there, or start again here with Authenticate.",
+        ),
+        CallbackError::NoBrowserSecret => start_again(
+            "Your browser sent no cookie of this trip to UPS.com: it began in another browser, or yours refuses cookies. \
+             Finish it there, or start again here with Authenticate.",
         ),
         CallbackError::OtherActor => start_again(
             "Somebody else began this trip to UPS.com. Sign in as that person, or start again with Authenticate.",

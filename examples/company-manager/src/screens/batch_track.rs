@@ -24,6 +24,7 @@ use crate::{
     access::{Form, Id, SignedIn, is_authenticated},
     app::App,
     directory::Company,
+    text::shown,
 };
 
 /// UPS's bounds of a tracking number, in characters.
@@ -74,7 +75,7 @@ pub(crate) async fn track(
         details(&app, &company.id, &number).await
     };
     let status = outcome.as_ref().err().map_or(StatusCode::OK, |problem| problem.status);
-    let typed: String = number.chars().take(*NUMBER_LENGTH.end()).collect();
+    let typed = shown(&number, *NUMBER_LENGTH.end());
     Ok((status, view(&signed_in, &companies, Some(&company), &typed, Some(&outcome))).into_response())
 }
 
@@ -196,7 +197,7 @@ fn shipment(body: &[u8]) -> Option<Shipment> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let package = answer.pointer("/trackResponse/shipment/0/package/0")?;
     let text = |value: &Value, pointer: &str| -> String {
-        value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().trim().chars().take(200).collect()
+        shown(value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().trim(), 200)
     };
     let steps: Vec<_> =
         package.get("activity").and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter().collect();

@@ -23,6 +23,7 @@ use crate::{
     app::App,
     directory::{Company, CompanyName, Role},
     sessions::Message,
+    text::shown,
 };
 
 pub(crate) const MOST_ON_A_PAGE: usize = 50;
@@ -127,7 +128,9 @@ pub(crate) async fn add(
 ) -> Result<Response, Refusal> {
     may_add(&signed_in)?;
     let Some(name) = CompanyName::new(&typed) else {
-        let error = format!("Company name: 1 to {} characters on one line.", CompanyName::MOST_CHARACTERS);
+        let most = CompanyName::MOST_CHARACTERS;
+        let error = format!("Company name: 1 to {most} characters on one line, none of them invisible.");
+        let typed = shown(&typed, most);
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, new_form(&signed_in, &typed, Some(&error))).into_response());
     };
     let id = app.directory.add_company(name, &signed_in.person.id).await?;

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use batchsuite_auth::status::{CompanyStatus, Status};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -19,12 +19,22 @@ use crate::{
     app::App,
     directory::{AccessKey, Company, Settings},
     sessions::Message,
+    text::shown,
 };
 
+/// How much of a field that was refused is shown again, in characters.
+const MOST_TYPED: usize = 20;
+
 /// The page.
-pub(crate) async fn show(State(app): State<App>, signed_in: SignedIn, Id(id): Id) -> Result<Markup, Refusal> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    Id(id): Id,
+    method: Method,
+) -> Result<Markup, Refusal> {
     let (company, status) = signed_in.company(&app, &id).await?;
-    let message = signed_in.take(&app, &company.id).await?;
+    // A HEAD shows nobody anything, so it takes nothing.
+    let message = if method == Method::GET { signed_in.take(&app, &company.id).await? } else { None };
     let form = SettingsForm::from(company.settings);
     Ok(view(&app, &signed_in, &company, &status, &form, &[], message.as_ref()))
 }
@@ -192,6 +202,10 @@ fn told(message: &Message, company: &Company) -> Markup {
                         }
                     }
                 },
+                Message::CameBackAgain => p {
+                    "You came back from UPS.com with this before. Where the company stands is shown below; if the \
+                     authorization is just being stored, it shows in a minute."
+                },
                 Message::AuthRemoved => p {
                     "The authorization was removed. Nothing is asked of UPS for this company any more."
                 },
@@ -217,7 +231,7 @@ fn settings(signed_in: &SignedIn, company: &Company, form: &SettingsForm, errors
             div.field {
                 label for=(name) { (label) }
                 input id=(name) name=(name) type="number" inputmode="numeric" min="0" max=(most) step="1" required
-                    value=(value) aria-invalid=[errors.iter().any(|error| error.field == name).then_some("true")];
+                    value=(shown(value, MOST_TYPED)) aria-invalid=[errors.iter().any(|error| error.field == name).then_some("true")];
             }
         }
     };

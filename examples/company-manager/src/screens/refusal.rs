@@ -116,8 +116,12 @@ pub(crate) async fn only_get() -> impl IntoResponse {
     ([(header::ALLOW, "GET")], method_not_allowed().await)
 }
 
-/// A page without navigation, for what is refused before anybody knows who asks.
-pub(crate) fn plain(status: StatusCode, title: &'static str, words: &'static str) -> Response {
-    let content = html! { h1 { (title) } div.notice.bad role="alert" { p { (words) } } };
+/// A page without navigation, for what is refused before anybody knows who asks; with the address to go on to, if there is one.
+pub(crate) fn plain(status: StatusCode, title: &'static str, words: &[&'static str], way_on: Option<&str>) -> Response {
+    let content = html! {
+        h1 { (title) }
+        div.notice.bad role="alert" { @for words in words { p { (words) } } }
+        @if let Some(address) = way_on { p { a.button href=(address) { "Open " (address) } } }
+    };
     (status, Html(page(&Visitor::new(None, None), Section::None, title, content).into_string())).into_response()
 }

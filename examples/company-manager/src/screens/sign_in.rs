@@ -4,6 +4,7 @@ use axum::{
     extract::{FromRequest, Query, Request, State},
     response::{IntoResponse, Redirect, Response},
 };
+use batchsuite_auth::BrowserSecret;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -14,9 +15,11 @@ use super::{
 };
 use crate::{
     access::{Form, Visitor},
-    app::{App, peer},
+    app::App,
+    passwords::Busy,
     sessions::SessionId,
-    throttle::Key,
+    text::shown,
+    throttle::Who,
 };
 
 /// The longest name and password that are looked at, in bytes.
@@ -84,38 +87,52 @@ pub(crate) struct SignIn {
 
 /// Checks name and password, and begins a session under a new id.
 pub(crate) async fn sign_in(State(app): State<App>, visitor: Visitor, request: Request) -> Result<Response, Refusal> {
-    let address = peer(request.extensions());
+    let client = app.client(&request);
+    let trip_secrets = app.auth.trip_cookie().secrets(request.headers());
     let Form(SignIn { sign_in_name, password, next }) = Form::from_request(request, &()).await?;
     let (name, next, now) = (sign_in_name.trim(), own_path(&next), app.clock.now());
     let refuse = |status: StatusCode, words: &str| {
-        (status, form(&visitor, &app, &next, name.get(..128).unwrap_or(name), None, Some(words))).into_response()
+        (status, form(&visitor, &app, &next, &shown(name, 128), None, Some(words))).into_response()
     };
     let wrong = "The Sign In name or the Password is wrong.";
     if name.is_empty() || name.len() > MOST_FIELD || password.len() > MOST_FIELD {
         return Ok(refuse(StatusCode::UNPROCESSABLE_ENTITY, wrong));
     }
-    let key = Key::new(name, address);
-    if let Err(wait) = app.throttle.try_now(key, now) {
-        let mut response =
-            refuse(StatusCode::TOO_MANY_REQUESTS, "Too many failed tries. Wait five minutes, then try again.");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
-        return Ok(response);
-    }
+    let browser = trip_secrets.first().map(BrowserSecret::hash);
+    let counted = match app.throttle.try_now(Who { sign_in_name: name, client, browser }, now) {
+        Ok(counted) => counted,
+        Err(wait) => {
+            let mut response =
+                refuse(StatusCode::TOO_MANY_REQUESTS, "Too many failed tries. Wait five minutes, then try again.");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+            return Ok(response);
+        }
+    };
     let (person, hash) = app.directory.sign_in(name).await?.unzip();
-    match (app.verifier.verify(password.into(), hash).await, person) {
+    match (app.verifier.verify(client, password.into(), hash).await, person) {
         (Ok(true), Some(person)) => {
-            app.throttle.forget(key);
+            counted.succeeded();
+            // This browser's own from now on: for its trips to UPS.com, and so that nobody else locks its person out.
+            let secret = trip_secrets.first().cloned().unwrap_or_else(BrowserSecret::random);
+            app.throttle.know(Who { sign_in_name: name, client, browser: Some(secret.hash()) }, now);
             if let Some(before) = visitor.session() {
                 app.sessions.end(before.hash()).await?;
             }
             let session = SessionId::random();
             app.sessions.begin(session.hash(), person.id, now).await?;
-            Ok(with_cookie(Redirect::to(&next).into_response(), app.cookies.set_session(&session)))
+            let response = with_cookie(Redirect::to(&next).into_response(), app.cookies.set_session(&session));
+            Ok(with_cookie(response, Some(app.auth.trip_cookie().header(&secret))))
         }
-        (Ok(_), _) => Ok(refuse(StatusCode::UNPROCESSABLE_ENTITY, wrong)),
-        (Err(_), _) => {
+        (Ok(_), _) => {
+            counted.failed();
+            Ok(refuse(StatusCode::UNPROCESSABLE_ENTITY, wrong))
+        }
+        // Turned away: the password was not looked at, so this was no failed try.
+        (Err(Busy), _) => {
             let words = "Too many people are signing in at this moment. Try again.";
-            Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, words))
+            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, words);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+            Ok(response)
         }
     }
 }

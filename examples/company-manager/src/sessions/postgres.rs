@@ -89,6 +89,7 @@ impl Sessions for PostgresSessions {
 fn columns(message: &Message) -> (&'static str, Option<Timestamp>) {
     match message {
         Message::Authenticated { refresh_expires_at } => ("authenticated", *refresh_expires_at),
+        Message::CameBackAgain => ("came_back_again", None),
         Message::AuthRemoved => ("auth_removed", None),
         Message::SettingsSaved => ("settings_saved", None),
         Message::AccessKeySaved => ("access_key_saved", None),
@@ -99,6 +100,7 @@ fn columns(message: &Message) -> (&'static str, Option<Timestamp>) {
 fn message(name: &str, refresh_expires_at: Option<Timestamp>) -> Option<Message> {
     Some(match name {
         "authenticated" => Message::Authenticated { refresh_expires_at },
+        "came_back_again" => Message::CameBackAgain,
         "auth_removed" => Message::AuthRemoved,
         "settings_saved" => Message::SettingsSaved,
         "access_key_saved" => Message::AccessKeySaved,
@@ -116,6 +118,7 @@ mod tests {
         for told in [
             Message::Authenticated { refresh_expires_at: Some(Timestamp::UNIX_EPOCH) },
             Message::Authenticated { refresh_expires_at: None },
+            Message::CameBackAgain,
             Message::AuthRemoved,
             Message::SettingsSaved,
             Message::AccessKeySaved,

@@ -57,7 +57,12 @@ async fn two_instances_that_start_at_once_share_everything_and_a_third_finds_it_
     assert!(browser.get(&one, company).await.body.contains(">CONFIGURED<"));
 
     // An opt-in that began at one and came back at the other.
-    let (_, page) = authenticate(&site, &browser, company, &one, &other).await;
+    let (callback, page) = authenticate(&site, &browser, company, &one, &other).await;
+    for instance in [&one, &other] {
+        let again = browser.get(instance, &callback).await;
+        assert_eq!((again.status, again.location), (StatusCode::SEE_OTHER, page.clone()), "it came there already");
+    }
+    assert_eq!(site.ups.requests().total(Endpoint::Token), 1);
     for instance in [&other, &one] {
         assert!(browser.get(instance, &page).await.body.contains("Refresh expires"));
     }

@@ -75,6 +75,24 @@ impl Chrome {
         self.ask(Method::POST, "/url", json!({ "url": url.as_ref() })).await;
     }
 
+    /// Opens another tab of the same browser and goes there; the handles of the one before and of the new one.
+    pub(crate) async fn open_tab(&self) -> (String, String) {
+        let before = self.ask(Method::GET, "/window", Value::Null).await.as_str().unwrap().to_owned();
+        let opened = self.ask(Method::POST, "/window/new", json!({ "type": "tab" })).await;
+        let opened = opened["handle"].as_str().unwrap().to_owned();
+        self.go_to_tab(&opened).await;
+        (before, opened)
+    }
+
+    pub(crate) async fn go_to_tab(&self, handle: &str) {
+        self.ask(Method::POST, "/window", json!({ "handle": handle })).await;
+    }
+
+    /// Forgets the cookie with this name.
+    pub(crate) async fn forget_cookie(&self, name: &str) {
+        self.ask(Method::DELETE, &format!("/cookie/{name}"), Value::Null).await;
+    }
+
     pub(crate) async fn address(&self) -> url::Url {
         self.ask(Method::GET, "/url", Value::Null).await.as_str().unwrap().parse().unwrap()
     }

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod again;
 mod callback;
 mod company;
+mod connection;
+mod cookies;
+mod flood;
 mod people;
+mod proxy;
 mod sessions;
 mod world;

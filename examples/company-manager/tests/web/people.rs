@@ -141,3 +141,29 @@ async fn a_long_list_comes_in_pages() {
     assert!(second.contains("Zebra 59"));
     let _: CompanyId = next.parse().unwrap();
 }
+
+#[tokio::test]
+async fn a_company_s_name_shows_what_it_is() {
+    let world = World::new().await;
+    let browser = world.company_admin().await;
+    let before = world.companies().await;
+
+    for hidden in
+        ['\u{202e}', '\u{200b}', '\u{2066}', '\u{200f}', '\u{feff}', '\u{ad}', '\u{7}', '\u{2028}', '\u{e0041}']
+    {
+        let name = format!("Ald{hidden}er");
+        let answer = browser.post("/companies/new", &[("name", &name)]).await;
+
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{hidden:?}");
+        assert!(
+            answer.body.contains("value=\"Alder\"") && !answer.body.contains(hidden),
+            "{hidden:?}: {}",
+            answer.body
+        );
+        let refused = browser.post("/login", &[("sign_in_name", &name), ("password", "x")]).await;
+        assert!(!refused.body.contains(hidden), "{hidden:?}");
+    }
+    assert_eq!(world.companies().await, before);
+    let answer = browser.post("/companies/new", &[("name", "Größe & Söhne שלום 漢字")]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+}

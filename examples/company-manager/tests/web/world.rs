@@ -17,7 +17,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 use company_manager::{
-    MayAuthenticate, Parts, Site, app,
+    MayAuthenticate, Parts, Proxies, Site, app_behind,
     demo::{self, ADMIN_USER, COMPANY_ADMIN, UPS_USER},
     directory::{Directory, MemoryDirectory, Person},
     sessions::{MemorySessions, SessionId},
@@ -67,6 +67,10 @@ impl World {
 
     /// Another instance of the application, with the same people, sessions and opt-ins, and nothing else.
     pub(crate) fn instance(&self) -> Router {
+        self.instance_behind(Proxies::NONE)
+    }
+
+    pub(crate) fn instance_behind(&self, proxies: Proxies) -> Router {
         let parts = Parts {
             auth: self.auth.clone(),
             directory: self.directory.clone(),
@@ -80,7 +84,7 @@ impl World {
                 demo_ups: None,
             },
         };
-        app(parts).unwrap()
+        app_behind(proxies, parts).unwrap()
     }
 
     pub(crate) fn clock(&self) -> ManualClock {
@@ -89,7 +93,7 @@ impl World {
 
     pub(crate) fn browser(&self) -> Browser {
         let host = self.public_url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
-        Browser { app: self.app.clone(), host, cookies: Mutex::default() }
+        Browser { app: self.app.clone(), host, cookies: Mutex::default(), other_cookies: Vec::new() }
     }
 
     pub(crate) async fn company_admin(&self) -> Browser {
@@ -160,6 +164,8 @@ pub(crate) struct Browser {
     pub(crate) app: Router,
     host: String,
     pub(crate) cookies: Mutex<BTreeMap<String, String>>,
+    /// Those of other applications of the same host, before ours.
+    pub(crate) other_cookies: Vec<&'static [u8]>,
 }
 
 #[derive(Debug)]
@@ -201,10 +207,11 @@ impl Browser {
         self.request(request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded"), form).await
     }
 
-    pub(crate) async fn request(&self, request: http::request::Builder, body: String) -> Answer {
-        let cookies: Vec<String> =
-            self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = request.header(header::COOKIE, cookies.join("; ")).body(Body::from(body)).unwrap();
+    pub(crate) async fn request(&self, mut request: http::request::Builder, body: String) -> Answer {
+        let mut all: Vec<Vec<u8>> = self.other_cookies.iter().map(|other| other.to_vec()).collect();
+        all.extend(self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}").into_bytes()));
+        request = request.header(header::COOKIE, all.join(&b"; "[..]));
+        let request = request.body(Body::from(body)).unwrap();
         let (parts, body) = self.app.clone().oneshot(request).await.unwrap().into_parts();
         for cookie in parts.headers.get_all(header::SET_COOKIE) {
             let (name, rest) = cookie.to_str().unwrap().split_once('=').unwrap();

@@ -1,0 +1,321 @@
+//! What a host's web side needs of a browser's trip: the cookie that binds it to one browser, and which requests may
+//! complete it. Nothing in here knows a web framework; it reads and writes header values.
+//!
+//! - Set the cookie *before* somebody can press Authenticate, on every page with that button or at sign-in, where
+//!   [`TripCookie::secrets`] finds none: [`TripCookie::header`] of a [`BrowserSecret::random`]. Then two tabs share it.
+//! - Begin with the secret that is there, if there is one:
+//!   [`Authenticate::browser_secret`](crate::Authenticate::browser_secret). Answer with [`Trip::set_cookie`](crate::Trip::set_cookie).
+//! - At the callback, leave alone every request that [`is_visit`] tells to be none, and hand all secrets of the request to
+//!   [`callback`](crate::BatchSuiteAuth::callback).
+//!
+//! ```
+//! use batchsuite_auth::browser::{TripCookie, is_visit};
+//! use http::{HeaderMap, HeaderValue, Method, header};
+//!
+//! let cookie = TripCookie::of(&"https://batch.example.com".parse()?);
+//! let mut headers = HeaderMap::new();
+//! // Another application of this host set a cookie with a byte beyond ASCII: that is its own matter.
+//! headers.insert(header::COOKIE, HeaderValue::from_bytes(b"town=Z\xfcrich; theme=dark")?);
+//!
+//! assert!(cookie.secrets(&headers).first().is_none());
+//! assert!(is_visit(&Method::GET, &headers));
+//! headers.insert("sec-purpose", HeaderValue::from_static("prefetch;prerender"));
+//! assert!(!is_visit(&Method::GET, &headers));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Method, header::COOKIE};
+use url::Url;
+
+use crate::secret::{BrowserSecret, SecretHash, random_text};
+
+/// The values of the cookies with this name, in the order in which the browser sent them (RFC 6265 §5.4: the one with the
+/// longest path first).
+///
+/// The header is split as bytes, and only these cookies are decoded: a host shares its cookies with every other application
+/// on it, and theirs may hold any byte. A value that is not UTF-8 is none of ours and is left out.
+pub fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pairs(headers)
+        .filter(move |(found, _)| *found == name.as_bytes())
+        .filter_map(|(_, value)| str::from_utf8(value).ok())
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.get_all(COOKIE).iter().flat_map(|header| header.as_bytes().split(|byte| *byte == b';')).filter_map(|pair| {
+        let pair = pair.trim_ascii();
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        Some((pair[..at].trim_ascii_end(), pair[at + 1..].trim_ascii_start()))
+    })
+}
+
+/// The cookie that keeps a [`BrowserSecret`]: its name and its attributes, by how browsers reach the host.
+///
+/// Over https it is a `__Host-` cookie (RFC 6265bis §4.1.3.2): `Secure`, of this host alone, not to be set by another one.
+/// Not every browser keeps such a cookie from plain http on loopback, so there it goes without. `HttpOnly` always;
+/// `SameSite=Lax` and not `Strict`, because the return from UPS.com is a navigation from another site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TripCookie {
+    is_secure: bool,
+}
+
+/// How long a browser keeps its secret.
+const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+/// More cookies of ours than a browser comes by honestly are not looked at.
+const MOST_SECRETS: usize = 20;
+
+impl TripCookie {
+    /// The cookie of a host that browsers find at `public_url`.
+    #[must_use]
+    pub fn of(public_url: &Url) -> Self {
+        Self { is_secure: public_url.scheme() != "http" }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        if self.is_secure { "__Host-ups-trip" } else { "ups-trip" }
+    }
+
+    /// The secrets that a request's cookies hold, for [`callback`](crate::BatchSuiteAuth::callback) and
+    /// [`authenticate`](crate::BatchSuiteAuth::authenticate). What cannot be a secret of this library is left out.
+    #[must_use]
+    pub fn secrets(self, headers: &HeaderMap) -> BrowserSecrets {
+        let mut found = BrowserSecrets::default();
+        for (name, value) in pairs(headers) {
+            let Some(rest) = name.strip_prefix(self.name().as_bytes()) else { continue };
+            let is_ours = rest.is_empty() || rest[0] == b'-';
+            let Some(secret) = BrowserSecret::of_bytes(value).filter(|_| is_ours) else { continue };
+            if !found.0.iter().any(|known| known.matches(&secret)) {
+                found.0.push(secret);
+            }
+            if found.0.len() == MOST_SECRETS {
+                break;
+            }
+        }
+        found
+    }
+
+    /// The value of a `Set-Cookie` header that gives `secret` to the browser, for 30 days. Marked sensitive.
+    #[must_use]
+    pub fn header(self, secret: &BrowserSecret) -> HeaderValue {
+        self.written("", secret, LIFETIME)
+    }
+
+    /// The same beside any other: under a name of its own, so that it overwrites no secret that another tab was just given.
+    pub(crate) fn header_beside(self, secret: &BrowserSecret, lifetime: Duration) -> HeaderValue {
+        let mark = random_text();
+        self.written(&format!("-{}", &mark[..8]), secret, lifetime)
+    }
+
+    fn written(self, mark: &str, secret: &BrowserSecret, lifetime: Duration) -> HeaderValue {
+        // A secret that a host made itself may be no cookie value; an empty one is nobody's.
+        let value = BrowserSecret::of_bytes(secret.expose_secret().as_bytes());
+        let value = value.as_ref().map_or("", BrowserSecret::expose_secret);
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        let (name, seconds) = (self.name(), lifetime.as_secs());
+        let text = format!("{name}{mark}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+        let mut header = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        header.set_sensitive(true);
+        header
+    }
+}
+
+/// The browser secrets of one request: usually one. There are several where another application, or a page of another path,
+/// set a cookie of our name, or where two tabs began before there was a cookie.
+#[derive(Clone, Default)]
+pub struct BrowserSecrets(Vec<BrowserSecret>);
+
+impl BrowserSecrets {
+    /// The one to begin the next trip with.
+    #[must_use]
+    pub fn first(&self) -> Option<&BrowserSecret> {
+        self.0.first()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &BrowserSecret> {
+        self.0.iter()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for BrowserSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BrowserSecrets({})", self.0.len())
+    }
+}
+
+/// What a browser brings to a [`callback`](crate::BatchSuiteAuth::callback) to show that it is the one that began: a
+/// [`BrowserSecret`], one that may be missing (`None`), or all [`BrowserSecrets`] of its request, of which any may be right.
+pub trait PresentedSecrets: sealed::Sealed {
+    /// The hash of each.
+    #[doc(hidden)]
+    fn hashes(&self) -> Vec<SecretHash>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for &BrowserSecret {}
+impl PresentedSecrets for &BrowserSecret {
+    fn hashes(&self) -> Vec<SecretHash> {
+        vec![self.hash()]
+    }
+}
+
+impl sealed::Sealed for Option<&BrowserSecret> {}
+impl PresentedSecrets for Option<&BrowserSecret> {
+    fn hashes(&self) -> Vec<SecretHash> {
+        self.map(BrowserSecret::hash).into_iter().collect()
+    }
+}
+
+impl sealed::Sealed for &BrowserSecrets {}
+impl PresentedSecrets for &BrowserSecrets {
+    fn hashes(&self) -> Vec<SecretHash> {
+        self.iter().map(BrowserSecret::hash).collect()
+    }
+}
+
+/// Whether a request may complete a consent: a GET that a person's navigation caused.
+///
+/// A HEAD, and a GET that [`is_speculative`], must consume nothing. Answer them with `503` (or `405` a HEAD) and
+/// `Cache-Control: no-store`, so that the browser asks again once the person is there.
+#[must_use]
+pub fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::GET && !is_speculative(headers)
+}
+
+/// Whether a browser, or something before it, fetches a page that nobody has gone to yet: `Sec-Purpose: prefetch` (also
+/// `;prerender`), and the older `Purpose`, `X-Purpose` and `X-Moz`.
+#[must_use]
+pub fn is_speculative(headers: &HeaderMap) -> bool {
+    ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().flat_map(|name| headers.get_all(name)).any(|value| {
+        let words = value.as_bytes().split(|byte| matches!(byte, b',' | b';' | b' ' | b'"' | b'='));
+        words.into_iter().any(|word| {
+            ["prefetch", "prerender", "preview"].iter().any(|purpose| word.eq_ignore_ascii_case(purpose.as_bytes()))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: TripCookie = TripCookie { is_secure: false };
+
+    fn sent(lines: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
+        }
+        headers
+    }
+
+    fn found(lines: &[&[u8]]) -> Vec<String> {
+        LOOPBACK.secrets(&sent(lines)).iter().map(|secret| secret.expose_secret().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_secret_is_found_among_the_cookies_of_other_applications() {
+        let secret = BrowserSecret::random();
+        let ours = format!("ups-trip={}", secret.expose_secret());
+        let ours = ours.as_bytes();
+        for others in [
+            &b"town=Z\xfcrich; "[..],
+            b"town=Z\xc3\xbcrich;",
+            b"a; =b; ;;; c==; ",
+            b"ups-trip=\xff\xfe; ",
+            b"ups-trip=; ups-trip=short; ups-tripx=1; xups-trip=2; ",
+            b"q=\"a;b\"; ",
+        ] {
+            let before = [others, ours].concat();
+            let after = [ours, b"; ", others].concat();
+            for lines in [&[&before[..]][..], &[&after], &[others, ours], &[ours, others]] {
+                assert_eq!(found(lines), [secret.expose_secret()], "{}", String::from_utf8_lossy(others));
+            }
+        }
+        assert!(found(&[b"ups-trip", b"", b"__Host-ups-trip=x"]).is_empty());
+    }
+
+    #[test]
+    fn several_secrets_are_all_found_each_once_and_not_without_end() {
+        let secrets: Vec<_> = (0..3).map(|_| BrowserSecret::random().expose_secret().to_owned()).collect();
+        let line = format!(
+            "ups-trip={}; ups-trip-a1b2={}; ups-trip={}; ups-trip={}",
+            secrets[0], secrets[1], secrets[2], secrets[0]
+        );
+
+        assert_eq!(found(&[line.as_bytes()]), secrets);
+        let flood: String =
+            (0..500).map(|_| format!("ups-trip={}; ", BrowserSecret::random().expose_secret())).collect();
+        assert_eq!(found(&[flood.as_bytes()]).len(), MOST_SECRETS);
+    }
+
+    #[test]
+    fn over_https_the_cookie_is_of_this_host_alone() {
+        let secret = BrowserSecret::random();
+        let text = secret.expose_secret();
+        for (url, expected) in [
+            (
+                "https://batch.example.com",
+                format!("__Host-ups-trip={text}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure"),
+            ),
+            ("http://127.0.0.1:3000", format!("ups-trip={text}; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax")),
+        ] {
+            let header = TripCookie::of(&Url::parse(url).unwrap()).header(&secret);
+            assert_eq!(header, expected);
+            assert!(header.is_sensitive());
+        }
+        let secure = TripCookie { is_secure: true };
+        assert!(secure.secrets(&sent(&[format!("ups-trip={text}").as_bytes()])).is_empty());
+    }
+
+    #[test]
+    fn a_secret_that_no_cookie_can_carry_is_not_written() {
+        let header = LOOPBACK.header(&BrowserSecret::new("a; Domain=evil.example\r\nx: y"));
+
+        assert_eq!(header, "ups-trip=; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax");
+    }
+
+    #[test]
+    fn a_prefetch_a_prerender_and_a_head_are_no_visits() {
+        for (name, value) in [
+            ("sec-purpose", "prefetch"),
+            ("sec-purpose", "prefetch;prerender"),
+            ("sec-purpose", "prefetch;anonymous-client-ip"),
+            ("Sec-Purpose", "Prefetch"),
+            ("sec-purpose", " prerender"),
+            ("purpose", "prefetch"),
+            ("x-purpose", "preview"),
+            ("x-moz", "prefetch"),
+            ("X-Moz", "PREFETCH"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append("sec-purpose", HeaderValue::from_bytes(b"\xff").unwrap());
+            headers.append(name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap());
+
+            assert!(!is_visit(&Method::GET, &headers), "{name}: {value}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("purpose", HeaderValue::from_static("prefetched"));
+        assert!(is_visit(&Method::GET, &headers));
+        assert!(!is_visit(&Method::HEAD, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let secret = BrowserSecret::random();
+        let secrets = LOOPBACK.secrets(&sent(&[format!("ups-trip={}", secret.expose_secret()).as_bytes()]));
+
+        assert_eq!(format!("{secrets:?}"), "BrowserSecrets(1)");
+    }
+}

@@ -1,0 +1,101 @@
+//! The same callback again, in this process: it joins the one under way, and hears of one that failed.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::{authenticator::OptedIn, error::CallbackError, ids::ActorId, secret::SecretHash};
+
+/// What a callback led to.
+pub(super) type Completed = Result<OptedIn, CallbackError>;
+
+/// One callback. Two that are equal are the same one again: of the same person, in the same browser.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Visit {
+    pub(super) state: SecretHash,
+    /// Of the whole query.
+    pub(super) query: SecretHash,
+    pub(super) actor: ActorId,
+    pub(super) browsers: Vec<SecretHash>,
+}
+
+/// How many failed states are remembered. One that is forgotten is told to ask the company's page.
+const MOST_FAILED: usize = 1_000;
+
+/// The callbacks under way, and the states that failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Repeats(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    under_way: HashMap<Visit, watch::Receiver<Option<Completed>>>,
+    failed: VecDeque<SecretHash>,
+}
+
+/// Whether a callback is the first of its kind.
+pub(super) enum Entered {
+    First(First),
+    Again(Again),
+}
+
+/// A callback that others may join, until it is dropped.
+pub(super) struct First {
+    visit: Visit,
+    told: watch::Sender<Option<Completed>>,
+    repeats: Repeats,
+}
+
+/// One that joins another.
+pub(super) struct Again(watch::Receiver<Option<Completed>>);
+
+impl Repeats {
+    pub(super) fn enter(&self, visit: &Visit) -> Entered {
+        let mut inner = self.inner();
+        if let Some(first) = inner.under_way.get(visit) {
+            return Entered::Again(Again(first.clone()));
+        }
+        let (told, first) = watch::channel(None);
+        inner.under_way.insert(visit.clone(), first);
+        Entered::First(First { visit: visit.clone(), told, repeats: self.clone() })
+    }
+
+    /// Remembers that nothing comes of this state.
+    pub(super) fn failed(&self, state: SecretHash) {
+        let mut inner = self.inner();
+        if inner.failed.len() == MOST_FAILED {
+            inner.failed.pop_front();
+        }
+        inner.failed.push_back(state);
+    }
+
+    pub(super) fn has_failed(&self, state: SecretHash) -> bool {
+        self.inner().failed.contains(&state)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl First {
+    /// Tells those that joined.
+    pub(super) fn ends(self, completed: &Completed) {
+        self.told.send_replace(Some(completed.clone()));
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        self.repeats.inner().under_way.remove(&self.visit);
+    }
+}
+
+impl Again {
+    /// What came of the first; `None`: it was cut off.
+    pub(super) async fn of_the_first(mut self) -> Option<Completed> {
+        self.0.wait_for(Option::is_some).await.ok().and_then(|completed| completed.clone())
+    }
+}

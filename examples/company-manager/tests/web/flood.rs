@@ -1,0 +1,50 @@
+//! Many sign-ins of one client at once.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::extract::ConnectInfo;
+use http::{Method, Request, StatusCode, header};
+use url::form_urlencoded;
+
+use crate::world::{Browser, PASSWORD, World};
+
+async fn browser(world: &World) -> Arc<Browser> {
+    let browser = world.browser();
+    browser.get("/login").await;
+    Arc::new(browser)
+}
+
+async fn sign_in(browser: Arc<Browser>, last: u8, name: String, password: &str) -> StatusCode {
+    let csrf_token = browser.session().unwrap().csrf_token();
+    let fields = [("sign_in_name", &*name), ("password", password), ("csrf_token", &*csrf_token)];
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/login")
+        .extension(ConnectInfo(SocketAddr::from(([10, 0, 0, last], 4711))))
+        .header(header::HOST, "127.0.0.1:3000")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    browser.request(request, form).await.status
+}
+
+#[tokio::test]
+async fn a_flood_of_one_client_turns_nobody_else_away_and_what_it_turned_away_is_no_failed_try() {
+    let world = World::new().await;
+    let (flooding, other) = (browser(&world).await, browser(&world).await);
+    // All of them arrive before the first password is verified; the same client's own tries come last.
+    let flood: Vec<_> =
+        (0..60).map(|number| tokio::spawn(sign_in(flooding.clone(), 1, format!("nobody {number}"), "wrong"))).collect();
+    let own: Vec<_> = (0..12).map(|_| tokio::spawn(sign_in(flooding.clone(), 1, "admin".into(), "wrong"))).collect();
+
+    assert_eq!(sign_in(other, 2, "company.admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
+    let mut turned_away = 0;
+    for answer in own {
+        turned_away += u32::from(answer.await.unwrap() == StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(turned_away > 8, "{turned_away} of 12");
+    for answer in flood {
+        let status = answer.await.unwrap();
+        assert!(matches!(status, StatusCode::UNPROCESSABLE_ENTITY | StatusCode::SERVICE_UNAVAILABLE), "{status}");
+    }
+    assert_eq!(sign_in(flooding, 1, "admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
+}
