@@ -6,7 +6,11 @@ use async_trait::async_trait;
 use batchsuite_auth::{
     BatchSuiteAuth, Client, Environment,
     http::{HttpClient, HttpError},
-    store::{Committed, Connect, EventOrder, EventQuery, NewPair, Store, StoreError, StoreErrorKind},
+    ids::{AttemptId, Revision},
+    store::{
+        ClaimRefresh, Committed, Connect, EventOrder, EventQuery, ListQuery, NewPair, Store, StoreError,
+        StoreErrorKind, WarnExpiring,
+    },
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::{postgres::keyring, proxy::Proxy};
@@ -80,6 +84,15 @@ type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + '
 /// Calls of all kinds. Each can be repeated.
 const CALLS: &[(&str, Call)] = &[
     ("load", |store| Box::pin(async { store.load(&company("acme")).await.map(drop) })),
+    ("claim_refresh", |store| {
+        let claim = ClaimRefresh {
+            key: company("acme"),
+            revision: Revision { epoch: 1, version: 1 },
+            attempt: AttemptId::random(),
+            lease: HOUR,
+        };
+        Box::pin(async { store.claim_refresh(claim).await.map(drop) })
+    }),
     ("begin_consent", |store| Box::pin(async { store.begin_consent(consent(&company("acme"))).await })),
     ("connect", |store| Box::pin(async { store.connect(connect(&company("new"))).await.map(drop) })),
     ("remove", |store| Box::pin(async { store.remove(&company("acme"), &actor()).await.map(drop) })),
@@ -95,6 +108,22 @@ const CALLS: &[(&str, Call)] = &[
             limit: 10,
         };
         Box::pin(async { store.events(query).await.map(drop) })
+    }),
+    ("list", |store| {
+        let query = ListQuery {
+            environment: Environment::Cie,
+            client_id: CLIENT.to_owned(),
+            warning_window: DAY,
+            filter: None,
+            after: None,
+            limit: 10,
+        };
+        Box::pin(async { store.list(query).await.map(drop) })
+    }),
+    ("warn_expiring", |store| {
+        let query =
+            WarnExpiring { environment: Environment::Cie, client_id: CLIENT.to_owned(), windows: vec![DAY], limit: 10 };
+        Box::pin(async { store.warn_expiring(query).await.map(drop) })
     }),
     ("mark_unanswered", |store| Box::pin(async { store.mark_unanswered(Environment::Cie).await.map(drop) })),
     ("overview", |store| Box::pin(async { store.overview(Environment::Cie, DAY).await.map(drop) })),
