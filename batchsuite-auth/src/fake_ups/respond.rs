@@ -59,7 +59,11 @@ impl Reply {
     /// ride along in a header that the stream takes off.
     pub fn into_response(mut self) -> Response<Vec<u8>> {
         let value = wire::header_value(self.response.body().len(), self.wire_fault);
-        self.response.headers_mut().insert(HeaderName::from_static(wire::HEADER), value);
+        let headers = self.response.headers_mut();
+        headers.insert(HeaderName::from_static(wire::HEADER), value);
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.response
     }
 

@@ -289,3 +289,28 @@ async fn an_answer_without_a_body_that_a_fault_asks_for_stays_without() {
     let answer = read_answer(&mut stream);
     assert!(answer.starts_with("HTTP/1.1 431 ") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
+
+#[tokio::test]
+async fn an_answer_of_which_the_server_sends_no_body_or_chunks_does_not_confuse_the_next() {
+    let ups = start().await;
+    let chunked = Answer::status(200).with_header("transfer-encoding", "chunked").with_body("{}");
+    for (answer, end) in [
+        (Answer::status(204).with_body("none"), "\r\n\r\n"),
+        (Answer::status(304).with_body("none"), "\r\n\r\n"),
+        (chunked, "\r\n0\r\n\r\n"),
+    ] {
+        ups.fault(Endpoint::Track, answer.clone(), Times::Once);
+        let mut stream = connect(&ups);
+
+        let last = String::from_utf8_lossy(TRACK).replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        stream.write_all(&[TRACK, last.as_bytes()].concat()).unwrap();
+
+        let (text, closed) = read_to_end(&mut stream);
+        let first = text.split_once("HTTP/1.1 401 ").map_or(text.as_str(), |(first, _)| first);
+        assert!(first.ends_with(end), "{answer:?}: {text}");
+        assert!(
+            !text.contains("fake") && !matches!(closed, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+            "{text}"
+        );
+    }
+}

@@ -25,6 +25,7 @@ impl AnswerHead {
         let mut bytes = Vec::with_capacity(head.len());
         let mut told = None;
         let mut content_length = None;
+        let mut has_coding = false;
         for line in head.split_inclusive(|byte| *byte == b'\n') {
             let (name, value) = match line.iter().position(|byte| *byte == b':') {
                 Some(colon) => (&line[..colon], line[colon + 1..].trim_ascii()),
@@ -37,21 +38,27 @@ impl AnswerHead {
             if name.eq_ignore_ascii_case(b"content-length") {
                 content_length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
             }
+            has_coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
             let name = if name.eq_ignore_ascii_case(LOCATION) { LOCATION } else { name };
             bytes.extend_from_slice(name);
             bytes.extend_from_slice(&line[name.len()..]);
         }
-        if let Some((body_length, fault)) = told {
-            return Self { bytes, body_length, fault };
-        }
-        // An answer of the server's own: an interim one, or a refusal of what it could not read.
         let status = head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u16>().ok());
-        match (status, content_length) {
-            (Some(status @ 400..), Some(0)) => Self { bytes: page(&front_end(status)), body_length: 0, fault: None },
-            (Some(100..200 | 204 | 304), _) => Self { bytes, body_length: 0, fault: None },
+        let (told_length, fault) = told.unzip();
+        let body_length = match (status, told_length) {
+            // An interim answer, or one that has no body whatever was asked for (RFC 9110 section 6.4.1).
+            (Some(100..200 | 204 | 304), _) => 0,
+            // Its length on the wire is another; the answer is the last on its connection.
+            _ if has_coding => u64::MAX,
+            (_, Some(length)) => length,
+            // A refusal of the server's own.
+            (Some(status @ 400..), None) if content_length == Some(0) => {
+                return Self { bytes: page(&front_end(status)), body_length: 0, fault: None };
+            }
             // Without a length it goes on to the end of the connection.
-            _ => Self { bytes, body_length: content_length.unwrap_or(u64::MAX), fault: None },
-        }
+            _ => content_length.unwrap_or(u64::MAX),
+        };
+        Self { bytes, body_length, fault: fault.flatten() }
     }
 }
 
