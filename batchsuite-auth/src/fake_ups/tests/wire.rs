@@ -295,8 +295,8 @@ async fn an_answer_of_which_the_server_sends_no_body_or_chunks_does_not_confuse_
     let ups = start().await;
     let chunked = Answer::status(200).with_header("transfer-encoding", "chunked").with_body("{}");
     for (answer, end) in [
-        (Answer::status(204).with_body("none"), "\r\n\r\n"),
-        (Answer::status(304).with_body("none"), "\r\n\r\n"),
+        (Answer::status(204).with_body("none".repeat(1_000)), "\r\n\r\n"),
+        (Answer::status(304).with_body("none".repeat(1_000)), "\r\n\r\n"),
         (chunked, "\r\n0\r\n\r\n"),
     ] {
         ups.fault(Endpoint::Track, answer.clone(), Times::Once);
