@@ -215,7 +215,8 @@ impl KeySet {
         self.keys.iter().map(Key::id)
     }
 
-    /// The check value of the key of this name.
+    /// The check value of the key of this name. (It is for a store that compares keys.)
+    #[cfg(feature = "postgres")]
     pub(crate) fn check_value(&self, name: &str) -> Option<&[u8; 16]> {
         self.find(name.as_bytes()).map(Key::check_value)
     }
