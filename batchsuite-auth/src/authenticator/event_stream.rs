@@ -10,7 +10,7 @@ use tokio::{
 use super::{BatchSuiteAuth, EventFilter};
 use crate::{
     events::{Event, EventId},
-    steps::{Pace, Trouble},
+    steps::{Outage, backoff_of_reader},
     store::StoreError,
 };
 
@@ -21,15 +21,15 @@ pub struct EventStream {
     news: watch::Receiver<u64>,
     cursor: Option<EventId>,
     read: VecDeque<Event>,
-    trouble: Trouble,
+    outage: Outage,
     /// After a failure, the log is not read before this.
     retry_at: Option<Instant>,
 }
 
 impl EventStream {
     pub(super) fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
-        let trouble = Trouble::with("reading the event log");
-        Self { news: auth.core.news(), auth, cursor, read: VecDeque::new(), trouble, retry_at: None }
+        let outage = Outage::during("reading the event log");
+        Self { news: auth.core.news(), auth, cursor, read: VecDeque::new(), outage, retry_at: None }
     }
 
     /// The next event; waits for it. `None` once the authenticator is shut down.
@@ -37,12 +37,10 @@ impl EventStream {
     /// # Errors
     /// [`StoreError`]; the next call reads from the same place, after a pause: a second at first, growing to
     /// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is away, and to 30 s where an operator must look.
-    /// So a loop that merely calls again is no busy loop. The log says once that it began and once that it is over.
-    /// [`Pruned`](crate::store::StoreErrorKind::Pruned) names the latest of the events that were pruned unread: go on with
-    /// another [`event_stream`](BatchSuiteAuth::event_stream) after it.
+    /// So a loop that merely calls again is no busy loop. The log has one line when the outage begins and one when it is over.
     ///
     /// [`Pruned`](crate::store::StoreErrorKind::Pruned) is a gap: the events up to the number in it were pruned before this
-    /// reader saw them. Reading on from the same place finds the gap again: make up for what was missed, e.g. by
+    /// reader saw them, and reading from the same place finds the gap again. Make up for the missed events, e.g. by
     /// [`companies`](BatchSuiteAuth::companies), and go on with another [`event_stream`](BatchSuiteAuth::event_stream) after
     /// that number.
     ///
@@ -63,11 +61,11 @@ impl EventStream {
                 }
             }
             if let Err(error) = self.read_on().await {
-                let pace = Pace::of_reader(self.auth.core.policy.feed_interval);
-                self.retry_at = Some(Instant::now() + self.trouble.failed(&error, pace));
+                let backoff = backoff_of_reader(self.auth.core.policy.feed_interval);
+                self.retry_at = Some(Instant::now() + self.outage.failed(&error, backoff));
                 return Some(Err(error));
             }
-            self.trouble.over();
+            self.outage.over();
             if self.read.is_empty() {
                 // News is a hint: not every event comes with it, so the log is read now and then in any case.
                 tokio::select! {

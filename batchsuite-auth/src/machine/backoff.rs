@@ -12,6 +12,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Always the same delay.
+    pub(crate) fn constant(delay: Duration) -> Self {
+        Self { first: delay, most: delay }
+    }
+
     /// The delay after `failures` failures in a row (1 is the first), moved by up to a quarter by `jitter` (0 to 1), so
     /// that companies that failed together do not come back together.
     pub fn after(&self, failures: u32, jitter: f64) -> Duration {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Core, from_now};
+use super::Core;
 use crate::{
     cache::Hit,
     error::{TokenError, Unavailable},
@@ -44,7 +44,7 @@ impl Core {
         if let Some(retry_after) = self.rejections.pause(company, rejected, self.policy.rejection_pause) {
             return Err(TokenError::Unavailable { reason: Unavailable::Unusable, retry_after });
         }
-        let deadline = from_now(self.policy.max_wait);
+        let deadline = Instant::now() + self.policy.max_wait;
         loop {
             // A flight that began for another reason may bring the rejected token once more.
             let token = self.join_flight(company, Demand::Rejected(rejected), deadline).await?;

@@ -10,14 +10,15 @@ use tokio::time::{Instant, timeout};
 use super::{
     Core,
     flight::Reserved,
+    outage::{Outage, backoff_of_reader},
     persist::no_answer,
-    trouble::{Pace, Trouble},
 };
 use crate::{
     clock::Stopwatch,
     error::chain,
     events::EventId,
     ids::CompanyId,
+    machine::Backoff,
     store::{DueQuery, StoreErrorKind, WarnExpiring},
 };
 
@@ -39,11 +40,11 @@ const WARNINGS: usize = 500;
 pub(super) async fn feed(core: Weak<Core>) {
     let mut cursor: Option<EventId> = None;
     let mut drift = Drift::default();
-    let mut trouble = Trouble::with("reading the change feed");
+    let mut outage = Outage::during("reading the change feed");
     while let Some(core) = alive(&core) {
         drift.look(&core);
         let wait = core.policy.feed_interval;
-        let limit = wait.saturating_add(core.policy.store_deadline);
+        let limit = wait + core.policy.store_deadline;
         let store = Arc::clone(&core.store);
         let environment = core.environment;
         let ending = core.ended.clone();
@@ -59,7 +60,7 @@ pub(super) async fn feed(core: Weak<Core>) {
         let Some(core) = alive(&weak) else { return };
         match changes {
             Ok(changes) => {
-                trouble.over();
+                outage.over();
                 if cursor.is_none() {
                     // What was read before the first cursor may have changed unheard.
                     core.cache.clear();
@@ -77,7 +78,7 @@ pub(super) async fn feed(core: Weak<Core>) {
             }
             Err(error) => {
                 drop(core);
-                let pause = trouble.failed(&error, Pace::of_reader(wait));
+                let pause = outage.failed(&error, backoff_of_reader(wait));
                 let _ = timeout(pause, ending.cancelled()).await;
             }
         }
@@ -110,9 +111,9 @@ fn unquiet(core: &Weak<Core>) -> Option<Arc<Core>> {
 struct Keeper {
     /// Companies whose use the store does not know yet.
     used: Vec<CompanyId>,
-    uses: Trouble,
-    warnings: Trouble,
-    due: Trouble,
+    uses: Outage,
+    warnings: Outage,
+    due: Outage,
     /// The least pause before the next round.
     pause: Duration,
 }
@@ -121,9 +122,9 @@ impl Keeper {
     fn new() -> Self {
         Self {
             used: Vec::new(),
-            uses: Trouble::with("recording the last use of tokens"),
-            warnings: Trouble::with("raising expiry warnings"),
-            due: Trouble::with("reading what is due"),
+            uses: Outage::during("recording the last use of tokens"),
+            warnings: Outage::during("raising expiry warnings"),
+            due: Outage::during("reading what is due"),
             pause: Duration::ZERO,
         }
     }
@@ -161,7 +162,7 @@ impl Keeper {
                 tracing::error!(companies, %error, "the store will never take these companies' last use; it is dropped");
                 self.used.clear();
             }
-            Err(error) => self.pause = self.pause.max(self.uses.failed(&error, core.pace_of_keeper())),
+            Err(error) => self.pause = self.pause.max(self.uses.failed(&error, core.keeper_backoff())),
         }
     }
 
@@ -179,7 +180,7 @@ impl Keeper {
                     core.wrote_events();
                 }
             }
-            Err(error) => self.pause = self.pause.max(self.warnings.failed(&error, core.pace_of_keeper())),
+            Err(error) => self.pause = self.pause.max(self.warnings.failed(&error, core.keeper_backoff())),
         }
     }
 
@@ -198,7 +199,7 @@ impl Keeper {
         let due = match core.in_time(core.store.due(due)).await {
             Ok(due) => due,
             Err(error) => {
-                self.pause = self.pause.max(self.due.failed(&error, core.pace_of_keeper()));
+                self.pause = self.pause.max(self.due.failed(&error, core.keeper_backoff()));
                 return None;
             }
         };
@@ -224,8 +225,8 @@ impl Core {
         (time.as_secs_f64() * f64::from(self.policy.keeper_rate)).ceil() as usize
     }
 
-    fn pace_of_keeper(&self) -> Pace {
-        Pace { first: self.policy.keeper_interval, most: self.policy.keeper_interval }
+    fn keeper_backoff(&self) -> Backoff {
+        Backoff::constant(self.policy.keeper_interval)
     }
 }
 

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use tokio::{sync::watch, time::Instant};
 use tracing::Instrument;
 
-use super::{Core, from_now};
+use super::Core;
 use crate::{
     clock::{Stopwatch, later},
     error::{TokenError, Unavailable, chain},
@@ -93,7 +93,7 @@ impl Core {
     /// A company's token, from the store or from UPS.
     #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
     async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
-        self.join_flight(company, Demand::Token, from_now(self.policy.max_wait)).await
+        self.join_flight(company, Demand::Token, Instant::now() + self.policy.max_wait).await
     }
 
     /// Begins a refresh that nobody waits for.

@@ -5,12 +5,12 @@ mod authenticate;
 mod background;
 mod callback;
 mod flight;
+mod outage;
 mod permit;
 mod persist;
 mod refresh;
 mod remove_auth;
 mod repeats;
-mod trouble;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,7 +20,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
-    time::{Instant, timeout},
+    time::timeout,
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -31,7 +31,7 @@ use url::Url;
 
 pub(crate) use self::{
     authenticate::Options as AuthenticateOptions,
-    trouble::{Pace, Trouble},
+    outage::{Outage, backoff_of_reader},
 };
 use self::{flight::Flights, persist::PairsInHand};
 use crate::{
@@ -264,13 +264,6 @@ impl Drop for Core {
 fn token_of(snapshot: &Snapshot) -> Option<AccessToken> {
     let tokens = snapshot.tokens.as_ref()?;
     AccessToken::new(tokens.access_token.as_ref()?, tokens.access_expires_at, snapshot.opt_in.revision)
-}
-
-/// So long from now. A wait from outside may be longer than any clock counts.
-fn from_now(wait: Duration) -> Instant {
-    let now = Instant::now();
-    // A century.
-    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(3_155_760_000))
 }
 
 /// Jitter for a back-off.

@@ -8,13 +8,11 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
-use super::{
-    Core,
-    trouble::{Pace, Trouble},
-};
+use super::{Core, outage::Outage};
 use crate::{
     error::chain,
     events::Evidence,
+    machine::Backoff,
     store::{StoreError, StoreErrorKind},
     telemetry,
 };
@@ -131,9 +129,9 @@ impl Core {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        // No slower while the store is away: after an outage others leave the holder of a pair so much time to store it.
-        let pace = Pace { first: self.policy.commit_retry, most: self.policy.commit_retry };
-        let mut trouble = Trouble::with(what);
+        // No slower while the store is away: after an outage other processes leave the holder of a pair so much time to store it.
+        let backoff = Backoff::constant(self.policy.commit_retry);
+        let mut outage = Outage::during(what);
         let mut words = Words::Kept;
         let mut writes = FuturesUnordered::new();
         loop {
@@ -142,7 +140,7 @@ impl Core {
             }
             writes.push(write(words));
             let error = match timeout(self.policy.store_deadline, writes.next()).await {
-                Ok(Some(Ok(written))) => return Some(self.stored(&mut trouble, written)),
+                Ok(Some(Ok(written))) => return Some(self.stored(&mut outage, written)),
                 Ok(Some(Err(error))) => error,
                 Ok(None) | Err(_) => no_answer(),
             };
@@ -157,7 +155,7 @@ impl Core {
                 words = Words::LeftOut;
                 continue;
             }
-            let pause = trouble.failed(&error, pace);
+            let pause = outage.failed(&error, backoff);
             let ending = async {
                 match worth {
                     Worth::Pair => std::future::pending().await,
@@ -168,7 +166,7 @@ impl Core {
                 biased;
                 written = late(&mut writes, pause) => {
                     if let Some(written) = written {
-                        return Some(self.stored(&mut trouble, written));
+                        return Some(self.stored(&mut outage, written));
                     }
                 }
                 () = ending => return None,
@@ -176,8 +174,8 @@ impl Core {
         }
     }
 
-    fn stored<T>(&self, trouble: &mut Trouble, written: T) -> T {
-        trouble.over();
+    fn stored<T>(&self, outage: &mut Outage, written: T) -> T {
+        outage.over();
         self.wrote_events();
         written
     }
