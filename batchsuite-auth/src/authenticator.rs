@@ -128,7 +128,7 @@ impl BatchSuiteAuth {
     /// Nothing happens.
     pub async fn status(&self, company: &CompanyId) -> Result<CompanyStatus, StoreError> {
         let key = self.core.key(company);
-        let snapshot = self.core.looked(self.core.store.load(&key)).await?;
+        let snapshot = self.core.read_for_caller(self.core.store.load(&key)).await?;
         Ok(snapshot.status(&self.core.client_id, self.core.policy.warning_window()))
     }
 
@@ -148,7 +148,7 @@ impl BatchSuiteAuth {
             after: query.after,
             limit: query.limit.unwrap_or(PAGE),
         };
-        self.core.looked(self.core.store.list(query)).await
+        self.core.read_for_caller(self.core.store.list(query)).await
     }
 
     /// Removes a company's authorization here: its tokens are erased, what is under way is discarded, the history stays.
@@ -181,7 +181,7 @@ impl BatchSuiteAuth {
             after: filter.after,
             limit: filter.limit.unwrap_or(PAGE),
         };
-        self.core.looked(self.core.store.events(query)).await
+        self.core.read_for_caller(self.core.store.events(query)).await
     }
 
     /// Events as they happen, of all processes, from after `after` on; `None`: from the first call of

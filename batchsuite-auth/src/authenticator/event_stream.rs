@@ -80,7 +80,7 @@ impl EventStream {
         let Some(cursor) = self.cursor else {
             // Not the newest event's number: there is none if all were pruned, and a lower one may still be written.
             let core = &self.auth.core;
-            let newest = core.looked(core.store.changes(core.environment, None, Duration::ZERO)).await?;
+            let newest = core.read_for_caller(core.store.changes(core.environment, None, Duration::ZERO)).await?;
             self.cursor = Some(newest.cursor);
             return Ok(());
         };

@@ -96,7 +96,7 @@ pub fn is_repeated(used: UsedFacts<'_>, presented: Presented<'_>, now: Timestamp
 
 /// What came of a consent that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sequel {
+pub(crate) enum ConsentOutcome {
     /// It led to an opt-in, or a later one did; that opt-in stands.
     Authenticated,
     /// The company's page tells more: the exchange may be under way, or the opt-in that it led to has ended.
@@ -108,22 +108,22 @@ pub(crate) enum Sequel {
 }
 
 /// Reads from the company's grant what came of a consent that was used. An exchange takes at most `longest`.
-pub(crate) fn sequel(
+pub(crate) fn consent_outcome(
     (id, removals, used_at): (ConsentId, u64, Timestamp),
     opt_in: &OptIn,
     authenticated_at: Option<Timestamp>,
     longest: Duration,
     now: Timestamp,
-) -> Sequel {
+) -> ConsentOutcome {
     if opt_in.removals != removals {
-        return Sequel::RemovedSince;
+        return ConsentOutcome::RemovedSince;
     }
     // Of two consents at once the grant that was issued later stays: this one's pair may have been superseded.
     let led_to_an_opt_in = opt_in.consent == Some(id) || authenticated_at.is_some_and(|at| at > used_at);
     match (led_to_an_opt_in, opt_in.standing) {
-        (true, Standing::Authenticated) => Sequel::Authenticated,
-        (true, _) => Sequel::AskTheCompany,
-        (false, _) if later(used_at, longest) > now => Sequel::AskTheCompany,
-        (false, _) => Sequel::Failed,
+        (true, Standing::Authenticated) => ConsentOutcome::Authenticated,
+        (true, _) => ConsentOutcome::AskTheCompany,
+        (false, _) if later(used_at, longest) > now => ConsentOutcome::AskTheCompany,
+        (false, _) => ConsentOutcome::Failed,
     }
 }

@@ -23,7 +23,7 @@ pub use breaker::{Breaker, Errand, Fault, Permit};
 pub use consent::{
     ConsentFacts, ConsentRefusal, Presented, USED_CONSENT_KNOWN, UsedFacts, is_repeated, judge as judge_consent,
 };
-pub(crate) use consent::{Sequel, sequel};
+pub(crate) use consent::{ConsentOutcome, consent_outcome};
 pub(crate) use opt_in::CLOCK_DISAGREEMENT;
 pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Turn, Verdict};
 

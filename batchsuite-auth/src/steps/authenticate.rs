@@ -61,7 +61,7 @@ impl Core {
                 per_actor: self.policy.consents_per_actor,
             },
         );
-        self.written(async move { store.begin_consent(consent).await }).await?;
+        self.write_for_caller(async move { store.begin_consent(consent).await }).await?;
         tracing::debug!("a consent began");
         let expires_at = later(self.now(), self.policy.consent_lifetime);
         Ok(Trip { url: authorization.url, browser_secret, expires_at, cookie })

@@ -23,7 +23,7 @@ use crate::{
     error::{CallbackError, MalformedCallback, TokenError},
     events::{EventKind, Evidence},
     ids::{ActorId, CompanyId, Revision},
-    machine::{ConsentRefusal, Errand, Sequel, sequel},
+    machine::{ConsentOutcome, ConsentRefusal, Errand, consent_outcome},
     secret::{AccessToken, AuthorizationCode, SecretHash},
     store::{Connect, Connected, Consent, Snapshot, TakeConsent, TakenConsent, UsedConsent},
     telemetry,
@@ -31,9 +31,9 @@ use crate::{
 };
 
 /// A consent that is about to be exchanged, or was used before.
-enum Take {
-    First(Box<Consent>),
-    Again(Box<UsedConsent>),
+enum Taken {
+    Now(Box<Consent>),
+    Before(Box<UsedConsent>),
 }
 
 impl Core {
@@ -78,8 +78,8 @@ impl Core {
 
     async fn complete(self: &Arc<Self>, visit: Visit, outcome: Outcome) -> Completed {
         let consent = match self.take(&visit, &outcome).await? {
-            Take::First(consent) => *consent,
-            Take::Again(used) => return self.sequel(&visit, *used, &outcome).await,
+            Taken::Now(consent) => *consent,
+            Taken::Before(used) => return self.answer_repeated(&visit, *used, &outcome).await,
         };
         let used = Stopwatch::start();
         tracing::Span::current().record("company", tracing::field::display(&consent.key.company));
@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// Takes the consent with whichever of the browser's secrets is the right one. A wrong one consumes nothing.
-    async fn take(&self, visit: &Visit, outcome: &Outcome) -> Result<Take, CallbackError> {
+    async fn take(&self, visit: &Visit, outcome: &Outcome) -> Result<Taken, CallbackError> {
         let event = match outcome {
             Outcome::Code(_) => None,
             Outcome::Denied => Some((EventKind::Declined, None)),
@@ -119,8 +119,8 @@ impl Core {
             let taken =
                 self.in_time(self.store.take_consent(take)).await.inspect_err(|_| self.repeats.failed(visit.state))?;
             refused = match taken {
-                TakenConsent::Taken(consent) => return Ok(Take::First(consent)),
-                TakenConsent::Used(used) => return Ok(Take::Again(used)),
+                TakenConsent::Taken(consent) => return Ok(Taken::Now(consent)),
+                TakenConsent::Used(used) => return Ok(Taken::Before(used)),
                 TakenConsent::Unknown => CallbackError::UnknownState,
                 TakenConsent::Refused(ConsentRefusal::OtherBrowser) => CallbackError::OtherBrowser,
                 TakenConsent::Refused(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
@@ -132,19 +132,19 @@ impl Core {
     }
 
     /// The same person and browser came back with this consent before. Nothing is sent.
-    async fn sequel(&self, visit: &Visit, used: UsedConsent, outcome: &Outcome) -> Completed {
+    async fn answer_repeated(&self, visit: &Visit, used: UsedConsent, outcome: &Outcome) -> Completed {
         if !matches!(outcome, Outcome::Code(_)) || self.repeats.has_failed(visit.state) {
             return Err(CallbackError::UnknownState);
         }
         let snapshot = self.in_time(self.store.load(&used.key)).await?;
         let consent = (used.id, used.removals, used.used_at);
-        match sequel(consent, &snapshot.opt_in, snapshot.authenticated_at, self.policy.lease, snapshot.as_of) {
-            Sequel::Authenticated => Ok(opted_in(&snapshot, used.return_to)),
-            Sequel::AskTheCompany => {
+        match consent_outcome(consent, &snapshot.opt_in, snapshot.authenticated_at, self.policy.lease, snapshot.as_of) {
+            ConsentOutcome::Authenticated => Ok(opted_in(&snapshot, used.return_to)),
+            ConsentOutcome::AskTheCompany => {
                 Err(CallbackError::AlreadyUsed { company: used.key.company, return_to: used.return_to })
             }
-            Sequel::RemovedSince => Err(CallbackError::RemovedSince),
-            Sequel::Failed => Err(CallbackError::UnknownState),
+            ConsentOutcome::RemovedSince => Err(CallbackError::RemovedSince),
+            ConsentOutcome::Failed => Err(CallbackError::UnknownState),
         }
     }
 
@@ -164,7 +164,7 @@ impl Core {
         let sent = Stopwatch::start();
         let judgement = self.ups.send(request, self.ups.limits(), self.now()).await;
         telemetry::exchanged(self.environment, &judgement);
-        self.hear(Errand::Exchange, company, &judgement, false);
+        self.tell_breaker(Errand::Exchange, company, &judgement, false);
         drop(under_way);
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
             Judgement::Pair(pair) => {

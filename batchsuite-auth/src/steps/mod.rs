@@ -61,12 +61,12 @@ pub(crate) struct Core {
     pub(crate) opt_in_check: Option<Arc<dyn OptInCheck>>,
     pub(crate) cache: Cache,
     breaker: Mutex<Breaker>,
-    /// Wakes those whom the breaker lets wait.
-    heard: Notify,
+    /// Wakes the requests that the breaker lets wait for others.
+    request_ended: Notify,
     flights: Flights,
     rejections: access_token::Rejections,
     repeats: repeats::Repeats,
-    /// Goes up whenever the feed told of something, or this process wrote an event: whoever follows the log reads on.
+    /// Goes up whenever the feed told of something, or this process wrote an event: readers of the log read on.
     news: watch::Sender<u64>,
     runtime: Handle,
     /// What must not be lost: flights and callbacks. Shutdown waits for them.
@@ -99,7 +99,7 @@ impl Core {
         let keeper = parts.keeper;
         let core = Arc::new(Self {
             breaker: Mutex::new(Breaker::new(parts.policy.breaker_pause)),
-            heard: Notify::new(),
+            request_ended: Notify::new(),
             flights: Flights::default(),
             rejections: access_token::Rejections::default(),
             repeats: repeats::Repeats::default(),

@@ -14,18 +14,19 @@ use crate::{
     ups::Judgement,
 };
 
-/// So long a request waits for others to show whether UPS accepts this client. UPS answers sooner, or does not answer at all. And no
-/// longer than half the time in which it may be sent.
+/// How long a request waits, at most, for others to show whether UPS accepts this client: UPS answers sooner, or does not answer at
+/// all. (It also waits no longer than half the time in which it may be sent.)
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A request that the breaker let through. Dropped, it has ended: once what came of it was [heard](Core::hear).
+/// A request that the breaker let through. Drop it when the request has ended and the breaker was [told](Core::tell_breaker) the
+/// outcome.
 #[must_use = "dropped, the request has ended"]
 pub(super) struct UnderWay(Arc<Core>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.breaker().ended();
-        self.0.heard.notify_waiters();
+        self.0.request_ended.notify_waiters();
     }
 }
 
@@ -35,8 +36,8 @@ impl Core {
         let mut impatient_at = None;
         loop {
             // Registered before the look, so that no end is missed.
-            let mut heard = pin!(self.heard.notified());
-            heard.as_mut().enable();
+            let mut request_ended = pin!(self.request_ended.notified());
+            request_ended.as_mut().enable();
             let now = self.now();
             let is_patient = impatient_at.is_none_or(|at| Instant::now() < at);
             let (permit, fault) = {
@@ -50,7 +51,7 @@ impl Core {
                     let patience = PATIENCE.min(self.policy.claim_to_send / 2);
                     let until = *impatient_at.get_or_insert_with(|| Instant::now() + patience);
                     tokio::select! {
-                        _ = timeout(until - Instant::now(), heard) => {}
+                        _ = timeout(until - Instant::now(), request_ended) => {}
                         () = self.ending() => return Err(TokenError::ShutDown),
                     }
                 }
@@ -67,18 +68,22 @@ impl Core {
         (!pause.is_zero()).then(|| refusal(Some(fault.clone()), pause.max(own_pause)))
     }
 
-    /// Lets the breaker hear what came of a request: whether it opens because of it. `explained`: if it is a refusal, a lost answer
-    /// explains it.
-    pub(super) fn hear(&self, errand: Errand, company: &CompanyId, judgement: &Judgement, explained: bool) -> bool {
+    /// Tells the breaker the outcome of a request; returns whether the breaker opens because of it. `explained`: if the outcome is
+    /// a refusal, a lost answer explains it.
+    pub(super) fn tell_breaker(
+        &self,
+        errand: Errand,
+        company: &CompanyId,
+        judgement: &Judgement,
+        explained: bool,
+    ) -> bool {
         let opens = self.opens(errand, company, judgement, explained);
-        if opens {
-            let (Judgement::Refused(evidence)
+        if opens
+            && let Judgement::Refused(evidence)
             | Judgement::Ours(evidence)
             | Judgement::Blocked(evidence)
-            | Judgement::Unknown(evidence)) = judgement
-            else {
-                return opens;
-            };
+            | Judgement::Unknown(evidence) = judgement
+        {
             tracing::error!(%evidence, "several companies got such an answer; nothing is sent for any company for a while");
         }
         opens

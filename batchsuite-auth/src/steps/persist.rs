@@ -17,7 +17,7 @@ use crate::{
     telemetry,
 };
 
-/// Of so many writes that the store does not answer, the next try lets go: a repetition finds what they did.
+/// When so many writes of one value are unanswered, the next try drops them: the repetition finds out whether they were done.
 const MOST_UNDER_WAY: usize = 8;
 
 /// Whether UPS's words are written with a verdict.
@@ -39,7 +39,7 @@ impl Words {
     }
 }
 
-/// What a write is worth.
+/// What a write is worth, which says when it may be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Worth {
     /// The opt-in itself: it is never given up.
@@ -71,7 +71,7 @@ impl Drop for InHand<'_> {
     }
 }
 
-/// The store did not say anything.
+/// The error of a call that the store did not answer in time.
 pub(super) fn no_answer() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable).with_source(NoAnswer)
 }
@@ -81,24 +81,27 @@ pub(super) fn no_answer() -> StoreError {
 struct NoAnswer;
 
 impl Core {
-    /// A call of the store that may be dropped, for no longer than the store may take.
+    /// A call of the store that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
     pub(super) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         within(self.policy.store_deadline, call).await
     }
 
-    /// A look at the store for a caller, who waits no longer than for a token.
-    pub(crate) async fn looked<T>(&self, look: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        within(self.policy.max_wait.min(self.policy.store_deadline), look).await
+    /// A read of the store for a caller, who waits no longer than for a token.
+    pub(crate) async fn read_for_caller<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        within(self.policy.max_wait.min(self.policy.store_deadline), read).await
     }
 
     /// A write for a caller, who waits no longer than for a token. The write itself is never cut off.
-    pub(super) async fn written<T, F>(&self, write: F) -> Result<T, StoreError>
+    pub(super) async fn write_for_caller<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let finished = self.finish(write);
-        let written = self.looked(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
+        let written = self.read_for_caller(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
         self.wrote_events();
         written
     }
@@ -116,8 +119,8 @@ impl Core {
         }
     }
 
-    /// The same for what is only worth less work later: it does not hold up a shutdown. (A write under way is not cut off.)
-    /// What the store will never take as it is is written without UPS's words.
+    /// The same for a write that only saves work later: it does not hold up a shutdown. (A write under way is not cut off.)
+    /// If the store will never take the evidence as it is, it is written without UPS's words.
     pub(super) async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn(Words) -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -181,7 +184,7 @@ impl Core {
     }
 }
 
-/// Waits for `pause`, or until a write comes home that was given up too early.
+/// Waits for `pause`, or until an earlier write succeeds after all.
 async fn late<T, F>(writes: &mut FuturesUnordered<F>, pause: Duration) -> Option<T>
 where
     F: Future<Output = Result<T, StoreError>>,

@@ -216,11 +216,11 @@ impl Core {
             true => self.ups.send(request, limits, self.now()).await,
             false => Judgement::Late,
         };
-        self.heed(row, &claim, judgement, &sent, pause_if_late, under_way).await
+        self.act_on(row, &claim, judgement, &sent, pause_if_late, under_way).await
     }
 
     /// Does what UPS's answer to a request that was `sent` asks for.
-    async fn heed(
+    async fn act_on(
         self: &Arc<Self>,
         row: &Snapshot,
         claim: &ClaimRefresh,
@@ -232,7 +232,7 @@ impl Core {
         telemetry::refreshed(self.environment, &judgement, sent.elapsed());
         let opt_in = &row.opt_in;
         let explained = opt_in.unanswered || opt_in.suspect || matches!(opt_in.phase, Phase::Sent { .. });
-        let opens = self.hear(Errand::Refresh, &claim.key.company, &judgement, explained);
+        let opens = self.tell_breaker(Errand::Refresh, &claim.key.company, &judgement, explained);
         // Nobody waits while the store is written.
         drop(under_way);
         let policy = &self.policy;

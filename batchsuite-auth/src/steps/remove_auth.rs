@@ -20,6 +20,6 @@ impl Core {
             tracing::info!("the authorization is removed");
             Ok(())
         };
-        self.written(task).await
+        self.write_for_caller(task).await
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     ids::{ActorId, ConsentId},
-    machine::{ConsentFacts, ConsentRefusal, Presented, Sequel, UsedFacts, is_repeated, judge_consent, sequel},
+    machine::{
+        ConsentFacts, ConsentOutcome, ConsentRefusal, Presented, UsedFacts, consent_outcome, is_repeated, judge_consent,
+    },
     secret::SecretHash,
 };
 
@@ -87,23 +89,28 @@ fn the_grant_tells_what_came_of_a_used_consent() {
     let ended = Standing::ReauthRequired(RecordedCause::OptInInvalidated);
     for (removals, consent, standing, authenticated_at, now, expected) in [
         // It led to the opt-in that stands, or that has ended since.
-        (1, Some(id), Standing::Authenticated, Some(6), 50, Sequel::Authenticated),
-        (1, Some(id), ended, Some(6), 50, Sequel::AskTheCompany),
+        (1, Some(id), Standing::Authenticated, Some(6), 50, ConsentOutcome::Authenticated),
+        (1, Some(id), ended, Some(6), 50, ConsentOutcome::AskTheCompany),
         // A later opt-in stands.
-        (1, Some(ConsentId::random()), Standing::Authenticated, Some(6), 50, Sequel::Authenticated),
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(6), 50, ConsentOutcome::Authenticated),
         // It may be under way still: there is no opt-in yet, or an earlier one.
-        (1, None, Standing::Unauthenticated, None, 5, Sequel::AskTheCompany),
-        (1, Some(ConsentId::random()), Standing::Authenticated, Some(5), 5, Sequel::AskTheCompany),
+        (1, None, Standing::Unauthenticated, None, 5, ConsentOutcome::AskTheCompany),
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(5), 5, ConsentOutcome::AskTheCompany),
         // Or it came to nothing.
-        (1, None, Standing::Unauthenticated, None, 6, Sequel::Failed),
-        (1, Some(ConsentId::random()), Standing::Authenticated, Some(4), 6, Sequel::Failed),
-        (2, None, Standing::Unauthenticated, None, 5, Sequel::RemovedSince),
-        (2, Some(ConsentId::random()), Standing::Authenticated, Some(8), 50, Sequel::RemovedSince),
+        (1, None, Standing::Unauthenticated, None, 6, ConsentOutcome::Failed),
+        (1, Some(ConsentId::random()), Standing::Authenticated, Some(4), 6, ConsentOutcome::Failed),
+        (2, None, Standing::Unauthenticated, None, 5, ConsentOutcome::RemovedSince),
+        (2, Some(ConsentId::random()), Standing::Authenticated, Some(8), 50, ConsentOutcome::RemovedSince),
     ] {
         let opt_in = OptIn { removals, consent, standing, ..OptIn::default() };
 
-        let told =
-            sequel((id, 1, minute(5)), &opt_in, authenticated_at.map(minute), Duration::from_secs(60), minute(now));
+        let told = consent_outcome(
+            (id, 1, minute(5)),
+            &opt_in,
+            authenticated_at.map(minute),
+            Duration::from_secs(60),
+            minute(now),
+        );
 
         assert_eq!(told, expected, "{opt_in:?} {authenticated_at:?} {now}");
     }
