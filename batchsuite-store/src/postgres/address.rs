@@ -14,9 +14,9 @@ use url::form_urlencoded;
 use super::{failure, tls};
 
 /// How long a connection of the network may take to be made.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long unanswered bytes keep a connection alive.
-const SILENCE: Duration = Duration::from_secs(15);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may leave bytes unacknowledged, and how long it is idle before it is probed.
+const TCP_TIMEOUT: Duration = Duration::from_secs(15);
 /// The parameters that the driver reads itself.
 const OF_THE_DRIVER: &[&str] = &[
     "application_name",
@@ -78,7 +78,7 @@ impl Address {
         let (client, connection) = self.config.connect(self.tls.clone()).await?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                // Whoever waits for an answer is told as well.
+                // A statement under way gets this error, too.
                 tracing::debug!(error = %failure::of_connection(&error), "a connection to the database has ended");
             }
         });
@@ -89,13 +89,13 @@ impl Address {
 /// Sets what the text leaves open.
 fn fill_in(config: &mut Config, is_given: impl Fn(&str) -> bool) {
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(PATIENCE);
+        config.connect_timeout(CONNECT_TIMEOUT);
     }
     if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(SILENCE);
+        config.tcp_user_timeout(TCP_TIMEOUT);
     }
     if !is_given("keepalives_idle") {
-        config.keepalives_idle(SILENCE);
+        config.keepalives_idle(TCP_TIMEOUT);
     }
     if !is_given("target_session_attrs") {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -317,8 +317,8 @@ mod tests {
         let said = Address::new(said).unwrap();
 
         assert_eq!(open.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
-        assert_eq!(open.config.get_keepalives_idle(), SILENCE);
-        assert_eq!(open.config.get_tcp_user_timeout(), Some(&SILENCE));
+        assert_eq!(open.config.get_keepalives_idle(), TCP_TIMEOUT);
+        assert_eq!(open.config.get_tcp_user_timeout(), Some(&TCP_TIMEOUT));
         assert!(!open.is_pooled);
         assert_eq!(said.config.get_target_session_attrs(), TargetSessionAttrs::Any);
         assert_eq!(said.config.get_keepalives_idle(), Duration::from_secs(60));

@@ -13,13 +13,13 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{failure, home::Aborted, pool::Shared};
+use super::{failure, pool::Shared, runtime::AbortOnDrop};
 
 /// A parameter of a statement.
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
-/// How long the server may take to say what one of its processes does, and a patient transaction to go on.
-const ASKING: Duration = Duration::from_secs(5);
+/// The least time that the server gets to say what one of its processes does, and that a transaction without time limits may lie idle.
+const LEAST_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may still be on its way after its statement has ended at the server.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
 
@@ -36,8 +36,8 @@ struct State {
     is_under_way: bool,
     is_in_transaction: bool,
     is_broken: bool,
-    /// The server's process, if its statements may take any time.
-    patient_with: Option<i32>,
+    /// The server's process, if its statements have no time limit.
+    unlimited_process: Option<i32>,
 }
 
 impl Connection {
@@ -62,13 +62,13 @@ impl Connection {
                 client.query_typed(sql, &typed(types, parameters)).await
             }
         };
-        hear(state, shared, answer).await
+        judged(state, shared, answer).await
     }
 
     /// Runs statements without parameters.
     async fn run(&mut self, sql: &str) -> Result<(), StoreError> {
         let Self { client: Some(client), state, shared } = self else { return Err(gone()) };
-        hear(state, shared, client.batch_execute(sql)).await
+        judged(state, shared, client.batch_execute(sql)).await
     }
 
     pub(super) async fn begin(mut self, turn: OwnedSemaphorePermit) -> Result<PostgresTransaction, StoreError> {
@@ -133,16 +133,16 @@ impl PostgresTransaction {
         Ok(())
     }
 
-    /// Takes the limits of time away.
-    pub(super) async fn have_patience(&mut self) -> Result<(), StoreError> {
-        let limit = self.connection.shared.deadline.max(ASKING).as_millis();
-        let patient = format!(
+    /// Takes the time limits of its statements away.
+    pub(super) async fn remove_time_limits(&mut self) -> Result<(), StoreError> {
+        let limit = self.connection.shared.deadline.max(LEAST_LIMIT).as_millis();
+        let settings = format!(
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
             SET LOCAL idle_in_transaction_session_timeout = {limit}"
         );
-        self.run(&patient).await?;
+        self.run(&settings).await?;
         let rows = self.rows("SELECT pg_backend_pid()", &[], &[]).await?;
-        self.connection.state.patient_with = rows.first().and_then(|row| row.try_get(0).ok());
+        self.connection.state.unlimited_process = rows.first().and_then(|row| row.try_get(0).ok());
         Ok(())
     }
 }
@@ -154,7 +154,7 @@ impl fmt::Debug for PostgresTransaction {
 }
 
 /// Waits for an answer, and judges the connection by it.
-async fn hear<T>(
+async fn judged<T>(
     state: &mut State,
     shared: &Shared,
     answer: impl Future<Output = Result<T, Error>>,
@@ -184,7 +184,7 @@ async fn wait<T>(state: &State, shared: &Shared, answer: impl Future<Output = T>
         if let Ok(answer) = timeout(shared.deadline, answer.as_mut()).await {
             return Some(answer);
         }
-        let process = state.patient_with?;
+        let process = state.unlimited_process?;
         if !is_at_work(shared, process).await {
             return timeout(ON_ITS_WAY, answer).await.ok();
         }
@@ -199,11 +199,11 @@ async fn is_at_work(shared: &Shared, process: i32) -> bool {
         let address = shared.address.clone();
         async move {
             let (client, driver) = address.connect().await?;
-            let _ends_with_this = Aborted::with(&driver);
+            let _abort = AbortOnDrop::of(&driver);
             client.query_typed(QUESTION, &[(&process, Type::INT4)]).await
         }
     };
-    match timeout(shared.deadline.max(ASKING), shared.home.run(ask)).await {
+    match timeout(shared.deadline.max(LEAST_LIMIT), shared.runtime.run(ask)).await {
         Ok(Ok(rows)) => !rows.is_empty(),
         // The server answers, and has no room for the question.
         Ok(Err(error)) => failure::is_refused_for_now(&error),

@@ -27,12 +27,12 @@ impl Database {
     }
 
     /// [`rows`](Self::rows) without a limit to its time, for an operator's statement that touches every row.
-    pub(super) async fn rows_in_any_time(
+    pub(super) async fn rows_without_time_limit(
         &self,
         statement: &Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, StoreError> {
-        let mut transaction = self.pool.begin_patiently().await?;
+        let mut transaction = self.pool.begin_without_time_limit().await?;
         let rows = transaction.rows(&statement.sql, statement.parameters, parameters).await?;
         transaction.commit().await?;
         Ok(rows)

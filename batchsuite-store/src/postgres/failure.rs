@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt};
 
-use batchsuite_auth::store::{StoreError, StoreErrorKind};
+use batchsuite_auth::{
+    error::chain,
+    store::{StoreError, StoreErrorKind},
+};
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
@@ -118,10 +121,9 @@ fn ends_a_connection(state: &str) -> bool {
         || matches!(state, STATEMENT_MISSING | STATEMENT_EXISTS | PLAN_CHANGED)
 }
 
-/// An error of the connection speaks of addresses and of I/O, and so does its source.
+/// An error of the connection speaks of addresses and of I/O, and so do its causes.
 pub(super) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    unavailable(&format!("{error}{source}"))
+    unavailable(&chain(error).to_string())
 }
 
 /// What a caller can do about it, and whether the message speaks of objects of the database.

@@ -24,9 +24,9 @@ use super::{
     address::Address,
     database::Parameter,
     failure,
-    home::{Aborted, Home},
     pool::Shared,
     row::{Columns, LeftOut, signed},
+    runtime::{AbortOnDrop, ConnectionRuntime},
 };
 
 /// How often a waiting reader looks without a hint, if it is given hints.
@@ -126,7 +126,7 @@ pub(super) struct Feed {
     channel: String,
     /// Where the messenger connects to; `None`: there is none, and waiting readers look more often.
     address: Option<Address>,
-    home: Home,
+    runtime: ConnectionRuntime,
     deadline: Duration,
     /// Sent to when something may have changed.
     hints: watch::Sender<()>,
@@ -142,7 +142,7 @@ impl Feed {
         Self {
             channel,
             address,
-            home: shared.home.clone(),
+            runtime: shared.runtime.clone(),
             deadline: shared.deadline,
             hints: watch::Sender::new(()),
             announcements: watch::Sender::new(()),
@@ -189,7 +189,7 @@ impl Feed {
                 hints: self.hints.clone(),
                 announcements: self.announcements.subscribe(),
             };
-            self.home.spawn(async move {
+            self.runtime.spawn(async move {
                 run.run().await;
                 drop(at_work);
             });
@@ -250,7 +250,7 @@ impl Messenger {
     }
 
     async fn session(&mut self) -> Result<Ended, StoreError> {
-        let (client, mut connection) = self.heard(self.address.config.connect(self.address.tls.clone())).await?;
+        let (client, mut connection) = self.in_time(self.address.config.connect(self.address.tls.clone())).await?;
         let hints = self.hints.clone();
         let mut listener = tokio::spawn(async move {
             loop {
@@ -262,9 +262,9 @@ impl Messenger {
                 }
             }
         });
-        let _ends_with_this = Aborted::with(&listener);
+        let _abort = AbortOnDrop::of(&listener);
         let listen = format!("LISTEN \"{}\"", self.channel);
-        self.heard(client.batch_execute(&listen)).await?;
+        self.in_time(client.batch_execute(&listen)).await?;
         // What was announced before that is heard now.
         self.hints.send_replace(());
         let notify = format!("NOTIFY \"{}\"", self.channel);
@@ -278,19 +278,22 @@ impl Messenger {
                     self.announcements.mark_unchanged();
                     &notify
                 }
-                // Who only listens does not notice that nobody speaks any more.
+                // A connection that only listens does not notice that the server is gone.
                 () = sleep(self.deadline) => &listen,
                 ended = &mut listener => {
                     let ended = ended.unwrap_or(Ok(())).map(|()| Ended::Closed);
                     return ended.map_err(|error| failure::of_database(&error));
                 }
             };
-            self.heard(client.batch_execute(next)).await?;
+            self.in_time(client.batch_execute(next)).await?;
         }
     }
 
-    /// An answer, if it comes in time.
-    async fn heard<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, StoreError> {
+    /// An answer, if it comes by the deadline.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreError> {
         let answer = timeout(self.deadline, answer).await;
         let answer = answer.map_err(|_| failure::unavailable("the database did not answer in time"))?;
         answer.map_err(|error| failure::of_database(&error))

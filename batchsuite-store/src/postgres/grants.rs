@@ -237,7 +237,7 @@ impl PostgresStore {
 
     pub(super) async fn mark(&self, environment: Environment) -> Result<u64, StoreError> {
         let parameters: &[Parameter<'_>] = &[&environment.name()];
-        let rows = self.0.database.rows_in_any_time(&self.0.statements.mark_unanswered, parameters).await?;
+        let rows = self.0.database.rows_without_time_limit(&self.0.statements.mark_unanswered, parameters).await?;
         rows.first().map_or(Ok(0), |row| Columns::of(row).number())
     }
 

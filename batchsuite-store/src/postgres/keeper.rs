@@ -65,13 +65,12 @@ impl PostgresStore {
                 row::snapshot(row, &key, Some(&self.0.vault))
             });
             // One damaged row, or a key that this process does not have, must not keep the others from their refresh.
-            let name = || Columns::of(row).next::<&str>().unwrap_or_default();
             match read {
                 Ok(snapshot) => match &snapshot.unreadable {
                     None => due.push(snapshot),
-                    Some(unreadable) => left_out.add(&name(), &unreadable.reason),
+                    Some(unreadable) => left_out.add_row(row, &unreadable.reason),
                 },
-                Err(error) => left_out.add(&name(), &error),
+                Err(error) => left_out.add_row(row, &error),
             }
         }
         Ok(rows.len())
@@ -126,10 +125,7 @@ impl PostgresStore {
         for row in rows.iter().take(query.limit) {
             match status(row) {
                 Ok(status) => items.push(status),
-                Err(error) => {
-                    let name: &str = Columns::of(row).next().unwrap_or_default();
-                    left_out.add(&name, &error);
-                }
+                Err(error) => left_out.add_row(row, &error),
             }
             // Also behind a row that cannot be read.
             next = Columns::of(row).company().ok().or(next);

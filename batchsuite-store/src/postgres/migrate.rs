@@ -31,28 +31,28 @@ enum Applied {
 impl Inner {
     /// Applies what is missing: all or nothing, one process after the other.
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        let mut transaction = self.database.pool.begin_patiently().await?;
+        let mut transaction = self.database.pool.begin_without_time_limit().await?;
         // A transaction's lock, not a session's: behind a pooler, a session is nobody's. Whoever waits here sees, after it,
         // what the one before has done.
         let begin = "SET LOCAL synchronous_commit = on;
             SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
-        run(&mut transaction, &begin.replace("{name}", self.schema.name())).await?;
+        transaction.run(&begin.replace("{name}", self.schema.name())).await?;
         // Asked first: to create what exists may need a right that the role does not have.
         if !self.exists(&mut transaction, "SELECT to_regnamespace('{schema}') IS NOT NULL").await? {
-            run(&mut transaction, &self.schema.write("CREATE SCHEMA {schema}")).await?;
+            transaction.run(&self.schema.write("CREATE SCHEMA {schema}")).await?;
         }
         if !self.exists(&mut transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
             let table = "CREATE TABLE {schema}.migrations (
                 version integer PRIMARY KEY, name text NOT NULL, checksum bytea NOT NULL,
                 applied_at timestamptz NOT NULL DEFAULT now())";
-            run(&mut transaction, &self.schema.write(table)).await?;
+            transaction.run(&self.schema.write(table)).await?;
         }
         for migration in MIGRATIONS {
             match self.applied(&mut transaction, migration).await? {
                 Applied::Yes => {}
                 Applied::Otherwise => return Err(edited(migration)),
                 Applied::No => {
-                    run(&mut transaction, &self.schema.write(migration.sql)).await?;
+                    transaction.run(&self.schema.write(migration.sql)).await?;
                     self.note(&mut transaction, migration).await?;
                 }
             }
@@ -107,10 +107,6 @@ impl Inner {
         let rows = transaction.rows(&self.schema.write(question), &[], &[]).await?;
         Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
     }
-}
-
-async fn run(transaction: &mut PostgresTransaction, sql: &str) -> Result<(), StoreError> {
-    transaction.run(sql).await
 }
 
 fn edited(migration: &Migration) -> StoreError {

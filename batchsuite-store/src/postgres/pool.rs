@@ -23,7 +23,7 @@ use super::{
     address::Address,
     connection::{Connection, Parameter, PostgresTransaction},
     failure,
-    home::{Aborted, Home},
+    runtime::{AbortOnDrop, ConnectionRuntime},
 };
 
 /// Connections of a pool, if the host does not say.
@@ -176,22 +176,22 @@ impl PostgresPool {
     ///
     /// # Cancellation
     /// Nothing happens.
-    pub async fn begin_patiently(&self) -> Result<PostgresTransaction, StoreError> {
+    pub async fn begin_without_time_limit(&self) -> Result<PostgresTransaction, StoreError> {
         let mut transaction = self.begin().await?;
-        transaction.have_patience().await?;
+        transaction.remove_time_limits().await?;
         Ok(transaction)
     }
 
     /// Whoever may wait for a connection: no more than there are, so that the line at the pool is a pair's alone.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        let turn = timeout(self.0.patience(), Arc::clone(&self.0.turns).acquire_owned()).await;
+        let turn = timeout(self.0.longest_wait(), Arc::clone(&self.0.turns).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(none_free)
     }
 
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         let shared = &self.0;
         shared.sweep();
-        let end = Instant::now() + shared.patience();
+        let end = Instant::now() + shared.longest_wait();
         let mut refusal = None;
         loop {
             let error = match timeout_at(end, shared.pool.get()).await {
@@ -269,9 +269,10 @@ impl PostgresPoolBuilder {
     /// be set up.
     pub fn build(self) -> Result<PostgresPool, StoreError> {
         let address = self.address?;
-        let (home, trust) = (Home::here(), Arc::new(Trust::new(self.max_age, self.max_idle)));
+        let (runtime, trust) = (ConnectionRuntime::here(), Arc::new(Trust::new(self.max_age, self.max_idle)));
         let session = self.prepares.then(|| session(self.deadline));
-        let connector = Connector { address: address.clone(), home: home.clone(), session: session.map(Arc::from) };
+        let connector =
+            Connector { address: address.clone(), runtime: runtime.clone(), session: session.map(Arc::from) };
         // Fast: a connection that is not known to be closed is used. To ask it first would make two round trips of each.
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(address.config.clone(), connector, manager);
@@ -288,7 +289,7 @@ impl PostgresPoolBuilder {
         Ok(PostgresPool(Arc::new(Shared {
             pool,
             address,
-            home,
+            runtime,
             trust,
             deadline: self.deadline,
             prepares: self.prepares,
@@ -323,7 +324,7 @@ fn session(deadline: Duration) -> String {
 /// Makes connections, with all their tasks on one runtime.
 struct Connector {
     address: Address,
-    home: Home,
+    runtime: ConnectionRuntime,
     session: Option<Arc<str>>,
 }
 
@@ -336,15 +337,15 @@ impl Connect for Connector {
             let (address, session) = (self.address.clone(), self.session.clone());
             async move {
                 let (client, driver) = address.connect().await?;
-                let ends_with_this = Aborted::with(&driver);
+                let abort = AbortOnDrop::of(&driver);
                 if let Some(session) = session {
                     client.batch_execute(&session).await?;
                 }
-                ends_with_this.release();
+                abort.release();
                 Ok((client, driver))
             }
         };
-        Box::pin(self.home.run(connect))
+        Box::pin(self.runtime.run(connect))
     }
 }
 
@@ -352,7 +353,7 @@ impl Connect for Connector {
 pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) address: Address,
-    pub(super) home: Home,
+    pub(super) runtime: ConnectionRuntime,
     pub(super) deadline: Duration,
     /// Whether statements are prepared once a connection and kept; else each is sent without a name.
     pub(super) prepares: bool,
@@ -364,7 +365,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// How long the wait for a connection is at most: longer than a silent statement holds one.
-    fn patience(&self) -> Duration {
+    fn longest_wait(&self) -> Duration {
         self.deadline * 3 / 2
     }
 
@@ -383,7 +384,7 @@ impl Shared {
             return;
         }
         let (token, tls) = (client.cancel_token(), self.address.tls.clone());
-        self.home.spawn(async move {
+        self.runtime.spawn(async move {
             let _ = timeout(CANCELLING, token.cancel_query(tls)).await;
             drop(client);
         });

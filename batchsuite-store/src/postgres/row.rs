@@ -286,6 +286,12 @@ impl LeftOut {
         Self { what, items: 0 }
     }
 
+    /// A row whose first column is a company.
+    pub(super) fn add_row(&mut self, row: &Row, error: &StoreError) {
+        let company: &str = Columns::of(row).next().unwrap_or_default();
+        self.add(&company, error);
+    }
+
     pub(super) fn add(&mut self, name: &dyn fmt::Display, error: &StoreError) {
         self.items += 1;
         if self.items <= NAMED {

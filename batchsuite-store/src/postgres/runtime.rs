@@ -14,15 +14,15 @@ use tokio::{
 };
 
 /// How long a runtime may take to begin a task before it counts as one that nobody drives.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BEGIN_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where connections are made and driven: the runtime in which the pool was made, not that of a caller, whose `block_on`
 /// may end while the connection goes on. If that runtime ends, or nobody drives it, the next caller's takes its place.
 #[derive(Clone, Debug)]
-pub(super) struct Home(Arc<Mutex<Option<Handle>>>);
+pub(super) struct ConnectionRuntime(Arc<Mutex<Option<Handle>>>);
 
-impl Home {
-    /// The runtime of this moment, or else that of the first use.
+impl ConnectionRuntime {
+    /// The runtime that this is called in; outside of one, that of the first use.
     pub(super) fn here() -> Self {
         Self(Arc::new(Mutex::new(Handle::try_current().ok())))
     }
@@ -33,7 +33,7 @@ impl Home {
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        if let Some(done) = done_by(&self.handle(), PATIENCE, work()).await {
+        if let Some(done) = done_by(&self.handle(), BEGIN_WITHIN, work()).await {
             return done;
         }
         let here = Handle::current();
@@ -46,11 +46,11 @@ impl Home {
         }
     }
 
-    /// Has `work` done there, by and by, if the runtime goes on.
+    /// Spawns `work` there; nobody waits for it.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let home = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(home) = home.as_ref() {
-            home.spawn(work);
+        let runtime = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = runtime.as_ref() {
+            runtime.spawn(work);
         }
     }
 
@@ -62,7 +62,7 @@ impl Home {
 /// `None`: the runtime has ended, or does not begin.
 async fn done_by<T: Send + 'static>(
     runtime: &Handle,
-    patience: Duration,
+    begin_within: Duration,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
     let (begins, begun) = oneshot::channel();
@@ -70,8 +70,8 @@ async fn done_by<T: Send + 'static>(
         let _ = begins.send(());
         work.await
     });
-    let _aborted = Aborted::with(&task);
-    timeout(patience, begun).await.ok()?.ok()?;
+    let _abort = AbortOnDrop::of(&task);
+    timeout(begin_within, begun).await.ok()?.ok()?;
     match task.await {
         Ok(done) => Some(done),
         Err(error) => match error.try_into_panic() {
@@ -81,12 +81,12 @@ async fn done_by<T: Send + 'static>(
     }
 }
 
-/// Ends a task when it is dropped itself.
+/// Aborts a task when it is dropped.
 #[derive(Debug)]
-pub(super) struct Aborted(Option<AbortHandle>);
+pub(super) struct AbortOnDrop(Option<AbortHandle>);
 
-impl Aborted {
-    pub(super) fn with<T>(task: &JoinHandle<T>) -> Self {
+impl AbortOnDrop {
+    pub(super) fn of<T>(task: &JoinHandle<T>) -> Self {
         Self(Some(task.abort_handle()))
     }
 
@@ -96,7 +96,7 @@ impl Aborted {
     }
 }
 
-impl Drop for Aborted {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         if let Some(task) = &self.0 {
             task.abort();

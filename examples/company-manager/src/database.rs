@@ -1,7 +1,5 @@
 //! The database: one pool, which the application's own data and the opt-ins share; and the application's own tables.
 
-use std::error::Error;
-
 use batchsuite_auth::{
     CompanyId, Environment,
     error::chain,
@@ -49,9 +47,9 @@ impl Database {
     /// [`DatabaseError`], which shows nothing of `url` but the name of a parameter.
     pub async fn connect(url: &SecretString) -> Result<Self, DatabaseError> {
         let pool = PostgresPool::at(url.expose_secret()).connections(CONNECTIONS).build();
-        let pool = pool.map_err(|error| DatabaseError::Url(line(&error)))?;
+        let pool = pool.map_err(|error| DatabaseError::Url(chain(&error).to_string()))?;
         let answer = pool.rows("SELECT 1", &[], &[]).await;
-        answer.map_err(|error| DatabaseError::Unreachable(line(&error)))?;
+        answer.map_err(|error| DatabaseError::Unreachable(chain(&error).to_string()))?;
         Ok(Self(pool))
     }
 
@@ -66,7 +64,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`]; nothing was changed.
     pub async fn migrate(&self) -> Result<(), DatabaseError> {
-        let mut transaction = self.0.begin_patiently().await?;
+        let mut transaction = self.0.begin_without_time_limit().await?;
         transaction.run(ONE_AT_A_TIME).await?;
         if !is_applied(&mut transaction).await? {
             transaction.run(TABLES).await?;
@@ -82,7 +80,7 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`]; nothing was changed.
     pub async fn reencrypt_access_keys(&self, keyring: &Keyring) -> Result<usize, DatabaseError> {
-        let mut transaction = self.0.begin_patiently().await?;
+        let mut transaction = self.0.begin_without_time_limit().await?;
         transaction.run(ONE_AT_A_TIME).await?;
         let unreadable = reencrypt_access_keys(&mut transaction, keyring).await?;
         transaction.commit().await?;
@@ -94,7 +92,7 @@ impl Database {
         &self,
         work: impl AsyncFnOnce(&mut Transaction) -> Result<T, DirectoryError>,
     ) -> Result<T, DirectoryError> {
-        let mut transaction = Transaction(self.0.begin_patiently().await.map_err(unreachable)?);
+        let mut transaction = Transaction(self.0.begin_without_time_limit().await.map_err(unreachable)?);
         transaction.0.run(ONE_AT_A_TIME).await.map_err(unreachable)?;
         let done = work(&mut transaction).await?;
         transaction.0.commit().await.map_err(unreachable)?;
@@ -151,7 +149,7 @@ pub enum DatabaseError {
 
 impl From<StoreError> for DatabaseError {
     fn from(error: StoreError) -> Self {
-        Self::Refused(line(&error))
+        Self::Refused(chain(&error).to_string())
     }
 }
 
@@ -212,7 +210,7 @@ fn sealed_anew(keyring: &Keyring, id: &str, ciphertext: &[u8]) -> Result<Vec<u8>
 
 /// Logs why a row cannot be read: pages don't tell.
 pub(crate) fn failed(error: tokio_postgres::Error) -> DirectoryError {
-    tracing::error!(reason = line(&error), "the application's data cannot be read");
+    tracing::error!(error = %chain(&error), "the application's data cannot be read");
     DirectoryError
 }
 
@@ -223,15 +221,10 @@ pub(crate) fn unreadable(what: &'static str) -> DirectoryError {
 }
 
 fn unreachable(error: StoreError) -> DirectoryError {
-    tracing::error!(reason = line(&error), "the application's data cannot be reached");
+    tracing::error!(error = %chain(&error), "the application's data cannot be reached");
     DirectoryError
 }
 
 fn refused(error: tokio_postgres::Error) -> DatabaseError {
-    DatabaseError::Refused(line(&error))
-}
-
-/// An error and its causes in one line. (The library's show no value.)
-pub(crate) fn line(error: &(dyn Error + 'static)) -> String {
-    chain(error).to_string()
+    DatabaseError::Refused(chain(&error).to_string())
 }

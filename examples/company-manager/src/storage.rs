@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{
     Environment,
+    error::chain,
     store::{Store, StoreError},
 };
 use batchsuite_store::{
@@ -15,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::{
     config::{KeptIn, Keys},
-    database::{Database, DatabaseError, line},
+    database::{Database, DatabaseError},
     demo::{self, SeedError},
     directory::{Directory, DirectoryError, MemoryDirectory, PostgresDirectory},
     sessions::{MemorySessions, PostgresSessions, Sessions},
@@ -98,7 +99,7 @@ pub enum StorageError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// The opt-ins' part.
-    #[error("the opt-ins cannot be kept: {}", line(.0))]
+    #[error("the opt-ins cannot be kept: {}", chain(.0))]
     Store(#[from] StoreError),
     /// People and companies could not be added.
     #[error(transparent)]
@@ -112,7 +113,7 @@ async fn prune(store: PostgresStore, kept: Duration) {
             Ok(0) => {}
             Ok(events) => tracing::info!(events, "old events were deleted"),
             Err(error) => {
-                tracing::warn!(reason = line(&error), "old events could not be deleted; tried again tomorrow")
+                tracing::warn!(error = %chain(&error), "old events could not be deleted; tried again tomorrow")
             }
         }
         sleep(DAY).await;
@@ -131,7 +132,7 @@ async fn reencrypt(store: PostgresStore, environment: Environment) {
                 after = done.next;
             }
             Err(error) => {
-                tracing::warn!(reason = line(&error), "tokens may be left under an old key; restart to go on");
+                tracing::warn!(error = %chain(&error), "tokens may be left under an old key; restart to go on");
                 return;
             }
         }

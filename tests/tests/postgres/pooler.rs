@@ -59,7 +59,7 @@ async fn a_session_has_its_settings_behind_a_pooler_in_session_mode() {
 async fn nothing_is_set_behind_a_pooler_in_transaction_mode() {
     let pooler = PgBouncer::with_defaults(server(), PoolMode::Transaction);
     let pool = PostgresPool::at(&format!("{} pgbouncer=true", pooler.url())).build().unwrap();
-    let transactions = [pool.begin().await.unwrap(), pool.begin_patiently().await.unwrap()];
+    let transactions = [pool.begin().await.unwrap(), pool.begin_without_time_limit().await.unwrap()];
     for transaction in transactions {
         transaction.commit().await.unwrap();
     }
