@@ -3,6 +3,7 @@
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
 pub mod clock;
+pub mod log;
 pub mod postgres;
 pub mod proxy;
 pub mod wire;

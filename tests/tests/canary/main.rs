@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+use batchsuite_tests::log;
+
 #[path = "../rotation/flaky.rs"]
 #[allow(dead_code, reason = "shared with the rotation's tests, which trouble more of it")]
 mod flaky;
@@ -12,6 +14,5 @@ mod flaky;
 #[allow(dead_code, reason = "shared with the rotation's tests, which hold more of it")]
 mod hold;
 mod life;
-mod log;
 mod recorder;
 mod secrets;

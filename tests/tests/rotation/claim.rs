@@ -91,10 +91,7 @@ async fn who_waits_for_one_company_does_not_read_again_for_news_of_others() {
     let stage = Stage::new().await;
     let (holder, waiting) = (stage.process(), stage.process());
     stage.opt_in(&holder, &acme()).await;
-    stage.access_tokens_end();
-    let answer = holder.http.hold_answer();
-    let first = holder.caller(&acme());
-    answer.reached().await;
+    let (answer, first) = stage.caller_before_the_answer(&holder).await;
     let caller = waiting.caller(&acme());
     stage.live(seconds(3)).await;
 

@@ -5,14 +5,13 @@ use std::{ops::RangeInclusive, time::Duration};
 use batchsuite_auth::{
     clock::{Clock, Timestamp},
     error::TokenError,
-    fake_ups::FakeUps,
     machine::CauseKind,
     status::Status,
 };
 
 use crate::{
     flaky::{Moment, Verb},
-    stage::{DAY, HOUR, Process, Stage, acme, ada, seconds},
+    stage::{DAY, HOUR, Process, Stage, acme, seconds},
 };
 
 fn jump_back(stage: &Stage, by: Duration) {
@@ -113,10 +112,7 @@ async fn a_pair_whose_answer_was_late_is_not_served_past_its_true_end() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
-    stage.access_tokens_end();
-    let answer = process.http.hold_answer();
-    let caller = process.caller(&acme());
-    answer.reached().await;
+    let (answer, caller) = stage.caller_before_the_answer(&process).await;
     let issued = stage.ups.clock().now();
     stage.live(ON_THE_WAY).await;
     // And the store is away when the pair is there.
@@ -135,14 +131,7 @@ async fn a_pair_whose_answer_was_late_is_not_served_past_its_true_end() {
 async fn a_first_pair_whose_answer_was_late_is_not_served_past_its_true_end() {
     let stage = Stage::new().await;
     let process = stage.process();
-    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
-    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
-    let answer = process.http.hold_answer();
-    let callback = tokio::spawn({
-        let auth = process.auth.clone();
-        async move { auth.callback(&ada(), &query, &trip.browser_secret).await }
-    });
-    answer.reached().await;
+    let (answer, callback) = stage.callback_before_the_answer(&process).await;
     let issued = stage.ups.clock().now();
     stage.live(ON_THE_WAY).await;
     answer.release();

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+use batchsuite_tests::log;
+
 mod breaker;
 mod callers;
 mod check;
@@ -16,7 +18,6 @@ mod flaky;
 mod gate;
 mod hold;
 mod keeper;
-mod log;
 mod rejected;
 mod removal;
 mod serving;

@@ -26,10 +26,7 @@ async fn remove_during_a_flight_discards_its_pair() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
-    stage.access_tokens_end();
-    let answer = process.http.hold_answer();
-    let caller = process.caller(&acme());
-    answer.reached().await;
+    let (answer, caller) = stage.caller_before_the_answer(&process).await;
 
     process.auth.remove_auth(&acme(), &ada()).await.unwrap();
     answer.release();
@@ -65,10 +62,7 @@ async fn re_authentication_during_a_flight_wins_and_the_flights_pair_is_discarde
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
-    stage.access_tokens_end();
-    let answer = process.http.hold_answer();
-    let caller = process.caller(&acme());
-    answer.reached().await;
+    let (answer, caller) = stage.caller_before_the_answer(&process).await;
 
     stage.opt_in(&process, &acme()).await;
     answer.release();

@@ -6,7 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, EventFilter, Policy,
+    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, EventFilter, OptedIn,
+    Policy,
+    error::{CallbackError, TokenError},
     events::{Event, EventKind},
     fake_ups::{Endpoint, FakeUps, Outcome},
     machine::{CauseKind, OptIn},
@@ -14,9 +16,12 @@ use batchsuite_auth::{
     store::{GrantKey, Snapshot, Store},
 };
 use batchsuite_store::MemoryStore;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
-use crate::{flaky::Flaky, gate::Gate};
+use crate::{flaky::Flaky, gate::Gate, hold::Hold};
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
@@ -36,6 +41,9 @@ pub(crate) fn company(name: &str) -> CompanyId {
 pub(crate) fn ada() -> ActorId {
     ActorId::new("ada").unwrap()
 }
+
+/// A call of `access_token` in a task of its own.
+pub(crate) type Caller = JoinHandle<Result<AccessToken, TokenError>>;
 
 /// A UPS and a store, for any number of processes.
 pub(crate) struct Stage {
@@ -103,6 +111,31 @@ impl Stage {
         process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap();
     }
 
+    /// A caller of acme, whose access token has ended, and UPS's answer to its refresh, which is held up.
+    pub(crate) async fn caller_before_the_answer(&self, process: &Process) -> (Hold, Caller) {
+        self.access_tokens_end();
+        let answer = process.http.hold_answer();
+        let caller = process.caller(&acme());
+        answer.reached().await;
+        (answer, caller)
+    }
+
+    /// Ada's callback for acme, and UPS's answer to its exchange, which is held up.
+    pub(crate) async fn callback_before_the_answer(
+        &self,
+        process: &Process,
+    ) -> (Hold, JoinHandle<Result<OptedIn, CallbackError>>) {
+        let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
+        let answer = process.http.hold_answer();
+        let callback = tokio::spawn({
+            let auth = process.auth.clone();
+            async move { auth.callback(&ada(), &query, &trip.browser_secret).await }
+        });
+        answer.reached().await;
+        (answer, callback)
+    }
+
     /// Time passes, for everybody: the wall clock and tokio's.
     pub(crate) async fn live(&self, time: Duration) {
         for _ in 0..time.as_secs() {
@@ -146,10 +179,7 @@ impl Process {
     }
 
     /// A caller that nobody waits for.
-    pub(crate) fn caller(
-        &self,
-        company: &CompanyId,
-    ) -> tokio::task::JoinHandle<Result<AccessToken, batchsuite_auth::error::TokenError>> {
+    pub(crate) fn caller(&self, company: &CompanyId) -> Caller {
         let (auth, company) = (self.auth.clone(), company.clone());
         tokio::spawn(async move { auth.access_token(&company).await })
     }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::{events::EventKind, fake_ups::FakeUps};
+use batchsuite_auth::events::EventKind;
 
-use crate::stage::{Stage, acme, ada, company, seconds};
+use crate::stage::{Stage, acme, company, seconds};
 
 /// Within half a second the runtime has read what arrived.
 const TIME_TO_READ: Duration = Duration::from_millis(450);
@@ -45,14 +45,7 @@ async fn a_pair_that_arrives_while_the_process_stands_still_is_stored() {
 async fn a_first_pair_that_arrives_while_the_process_stands_still_is_stored() {
     let stage = Stage::new().await;
     let process = stage.process();
-    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
-    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
-    let answer = process.http.hold_answer();
-    let callback = tokio::spawn({
-        let auth = process.auth.clone();
-        async move { auth.callback(&ada(), &query, &trip.browser_secret).await }
-    });
-    answer.reached().await;
+    let (answer, callback) = stage.callback_before_the_answer(&process).await;
 
     tokio::time::advance(seconds(35)).await;
     tokio::time::sleep(TIME_TO_READ).await;
@@ -67,10 +60,7 @@ async fn a_caller_whose_wait_ended_while_the_process_stood_still_gets_what_arriv
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
-    stage.access_tokens_end();
-    let answer = process.http.hold_answer();
-    let caller = process.caller(&acme());
-    answer.reached().await;
+    let (answer, caller) = stage.caller_before_the_answer(&process).await;
 
     tokio::time::advance(seconds(15)).await;
     tokio::time::sleep(TIME_TO_READ).await;
