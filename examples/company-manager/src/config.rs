@@ -137,39 +137,19 @@ impl Config {
             kept_in(given("DATABASE_URL")?, given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?, events_kept)?;
         let listen = address("LISTEN", DEFAULT_LISTEN)?;
         let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
-        let client_id = given("UPS_CLIENT_ID")?;
-        let client_secret = given("UPS_CLIENT_SECRET")?;
-        let authentication = given("UPS_CLIENT_AUTHENTICATION")?;
-        let environment = given("UPS_ENVIRONMENT")?;
-        let base_url = given("UPS_BASE_URL")?;
-        let public_url = given("PUBLIC_URL")?;
+        let ups = UpsVariables {
+            client_id: given("UPS_CLIENT_ID")?,
+            client_secret: given("UPS_CLIENT_SECRET")?,
+            authentication: given("UPS_CLIENT_AUTHENTICATION")?,
+            environment: given("UPS_ENVIRONMENT")?,
+            base_url: given("UPS_BASE_URL")?,
+            public_url: given("PUBLIC_URL")?,
+        };
         let fake_listen = given("FAKE_UPS_LISTEN")?;
         let stop_timeout = stop_timeout(given("STOP_TIMEOUT")?)?;
         let proxies = proxies(given("FORWARDED_FOR_HOPS")?)?;
-
-        let set: Vec<&str> = [
-            ("UPS_CLIENT_ID", &client_id),
-            ("UPS_CLIENT_SECRET", &client_secret),
-            ("UPS_CLIENT_AUTHENTICATION", &authentication),
-            ("UPS_ENVIRONMENT", &environment),
-            ("UPS_BASE_URL", &base_url),
-            ("PUBLIC_URL", &public_url),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| value.as_ref().map(|_| name))
-        .collect();
-
-        if set.is_empty() {
-            if !listen.ip().is_loopback() {
-                return Err(error(
-                    "LISTEN is not a loopback address, so this is not a demo: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD, or listen on 127.0.0.1",
-                ));
-            }
-            if database.is_some() {
-                return Err(error(
-                    "DATABASE_URL is not for the demo, whose fake UPS forgets every token when it ends: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD too (and UPS_BASE_URL for a running fake-ups)",
-                ));
-            }
+        if ups.set().is_empty() {
+            refuse_demo(listen, database.as_ref())?;
             let fake_listen = address("FAKE_UPS_LISTEN", DEFAULT_FAKE_UPS_LISTEN)?;
             if !fake_listen.ip().is_loopback() {
                 return Err(error("FAKE_UPS_LISTEN must be a loopback address: the fake UPS is for this machine only"));
@@ -177,7 +157,61 @@ impl Config {
             let ups = Ups::Demo { fake_listen };
             return Ok(Self { listen, demo_password, proxies, database: None, ups, stop_timeout });
         }
+        let (ups, demo_password) = ups.complete(listen, demo_password, fake_listen.is_some())?;
+        let (ups, demo_password) = (Ups::Real(ups), Some(demo_password));
+        Ok(Self { listen, demo_password, proxies, database, ups, stop_timeout })
+    }
+}
 
+/// What is only kept in memory, and only reached from this machine, can be a demo.
+fn refuse_demo(listen: SocketAddr, database: Option<&KeptIn>) -> Result<(), ConfigError> {
+    if !listen.ip().is_loopback() {
+        return Err(error(
+            "LISTEN is not a loopback address, so this is not a demo: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD, or listen on 127.0.0.1",
+        ));
+    }
+    if database.is_some() {
+        return Err(error(
+            "DATABASE_URL is not for the demo, whose fake UPS forgets every token when it ends: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD too (and UPS_BASE_URL for a running fake-ups)",
+        ));
+    }
+    Ok(())
+}
+
+/// The variables of which each makes the program one for UPS itself.
+struct UpsVariables {
+    client_id: Option<String>,
+    client_secret: Option<String>,
+    authentication: Option<String>,
+    environment: Option<String>,
+    base_url: Option<String>,
+    public_url: Option<String>,
+}
+
+impl UpsVariables {
+    /// The names of those that are set.
+    fn set(&self) -> Vec<&'static str> {
+        [
+            ("UPS_CLIENT_ID", &self.client_id),
+            ("UPS_CLIENT_SECRET", &self.client_secret),
+            ("UPS_CLIENT_AUTHENTICATION", &self.authentication),
+            ("UPS_ENVIRONMENT", &self.environment),
+            ("UPS_BASE_URL", &self.base_url),
+            ("PUBLIC_URL", &self.public_url),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.as_ref().map(|_| name))
+        .collect()
+    }
+
+    /// UPS and the password of the sign-ins, if nothing is missing and everything fits.
+    fn complete(
+        self,
+        listen: SocketAddr,
+        demo_password: Option<SecretString>,
+        has_fake_listen: bool,
+    ) -> Result<(RealUps, SecretString), ConfigError> {
+        let set = self.set();
         let missing = |name: &str| {
             let verb = if set.len() == 1 { "is" } else { "are" };
             error(format!(
@@ -185,11 +219,11 @@ impl Config {
                 set.join(", ")
             ))
         };
-        let client_id = client_id.ok_or_else(|| missing("UPS_CLIENT_ID"))?;
-        let client_secret = client_secret.ok_or_else(|| missing("UPS_CLIENT_SECRET"))?;
-        let public_url = public_url.ok_or_else(|| missing("PUBLIC_URL"))?;
+        let client_id = self.client_id.ok_or_else(|| missing("UPS_CLIENT_ID"))?;
+        let client_secret = self.client_secret.ok_or_else(|| missing("UPS_CLIENT_SECRET"))?;
+        let public_url = self.public_url.ok_or_else(|| missing("PUBLIC_URL"))?;
         let demo_password = demo_password.ok_or_else(|| missing("DEMO_PASSWORD"))?;
-        if fake_listen.is_some() {
+        if has_fake_listen {
             return Err(error(format!(
                 "FAKE_UPS_LISTEN is for the demo, but {} makes this none; unset one of them",
                 set[0]
@@ -200,25 +234,22 @@ impl Config {
                 return Err(error(format!("{name} has a space or another character that UPS's do not have")));
             }
         }
-        let environment = match environment.as_deref() {
+        let environment = match self.environment.as_deref() {
             None | Some("cie") => Environment::Cie,
             Some("production") => Environment::Production,
             Some(_) => return Err(error("UPS_ENVIRONMENT must be cie or production")),
         };
-        let base_url = match base_url {
-            Some(text) => origin("UPS_BASE_URL", &text)?,
-            None => origin("UPS_BASE_URL", default_base_url(environment))?,
-        };
+        let base_url =
+            origin("UPS_BASE_URL", self.base_url.as_deref().unwrap_or_else(|| default_base_url(environment)))?;
         let public_url = origin("PUBLIC_URL", &public_url)?;
         if public_url.scheme() == "http" && !listen.ip().is_loopback() {
             return Err(error(
                 "PUBLIC_URL is plain http, so LISTEN must be a loopback address; browsers elsewhere need https",
             ));
         }
-        let authentication = client_authentication(authentication.as_deref())?;
+        let authentication = client_authentication(self.authentication.as_deref())?;
         let client = Client::new(client_id, client_secret).with_authentication(authentication);
-        let ups = Ups::Real(RealUps { client, environment, base_url, public_url });
-        Ok(Self { listen, demo_password: Some(demo_password), proxies, database, ups, stop_timeout })
+        Ok((RealUps { client, environment, base_url, public_url }, demo_password))
     }
 }
 
@@ -322,212 +353,4 @@ fn error(line: impl Into<String>) -> ConfigError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::read(|name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)))
-    }
-
-    const REAL: [(&str, &str); 4] = [
-        ("UPS_CLIENT_ID", "id"),
-        ("UPS_CLIENT_SECRET", "canary-secret"),
-        ("PUBLIC_URL", "https://batch.example.com"),
-        ("DEMO_PASSWORD", "canary-password"),
-    ];
-
-    fn real_with(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
-        let mut variables: Vec<_> =
-            REAL.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| other != name)).collect();
-        variables.extend(more);
-        variables
-    }
-
-    #[test]
-    fn without_any_setting_it_is_a_demo_on_loopback() {
-        let config = read(&[]).unwrap();
-
-        assert_eq!(config.listen.to_string(), "127.0.0.1:3000");
-        assert!(config.demo_password.is_none());
-        assert!(matches!(config.ups, Ups::Demo { fake_listen } if fake_listen.to_string() == "127.0.0.1:0"));
-    }
-
-    #[test]
-    fn a_demo_may_choose_its_addresses_and_password() {
-        let config =
-            read(&[("LISTEN", "[::1]:8080"), ("FAKE_UPS_LISTEN", "127.0.0.1:4000"), ("DEMO_PASSWORD", "demo")])
-                .unwrap();
-
-        assert_eq!(config.listen.port(), 8080);
-        assert!(config.demo_password.is_some());
-        assert!(matches!(config.ups, Ups::Demo { fake_listen } if fake_listen.port() == 4000));
-    }
-
-    #[test]
-    fn client_id_and_secret_lead_to_ups_itself() {
-        for (environment, base_url) in [
-            (None, "https://wwwcie.ups.com/"),
-            (Some("cie"), "https://wwwcie.ups.com/"),
-            (Some("production"), "https://onlinetools.ups.com/"),
-        ] {
-            let more: Vec<_> = environment.map(|name| ("UPS_ENVIRONMENT", name)).into_iter().collect();
-
-            let config = read(&real_with(&more)).unwrap();
-
-            let Ups::Real(ups) = config.ups else { panic!("a demo") };
-            assert_eq!(ups.base_url.as_str(), base_url);
-            assert_eq!(ups.public_url.as_str(), "https://batch.example.com/");
-        }
-    }
-
-    #[test]
-    fn the_client_s_authentication_can_be_chosen_and_is_the_secret_otherwise() {
-        let name = "UPS_CLIENT_AUTHENTICATION";
-        for (more, expected) in [
-            (&[][..], "Secret"),
-            (&[(name, "secret")], "Secret"),
-            (&[(name, "pkce")], "Pkce"),
-            (&[(name, "pkce-with-secret")], "PkceWithSecret"),
-        ] {
-            let Ups::Real(ups) = read(&real_with(more)).unwrap().ups else { panic!("a demo") };
-
-            assert!(
-                format!("{:?}", ups.client).ends_with(&format!("authentication: {expected} }}")),
-                "{:?}",
-                ups.client
-            );
-        }
-    }
-
-    #[test]
-    fn no_proxy_is_believed_unless_it_is_counted() {
-        let proxies = |more: &[(&'static str, &'static str)]| read(&real_with(more)).unwrap().proxies;
-
-        assert_eq!(proxies(&[]), Proxies::NONE);
-        assert_eq!(proxies(&[("FORWARDED_FOR_HOPS", "0")]), Proxies::NONE);
-        assert_eq!(Some(proxies(&[("FORWARDED_FOR_HOPS", "2")])), Proxies::new(2));
-        assert_eq!(Some(read(&[("FORWARDED_FOR_HOPS", "1")]).unwrap().proxies), Proxies::new(1));
-    }
-
-    #[test]
-    fn a_database_comes_with_keys() {
-        const URL: (&str, &str) = ("DATABASE_URL", "postgres://app:canary@localhost/x");
-        let keys = |variable| {
-            let config = read(&real_with(&[URL, variable])).unwrap();
-            assert!(!format!("{config:?}").contains("canary"), "{config:?}");
-            config.database.unwrap().keys
-        };
-
-        assert!(matches!(keys(("BATCHSUITE_KEYS", "a:canary")), Keys::Environment));
-        assert!(matches!(keys(("BATCHSUITE_KEYS_FILE", "/keys")), Keys::File(path) if path.as_os_str() == "/keys"));
-        assert!(read(&REAL).unwrap().database.is_none());
-        for (more, days) in [(&[][..], 400), (&[("EVENTS_KEPT_DAYS", "30")], 30)] {
-            let config = read(&real_with(&[&[URL, ("BATCHSUITE_KEYS", "a:b")], more].concat())).unwrap();
-            assert_eq!(config.database.unwrap().events_kept, Duration::from_secs(days * 86_400));
-        }
-    }
-
-    #[test]
-    fn the_time_to_stop_is_docker_s_unless_it_is_set() {
-        assert_eq!(read(&REAL).unwrap().stop_timeout, Duration::from_secs(10));
-        assert_eq!(read(&[("STOP_TIMEOUT", "40")]).unwrap().stop_timeout, Duration::from_secs(40));
-        for nonsense in ["0", "-1", "3601", "10s", "1.5", "99999999999999999999"] {
-            assert!(read(&[("STOP_TIMEOUT", nonsense)]).is_err(), "{nonsense}");
-        }
-    }
-
-    #[test]
-    fn another_ups_is_https_or_loopback() {
-        for (base_url, accepted) in [
-            ("https://ups.example", true),
-            ("http://127.0.0.1:4000", true),
-            ("http://localhost:4000", true),
-            ("http://ups.example", false),
-            ("ftp://localhost", false),
-            ("https://ups.example/path", false),
-            ("https://ups.example?x=1", false),
-            ("https://user@ups.example", false),
-            ("ups.example", false),
-        ] {
-            assert_eq!(read(&real_with(&[("UPS_BASE_URL", base_url)])).is_ok(), accepted, "{base_url}");
-        }
-    }
-
-    #[test]
-    fn anything_half_set_is_an_error_that_names_the_variable() {
-        let cases: &[(&[(&str, &str)], &str)] = &[
-            (&[("LISTEN", "0.0.0.0:3000")], "LISTEN is not a loopback address"),
-            (&[("LISTEN", "3000")], "LISTEN must be"),
-            (&[("LISTEN", "")], "LISTEN is set but empty"),
-            (&[("DATABASE_URL", "postgres://localhost/x")], "BATCHSUITE_KEYS is missing"),
-            (
-                &[("DATABASE_URL", "postgres://localhost/x"), ("BATCHSUITE_KEYS", "k")],
-                "DATABASE_URL is not for the demo",
-            ),
-            (&[("DATABASE_URL", ""), ("BATCHSUITE_KEYS", "k")], "DATABASE_URL is set but empty"),
-            (&[("BATCHSUITE_KEYS", "k")], "DATABASE_URL is missing"),
-            (&[("BATCHSUITE_KEYS_FILE", "keys")], "DATABASE_URL is missing"),
-            (&[("BATCHSUITE_KEYS", "k"), ("BATCHSUITE_KEYS_FILE", "keys")], "both set"),
-            (&[("EVENTS_KEPT_DAYS", "30")], "EVENTS_KEPT_DAYS is for a database"),
-            (&[("EVENTS_KEPT_DAYS", "0")], "EVENTS_KEPT_DAYS must be"),
-            (&[("EVENTS_KEPT_DAYS", "1.5")], "EVENTS_KEPT_DAYS must be"),
-            (&[("EVENTS_KEPT_DAYS", "99999999999")], "EVENTS_KEPT_DAYS must be"),
-            (&[("UPS_CLIENT_ID", "id")], "UPS_CLIENT_SECRET is missing"),
-            (&[("UPS_CLIENT_SECRET", "s")], "UPS_CLIENT_ID is missing"),
-            (&[("UPS_ENVIRONMENT", "cie")], "UPS_CLIENT_ID is missing"),
-            (&[("UPS_BASE_URL", "https://ups.example")], "UPS_CLIENT_ID is missing"),
-            (&[("UPS_CLIENT_AUTHENTICATION", "pkce")], "UPS_CLIENT_ID is missing"),
-            (&[("FORWARDED_FOR_HOPS", "11")], "FORWARDED_FOR_HOPS must be"),
-            (&[("FORWARDED_FOR_HOPS", "-1")], "FORWARDED_FOR_HOPS must be"),
-            (&[("FORWARDED_FOR_HOPS", "yes")], "FORWARDED_FOR_HOPS must be"),
-            (&[("PUBLIC_URL", "https://batch.example.com")], "UPS_CLIENT_ID is missing"),
-            (&[("UPS_CLIENT_ID", "id"), ("UPS_CLIENT_SECRET", "s")], "PUBLIC_URL is missing"),
-            (&[("UPS_CLIENT_ID", " ")], "UPS_CLIENT_ID is set but empty"),
-            (&[("DEMO_PASSWORD", "")], "DEMO_PASSWORD is set but empty"),
-            (&[("FAKE_UPS_LISTEN", "0.0.0.0:1")], "FAKE_UPS_LISTEN must be a loopback"),
-            (&[("FAKE_UPS_LISTEN", "x")], "FAKE_UPS_LISTEN must be an IP address"),
-            (&REAL[..3], "DEMO_PASSWORD is missing"),
-        ];
-        for (variables, expected) in cases {
-            let message = read(variables).unwrap_err().to_string();
-            assert!(message.contains(expected), "{variables:?}: {message}");
-            assert_eq!(message.lines().count(), 1);
-        }
-    }
-
-    #[test]
-    fn a_real_ups_takes_no_bad_value() {
-        let cases: &[(&[(&str, &str)], &str)] = &[
-            (&[("UPS_ENVIRONMENT", "test")], "UPS_ENVIRONMENT must be"),
-            (&[("UPS_CLIENT_AUTHENTICATION", "PKCE")], "UPS_CLIENT_AUTHENTICATION must be"),
-            (&[("UPS_CLIENT_ID", "i d")], "UPS_CLIENT_ID has a space"),
-            (&[("UPS_CLIENT_SECRET", "canary\n")], "UPS_CLIENT_SECRET has a space"),
-            (&[("PUBLIC_URL", "http://batch.example.com")], "PUBLIC_URL must begin with https"),
-            (&[("PUBLIC_URL", "https://batch.example.com/app")], "PUBLIC_URL must be a scheme and a host only"),
-            (&[("PUBLIC_URL", "http://localhost:3000"), ("LISTEN", "0.0.0.0:3000")], "PUBLIC_URL is plain http"),
-            (&[("FAKE_UPS_LISTEN", "127.0.0.1:1")], "FAKE_UPS_LISTEN is for the demo"),
-        ];
-        for (more, expected) in cases {
-            let message = read(&real_with(more)).unwrap_err().to_string();
-            assert!(message.contains(expected), "{more:?}: {message}");
-            assert!(!message.contains("canary"), "{message}");
-        }
-    }
-
-    #[test]
-    fn debug_shows_no_secret() {
-        let shown = format!("{:?}", read(&REAL).unwrap());
-
-        assert!(!shown.contains("canary"), "{shown}");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_value_that_is_not_utf8_is_an_error() {
-        use std::os::unix::ffi::OsStringExt;
-        let message =
-            Config::read(|name| (name == "LISTEN").then(|| OsString::from_vec(vec![0xff]))).unwrap_err().to_string();
-
-        assert_eq!(message, "LISTEN is not UTF-8");
-    }
-}
+mod tests;

@@ -12,15 +12,15 @@ use std::{
 };
 
 use batchsuite_auth::{
-    BatchSuiteAuth,
+    BatchSuiteAuth, BatchSuiteAuthBuilder, Environment,
     clock::{Clock, SystemClock},
     error::chain,
-    http::{HttpClient, ReqwestClient},
+    http::ReqwestClient,
 };
 use batchsuite_store::MemoryStore;
 use company_manager::{
     MayAuthenticate, Parts, Site, app_behind,
-    config::{Config, RealUps, Ups},
+    config::{Config, KeptIn, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
     ending, serve,
     storage::Storage,
@@ -30,6 +30,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
+    task::JoinHandle,
     time::timeout,
 };
 use tracing_subscriber::EnvFilter;
@@ -74,52 +75,14 @@ async fn run(config: Config) -> Result<(), String> {
     let passwords = Passwords::new(config.demo_password);
 
     let (end_ups, ups_ends) = oneshot::channel::<()>();
-    let (auth, storage, site, http, clock, demo_ups): (_, _, _, Arc<dyn HttpClient>, Arc<dyn Clock>, _) = match config
-        .ups
-    {
-        Ups::Real(ups) => {
-            let RealUps { client, environment, base_url, public_url } = ups;
-            // The hosts on which UPS is known to sign people in, and whichever of its own it sends them on to.
-            let ups_hops = ["https://www.ups.com", "https://*.ups.com"].map(str::to_owned).to_vec();
-            let site = Site { public_url, ups_base_url: base_url, ups_hops, demo_ups: None };
-            let http = Arc::new(http_client(&site.ups_base_url)?);
-            let builder = BatchSuiteAuth::builder(environment, client);
-            let storage = match &config.database {
-                None => passwords.in_memory(MemoryStore::new()).await?,
-                Some(kept_in) => Storage::in_postgres(kept_in, environment, &passwords.company_admin)
-                    .await
-                    .map_err(|error| error.to_string())?,
-            };
-            println!("company-manager: listening on http://{address}/ for {}", site.public_url);
-            println!("  UPS         {environment} at {}", site.ups_base_url);
-            println!("  Callback    {} (must be registered at UPS)", site.redirect_uri());
-            println!("  Sign in     {COMPANY_ADMIN} or {ADMIN_USER}, with the password in DEMO_PASSWORD");
-            match config.database {
-                None => println!("  Everything is kept in memory: authorizations are lost when the program ends."),
-                Some(_) => println!("  Everything is kept in the database of DATABASE_URL."),
-            }
-            (builder, storage, site, http, Arc::new(SystemClock), None)
-        }
+    let (arranged, demo_ups) = match config.ups {
+        Ups::Real(ups) => (at_ups(ups, config.database, address, &passwords).await?, None),
         Ups::Demo { fake_listen } => {
-            let public_url = Url::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
-            let mut site = Site { ups_base_url: public_url.clone(), public_url, ups_hops: Vec::new(), demo_ups: None };
-            let ups = DemoUps::bind(fake_listen, address, &site.redirect_uri(), &passwords.ups_user)
-                .await
-                .map_err(cannot_listen("FAKE_UPS_LISTEN", fake_listen))?;
-            site.ups_base_url = ups.base_url.clone();
-            site.demo_ups = Some(ups.page());
-            let http = Arc::new(http_client(&site.ups_base_url)?);
-            let clock = ups.clock();
-            let builder = BatchSuiteAuth::builder(batchsuite_auth::Environment::Cie, ups.client.clone());
-            let builder = builder.clock(clock.clone());
-            let storage = passwords.in_memory(MemoryStore::with_clock(clock.clone())).await?;
-            passwords.introduce(&site, &ups);
-            let served = tokio::spawn(fake_ups::serve(ups.listener, ups.state, async {
-                let _ = ups_ends.await;
-            }));
-            (builder, storage, site, http, Arc::new(clock), Some(served))
+            let (arranged, served) = as_a_demo(fake_listen, address, &passwords, ups_ends).await?;
+            (arranged, Some(served))
         }
     };
+    let Arranged { auth, storage, site, http, clock } = arranged;
     let Storage { store, directory, sessions } = storage;
     let auth = auth
         .store(store)
@@ -153,6 +116,70 @@ async fn run(config: Config) -> Result<(), String> {
         let _ = timeout(EXIT, served).await;
     }
     Ok(())
+}
+
+/// What differs between UPS itself and the demo.
+struct Arranged {
+    auth: BatchSuiteAuthBuilder,
+    storage: Storage,
+    site: Site,
+    http: Arc<ReqwestClient>,
+    clock: Arc<dyn Clock>,
+}
+
+/// With UPS itself; and tells so in the terminal.
+async fn at_ups(
+    ups: RealUps,
+    database: Option<KeptIn>,
+    address: SocketAddr,
+    passwords: &Passwords,
+) -> Result<Arranged, String> {
+    let RealUps { client, environment, base_url, public_url } = ups;
+    // The hosts on which UPS is known to sign people in, and whichever of its own it sends them on to.
+    let ups_hops = ["https://www.ups.com", "https://*.ups.com"].map(str::to_owned).to_vec();
+    let site = Site { public_url, ups_base_url: base_url, ups_hops, demo_ups: None };
+    let http = Arc::new(http_client(&site.ups_base_url)?);
+    let storage = match &database {
+        None => passwords.in_memory(MemoryStore::new()).await?,
+        Some(kept_in) => Storage::in_postgres(kept_in, environment, &passwords.company_admin)
+            .await
+            .map_err(|error| error.to_string())?,
+    };
+    println!("company-manager: listening on http://{address}/ for {}", site.public_url);
+    println!("  UPS         {environment} at {}", site.ups_base_url);
+    println!("  Callback    {} (must be registered at UPS)", site.redirect_uri());
+    println!("  Sign in     {COMPANY_ADMIN} or {ADMIN_USER}, with the password in DEMO_PASSWORD");
+    match database {
+        None => println!("  Everything is kept in memory: authorizations are lost when the program ends."),
+        Some(_) => println!("  Everything is kept in the database of DATABASE_URL."),
+    }
+    let auth = BatchSuiteAuth::builder(environment, client);
+    Ok(Arranged { auth, storage, site, http, clock: Arc::new(SystemClock) })
+}
+
+/// With a fake UPS inside, which is served until `ups_ends`; and tells so in the terminal.
+async fn as_a_demo(
+    fake_listen: SocketAddr,
+    address: SocketAddr,
+    passwords: &Passwords,
+    ups_ends: oneshot::Receiver<()>,
+) -> Result<(Arranged, JoinHandle<io::Result<()>>), String> {
+    let public_url = Url::parse(&format!("http://{address}/")).map_err(|error| error.to_string())?;
+    let mut site = Site { ups_base_url: public_url.clone(), public_url, ups_hops: Vec::new(), demo_ups: None };
+    let ups = DemoUps::bind(fake_listen, address, &site.redirect_uri(), &passwords.ups_user)
+        .await
+        .map_err(cannot_listen("FAKE_UPS_LISTEN", fake_listen))?;
+    site.ups_base_url = ups.base_url.clone();
+    site.demo_ups = Some(ups.page());
+    let http = Arc::new(http_client(&site.ups_base_url)?);
+    let clock = ups.clock();
+    let auth = BatchSuiteAuth::builder(Environment::Cie, ups.client.clone()).clock(clock.clone());
+    let storage = passwords.in_memory(MemoryStore::with_clock(clock.clone())).await?;
+    passwords.introduce(&site, &ups);
+    let served = tokio::spawn(fake_ups::serve(ups.listener, ups.state, async {
+        let _ = ups_ends.await;
+    }));
+    Ok((Arranged { auth, storage, site, http, clock: Arc::new(clock) }, served))
 }
 
 /// Ready at SIGTERM or SIGINT.
