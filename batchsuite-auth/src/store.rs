@@ -87,8 +87,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - [`OptIn::on`] with [`Connect`](crate::machine::Event::Connect) decides inside the write: a consent that began before
-    ///   a removal is refused; of two grants, the one that UPS issued later stays, except that the first try of a consent that was used after the stored
-    ///   pair arrived always wins ([`Connect::turn`]). One that is dated more than a day ahead of now is no rival.
+    ///   a removal is refused; of two grants, the one that UPS issued later stays. But the first try of a consent that was used
+    ///   after the stored pair had arrived always wins ([`Connect::turn`]), and a stored grant that is dated more than a day ahead
+    ///   of now is no rival.
     /// - It resets phase, lease, marks, failures, warnings and the recorded cause.
     /// - A repetition finds its own consent stored: [`Connected::AlreadyStored`].
     ///

@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
-/// `error` with its causes, on one line: what to log of an error, whose own `Display` never prints its source.
+/// `error` with its causes, on one line, for a log: the `Display` of this crate's errors never prints their source.
 ///
 /// ```
 /// use batchsuite_auth::{error::chain, store::{StoreError, StoreErrorKind}};
@@ -33,7 +33,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Whoever wrote a cause must not write lines of the log.
+/// Keeps the text on one line: the author of a cause must not be able to write further lines of the log.
 struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {

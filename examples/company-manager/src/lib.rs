@@ -4,7 +4,8 @@
 //! a screen. What the library does for it is in `screens/authenticate.rs`, `screens/remove_auth.rs` and
 //! `screens/batch_track.rs`; all the rest is what any such application has: people, sessions, pages.
 //!
-//! [`app()`] makes the application from its [`Parts`]; the program in `main.rs` reads [`config::Config`], serves it, and ends it by way of [`ending`].
+//! [`app()`] makes the application from its [`Parts`]; the program in `main.rs` reads [`config::Config`], serves the application, and
+//! ends it by way of [`ending`].
 
 pub mod config;
 pub mod database;
