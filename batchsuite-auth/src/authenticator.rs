@@ -221,7 +221,7 @@ impl BatchSuiteAuth {
     /// Ends gracefully: nothing new begins, refreshes and callbacks under way come to their end, and a pair that the store has
     /// not taken yet is stored. Waits at most [`Policy::shutdown_limit`] (30 s by default).
     ///
-    /// Give the process more time than that: what is [`Incomplete`](Shutdown::Incomplete) is lost with it.
+    /// Give the process more time than that: work that is [`Incomplete`](Shutdown::Incomplete) is lost with the process.
     ///
     /// # Cancellation
     /// The end goes on as long as the runtime lives.
@@ -229,7 +229,7 @@ impl BatchSuiteAuth {
         self.shutdown_within(self.core.policy.shutdown_limit).await
     }
 
-    /// The same with another limit: what is left of the time that the process was given.
+    /// The same with another limit: the rest of the time that the process has.
     ///
     /// # Cancellation
     /// The end goes on as long as the runtime lives.

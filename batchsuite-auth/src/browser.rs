@@ -79,7 +79,7 @@ impl TripCookie {
     }
 
     /// The secrets that a request's cookies hold, for [`callback`](crate::BatchSuiteAuth::callback) and
-    /// [`authenticate`](crate::BatchSuiteAuth::authenticate). What cannot be a secret of this library is left out.
+    /// [`authenticate`](crate::BatchSuiteAuth::authenticate). Values that cannot be a secret of this library are left out.
     #[must_use]
     pub fn secrets(self, headers: &HeaderMap) -> BrowserSecrets {
         let mut found = BrowserSecrets::default();

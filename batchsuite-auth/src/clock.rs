@@ -57,8 +57,8 @@ pub(crate) fn within(until: Timestamp, now: Timestamp, most: Duration) -> bool {
 /// Measures the time that passes here, also while the machine is suspended.
 ///
 /// The runtime's own clock stands still during a suspension, so a lease that ended meanwhile would look young. The larger of the
-/// two clocks is taken: what is judged by it may be judged too old, which costs one more try, but never too young. A wall clock
-/// that is set does not touch it.
+/// two clocks is taken: a row or a lease may be judged too old, which costs one more try, but never too young. Setting the wall
+/// clock does not change it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
     timer: tokio::time::Instant,

@@ -108,7 +108,7 @@ impl EventKind {
         }
     }
 
-    /// Whether it tells that only a new opt-in by an administrator helps: what a host that tells people waits for. (Not
+    /// Whether it means that only a new opt-in by an administrator helps: the events for a host that informs people. (Not
     /// [`Removed`](Self::Removed): the host itself did that.) [`Recovered`](Self::Recovered) takes it back.
     pub fn needs_reauthorization(self) -> bool {
         match self {

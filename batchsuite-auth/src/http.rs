@@ -26,8 +26,8 @@ pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
 /// - A failure is [`HttpError::not_sent`] only if not one byte of the request can have reached UPS. In doubt it is
 ///   [`HttpError::unanswered`].
 /// - An answer that is too large to be one of UPS's is `unanswered`.
-/// - What arrives of an answer should be written down in the request's [`Received`]: it is what is left of an answer that
-///   breaks off, or that a deadline cuts.
+/// - The bytes of an answer should be written to the request's [`Received`] as they arrive: if the answer breaks off, or a
+///   deadline cuts it, the library reads them there.
 /// - The whole exchange ends within a deadline that is shorter than the lease of a refresh (60 s), and within
 ///   [`TimeLimits::answer_within`]. But an answer that has arrived beats every deadline, even an answer that is still in the
 ///   socket of a process that was stopped: a deadline first gives the runtime half a second to read, then decides.

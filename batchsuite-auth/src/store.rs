@@ -291,7 +291,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///   call that begins after it returned. A company that changed twice may be told once, with the later change.
     /// - `after: None` returns the present cursor and no changes, at once.
     /// - It returns early when something changes; how soon is up to the store. It may also return early without changes, with a
-    ///   later cursor, for an event that changes nothing: whoever follows the log reads on then.
+    ///   later cursor, for an event that changes nothing: readers of the log read on then.
     ///
     /// # Errors
     /// [`StoreError`]; the caller repeats the call from the same cursor.

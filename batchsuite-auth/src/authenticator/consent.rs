@@ -28,7 +28,7 @@ pub struct Authenticate<'a> {
 
 impl Authenticate<'_> {
     /// The secret that this browser has already, from its cookie ([`TripCookie::secrets`]), so that two consents of it work
-    /// side by side. `None`, and what this library never gave out, is as if it was not set: the browser gets a new secret.
+    /// side by side. `None`, or a secret that this library never gave out, counts as not set: the browser gets a new secret.
     pub fn browser_secret(mut self, secret: impl Into<Option<BrowserSecret>>) -> Self {
         self.options.browser_secret = secret.into();
         self
@@ -68,8 +68,8 @@ pub struct Trip {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CookieOfTrip {
     pub(crate) cookie: TripCookie,
-    /// The browser came without a secret: another tab may be given another one at this very moment, so this one is kept beside
-    /// it, for this long.
+    /// The browser came without a secret. Another tab may be given another secret at this very moment, so this secret is kept
+    /// beside that one, for this long.
     pub(crate) is_beside: Option<Duration>,
 }
 

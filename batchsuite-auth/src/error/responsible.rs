@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{AuthenticateError, CallbackError, TokenError};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Who has to act, so that what failed works again.
+/// Who has to act, so that the failed call works again.
 ///
 /// | | who | `needs_reauthorization` | `is_transient` | `retry_after` |
 /// |---|---|---|---|---|
@@ -28,9 +28,9 @@ use crate::store::{StoreError, StoreErrorKind};
 pub enum Responsible {
     /// A company's administrator, by authenticating.
     CompanyAdministrator,
-    /// Who runs the service: its configuration, its client at UPS, its database or its keys.
+    /// The operator of the service: its configuration, its client at UPS, its database or its keys.
     Operator,
-    /// Who writes the service: it passes what this library cannot take.
+    /// The developer of the service: it passes a value that this library does not take.
     Developer,
     /// Nobody: it passes by itself, or the process is ending.
     Nobody,

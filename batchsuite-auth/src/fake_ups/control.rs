@@ -51,7 +51,7 @@ pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<
     })
 }
 
-/// What is only looked at.
+/// The answer to a request that changes nothing.
 fn look(ups: &FakeUpsState, request: &Request<Vec<u8>>, path: &str) -> Option<Response<Vec<u8>>> {
     if !matches!(path, "/__fake" | PAGE | "/__fake/requests" | "/__fake/keys" | pages::DECLINE) {
         return None;
@@ -75,7 +75,7 @@ fn look(ups: &FakeUpsState, request: &Request<Vec<u8>>, path: &str) -> Option<Re
 /// Does what `input` says; tells what was done, or what is wrong with it.
 type Change = fn(&FakeUpsState, Value) -> Result<Done, String>;
 
-/// What a change tells, and how late.
+/// The answer to a change, and how late it comes.
 struct Done {
     told: Value,
     delay: Duration,

@@ -298,7 +298,7 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Response<Vec<u8>> {
     response
 }
 
-/// What a front end says before anybody behind it is asked. Its words are a guess.
+/// The answer of a front end before it asks the server behind it. Its words are a guess.
 pub(super) fn front_end(status: u16) -> Response<Vec<u8>> {
     let reason =
         http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();

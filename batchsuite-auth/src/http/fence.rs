@@ -1,4 +1,4 @@
-//! Deadlines that an answer beats which has arrived.
+//! Deadlines that give way to an answer that has already arrived.
 
 use std::{pin::pin, time::Duration};
 
@@ -12,8 +12,8 @@ pub(crate) const TIME_TO_READ: Duration = Duration::from_millis(500);
 /// The same for a fence around an HTTP client: longer, so that the client's own fence decides first, which knows more.
 pub(crate) const TIME_TO_READ_OUTSIDE: Duration = Duration::from_millis(1000);
 
-/// Brings the outcome of `exchange`, unless it takes longer than `deadline`. What has arrived by then beats the deadline: the runtime
-/// gets `time_to_read` before it is decided, and again if the process was stopped meanwhile.
+/// Brings the outcome of `exchange`, unless it takes longer than `deadline`. An answer that has arrived by then beats the deadline: the
+/// runtime gets `time_to_read` before the fence decides, and again if the process was stopped meanwhile.
 pub(crate) async fn within<F: Future>(deadline: Duration, time_to_read: Duration, exchange: F) -> Option<F::Output> {
     let mut exchange = pin!(exchange);
     if let Ok(outcome) = timeout(deadline, exchange.as_mut()).await {

@@ -1,4 +1,4 @@
-//! What has arrived of an answer, kept where it outlives the exchange.
+//! The bytes of an answer that have arrived, kept where they outlive the exchange.
 
 use std::{
     fmt, mem,
@@ -18,9 +18,8 @@ const FIRST_ROOM: usize = 4 * 1024;
 ///
 /// A JSON object ends by itself. So a token pair is whole as soon as its last brace is there, although the connection
 /// breaks afterwards, the last chunk never comes or a deadline passes. The library puts a `Received` into the
-/// [extensions](http::Request::extensions) of each request; an [`HttpClient`](super::HttpClient) that writes down in it what
-/// arrives loses no such pair. One that does not is asked for nothing more: an answer that it did not bring home is
-/// unanswered.
+/// [extensions](http::Request::extensions) of each request; an [`HttpClient`](super::HttpClient) that writes the arriving bytes to
+/// it loses no such pair. A client may leave it alone: then a request without a whole answer is unanswered.
 ///
 /// ```
 /// # fn exchange(request: &http::Request<Vec<u8>>) {
@@ -79,7 +78,7 @@ impl fmt::Debug for Received {
     }
 }
 
-/// Adds to a buffer. `Vec` by itself frees as it is what it has outgrown.
+/// Adds to a buffer, and wipes the memory that it outgrows. `Vec` by itself would free that memory unwiped.
 pub(crate) fn append(body: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
     let needed = body.len() + bytes.len();
     if needed > body.capacity() {

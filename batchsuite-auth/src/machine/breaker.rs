@@ -36,7 +36,7 @@ const MOST_RATE_LIMIT: Duration = Duration::from_secs(3600);
 /// secret costs no more.
 const UNPROVEN: usize = 3;
 
-/// What UPS accepted longer ago than this proves nothing: a secret may have been replaced meanwhile.
+/// A request that UPS accepted longer ago than this proves nothing: the secret may have been replaced meanwhile.
 const PROVEN_FOR: Duration = Duration::from_secs(60);
 
 /// The failed companies that an open breaker remembers.
@@ -113,7 +113,7 @@ struct Open {
     until: Timestamp,
     /// Whose trial is under way.
     trial: Option<CompanyId>,
-    /// Who failed, and how many trials of each did.
+    /// The companies that failed, and how many trials of each did.
     failed: Vec<(CompanyId, u32)>,
     /// A company that has not failed has asked.
     has_others: bool,
@@ -278,7 +278,7 @@ impl Open {
         if within(self.until, now, pause.most) {
             return Some(self.until);
         }
-        // The fault may be its own, so another one has the first try; not for long, as that one may no longer ask.
+        // The fault may be this company's own, so another company has the first try; not for long, because it may never ask.
         let is_suspect = failed.is_some_and(|(_, trials)| self.failed.len() == 1 || *trials > 1);
         let others_until = later(self.until, pause.first);
         (is_suspect && self.has_others && within(others_until, now, pause.first)).then_some(others_until)

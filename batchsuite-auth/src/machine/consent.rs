@@ -77,7 +77,7 @@ pub fn judge(
     }
 }
 
-/// What is stored of a consent that was used, as far as it decides who may know of it.
+/// The stored facts of a used consent that decide who may learn of it.
 #[derive(Clone, Copy, Debug)]
 pub struct UsedFacts<'a> {
     /// Who used it.
@@ -94,7 +94,7 @@ pub fn is_repeated(used: UsedFacts<'_>, presented: Presented<'_>, now: Timestamp
     used.browser == presented.browser && used.actor == presented.actor && later(used.used_at, USED_CONSENT_KNOWN) > now
 }
 
-/// What came of a consent that was used.
+/// The outcome of a consent that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConsentOutcome {
     /// It led to an opt-in, or a later one did; that opt-in stands.
@@ -107,7 +107,7 @@ pub(crate) enum ConsentOutcome {
     Failed,
 }
 
-/// Reads from the company's grant what came of a consent that was used. An exchange takes at most `longest`.
+/// The outcome of a consent that was used, read from the company's grant. An exchange takes at most `longest`.
 pub(crate) fn consent_outcome(
     (id, removals, used_at): (ConsentId, u64, Timestamp),
     opt_in: &OptIn,

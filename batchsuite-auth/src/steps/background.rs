@@ -22,8 +22,8 @@ use crate::{
     store::{DueQuery, StoreErrorKind, WarnExpiring},
 };
 
-/// A pause after the feed told of something: while many companies are refreshed it is read for all of them at once, not for each.
-/// So much later may a change be heard, which is little beside what a database needs to tell it.
+/// A pause after the feed brought changes: while many companies are refreshed, one read brings the changes of all. A change may
+/// arrive that much later, which is little beside the time that a database needs to announce it.
 const FEED_REST: Duration = Duration::from_millis(5);
 /// The wall clock and the monotonic one disagree by more than this: one was set, or the machine slept.
 const CLOCK_DRIFT: Duration = Duration::from_secs(2);
@@ -85,7 +85,7 @@ pub(super) async fn feed(core: Weak<Core>) {
     }
 }
 
-/// Refreshes what is due, keeps idle opt-ins alive, and raises the expiry warnings, until nothing may begin by itself any more.
+/// Refreshes due companies, keeps idle opt-ins alive, and raises the expiry warnings, until nothing may begin by itself any more.
 pub(super) async fn keeper(core: Weak<Core>) {
     let mut keeper = Keeper::new();
     while let Some(strong) = unquiet(&core) {
@@ -144,7 +144,7 @@ impl Keeper {
         }
     }
 
-    /// What is not recorded is told again in the next round.
+    /// Uses that could not be recorded are recorded in the next round.
     async fn record_use(&mut self, core: &Core) {
         self.used.extend(core.cache.take_used());
         if self.used.is_empty() {

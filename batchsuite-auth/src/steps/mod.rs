@@ -136,7 +136,7 @@ impl Core {
         self.quiet.is_cancelled()
     }
 
-    /// Ends the background loops, lets nothing new begin, and waits at most so long for what must not be lost.
+    /// Ends the background loops, lets nothing new begin, and waits at most `limit` for the tasks that must not be lost.
     pub(crate) async fn shutdown(&self, limit: Duration) -> Shutdown {
         self.quiesce();
         self.ended.cancel();
@@ -167,7 +167,7 @@ impl Core {
         self.news.subscribe()
     }
 
-    /// Wakes whoever follows the log. The feed tells of changes alone, and of events that change nothing only in time.
+    /// Wakes the readers of the log. The feed brings changes at once, but events that change nothing only at intervals.
     pub(crate) fn wrote_events(&self) {
         self.news.send_modify(|news| *news = news.wrapping_add(1));
     }

@@ -1,4 +1,4 @@
-//! The same callback again, in this process: it joins the one under way, and hears of one that failed.
+//! Repeated callbacks in this process: a repetition joins the callback under way, and learns of one that failed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,10 +9,10 @@ use tokio::sync::watch;
 
 use crate::{authenticator::OptedIn, error::CallbackError, ids::ActorId, secret::SecretHash};
 
-/// What a callback led to.
+/// The outcome of a callback.
 pub(super) type Completed = Result<OptedIn, CallbackError>;
 
-/// One callback. Two that are equal are the same one again: of the same person, in the same browser.
+/// A person's return from UPS.com. Two that are equal are repetitions: of the same person, in the same browser.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Visit {
     pub(super) state: SecretHash,
@@ -22,7 +22,7 @@ pub(super) struct Visit {
     pub(super) browsers: Vec<SecretHash>,
 }
 
-/// How many failed states are remembered. One that is forgotten is told to ask the company's page.
+/// How many failed states are remembered. A repetition of a forgotten one is led to the company's page.
 const MOST_FAILED: usize = 1_000;
 
 /// The callbacks under way, and the states that failed.
@@ -94,7 +94,7 @@ impl Drop for First {
 }
 
 impl Again {
-    /// What came of the first; `None`: it was cut off.
+    /// The outcome of the first; `None`: it was cut off.
     pub(super) async fn of_the_first(mut self) -> Option<Completed> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|completed| completed.clone())
     }

@@ -1,6 +1,6 @@
 //! From the bytes of an answer to its text, whatever they were wrapped in.
 //!
-//! What a text is wrapped in is told by the bytes themselves: a label may be missing or wrong.
+//! The bytes themselves show how they are wrapped: a label may be missing or wrong.
 
 use std::io::Read;
 
@@ -72,7 +72,7 @@ fn utf8(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<String>, bool) {
         Ok(text) => return (Zeroizing::new(text), false),
         Err(error) => Zeroizing::new(error.into_bytes()),
     };
-    // Bytes that are no UTF-8 spoil only what they are in.
+    // Bytes that are no UTF-8 spoil only the value that they stand in.
     let mut text = room_for(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -83,7 +83,7 @@ fn utf8(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<String>, bool) {
     (text, true)
 }
 
-/// So much that the text never outgrows it: a character takes at most three bytes for each of its own.
+/// A text with enough room never to grow: decoding makes at most three bytes of each byte.
 fn room_for(bytes: usize) -> Zeroizing<String> {
     Zeroizing::new(String::with_capacity(bytes * 3))
 }

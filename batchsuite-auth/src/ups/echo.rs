@@ -23,7 +23,7 @@ const SHORTEST_SECRET: usize = 4;
 const LONG_WORD: usize = 24;
 /// No more bytes of a text are looked at, or kept: far more than is shown.
 const WINDOW: usize = 4096;
-/// What stands for what was cut out.
+/// The mark in the place of a cut.
 const CUT: &str = "[…]";
 
 /// `text` without what it has in common with anything that was `sent`.
@@ -42,7 +42,7 @@ pub(super) fn cut(text: &str, sent: &[&str]) -> String {
     rewritten(text, &marks)
 }
 
-/// What was sent, so that a piece of it can be recognized.
+/// The secrets that were sent, in a form that recognizes pieces of them.
 struct Secrets {
     hasher: RandomState,
     /// The hashes of all runs of the secrets: without blanks, and their letters and digits alone.
@@ -130,7 +130,7 @@ fn looks_like_a_token(word: &[u8]) -> bool {
     changes * characters_per_change >= kinds.len()
 }
 
-/// A word of which something is cut out goes as a whole: what is left of it would only puzzle.
+/// A word with a cut in it is cut out as a whole: the rest of it would only puzzle.
 fn widen(text: &str, marks: &mut [bool]) {
     let bytes = text.as_bytes();
     let in_word = |index: usize| bytes[index].is_ascii_alphanumeric() || b"+/_-~%".contains(&bytes[index]);

@@ -44,7 +44,7 @@ impl View {
         }
     }
 
-    /// Marks the bytes of the text from which these were read, and what is between them.
+    /// Marks the bytes of the text from which these were read, and the bytes between them.
     pub(super) fn mark(&self, range: Range<usize>, marks: &mut [bool]) {
         let source = &self.source[range];
         let start = source.iter().map(|place| place.start).min();
@@ -195,7 +195,7 @@ fn lenient_entity(bytes: &[u8]) -> Option<Decoded> {
     Decoded::character((*character).into(), ended(length))
 }
 
-/// The names of what may stand in a token, and of blanks.
+/// The names of the characters that may stand in a token, and of blanks.
 const ENTITIES: [(&str, char); 26] = [
     ("amp", '&'),
     ("ast", '*'),

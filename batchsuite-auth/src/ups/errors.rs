@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 
 use super::requests::Endpoint;
 
-/// What a body says of errors; nothing if it has none of the known shapes.
+/// The errors in a body; none if it has none of the known shapes.
 #[derive(Default)]
 pub(super) struct Errors {
     pub(super) complaints: Vec<Complaint>,
-    /// A key is there twice, so that it depends on the reader what the body says.
+    /// A key is there twice, so that the body means different things to different readers.
     pub(super) repeated: bool,
     /// It calls itself an error: there is something in `errors`, or in `error`.
     pub(super) are_named: bool,
@@ -37,7 +37,7 @@ pub(super) enum Meaning {
     Ours,
     /// Of the rate.
     RateLimited,
-    /// Nobody knows of what.
+    /// It complains of something that nobody has described.
     Unknown,
 }
 

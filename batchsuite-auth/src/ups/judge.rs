@@ -72,7 +72,7 @@ pub(super) enum Answer {
     Failed(HttpError),
 }
 
-/// Judges what came back. `sent` is what was secret in the request, to be cut out of the evidence.
+/// Judges what came back. `sent` are the secrets of the request, which are cut out of the evidence.
 pub(super) fn judge(
     endpoint: Endpoint,
     answer: Answer,
@@ -120,7 +120,7 @@ pub(super) fn judge(
     }
 }
 
-/// A success without a pair: what it says counts, if it says that it is none.
+/// A success without a pair: if its body says an error, that error counts.
 fn judge_success(
     errors: &Errors,
     endpoint: Endpoint,

@@ -7,8 +7,8 @@
 //! It form-encodes id and secret inside Basic (RFC 6749 §2.3.1). UPS writes them as they are (RFC 7617 §2), so that header
 //! is ours.
 //!
-//! What is secret in a request is wiped when the request is gone; but for the copies that `oauth2` makes of a token while it
-//! writes the form.
+//! The secrets of a request are wiped when the request is dropped, except the copies that `oauth2` makes of a token while it writes
+//! the form.
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
@@ -64,7 +64,7 @@ pub(crate) struct Prepared {
     endpoint: Endpoint,
     head: http::request::Parts,
     body: Zeroizing<Vec<u8>>,
-    /// What is secret in it, beside the client's secret.
+    /// Its secrets, beside the client's.
     secrets: Vec<Zeroizing<String>>,
 }
 

@@ -8,7 +8,7 @@ pub(super) fn to_send(body: Vec<u8>) -> ::reqwest::Body {
     Bytes::from_owner(Zeroizing::new(body)).into()
 }
 
-/// Reads an answer to its end. What arrives is in `received` at once, so that it is not lost if the end never comes.
+/// Reads an answer to its end. Each piece is in `received` at once, so that it is not lost if the end never comes.
 pub(super) async fn read(
     mut response: ::reqwest::Response,
     received: &Received,

@@ -12,7 +12,7 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(50);
 /// UPS closes idle connections first otherwise, and a request that races with the close is an *unanswered* one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// hyper's own limit is 100, and what is over it costs the answer. A head is bounded by its bytes as well.
+/// hyper's own limit is 100, and an answer with more headers is lost. A head is bounded by its bytes as well.
 const MOST_HEADERS: usize = 512;
 
 /// Sets up a [`ReqwestClient`]; made by [`ReqwestClient::builder`].
@@ -84,7 +84,7 @@ impl ReqwestClientBuilder {
             .tls_backend_preconfigured(self.tls()?)
             .https_only(!self.loopback_http)
             .http1_only()
-            // What is wrong with a head must not cost the pair behind it.
+            // A fault in a head must not cost the pair behind it.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_ignore_invalid_headers_in_responses(true)
