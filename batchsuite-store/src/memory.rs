@@ -37,8 +37,8 @@ use ledger::Ledger;
 /// - Every verb is one critical section: the machine decides, the change and its event are written, or nothing is. No
 ///   verb waits but [`changes`](Store::changes), which needs a tokio runtime with its timers enabled.
 /// - The two environments are apart, each with an event log of its own that counts from 1. A log keeps its latest 100,000
-///   events, about 200 bytes each; [`prune_events`](Self::prune_events) deletes more. Whoever reads forward from a cursor
-///   below what is gone is told so.
+///   events, about 200 bytes each; [`prune_events`](Self::prune_events) deletes more. A reader whose cursor
+///   lies below a deleted event gets `Pruned`.
 /// - An expired consent stays known for an hour, so that a person who comes late is told so; and so does a used one, without
 ///   its verifier, so that a callback that comes twice is led to the company.
 /// - `changes` costs what changed; `due` looks at the companies that want another access token or are about to lose their
@@ -96,7 +96,7 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     clock: Box<dyn Clock>,
     ledgers: Mutex<BTreeMap<Environment, Ledger>>,
-    /// Sent to after every event: who waits for changes may follow the log.
+    /// Sent to after every event: a reader that waits for changes may follow the log.
     changed: watch::Sender<()>,
 }
 

@@ -84,7 +84,7 @@ pub use pool::{PostgresPool, PostgresPoolBuilder};
 ///   [`unnamed_statements`](PostgresStoreBuilder::unnamed_statements).
 /// - **Keys**: a name stands for one key for ever. The schema keeps the check value of each key that has encrypted; another key of
 ///   that name is refused by [`connect`](Self::connect), [`migrate`](Self::migrate) and [`check`](Self::check), and before
-///   anything is read or encrypted. What cannot be decrypted is told as unreadable, and nothing else suffers from it.
+///   anything is read or encrypted. A value that cannot be decrypted is reported as unreadable, and nothing else suffers from it.
 /// - **Rolling deploys**: migrate first, with the new release; a migration only adds, so that the release before goes on beside
 ///   it. What is no longer needed goes with the release after the one that stopped using it. Going back a release needs nothing.
 /// - **Rights**: who migrates owns the schema (or may create it); who serves needs `USAGE` on it, `SELECT`, `INSERT`,

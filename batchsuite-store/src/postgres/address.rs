@@ -1,4 +1,4 @@
-//! Where the database is: the one reader of a connection string, and what the string leaves open.
+//! Where the database is: the one reader of a connection string, and the defaults of what it leaves open.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -113,7 +113,7 @@ struct Own {
 }
 
 impl Own {
-    /// Takes a parameter in; what is left of it for the driver.
+    /// Takes a parameter in; returns the parameter that the driver gets for it, if any.
     fn take(&mut self, text: &Text<'_>, parameter: &Parameter) -> Result<Option<Parameter>, StoreError> {
         let Parameter { name, value, .. } = parameter;
         let instead = |value: &str| Ok(Some(text.parameter(name, value)));
@@ -235,7 +235,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// The name is told if it cannot be a part of a secret.
+    /// The error shows the name if the name cannot be a part of a secret.
     fn unknown(&self, name: &str) -> StoreError {
         let place = self.parameters.iter().position(|parameter| parameter.name == name).unwrap_or_default();
         let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');

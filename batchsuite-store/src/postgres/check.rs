@@ -1,10 +1,10 @@
-//! What the server, the database and the role must be like.
+//! The requirements on server, database and role.
 
 use batchsuite_auth::store::StoreError;
 
 use super::{connection::PostgresTransaction, failure, schema::Schema};
 
-/// What settings must be, and what to say if one is otherwise: the first that fails.
+/// The required settings: the line for the first that is otherwise.
 const SETTINGS: &str = "SELECT CASE
     WHEN pg_is_in_recovery() THEN
         'this server is a standby, which cannot be written to; connect to the primary'
@@ -19,8 +19,8 @@ const SETTINGS: &str = "SELECT CASE
         'the default transaction isolation must be \"read committed\"'
 END";
 
-/// The rights that the statements need, those first that others depend on. What a later release has added is none of this one's
-/// business. What they call of `pg_catalog` everybody may call, unless that was revoked.
+/// The rights that the statements need, those first that others depend on. Objects that a later release has added
+/// are not looked at. The functions of `pg_catalog` may be called by everybody, unless that was revoked.
 const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
     SELECT 1, privilege || ' on table ' || c.oid::regclass, has_table_privilege(c.oid, privilege)
     FROM pg_catalog.pg_class c

@@ -1,4 +1,4 @@
-//! A connection of the pool, and what may be done on it.
+//! A connection of the pool, and its transactions.
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 

@@ -83,7 +83,7 @@ pub(super) fn concerns_the_connection(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|state| ends_a_connection(state.code()))
 }
 
-/// Whether it concerns all connections that are as old: what became of the server, or of what they have prepared. (A
+/// Whether it concerns all connections that are as old, because the server or the prepared statements changed. (A
 /// damaged page is read over each connection alike, and a transaction is a connection's own.)
 pub(super) fn concerns_all_connections(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|state| {
@@ -103,7 +103,7 @@ pub(super) fn is_refused_for_now(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "53300" | "57P03"))
 }
 
-/// The server, or what became of it after a fail-over, allows no writes.
+/// The server allows no writes; after a fail-over it may have become a standby.
 const READ_ONLY: &str = "25006";
 /// A prepared statement is gone: somebody has discarded it, or a pooler has changed the server.
 const STATEMENT_MISSING: &str = "26000";

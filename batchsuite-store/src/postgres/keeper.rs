@@ -28,7 +28,7 @@ impl PostgresStore {
         for _ in 0..DUE_PIECES {
             let wanted = most - due.len();
             let found = self.reserve(&query, wanted, &mut due, &mut left_out).await?;
-            // What cannot be read does not count: behind it, others may be waiting.
+            // Rows that cannot be read do not count: behind them, others may be waiting.
             if found < wanted || due.len() >= most {
                 break;
             }

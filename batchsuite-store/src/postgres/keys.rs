@@ -58,7 +58,7 @@ impl Inner {
         match self.known_keys().await {
             Ok(known) => self.agree(self.vault.keys(), &known),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => Err(error),
-            // What is missing is for migrate() to make and for check() to name.
+            // A missing table is for migrate() to make and for check() to name.
             Err(_) => Ok(()),
         }
     }

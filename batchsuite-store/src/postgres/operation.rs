@@ -88,8 +88,8 @@ pub struct Reencrypted {
 }
 
 impl PostgresStore {
-    /// Deletes events that are older than `older_than`; returns how many. The change feed does not need them. Whoever reads the
-    /// log forward from a cursor below what was deleted is told so:
+    /// Deletes events that are older than `older_than`; returns how many. The change feed does not need them. A reader of the
+    /// log whose cursor lies below a deleted event gets
     /// [`Pruned`](batchsuite_auth::store::StoreErrorKind::Pruned).
     ///
     /// # Errors

@@ -138,7 +138,7 @@ impl PostgresPool {
         self.rows_ahead(sql, types, parameters).await
     }
 
-    /// [`rows`](Self::rows) for what must not wait in line.
+    /// [`rows`](Self::rows) for a statement that must not wait in line.
     pub(super) async fn rows_ahead(
         &self,
         sql: &str,
@@ -167,9 +167,9 @@ impl PostgresPool {
         self.connection().await?.begin(turn).await
     }
 
-    /// Begins a transaction whose statements may take any time: for what touches every row, or waits for another process.
-    /// What has not answered by the deadline is looked for at the server, over another connection; if it is not at work
-    /// there, the connection is closed.
+    /// Begins a transaction whose statements may take any time: for statements that touch every row, or wait for another process.
+    /// If a statement has no answer by the deadline, the server is asked over another connection whether it is at work; if it is
+    /// not, the connection is closed.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -182,7 +182,8 @@ impl PostgresPool {
         Ok(transaction)
     }
 
-    /// Whoever may wait for a connection: no more than there are, so that the line at the pool is a pair's alone.
+    /// A turn to take a connection. There are no more turns than connections, so that only the statement of a pair waits in line at
+    /// the pool itself.
     async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         let turn = timeout(self.0.longest_wait(), Arc::clone(&self.0.turns).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(none_free)
@@ -255,7 +256,7 @@ impl PostgresPoolBuilder {
     /// another server (PgBouncer in transaction mode), where a prepared statement would be missed, and a setting would
     /// become another client's. The server plans each statement anew. `pgbouncer=true` in the URL says the same.
     ///
-    /// The deadline ends what hangs, at the server too. So that the server does it by itself:
+    /// The deadline ends a statement that hangs, at the server too. For the server to end it by itself:
     /// `ALTER ROLE … SET statement_timeout = '5s'`, `lock_timeout = '4s'` and `idle_in_transaction_session_timeout = '8s'`.
     pub fn unnamed_statements(mut self) -> Self {
         self.prepares = false;
@@ -401,14 +402,14 @@ impl Shared {
         }
     }
 
-    /// The server, or the session, is not any more what it was when these connections were made.
+    /// The server, or the session, has changed since these connections were made.
     pub(super) fn distrust(&self, error: &StoreError) {
         self.trust.renew();
         let idle = self.pool.retain(|_, _| false).removed.len();
         tracing::warn!(error = %chain(error), idle, "the connections to the database are made anew");
     }
 
-    /// Closes what has lain idle for too long, now and then.
+    /// Closes connections that have been idle for too long, now and then.
     fn sweep(&self) {
         if self.trust.is_time_to_sweep() {
             let trust = &self.trust;
@@ -425,7 +426,7 @@ struct Trust {
 }
 
 struct Times {
-    /// What was made before is not used again.
+    /// Connections that were made before are not used again.
     since: Instant,
     swept: Instant,
     silent: Instant,

@@ -91,7 +91,7 @@ fn damaged(row: &Row, key: &GrantKey, reason: StoreError) -> Result<Snapshot, St
     ) else {
         return Err(reason);
     };
-    // What it was is unknown, but not that there was something.
+    // The state is unknown, but there was an opt-in.
     let opt_in = OptIn { revision, removals, standing: Standing::Authenticated, ..OptIn::default() };
     let unreadable = Some(UnreadableTokens { reason, times: None });
     Ok(Snapshot { opt_in, unreadable, change: EventId::new(change), ..Snapshot::empty(key.clone(), as_of) })
@@ -271,8 +271,8 @@ pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreE
     })
 }
 
-/// Items that cannot be read and are left out, so that the others go on. Operators are told of the first ones by name and of the
-/// rest by number: without a lost key, that may be every company.
+/// Items that cannot be read and are left out, so that the others go on. The log names the first ones and counts the
+/// rest: without a lost key, that may be every company.
 pub(super) struct LeftOut {
     what: &'static str,
     items: usize,

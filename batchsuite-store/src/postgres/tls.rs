@@ -11,10 +11,10 @@ use rustls::{
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What a server that is asked for TLS at once, without a word of its own protocol before, wants to hear.
+/// The protocol that a server expects where TLS begins at once, without a word of Postgres's own protocol before.
 const ALPN: &[u8] = b"postgresql";
 
-/// Looks at no certificate. For `prefer`: whoever could show a wrong one could as well have said that there is no TLS.
+/// Looks at no certificate. For `prefer`: an attacker who could show a wrong one could as well have said that there is no TLS.
 pub(super) fn opportunistic() -> io::Result<MakeRustlsConnect> {
     let verifier = Arc::new(Opportunistic(provider()));
     Ok(adapter(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
