@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap};
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// How many proxies stand in front of the application. Each of them appends the address that its client came from to
-/// `X-Forwarded-For`; what stands further left in that header was sent by the client itself and is never believed.
+/// `X-Forwarded-For`; entries further left were sent by the client itself and are never believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     hops: u8,
@@ -49,8 +49,8 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
-/// Whoever work is bounded for: an IPv4 address, or the network of an IPv6 address, of which one client has as many as it
-/// likes.
+/// The unit by which work is bounded: an IPv4 address, or the network of an IPv6 address, because one client has as many of those as
+/// it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Client(IpAddr);
 

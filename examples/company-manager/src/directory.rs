@@ -148,7 +148,7 @@ impl CompanyName {
         valid.then(|| Self(text.to_owned()))
     }
 
-    /// Takes a name that is stored: what shows nothing goes, and a name without anything else is told as one.
+    /// Takes a stored name: invisible characters are dropped, and a name of nothing else gets words that say so.
     pub(crate) fn stored(text: &str) -> Self {
         let name = Self::new(&shown(text, Self::MOST_CHARACTERS));
         name.unwrap_or_else(|| Self("(a company without a name)".to_owned()))

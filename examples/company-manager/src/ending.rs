@@ -1,18 +1,18 @@
 //! The end of the program, in order and in time.
 //!
-//! Who orders a process to stop kills it a while later: docker after 10 seconds, Kubernetes after 30. A refresh that is cut off
-//! there costs a company its opt-in, so nothing may begin by itself after the order, and what is under way gets what time there
-//! is.
+//! A process that is ordered to stop is killed a while later: by docker after 10 seconds, by Kubernetes after 30. A refresh that is cut
+//! off there costs a company its opt-in, so nothing may begin by itself after the order, and the work under way gets all the time
+//! that is left.
 
 use std::time::Duration;
 
 use batchsuite_auth::{BatchSuiteAuth, Shutdown};
 use tokio::time::{Instant, timeout_at};
 
-/// How much of the time requests may take that are under way. The rest is for what would be lost: a person tries again, a token
-/// pair does not come twice.
+/// The share of the time for requests that are under way. The rest is for token pairs: a person tries again, a token pair does not come
+/// twice.
 const REQUESTS: f64 = 0.4;
-/// What is left for the process itself to end: a part of the time, and at most this.
+/// The time for the process itself to end: a tenth of all, and at most this.
 const EXIT: Duration = Duration::from_millis(500);
 
 /// Ends within `time` of the call, which is the order to stop: lets nothing begin by itself, waits for `drained`, the requests

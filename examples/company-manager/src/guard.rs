@@ -86,7 +86,7 @@ pub(crate) async fn request_line(request: Request, next: Next) -> Response {
 
 /// Sends a GET under another host name, or one that a proxy took over plain http, to the public URL; refuses anything else
 /// there. A browser that comes back from there as it went is not sent a second time: the proxy's settings are wrong, and
-/// whoever can change them is told how.
+/// the page says how to change them.
 pub(crate) async fn host(State(app): State<App>, request: Request, next: Next) -> Response {
     let public_url = &app.site.public_url;
     let public_host = &public_url[url::Position::BeforeHost..url::Position::AfterPort];

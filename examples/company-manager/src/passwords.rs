@@ -85,7 +85,7 @@ impl Verifier {
     }
 }
 
-/// Those who wait, by client.
+/// The waiting sign-ins, by client.
 #[derive(Default)]
 struct Lanes(Mutex<HashMap<Option<Client>, Lane>>);
 

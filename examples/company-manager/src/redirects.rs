@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 const WINDOW: Duration = Duration::from_secs(3);
 const MOST_ENTRIES: usize = 10_000;
 
-/// Who was sent on lately, by a hash of the request; bounded.
+/// The requests that were redirected lately, by their hash; bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Redirects(Mutex<HashMap<[u8; 32], Timestamp>>);
 
@@ -39,7 +39,7 @@ impl Redirects {
     }
 }
 
-/// What one browser's requests have in common, behind a proxy too.
+/// The hash of what one browser's repeated requests have in common, behind a proxy too.
 fn fingerprint(request: &Request) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {

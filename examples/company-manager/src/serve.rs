@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Serves `app` on `listener` until `stop` is ready; then takes no more connections, and ends when the requests under way are
 /// answered.
 ///
-/// `axum::serve` would speak HTTP/2 to whoever begins with it, as soon as any crate of the build enables that. This speaks
+/// `axum::serve` would speak HTTP/2 to a client that begins with it, as soon as any crate of the build enables that. This speaks
 /// HTTP/1 alone, whatever is enabled elsewhere.
 ///
 /// # Cancellation

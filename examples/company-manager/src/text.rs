@@ -1,4 +1,4 @@
-//! What people type, before it is shown to others.
+//! Text that people typed, before it is shown to others.
 
 /// Whether `character` shows nothing, or changes how its neighbours are shown: controls, separators of lines, bidirectional
 /// overrides and isolates, zero-width characters, variation selectors, tags. With them a name can look like another one.

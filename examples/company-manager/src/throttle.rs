@@ -1,4 +1,4 @@
-//! Slows down whoever guesses passwords: a few failures per sign-in name and client, then a pause.
+//! Slows down password guessing: a few failures per sign-in name and client, then a pause.
 //!
 //! A browser that somebody signed in with before is counted by itself, so that nobody else can lock its person out: not from
 //! behind the same proxy either.
@@ -40,7 +40,7 @@ struct Count {
     failures: u32,
 }
 
-/// Who tries to sign in.
+/// The origin of a try to sign in.
 #[derive(Clone, Copy)]
 pub(crate) struct Who<'a> {
     pub(crate) sign_in_name: &'a str,
