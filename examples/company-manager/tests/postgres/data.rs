@@ -46,7 +46,8 @@ async fn a_company_that_cannot_be_read_hides_no_other() {
     for name in ["Alder", "Birch", "Cedar"] {
         ids.push(directory.add_company(CompanyName::new(name).unwrap(), &admin).await.unwrap());
     }
-    let damage = "UPDATE company_manager.companies SET name = E'Bi\\nrch' WHERE name = 'Birch'";
+    let damage = "ALTER TABLE company_manager.companies DROP CONSTRAINT companies_pod_retention_years_check;
+        UPDATE company_manager.companies SET pod_retention_years = -1 WHERE name = 'Birch'";
     server.client().await.batch_execute(damage).await.unwrap();
 
     assert_eq!(directory.companies(&ids).await.unwrap().len(), 2);
