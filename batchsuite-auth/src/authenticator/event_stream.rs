@@ -38,8 +38,6 @@ impl EventStream {
     /// [`StoreError`]; the next call reads from the same place, after a pause: a second at first, growing to
     /// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is away, and to 30 s where an operator must look.
     /// So a loop that merely calls again is no busy loop. The log says once that it began and once that it is over.
-    /// [`Pruned`](crate::store::StoreErrorKind::Pruned) names the latest of the events that were pruned unread: go on with
-    /// another [`event_stream`](BatchSuiteAuth::event_stream) after it.
     ///
     /// [`Pruned`](crate::store::StoreErrorKind::Pruned) is a gap: the events up to the number in it were pruned before this
     /// reader saw them. Reading on from the same place finds the gap again: make up for what was missed, e.g. by
