@@ -2,10 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
 };
 
-use tracing::subscriber::{DefaultGuard, set_default};
+use tracing::subscriber::{DefaultGuard, set_default, set_global_default};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The log of one test.
@@ -15,6 +15,10 @@ pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Captures what is logged as long as the guard lives.
     pub(crate) fn of_this_test() -> (Self, DefaultGuard) {
+        // While there is one subscriber alone, whichever thread comes first to a line of the log settles for all whether anybody
+        // hears it: the thread of another test, which has no subscriber, would say that nobody ever does.
+        static SECOND: Once = Once::new();
+        SECOND.call_once(|| set_global_default(tracing_subscriber::registry()).expect("no other test sets one"));
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)
