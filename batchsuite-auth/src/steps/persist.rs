@@ -157,11 +157,13 @@ impl Core {
                 words = Words::LeftOut;
                 continue;
             }
-            let pause = trouble.failed(&error, pace);
+            let (is_ending, pause) = (self.is_ended(), trouble.failed(&error, pace));
+            // A process that ends has no time for a slow pace: what an operator has put right meanwhile is used at once.
+            let pause = if is_ending { pause.min(pace.first) } else { pause };
             let ending = async {
-                match worth {
-                    Worth::Pair => std::future::pending().await,
-                    Worth::Verdict => self.ending().await,
+                match (worth, is_ending) {
+                    (Worth::Pair, true) => std::future::pending().await,
+                    _ => self.ending().await,
                 }
             };
             tokio::select! {
@@ -171,7 +173,11 @@ impl Core {
                         return Some(self.stored(&mut trouble, written));
                     }
                 }
-                () = ending => return None,
+                () = ending => {
+                    if worth == Worth::Verdict {
+                        return None;
+                    }
+                }
             }
         }
     }
