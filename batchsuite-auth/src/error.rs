@@ -186,7 +186,8 @@ pub enum TokenError {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// UPS refuses our configuration or blocks the client, for every company. Tokens are kept.
+    /// UPS refuses our configuration or blocks the client: for every company, or so far for this one alone, as if its client
+    /// were another. Tokens are kept.
     #[error("UPS refuses this application's configuration or blocks it; an operator must look")]
     Misconfigured {
         /// What UPS said, if it is known here.

@@ -2,10 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, Once, OnceLock, PoisonError},
 };
 
-use tracing::subscriber::{DefaultGuard, set_default};
+use tracing::subscriber::{DefaultGuard, set_default, set_global_default};
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 
 /// The log of a test or of a process; clones share it.
@@ -14,7 +14,14 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Captures what this thread logs as long as the guard lives: a test on paused time runs on one thread.
+    ///
+    /// # Panics
+    /// If the process has a subscriber already, e.g. that of [`captured`](Self::captured).
     pub fn of_this_test() -> (Self, DefaultGuard) {
+        // With a single subscriber, the first thread that comes to a line of the log settles for all threads whether anybody hears
+        // the line: the thread of another test, which has no subscriber, would say that nobody ever does.
+        static SECOND: Once = Once::new();
+        SECOND.call_once(|| set_global_default(tracing_subscriber::registry()).expect("no other test sets one"));
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)

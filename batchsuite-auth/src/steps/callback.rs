@@ -51,12 +51,15 @@ impl Core {
             return Err(CallbackError::NoBrowserSecret);
         }
         let visit = Visit { state: returned.state, query: SecretHash::of(query), actor: actor.clone(), browsers };
+        // It goes on without the caller, who may find the company authenticated later.
+        let limit = self.policy.request_deadline.saturating_add(self.policy.max_wait);
         let first = match self.repeats.enter(&visit) {
             Entered::First(first) => Some(first),
-            Entered::Again(outcome) => match outcome.of_the_first().await {
-                Some(completed) => return completed,
+            Entered::Again(outcome) => match timeout(limit, outcome.of_the_first()).await {
+                Ok(Some(completed)) => return completed,
                 // It ended without an outcome: the store knows whether the consent was used.
-                None => None,
+                Ok(None) => None,
+                Err(_) => return Err(no_answer().into()),
             },
         };
         let core = Arc::clone(self);
@@ -68,8 +71,6 @@ impl Core {
             completed
         });
         drop(admitted);
-        // It goes on without the caller, who may find the company authenticated later.
-        let limit = self.policy.request_deadline.saturating_add(self.policy.max_wait);
         match timeout(limit, completed).await {
             Ok(completed) => completed.unwrap_or(Err(CallbackError::ShutDown)),
             Err(_) => Err(no_answer().into()),
@@ -119,8 +120,14 @@ impl Core {
             let taken =
                 self.in_time(self.store.take_consent(take)).await.inspect_err(|_| self.repeats.failed(visit.state))?;
             refused = match taken {
-                TakenConsent::Taken(consent) => return Ok(Taken::Now(consent)),
-                TakenConsent::Used(used) => return Ok(Taken::Before(used)),
+                TakenConsent::Taken(mut consent) => {
+                    consent.return_to = own_path(consent.return_to, &consent.key.company);
+                    return Ok(Taken::Now(consent));
+                }
+                TakenConsent::Used(mut used) => {
+                    used.return_to = own_path(used.return_to, &used.key.company);
+                    return Ok(Taken::Before(used));
+                }
                 TakenConsent::Unknown => CallbackError::UnknownState,
                 TakenConsent::Refused(ConsentRefusal::OtherBrowser) => CallbackError::OtherBrowser,
                 TakenConsent::Refused(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
@@ -170,7 +177,7 @@ impl Core {
             Judgement::Pair(pair) => {
                 let arrival = later(consent.used_at, used.elapsed());
                 let issued_at = pair.issued_at.filter(|issued_at| is_plausible(*issued_at, consent.used_at, arrival));
-                return self.connect(consent, *pair, issued_at, sent).await;
+                return self.connect(consent, *pair, issued_at.unwrap_or(arrival), sent).await;
             }
             Judgement::Refused(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
             Judgement::Unanswered(evidence) => (EventKind::Failed, evidence, CallbackError::Unanswered),
@@ -215,7 +222,7 @@ impl Core {
         self: &Arc<Self>,
         consent: Consent,
         pair: Pair,
-        issued_at: Option<Timestamp>,
+        issued_at: Timestamp,
         sent: Stopwatch,
     ) -> Completed {
         self.check(&consent, &pair, &sent).await?;
@@ -233,7 +240,7 @@ impl Core {
             actor: consent.actor,
             client_id: self.client_id.clone(),
             used_at: consent.used_at,
-            issued_at,
+            issued_at: Some(issued_at),
             retry: false,
             pair: self.dated(&pair, sent.elapsed(), before.as_ref()),
             failures: u32::from(pair.access_token.is_none()),
@@ -260,15 +267,7 @@ impl Core {
             let _ = reading.insert(&snapshot, &token);
         }
         tracing::info!("the company is authenticated");
-        // The store is not trusted with where a browser goes.
-        let return_to = consent.return_to.filter(|path| {
-            let own = is_own_path(path);
-            if !own {
-                tracing::error!(%company, "the stored return_to is not a path of the host's own; it is ignored");
-            }
-            own
-        });
-        Ok(opted_in(&snapshot, return_to))
+        Ok(opted_in(&snapshot, consent.return_to))
     }
 
     /// Lets the host look at the opt-in before it counts.
@@ -294,6 +293,17 @@ impl Core {
             self.record(Some(company), EventKind::OddAnswer, Evidence::message(odd)).await;
         }
     }
+}
+
+/// The stored `return_to` of a consent of `company`. The store is not trusted with where a browser goes.
+fn own_path(return_to: Option<String>, company: &CompanyId) -> Option<String> {
+    return_to.filter(|path| {
+        let own = is_own_path(path);
+        if !own {
+            tracing::error!(%company, "the stored return_to is not a path of the host's own; it is ignored");
+        }
+        own
+    })
 }
 
 /// How far UPS's clock and the store's may be apart for a date of UPS's to count.

@@ -158,11 +158,13 @@ impl Core {
                 words = Words::LeftOut;
                 continue;
             }
-            let pause = outage.failed(&error, backoff);
+            let (is_ending, pause) = (self.is_ended(), outage.failed(&error, backoff));
+            // A process that ends has no time for a slow pace: what an operator has put right meanwhile is used at once.
+            let pause = if is_ending { pause.min(backoff.first) } else { pause };
             let ending = async {
-                match worth {
-                    Worth::Pair => std::future::pending().await,
-                    Worth::Verdict => self.ending().await,
+                match (worth, is_ending) {
+                    (Worth::Pair, true) => std::future::pending().await,
+                    _ => self.ending().await,
                 }
             };
             tokio::select! {
@@ -172,7 +174,11 @@ impl Core {
                         return Some(self.stored(&mut outage, written));
                     }
                 }
-                () = ending => return None,
+                () = ending => {
+                    if worth == Worth::Verdict {
+                        return None;
+                    }
+                }
             }
         }
     }

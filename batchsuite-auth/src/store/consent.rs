@@ -124,7 +124,7 @@ pub struct Connect {
     pub client_id: String,
     /// [`Consent::used_at`].
     pub used_at: Timestamp,
-    /// When UPS issued it; `None`: when it arrived.
+    /// When UPS issued it or, where UPS says nothing that can be, when it arrived; `None`: when its request was sent.
     pub issued_at: Option<Timestamp>,
     /// Whether an earlier call may have stored it.
     pub retry: bool,

@@ -13,7 +13,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{failure, pool::Shared, runtime::AbortOnDrop};
+use super::{failure, pool::Shared, runtime::AbortOnDrop, schema::IS_CARELESS};
 
 /// A parameter of a statement.
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
@@ -73,7 +73,8 @@ impl Connection {
 
     pub(super) async fn begin(mut self, turn: OwnedSemaphorePermit) -> Result<PostgresTransaction, StoreError> {
         self.state.is_in_transaction = true;
-        self.run("BEGIN").await?;
+        // Durable also behind a pooler that hands each transaction to another server.
+        self.run(&format!("BEGIN; SELECT set_config('synchronous_commit', 'on', true) WHERE {IS_CARELESS}")).await?;
         Ok(PostgresTransaction { connection: self, _turn: turn })
     }
 }

@@ -34,8 +34,7 @@ impl Inner {
         let mut transaction = self.database.pool.begin_without_time_limit().await?;
         // A transaction's lock, not a session's: behind a pooler, a session is nobody's. Whoever waits here sees, after it,
         // what the one before has done.
-        let begin = "SET LOCAL synchronous_commit = on;
-            SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
+        let begin = "SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
         transaction.run(&begin.replace("{name}", self.schema.name())).await?;
         // Asked first: to create what exists may need a right that the role does not have.
         if !self.exists(&mut transaction, "SELECT to_regnamespace('{schema}') IS NOT NULL").await? {

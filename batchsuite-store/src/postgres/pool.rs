@@ -24,6 +24,7 @@ use super::{
     connection::{Connection, Parameter, PostgresTransaction},
     failure,
     runtime::{AbortOnDrop, ConnectionRuntime},
+    schema::IS_CARELESS,
 };
 
 /// Connections of a pool, if the host does not say.
@@ -63,7 +64,8 @@ const CANCELLING: Duration = Duration::from_secs(1);
 ///   gone) closes it, and with it all connections that are as old. A plan that is gone is made anew without an error.
 /// - **A server without room** (`max_connections`): the call waits for a connection of the pool.
 /// - **Settings** of each session, made by statements: `statement_timeout` 5 s, `lock_timeout` 4 s and
-///   `idle_in_transaction_session_timeout` 8 s (5/8, 4/8 and 8/8 of the deadline), isolation *read committed*.
+///   `idle_in_transaction_session_timeout` 8 s (5/8, 4/8 and 8/8 of the deadline), isolation *read committed*, and
+///   `synchronous_commit` on if the server's default is weaker: what a statement of the host's has written is on the disk, too.
 /// - **Connections end** after 30 minutes, or 5 minutes without use. They are driven on the runtime in which the pool was
 ///   built; it should live as long as the pool.
 ///
@@ -258,6 +260,8 @@ impl PostgresPoolBuilder {
     ///
     /// The deadline ends a statement that hangs, at the server too. For the server to end it by itself:
     /// `ALTER ROLE … SET statement_timeout = '5s'`, `lock_timeout = '4s'` and `idle_in_transaction_session_timeout = '8s'`.
+    /// The store's writes, and transactions, are durable here as well, whatever the server's default is; a single statement of
+    /// the host's is if the server's `synchronous_commit` is on, or `ALTER ROLE … SET synchronous_commit = on` says so.
     pub fn unnamed_statements(mut self) -> Self {
         self.prepares = false;
         self
@@ -315,7 +319,8 @@ impl fmt::Debug for PostgresPoolBuilder {
 fn session(deadline: Duration) -> String {
     let deadline = deadline.as_millis();
     format!(
-        "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {}; SET lock_timeout = {};
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE {IS_CARELESS};
+        SET default_transaction_isolation = 'read committed'; SET statement_timeout = {}; SET lock_timeout = {};
         SET idle_in_transaction_session_timeout = {deadline}",
         (deadline * 5 / 8).max(1),
         (deadline / 2).max(1)

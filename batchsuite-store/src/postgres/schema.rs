@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-/// For this transaction alone, also behind a pooler. A stronger setting than `on` stays. It is in the list of what a statement
-/// returns, which is evaluated for each row; a CTE that nothing references would not be.
-const DURABLE: &str = "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') \
-                       THEN set_config('synchronous_commit', 'on', true) END";
+/// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
+pub(super) const IS_CARELESS: &str = "current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
+/// For this transaction alone, also behind a pooler. It is in the list of what a statement returns, which is evaluated for each
+/// row; a CTE that nothing references would not be.
+const DURABLE: &str = "CASE WHEN {careless} THEN set_config('synchronous_commit', 'on', true) END";
 
 /// A name that needs no quoting rules to be understood.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,6 +38,7 @@ impl Schema {
     /// when it commits, whatever the server's default is.
     pub(super) fn write(&self, sql: &str) -> String {
         sql.replace("{durable}", DURABLE)
+            .replace("{careless}", IS_CARELESS)
             .replace("{now}", "(now() + {schema}.clock_offset())")
             .replace("{clock}", "(clock_timestamp() + {schema}.clock_offset())")
             .replace("{schema}", &format!("\"{}\"", self.0))

@@ -1,13 +1,16 @@
 //! Callbacks beside one another, and beside everything else.
 
+use std::time::Duration;
+
 use batchsuite_auth::{
     ActorId, BrowserSecret, Client, CompanyId,
     error::CallbackError,
     events::EventKind,
-    fake_ups::{Answer, Endpoint, Outcome},
+    fake_ups::{Answer, Edit, Endpoint, Outcome},
     status::Status,
 };
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use crate::world::{Back, USER, World, assert_authenticated, eventually};
 
@@ -242,6 +245,55 @@ async fn of_two_consents_for_one_company_the_grant_issued_later_wins() {
         world.advance(2 * 3600);
         world.token().await.unwrap();
     }
+}
+
+/// Without a date of UPS's, the time of the arrival counts.
+#[tokio::test]
+async fn of_two_consents_a_pair_without_a_date_that_arrives_later_wins() {
+    let world = World::new().await;
+    let first = world.back().await;
+    let second = world.back_for(&world.company, &world.actor, Some(&first.browser)).await;
+    world.next(Endpoint::Token, Edit::default().remove("issued_at"));
+    let mut held = world.wire.hold_answer();
+
+    let (arrives_later, ()) = tokio::join!(world.callback(&first), async {
+        held.reached().await;
+        world.callback(&second).await.unwrap();
+        held.release();
+    });
+
+    arrives_later.unwrap();
+    let arrived_later = world.wire.exchanges().into_iter().find(|exchange| exchange.received("issued_at").is_none());
+    assert!(world.look().await.tokens.unwrap().0 == arrived_later.unwrap().received("access_token"));
+}
+
+#[tokio::test]
+async fn the_same_callback_again_waits_no_longer_than_the_first_while_the_store_is_away() {
+    let world = World::with(|setup| {
+        setup.policy.request_deadline = Duration::from_secs(1);
+        setup.policy.max_wait = Duration::from_millis(50);
+    })
+    .await;
+    let back = world.back().await;
+    let mut held = world.wire.hold_answer();
+
+    let (first, again) = tokio::join!(world.callback(&back), async {
+        held.reached().await;
+        world.store.go_away();
+        held.release();
+        timeout(Duration::from_secs(20), world.callback(&back)).await.expect("it has a limit")
+    });
+
+    for outcome in [first, again] {
+        assert!(matches!(&outcome, Err(CallbackError::Store(error)) if error.is_transient()), "{outcome:?}");
+    }
+    world.store.come_back();
+    eventually("the opt-in is stored", async || {
+        matches!(world.status().await.status, Status::Authenticated { .. }).then_some(())
+    })
+    .await;
+    assert_eq!(world.callback(&back).await.unwrap().company, world.company);
+    assert_eq!(world.calls(Endpoint::Token), 1);
 }
 
 #[tokio::test]

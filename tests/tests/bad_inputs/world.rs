@@ -252,7 +252,7 @@ impl World {
         batchsuite_auth::clock::Clock::now(&self.clock)
     }
 
-    /// How long until `end`, rounded: a pair is dated from its arrival, by a clock that does not stand still.
+    /// How long until `end`, rounded: a pair is dated from its request, by a clock that does not stand still.
     pub(crate) fn until(&self, end: Timestamp) -> TimeDelta {
         let rounded = end - self.now() + TimeDelta::milliseconds(500);
         rounded - TimeDelta::nanoseconds(rounded.subsec_nanos().into())

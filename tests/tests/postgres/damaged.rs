@@ -202,6 +202,13 @@ async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
         let done = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
 
         assert_eq!(done.return_to.as_deref(), expected);
+        // Nor when the same callback comes again, here or elsewhere.
+        world.damage(&format!("UPDATE {{schema}}.used_consents SET return_to = '{stored}'")).await;
+        let elsewhere = world.process(&world.stage.store);
+        for auth in [&auth, &elsewhere] {
+            let again = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+            assert_eq!(again.return_to.as_deref(), expected);
+        }
     }
 }
 

@@ -9,9 +9,9 @@ use batchsuite_auth::{
         TakeConsent, WarnExpiring,
     },
 };
-use batchsuite_store::PostgresStore;
+use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, types::Type};
 
 use crate::stage::{CLIENT, DAY, HOUR, Stage, actor, commit, company, connect, consent, pair, stored};
 
@@ -23,7 +23,9 @@ fn careless() -> &'static Server {
 
 async fn stage(server: &'static Server) -> Stage {
     let schema = TestSchema::new(server);
-    let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().unwrap();
+    // No setting of a session helps.
+    let builder = PostgresStore::at(server.url(), keyring().await).unnamed_statements();
+    let store = builder.schema(schema.name()).build().unwrap();
     store.migrate().await.unwrap();
     Stage { schema, store }
 }
@@ -37,7 +39,7 @@ async fn is_flushed(client: &Client) -> bool {
 /// Something else may be written at the same moment, so there are some tries.
 async fn assert_durable(client: &Client, verb: &str, write: impl AsyncFn(GrantKey)) {
     for number in 0..5 {
-        write(company(&format!("{verb}-{number}"))).await;
+        write(company(&format!("{}-{number}", verb.replace(' ', "-")))).await;
         if is_flushed(client).await {
             return;
         }
@@ -136,6 +138,36 @@ async fn every_write_is_on_the_disk_when_it_returns() {
         assert!(store.prune_events(DAY).await.unwrap() > 0);
     })
     .await;
+}
+
+/// A service keeps its own data beside the opt-ins.
+#[tokio::test]
+async fn what_the_host_itself_writes_over_the_pool_is_on_the_disk_too() {
+    let server = careless();
+    let client = server.client().await;
+    client.batch_execute("CREATE TABLE hosts (name text)").await.unwrap();
+    let insert = "INSERT INTO hosts VALUES ($1)";
+    let (own, pooled) = (PostgresPool::at(server.url()), PostgresPool::at(server.url()).unnamed_statements());
+    let (own, pooled) = (own.build().unwrap(), pooled.build().unwrap());
+
+    assert_durable(&client, "a statement", async |key| {
+        own.rows(insert, &[Type::TEXT], &[&key.company.as_str()]).await.unwrap();
+    })
+    .await;
+    for pool in [&own, &pooled] {
+        assert_durable(&client, "a transaction", async |key| {
+            let mut transaction = pool.begin().await.unwrap();
+            transaction.rows(insert, &[Type::TEXT], &[&key.company.as_str()]).await.unwrap();
+            transaction.commit().await.unwrap();
+        })
+        .await;
+    }
+    // A stronger setting stays.
+    client.batch_execute("ALTER ROLE postgres SET synchronous_commit = remote_apply").await.unwrap();
+    let strong = PostgresPool::at(server.url()).build().unwrap();
+    let mut transaction = strong.begin().await.unwrap();
+    let kept = transaction.rows("SELECT current_setting('synchronous_commit')", &[], &[]).await.unwrap();
+    assert_eq!(kept[0].get::<_, &str>(0), "remote_apply");
 }
 
 #[tokio::test]

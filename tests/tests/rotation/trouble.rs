@@ -51,6 +51,29 @@ async fn a_pair_is_never_given_up_and_retried_slowly_where_an_operator_must_look
     }
 }
 
+/// The operator puts it right and starts the service anew.
+#[tokio::test(start_paused = true)]
+async fn a_pair_is_retried_at_once_and_each_second_when_the_process_ends() {
+    for is_mended in [true, false] {
+        let stage = Stage::new().await;
+        let process = with_a_pair_in_hand(&stage, StoreErrorKind::Misconfigured).await;
+        stage.live(seconds(275)).await;
+        let tries = process.store.calls(Verb::Commit);
+        if is_mended {
+            process.store.mend(Verb::Commit);
+        }
+
+        let began = Instant::now();
+        let shutdown = process.auth.shutdown_within(seconds(9)).await;
+
+        assert_eq!(shutdown.is_complete(), is_mended);
+        let most = if is_mended { 0 } else { 9 };
+        assert_eq!(began.elapsed().as_secs(), most);
+        assert!((most as usize..=11).contains(&(process.store.calls(Verb::Commit) - tries)));
+        assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1 + u64::from(is_mended));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pair_is_retried_each_second_while_the_store_is_merely_away() {
     let stage = Stage::new().await;

@@ -35,7 +35,7 @@ pub(super) async fn writes_refreshed_with_the_attempt_and_the_new_revision(case:
     assert_eq!(event.evidence.and_then(|evidence| evidence.attempt), Some(attempt));
 }
 
-pub(super) async fn lifetimes_count_from_the_arrival_of_the_pair(case: Case) {
+pub(super) async fn lifetimes_count_from_the_send_of_the_request(case: Case) {
     let grant = case.authenticated(&acme()).await;
     let attempt = case.claimed(&grant).await;
 

@@ -32,18 +32,18 @@ pub(super) async fn writes_authenticated_with_the_actor_and_the_new_revision(cas
     assert_eq!((event.revision, event.id), (grant.opt_in.revision, grant.change));
 }
 
-pub(super) async fn lifetimes_count_from_the_arrival_of_the_pair(case: Case) {
+pub(super) async fn lifetimes_count_from_the_send_of_the_request(case: Case) {
     let grant = case.authenticated_with(&acme(), NewPair { age: HOUR, ..pair("1") }).await;
 
     let tokens = grant.tokens.expect("tokens are stored");
-    let arrival = grant.as_of - HOUR;
-    assert_about(tokens.obtained_at, arrival);
-    assert_about(tokens.refresh_at, arrival + EARLY);
-    assert_about(tokens.access_expires_at, arrival + ACCESS_LIFETIME);
-    assert_about(tokens.refresh_expires_at, arrival + REFRESH_LIFETIME);
+    let sent = grant.as_of - HOUR;
+    assert_about(tokens.obtained_at, sent);
+    assert_about(tokens.refresh_at, sent + EARLY);
+    assert_about(tokens.access_expires_at, sent + ACCESS_LIFETIME);
+    assert_about(tokens.refresh_expires_at, sent + REFRESH_LIFETIME);
 }
 
-pub(super) async fn a_pair_without_an_issue_time_was_issued_when_it_arrived(case: Case) {
+pub(super) async fn a_pair_without_an_issue_time_counts_from_the_send_of_its_request(case: Case) {
     let connect = Connect { issued_at: None, pair: NewPair { age: HOUR, ..pair("1") }, ..connect(&acme()) };
 
     let grant = stored(case.connect(connect).await);

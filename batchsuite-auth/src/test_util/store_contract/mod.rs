@@ -137,8 +137,8 @@ macro_rules! __store_clauses {
             connect {
                 stores_the_first_pair,
                 writes_authenticated_with_the_actor_and_the_new_revision,
-                lifetimes_count_from_the_arrival_of_the_pair,
-                a_pair_without_an_issue_time_was_issued_when_it_arrived,
+                lifetimes_count_from_the_send_of_the_request,
+                a_pair_without_an_issue_time_counts_from_the_send_of_its_request,
                 a_lifetime_beyond_any_date_is_clamped,
                 a_pair_without_a_refresh_token_keeps_none_of_a_former_opt_in,
                 keeps_the_failures_of_an_unusable_pair,
@@ -203,7 +203,7 @@ macro_rules! __store_clauses {
             commit_refresh {
                 stores_the_new_pair_as_the_next_version,
                 writes_refreshed_with_the_attempt_and_the_new_revision,
-                lifetimes_count_from_the_arrival_of_the_pair,
+                lifetimes_count_from_the_send_of_the_request,
                 compares_no_lease,
                 compares_no_attempt,
                 needs_no_attempt_to_be_under_way,

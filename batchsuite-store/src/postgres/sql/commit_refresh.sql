@@ -1,6 +1,6 @@
 -- OptIn::on(Commit): epoch and version are compared, and nothing else but that there is an opt-in. $14: the stored
 -- refresh token stays.
-WITH arrival AS MATERIALIZED (
+WITH request AS MATERIALIZED (
     SELECT {clock} - make_interval(secs => $7) AS obtained_at
 ), written AS (
     UPDATE {schema}.grants g SET
@@ -12,11 +12,11 @@ WITH arrival AS MATERIALIZED (
         suspect = g.suspect OR g.unanswered OR g.standing <> 'authenticated' OR $14,
         has_access_token = $5 IS NOT NULL,
         has_refresh_token = $6 IS NOT NULL OR ($14 AND g.has_refresh_token),
-        obtained_at = arrival.obtained_at,
-        refresh_at = arrival.obtained_at + make_interval(secs => $8),
-        access_expires_at = arrival.obtained_at + make_interval(secs => $9),
+        obtained_at = request.obtained_at,
+        refresh_at = request.obtained_at + make_interval(secs => $8),
+        access_expires_at = request.obtained_at + make_interval(secs => $9),
         refresh_expires_at = CASE WHEN $14 THEN g.refresh_expires_at
-                                  ELSE arrival.obtained_at + make_interval(secs => $10) END,
+                                  ELSE request.obtained_at + make_interval(secs => $10) END,
         cause_at = NULL, cause_status = NULL, cause_code = NULL, cause_message = NULL, cause_attempt = NULL,
         failures = $11,
         retry_at = {clock} + make_interval(secs => $12),
@@ -24,7 +24,7 @@ WITH arrival AS MATERIALIZED (
         warned = CASE WHEN $14 THEN g.warned ELSE 'infinity' END,
         change = {schema}.next_event(),
         change_kind = CASE WHEN g.standing = 'authenticated' THEN 'refreshed' ELSE 'recovered' END
-    FROM arrival
+    FROM request
     WHERE g.environment = $1 AND g.company = $2 AND g.epoch = $3 AND g.version = $4
       AND g.standing <> 'unauthenticated'
     RETURNING g.*

@@ -1,5 +1,5 @@
 -- OptIn::on(Connect). The epoch is compared, because the tokens are sealed for it; whoever was overtaken seals anew.
-WITH arrival AS MATERIALIZED (
+WITH request AS MATERIALIZED (
     SELECT {clock} - make_interval(secs => $11) AS obtained_at
 ), written AS (
     INSERT INTO {schema}.grants AS g (
@@ -11,7 +11,7 @@ WITH arrival AS MATERIALIZED (
            $9 IS NOT NULL, $10 IS NOT NULL, obtained_at, obtained_at + make_interval(secs => $12),
            obtained_at + make_interval(secs => $13), obtained_at + make_interval(secs => $14), $15,
            {schema}.next_event(), 'authenticated'
-    FROM arrival
+    FROM request
     -- A consent that saw a removal saw a row.
     WHERE $5 = 0 OR EXISTS (SELECT FROM {schema}.grants WHERE environment = $1 AND company = $2)
     ON CONFLICT (environment, company) DO UPDATE SET
