@@ -26,7 +26,7 @@ const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
     FROM pg_catalog.pg_class c
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
     WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind IN ('r', 'p')
-      AND (c.relname IN ('grants', 'tokens', 'consents', 'events', 'event_log', 'keys')
+      AND (c.relname IN ('grants', 'tokens', 'consents', 'used_consents', 'events', 'event_log', 'keys')
            OR c.relname = 'migrations' AND privilege = 'SELECT')
     UNION ALL
     SELECT 2, privilege || ' on sequence ' || c.oid::regclass, has_sequence_privilege(c.oid, privilege)
