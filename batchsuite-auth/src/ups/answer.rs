@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::content::Content;
+use super::{content::Content, repair::repaired as repaired_json};
 use crate::{
     clock::Timestamp,
     ids::Revision,
@@ -50,7 +50,15 @@ impl Pair {
     /// The object ends by itself: what follows it is no part of it, and if the rest of the answer is missing, nothing of the
     /// object is. Such an answer is only taken for the sake of the refresh token: UPS has spent the one that was sent.
     pub(super) fn parse(content: &Content, defaults: &PairDefaults) -> Option<Self> {
-        let (fields, is_wrapped) = Fields::of(content.text())?;
+        let repaired;
+        let (fields, is_wrapped, is_faulty) = match Fields::of(content.text()) {
+            Some((fields, is_wrapped)) => (fields, is_wrapped, false),
+            None => {
+                repaired = repaired_json(content.text())?;
+                let (fields, is_wrapped) = Fields::of(&repaired)?;
+                (fields, is_wrapped, true)
+            }
+        };
         let mut oddities = Vec::new();
 
         let access_lifetime = match lifetime(&fields, "expires_in") {
@@ -64,11 +72,12 @@ impl Pair {
             .as_ref()
             .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some());
         let refresh = Refresh::of(&fields, content.damaged);
-        if (is_wrapped || !content.whole) && matches!(refresh, Refresh::Absent) {
+        if (is_wrapped || is_faulty || !content.whole) && matches!(refresh, Refresh::Absent) {
             return None;
         }
         for (odd, words) in [
             (is_wrapped, "there is something beside the JSON"),
+            (is_faulty, "the JSON is not quite JSON"),
             (fields.repeated, "a key is there twice; the last one counts"),
             (
                 matches!(refresh, Refresh::Odd(_)),
@@ -488,6 +497,24 @@ mod tests {
             lone("", true) && !lone("", false) && !lone("x", true),
             "without a refresh token nothing is saved by it"
         );
+    }
+
+    #[test]
+    fn json_that_is_almost_none_is_a_pair() {
+        for (body, token) in [
+            ("{\"scope\":\"a\nb\",\"access_token\":\"a\",\"refresh_token\":\"r\"}", "r"),
+            ("{\"access_token\":\"a\",\"refresh_token\":\"r\r\n\"}", "r\r\n"),
+            ("{\"access_token\":\"a\",\0\"refresh_token\":\"r\"}", "r"),
+            (r#"{"display":"Ben\'s","access_token":"a","refresh_token":"r"}"#, "r"),
+            (r#"{"access_token":"a","refresh_token":"r",}"#, "r"),
+        ] {
+            let pair = parse_bytes(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+
+            assert_eq!(pair.refresh_token.unwrap().expose_secret(), token, "{body}");
+            assert_eq!(pair.access_token.unwrap().expose_secret(), "a", "{body}");
+            assert!(pair.oddities.contains(&"the JSON is not quite JSON"), "{body}");
+        }
+        assert!(parse_bytes(br#"{"access_token":"a",}"#).is_none(), "without a refresh token nothing is saved by it");
     }
 
     #[test]

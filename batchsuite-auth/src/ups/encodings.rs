@@ -1,5 +1,7 @@
 //! A text in every encoding that it may be in, each byte with the place that it came from.
 
+mod alphabets;
+
 use std::{collections::HashSet, hash::BuildHasher, mem, ops::Range, str};
 
 use foldhash::fast::RandomState;
@@ -75,6 +77,9 @@ pub(super) fn views(text: &str) -> Vec<View> {
         }
         next += 1;
     }
+    // Read by nobody but who looks for a secret: what is in there is not read any further.
+    let rare = views.iter().filter(|view| view.is_plain).flat_map(alphabets::readings).collect::<Vec<_>>();
+    views.extend(rare);
     views
 }
 
@@ -225,7 +230,7 @@ const ENTITIES: [(&str, char); 26] = [
     ("vert", '|'),
 ];
 
-/// `\/`, `\n`, `\u0041` of JSON; `\x41`, `\u{41}` of its neighbours.
+/// `\/`, `\n`, `\u0041` of JSON; `\x41`, `\u{41}`, `\101` of its neighbours.
 fn escape(bytes: &[u8]) -> Option<Decoded> {
     let [b'\\', rest @ ..] = bytes else { return None };
     Some(match rest {
@@ -244,6 +249,9 @@ fn escape(bytes: &[u8]) -> Option<Decoded> {
             }
         }
         [b'x', number @ ..] => Decoded::character(hexadecimal(number.get(..2)?)?, 4)?,
+        [high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
+            Decoded::byte((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'), 4)
+        }
         [b'b' | b'f' | b'n' | b'r' | b't', ..] => Decoded { meaning: Meaning::Nothing, length: 2 },
         [literal, ..] => Decoded::byte(*literal, 2),
         [] => Decoded { meaning: Meaning::Nothing, length: 1 },

@@ -14,6 +14,8 @@ use super::requests::Endpoint;
 #[derive(Default)]
 pub(super) struct Errors {
     pub(super) complaints: Vec<Complaint>,
+    /// The errors in another shape beside those.
+    beside: Vec<Complaint>,
     /// A key is there twice, so that the body means different things to different readers.
     pub(super) repeated: bool,
     /// It calls itself an error: there is something in `errors`, or in `error`.
@@ -44,14 +46,27 @@ pub(super) enum Meaning {
 impl Errors {
     pub(super) fn of(text: &str) -> Self {
         let Ok(body) = serde_json::from_str::<Json>(text) else { return Self::default() };
-        let errors = body.get("response").unwrap_or(&body).get("errors");
-        let complaints: Vec<_> = match errors {
-            Some(Json::List(errors)) => errors.iter().map(Complaint::of).collect(),
-            Some(errors @ Json::Object { .. }) => vec![Complaint::of(errors)],
-            _ => vec![Complaint::of(&body)],
+        let places = [body.get("response"), Some(&body)];
+        let errors = places.iter().flatten().find_map(|place| place.get("errors"));
+        let mut complaints: Vec<_> = match errors {
+            // What is no error is one that nobody has described.
+            Some(Json::List(errors)) => errors.iter().flat_map(Complaint::all).collect(),
+            Some(errors @ Json::Object { .. }) => Complaint::all(errors),
+            _ => Complaint::all(&body),
         };
+        // The same body in another of the known shapes.
+        let others = places.iter().flatten().flat_map(|place| match place.get("errors") {
+            Some(Json::List(errors)) => errors.iter().chain([*place]).collect(),
+            Some(errors) => vec![errors, *place],
+            None => vec![*place],
+        });
+        let beside: Vec<_> = others.flat_map(Complaint::all).filter(|other| !complaints.contains(other)).collect();
+        if errors.is_none() {
+            complaints.retain(|complaint| *complaint != Complaint::default());
+        }
         Self {
-            complaints: complaints.into_iter().filter(|complaint| *complaint != Complaint::default()).collect(),
+            complaints,
+            beside,
             repeated: body.is_repeated(),
             are_named: errors.or(body.get("error")).is_some_and(Json::is_something),
             has_token: ["access_token", "refresh_token"]
@@ -61,7 +76,10 @@ impl Errors {
     }
 
     pub(super) fn meaning(&self, endpoint: Endpoint) -> Meaning {
-        let meanings: Vec<_> = self.complaints.iter().map(|complaint| complaint.meaning(endpoint)).collect();
+        let mut meanings: Vec<_> = self.complaints.iter().map(|complaint| complaint.meaning(endpoint)).collect();
+        // Words around the errors add nothing, unless they contradict.
+        let beside = self.beside.iter().map(|complaint| complaint.meaning(endpoint));
+        meanings.extend(beside.filter(|meaning| *meaning != Meaning::Unknown));
         let all = |meaning| !meanings.is_empty() && meanings.iter().all(|other| *other == meaning);
         if self.repeated {
             Meaning::Unknown
@@ -79,12 +97,15 @@ impl Errors {
 }
 
 impl Complaint {
-    fn of(value: &Json) -> Self {
+    /// What an object says, in UPS's words and in those of RFC 6749; at least one.
+    fn all(value: &Json) -> Vec<Self> {
         let text = |name: &str| value.get(name).and_then(Json::text).map(|text| Zeroizing::new(text.to_owned()));
-        Self {
-            code: text("code").or_else(|| text("error")),
-            message: text("message").or_else(|| text("error_description")),
+        let (code, error) = (text("code"), text("error"));
+        let (message, description) = (text("message"), text("error_description"));
+        if code.is_some() && error.is_some() {
+            return vec![Self { code, message }, Self { code: error, message: description }];
         }
+        vec![Self { code: code.or(error), message: message.or(description) }]
     }
 
     fn meaning(&self, endpoint: Endpoint) -> Meaning {

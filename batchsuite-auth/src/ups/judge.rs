@@ -259,6 +259,26 @@ mod tests {
                 r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},{"code":"1","message":"?"}]}"#,
                 "unknown",
             ),
+            // In two shapes at once, which contradict each other.
+            (
+                r#"{"error":"invalid_client","errors":[{"code":"10400","message":"Invalid Refresh Token"}]}"#,
+                "misconfigured",
+            ),
+            (
+                r#"{"errors":[{"code":"10401","message":"ClientId is Invalid"}],"response":{"errors":[{"message":"Invalid Refresh Token"}]}}"#,
+                "misconfigured",
+            ),
+            (r#"{"code":"10400","message":"Invalid Refresh Token","error":"invalid_client"}"#, "misconfigured"),
+            (r#"{"error":"invalid_grant","code":"10429","message":"Too Many Requests"}"#, "unknown"),
+            (
+                r#"{"response":{"error":"invalid_client","errors":[{"message":"Invalid Refresh Token"}]}}"#,
+                "misconfigured",
+            ),
+            (r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},{"reason":"?"}]}"#, "unknown"),
+            (r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},"ClientId is Invalid"]}"#, "unknown"),
+            // Or which do not.
+            (r#"{"error":"invalid_grant","errors":[{"code":"10400","message":"Invalid Refresh Token"}]}"#, "refused"),
+            (r#"{"code":"400","message":"Bad Request","errors":[{"message":"Invalid Refresh Token"}]}"#, "refused"),
             (r#"{"response":{"errors":[]}}"#, "unknown"),
             (r#"{"response":{"errors":null}}"#, "unknown"),
             (r#"{"response":{"errors":[null,1,"x"]}}"#, "unknown"),

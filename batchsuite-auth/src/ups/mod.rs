@@ -7,6 +7,7 @@ mod echo;
 mod encodings;
 mod errors;
 mod judge;
+mod repair;
 mod requests;
 
 pub(crate) use answer::{Pair, PairDefaults};

@@ -31,6 +31,45 @@ fn assert_cut(echo: &str, what: &str) {
     assert_eq!(cut(&kept, &[TOKEN]), kept, "{what}: there is nothing more to be read");
 }
 
+fn hex(text: &str, between: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between)
+}
+
+fn base32(text: &str) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bits: Vec<u8> = text.bytes().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    let letter = |five: &[u8]| (0..5).fold(0, |value, bit| value << 1 | five.get(bit).copied().unwrap_or(0));
+    bits.chunks(5).map(|five| char::from(ALPHABET[usize::from(letter(five))])).collect()
+}
+
+/// Encodings in which not a character is as it was: that they are cut cannot be seen by the characters that are left.
+#[test]
+fn a_secret_in_another_alphabet_is_cut_out() {
+    for (what, echo) in [
+        ("hexadecimal", hex(TOKEN, "")),
+        ("hexadecimal, upper case", hex(TOKEN, "").to_uppercase()),
+        ("hexadecimal with colons", hex(TOKEN, ":")),
+        ("hexadecimal with blanks", hex(TOKEN, " ")),
+        ("hexadecimal of 12", hex(&TOKEN[20..32], "")),
+        ("a dump", TOKEN.bytes().map(|byte| format!("0x{byte:02x}, ")).collect()),
+        ("quoted printable", TOKEN.bytes().map(|byte| format!("={byte:02X}")).collect()),
+        ("octal", TOKEN.bytes().map(|byte| format!("\\{byte:03o}")).collect()),
+        ("numbers", TOKEN.bytes().map(|byte| format!("{byte},")).collect()),
+        ("base32", base32(TOKEN)),
+        ("backwards", TOKEN.chars().rev().collect()),
+        ("12 backwards", TOKEN[20..32].chars().rev().collect()),
+        ("base64 of hexadecimal", STANDARD.encode(hex(TOKEN, ""))),
+        ("base64 of base64 of the middle", STANDARD.encode(STANDARD.encode(&TOKEN[20..34]))),
+    ] {
+        let message = format!("Invalid token: {echo} was sent");
+        let kept = cut(&message, &[TOKEN]);
+
+        assert!(kept.contains(CUT) && kept.starts_with("Invalid token"), "{what}: {kept}");
+        let left = kept.replace("Invalid token", "").replace("was sent", "");
+        assert!(left.chars().filter(|c| c.is_ascii_alphanumeric()).count() < RUN, "{what}: {message} -> {kept}");
+    }
+}
+
 #[test]
 fn a_piece_of_a_secret_is_cut_out_in_whichever_encoding() {
     let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
