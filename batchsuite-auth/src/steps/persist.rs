@@ -84,7 +84,7 @@ struct NoAnswer;
 
 impl Core {
     /// A call of the store that may be dropped, for no longer than the store may take.
-    pub(super) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         within(self.policy.store_deadline, call).await
     }
 
