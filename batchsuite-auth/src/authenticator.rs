@@ -202,7 +202,7 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// Some may be marked; the call can be repeated.
     pub async fn after_restore(&self) -> Result<u64, StoreError> {
-        let marked = self.core.store.mark_unanswered(self.core.environment).await;
+        let marked = self.core.in_time(self.core.store.mark_unanswered(self.core.environment)).await;
         self.core.cache.clear();
         self.core.wrote_events();
         marked

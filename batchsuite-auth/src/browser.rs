@@ -199,7 +199,7 @@ pub fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn is_speculative(headers: &HeaderMap) -> bool {
     ["sec-purpose", "purpose", "x-purpose", "x-moz"].into_iter().flat_map(|name| headers.get_all(name)).any(|value| {
-        let words = value.as_bytes().split(|byte| matches!(byte, b',' | b';' | b' ' | b'"' | b'='));
+        let words = value.as_bytes().split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'_'));
         words.into_iter().any(|word| {
             ["prefetch", "prerender", "preview"].iter().any(|purpose| word.eq_ignore_ascii_case(purpose.as_bytes()))
         })
@@ -294,6 +294,9 @@ mod tests {
             ("sec-purpose", "prefetch;anonymous-client-ip"),
             ("Sec-Purpose", "Prefetch"),
             ("sec-purpose", " prerender"),
+            ("sec-purpose", "navigate,\tprefetch\t;prerender"),
+            ("sec-purpose", "(prefetch prerender)"),
+            ("sec-purpose", "'prefetch'"),
             ("purpose", "prefetch"),
             ("x-purpose", "preview"),
             ("x-moz", "prefetch"),

@@ -16,6 +16,7 @@ use crate::store::{StoreError, StoreErrorKind};
 /// | [`TokenError::Store`], any other kind | operator | no | no | – |
 /// | [`TokenError::ShutDown`] | nobody: ask another process | no | no | – |
 /// | [`CallbackError::Misconfigured`], [`Store`](CallbackError::Store) of another kind than `Unavailable` | operator | | no | – |
+/// | [`CallbackError::AlreadyUsed`] | nobody: lead them to the company | | no | – |
 /// | any other [`CallbackError`] | company administrator, who starts again | | if that may help at once | where UPS must be left alone meanwhile |
 /// | [`AuthenticateError::Store`] | like [`TokenError::Store`] | | as there | |
 /// | [`AuthenticateError::ShutDown`] | nobody: ask another process | | no | |
@@ -92,6 +93,7 @@ impl CallbackError {
             Self::Misconfigured(_) => Responsible::Operator,
             // The code is spent, or the consent not taken: the person has to start again either way.
             Self::Store(error) if !error.is_transient() => Responsible::Operator,
+            Self::AlreadyUsed { .. } => Responsible::Nobody,
             _ => Responsible::CompanyAdministrator,
         }
     }
@@ -210,6 +212,7 @@ mod tests {
             (CallbackError::Store(store(Misconfigured)), Operator, false),
             (CallbackError::Store(store(Rejected)), Operator, false),
             (CallbackError::ShutDown, CompanyAdministrator, false),
+            (CallbackError::AlreadyUsed { company: "acme".parse().unwrap(), return_to: None }, Nobody, false),
         ] {
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
         }

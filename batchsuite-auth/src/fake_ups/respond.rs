@@ -26,6 +26,7 @@ pub struct Reply {
     pub delay: Duration,
     /// What happens to it on its way.
     pub wire_fault: Option<WireFault>,
+    is_for_head: bool,
 }
 
 /// What happens to an answer on its way to the client.
@@ -55,16 +56,36 @@ impl Reply {
         front_end(413).into()
     }
 
+    /// The answer to a request whose body breaks off, or whose chunks are none.
+    pub fn broken_body() -> Self {
+        front_end(400).into()
+    }
+
     /// The answer for a server whose connections are [`WireStream`](super::WireStream)s, and for no other: its length and the wire fault
     /// ride along in a header that the stream takes off.
     pub fn into_response(mut self) -> Response<Vec<u8>> {
-        let value = wire::header_value(self.response.body().len(), self.wire_fault);
+        let length = self.response.body().len();
+        if let Some(told) = self.untrue_length() {
+            // No server writes it, so the stream does; the answer is the last on its connection.
+            let headers = self.response.headers_mut();
+            headers.remove(header::CONTENT_LENGTH);
+            headers.insert(HeaderName::from_static(wire::TOLD_LENGTH), told);
+            self.wire_fault.get_or_insert(WireFault::Truncate { keep_bytes: length });
+        }
+        let value = wire::header_value(length, self.wire_fault);
         let headers = self.response.headers_mut();
         headers.insert(HeaderName::from_static(wire::HEADER), value);
         if headers.contains_key(header::TRANSFER_ENCODING) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.response
+    }
+
+    /// A `Content-Length` that a fault asked for and that is not the body's. (A HEAD's is that of the body it would have had.)
+    fn untrue_length(&self) -> Option<HeaderValue> {
+        let told = self.response.headers().get(header::CONTENT_LENGTH).filter(|_| !self.is_for_head)?;
+        let is_true = told.to_str().is_ok_and(|told| told == self.response.body().len().to_string());
+        (!is_true).then(|| told.clone())
     }
 
     pub(super) fn broken(fault: WireFault) -> Self {
@@ -86,7 +107,7 @@ impl Reply {
 
 impl From<Response<Vec<u8>>> for Reply {
     fn from(response: Response<Vec<u8>>) -> Self {
-        Self { response, delay: Duration::ZERO, wire_fault: None }
+        Self { response, delay: Duration::ZERO, wire_fault: None, is_for_head: false }
     }
 }
 
@@ -115,6 +136,7 @@ impl FakeUpsState {
             let length = reply.response.body().len();
             reply.response.body_mut().clear();
             reply.response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            reply.is_for_head = true;
         }
         reply
     }

@@ -82,7 +82,7 @@ struct NoAnswer;
 
 impl Core {
     /// A call of the store that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
-    pub(super) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         within(self.policy.store_deadline, call).await
     }
 

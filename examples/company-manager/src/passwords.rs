@@ -20,9 +20,9 @@ use crate::client::Client;
 const AT_A_TIME: usize = 2;
 /// A sign-in that has waited this long for its turn is told to come back.
 const MOST_WAIT: Duration = Duration::from_secs(5);
-/// How many of one client wait for their turn.
+/// How many of one lane wait for their turn.
 const MOST_IN_LANE: usize = 16;
-/// How many of all clients wait for their turn.
+/// How many of all lanes wait for their turn.
 const MOST_INSIDE: usize = 512;
 
 /// Hashes `password` with argon2id (19 MiB, 2 passes, 1 lane: OWASP's choice) and a random salt, in PHC format. Blocks.
@@ -41,7 +41,16 @@ pub(crate) fn matches(password: &SecretString, hash: &str) -> bool {
         .is_ok()
 }
 
-/// Verifies passwords: some at a time, one of them of each client, so that nobody's flood keeps others waiting.
+/// In which lane a password waits for its turn: there is one turn at a time in each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// All that come from one client, as far as the server knows it.
+    Client(Option<Client>),
+    /// One person's browser, by a hash: behind a proxy it may have the address of whoever floods.
+    Browser([u8; 32]),
+}
+
+/// Verifies passwords: some at a time, one of them of each lane, so that nobody's flood keeps others waiting.
 #[derive(Clone)]
 pub(crate) struct Verifier {
     turns: Arc<Semaphore>,
@@ -50,7 +59,7 @@ pub(crate) struct Verifier {
     nobody: Arc<str>,
 }
 
-/// Too many people sign in at once, or too many from one address.
+/// Too many people sign in at once, or too many in one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 
@@ -60,16 +69,11 @@ impl Verifier {
         Ok(Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), lanes: Arc::default(), nobody: nobody.into() })
     }
 
-    /// Whether `password` is the one behind `hash`; never, if there is no hash. Clients have their turns one after the other.
-    pub(crate) async fn verify(
-        &self,
-        client: Option<Client>,
-        password: SecretString,
-        hash: Option<String>,
-    ) -> Result<bool, Busy> {
-        let place = self.lanes.enter(client).ok_or(Busy)?;
+    /// Whether `password` is the one behind `hash`; never, if there is no hash. Those of a lane have their turns one after the other.
+    pub(crate) async fn verify(&self, lane: Lane, password: SecretString, hash: Option<String>) -> Result<bool, Busy> {
+        let place = self.lanes.enter(lane).ok_or(Busy)?;
         let turn = async {
-            let own = place.lane.clone().acquire_owned().await?;
+            let own = place.turn.clone().acquire_owned().await?;
             Ok::<_, AcquireError>((own, self.turns.clone().acquire_owned().await?))
         };
         let turn = tokio::time::timeout(MOST_WAIT, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)?;
@@ -85,31 +89,31 @@ impl Verifier {
     }
 }
 
-/// The waiting sign-ins, by client.
+/// The waiting sign-ins.
 #[derive(Default)]
-struct Lanes(Mutex<HashMap<Option<Client>, Lane>>);
+struct Lanes(Mutex<HashMap<Lane, Waiting>>);
 
-struct Lane {
+struct Waiting {
     turn: Arc<Semaphore>,
     inside: usize,
 }
 
 impl Lanes {
-    /// A place in the client's lane; `None`: too many are in it, or in all lanes together.
-    fn enter(self: &Arc<Self>, client: Option<Client>) -> Option<Place> {
+    /// A place in the lane; `None`: too many are in it, or in all lanes together.
+    fn enter(self: &Arc<Self>, lane: Lane) -> Option<Place> {
         let mut lanes = self.lanes();
-        if lanes.values().map(|lane| lane.inside).sum::<usize>() >= MOST_INSIDE {
+        if lanes.values().map(|waiting| waiting.inside).sum::<usize>() >= MOST_INSIDE {
             return None;
         }
-        let lane = lanes.entry(client).or_insert_with(|| Lane { turn: Arc::new(Semaphore::new(1)), inside: 0 });
-        if lane.inside >= MOST_IN_LANE {
+        let waiting = lanes.entry(lane).or_insert_with(|| Waiting { turn: Arc::new(Semaphore::new(1)), inside: 0 });
+        if waiting.inside >= MOST_IN_LANE {
             return None;
         }
-        lane.inside += 1;
-        Some(Place { lanes: Arc::clone(self), client, lane: lane.turn.clone() })
+        waiting.inside += 1;
+        Some(Place { lanes: Arc::clone(self), lane, turn: waiting.turn.clone() })
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Option<Client>, Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Lane, Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,17 +121,17 @@ impl Lanes {
 /// A place in a lane, until it is dropped.
 struct Place {
     lanes: Arc<Lanes>,
-    client: Option<Client>,
-    lane: Arc<Semaphore>,
+    lane: Lane,
+    turn: Arc<Semaphore>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut lanes = self.lanes.lanes();
-        if let Some(lane) = lanes.get_mut(&self.client) {
-            lane.inside -= 1;
-            if lane.inside == 0 {
-                lanes.remove(&self.client);
+        if let Some(waiting) = lanes.get_mut(&self.lane) {
+            waiting.inside -= 1;
+            if waiting.inside == 0 {
+                lanes.remove(&self.lane);
             }
         }
     }
@@ -143,14 +147,16 @@ impl fmt::Debug for Verifier {
 mod tests {
     use super::*;
 
+    const NOBODY_KNOWN: Lane = Lane::Client(None);
+
     #[tokio::test]
     async fn only_the_right_password_of_a_known_person_is_accepted() {
         let verifier = Verifier::new().unwrap();
         let known = hash(&"right".into()).unwrap();
 
-        assert_eq!(verifier.verify(None, "right".into(), Some(known.clone())).await, Ok(true));
-        assert_eq!(verifier.verify(None, "wrong".into(), Some(known.clone())).await, Ok(false));
-        assert_eq!(verifier.verify(None, "right".into(), None).await, Ok(false));
+        assert_eq!(verifier.verify(NOBODY_KNOWN, "right".into(), Some(known.clone())).await, Ok(true));
+        assert_eq!(verifier.verify(NOBODY_KNOWN, "wrong".into(), Some(known.clone())).await, Ok(false));
+        assert_eq!(verifier.verify(NOBODY_KNOWN, "right".into(), None).await, Ok(false));
         assert!(known.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{known}");
     }
 
@@ -159,16 +165,16 @@ mod tests {
         let verifier = Verifier::new().unwrap();
         let _turns = verifier.turns.clone().acquire_many_owned(2).await.unwrap();
 
-        assert_eq!(verifier.verify(None, "x".into(), None).await, Err(Busy));
+        assert_eq!(verifier.verify(NOBODY_KNOWN, "x".into(), None).await, Err(Busy));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_client_s_flood_keeps_nobody_else_waiting() {
         let verifier = Verifier::new().unwrap();
-        let [flooding, other] = [1, 2].map(|last| Some(Client::at([10, 0, 0, last].into())));
+        let [flooding, other] = [1, 2].map(|last| Lane::Client(Some(Client::at([10, 0, 0, last].into()))));
         // Its one turn is taken, so that the rest of its flood waits, and what is too much is turned away at once.
         let held = verifier.lanes.enter(flooding).unwrap();
-        let _turn = held.lane.clone().acquire_owned().await.unwrap();
+        let _turn = held.turn.clone().acquire_owned().await.unwrap();
         let flood: Vec<_> = (0..300)
             .map(|_| {
                 let verifier = verifier.clone();
@@ -193,11 +199,11 @@ mod tests {
         let places: Vec<_> = (0..=u16::MAX)
             .map_while(|number| {
                 let [high, low] = number.to_be_bytes();
-                verifier.lanes.enter(Some(Client::at([10, 0, high, low].into())))
+                verifier.lanes.enter(Lane::Client(Some(Client::at([10, 0, high, low].into()))))
             })
             .collect();
 
         assert_eq!(places.len(), MOST_INSIDE);
-        assert_eq!(verifier.verify(None, "x".into(), None).await, Err(Busy));
+        assert_eq!(verifier.verify(NOBODY_KNOWN, "x".into(), None).await, Err(Busy));
     }
 }

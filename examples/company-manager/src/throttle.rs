@@ -13,7 +13,7 @@ use std::{
 use batchsuite_auth::{clock::Timestamp, secret::SecretHash};
 use sha2::{Digest, Sha256};
 
-use crate::client::Client;
+use crate::{client::Client, passwords::Lane};
 
 const MOST_FAILURES: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(5 * 60);
@@ -79,8 +79,9 @@ impl Throttle {
     /// to wait. A try that ends without an answer (turned away, or its client went away) is taken back.
     pub(crate) fn try_now(&self, who: Who<'_>, now: Timestamp) -> Result<Try<'_>, Duration> {
         let mut inner = self.inner();
-        let key =
-            who.of_browser().filter(|browser| inner.known.contains_key(browser)).unwrap_or_else(|| who.of_client());
+        let known = who.of_browser().filter(|browser| inner.known.contains_key(browser));
+        let key = known.unwrap_or_else(|| who.of_client());
+        let lane = known.map_or(Lane::Client(who.client), |browser| Lane::Browser(browser.0));
         let left = |count: &Count| {
             let passed = (now - count.since).to_std().unwrap_or_default();
             WINDOW.checked_sub(passed).filter(|left| !left.is_zero())
@@ -96,7 +97,7 @@ impl Throttle {
             Some(_) => count.failures += 1,
             None => *count = Count { since: now, failures: 1 },
         }
-        Ok(Try { throttle: self, key, since: count.since, is_answered: false })
+        Ok(Try { throttle: self, key, lane, since: count.since, is_answered: false })
     }
 
     /// From now on this browser is counted by itself for this name.
@@ -125,11 +126,17 @@ fn drop_oldest<V>(map: &mut HashMap<Key, V>, since: impl Fn(&V) -> Timestamp) {
 pub(crate) struct Try<'a> {
     throttle: &'a Throttle,
     key: Key,
+    lane: Lane,
     since: Timestamp,
     is_answered: bool,
 }
 
 impl Try<'_> {
+    /// Where its password waits for its turn: a browser that is counted by itself waits by itself, too.
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// The password was wrong: it stays counted.
     pub(crate) fn failed(mut self) {
         self.is_answered = true;
@@ -244,6 +251,8 @@ mod tests {
         lock(&throttle, at("a", 2));
 
         assert!(fails(&throttle, at("a", 1), NOW).is_err());
+        assert_eq!(throttle.try_now(at("a", 3), NOW).unwrap().lane(), Lane::Client(at("a", 3).client));
+        assert!(matches!(throttle.try_now(me, NOW).unwrap().lane(), Lane::Browser(_)), "it waits by itself, too");
         lock(&throttle, me);
         assert!(fails(&throttle, Who { browser: mine, ..at("b", 1) }, NOW).is_ok(), "it is known for one name");
     }

@@ -19,7 +19,7 @@
 
 mod tls;
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{error::Error as _, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -29,6 +29,7 @@ use axum::{
     response::Response,
 };
 use batchsuite_auth::fake_ups::{FakeUpsState, Reply, WireStream};
+use http_body_util::LengthLimitError;
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::tls::Connection;
@@ -102,8 +103,9 @@ struct Served {
 
 async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response {
     let (mut parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, LONGEST_BODY).await else {
-        return Reply::too_large().into_response().map(Body::from);
+    let body = match to_bytes(body, LONGEST_BODY).await {
+        Ok(body) => body,
+        Err(error) => return unread(&error).into_response().map(Body::from),
     };
     if let Some(scheme) = &served.scheme {
         parts.headers.insert("x-forwarded-proto", scheme.clone());
@@ -113,6 +115,14 @@ async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response
         tokio::time::sleep(reply.delay).await;
     }
     reply.into_response().map(Body::from)
+}
+
+/// A body that is too long is one thing; one that breaks off, or whose chunks are none, another.
+fn unread(error: &axum::Error) -> Reply {
+    if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+        return Reply::too_large();
+    }
+    Reply::broken_body()
 }
 
 /// Lets clients in, as [`WireStream`]s.

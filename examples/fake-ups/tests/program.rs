@@ -199,6 +199,20 @@ async fn a_request_that_is_too_large_gets_413_and_the_server_goes_on() {
 }
 
 #[tokio::test]
+async fn a_body_without_sound_chunks_gets_400_and_the_server_goes_on() {
+    let ups = Program::start(&[]);
+    let mut stream = TcpStream::connect(&ups.address).unwrap();
+    let head = "POST /security/v1/oauth/token HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+
+    stream.write_all(format!("{head}zz\r\n").as_bytes()).unwrap();
+
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert_eq!(ups.ask().1, None);
+}
+
+#[tokio::test]
 async fn http_2_is_refused_and_meets_no_fault() {
     let ups = Program::start(&[]);
     ups.control("/__fake/faults", json!({"endpoint": "track", "fault": "drop_answer"})).await;

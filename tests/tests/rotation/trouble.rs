@@ -331,6 +331,17 @@ async fn nobody_waits_for_a_store_that_never_answers_longer_than_max_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_ever_after_a_restore() {
+    let stage = Stage::new().await;
+    let process = impatient(&stage);
+    process.store.hang(Verb::Other);
+
+    let marked = timeout(HOUR, process.auth.after_restore()).await.expect("it waits for ever");
+
+    assert_eq!(marked.unwrap_err().kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_its_caller_gave_up_is_not_cut_off() {
     let stage = Stage::new().await;
     let process = impatient(&stage);

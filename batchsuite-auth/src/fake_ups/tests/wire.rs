@@ -314,3 +314,27 @@ async fn an_answer_of_which_the_server_sends_no_body_or_chunks_does_not_confuse_
         );
     }
 }
+
+#[tokio::test]
+async fn a_length_that_is_not_the_body_s_is_told_and_ends_the_connection() {
+    let ups = start().await;
+    for (told, body) in
+        [("3", "abcdef"), ("9", "abcdef"), ("0", "abcdef"), ("5", ""), ("many", "abcdef"), ("+6", "abcdef")]
+    {
+        ups.fault(
+            Endpoint::Track,
+            Answer::status(200).with_header("content-length", told).with_body(body),
+            Times::Once,
+        );
+        let mut stream = connect(&ups);
+
+        stream.write_all(TRACK).unwrap();
+
+        let (text, closed) = read_to_end(&mut stream);
+        let (head, sent) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!((sent, closed), (body, None), "{told}: {text}");
+        let lengths: Vec<_> = head.lines().filter_map(|line| line.strip_prefix("content-length: ")).collect();
+        assert_eq!(lengths, [told], "{text}");
+        assert!(!text.contains("fake"), "{text}");
+    }
+}

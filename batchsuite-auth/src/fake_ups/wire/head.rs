@@ -9,6 +9,9 @@ use crate::fake_ups::respond::{WireFault, front_end};
 /// The header in which an answer tells its body's length and its fault; no client ever sees it.
 pub(in crate::fake_ups) const HEADER: &str = "x-fake-ups-wire";
 
+/// The header in which an answer tells the length that the client is to believe, where it is not its body's; no client sees it either.
+pub(in crate::fake_ups) const TOLD_LENGTH: &str = "x-fake-ups-told-length";
+
 /// UPS's clients read some header names by their case: this one, beside `appname` and `displayname`, which servers write as they are.
 const LOCATION: &[u8] = b"Location";
 
@@ -24,6 +27,7 @@ impl AnswerHead {
     pub(super) fn read(head: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(head.len());
         let mut told = None;
+        let is_untrue = has_line_of(head, TOLD_LENGTH);
         let mut content_length = None;
         let mut has_coding = false;
         for line in head.split_inclusive(|byte| *byte == b'\n') {
@@ -35,8 +39,17 @@ impl AnswerHead {
                 told = std::str::from_utf8(value).ok().and_then(parse);
                 continue;
             }
+            if name.eq_ignore_ascii_case(TOLD_LENGTH.as_bytes()) {
+                bytes.extend_from_slice(b"content-length: ");
+                bytes.extend_from_slice(value);
+                bytes.extend_from_slice(b"\r\n");
+                continue;
+            }
             if name.eq_ignore_ascii_case(b"content-length") {
                 content_length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+                if is_untrue {
+                    continue;
+                }
             }
             has_coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
             let name = if name.eq_ignore_ascii_case(LOCATION) { LOCATION } else { name };
@@ -60,6 +73,13 @@ impl AnswerHead {
         };
         Self { bytes, body_length, fault: fault.flatten() }
     }
+}
+
+/// Whether a head has a header of this name.
+fn has_line_of(head: &[u8], name: &str) -> bool {
+    let is_named =
+        |line: &[u8]| line.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()));
+    head.split(|byte| *byte == b'\n').any(is_named)
 }
 
 /// The last answer on a connection, whole.

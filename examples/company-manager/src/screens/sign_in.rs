@@ -109,7 +109,7 @@ pub(crate) async fn sign_in(State(app): State<App>, visitor: Visitor, request: R
         }
     };
     let (person, hash) = app.directory.sign_in(name).await?.unzip();
-    match (app.verifier.verify(client, password.into(), hash).await, person) {
+    match (app.verifier.verify(counted.lane(), password.into(), hash).await, person) {
         (Ok(true), Some(person)) => {
             counted.succeeded();
             // This browser's own from now on: for its trips to UPS.com, and so that nobody else locks its person out.

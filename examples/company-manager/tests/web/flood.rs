@@ -48,3 +48,23 @@ async fn a_flood_of_one_client_turns_nobody_else_away_and_what_it_turned_away_is
     }
     assert_eq!(sign_in(flooding, 1, "admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
 }
+
+#[tokio::test]
+async fn a_flood_through_the_same_proxy_turns_a_known_browser_not_away() {
+    let world = World::new().await;
+    let (flooding, own) = (browser(&world).await, browser(&world).await);
+    assert_eq!(sign_in(own.clone(), 1, "company.admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
+    own.cookies.lock().unwrap().remove("session");
+    own.get("/login").await;
+    let flood: Vec<_> =
+        (0..60).map(|number| tokio::spawn(sign_in(flooding.clone(), 1, format!("nobody {number}"), "wrong"))).collect();
+    tokio::task::yield_now().await;
+
+    assert_eq!(sign_in(own, 1, "company.admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
+
+    let mut turned_away = 0;
+    for answer in flood {
+        turned_away += u32::from(answer.await.unwrap() == StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(turned_away > 30, "{turned_away} of 60");
+}
