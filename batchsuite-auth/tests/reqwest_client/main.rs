@@ -7,6 +7,9 @@ mod answer;
 mod broken;
 mod failure;
 mod head;
+#[path = "../../../tests/src/log.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
+mod log;
 mod once;
 mod proxy;
 mod secrecy;

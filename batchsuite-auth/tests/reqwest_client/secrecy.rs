@@ -1,14 +1,12 @@
 //! No secret in a log at TRACE, in an error with all its sources, or in a `Debug`.
 
 use std::error::Error;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use batchsuite_auth::http::{HttpClient, ReqwestClient};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::log::Log;
 use crate::server::{Server, answer, client};
 use crate::tls::Authority;
 
@@ -92,31 +90,4 @@ fn shown(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     shown
-}
-
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
 }

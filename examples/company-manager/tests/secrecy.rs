@@ -2,43 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+#[path = "../../../tests/src/log.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
+mod log;
 #[path = "web/world.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which need more of it")]
 mod world;
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use batchsuite_auth::fake_ups::{AccessTokens, FakeUps};
 use company_manager::demo::UPS_USER;
-use tracing_subscriber::fmt::MakeWriter;
 use url::Url;
 
+use log::Log;
 use world::{Browser, PASSWORD, TRACKING_NUMBER, World};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// Everything that a person can see of the application.
 async fn look_around(browser: &Browser, company: &str) -> String {
@@ -91,7 +67,7 @@ async fn no_secret_is_seen_in_a_log_at_trace_a_page_a_cookie_or_an_address() {
     seen += &look_around(&browser, id).await;
     secrets.push(browser.cookies.lock().unwrap()["ups-trip"].clone());
 
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(logged.contains("/companies/{id}/track"), "the log is there: {logged:.500}");
     for secret in &secrets {
         assert!(secret.len() >= 12);
