@@ -9,12 +9,13 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::timeout;
 
 use super::{
-    Core,
+    Core, from_now,
     trouble::{Pace, Trouble},
 };
 use crate::{
     error::chain,
     events::Evidence,
+    http::fence,
     store::{StoreError, StoreErrorKind},
     telemetry,
 };
@@ -205,6 +206,8 @@ where
     timeout(pause, written).await.ok()
 }
 
+/// An answer that arrived while the process was stopped beats the limit: a claim of which nobody knew whether it was taken would
+/// be left to its lease.
 async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(limit, call).await.unwrap_or_else(|_| Err(no_answer()))
+    fence::until(from_now(limit), call).await.unwrap_or_else(|| Err(no_answer()))
 }
