@@ -6,12 +6,13 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Core, outage::Outage};
 use crate::{
     error::chain,
     events::Evidence,
+    http::fence,
     machine::Backoff,
     store::{StoreError, StoreErrorKind},
     telemetry,
@@ -206,6 +207,8 @@ where
     timeout(pause, written).await.ok()
 }
 
+/// An answer that arrived while the process was stopped beats the limit: a claim of which nobody knew whether it was taken would
+/// be left to its lease.
 async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(limit, call).await.unwrap_or_else(|_| Err(no_answer()))
+    fence::until(Instant::now() + limit, call).await.unwrap_or_else(|| Err(no_answer()))
 }

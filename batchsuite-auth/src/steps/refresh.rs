@@ -156,7 +156,7 @@ impl Core {
             if let Some(error) = failed {
                 return Err(error);
             }
-            match self.attempt(company, &snapshot, read, late.pause(self)).await {
+            match self.attempt(company, mode, &snapshot, read, late.pause(self)).await {
                 Attempt::Stored(stored) => {
                     if let Some(token) = token_of(&stored).filter(|token| reading.insert(&stored, token)) {
                         return Ok(token);
@@ -179,6 +179,7 @@ impl Core {
     async fn attempt(
         self: &Arc<Self>,
         company: &CompanyId,
+        mode: Mode,
         row: &Snapshot,
         read: Stopwatch,
         pause_if_late: Duration,
@@ -187,6 +188,10 @@ impl Core {
             Ok(under_way) => under_way,
             Err(error) => return Attempt::Failed(error),
         };
+        // It may have waited for others of its client.
+        if mode == Mode::Background && self.is_quiet() {
+            return failed(Unavailable::Paused, FIRST_LOOK);
+        }
         let refresh_token = row.tokens.as_ref().and_then(|tokens| tokens.refresh_token.as_ref());
         // Built first, so that nothing can fail between the claim and the send.
         let Some(request) = refresh_token.and_then(|token| self.ups.refresh(token)) else {

@@ -20,8 +20,10 @@ pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 /// The least time that the server gets to say what one of its processes does, and that a transaction without time limits may lie idle.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer may still be on its way after its statement has ended at the server.
+/// How long an answer may still be on its way after its statement has ended at the server, or to a process that was stopped.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// A wait that ended later than this after its deadline ended in a process that was stopped.
+const NOTICEABLE: Duration = Duration::from_millis(100);
 
 /// A connection that goes back to the pool only if it is in order: no statement is under way on it, no transaction is
 /// open, and no error has concerned it.
@@ -182,7 +184,7 @@ async fn judged<T>(
 async fn wait<T>(state: &State, shared: &Shared, answer: impl Future<Output = T>) -> Option<T> {
     let mut answer = pin!(answer);
     loop {
-        if let Ok(answer) = timeout(shared.deadline, answer.as_mut()).await {
+        if let Some(answer) = in_time(shared.deadline, answer.as_mut()).await {
             return Some(answer);
         }
         let process = state.unlimited_process?;
@@ -190,6 +192,16 @@ async fn wait<T>(state: &State, shared: &Shared, answer: impl Future<Output = T>
             return timeout(ON_ITS_WAY, answer).await.ok();
         }
     }
+}
+
+/// The answer, if it comes within `deadline`. A process that was stopped over the deadline has yet to read what arrived meanwhile.
+async fn in_time<F: Future + Unpin>(deadline: Duration, mut answer: F) -> Option<F::Output> {
+    let asked = Instant::now();
+    if let Ok(answer) = timeout(deadline, &mut answer).await {
+        return Some(answer);
+    }
+    let was_stopped = asked.elapsed() >= deadline.saturating_add(NOTICEABLE);
+    if was_stopped { timeout(ON_ITS_WAY, answer).await.ok() } else { None }
 }
 
 /// Whether a process of the server has something to do, or waits for more. Asked over a new connection, so that there is
@@ -218,4 +230,38 @@ fn typed<'a>(types: &[Type], parameters: &[Parameter<'a>]) -> Vec<(Parameter<'a>
 
 fn gone() -> StoreError {
     failure::unavailable("the connection to the database is closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        sync::oneshot,
+        time::{advance, sleep},
+    };
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(8);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_arrives_while_the_process_stands_still_beats_the_deadline() {
+        let (answer, arrives) = oneshot::channel();
+        let waiting = tokio::spawn(in_time(DEADLINE, arrives));
+        sleep(Duration::from_millis(1)).await;
+
+        advance(DEADLINE * 3).await;
+        sleep(ON_ITS_WAY * 9 / 10).await;
+        answer.send("claimed").unwrap();
+
+        assert_eq!(waiting.await.unwrap(), Some(Ok("claimed")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_at_the_deadline() {
+        let began = Instant::now();
+
+        assert_eq!(in_time(DEADLINE, std::future::pending::<()>()).await, None);
+
+        assert!(began.elapsed() < DEADLINE + ON_ITS_WAY);
+    }
 }

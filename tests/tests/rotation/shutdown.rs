@@ -317,6 +317,32 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
     claim.release();
 }
 
+#[tokio::test(start_paused = true)]
+async fn after_quiesce_a_refresh_in_the_background_that_waited_for_others_of_its_client_sends_nothing() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let companies: Vec<_> = (0..5).map(|number| company(&format!("company {number}"))).collect();
+    for company in &companies {
+        stage.opt_in(&process, company).await;
+    }
+    stage.refreshes_are_due();
+    // UPS has accepted nothing for long, so only three are under way at once.
+    let answers = [(); 3].map(|()| process.http.hold_answer());
+    for company in &companies {
+        process.token(company).await;
+    }
+    for answer in &answers {
+        answer.reached().await;
+    }
+
+    process.auth.quiesce();
+    answers.iter().for_each(crate::hold::Hold::release);
+    stage.live(seconds(10)).await;
+
+    assert_eq!((stage.refreshes(), stage.rotations()), (3, 3));
+    assert_eq!(process.auth.shutdown().await, Shutdown::Complete);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_flight_begins_once_shutdown_has_returned() {
     let stage = Stage::new().await;

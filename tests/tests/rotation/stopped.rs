@@ -1,10 +1,13 @@
-//! A process that stands still while UPS answers: what arrived meanwhile is read before any deadline is judged.
+//! A process that stands still while UPS or the store answers: what arrived meanwhile is read before any deadline is judged.
 
 use std::time::Duration;
 
 use batchsuite_auth::events::EventKind;
 
-use crate::stage::{Stage, acme, company, seconds};
+use crate::{
+    flaky::{Moment, Verb},
+    stage::{Stage, acme, company, seconds},
+};
 
 /// Within half a second the runtime has read what arrived.
 const TIME_TO_READ: Duration = Duration::from_millis(450);
@@ -67,4 +70,25 @@ async fn a_caller_whose_wait_ended_while_the_process_stood_still_gets_what_arriv
     answer.release();
 
     assert_eq!(caller.await.unwrap().unwrap().revision().version, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_answered_while_the_process_stands_still_is_given_back_and_begun_anew() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.store_deadline = seconds(30));
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    let claim = process.store.hold(Verb::Claim, Moment::After);
+    let caller = process.caller(&acme());
+    claim.reached().await;
+
+    tokio::time::advance(seconds(35)).await;
+    tokio::time::sleep(TIME_TO_READ).await;
+    claim.release();
+    drop(caller.await.unwrap());
+    stage.live(seconds(2)).await;
+
+    assert_eq!(process.token(&acme()).await.revision().version, 2);
+    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was left to a lease");
+    assert_eq!(stage.refreshes(), 1);
 }
