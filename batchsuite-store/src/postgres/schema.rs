@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::row::{ANEW, MOST_COUNTED};
+
 /// For this transaction alone, also behind a pooler. A stronger setting than `on` stays. It is in the list of what a statement
 /// returns, which is evaluated for each row; a CTE that nothing references would not be.
 const DURABLE: &str = "CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write') \
@@ -34,9 +36,14 @@ impl Schema {
 
     /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
     /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{durable}`, which makes the transaction durable
-    /// when it commits, whatever the server's default is.
+    /// when it commits, whatever the server's default is; `{epoch}` and `{removals}` of a grant `g`, or where
+    /// counting goes on if they are damaged: such a grant is replaced and removed like any other.
     pub(super) fn write(&self, sql: &str) -> String {
+        let counted =
+            |column| format!("CASE WHEN g.{column} BETWEEN 0 AND {MOST_COUNTED} THEN g.{column} ELSE {ANEW} END");
         sql.replace("{durable}", DURABLE)
+            .replace("{epoch}", &counted("epoch"))
+            .replace("{removals}", &counted("removals"))
             .replace("{now}", "(now() + {schema}.clock_offset())")
             .replace("{clock}", "(clock_timestamp() + {schema}.clock_offset())")
             .replace("{schema}", &format!("\"{}\"", self.0))
