@@ -100,6 +100,12 @@ pub(super) fn is_refused_for_now(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "53300" | "57P03"))
 }
 
+/// Whether one more connection was refused by whoever answered, which may be for want of room. (A pooler has one code
+/// for all of them, 08P01.)
+pub(super) fn is_refused(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| state.code().starts_with("08"))
+}
+
 /// The server, or what became of it after a fail-over, allows no writes.
 const READ_ONLY: &str = "25006";
 /// A prepared statement is gone: somebody has discarded it, or a pooler has changed the server.

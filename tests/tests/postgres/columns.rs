@@ -35,7 +35,13 @@ fn id(name: &str) -> CompanyId {
 
 impl World {
     fn process(&self) -> BatchSuiteAuth {
-        self.ups.authenticator().store(self.stage.store.clone()).without_keeper().build().unwrap()
+        self.ups
+            .authenticator()
+            .http(self.ups.in_process())
+            .store(self.stage.store.clone())
+            .without_keeper()
+            .build()
+            .unwrap()
     }
 
     async fn authenticate(&self, auth: &BatchSuiteAuth, company: &CompanyId, actor: &ActorId) -> Result<(), String> {
@@ -116,16 +122,14 @@ impl World {
 
 fn values(kind: &str) -> &'static [&'static str] {
     match kind {
-        "text" => &["NULL", "''", "repeat('x', 5000)", "U&'a\\202Eb'", "'nonsense'", "E'\\n'"],
-        "bigint" => &["NULL", "-1", "9223372036854775807", "-9223372036854775808", "0", "4611686018427387999"],
-        "integer" => &["NULL", "-1", "2147483647", "0"],
+        "text" => &["NULL", "''", "repeat('x', 5000)", "U&'a\\202Eb'"],
+        "bigint" => &["NULL", "-1", "9223372036854775807", "4611686018427387999"],
+        "integer" => &["NULL", "-1", "2147483647"],
         "boolean" => &["NULL", "true", "false"],
         "uuid" => &["NULL", "'00000000-0000-0000-0000-000000000000'"],
-        "bytea" => &["NULL", "''", "'\\x00'", "sha256('x')", "convert_to(repeat('x', 100000), 'UTF8')"],
-        "double precision" => &["NULL", "'NaN'", "'-Infinity'", "-1", "1e308"],
-        "timestamp with time zone" => {
-            &["NULL", "'infinity'", "'-infinity'", "'4713-01-01 BC'", "'294276-01-01'", "'9999-01-01'", "'2000-01-01'"]
-        }
+        "bytea" => &["NULL", "''", "sha256('x')"],
+        "double precision" => &["NULL", "'NaN'", "-1"],
+        "timestamp with time zone" => &["NULL", "'infinity'", "'-infinity'", "'294276-01-01'", "'2000-01-01'"],
         other => panic!("{other}"),
     }
 }
