@@ -265,6 +265,14 @@ impl PgBouncer {
         Self::start_with(server, mode, "")
     }
 
+    /// Starts one in session mode that takes so many clients at most.
+    ///
+    /// # Panics
+    /// If it does not start, with the reason.
+    pub fn with_room_for(server: &Server, clients: usize) -> Self {
+        Self::start_with(server, PoolMode::Session, &format!("max_client_conn = {clients}\n"))
+    }
+
     fn start_with(server: &Server, mode: PoolMode, settings: &str) -> Self {
         let mode = match mode {
             PoolMode::Session => "session",

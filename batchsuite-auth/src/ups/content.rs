@@ -59,10 +59,19 @@ fn read(mut packed: impl Read) -> (Zeroizing<Vec<u8>>, bool) {
     let mut bytes = Zeroizing::default();
     let mut piece = Zeroizing::new([0; 4096]);
     loop {
+        piece.fill(0);
         match packed.read(&mut *piece) {
             Ok(0) => return (bytes, true),
             Ok(read) if bytes.len() + read <= ANSWER_CAP => append(&mut bytes, &piece[..read]),
-            Ok(_) | Err(_) => return (bytes, false),
+            Ok(_) => return (bytes, false),
+            Err(_) => {
+                // What was unpacked before the damage is there, although nobody says how much: no text ends with NULs.
+                let read = piece.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                if bytes.len() + read <= ANSWER_CAP {
+                    append(&mut bytes, &piece[..read]);
+                }
+                return (bytes, false);
+            }
         }
     }
 }
@@ -202,6 +211,21 @@ mod tests {
         let mut forged = packed.clone();
         forged[packed.len() - 5] ^= 1;
         assert!(!read(&forged).whole, "its checksum is another's");
+    }
+
+    #[test]
+    fn what_was_packed_before_a_damage_is_read() {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(TEXT.as_bytes()).unwrap();
+        packer.flush().unwrap();
+        let packed = packer.get_ref().clone();
+
+        // An error page behind it; a block of a type that there is not.
+        for damage in [&b"<html>502</html>"[..], &[0xff; 20], &[0x07]] {
+            let content = read(&[&packed[..], damage].concat());
+
+            assert_eq!((content.text(), content.whole), (TEXT, false), "{damage:?}");
+        }
     }
 
     #[test]

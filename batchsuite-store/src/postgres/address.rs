@@ -56,8 +56,13 @@ impl Address {
         let text = Text::read(text)?;
         let mut own = Own::default();
         let mut kept = Vec::new();
-        for parameter in &text.parameters {
-            kept.extend(own.take(&text, parameter)?);
+        for (place, parameter) in text.parameters.iter().enumerate() {
+            let taken = own.take(&text, parameter)?;
+            // Of two, one reader would take the first and another one the last.
+            if text.parameters[..place].iter().any(|before| before.name == parameter.name) {
+                return Err(twice(&parameter.name));
+            }
+            kept.extend(taken);
         }
         // One parameter at a time: the driver's error repeats parts of the text.
         for parameter in &kept {
@@ -67,6 +72,11 @@ impl Address {
         let mut config = config.map_err(|_| unreadable())?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(failure::misconfigured("the database's URL names no host"));
+        }
+        if let Some(name) = text.also_in_the_address(&config) {
+            return Err(failure::misconfigured(format!(
+                "the database's URL says {name} twice: in its address, where a port is 5432 if not written, and as a parameter"
+            )));
         }
         let tls = own.tls(&config)?;
         fill_in(&mut config, |name| kept.iter().any(|parameter| parameter.name == name));
@@ -235,6 +245,20 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// What a URL says in its address and among its parameters: libpq takes the parameter, the driver adds it to the other.
+    fn also_in_the_address(&self, config: &Config) -> Option<&'static str> {
+        let address: Config = self.with(true, &[]).parse().ok().filter(|_| self.url.is_some())?;
+        let is_given = |name: &str| self.parameters.iter().any(|parameter| parameter.name == name);
+        let in_both = [
+            ("host", address.get_hosts().len() < config.get_hosts().len() && !address.get_hosts().is_empty()),
+            ("port", !address.get_ports().is_empty()),
+            ("user", address.get_user().is_some()),
+            ("password", address.get_password().is_some()),
+            ("dbname", address.get_dbname().is_some()),
+        ];
+        in_both.into_iter().find(|(name, is_there)| *is_there && is_given(name)).map(|(name, _)| name)
+    }
+
     /// The error shows the name if the name cannot be a part of a secret.
     fn unknown(&self, name: &str) -> StoreError {
         let place = self.parameters.iter().position(|parameter| parameter.name == name).unwrap_or_default();
@@ -272,6 +296,10 @@ fn plus_encoded(written: &str) -> Vec<u8> {
 
 fn unreadable() -> StoreError {
     failure::misconfigured("the database's URL is none that can be read")
+}
+
+fn twice(name: &str) -> StoreError {
+    failure::misconfigured(format!("the database's URL says {name} twice"))
 }
 
 fn unusable(name: &str) -> StoreError {
@@ -347,6 +375,36 @@ mod tests {
                 assert!(told.contains(name), "{told}");
                 assert!(!told.contains("=canary") && !told.contains("hidden"), "{told}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_is_named() {
+        for (text, name) in [
+            ("postgres://u:hidden@h/d?sslmode=disable&sslmode=require", "sslmode"),
+            ("postgres://u:hidden@h/d?pgbouncer=true&pgbouncer=false", "pgbouncer"),
+            ("postgres://u:hidden@h/d?sslmode=verify-full&sslrootcert=/a&sslrootcert=/b", "sslrootcert"),
+            ("postgres://u:hidden@h/d?host=other", "host"),
+            ("postgres://u:hidden@h:5433/d?port=5434", "port"),
+            ("postgres://u:hidden@h/d?port=5434", "port"),
+            ("postgres://u:hidden@h/d?user=other", "user"),
+            ("postgres://u:hidden@h/d?password=other", "password"),
+            ("postgres://u:hidden@h/d?dbname=other", "dbname"),
+            ("host=h user=u password='hidden' channel_binding=require channel_binding=disable", "channel_binding"),
+            ("host=h host=other user=u password='hidden'", "host"),
+        ] {
+            let told = refusal(text);
+
+            assert!(told.contains(name) && told.contains("twice"), "{text}: {told}");
+            assert!(!told.contains("hidden") && !told.contains("other"), "{told}");
+        }
+        for text in [
+            "postgres:///d?host=/run/postgresql&port=5433&user=u&password=p",
+            "postgres://u@h1:5433,h2:5434/d",
+            "postgres://h?user=u&dbname=d",
+            "host=h1,h2 port=5433,5434 user=u",
+        ] {
+            assert!(Address::new(text).is_ok(), "{text}");
         }
     }
 

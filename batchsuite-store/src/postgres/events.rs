@@ -35,7 +35,7 @@ impl<'a> Told<'a> {
 fn refuse_gap(row: Option<&Row>, after: Option<EventId>) -> Result<(), StoreError> {
     let (Some(row), Some(after)) = (row, after) else { return Ok(()) };
     let pruned: i64 = row.try_get("pruned_up_to").map_err(|error| failure::of_database(&error))?;
-    let up_to = EventId::new(row::unsigned(pruned)?);
+    let up_to = EventId::new(row::unsigned(pruned).unwrap_or_default());
     if after < up_to { Err(StoreError::new(StoreErrorKind::Pruned { up_to })) } else { Ok(()) }
 }
 
@@ -96,7 +96,7 @@ impl PostgresStore {
         for row in &rows {
             // None where there is no event, but something to say of the log.
             let Some(number) = Columns::of(row).next::<Option<i64>>()? else { continue };
-            let id = EventId::new(row::unsigned(number)?);
+            let id = EventId::new(number.unsigned_abs());
             match row::event(row, query.environment) {
                 Ok(event) => items.push(event),
                 Err(error) => left_out.add(&number, &error),

@@ -103,6 +103,12 @@ pub(super) fn is_refused_for_now(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "53300" | "57P03"))
 }
 
+/// Whether the server or a pooler refused one more connection, perhaps for want of room. (A pooler has one code for all reasons,
+/// 08P01.)
+pub(super) fn is_refused(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|state| state.code().starts_with("08"))
+}
+
 /// The server allows no writes; after a fail-over it may have become a standby.
 const READ_ONLY: &str = "25006";
 /// A prepared statement is gone: somebody has discarded it, or a pooler has changed the server.

@@ -163,17 +163,26 @@ impl PostgresStore {
         let mut done = Reencrypted { grants: 0, unreadable: Vec::new(), next: None };
         for row in &rows {
             let mut columns = Columns::of(row);
-            let key = GrantKey { environment, company: columns.company()? };
+            let company = match columns.company() {
+                Ok(company) => company,
+                Err(error) => {
+                    left_out.add(&"of a company", &error);
+                    continue;
+                }
+            };
+            let key = GrantKey { environment, company };
             done.next = Some(key.clone());
             if !columns.next()? {
                 continue;
             }
-            let revision = columns.revision()?;
+            let revision = columns.revision();
             let (access, refresh): (Option<&[u8]>, Option<&[u8]>) = (columns.next()?, columns.next()?);
-            let refresh_version = columns.next::<Option<i64>>()?.map(unsigned).transpose()?;
-            let of_refresh = Revision { version: refresh_version.unwrap_or(revision.version), ..revision };
+            let refresh_version = columns.next::<Option<i64>>()?;
             let vault = &self.0.vault;
             let anew = || {
+                let revision = revision?;
+                let version = refresh_version.map(unsigned).transpose()?;
+                let of_refresh = Revision { version: version.unwrap_or(revision.version), ..revision };
                 let access = access.map(|sealed| {
                     vault.seal_access_token(&key, revision, &vault.open_access_token(&key, revision, sealed)?)
                 });

@@ -62,7 +62,7 @@ const CANCELLING: Duration = Duration::from_secs(1);
 ///   statement. The statement may have been done.
 /// - **An error that concerns the connection** (a server that became read-only or shuts down, a prepared statement that is
 ///   gone) closes it, and with it all connections that are as old. A plan that is gone is made anew without an error.
-/// - **A server without room** (`max_connections`): the call waits for a connection of the pool.
+/// - **A server or a pooler without room** (`max_connections`, `max_client_conn`): the call waits for a connection of the pool.
 /// - **Settings** of each session, made by statements: `statement_timeout` 5 s, `lock_timeout` 4 s and
 ///   `idle_in_transaction_session_timeout` 8 s (5/8, 4/8 and 8/8 of the deadline), isolation *read committed*, and
 ///   `synchronous_commit` on if the server's default is weaker: what a statement of the host's has written is on the disk, too.
@@ -203,7 +203,9 @@ impl PostgresPool {
                 Err(_) => return Err(refusal.unwrap_or_else(none_free)),
             };
             let PoolError::Backend(cause) = &error else { return Err(failure::of_pool(&error)) };
-            if !failure::is_refused_for_now(cause) {
+            let waits =
+                failure::is_refused_for_now(cause) || (failure::is_refused(cause) && shared.has_others_at_work());
+            if !waits {
                 return Err(failure::of_pool(&error));
             }
             refusal = Some(failure::of_pool(&error));
@@ -298,6 +300,7 @@ impl PostgresPoolBuilder {
             trust,
             deadline: self.deadline,
             prepares: self.prepares,
+            connections: self.connections,
             turns: Arc::new(Semaphore::new(self.connections)),
             returned: Notify::new(),
         })))
@@ -364,6 +367,8 @@ pub(super) struct Shared {
     /// Whether statements are prepared once a connection and kept; else each is sent without a name.
     pub(super) prepares: bool,
     trust: Arc<Trust>,
+    /// How many there are at most, and as many turns.
+    connections: usize,
     turns: Arc<Semaphore>,
     /// Told when a connection comes back, or its place becomes free.
     returned: Notify,
@@ -373,6 +378,11 @@ impl Shared {
     /// How long the wait for a connection is at most: longer than a silent statement holds one.
     fn longest_wait(&self) -> Duration {
         self.deadline * 3 / 2
+    }
+
+    /// Whether somebody else has a connection, or is about to have one, that will become free.
+    fn has_others_at_work(&self) -> bool {
+        self.turns.available_permits() + 1 < self.connections
     }
 
     /// Takes a connection back that no statement is under way on.

@@ -43,8 +43,14 @@ impl<'a> Columns<'a> {
         unsigned(self.next()?)
     }
 
+    /// The same of a row that is damaged: the number that statements go on from, see [`Schema::write`](super::schema::Schema::write).
+    fn counted(&mut self) -> Result<u64, StoreError> {
+        self.next().and_then(|number| unsigned(number).or(unsigned(ANEW)))
+    }
+
     pub(super) fn revision(&mut self) -> Result<Revision, StoreError> {
-        Ok(Revision { epoch: self.number()?, version: self.number()? })
+        let (epoch, version) = (self.number(), self.number());
+        Ok(Revision { epoch: epoch?, version: version? })
     }
 
     pub(super) fn company(&mut self) -> Result<CompanyId, StoreError> {
@@ -84,13 +90,12 @@ pub(super) fn snapshot(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Resu
 
 fn damaged(row: &Row, key: &GrantKey, reason: StoreError) -> Result<Snapshot, StoreError> {
     let mut columns = Columns { row, next: 1 };
-    let (Ok(revision), Ok(removals)) = (columns.revision(), columns.number()) else { return Err(reason) };
-    let (Ok(as_of), Ok(change)) = (
-        row.try_get("as_of"),
-        row.try_get("change").map_err(|_| ()).and_then(|change| unsigned(change).map_err(|_| ())),
-    ) else {
+    let (Ok(epoch), Ok(version), Ok(removals)) = (columns.counted(), columns.counted(), columns.counted()) else {
         return Err(reason);
     };
+    let revision = Revision { epoch, version };
+    let (Ok(as_of), Ok(change)) = (row.try_get("as_of"), row.try_get::<_, i64>("change")) else { return Err(reason) };
+    let change = unsigned(change).unwrap_or_default();
     // The state is unknown, but there was an opt-in.
     let opt_in = OptIn { revision, removals, standing: Standing::Authenticated, ..OptIn::default() };
     let unreadable = Some(UnreadableTokens { reason, times: None });
@@ -128,7 +133,9 @@ fn readable(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot
     let failures = u32::try_from(columns.number()?).unwrap_or(u32::MAX);
     let retry_at = columns.next()?;
     let change = EventId::new(columns.number()?);
-    let (as_of, consent_pending_until) = (columns.next()?, columns.next()?);
+    let as_of = columns.next()?;
+    // A consent's date that is none is no reason to do without the grant.
+    let consent_pending_until = columns.next().unwrap_or_default();
     let tokens = match vault {
         Some(vault) => {
             let sealed = Sealed::of(&mut columns)?;
@@ -322,8 +329,16 @@ pub(super) fn actor(text: &str) -> Result<ActorId, StoreError> {
     ActorId::new(text).map_err(|_| failure::corrupt("an actor id is none"))
 }
 
+/// No number is counted up to this.
+pub(super) const MOST_COUNTED: i64 = 1 << 62;
+/// Where counting goes on if a number is none: above all that were there before, as none of them must come again.
+pub(super) const ANEW: i64 = 1 << 61;
+
 pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
-    u64::try_from(number).map_err(|_| failure::corrupt("a number is negative"))
+    match u64::try_from(number) {
+        Ok(counted) if number <= MOST_COUNTED => Ok(counted),
+        _ => Err(failure::corrupt("a number is negative, or too large")),
+    }
 }
 
 fn standing(name: &str) -> Result<Standing, StoreError> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::row::{ANEW, MOST_COUNTED};
+
 /// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
 pub(super) const IS_CARELESS: &str = "current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
 /// For this transaction alone, also behind a pooler. It is in the list of what a statement returns, which is evaluated for each
@@ -35,10 +37,15 @@ impl Schema {
 
     /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
     /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{durable}`, which makes the transaction durable
-    /// when it commits, whatever the server's default is.
+    /// when it commits, whatever the server's default is; `{epoch}` and `{removals}` of a grant `g`, or where
+    /// counting goes on if they are damaged: such a grant is replaced and removed like any other.
     pub(super) fn write(&self, sql: &str) -> String {
+        let counted =
+            |column| format!("CASE WHEN g.{column} BETWEEN 0 AND {MOST_COUNTED} THEN g.{column} ELSE {ANEW} END");
         sql.replace("{durable}", DURABLE)
             .replace("{careless}", IS_CARELESS)
+            .replace("{epoch}", &counted("epoch"))
+            .replace("{removals}", &counted("removals"))
             .replace("{now}", "(now() + {schema}.clock_offset())")
             .replace("{clock}", "(clock_timestamp() + {schema}.clock_offset())")
             .replace("{schema}", &format!("\"{}\"", self.0))

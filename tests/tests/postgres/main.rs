@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod check;
+mod columns;
 mod connection;
 mod damaged;
 mod durability;

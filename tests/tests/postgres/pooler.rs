@@ -9,7 +9,12 @@ use batchsuite_auth::{
 use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::postgres::{PgBouncer, PoolMode, keyring};
 
+use tokio::{task::JoinSet, time::timeout};
+
 use crate::stage::{Stage, actor, commit, company, connect, consent, pair, server};
+
+/// By the library's clock: what waits so long waits for nothing.
+const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_verb_works_in_transaction_mode() {
@@ -52,6 +57,35 @@ async fn a_session_has_its_settings_behind_a_pooler_in_session_mode() {
         let set = pool.rows(&format!("SHOW {name}"), &[], &[]).await.unwrap();
         assert_eq!(set[0].get::<_, &str>(0), expected, "{name}");
     }
+}
+
+/// The pool wants more connections than there are to be had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_limit_of_a_pooler_calls_wait_for_a_connection_that_becomes_free() {
+    const CLIENTS: usize = 3;
+    let pooler = PgBouncer::with_room_for(server(), CLIENTS);
+    let pool = PostgresPool::at(pooler.url()).connections(8).build().unwrap();
+    let mut calls = JoinSet::new();
+    for _ in 0..30 {
+        let pool = pool.clone();
+        calls.spawn(async move { pool.rows("SELECT pg_sleep(0.05)", &[], &[]).await.map(drop) });
+    }
+
+    for answer in calls.join_all().await {
+        answer.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_lets_nobody_in_is_told_at_once() {
+    let pooler = PgBouncer::with_room_for(server(), 1);
+    let first = PostgresPool::connect(pooler.url()).await.unwrap();
+    let second = PostgresPool::at(pooler.url()).deadline(LONG).build().unwrap();
+
+    let refused = timeout(LONG / 2, second.rows("SELECT 1", &[], &[])).await.expect("it does not wait for nothing");
+
+    assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    first.rows("SELECT 1", &[], &[]).await.unwrap();
 }
 
 /// There, what one client sets is set for another.

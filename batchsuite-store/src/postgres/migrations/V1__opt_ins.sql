@@ -195,7 +195,9 @@ BEGIN
     clock := clock_timestamp() + {schema}.clock_offset();
 
     INSERT INTO {schema}.grants (environment, company) VALUES (p_environment, p_company) ON CONFLICT DO NOTHING;
-    SELECT * INTO seen FROM {schema}.grants WHERE environment = p_environment AND company = p_company;
+    SELECT * INTO seen FROM {schema}.grants g WHERE environment = p_environment AND company = p_company;
+    -- Those of a damaged row, as its next opt-in counts on from them.
+    SELECT {epoch}, {removals} INTO seen.epoch, seen.removals FROM (SELECT seen.*) AS g;
 
     -- An expired one stays known for an hour, so that its person is told that it expired. Two with one state do not
     -- happen by chance; a repeated call replaces its own.

@@ -15,7 +15,7 @@ WITH request AS MATERIALIZED (
     -- A consent that saw a removal saw a row.
     WHERE $5 = 0 OR EXISTS (SELECT FROM {schema}.grants WHERE environment = $1 AND company = $2)
     ON CONFLICT (environment, company) DO UPDATE SET
-        epoch = g.epoch + 1, version = 1, standing = 'authenticated',
+        epoch = ({epoch}) + 1, version = 1, removals = {removals}, standing = 'authenticated',
         attempt = NULL, lease_until = NULL, unanswered = false, suspect = false,
         consent = EXCLUDED.consent, client_id = EXCLUDED.client_id,
         issued_at = GREATEST(EXCLUDED.issued_at, CASE WHEN g.issued_at <= {clock} + interval '1 day' THEN g.issued_at END),
@@ -26,14 +26,14 @@ WITH request AS MATERIALIZED (
         cause_at = NULL, cause_status = NULL, cause_code = NULL, cause_message = NULL, cause_attempt = NULL,
         failures = EXCLUDED.failures, retry_at = NULL, reserved_until = NULL, warned = 'infinity',
         change = {schema}.next_event(), change_kind = EXCLUDED.change_kind
-    WHERE g.removals = $5
+    WHERE ({removals}) = $5
       AND g.consent IS DISTINCT FROM EXCLUDED.consent
       -- One that is dated more than a day ahead is no rival: its date is wrong.
       AND NOT (g.standing = 'authenticated' AND g.issued_at <= {clock} + interval '1 day'
                AND CASE WHEN $17 THEN g.issued_at >= EXCLUDED.issued_at  -- Turn::Retry
                         WHEN $16 > g.authenticated_at THEN false         -- Turn::Newer
                         ELSE g.issued_at > EXCLUDED.issued_at END)
-      AND g.epoch + 1 = $3
+      AND ({epoch}) + 1 = $3
     RETURNING g.*
 ), kept AS (
     INSERT INTO {schema}.tokens AS t (environment, company, access_token, refresh_token, refresh_version)

@@ -7,7 +7,7 @@ WITH gone AS (
     )
     RETURNING id
 ), remembered AS (
-    UPDATE {schema}.event_log SET pruned_up_to = GREATEST(pruned_up_to, (SELECT max(id) FROM gone))
-    WHERE EXISTS (SELECT FROM gone)
+    INSERT INTO {schema}.event_log AS log (pruned_up_to) SELECT max(id) FROM gone HAVING count(*) > 0
+    ON CONFLICT (id) DO UPDATE SET pruned_up_to = GREATEST(log.pruned_up_to, EXCLUDED.pruned_up_to)
 )
 SELECT count(*), {durable} AS durable FROM gone

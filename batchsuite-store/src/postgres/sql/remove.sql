@@ -4,7 +4,7 @@ WITH written AS (
     INSERT INTO {schema}.grants AS g (environment, company, epoch, removals, change, change_kind)
     VALUES ($1, $2, 1, 1, {schema}.next_event(), 'removed')
     ON CONFLICT (environment, company) DO UPDATE SET
-        epoch = g.epoch + 1, version = 0, removals = g.removals + 1, standing = 'unauthenticated',
+        epoch = ({epoch}) + 1, version = 0, removals = ({removals}) + 1, standing = 'unauthenticated',
         attempt = NULL, lease_until = NULL, unanswered = false, suspect = false, consent = NULL, issued_at = NULL,
         client_id = NULL, actor = NULL, authenticated_at = NULL, has_access_token = false, has_refresh_token = false,
         obtained_at = NULL, refresh_at = NULL, access_expires_at = NULL, refresh_expires_at = NULL,

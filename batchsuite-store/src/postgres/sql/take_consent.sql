@@ -1,10 +1,10 @@
 -- The verdict of machine::judge_consent, on a row that is locked. The browser is judged first.
 WITH found AS MATERIALIZED (
-    SELECT c.*, g.epoch, g.version,
+    SELECT c.*, {epoch} AS epoch, g.version,
            CASE WHEN c.browser <> $3 THEN 'other_browser'
                 WHEN c.actor <> $4 THEN 'other_actor'
                 WHEN c.expires_at <= {clock} THEN 'expired'
-                WHEN c.removals <> g.removals THEN 'removed_since'
+                WHEN c.removals <> ({removals}) THEN 'removed_since'
                 ELSE 'taken' END AS verdict
     FROM {schema}.consents c JOIN {schema}.grants g USING (environment, company)
     WHERE c.environment = $1 AND c.state = $2

@@ -1,0 +1,174 @@
+//! Every column of every table with every value that its type allows and its meaning does not.
+
+use std::fmt::Write as _;
+
+use batchsuite_auth::{
+    ActorId, BatchSuiteAuth, CompanyId, CompanyQuery, Environment,
+    events::EventId,
+    fake_ups::FakeUps,
+    status::Status,
+    store::{EventOrder, EventQuery, Store, WarnExpiring},
+};
+use batchsuite_store::PostgresStore;
+use tokio_postgres::Client;
+
+use crate::{
+    sealed::{self, NEW},
+    stage::{CLIENT, DAY, HOUR, Stage, actor, company, due, server},
+};
+
+/// The key of a stage.
+const TEST: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const USER: &str = "demo@example.com";
+
+struct World {
+    stage: Stage,
+    ups: FakeUps,
+    client: Client,
+    /// Another primary key, and the same again.
+    with_other_keys: [PostgresStore; 2],
+}
+
+fn id(name: &str) -> CompanyId {
+    company(name).company
+}
+
+impl World {
+    fn process(&self) -> BatchSuiteAuth {
+        self.ups
+            .authenticator()
+            .http(self.ups.in_process())
+            .store(self.stage.store.clone())
+            .without_keeper()
+            .build()
+            .unwrap()
+    }
+
+    async fn authenticate(&self, auth: &BatchSuiteAuth, company: &CompanyId, actor: &ActorId) -> Result<(), String> {
+        let trip = auth.authenticate(company, actor).await.map_err(|error| format!("authenticate: {error:?}"))?;
+        let query = self.ups.consent(&trip.url, USER).await;
+        let done = auth.callback(actor, &query, &trip.browser_secret).await;
+        done.map(drop).map_err(|error| format!("callback: {error:?}"))
+    }
+
+    /// All that has to go on with the other companies, and all that repairs this one.
+    async fn live(&self, is_nameless: bool) -> Result<(), String> {
+        let store: &PostgresStore = &self.stage.store;
+        let auth = self.process();
+        let page = auth.companies(CompanyQuery::default()).await.map_err(|error| format!("list: {error:?}"))?;
+        let listed: Vec<_> = page.items.iter().map(|status| status.company.as_str()).collect();
+        if !listed.contains(&"other") || (!is_nameless && !listed.contains(&"acme")) {
+            return Err(format!("listed: {listed:?}"));
+        }
+        for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
+            let query = EventQuery { environment: Environment::Cie, company: None, order, after: None, limit: 1000 };
+            let events = store.events(query).await.map_err(|error| format!("events: {error:?}"))?;
+            if events.items.is_empty() {
+                return Err("no events".into());
+            }
+        }
+        let after = Some(EventId::START);
+        store
+            .changes(Environment::Cie, after, std::time::Duration::ZERO)
+            .await
+            .map_err(|e| format!("changes: {e:?}"))?;
+        store.due(due()).await.map_err(|error| format!("due: {error:?}"))?;
+        let warn =
+            WarnExpiring { environment: Environment::Cie, client_id: CLIENT.to_owned(), windows: vec![DAY], limit: 10 };
+        store.warn_expiring(warn).await.map_err(|error| format!("warn: {error:?}"))?;
+        store.overview(Environment::Cie, DAY).await.map_err(|error| format!("overview: {error:?}"))?;
+        for store in &self.with_other_keys {
+            store.reencrypt(Environment::Cie, None, 100).await.map_err(|error| format!("reencrypt: {error:?}"))?;
+        }
+        store.check().await.map_err(|error| format!("check: {error:?}"))?;
+        store.mark_unanswered(Environment::Cie).await.map_err(|error| format!("mark: {error:?}"))?;
+        store.record_use(Environment::Cie, &[id("acme")]).await.map_err(|error| format!("use: {error:?}"))?;
+        let prune = store.prune_events(1000 * HOUR).await;
+        prune.map_err(|error| format!("prune: {error:?}"))?;
+        auth.access_token(&id("other")).await.map_err(|error| format!("other's token: {error:?}"))?;
+        let status = auth.status(&id("acme")).await.map_err(|error| format!("status: {error:?}"))?;
+        let shown = format!("{status:?}");
+        let _ = auth.access_token(&id("acme")).await;
+        self.authenticate(&auth, &id("acme"), &actor()).await?;
+        auth.access_token(&id("acme")).await.map_err(|error| format!("token: {error:?}, {shown}"))?;
+        let status = auth.status(&id("acme")).await.map_err(|error| format!("status: {error:?}"))?;
+        if !matches!(status.status, Status::Authenticated { .. }) || status.tokens_unreadable {
+            return Err(format!("after: {status:?}"));
+        }
+        auth.remove_auth(&id("acme"), &actor()).await.map_err(|error| format!("remove: {error:?}"))?;
+        let status = auth.status(&id("acme")).await.map_err(|error| format!("status: {error:?}"))?;
+        if !matches!(status.status, Status::Unauthenticated) {
+            return Err(format!("removed: {status:?}"));
+        }
+        Ok(())
+    }
+
+    /// Two companies, one of them with a consent under way, and nothing else.
+    async fn begin(&self) {
+        let schema = self.stage.schema.name();
+        let clean = format!(
+            "DELETE FROM {schema}.grants; DELETE FROM {schema}.tokens; DELETE FROM {schema}.consents;
+            DELETE FROM {schema}.used_consents; DELETE FROM {schema}.events; DELETE FROM {schema}.keys"
+        );
+        self.client.batch_execute(&clean).await.unwrap();
+        self.stage.store.migrate().await.unwrap();
+        let auth = self.process();
+        for name in ["acme", "other"] {
+            self.authenticate(&auth, &id(name), &actor()).await.unwrap();
+        }
+        auth.authenticate(&id("acme"), &actor()).await.unwrap();
+    }
+}
+
+fn values(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "text" => &["NULL", "''", "repeat('x', 5000)", "U&'a\\202Eb'"],
+        "bigint" => &["NULL", "-1", "9223372036854775807", "4611686018427387999"],
+        "integer" => &["NULL", "-1", "2147483647"],
+        "boolean" => &["NULL", "true", "false"],
+        "uuid" => &["NULL", "'00000000-0000-0000-0000-000000000000'"],
+        "bytea" => &["NULL", "''", "sha256('x')"],
+        "double precision" => &["NULL", "'NaN'", "-1"],
+        "timestamp with time zone" => &["NULL", "'infinity'", "'-infinity'", "'294276-01-01'", "'2000-01-01'"],
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_column_that_holds_what_it_must_not_spoils_its_own_company_at_most_until_a_person_repairs_it() {
+    let stage = Stage::new().await;
+    let with_other_keys =
+        [sealed::store(&stage, &format!("{NEW},{TEST}")).await, sealed::store(&stage, &format!("{TEST},{NEW}")).await];
+    let world = World { stage, ups: FakeUps::start().await, client: server().client().await, with_other_keys };
+    let schema = world.stage.schema.name();
+    let columns = "SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns
+        WHERE table_schema = $1 AND is_generated = 'NEVER' AND is_identity = 'NO'
+          AND table_name NOT IN ('migrations', 'keys') ORDER BY table_name, ordinal_position";
+    let columns = world.client.query(columns, &[&schema]).await.unwrap();
+    let mut broken = String::new();
+    for row in columns {
+        let (table, column, kind): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+        for value in values(&kind) {
+            world.begin().await;
+            let whose = match table.as_str() {
+                "event_log" => "",
+                "events" => "WHERE id = (SELECT max(id) FROM {schema}.events WHERE company = 'acme')",
+                _ => "WHERE company = 'acme'",
+            };
+            let damage =
+                format!("UPDATE {schema}.{table} SET {column} = {value} {}", whose.replace("{schema}", schema));
+            if world.client.batch_execute(&damage).await.is_err() {
+                continue;
+            }
+            let is_nameless = table == "grants" && ["company", "environment"].contains(&column.as_str());
+            if let Err(error) = world.live(is_nameless).await {
+                writeln!(broken, "{table}.{column} = {value}: {error}").unwrap();
+            }
+            if table == "event_log" {
+                let repair = format!("DELETE FROM {schema}.event_log; INSERT INTO {schema}.event_log DEFAULT VALUES");
+                world.client.batch_execute(&repair).await.unwrap();
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken}");
+}
