@@ -112,7 +112,7 @@ fn first_character(bytes: &[u8]) -> (Option<char>, usize) {
 
 /// Whether a character is more than a blank, and can be seen.
 pub(super) fn is_shown(character: char) -> bool {
-    !(character.is_whitespace() || character.is_control() || is_invisible(character) || character == '\u{ad}')
+    !(character.is_whitespace() || character.is_control() || is_invisible(character))
 }
 
 /// A view with the sequences that `sequence` finds undone.
