@@ -230,14 +230,14 @@ fn printable(text: &str, characters: usize) -> String {
 }
 
 /// Characters that show nothing, or move or hide the text around them: Unicode's categories Cf, Zl and Zp, and the characters that
-/// are ignored by default (DerivedCoreProperties of 16.0).
+/// are ignored by default (DerivedCoreProperties of 16.0) or have an empty picture.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
         | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
         | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
-        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -256,6 +256,18 @@ mod tests {
         {
             assert_eq!(Evidence::message(format!("a{invisible}b")).message.unwrap(), "a b", "{invisible:?}");
         }
+    }
+
+    #[test]
+    fn a_message_has_no_character_that_shows_nothing() {
+        for hidden in
+            "\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{200b}\u{202e}\u{2066}\u{206f}\u{3164}\u{fe0f}\u{ffa0}\u{e0041}"
+                .chars()
+        {
+            assert_eq!(Evidence::message(format!("a{hidden}b")).message.unwrap(), "a b", "{hidden:?}");
+        }
+        let shown = "Zürich 漢字 م \u{301} – 😀";
+        assert_eq!(Evidence::message(shown).message.unwrap(), shown);
     }
 
     #[test]

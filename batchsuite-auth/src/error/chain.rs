@@ -5,6 +5,8 @@ use std::{
     fmt::{self, Write as _},
 };
 
+use crate::events::is_invisible;
+
 /// `error` with its causes, on one line, for a log: the `Display` of this crate's errors never prints their source.
 ///
 /// ```
@@ -33,12 +35,12 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Keeps the text on one line: the author of a cause must not be able to write further lines of the log.
+/// Keeps the text on one line and in its order: the author of a cause must not be able to write or to turn around lines of the log.
 struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars().try_for_each(|c| self.0.write_char(if c.is_control() { ' ' } else { c }))
+        text.chars().try_for_each(|c| self.0.write_char(if c.is_control() || is_invisible(c) { ' ' } else { c }))
     }
 }
 
@@ -56,11 +58,11 @@ mod tests {
         #[error("the pool\r\nfailed")]
         struct Pool(#[source] std::io::Error);
 
-        let cause =
-            StoreError::new(StoreErrorKind::Unavailable).with_source(Pool(std::io::Error::other("57P01\nforged")));
+        let cause = StoreError::new(StoreErrorKind::Unavailable)
+            .with_source(Pool(std::io::Error::other("57P01\nfor\u{202e}ged")));
 
         let shown = chain(&TokenError::Store(cause)).to_string();
 
-        assert!(shown.ends_with("the store cannot be reached; try again: the pool  failed: 57P01 forged"), "{shown}");
+        assert!(shown.ends_with("the store cannot be reached; try again: the pool  failed: 57P01 for ged"), "{shown}");
     }
 }

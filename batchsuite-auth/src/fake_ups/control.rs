@@ -211,7 +211,15 @@ fn consent(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     Ok(Done { told: json!({"callback": callback}), delay: browser.delay })
 }
 
-fn reset(ups: &FakeUpsState, _: Value) -> Result<Done, String> {
+fn reset(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        /// The page's own form says so: it has no other field.
+        #[serde(rename = "from")]
+        _from: Option<String>,
+    }
+    let Input { _from } = parse(input)?;
     ups.reset();
     Ok("everything is as at the start".into())
 }

@@ -64,28 +64,41 @@ impl Reply {
     /// The answer for a server whose connections are [`WireStream`](super::WireStream)s, and for no other: its length and the wire fault
     /// ride along in a header that the stream takes off.
     pub fn into_response(mut self) -> Response<Vec<u8>> {
-        let length = self.response.body().len();
-        if let Some(told) = self.untrue_length() {
-            // No server writes it, so the stream does; the answer is the last on its connection.
-            let headers = self.response.headers_mut();
-            headers.remove(header::CONTENT_LENGTH);
-            headers.insert(HeaderName::from_static(wire::TOLD_LENGTH), told);
-            self.wire_fault.get_or_insert(WireFault::Truncate { keep_bytes: length });
+        if self.tell_framing() {
+            // Nobody can tell where such an answer ends, so it is the last on its connection.
+            let keep_bytes = self.response.body().len();
+            self.wire_fault.get_or_insert(WireFault::Truncate { keep_bytes });
         }
-        let value = wire::header_value(length, self.wire_fault);
-        let headers = self.response.headers_mut();
-        headers.insert(HeaderName::from_static(wire::HEADER), value);
-        if headers.contains_key(header::TRANSFER_ENCODING) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
+        let value = wire::header_value(self.response.body().len(), self.wire_fault);
+        self.response.headers_mut().insert(HeaderName::from_static(wire::HEADER), value);
         self.response
     }
 
-    /// A `Content-Length` that a fault asked for and that is not the body's. (A HEAD's is that of the body it would have had.)
-    fn untrue_length(&self) -> Option<HeaderValue> {
-        let told = self.response.headers().get(header::CONTENT_LENGTH).filter(|_| !self.is_for_head)?;
-        let is_true = told.to_str().is_ok_and(|told| told == self.response.body().len().to_string());
-        (!is_true).then(|| told.clone())
+    /// Leaves to the stream what servers do each in their own way, or not at all: a coding, and a length that is not the body's.
+    /// Whether there is one, and a body to it.
+    fn tell_framing(&mut self) -> bool {
+        let headers = self.response.headers_mut();
+        let coding = headers.remove(header::TRANSFER_ENCODING);
+        let length = headers.remove(header::CONTENT_LENGTH);
+        if self.is_for_head {
+            // It is that of the body that a GET gets.
+            length.and_then(|length| headers.insert(header::CONTENT_LENGTH, length));
+            return false;
+        }
+        let own = self.response.body().len().to_string();
+        let told = length.filter(|told| coding.is_some() || told.as_bytes() != own.as_bytes());
+        if coding.as_ref().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            *self.response.body_mut() = chunked(self.response.body());
+        }
+        let headers = self.response.headers_mut();
+        let is_told = told.is_some() || coding.is_some();
+        for (name, value) in [(wire::TOLD_LENGTH, told), (wire::TOLD_CODING, coding)] {
+            value.and_then(|value| headers.insert(HeaderName::from_static(name), value));
+        }
+        if is_told {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        is_told
     }
 
     pub(super) fn broken(fault: WireFault) -> Self {
@@ -318,6 +331,15 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Response<Vec<u8>> {
     let mut response = Refusal::METHOD_NOT_ALLOWED.response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response
+}
+
+/// The body as one chunk and the last one (RFC 9112 section 7.1).
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let chunk = match body {
+        [] => Vec::new(),
+        _ => [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat(),
+    };
+    [&chunk[..], b"0\r\n\r\n"].concat()
 }
 
 /// The answer of a front end before it asks the server behind it. Its words are a guess.

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use self::head::{AnswerHead, end_of_head};
-pub(super) use self::head::{HEADER, TOLD_LENGTH, header_value};
+pub(super) use self::head::{HEADER, TOLD_CODING, TOLD_LENGTH, header_value};
 use super::{
     FakeUpsState,
     respond::{WireFault, front_end},

@@ -213,6 +213,30 @@ async fn a_body_without_sound_chunks_gets_400_and_the_server_goes_on() {
 }
 
 #[tokio::test]
+async fn an_answer_has_the_framing_that_a_fault_asks_for() {
+    let ups = Program::start(&[]);
+    for (name, value, body) in [
+        ("transfer-encoding", "chunked", "2\r\n{}\r\n0\r\n\r\n"),
+        ("transfer-encoding", "gzip", "{}"),
+        ("content-length", "1", "{}"),
+        ("content-length", "3", "{}"),
+    ] {
+        let fault = json!({"answer": {"headers": {name: value}, "body": "{}"}});
+        ups.control("/__fake/faults", json!({"endpoint": "track", "fault": fault})).await;
+        let mut stream = TcpStream::connect(&ups.address).unwrap();
+
+        stream.write_all(b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, sent) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.contains(&format!("\r\n{name}: {value}")), "{name}: {value}: {answer:?}");
+        assert_eq!(sent, body, "{name}: {value}");
+    }
+    assert_eq!(ups.ask().1, None);
+}
+
+#[tokio::test]
 async fn http_2_is_refused_and_meets_no_fault() {
     let ups = Program::start(&[]);
     ups.control("/__fake/faults", json!({"endpoint": "track", "fault": "drop_answer"})).await;

@@ -295,7 +295,7 @@ fn check_headers(content_type: Option<&String>, headers: &BTreeMap<String, Strin
     }
     for (name, value) in headers {
         let known = HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))?;
-        if known == wire::HEADER {
+        if [wire::HEADER, wire::TOLD_LENGTH, wire::TOLD_CODING].contains(&known.as_str()) {
             return Err(format!("{name:?} is a header of the fake itself"));
         }
         check_value(name, value)?;

@@ -221,6 +221,12 @@ async fn bad_input_gets_a_clear_400_and_changes_nothing() {
             json!({"endpoint": "token", "fault": {"answer": {"headers": {"X-Fake-Ups-Wire": "0 reset"}}}}),
             "header of the fake itself",
         ),
+        (
+            "/__fake/faults",
+            json!({"endpoint": "token", "fault": {"edit": {"headers": {"x-fake-ups-told-length": "1"}}}}),
+            "header of the fake itself",
+        ),
+        ("/__fake/reset", json!({"users": []}), "unknown field `users`"),
     ] {
         let response = control(&ups, path, &input);
         let message = body(&response)["error"].as_str().unwrap().to_owned();

@@ -338,3 +338,42 @@ async fn a_length_that_is_not_the_body_s_is_told_and_ends_the_connection() {
         assert!(!text.contains("fake"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_coding_in_which_the_body_is_not_is_told_and_ends_the_connection() {
+    let ups = start().await;
+    let chunked = Answer::status(200).with_header("transfer-encoding", "chunked").with_header("content-length", "2");
+    for (answer, framing, body) in [
+        (Answer::status(200).with_header("transfer-encoding", "gzip"), &["transfer-encoding: gzip"][..], "abc"),
+        (Answer::status(200).with_header("transfer-encoding", "identity"), &["transfer-encoding: identity"], "abc"),
+        (
+            Answer::status(200).with_header("transfer-encoding", "gzip, chunked").with_header("content-length", "1"),
+            &["content-length: 1", "transfer-encoding: gzip, chunked"],
+            "abc",
+        ),
+        (chunked, &["transfer-encoding: chunked", "content-length: 2"], "3\r\nabc\r\n0\r\n\r\n"),
+    ] {
+        ups.fault(Endpoint::Track, answer.clone().with_body("abc"), Times::Once);
+        let mut stream = connect(&ups);
+
+        stream.write_all(TRACK).unwrap();
+
+        let (text, closed) = read_to_end(&mut stream);
+        let (head, sent) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!((sent, closed), (body, None), "{text}");
+        let is_framing = |line: &&str| line.starts_with("content-length") || line.starts_with("transfer-encoding");
+        let mut lines: Vec<_> = head.lines().filter(is_framing).collect();
+        let mut framing = framing.to_vec();
+        lines.sort_unstable();
+        framing.sort_unstable();
+        assert_eq!(lines, framing, "{text}");
+        assert!(!text.contains("fake"), "{text}");
+
+        ups.fault(Endpoint::Track, answer.with_body("abc"), Times::Once);
+        let mut stream = connect(&ups);
+        let head = String::from_utf8_lossy(TRACK).replace("GET", "HEAD");
+        stream.write_all(head.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n").as_bytes()).unwrap();
+        let (text, _) = read_to_end(&mut stream);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("\r\n\r\n"), "{text:?}");
+    }
+}

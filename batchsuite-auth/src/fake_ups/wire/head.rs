@@ -12,6 +12,12 @@ pub(in crate::fake_ups) const HEADER: &str = "x-fake-ups-wire";
 /// The header in which an answer tells the length that the client is to believe, where it is not its body's; no client sees it either.
 pub(in crate::fake_ups) const TOLD_LENGTH: &str = "x-fake-ups-told-length";
 
+/// The same for a `Transfer-Encoding` in which the body is not.
+pub(in crate::fake_ups) const TOLD_CODING: &str = "x-fake-ups-told-coding";
+
+/// What such a header is called on the wire.
+const TOLD: [(&str, &[u8]); 2] = [(TOLD_LENGTH, b"content-length: "), (TOLD_CODING, b"transfer-encoding: ")];
+
 /// UPS's clients read some header names by their case: this one, beside `appname` and `displayname`, which servers write as they are.
 const LOCATION: &[u8] = b"Location";
 
@@ -27,7 +33,7 @@ impl AnswerHead {
     pub(super) fn read(head: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(head.len());
         let mut told = None;
-        let is_untrue = has_line_of(head, TOLD_LENGTH);
+        let is_untrue = TOLD.iter().any(|(name, _)| has_line_of(head, name));
         let mut content_length = None;
         let mut has_coding = false;
         for line in head.split_inclusive(|byte| *byte == b'\n') {
@@ -39,10 +45,8 @@ impl AnswerHead {
                 told = std::str::from_utf8(value).ok().and_then(parse);
                 continue;
             }
-            if name.eq_ignore_ascii_case(TOLD_LENGTH.as_bytes()) {
-                bytes.extend_from_slice(b"content-length: ");
-                bytes.extend_from_slice(value);
-                bytes.extend_from_slice(b"\r\n");
+            if let Some((_, told)) = TOLD.iter().find(|(told, _)| name.eq_ignore_ascii_case(told.as_bytes())) {
+                bytes.extend([told, value, b"\r\n"].concat());
                 continue;
             }
             if name.eq_ignore_ascii_case(b"content-length") {

@@ -102,6 +102,8 @@ fn a_piece_of_a_secret_is_cut_out_in_whichever_encoding() {
         ("no-break spaces", split("\u{a0}")),
         ("zero-width spaces", split("\u{200b}")),
         ("soft hyphens", split("\u{ad}")),
+        ("variation selectors", split("\u{fe0f}")),
+        ("tags", split("\u{e0041}")),
         ("hyphens", split("-")),
         (
             "byte order marks of groups",
