@@ -40,7 +40,7 @@ impl Words {
     }
 }
 
-/// What a write is worth, which says when it may be given up.
+/// The worth of a write: when it may be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Worth {
     /// The opt-in itself: it is never given up.
@@ -160,7 +160,7 @@ impl Core {
                 continue;
             }
             let (is_ending, pause) = (self.is_ended(), outage.failed(&error, backoff));
-            // A process that ends has no time for a slow pace: what an operator has put right meanwhile is used at once.
+            // A process that ends has no time for long pauses: a store that an operator has repaired meanwhile is used at once.
             let pause = if is_ending { pause.min(backoff.first) } else { pause };
             let ending = async {
                 match (worth, is_ending) {
@@ -207,8 +207,8 @@ where
     timeout(pause, written).await.ok()
 }
 
-/// An answer that arrived while the process was stopped beats the limit: a claim of which nobody knew whether it was taken would
-/// be left to its lease.
+/// An answer that arrived while the process was stopped beats the limit: otherwise a claim of unknown outcome would be left to its
+/// lease.
 async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     fence::until(Instant::now() + limit, call).await.unwrap_or_else(|| Err(no_answer()))
 }

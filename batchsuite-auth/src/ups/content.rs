@@ -65,7 +65,7 @@ fn read(mut packed: impl Read) -> (Zeroizing<Vec<u8>>, bool) {
             Ok(read) if bytes.len() + read <= ANSWER_CAP => append(&mut bytes, &piece[..read]),
             Ok(_) => return (bytes, false),
             Err(_) => {
-                // What was unpacked before the damage is there, although nobody says how much: no text ends with NULs.
+                // The bytes unpacked before the damage are there, although their number is unknown: no text ends with NULs.
                 let read = piece.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
                 if bytes.len() + read <= ANSWER_CAP {
                     append(&mut bytes, &piece[..read]);

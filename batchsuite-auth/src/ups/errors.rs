@@ -49,7 +49,7 @@ impl Errors {
         let places = [body.get("response"), Some(&body)];
         let errors = places.iter().flatten().find_map(|place| place.get("errors"));
         let mut complaints: Vec<_> = match errors {
-            // What is no error is one that nobody has described.
+            // An item of another shape counts as an error that nobody has described.
             Some(Json::List(errors)) => errors.iter().flat_map(Complaint::all).collect(),
             Some(errors @ Json::Object { .. }) => Complaint::all(errors),
             _ => Complaint::all(&body),
@@ -97,7 +97,7 @@ impl Errors {
 }
 
 impl Complaint {
-    /// What an object says, in UPS's words and in those of RFC 6749; at least one.
+    /// The complaints of an object, in UPS's words and in those of RFC 6749; at least one.
     fn all(value: &Json) -> Vec<Self> {
         let text = |name: &str| value.get(name).and_then(Json::text).map(|text| Zeroizing::new(text.to_owned()));
         let (code, error) = (text("code"), text("error"));

@@ -1,9 +1,9 @@
-//! JSON that is almost none: what most servers get wrong in it must not cost a pair.
+//! JSON with small faults: the faults that servers make most often must not cost a pair.
 
 use zeroize::Zeroizing;
 
-/// `text` as JSON (RFC 8259), if it is only the like: control characters in a text or between two, an escape that JSON does not
-/// have, a comma too many at an end. `None`: nothing of that is in it.
+/// `text` as JSON (RFC 8259), without its small faults: control characters within a string or between two, an escape that JSON does
+/// not have, a trailing comma. `None`: it has none of them.
 pub(super) fn repaired(text: &str) -> Option<Zeroizing<String>> {
     // A character takes at most six bytes for each of its own, so it never outgrows its room.
     let mut json = Zeroizing::new(String::with_capacity(text.len() * 6));

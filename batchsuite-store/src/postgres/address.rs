@@ -245,7 +245,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// What a URL says in its address and among its parameters: libpq takes the parameter, the driver adds it to the other.
+    /// The setting that a URL has both in its address and among its parameters: libpq takes the parameter, the driver both.
     fn also_in_the_address(&self, config: &Config) -> Option<&'static str> {
         let address: Config = self.with(true, &[]).parse().ok().filter(|_| self.url.is_some())?;
         let is_given = |name: &str| self.parameters.iter().any(|parameter| parameter.name == name);

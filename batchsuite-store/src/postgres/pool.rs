@@ -65,7 +65,7 @@ const CANCELLING: Duration = Duration::from_secs(1);
 /// - **A server or a pooler without room** (`max_connections`, `max_client_conn`): the call waits for a connection of the pool.
 /// - **Settings** of each session, made by statements: `statement_timeout` 5 s, `lock_timeout` 4 s and
 ///   `idle_in_transaction_session_timeout` 8 s (5/8, 4/8 and 8/8 of the deadline), isolation *read committed*, and
-///   `synchronous_commit` on if the server's default is weaker: what a statement of the host's has written is on the disk, too.
+///   `synchronous_commit` on if the server's default is weaker: the writes of the host's statements are on the disk, too.
 /// - **Connections end** after 30 minutes, or 5 minutes without use. They are driven on the runtime in which the pool was
 ///   built; it should live as long as the pool.
 ///

@@ -134,7 +134,7 @@ fn readable(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot
     let retry_at = columns.next()?;
     let change = EventId::new(columns.number()?);
     let as_of = columns.next()?;
-    // A consent's date that is none is no reason to do without the grant.
+    // A damaged date of a consent does not make the grant unreadable.
     let consent_pending_until = columns.next().unwrap_or_default();
     let tokens = match vault {
         Some(vault) => {
@@ -331,7 +331,7 @@ pub(super) fn actor(text: &str) -> Result<ActorId, StoreError> {
 
 /// No number is counted up to this.
 pub(super) const MOST_COUNTED: i64 = 1 << 62;
-/// Where counting goes on if a number is none: above all that were there before, as none of them must come again.
+/// Where counting goes on after a damaged number: above all earlier numbers, because none of them may come again.
 pub(super) const ANEW: i64 = 1 << 61;
 
 pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {

@@ -163,7 +163,7 @@ impl Config {
     }
 }
 
-/// What is only kept in memory, and only reached from this machine, can be a demo.
+/// Why this is no demo: a demo keeps everything in memory, and only this machine reaches it.
 fn refuse_demo(listen: SocketAddr, database: Option<&KeptIn>) -> Result<(), ConfigError> {
     if !listen.ip().is_loopback() {
         return Err(error(

@@ -46,7 +46,7 @@ pub(crate) fn matches(password: &SecretString, hash: &str) -> bool {
 pub(crate) enum Lane {
     /// All that come from one client, as far as the server knows it.
     Client(Option<Client>),
-    /// One person's browser, by a hash: behind a proxy it may have the address of whoever floods.
+    /// One person's browser, by a hash: behind a proxy it may have the same address as a flood.
     Browser([u8; 32]),
 }
 

@@ -1,4 +1,4 @@
-//! Encodings in which no character is as it was: numbers, base32, and a text that is read backwards.
+//! Encodings that change every character: numbers, base32, and a text that is read backwards.
 
 use std::{mem, ops::Range};
 
@@ -22,7 +22,7 @@ fn backwards(view: &View) -> View {
     read
 }
 
-/// `7233…`, `72:33…`, `0x72, 0x33, …`: what is between two digits and is no letter does not count.
+/// `7233…`, `72:33…`, `0x72, 0x33, …`: characters between two digits do not count, unless they are letters.
 fn in_hexadecimal(view: &View, skipped: usize) -> View {
     let mut digits = Vec::new();
     let mut read = View::with_room(view.bytes.len(), false);
@@ -82,7 +82,7 @@ fn in_decimal(view: &View) -> View {
     read
 }
 
-/// RFC 4648 §6, in either case; as for base64, nobody says where it begins.
+/// RFC 4648 §6, in either case; as for base64, its beginning is unknown.
 fn in_base32(view: &View, skipped: usize) -> View {
     let mut letters: Vec<(u8, Range<usize>)> = Vec::new();
     let mut read = View::with_room(view.bytes.len(), false);
