@@ -194,7 +194,7 @@ fn refused(error: &CallbackError, company: Option<&CompanyId>) -> Refusal {
             format!("UPS refuses this application’s own configuration. An operator must look. {UNCHANGED}"),
         ),
         CallbackError::Store(error) if error.kind() == StoreErrorKind::Corrupt => {
-            tracing::error!(%error, "what was stored of a trip to UPS.com cannot be read");
+            tracing::error!(error = %chain(error), "what was stored of a trip to UPS.com cannot be read");
             start_again("What was stored of this trip to UPS.com cannot be read. Start again with Authenticate.")
         }
         CallbackError::Store(error) => Refusal::from(error.clone()),

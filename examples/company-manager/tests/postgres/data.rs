@@ -46,8 +46,16 @@ async fn a_company_that_cannot_be_read_hides_no_other() {
     for name in ["Alder", "Birch", "Cedar"] {
         ids.push(directory.add_company(CompanyName::new(name).unwrap(), &admin).await.unwrap());
     }
-    let damage = "UPDATE company_manager.companies SET name = E'Bi\\nrch' WHERE name = 'Birch'";
-    server.client().await.batch_execute(damage).await.unwrap();
+    let client = server.client().await;
+    let name = "UPDATE company_manager.companies SET name = E'Bi\\n\\u202erch' WHERE name = 'Birch'";
+    client.batch_execute(name).await.unwrap();
+    // A name is shown without what shows nothing.
+    let shown = directory.companies(&ids).await.unwrap();
+    assert_eq!(shown.iter().map(|company| company.name.as_str()).collect::<Vec<_>>(), ["Alder", "Birch", "Cedar"]);
+
+    let damage = "ALTER TABLE company_manager.companies DROP CONSTRAINT companies_pod_retention_years_check;
+        UPDATE company_manager.companies SET pod_retention_years = -1 WHERE name LIKE 'Bi%'";
+    client.batch_execute(damage).await.unwrap();
 
     assert_eq!(directory.companies(&ids).await.unwrap().len(), 2);
     let page = directory.companies_of(&admin, None, 2).await.unwrap();
