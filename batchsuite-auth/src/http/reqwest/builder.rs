@@ -13,7 +13,7 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(50);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// hyper's own limit is 100, and what is over it costs the answer. A head is bounded by its bytes as well.
-const MOST_HEADERS: usize = 512;
+const MOST_HEADERS: usize = 4096;
 
 /// Sets up a [`ReqwestClient`]; made by [`ReqwestClient::builder`].
 #[must_use = "a builder does nothing until `build`"]
