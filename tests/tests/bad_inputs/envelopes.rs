@@ -207,6 +207,58 @@ async fn a_head_that_is_not_as_it_should_be_does_not_cost_the_pair() {
 }
 
 #[tokio::test]
+async fn framing_that_is_odd_does_not_cost_the_pair() {
+    let (length, hexadecimal) = (PAIR.len(), format!("{:x}", PAIR.len()));
+    let many: String = (0..1000).map(|number| format!("x-{number}: {number}\r\n")).collect();
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let each: String = PAIR.chars().map(|character| format!("1;a=\"b\"\r\n{character}\r\n")).collect();
+    for bytes in [
+        // Chunk extensions.
+        format!("{chunked}{each}0;end\r\n\r\n"),
+        // Trailers.
+        format!("{chunked}{hexadecimal}\r\n{PAIR}\r\n0\r\nx-check: 1\r\n\r\n"),
+        // Leading zeros.
+        format!("{chunked}0000{hexadecimal}\r\n{PAIR}\r\n0\r\n\r\n"),
+        // A chunk size that is none.
+        format!("{chunked}{hexadecimal}\r\n{PAIR}\r\nx\r\n\r\n"),
+        // A trailer that is none.
+        format!("{chunked}{hexadecimal}\r\n{PAIR}\r\n0\r\n\u{1}\r\n\r\n"),
+        // A length twice.
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
+        // Chunked and a length.
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n{hexadecimal}\r\n{PAIR}\r\n0\r\n\r\n"
+        ),
+        // Interim answers.
+        format!("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
+        // Line feeds.
+        format!("HTTP/1.1 200 OK\ncontent-length: {length}\n\n{PAIR}"),
+        // Lines before.
+        format!("\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
+        // HTTP/1.0.
+        format!("HTTP/1.0 200 OK\r\n\r\n{PAIR}"),
+        // No reason.
+        format!("HTTP/1.1 200\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
+        // An odd reason.
+        format!("HTTP/1.1 200 \u{e9}\u{1f69a}\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
+        // 1,000 headers.
+        format!("HTTP/1.1 200 OK\r\n{many}content-length: {length}\r\n\r\n{PAIR}"),
+        // A long header.
+        format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: {length}\r\n\r\n{PAIR}", "y".repeat(100_000)),
+        // An odd value.
+        format!("HTTP/1.1 200 OK\r\nx: \u{1}\u{e9}\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
+        // An odd type.
+        format!("HTTP/1.1 200 OK\r\ncontent-type: \u{e9}/\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
+        // A second answer.
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{PAIR}HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n"
+        ),
+    ] {
+        assert_pair_on_the_wire(bytes, End::Close).await;
+    }
+}
+
+#[tokio::test]
 async fn no_coding_is_asked_for_and_gzip_errors_are_read() {
     let body = gzip(br#"{"response":{"errors":[{"code":"10499","message":"Computer says no"}]}}"#);
     let world = World::refresh_due().await;

@@ -12,8 +12,9 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(50);
 /// UPS closes idle connections first otherwise, and a request that races with the close is an *unanswered* one.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// hyper's own limit is 100, and an answer with more headers is lost. A head is bounded by its bytes as well.
-const MOST_HEADERS: usize = 512;
+/// hyper's own limit is 100, and an answer with more headers is lost. hyper makes room for so many with each answer, so this is no
+/// larger.
+const MOST_HEADERS: usize = 1024;
 
 /// Sets up a [`ReqwestClient`]; made by [`ReqwestClient::builder`].
 #[must_use = "a builder does nothing until `build`"]
