@@ -83,7 +83,7 @@ const CANCELLING: Duration = Duration::from_secs(1);
 /// | `application_name` | `batchsuite` |
 /// | `user`, `password`, `dbname`, `host`, `hostaddr`, `port`, `options`, `sslnegotiation`, `keepalives`, `keepalives_interval`, `keepalives_retries`, `load_balance_hosts` | as libpq |
 ///
-/// Any other parameter is an error that names it.
+/// Any other parameter is an error that names it, and so is one that is said twice, also once in the address.
 #[derive(Clone)]
 pub struct PostgresPool(pub(super) Arc<Shared>);
 
