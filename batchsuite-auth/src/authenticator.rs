@@ -104,7 +104,8 @@ impl BatchSuiteAuth {
     ///
     /// Any number of callers with the same rejected token cause one refresh. A token that was itself fetched because of a
     /// rejection is not replaced again for [`Policy::rejection_pause`]: send the request once more with the new token, and take
-    /// a second 401 as the API's answer.
+    /// a second 401 as the API's answer. To report it within that pause asks UPS nothing and is
+    /// [`Unavailable`](TokenError::Unavailable) for the rest of the pause, also if the password was changed meanwhile.
     ///
     /// # Errors
     /// [`TokenError`], like [`access_token`](Self::access_token).

@@ -72,7 +72,8 @@ impl TripCookie {
         Self { is_secure: public_url.scheme() != "http" }
     }
 
-    /// Its name.
+    /// Its name. A trip that begins in a browser without a secret adds a suffix of its own
+    /// ([`Trip::set_cookie`](crate::Trip::set_cookie)).
     #[must_use]
     pub fn name(self) -> &'static str {
         if self.is_secure { "__Host-ups-trip" } else { "ups-trip" }

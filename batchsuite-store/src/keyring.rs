@@ -154,12 +154,14 @@ impl Keyring {
     /// [`KeyringError`]
     pub fn open(&self, binding: &Binding<'_>, ciphertext: &[u8]) -> Result<Opened, KeyringError> {
         let parts = Parts::of(ciphertext)?;
-        match self.read().find(parts.key_id) {
+        let keys = self.read();
+        match keys.find(parts.key_id) {
             Some(key) => parts.open(key, binding).map(Opened),
-            None => {
-                Err(KeyId::from_bytes(parts.key_id)
-                    .map_or(KeyringError::Malformed, |id| KeyringError::UnknownKey { id }))
-            }
+            None => Err(match KeyId::from_bytes(parts.key_id) {
+                Some(id) if keys.is_lost(&id) => KeyringError::LostKey { id },
+                Some(id) => KeyringError::UnknownKey { id },
+                None => KeyringError::Malformed,
+            }),
         }
     }
 

@@ -16,6 +16,12 @@ pub enum KeyringError {
         /// Its name.
         id: KeyId,
     },
+    /// The ciphertext's key was [declared lost](super::KeySet::with_lost).
+    #[error("its key, named {id}, is declared lost; authenticate or enter anew what it encrypted")]
+    LostKey {
+        /// Its name.
+        id: KeyId,
+    },
     /// The ciphertext is of a format that this version does not know.
     #[error("the ciphertext has format version {version}; this version of the program reads version 1")]
     UnsupportedFormat {

@@ -425,7 +425,7 @@ async fn a_key_can_be_declared_lost() {
     let (acme, old) = (acme(), keyring(KeySet::new(key("old", 1))).await);
     let binding = Binding::refresh_token(&acme, AT);
     let error = keyring(keys).await.open(&binding, &old.seal(&binding, SECRET).unwrap()).unwrap_err();
-    assert_eq!(error, KeyringError::UnknownKey { id: id("old") });
+    assert_eq!(error, KeyringError::LostKey { id: id("old") });
 
     for (text, expected) in [
         ("old:lost".to_owned(), InvalidKeys::Empty),

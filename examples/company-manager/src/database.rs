@@ -162,6 +162,11 @@ pub(crate) fn seal_access_key(
     keyring.seal(&Binding::host(&place(company), ACCESS_KEY), key.expose_secret().as_bytes())
 }
 
+/// Whether a company's encrypted access key can be decrypted.
+pub(crate) fn can_open_access_key(keyring: &Keyring, company: &CompanyId, sealed: &[u8]) -> bool {
+    keyring.open(&Binding::host(&place(company), ACCESS_KEY), sealed).is_ok()
+}
+
 /// A binding names an environment. An access key is the company's in both, so it is always this one.
 fn place(company: &CompanyId) -> GrantKey {
     GrantKey { environment: Environment::Production, company: company.clone() }

@@ -87,8 +87,20 @@ pub struct Company {
     pub admins: BTreeSet<ActorId>,
     /// What is set for it.
     pub settings: Settings,
-    /// Whether there is an access key. The key itself is never read back.
-    pub has_access_key: bool,
+    /// Whether there is an access key.
+    pub access_key: StoredAccessKey,
+}
+
+/// An access key, as far as people may know of it. The key itself is never read back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoredAccessKey {
+    /// None was entered yet.
+    #[default]
+    Absent,
+    /// It is there.
+    Configured,
+    /// It is there and cannot be read: its encryption key is missing, or it is damaged. The company needs a new one.
+    Unreadable,
 }
 
 impl Company {

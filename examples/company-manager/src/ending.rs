@@ -31,6 +31,8 @@ pub async fn end(auth: &BatchSuiteAuth, drained: impl Future, time: Duration) ->
     let shutdown = auth.shutdown_within(left).await;
     if let Shutdown::Incomplete { under_way, pairs, .. } = shutdown {
         tracing::error!(under_way, pairs, "not everything came home in time; a longer STOP_TIMEOUT gives it more");
+    } else {
+        tracing::info!("ended: nothing is under way, and everything is stored");
     }
     shutdown
 }

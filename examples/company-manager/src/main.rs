@@ -241,7 +241,8 @@ impl Passwords {
         println!();
         println!("  Fake UPS      {}", ups.base_url);
         println!("  UPS.com user  {UPS_USER}  {}", shown(&self.ups_user));
-        println!("  Change the UPS.com password, or make UPS fail:  {}", ups.page());
+        println!("  Its page, to change the UPS.com password or make UPS fail:  {}", ups.page());
+        println!("  (The company notices a changed password at its next use of a token, e.g. in BATCH TRACK.)");
         println!();
     }
 }

@@ -79,9 +79,10 @@ impl Storage {
         if unreadable > 0 {
             tracing::error!(unreadable, "access keys cannot be read with these keys; their companies need new ones");
         }
+        let key = keyring.keys().primary().to_string();
         let directory = PostgresDirectory::new(database.clone(), keyring);
         demo::welcome(&directory, password).await?;
-        tokio::spawn(reencrypt(store.clone(), environment));
+        tokio::spawn(reencrypt(store.clone(), environment, key));
         tokio::spawn(prune(store.clone(), kept_in.events_kept));
         let sessions = Arc::new(PostgresSessions::new(database));
         Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions })
@@ -121,7 +122,7 @@ async fn prune(store: PostgresStore, kept: Duration) {
 }
 
 /// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.
-async fn reencrypt(store: PostgresStore, environment: Environment) {
+async fn reencrypt(store: PostgresStore, environment: Environment, key: String) {
     let (mut after, mut companies, mut unreadable) = (None, 0, 0);
     loop {
         match store.reencrypt(environment, after.as_ref(), REENCRYPTED_AT_ONCE).await {
@@ -140,6 +141,7 @@ async fn reencrypt(store: PostgresStore, environment: Environment) {
             tracing::info!(
                 companies,
                 unreadable,
+                key,
                 "encrypted anew; every token that can be read is under the first key"
             );
             return;

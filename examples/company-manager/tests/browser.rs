@@ -77,7 +77,7 @@ async fn a_company_admin_signs_in_and_authenticates_a_company() {
     chrome.follow("My Company").await;
     chrome.see("Company manager").await;
     chrome.follow(COMPANY).await;
-    chrome.see("Nobody has authenticated this company").await;
+    chrome.see("This company is not authenticated").await;
 
     // Declined.
     chrome.press("Authenticate").await;

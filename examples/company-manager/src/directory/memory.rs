@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use batchsuite_auth::{ActorId, CompanyId, store::Page};
 
-use super::{AccessKey, Company, CompanyName, Directory, DirectoryError, Person, Role, Settings, random_uuid};
+use super::{
+    AccessKey, Company, CompanyName, Directory, DirectoryError, Person, Role, Settings, StoredAccessKey, random_uuid,
+};
 
 /// A [`Directory`] in memory.
 #[derive(Default)]
@@ -106,7 +108,7 @@ impl Directory for MemoryDirectory {
             name,
             admins: [admin.clone()].into(),
             settings: Settings::default(),
-            has_access_key: false,
+            access_key: StoredAccessKey::Absent,
         };
         self.tables().companies.insert(id.clone(), (company, None));
         Ok(id)
@@ -121,7 +123,7 @@ impl Directory for MemoryDirectory {
 
     async fn save_access_key(&self, id: &CompanyId, key: AccessKey) -> Result<(), DirectoryError> {
         if let Some((company, stored)) = self.tables().companies.get_mut(id) {
-            company.has_access_key = true;
+            company.access_key = StoredAccessKey::Configured;
             *stored = Some(key);
         }
         Ok(())

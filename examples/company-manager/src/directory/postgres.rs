@@ -8,7 +8,9 @@ use batchsuite_store::Keyring;
 use secrecy::SecretString;
 use tokio_postgres::{Row, types::Type};
 
-use super::{AccessKey, Company, CompanyName, Directory, DirectoryError, Person, Role, Settings, random_uuid};
+use super::{
+    AccessKey, Company, CompanyName, Directory, DirectoryError, Person, Role, Settings, StoredAccessKey, random_uuid,
+};
 use crate::{
     database::{self, Database, Parameter, Statement, Transaction, failed, unreadable},
     passwords,
@@ -38,6 +40,38 @@ impl PostgresDirectory {
     /// One whose tables are there ([`Database::migrate`]).
     pub fn new(database: Database, keyring: Keyring) -> Self {
         Self { database, keyring }
+    }
+
+    /// Those that can be read: a damaged one is logged, and hides no other.
+    fn readable(&self, rows: &[Row]) -> Vec<Company> {
+        rows.iter().filter_map(|row| self.read(row).ok()).collect()
+    }
+
+    fn read(&self, row: &Row) -> Result<Company, DirectoryError> {
+        let number = |column: usize| -> Result<u8, DirectoryError> {
+            let number: i16 = row.try_get(column).map_err(failed)?;
+            number.try_into().map_err(|_| unreadable("settings"))
+        };
+        let id = CompanyId::new(row.try_get::<_, &str>(0).map_err(failed)?).map_err(|_| unreadable("company"))?;
+        let access_key = match row.try_get::<_, Option<&[u8]>>(7).map_err(failed)? {
+            None => StoredAccessKey::Absent,
+            Some(sealed) if database::can_open_access_key(&self.keyring, &id, sealed) => StoredAccessKey::Configured,
+            Some(_) => StoredAccessKey::Unreadable,
+        };
+        let admins: Vec<&str> = row.try_get(8).map_err(failed)?;
+        Ok(Company {
+            id,
+            name: CompanyName::stored(row.try_get(1).map_err(failed)?),
+            admins: admins.into_iter().map(ActorId::new).collect::<Result<_, _>>().map_err(|_| unreadable("person"))?,
+            settings: Settings {
+                pod_retention_years: number(2)?,
+                batch_track: row.try_get(3).map_err(failed)?,
+                custom_billing: row.try_get(4).map_err(failed)?,
+                batch_rate: row.try_get(5).map_err(failed)?,
+                minimum_quality_score: number(6)?,
+            },
+            access_key,
+        })
     }
 
     /// Adds whoever is not there yet, with their companies. Of whoever is, the password becomes the given one; if it was
@@ -89,7 +123,7 @@ macro_rules! select_company {
     ($where:literal) => {
         concat!(
             "SELECT id, name, pod_retention_years, batch_track, custom_billing, batch_rate, minimum_quality_score,
-                access_key IS NOT NULL,
+                access_key,
                 ARRAY(SELECT person FROM company_manager.company_admins WHERE company = companies.id)
             FROM company_manager.companies ",
             $where
@@ -139,12 +173,12 @@ impl Directory for PostgresDirectory {
     }
 
     async fn company(&self, id: &CompanyId) -> Result<Option<Company>, DirectoryError> {
-        self.database.row(COMPANY, &[&id.as_str()]).await?.as_ref().map(company).transpose()
+        self.database.row(COMPANY, &[&id.as_str()]).await?.as_ref().map(|row| self.read(row)).transpose()
     }
 
     async fn companies(&self, ids: &[CompanyId]) -> Result<Vec<Company>, DirectoryError> {
         let ids: Vec<&str> = ids.iter().map(CompanyId::as_str).collect();
-        Ok(readable(&self.database.rows(COMPANIES, &[&ids]).await?))
+        Ok(self.readable(&self.database.rows(COMPANIES, &[&ids]).await?))
     }
 
     async fn companies_of(
@@ -162,7 +196,7 @@ impl Directory for PostgresDirectory {
             .last()
             .filter(|_| !more.is_empty())
             .and_then(|row| CompanyId::new(row.try_get::<_, &str>(0).ok()?).ok());
-        Ok(Page { items: readable(page), next: last })
+        Ok(Page { items: self.readable(page), next: last })
     }
 
     async fn add_company(&self, name: CompanyName, admin: &ActorId) -> Result<CompanyId, DirectoryError> {
@@ -261,30 +295,4 @@ fn person(row: &Row) -> Result<Person, DirectoryError> {
     };
     let id = ActorId::new(row.try_get::<_, &str>(0).map_err(failed)?).map_err(|_| unreadable("person"))?;
     Ok(Person { id, sign_in_name: row.try_get(1).map_err(failed)?, role })
-}
-
-/// Those that can be read: a damaged one is logged, and hides no other.
-fn readable(rows: &[Row]) -> Vec<Company> {
-    rows.iter().filter_map(|row| company(row).ok()).collect()
-}
-
-fn company(row: &Row) -> Result<Company, DirectoryError> {
-    let number = |column: usize| -> Result<u8, DirectoryError> {
-        let number: i16 = row.try_get(column).map_err(failed)?;
-        number.try_into().map_err(|_| unreadable("settings"))
-    };
-    let admins: Vec<&str> = row.try_get(8).map_err(failed)?;
-    Ok(Company {
-        id: CompanyId::new(row.try_get::<_, &str>(0).map_err(failed)?).map_err(|_| unreadable("company"))?,
-        name: CompanyName::stored(row.try_get(1).map_err(failed)?),
-        admins: admins.into_iter().map(ActorId::new).collect::<Result<_, _>>().map_err(|_| unreadable("person"))?,
-        settings: Settings {
-            pod_retention_years: number(2)?,
-            batch_track: row.try_get(3).map_err(failed)?,
-            custom_billing: row.try_get(4).map_err(failed)?,
-            batch_rate: row.try_get(5).map_err(failed)?,
-            minimum_quality_score: number(6)?,
-        },
-        has_access_key: row.try_get(7).map_err(failed)?,
-    })
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     access::{Form, Id, SignedIn},
     app::App,
-    directory::{AccessKey, Company, Settings},
+    directory::{AccessKey, Company, Settings, StoredAccessKey},
     sessions::Message,
     text::shown,
 };
@@ -292,7 +292,11 @@ fn access_key(signed_in: &SignedIn, company: &Company, errors: &[FieldError]) ->
         section.card aria-labelledby="access" {
             h2 #access { "Access Key Configuration" }
             p {
-                @if company.has_access_key { span.badge.good { "CONFIGURED" } } @else { span.badge { "NOT CONFIGURED" } }
+                @match company.access_key {
+                    StoredAccessKey::Absent => span.badge { "NOT CONFIGURED" },
+                    StoredAccessKey::Configured => span.badge.good { "CONFIGURED" },
+                    StoredAccessKey::Unreadable => span.badge.bad { "CANNOT BE READ: ENTER IT AGAIN" },
+                }
             }
             @if signed_in.administers(company) {
                 form method="post" action={ "/companies/" (company.id) "/access-key" } {
@@ -301,7 +305,7 @@ fn access_key(signed_in: &SignedIn, company: &Company, errors: &[FieldError]) ->
                         label for="access_key" { "New access key" }
                         input #access_key name="access_key" type="password" autocomplete="off" spellcheck="false" required
                             aria-describedby="access-key-hint" aria-invalid=[is_wrong.then_some("true")];
-                        p.hint #access-key-hint { "It replaces the present one and is never shown again." }
+                        p.hint #access-key-hint { "8 to 64 letters and digits. It replaces the present one and is never shown again." }
                     }
                     button.secondary type="submit" { "UPDATE API ACCESS" }
                 }

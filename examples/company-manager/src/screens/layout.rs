@@ -124,8 +124,8 @@ pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
     html! {
         @if company.tokens_unreadable {
             p.hint.bad {
-                "The stored tokens of this company cannot be read. An operator must look, or a company admin authenticates "
-                "again."
+                "The stored tokens of this company cannot be read. An operator must look first: if the encryption key or the data "
+                "is put back, nothing else is needed. If it is lost for good, authenticate again."
             }
         }
         @match &company.status {
@@ -146,7 +146,7 @@ pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
                 p.hint.bad { (cause) }
                 @if let Some(at) = cause.at { p.hint { "Since " (time(at)) " UTC." } }
             },
-            _ => p.hint { "Nobody has authenticated this company at UPS.com yet." },
+            _ => p.hint { "This company is not authenticated at UPS.com." },
         }
         @if let Some(until) = company.consent_pending_until.filter(|until| *until > now) {
             p.hint { "Waiting for UPS.com: somebody went there and can come back until " (time(until)) " UTC." }

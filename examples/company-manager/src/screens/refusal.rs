@@ -35,7 +35,7 @@ impl Refusal {
     }
 
     pub(crate) fn company_admins_only() -> Self {
-        let words = "Only a company admin of this company may do that. Nothing was changed.";
+        let words = "Only a company admin may do that. Nothing was changed.";
         Self::new(StatusCode::FORBIDDEN, "Not allowed", words)
     }
 

@@ -100,8 +100,10 @@ async fn without_a_lost_key_it_starts_as_documented_and_each_company_authenticat
         authenticate(&site, &browser, company, &instance, &instance).await;
         assert!(!browser.get(&instance, company).await.body.contains(DAMAGED));
     }
-    // The access key is asked for again by its people.
+    let page = browser.get(&instance, &companies[0]).await.body;
+    assert!(page.contains("CANNOT BE READ") && !page.contains(">CONFIGURED<"), "a new access key is asked for: {page}");
     browser.post(&instance, &format!("{}/access-key", companies[0]), &[("access_key", "CANARYKEY0123456")]).await;
+    assert!(browser.get(&instance, &companies[0]).await.body.contains(">CONFIGURED<"));
     instance.end().await;
     site.start_with(&[("BATCHSUITE_KEYS", NEW)]).await.end().await;
 }

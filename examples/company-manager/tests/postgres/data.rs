@@ -6,7 +6,7 @@ use batchsuite_auth::{ActorId, CompanyId, clock::Timestamp};
 use company_manager::{
     database::Database,
     demo,
-    directory::{CompanyName, Directory, Newcomer, PostgresDirectory, Role, Settings},
+    directory::{CompanyName, Directory, Newcomer, PostgresDirectory, Role, Settings, StoredAccessKey},
     sessions::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, PostgresSessions, SessionId, Sessions},
 };
 
@@ -91,7 +91,7 @@ async fn people_and_companies_are_found_as_the_directory_says() {
 
     // A new one as every new one; settings are replaced as a whole.
     let company = directory.company(&ids[0]).await.unwrap().unwrap();
-    assert_eq!((company.settings, company.has_access_key), (Settings::default(), false));
+    assert_eq!((company.settings, company.access_key), (Settings::default(), StoredAccessKey::Absent));
     assert_eq!(company.admins, [admin.clone()].into());
     let settings =
         Settings { pod_retention_years: 10, batch_rate: true, minimum_quality_score: 0, ..Settings::default() };
