@@ -91,6 +91,7 @@ async fn wrong_keys_and_databases_that_are_not_there_end_it_with_one_clear_line(
     let site = Site::new().await;
     site.start().await.end().await;
     let namesake = NEW.replace("2026-12", "2026-11");
+    let missing = site.server.url().replace("dbname=postgres", "dbname=missing");
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("BATCHSUITE_KEYS", "")], "BATCHSUITE_KEYS is missing"),
         (&[("BATCHSUITE_KEYS", "canary")], "the keys that encrypt what is kept cannot be used"),
@@ -103,7 +104,7 @@ async fn wrong_keys_and_databases_that_are_not_there_end_it_with_one_clear_line(
             &[("DATABASE_URL", "postgres://app:canary@nowhere.invalid/x")],
             "the database of DATABASE_URL cannot be reached",
         ),
-        (&[("DATABASE_URL", &format!("{} dbname=missing", site.server.url()))], "\"missing\" does not exist"),
+        (&[("DATABASE_URL", &missing)], "\"missing\" does not exist"),
     ];
     for (variables, expected) in cases {
         let stderr = site.refusal(variables).await;
