@@ -56,7 +56,8 @@ impl FakeClock {
         match self {
             Self::Manual { clock, .. } => clock.set(to),
             Self::Running { ahead } => {
-                let difference = to.signed_duration_since(SystemClock.now()).num_milliseconds();
+                // Rounded up: what ends at `to` has ended.
+                let difference = to.signed_duration_since(SystemClock.now()).num_milliseconds().saturating_add(1);
                 ahead.store(difference.clamp(-FARTHEST, FARTHEST), Ordering::Relaxed);
             }
         }
@@ -89,6 +90,16 @@ mod tests {
         clock.advance(Duration::MAX);
         clock.advance(Duration::MAX);
         assert!(clock.now() < Timestamp::MAX_UTC);
+    }
+
+    #[test]
+    fn a_running_clock_is_never_behind_the_time_that_was_set() {
+        let clock = FakeClock::new(None);
+        for _ in 0..1000 {
+            let to = clock.now() + TimeDelta::seconds(5);
+            clock.set(to);
+            assert!(clock.now() >= to);
+        }
     }
 
     #[test]

@@ -167,15 +167,19 @@ fn clock(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
         /// In RFC 3339's form.
         now: Option<Timestamp>,
     }
-    let to = match parse(input)? {
+    match parse(input)? {
         Input { advance_seconds: Some(seconds), now: None } => {
             let distance = TimeDelta::try_seconds(seconds);
-            distance.and_then(|distance| ups.now().checked_add_signed(distance)).ok_or("no date is so far away")?
+            let to = distance.and_then(|distance| ups.now().checked_add_signed(distance));
+            let to = to.ok_or("no date is so far away")?;
+            match u64::try_from(seconds) {
+                Ok(ahead) => ups.advance(Duration::from_secs(ahead)),
+                Err(_) => ups.set_time(to),
+            }
         }
-        Input { advance_seconds: None, now: Some(now) } => now,
+        Input { advance_seconds: None, now: Some(now) } => ups.set_time(now),
         _ => return Err("either \"advance_seconds\" or \"now\" is needed".to_owned()),
-    };
-    ups.set_time(to);
+    }
     Ok(format!("it is {} now", ups.now().format("%Y-%m-%d %H:%M:%S UTC")).into())
 }
 
