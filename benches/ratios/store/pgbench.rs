@@ -149,6 +149,7 @@ fn variables(verb: Verb) -> &'static [&'static str] {
             ":failures::int8",
             "NULL::float8",
             ":attempt::uuid",
+            "false::bool",
         ],
         Verb::Due => &[
             ":environment::text",
@@ -169,6 +170,8 @@ fn script(sql: &str, variables: &[&str]) -> String {
     script += &format!("\\set company :first + {turn} % :companies\n");
     let lines = sql.lines().filter(|line| !line.trim_start().starts_with("--"));
     let mut sql = lines.collect::<Vec<_>>().join("\n");
+    let next = format!("${}", variables.len() + 1);
+    assert!(!sql.contains(&next), "pgbench has no variable for the parameter {next}: {sql}");
     for (index, variable) in variables.iter().enumerate().rev() {
         let parameter = format!("${}", index + 1);
         if variable.ends_with("::bytea") {
