@@ -8,6 +8,7 @@ use crate::{
     clock::Timestamp,
     config::Environment,
     ids::{ActorId, AttemptId, CompanyId, Revision},
+    machine::CauseKind,
 };
 
 /// Where an event stands in the store's log; later events have larger ones.
@@ -65,11 +66,13 @@ pub enum EventKind {
     OddAnswer,
     /// For operators: every grant was marked as unanswered after a restored backup.
     Restored,
+    /// For operators: another client id is configured than the one that the grants belong to.
+    ClientChanged,
 }
 
 impl EventKind {
     /// All of them, for a legend or a filter.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Started,
         Self::Declined,
         Self::Failed,
@@ -85,6 +88,7 @@ impl EventKind {
         Self::Recovered,
         Self::OddAnswer,
         Self::Restored,
+        Self::ClientChanged,
     ];
 
     /// A stable name, e.g. for a column or a metric: `refresh_failed`.
@@ -105,7 +109,13 @@ impl EventKind {
             Self::Recovered => "recovered",
             Self::OddAnswer => "odd_answer",
             Self::Restored => "restored",
+            Self::ClientChanged => "client_changed",
         }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Whether it means that only a new opt-in by an administrator helps: the events for a host that informs people. (Not
@@ -125,7 +135,8 @@ impl EventKind {
             | Self::Misconfigured
             | Self::Recovered
             | Self::OddAnswer
-            | Self::Restored => false,
+            | Self::Restored
+            | Self::ClientChanged => false,
         }
     }
 }
@@ -155,6 +166,8 @@ pub struct Event {
     pub revision: Revision,
     /// What UPS said, where it matters.
     pub evidence: Option<Evidence>,
+    /// Why a new opt-in is needed, if that is what happened.
+    pub cause: Option<CauseKind>,
 }
 
 /// What is kept of an answer of UPS: enough to explain a verdict, and no secret.

@@ -138,6 +138,7 @@ pub mod secret;
 pub mod status;
 mod steps;
 pub mod store;
+pub mod store2;
 mod telemetry;
 #[cfg(all(test, target_os = "linux"))]
 mod test_memory;

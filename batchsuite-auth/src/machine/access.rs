@@ -33,6 +33,28 @@ pub enum CauseKind {
     NoRefreshToken,
 }
 
+impl CauseKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::OptInInvalidated, Self::RotationLost, Self::RefreshExpired, Self::ClientChanged, Self::NoRefreshToken];
+
+    /// A stable name, e.g. for a column or a metric: `rotation_lost`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OptInInvalidated => "opt_in_invalidated",
+            Self::RotationLost => "rotation_lost",
+            Self::RefreshExpired => "refresh_expired",
+            Self::ClientChanged => "client_changed",
+            Self::NoRefreshToken => "no_refresh_token",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 impl From<RecordedCause> for CauseKind {
     fn from(cause: RecordedCause) -> Self {
         match cause {

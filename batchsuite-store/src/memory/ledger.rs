@@ -371,6 +371,7 @@ impl Ledger {
             kind,
             revision,
             evidence,
+            cause: None,
         })
     }
 

@@ -125,6 +125,7 @@ mod tests {
                 kind: EventKind::Failed,
                 revision: Revision::default(),
                 evidence: None,
+                cause: None,
             });
         }
     }

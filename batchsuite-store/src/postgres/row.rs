@@ -275,6 +275,7 @@ pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreE
         kind: kind(columns.next()?)?,
         revision: columns.revision()?,
         evidence: columns.evidence()?,
+        cause: None,
     })
 }
 

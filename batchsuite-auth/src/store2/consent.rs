@@ -1,0 +1,93 @@
+//! Consents: trips of a browser to UPS.com and back.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::StoreError;
+use crate::{
+    clock::Timestamp,
+    config::Environment,
+    ids::{ActorId, CompanyId, ConsentId},
+    secret::{PkceVerifier, SecretHash},
+};
+
+/// A consent to store.
+#[derive(Clone, Debug)]
+pub struct NewConsent {
+    /// The consent.
+    pub consent: Consent,
+    /// The hash of the `state` parameter.
+    pub state: SecretHash,
+    /// The PKCE verifier, if the client uses PKCE. A store seals it for the consent's id.
+    pub verifier: Option<PkceVerifier>,
+    /// How long it can be used.
+    pub lifetime: Duration,
+}
+
+/// What is stored of a consent, but for its secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// Its id.
+    pub id: ConsentId,
+    /// At which UPS.
+    pub environment: Environment,
+    /// For which company.
+    pub company: CompanyId,
+    /// Who began it.
+    pub actor: ActorId,
+    /// The hash of the browser's secret.
+    pub browser: SecretHash,
+    /// The exact redirect URI of the authorization request.
+    pub redirect_uri: Url,
+    /// The client that asked.
+    pub client_id: String,
+    /// Where the host wants the browser afterwards: a path of its own.
+    pub return_to: Option<String>,
+    /// How often the company's authorization had been removed when it began.
+    pub removals: u64,
+}
+
+/// How many consents can wait for their persons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentCaps {
+    /// Of one company, the new one included.
+    pub per_company: usize,
+    /// Of one actor, the new one included.
+    pub per_actor: usize,
+}
+
+/// A consent that was found by its state.
+#[derive(Clone, Debug)]
+pub struct FoundConsent {
+    /// The consent.
+    pub consent: Consent,
+    /// Its verifier.
+    pub verifier: Verifier,
+    /// Until when it can be used.
+    pub expires_at: Timestamp,
+    /// Its use, if it was used.
+    pub used: Option<ConsentUse>,
+    /// The store's time of the reading.
+    pub as_of: Timestamp,
+}
+
+/// The use of a consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsentUse {
+    /// When.
+    pub at: Timestamp,
+    /// Whether an event was written with it: nothing more comes of that consent.
+    pub with_event: bool,
+}
+
+/// A consent's PKCE verifier.
+#[derive(Clone, Debug)]
+pub enum Verifier {
+    /// There is none, or it was erased.
+    None,
+    /// It could be read.
+    Readable(PkceVerifier),
+    /// It cannot be read.
+    Unreadable(StoreError),
+}

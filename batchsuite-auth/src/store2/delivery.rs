@@ -1,0 +1,23 @@
+//! Deliveries: durable cursors into the event log.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+/// One process's part in a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Whose cursor, e.g. `billing-mails`.
+    pub consumer: String,
+    /// The process that holds it, or wants to.
+    pub holder: Uuid,
+}
+
+/// What becomes of the lease when a cursor has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryEnd {
+    /// It is renewed, for so long.
+    Renew(Duration),
+    /// It ends: another process may take the delivery.
+    End,
+}
