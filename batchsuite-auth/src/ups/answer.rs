@@ -14,7 +14,6 @@ use crate::{
     clock::Timestamp,
     ids::Revision,
     secret::{AccessToken, AccessTokenSecret, RefreshToken},
-    store::NewPair,
 };
 
 /// A lifetime beyond this says nothing about a refresh token; that of an access token is cut to it.
@@ -120,19 +119,6 @@ impl Pair {
             oddities,
         };
         (pair.access_token.is_some() || pair.refresh_token.is_some()).then_some(pair)
-    }
-
-    /// For a store to keep: asked for `age` ago, to be refreshed `refresh_after` that.
-    pub(crate) fn to_store(&self, refresh_after: Duration, age: Duration) -> NewPair {
-        NewPair {
-            access_token: self.access_token.clone(),
-            access_lifetime: self.access_lifetime,
-            refresh_after,
-            refresh_token: self.refresh_token.clone(),
-            erases_refresh_token: self.erases_refresh_token,
-            refresh_lifetime: self.refresh_lifetime,
-            age,
-        }
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Document, ListedAs, RowKey, RowNumber, Tokens};
+use super::{Document, RowKey, RowNumber, Tokens};
 use crate::{
     clock::Timestamp,
-    events::{EventId, EventKind, Evidence},
-    ids::{ActorId, Revision},
-    machine::CauseKind,
+    events::{EventContent, EventId},
+    ids::Revision,
+    machine::Wake,
+    status::ListedAs,
 };
 
 /// A decision that depends on the time is saved within this, or not at all.
@@ -37,7 +38,7 @@ pub struct Swap {
     /// The last use that this was decided with.
     pub used_at: Option<Timestamp>,
     /// What to write down with it: at most three events.
-    pub events: Vec<SwapEvent>,
+    pub events: Vec<EventContent>,
     /// Whether caches must hear of it. If so, there is an event.
     pub announce: bool,
 }
@@ -51,28 +52,6 @@ pub enum TokenChange {
     Replace(Tokens),
     /// Both are erased.
     Erase,
-}
-
-/// When a row wakes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wake {
-    /// When; `None`: never.
-    pub at: Option<Timestamp>,
-    /// To when a use of its tokens brings that forward; `None`: a use changes nothing.
-    pub if_used: Option<Timestamp>,
-}
-
-/// An event that is written with a save.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SwapEvent {
-    /// What happened.
-    pub kind: EventKind,
-    /// Who did it.
-    pub actor: Option<ActorId>,
-    /// What UPS said.
-    pub evidence: Option<Evidence>,
-    /// Why a new opt-in is needed, if that is what happened.
-    pub cause: Option<CauseKind>,
 }
 
 /// What became of a [`save`](super::Store::save).

@@ -1,21 +1,19 @@
 //! Calls of the store that must not be lost, or must not be waited for without end.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::{Core, outage::Outage};
+use super::{Engine, outage::Outage};
 use crate::{
     error::chain,
-    events::Evidence,
-    http::fence,
+    events::{EventKind, Evidence},
+    ids::CompanyId,
     machine::Backoff,
     store::{StoreError, StoreErrorKind},
     telemetry,
+    ups::Pair,
 };
 
 /// When so many writes of one value are unanswered, the next try drops them: the repetition finds out whether they were done.
@@ -23,7 +21,7 @@ const MOST_UNDER_WAY: usize = 8;
 
 /// Whether UPS's words are written with a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Words {
+pub(crate) enum Words {
     /// As they are.
     Kept,
     /// Not: the store will never take them.
@@ -32,7 +30,7 @@ pub(super) enum Words {
 
 impl Words {
     /// `evidence` with UPS's words, or without.
-    pub(super) fn of(self, evidence: &Evidence) -> Evidence {
+    pub(crate) fn of(self, evidence: &Evidence) -> Evidence {
         match self {
             Self::Kept => evidence.clone(),
             Self::LeftOut => evidence.without_words(),
@@ -49,31 +47,8 @@ enum Worth {
     Verdict,
 }
 
-/// How many pairs the store has not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct PairsInHand(AtomicUsize);
-
-struct InHand<'a>(&'a AtomicUsize);
-
-impl PairsInHand {
-    pub(super) fn count(&self) -> usize {
-        self.0.load(Relaxed)
-    }
-
-    fn one_more(&self) -> InHand<'_> {
-        self.0.fetch_add(1, Relaxed);
-        InHand(&self.0)
-    }
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
 /// The error of a call that the store did not answer in time.
-pub(super) fn no_answer() -> StoreError {
+pub(crate) fn no_answer() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable).with_source(NoAnswer)
 }
 
@@ -81,38 +56,25 @@ pub(super) fn no_answer() -> StoreError {
 #[error("the store did not answer in time")]
 struct NoAnswer;
 
-impl Core {
-    /// A call of the store that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
-    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        within(self.policy.store_deadline, call).await
-    }
-
-    /// A read of the store for a caller, who waits no longer than for a token.
-    pub(crate) async fn read_for_caller<T>(
-        &self,
-        read: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        within(self.policy.max_wait.min(self.policy.store_deadline), read).await
-    }
-
+impl Engine {
     /// A write for a caller, who waits no longer than for a token. The write itself is never cut off.
-    pub(super) async fn write_for_caller<T, F>(&self, write: F) -> Result<T, StoreError>
+    pub(crate) async fn write_for_caller<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let finished = self.finish(write);
-        let written = self.read_for_caller(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
-        self.wrote_events();
+        let finished = self.tasks.finish(write);
+        let written = self.rotation.read_for_caller(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
+        self.tasks.wrote_events();
         written
     }
 
     /// Repeats the write of a pair until the store says how it went: giving up would lose the opt-in.
-    pub(super) async fn persist<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> T
+    pub(crate) async fn persist<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> T
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        let _in_hand = self.pairs_in_hand.one_more();
+        let _in_hand = self.tasks.pair_in_hand();
         loop {
             if let Some(written) = self.repeat(what, Worth::Pair, |_| write()).await {
                 return written;
@@ -122,7 +84,7 @@ impl Core {
 
     /// The same for a write that only saves work later: it does not hold up a shutdown. (A write under way is not cut off.)
     /// If the store will never take the evidence as it is, it is written without UPS's words.
-    pub(super) async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn(Words) -> F) -> Option<T>
+    pub(crate) async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn(Words) -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
@@ -134,7 +96,7 @@ impl Core {
         F: Future<Output = Result<T, StoreError>>,
     {
         // No slower while the store is away: after an outage other processes leave the holder of a pair so much time to store it.
-        let backoff = Backoff::constant(self.policy.commit_retry);
+        let backoff = Backoff::constant(self.rotation.policy.commit_retry);
         let mut outage = Outage::during(what);
         let mut words = Words::Kept;
         let mut writes = FuturesUnordered::new();
@@ -143,12 +105,12 @@ impl Core {
                 writes.clear();
             }
             writes.push(write(words));
-            let error = match timeout(self.policy.store_deadline, writes.next()).await {
+            let error = match timeout(self.rotation.policy.store_deadline, writes.next()).await {
                 Ok(Some(Ok(written))) => return Some(self.stored(&mut outage, written)),
                 Ok(Some(Err(error))) => error,
                 Ok(None) | Err(_) => no_answer(),
             };
-            telemetry::not_stored(self.environment, what);
+            telemetry::not_stored(self.rotation.environment, what);
             if worth == Worth::Verdict && error.kind() == StoreErrorKind::Rejected {
                 let error = chain(&error);
                 if words == Words::LeftOut {
@@ -159,13 +121,13 @@ impl Core {
                 words = Words::LeftOut;
                 continue;
             }
-            let (is_ending, pause) = (self.is_ended(), outage.failed(&error, backoff));
+            let (is_ending, pause) = (self.tasks.is_ended(), outage.failed(&error, backoff));
             // A process that ends has no time for long pauses: a store that an operator has repaired meanwhile is used at once.
             let pause = if is_ending { pause.min(backoff.first) } else { pause };
             let ending = async {
                 match (worth, is_ending) {
                     (Worth::Pair, true) => std::future::pending().await,
-                    _ => self.ending().await,
+                    _ => self.tasks.ending().await,
                 }
             };
             tokio::select! {
@@ -184,9 +146,24 @@ impl Core {
         }
     }
 
+    /// Writes an event that changes nothing, and wakes the readers of the log.
+    pub(crate) async fn report(&self, company: Option<&CompanyId>, kind: EventKind, evidence: Evidence) {
+        if self.rotation.append(company, kind, evidence).await {
+            self.tasks.wrote_events();
+        }
+    }
+
+    /// Tells operators what was odd about a pair that is stored.
+    pub(crate) async fn report_oddities(&self, company: &CompanyId, pair: &Pair) {
+        for odd in &pair.oddities {
+            tracing::warn!(%company, odd, "UPS's answer is odd; its tokens are stored");
+            self.report(Some(company), EventKind::OddAnswer, Evidence::message(odd)).await;
+        }
+    }
+
     fn stored<T>(&self, outage: &mut Outage, written: T) -> T {
         outage.over();
-        self.wrote_events();
+        self.tasks.wrote_events();
         written
     }
 }
@@ -205,10 +182,4 @@ where
         std::future::pending().await
     };
     timeout(pause, written).await.ok()
-}
-
-/// An answer that arrived while the process was stopped beats the limit: otherwise a claim of unknown outcome would be left to its
-/// lease.
-async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    fence::until(Instant::now() + limit, call).await.unwrap_or_else(|| Err(no_answer()))
 }

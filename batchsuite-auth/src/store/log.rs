@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::SwapEvent;
-use crate::{config::Environment, events::EventId, ids::CompanyId};
+use crate::{
+    config::Environment,
+    events::{EventContent, EventId},
+    ids::CompanyId,
+};
 
 /// An event that changes no row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,7 +14,7 @@ pub struct NewEvent {
     /// To which company; `None` if it concerns all.
     pub company: Option<CompanyId>,
     /// What happened.
-    pub event: SwapEvent,
+    pub event: EventContent,
 }
 
 /// Which events to read.

@@ -9,7 +9,17 @@ use crate::{
     events::EventId,
     ids::{CompanyId, ConsentId, Revision},
     secret::{AccessTokenSecret, RefreshToken},
+    status::ListedAs,
 };
+
+/// Which company, at which UPS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantKey {
+    /// At which UPS. Tokens of one environment are refused by the other.
+    pub environment: Environment,
+    /// Which company.
+    pub company: CompanyId,
+}
 
 /// Which row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,41 +187,6 @@ pub struct PendingConsent {
     pub expires_at: Timestamp,
 }
 
-/// The name of a company's status, by which a list finds it. The machine hands it over with each save.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum ListedAs {
-    /// No opt-in.
-    #[default]
-    Unauthenticated,
-    /// An opt-in.
-    Authenticated,
-    /// An opt-in whose refresh token ends soon.
-    ExpiringSoon,
-    /// A new opt-in is needed.
-    ReauthRequired,
-}
-
-impl ListedAs {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Unauthenticated, Self::Authenticated, Self::ExpiringSoon, Self::ReauthRequired];
-
-    /// A stable name, for a column.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unauthenticated => "unauthenticated",
-            Self::Authenticated => "authenticated",
-            Self::ExpiringSoon => "expiring_soon",
-            Self::ReauthRequired => "reauth_required",
-        }
-    }
-
-    /// The one of this name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|listed| listed.name() == name)
-    }
-}
-
 /// Which rows to list.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
@@ -238,13 +213,5 @@ mod tests {
         assert_eq!(RowNumber::new(1_000_000).next(now).number(), 1_000_001, "two saves in one microsecond");
         assert_eq!(RowNumber::new(7_000_000).next(now).number(), 7_000_001, "a clock that was set back");
         assert_eq!(RowNumber::new(u64::MAX).next(now).number(), u64::MAX);
-    }
-
-    #[test]
-    fn every_listed_status_has_a_name_of_its_own() {
-        for listed in ListedAs::ALL {
-            assert_eq!(ListedAs::of_name(listed.name()), Some(listed));
-        }
-        assert_eq!(ListedAs::of_name(""), None);
     }
 }

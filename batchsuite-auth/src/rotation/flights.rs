@@ -13,15 +13,13 @@ use foldhash::fast::RandomState;
 use tokio::{sync::watch, time::Instant};
 use tracing::Instrument;
 
-use super::Core;
+use super::{Engine, ReadRow};
 use crate::{
-    clock::{Stopwatch, later},
     error::{TokenError, Unavailable, chain},
     http::fence,
-    ids::CompanyId,
-    machine::Demand,
+    ids::{CompanyId, Revision},
+    machine::{Demand, Mode},
     secret::AccessToken,
-    store::Snapshot,
 };
 
 type Outcome = Result<AccessToken, TokenError>;
@@ -49,37 +47,33 @@ impl Purpose {
     }
 }
 
-/// A grant as it was when the keeper reserved it: its flight begins with it, and so costs two round trips, claim and commit.
+/// A row as it was when the keeper took it: its flight begins with it, and so costs two round trips, claim and commit.
 #[derive(Debug)]
-pub(super) struct Reserved {
-    snapshot: Snapshot,
-    /// Since the store was asked for it: it is no older.
-    asked: Stopwatch,
-}
+pub(super) struct Reserved(ReadRow);
 
-/// What was reserved longer ago than this is read again. The claim compares all that forbids to send (revision, standing,
-/// lease and pause); this bounds how old the rest may be, e.g. the failures that a pause grows with.
+/// What was reserved longer ago than this is read again: a claim that is older than five seconds would be lost.
 const RESERVED_FOR: Duration = Duration::from_secs(2);
 
 impl Reserved {
-    pub(super) fn new(snapshot: Snapshot, asked: Stopwatch) -> Self {
-        Self { snapshot, asked }
+    pub(super) fn new(row: ReadRow) -> Self {
+        Self(row)
     }
 
-    /// The grant, if it was reserved just now. Never after a `lease`: an attempt that began meanwhile and never said how it
-    /// ended would be taken over without the time that its holder gets to store a pair.
-    pub(super) fn recent(self, lease: Duration) -> Option<(Snapshot, Stopwatch)> {
-        let age = self.asked.elapsed();
-        // A refresh token that ended meanwhile must not be sent: its refusal would look like a withdrawal.
-        let as_of = later(self.snapshot.as_of, age);
-        (age < RESERVED_FOR.min(lease)).then_some((Snapshot { as_of, ..self.snapshot }, self.asked))
+    pub(super) fn company(&self) -> &CompanyId {
+        &self.0.snapshot.company
+    }
+
+    /// The row, if it was reserved just now. Never after a `lease`: an attempt that began meanwhile and never said how it ended would be
+    /// taken over without the time that its holder gets to store a pair.
+    pub(super) fn recent(self, lease: Duration) -> Option<ReadRow> {
+        (self.0.asked().elapsed() < RESERVED_FOR.min(lease)).then_some(self.0)
     }
 }
 
 /// What a caller is told who would have to wait too long.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-impl Core {
+impl Engine {
     /// A company's token that is not cached. Boxed and out of the way, so that the code of a hit is small enough to become
     /// part of its caller's.
     #[cold]
@@ -93,23 +87,23 @@ impl Core {
     /// A company's token, from the store or from UPS.
     #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
     async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
-        self.join_flight(company, Demand::Token, Instant::now() + self.policy.max_wait).await
+        self.join_flight(company, Demand::Token, Instant::now() + self.rotation.policy.max_wait).await
     }
 
     /// Begins a refresh that nobody waits for.
-    pub(super) fn refresh_in_background(self: &Arc<Self>, company: &CompanyId, demand: Demand) {
+    pub(crate) fn refresh_in_background(self: &Arc<Self>, company: &CompanyId, demand: Demand) {
         let _ = self.board(company, demand, Mode::Background, None);
     }
 
     /// Begins the refresh of what the keeper reserved.
     pub(super) fn refresh_reserved(self: &Arc<Self>, reserved: Reserved) {
-        let company = reserved.snapshot.key.company.clone();
-        let demand = Demand::Renew(reserved.snapshot.opt_in.revision);
+        let company = reserved.company().clone();
+        let demand = Demand::Renew(reserved.0.snapshot.revision());
         let _ = self.board(&company, demand, Mode::Background, Some(reserved));
     }
 
     /// Waits for the company's flight until `deadline`, beginning one if there is none.
-    pub(super) async fn join_flight(
+    pub(crate) async fn join_flight(
         self: &Arc<Self>,
         company: &CompanyId,
         demand: Demand,
@@ -121,7 +115,7 @@ impl Core {
             Some(Ok(outcome)) => {
                 if let Some(outcome) = outcome.as_ref() {
                     if outcome.is_ok() {
-                        self.cache.mark_used(company);
+                        self.tokens.cache.mark_used(company);
                     }
                     return outcome.clone();
                 }
@@ -143,72 +137,63 @@ impl Core {
         let number = (company.clone(), Purpose::of(demand, mode));
         let (outcome, landing, admitted);
         {
-            let mut flights = self.flights.list();
+            let mut flights = self.tokens.flights.list();
             if let Some(landing) = flights.get(&number) {
                 return Ok(landing.clone());
             }
-            if mode == Mode::Background && self.is_quiet() {
+            if mode == Mode::Background && self.tasks.is_quiet() {
                 return Err(TokenError::ShutDown);
             }
-            admitted = self.admit().ok_or(TokenError::ShutDown)?;
+            admitted = self.tasks.admit().ok_or(TokenError::ShutDown)?;
             (outcome, landing) = watch::channel(None);
             flights.insert(number.clone(), landing.clone());
         }
         // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
-        let flight = Flight { core: Arc::clone(self), number, outcome, has_left: false };
+        let flight = Boarded { engine: Arc::clone(self), number, outcome, has_left: false };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
-        drop(self.spawn(async move { flight.run(demand, mode, reserved).await }.instrument(span)));
+        drop(self.tasks.spawn(async move { flight.run(demand, mode, reserved).await }.instrument(span)));
         drop(admitted);
         Ok(landing)
     }
 }
 
-/// Who waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Callers need a token: what is good is handed out before a refresh.
-    Foreground,
-    /// Nobody waits: the refresh is what it is for.
-    Background,
-}
-
 /// One flight. It leaves the list when it ends, however it ends.
-struct Flight {
-    core: Arc<Core>,
+struct Boarded {
+    engine: Arc<Engine>,
     number: (CompanyId, Purpose),
     outcome: watch::Sender<Option<Outcome>>,
     has_left: bool,
 }
 
-impl Flight {
+impl Boarded {
     async fn run(mut self, demand: Demand, mode: Mode, reserved: Option<Reserved>) {
-        let (outcome, refresh_next) = self.core.fetch(&self.number.0, demand, mode, reserved).await;
+        let (outcome, refresh_next) = self.engine.fetch(&self.number.0, demand, mode, reserved).await;
         if let Err(error) = &outcome {
             tracing::debug!(error = %chain(error), "no token");
         }
-        let (core, company) = (Arc::clone(&self.core), self.number.0.clone());
+        let (engine, company) = (Arc::clone(&self.engine), self.number.0.clone());
         // First off the list: whoever comes from now on, e.g. after a removal, must not get what was read before.
         self.leave();
         self.outcome.send_replace(Some(outcome));
         if self.number.1 == Purpose::Renewal {
             // Callers who could not do with the stored token wait for it, too.
-            core.cache.wake(&company);
+            engine.tokens.cache.wake(&company);
         }
         drop(self);
         if refresh_next {
-            core.refresh_in_background(&company, Demand::Token);
+            engine.refresh_in_background(&company, Demand::Token);
         }
     }
 
     fn leave(&mut self) {
         // Once: the next one on the list is another flight.
         if !std::mem::replace(&mut self.has_left, true) {
-            self.core.flights.list().remove(&self.number);
+            self.engine.tokens.flights.list().remove(&self.number);
         }
     }
 }
 
-impl Drop for Flight {
+impl Drop for Boarded {
     fn drop(&mut self) {
         self.leave();
     }
@@ -226,24 +211,27 @@ impl Flights {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{clock::Timestamp, config::Environment, store::GrantKey};
+/// Which tokens were fetched because an API rejected the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Rejections(Mutex<HashMap<CompanyId, (Revision, Instant)>>);
 
-    #[tokio::test(start_paused = true)]
-    async fn what_was_reserved_is_as_old_as_it_is_and_soon_too_old() {
-        let (lease, second) = (Duration::from_secs(60), Duration::from_secs(1));
-        let key = GrantKey { environment: Environment::Cie, company: CompanyId::new("acme").unwrap() };
-        let asked = Stopwatch::start();
-        let reserved = || Reserved::new(Snapshot::empty(key.clone(), Timestamp::UNIX_EPOCH), asked);
+/// Beyond this many, those that no longer matter are dropped.
+const REMEMBERED: usize = 1024;
 
-        tokio::time::advance(second).await;
-        let as_of = reserved().recent(lease).unwrap().0.as_of;
-        assert_eq!(as_of, later(Timestamp::UNIX_EPOCH, second));
-        assert!(reserved().recent(second).is_none(), "a lease that began meanwhile may be over");
+impl Rejections {
+    /// How long `revision` must not be replaced because of a rejection.
+    pub(crate) fn pause(&self, company: &CompanyId, revision: Revision, pause: Duration) -> Option<Duration> {
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (fetched, at) = remembered.get(company)?;
+        let rest = pause.saturating_sub(at.elapsed());
+        (*fetched == revision && !rest.is_zero()).then_some(rest)
+    }
 
-        tokio::time::advance(second).await;
-        assert!(reserved().recent(lease).is_none());
+    pub(crate) fn remember(&self, company: &CompanyId, revision: Revision, pause: Duration) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.len() >= REMEMBERED {
+            remembered.retain(|_, (_, at)| at.elapsed() < pause);
+        }
+        remembered.insert(company.clone(), (revision, Instant::now()));
     }
 }

@@ -1,55 +1,18 @@
 //! A browser's trip to UPS.com and back, as the host sees it.
 
-use std::{fmt, future::IntoFuture, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
 use http::HeaderValue;
 use url::Url;
 
 use crate::{
     browser::TripCookie,
     clock::Timestamp,
-    error::{AuthenticateError, OptInRefused},
+    error::OptInRefused,
     ids::{ActorId, CompanyId},
     secret::{AccessToken, BrowserSecret},
-    steps::{AuthenticateOptions, Core},
 };
-
-/// A consent about to begin; see [`BatchSuiteAuth::authenticate`](super::BatchSuiteAuth::authenticate).
-#[derive(Debug)]
-#[must_use = "nothing begins until it is awaited"]
-pub struct Authenticate<'a> {
-    pub(super) core: &'a Arc<Core>,
-    pub(super) company: &'a CompanyId,
-    pub(super) actor: &'a ActorId,
-    pub(super) options: AuthenticateOptions,
-}
-
-impl Authenticate<'_> {
-    /// The secret that this browser has already, from its cookie ([`TripCookie::secrets`]), so that two consents of it work
-    /// side by side. `None`, or a secret that this library never gave out, counts as not set: the browser gets a new secret.
-    pub fn browser_secret(mut self, secret: impl Into<Option<BrowserSecret>>) -> Self {
-        self.options.browser_secret = secret.into();
-        self
-    }
-
-    /// Where the host wants the browser after the callback: a path of its own, at most 2,048 bytes, handed back as
-    /// [`OptedIn::return_to`].
-    pub fn return_to(mut self, path: impl Into<String>) -> Self {
-        self.options.return_to = Some(path.into());
-        self
-    }
-}
-
-impl<'a> IntoFuture for Authenticate<'a> {
-    type Output = Result<Trip, AuthenticateError>;
-    type IntoFuture = BoxFuture<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.core.authenticate(self.company, self.actor, self.options))
-    }
-}
 
 /// A browser's trip to UPS.com.
 #[derive(Clone)]
