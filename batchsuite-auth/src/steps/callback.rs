@@ -27,7 +27,7 @@ use crate::{
     secret::{AccessToken, AuthorizationCode, SecretHash},
     store::{Connect, Connected, Consent, Snapshot, TakeConsent, TakenConsent, UsedConsent},
     telemetry,
-    ups::{Judgement, Outcome, Pair, parse_callback},
+    ups::{AuthorizationResponse, Judgement, Pair, parse_callback},
 };
 
 /// A consent that is about to be exchanged, or was used before.
@@ -64,7 +64,7 @@ impl Core {
         };
         let core = Arc::clone(self);
         let completed = self.finish(async move {
-            let completed = core.complete(visit, returned.outcome).await;
+            let completed = core.complete(visit, returned.response).await;
             if let Some(first) = first {
                 first.ends(&completed);
             }
@@ -77,35 +77,37 @@ impl Core {
         }
     }
 
-    async fn complete(self: &Arc<Self>, visit: Visit, outcome: Outcome) -> Completed {
-        let consent = match self.take(&visit, &outcome).await? {
+    async fn complete(self: &Arc<Self>, visit: Visit, response: AuthorizationResponse) -> Completed {
+        let consent = match self.take(&visit, &response).await? {
             Taken::Now(consent) => *consent,
-            Taken::Before(used) => return self.answer_repeated(&visit, *used, &outcome).await,
+            Taken::Before(used) => return self.answer_repeated(&visit, *used, &response).await,
         };
         let used = Stopwatch::start();
         tracing::Span::current().record("company", tracing::field::display(&consent.key.company));
         self.wrote_events();
-        match outcome {
-            Outcome::Code(code) => {
+        match response {
+            AuthorizationResponse::Code(code) => {
                 let completed = self.exchange(consent, &code, used).await;
                 if completed.is_err() {
                     self.repeats.failed(visit.state);
                 }
                 completed
             }
-            Outcome::Denied => Err(CallbackError::Declined),
-            Outcome::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
-            Outcome::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
+            AuthorizationResponse::Denied => Err(CallbackError::Declined),
+            AuthorizationResponse::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
+            AuthorizationResponse::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
         }
     }
 
     /// Takes the consent with whichever of the browser's secrets is the right one. A wrong one consumes nothing.
-    async fn take(&self, visit: &Visit, outcome: &Outcome) -> Result<Taken, CallbackError> {
-        let event = match outcome {
-            Outcome::Code(_) => None,
-            Outcome::Denied => Some((EventKind::Declined, None)),
-            Outcome::Error(name) => Some((EventKind::Failed, Some(Evidence::message(name)))),
-            Outcome::CodeAndError => Some((EventKind::Failed, Some(Evidence::message("both a code and an error")))),
+    async fn take(&self, visit: &Visit, response: &AuthorizationResponse) -> Result<Taken, CallbackError> {
+        let event = match response {
+            AuthorizationResponse::Code(_) => None,
+            AuthorizationResponse::Denied => Some((EventKind::Declined, None)),
+            AuthorizationResponse::Error(name) => Some((EventKind::Failed, Some(Evidence::message(name)))),
+            AuthorizationResponse::CodeAndError => {
+                Some((EventKind::Failed, Some(Evidence::message("both a code and an error"))))
+            }
         };
         let mut refused = CallbackError::NoBrowserSecret;
         for browser in &visit.browsers {
@@ -139,8 +141,8 @@ impl Core {
     }
 
     /// The same person and browser came back with this consent before. Nothing is sent.
-    async fn answer_repeated(&self, visit: &Visit, used: UsedConsent, outcome: &Outcome) -> Completed {
-        if !matches!(outcome, Outcome::Code(_)) || self.repeats.has_failed(visit.state) {
+    async fn answer_repeated(&self, visit: &Visit, used: UsedConsent, response: &AuthorizationResponse) -> Completed {
+        if !matches!(response, AuthorizationResponse::Code(_)) || self.repeats.has_failed(visit.state) {
             return Err(CallbackError::UnknownState);
         }
         let snapshot = self.in_time(self.store.load(&used.key)).await?;
@@ -182,7 +184,7 @@ impl Core {
             Judgement::Refused(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
             Judgement::Unanswered(evidence) => (EventKind::Failed, evidence, CallbackError::Unanswered),
             Judgement::Unknown(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
-            Judgement::Ours(evidence) | Judgement::Blocked(evidence) => {
+            Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
                 (EventKind::Misconfigured, evidence, CallbackError::Misconfigured)
             }
             Judgement::NotSent(evidence) => {

@@ -80,7 +80,7 @@ impl Core {
         let opens = self.opens(errand, company, judgement, explained);
         if opens
             && let Judgement::Refused(evidence)
-            | Judgement::Ours(evidence)
+            | Judgement::Misconfigured(evidence)
             | Judgement::Blocked(evidence)
             | Judgement::Unknown(evidence) = judgement
         {
@@ -102,7 +102,7 @@ impl Core {
         match judgement {
             Judgement::Pair(_) => breaker.succeeded(errand, now),
             Judgement::Refused(_) => return breaker.refused(errand, company, explained, now),
-            Judgement::Ours(_) => return breaker.failed(company, Fault::Ours, now),
+            Judgement::Misconfigured(_) => return breaker.failed(company, Fault::Ours, now),
             Judgement::Blocked(_) => return breaker.failed(company, Fault::Blocked, now),
             Judgement::Unknown(evidence) if errand == Errand::Refresh => {
                 return breaker.failed(company, Fault::Unknown(evidence.to_string()), now);

@@ -276,7 +276,7 @@ impl Core {
                 failed(Unavailable::RateLimited, retry_in)
             }
             // Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
-            Judgement::Ours(evidence) | Judgement::Blocked(evidence) => {
+            Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
                 self.give_back(claim, retry_in, Some((EventKind::Misconfigured, evidence.clone()))).await;
                 let retry_after = self.client_fault(retry_in).and_then(|error| error.retry_after()).unwrap_or(retry_in);
                 Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
