@@ -15,7 +15,7 @@ use super::{
     person::Browser,
     requests::Endpoint,
     respond::{Params, Reply, json_response, method_not_allowed, redirect, typed},
-    signing,
+    rs384,
     state::AccessTokens,
 };
 use crate::clock::Timestamp;
@@ -62,7 +62,7 @@ fn look(ups: &FakeUpsState, request: &Request<Vec<u8>>, path: &str) -> Option<Re
     Some(match path {
         "/__fake" => redirect(302, PAGE),
         PAGE => people(ups),
-        "/__fake/keys" => typed(200, "application/json", json!({"keys": [signing::jwk()]}).to_string()),
+        "/__fake/keys" => typed(200, "application/json", json!({"keys": [rs384::jwk()]}).to_string()),
         pages::DECLINE => {
             let (outcome, response) = pages::decline(ups, &Params::of(request));
             ups.counters.add(Endpoint::SignIn, outcome);

@@ -82,26 +82,29 @@
 //! `test-util` has all of this. `fake-ups` has the same without [`FakeUps`] and [`InProcessClient`], and without wiremock: for a program
 //! that serves a [`FakeUpsState`] itself.
 
+mod accounts;
 #[cfg(feature = "test-util")]
 mod authenticator;
-mod book;
 mod builder;
 mod clock;
+mod codes;
 mod control;
 mod faults;
 mod hosts;
 #[cfg(feature = "test-util")]
 mod in_process;
+mod letters;
 mod oauth;
 mod pages;
 mod person;
 mod requests;
 mod respond;
+mod rs384;
 #[cfg(feature = "test-util")]
 mod server;
-mod signing;
+mod settings;
 mod state;
-mod tokens;
+mod token_signer;
 mod tracking;
 mod wire;
 
@@ -110,7 +113,8 @@ mod wire;
 mod tests;
 
 pub use self::{
-    builder::{FakeUpsBuilder, SettingsError, UnknownUser},
+    accounts::UnknownUser,
+    builder::{FakeUpsBuilder, SettingsError},
     faults::{Answer, Edit, Fault, Times},
     requests::{Endpoint, Outcome, Requests},
     respond::{Reply, WireFault},

@@ -13,7 +13,7 @@ use super::{
     FakeUpsState,
     requests::Outcome,
     respond::{Params, SIGN_IN, json_response, origin, redirect},
-    state::Pair,
+    state::IssuedPair,
 };
 
 /// An answer in UPS's error envelope. Codes and messages are UPS's where UPS's are known.
@@ -292,7 +292,7 @@ impl FakeUpsState {
         Some(client.ok_or(Refusal::BAD_CLIENT))
     }
 
-    fn pair_response(&self, client: usize, pair: Pair) -> Response<Vec<u8>> {
+    fn pair_response(&self, client: usize, pair: IssuedPair) -> Response<Vec<u8>> {
         let issued_at = pair.issued_at.to_string();
         let answer = PairAnswer {
             refresh_token_expires_in: &self.settings.refresh_lifetime.as_secs().to_string(),

@@ -8,7 +8,7 @@ use url::form_urlencoded;
 
 use super::{
     FakeUpsState,
-    book::Consent,
+    accounts::UserConsent,
     oauth::{AuthorizationRequest, Refusal},
     requests::Outcome,
     respond::{ERROR_PAGE_PATH, Params, SIGN_IN, redirect, typed},
@@ -46,7 +46,7 @@ pub(super) fn sign_in(
         let words = "The username or the password is not right. Try again.";
         return (Outcome::WrongPassword, password_page(&asked, username, Some(words)));
     };
-    let code = ups.issue_code(Consent {
+    let code = ups.issue_code(UserConsent {
         client: asked.client,
         user,
         opt_ins_ended: ups.opt_ins_ended(user),
