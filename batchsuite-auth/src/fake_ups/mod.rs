@@ -89,6 +89,8 @@ mod builder;
 mod clock;
 mod codes;
 mod control;
+mod endpoints;
+mod error_response;
 mod faults;
 mod hosts;
 #[cfg(feature = "test-util")]
@@ -96,9 +98,13 @@ mod in_process;
 mod letters;
 mod oauth;
 mod pages;
+mod params;
+mod paths;
 mod person;
+mod reply;
 mod requests;
 mod respond;
+mod response;
 mod rs384;
 #[cfg(feature = "test-util")]
 mod server;
@@ -116,10 +122,10 @@ pub use self::{
     accounts::UnknownUser,
     builder::{FakeUpsBuilder, SettingsError},
     faults::{Answer, Edit, Fault, Times},
+    reply::Reply,
     requests::{Endpoint, Outcome, Requests},
-    respond::{Reply, WireFault},
     state::{AccessTokens, FakeUpsState},
-    wire::{WireConnection, WireStream},
+    wire::{WireConnection, WireFault, WireStream},
 };
 #[cfg(feature = "test-util")]
 pub use self::{in_process::InProcessClient, server::FakeUps};
