@@ -2,12 +2,14 @@
 
 use http::{HeaderValue, Response, header};
 
+/// An answer of an endpoint, which nobody may keep.
 pub(super) fn json_response(status: u16, body: Vec<u8>) -> Response<Vec<u8>> {
     let mut response = typed(status, "application/json", body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
+/// An answer with a body of this type.
 pub(super) fn typed(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Response<Vec<u8>> {
     let mut response = Response::new(body.into());
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);

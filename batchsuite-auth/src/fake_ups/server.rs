@@ -146,7 +146,7 @@ impl FakeUpsBuilder {
     /// that time stands still until the test moves it.
     ///
     /// # Panics
-    /// If the settings cannot be (the [`SettingsError`] is the message), or no port can be had.
+    /// If the settings cannot be (the [`SettingsError`](super::SettingsError) is the message), or no port can be had.
     pub async fn start(self) -> FakeUps {
         let clock = self.clock.clone().unwrap_or_default();
         let state = self.manual_clock(clock.clone()).build().unwrap_or_else(|error| panic!("{error}"));

@@ -4,15 +4,6 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-/// The header in which an answer tells its body's length and its fault; no client ever sees it.
-pub(in crate::fake_ups) const HEADER: &str = "x-fake-ups-wire";
-
-/// The header in which an answer tells the length that the client is to believe, where it is not its body's; no client sees it either.
-pub(in crate::fake_ups) const TOLD_LENGTH: &str = "x-fake-ups-told-length";
-
-/// The same for a `Transfer-Encoding` in which the body is not.
-pub(in crate::fake_ups) const TOLD_CODING: &str = "x-fake-ups-told-coding";
-
 /// What happens to an answer on its way to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireFault {
@@ -33,6 +24,15 @@ pub enum WireFault {
         pause: Duration,
     },
 }
+
+/// The header in which an answer tells its body's length and its fault; no client ever sees it.
+pub(in crate::fake_ups) const HEADER: &str = "x-fake-ups-wire";
+
+/// The header in which an answer tells the length that the client is to believe, where it is not its body's; no client sees it either.
+pub(in crate::fake_ups) const TOLD_LENGTH: &str = "x-fake-ups-told-length";
+
+/// The same for a `Transfer-Encoding` in which the body is not.
+pub(in crate::fake_ups) const TOLD_CODING: &str = "x-fake-ups-told-coding";
 
 /// What the header tells: the body's length, and the fault if there is one.
 pub(in crate::fake_ups) fn header_value(body_length: usize, fault: Option<WireFault>) -> HeaderValue {
