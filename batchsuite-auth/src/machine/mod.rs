@@ -33,7 +33,6 @@ mod limits;
 mod rotation;
 mod wake;
 
-pub(crate) use access::{Access, Demand, Freshness};
 pub use access::{CauseKind, RefreshTokenEnd, TokenTimes};
 pub use backoff::Backoff;
 pub use limits::USED_CONSENT_KNOWN;
@@ -49,14 +48,14 @@ pub(crate) use {
         judge as judge_consent,
     },
     grant::{
-        Claim, Connect, Grant, GrantEvent, Import, PairRefresh, PairTimes, Pauses, Phase, RecordedCause,
-        RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Told, Unanswered,
+        Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RecordedCause, Release, Standing,
+        Step, StepRefusal, TokensEffect, Told,
     },
     limits::{
         CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_RATE_LIMIT, LOOK_AGAIN_UNREADABLE,
     },
     rotation::{Failure, Flight, Mode, News, Next, Patience, Pause, Read, Stopping, Wait},
-    wake::{Chore, Notice, Settings},
+    wake::{Chore, Settings},
 };
 
 /// What tests get to see.

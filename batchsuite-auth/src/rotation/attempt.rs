@@ -182,7 +182,7 @@ impl Engine {
                 failed(Unavailable::RateLimited, retry)
             }
             // Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
-            Judgement::Ours(evidence) | Judgement::Blocked(evidence) => {
+            Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
                 tracing::warn!(%evidence, "UPS refuses this application");
                 let retry = self.release(claimed, claim, |words| Release::Misconfigured(words.of(&evidence))).await;
                 let retry_after = self.client_fault(retry).and_then(|error| error.retry_after()).unwrap_or(retry);

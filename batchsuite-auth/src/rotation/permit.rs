@@ -84,7 +84,7 @@ impl Engine {
         let opens = self.opens(errand, company, judgement, explained);
         if opens
             && let Judgement::Refused(evidence)
-            | Judgement::Ours(evidence)
+            | Judgement::Misconfigured(evidence)
             | Judgement::Blocked(evidence)
             | Judgement::Unknown(evidence) = judgement
         {
@@ -106,7 +106,7 @@ impl Engine {
         match judgement {
             Judgement::Pair(_) => breaker.succeeded(errand, now),
             Judgement::Refused(_) => return breaker.refused(errand, company, explained, now),
-            Judgement::Ours(_) => return breaker.failed(company, ClientFault::Misconfigured, now),
+            Judgement::Misconfigured(_) => return breaker.failed(company, ClientFault::Misconfigured, now),
             Judgement::Blocked(_) => return breaker.failed(company, ClientFault::Blocked, now),
             Judgement::Unknown(evidence) if errand == Errand::Refresh => {
                 return breaker.failed(company, ClientFault::Unknown(evidence.to_string()), now);

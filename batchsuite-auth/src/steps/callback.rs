@@ -22,7 +22,7 @@ use crate::{
     secret::{PkceVerifier, SecretHash},
     snapshot::Snapshot,
     store::{Consent, FoundConsent, NewEvent, StoreError, Verifier},
-    ups::{Outcome, parse_callback},
+    ups::{AuthorizationResponse, parse_callback},
 };
 
 /// A consent that is about to be exchanged, or was used before, at a time.
@@ -66,7 +66,7 @@ impl Consents {
         };
         let consents = Arc::clone(self);
         let completed = self.engine.tasks.finish(async move {
-            let completed = consents.complete(visit, returned.outcome).await;
+            let completed = consents.complete(visit, returned.response).await;
             if let Some(first) = first {
                 first.ends(&completed);
             }
@@ -79,30 +79,30 @@ impl Consents {
         }
     }
 
-    async fn complete(self: &Arc<Self>, visit: Visit, outcome: Outcome) -> Completed {
-        let consent = match self.take(&visit, &outcome).await? {
+    async fn complete(self: &Arc<Self>, visit: Visit, response: AuthorizationResponse) -> Completed {
+        let consent = match self.take(&visit, &response).await? {
             Taken::Now(consent) => *consent,
-            Taken::Before(used) => return self.answer_repeated(&visit, *used, &outcome).await,
+            Taken::Before(used) => return self.answer_repeated(&visit, *used, &response).await,
         };
         let since_use = Stopwatch::start();
         tracing::Span::current().record("company", tracing::field::display(&consent.consent.company));
         self.engine.tasks.wrote_events();
-        match outcome {
-            Outcome::Code(code) => {
+        match response {
+            AuthorizationResponse::Code(code) => {
                 let completed = self.exchange(consent, &code, since_use).await;
                 if completed.is_err() {
                     self.repeats.failed(visit.state);
                 }
                 completed
             }
-            Outcome::Denied => Err(CallbackError::Declined),
-            Outcome::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
-            Outcome::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
+            AuthorizationResponse::Denied => Err(CallbackError::Declined),
+            AuthorizationResponse::Error(name) => Err(CallbackError::SignInFailed(Evidence::message(name))),
+            AuthorizationResponse::CodeAndError => Err(CallbackError::Malformed(MalformedCallback::CodeAndError)),
         }
     }
 
     /// Uses the consent with whichever of the browser's secrets is the right one. A wrong one consumes nothing.
-    async fn take(&self, visit: &Visit, outcome: &Outcome) -> Result<Taken, CallbackError> {
+    async fn take(&self, visit: &Visit, response: &AuthorizationResponse) -> Result<Taken, CallbackError> {
         let rotation = &self.engine.rotation;
         let found = rotation.in_time(rotation.store.find_consent(rotation.environment, &visit.state)).await?;
         let Some(mut found) = found else { return Err(CallbackError::UnknownState) };
@@ -127,7 +127,7 @@ impl Consents {
                 removals: found.consent.removals,
             };
             refused = match judge_consent(facts, presented, removals, found.as_of) {
-                Ok(()) => return self.use_now(visit, found, outcome).await,
+                Ok(()) => return self.use_now(visit, found, response).await,
                 Err(ConsentRefusal::OtherBrowser) => CallbackError::OtherBrowser,
                 Err(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
                 Err(ConsentRefusal::Expired) => return Err(CallbackError::Expired),
@@ -137,9 +137,14 @@ impl Consents {
         Err(refused)
     }
 
-    async fn use_now(&self, visit: &Visit, found: FoundConsent, outcome: &Outcome) -> Result<Taken, CallbackError> {
+    async fn use_now(
+        &self,
+        visit: &Visit,
+        found: FoundConsent,
+        response: &AuthorizationResponse,
+    ) -> Result<Taken, CallbackError> {
         let rotation = &self.engine.rotation;
-        let event = event_of(outcome).map(|event| NewEvent {
+        let event = event_of(response).map(|event| NewEvent {
             company: Some(found.consent.company.clone()),
             event: event.with_actor(found.consent.actor.clone()),
         });
@@ -170,9 +175,9 @@ impl Consents {
         &self,
         visit: &Visit,
         (consent, used_at): (Consent, Timestamp),
-        outcome: &Outcome,
+        response: &AuthorizationResponse,
     ) -> Completed {
-        if !matches!(outcome, Outcome::Code(_)) || self.repeats.has_failed(visit.state) {
+        if !matches!(response, AuthorizationResponse::Code(_)) || self.repeats.has_failed(visit.state) {
             return Err(CallbackError::UnknownState);
         }
         let Consent { id, removals, company, return_to, .. } = consent;
@@ -199,13 +204,13 @@ fn own_path(return_to: Option<String>, company: &CompanyId) -> Option<String> {
 }
 
 /// The event of a return that leads to nothing.
-fn event_of(outcome: &Outcome) -> Option<EventContent> {
+fn event_of(response: &AuthorizationResponse) -> Option<EventContent> {
     let failed = |words: &str| EventContent::new(EventKind::Failed).with_evidence(Evidence::message(words));
-    match outcome {
-        Outcome::Code(_) => None,
-        Outcome::Denied => Some(EventContent::new(EventKind::Declined)),
-        Outcome::Error(name) => Some(failed(name)),
-        Outcome::CodeAndError => Some(failed("both a code and an error")),
+    match response {
+        AuthorizationResponse::Code(_) => None,
+        AuthorizationResponse::Denied => Some(EventContent::new(EventKind::Declined)),
+        AuthorizationResponse::Error(name) => Some(failed(name)),
+        AuthorizationResponse::CodeAndError => Some(failed("both a code and an error")),
     }
 }
 

@@ -53,7 +53,7 @@ impl Consents {
             Judgement::Refused(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
             Judgement::Unanswered(evidence) => (EventKind::Failed, evidence, CallbackError::Unanswered),
             Judgement::Unknown(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
-            Judgement::Ours(evidence) | Judgement::Blocked(evidence) => {
+            Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
                 (EventKind::Misconfigured, evidence, CallbackError::Misconfigured)
             }
             Judgement::NotSent(evidence) => {

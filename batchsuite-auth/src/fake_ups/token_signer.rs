@@ -1,4 +1,4 @@
-//! The fake's tokens and codes, in the shapes recorded from UPS. Tokens carry what they stand for under a keyed digest, so that
+//! The fake's tokens, in the shapes recorded from UPS. They carry what they stand for under a keyed digest, so that
 //! nothing has to be remembered for a token: a million rotations leave no trace but one number in the grant.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256, Sha512};
 use uuid::Uuid;
 
-use super::signing;
+use super::{letters, rs384};
 
-/// Makes and reads tokens. Another mint's tokens do not pass, although all mints sign with the same test key.
-pub(super) struct Mint {
+/// Makes and reads tokens. Those of another signer do not pass, although all sign access tokens with the same test key.
+pub(super) struct TokenSigner {
     key: [u8; 32],
     serial: AtomicU64,
     signed: bool,
@@ -36,7 +36,7 @@ pub(super) struct NewAccessToken<'a> {
     pub(super) client_id: &'a str,
     pub(super) application_name: &'a str,
     pub(super) grant: u64,
-    /// Counts all access tokens of this mint; it makes each one different, and tells older from newer.
+    /// Counts all access tokens of this signer; it makes each one different, and tells older from newer.
     pub(super) serial: u64,
     /// In milliseconds since 1970.
     pub(super) issued_at: i64,
@@ -44,7 +44,7 @@ pub(super) struct NewAccessToken<'a> {
     pub(super) lifetime: i64,
 }
 
-/// What an access token tells to its mint.
+/// What an access token tells to its signer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AccessClaims {
     pub(super) grant: u64,
@@ -77,7 +77,7 @@ fn text<S: Serializer>(uuid: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(uuid)
 }
 
-/// Those of them that the mint reads again.
+/// Those of them that the signer reads again.
 #[derive(Deserialize)]
 struct ReadClaims<'a> {
     at: &'a str,
@@ -101,10 +101,8 @@ const PADDING: char = 'A';
 /// A grant's number has so many bits; a serial number 52: so they fit into one UUID, beside the milliseconds of the issue.
 pub(super) const GRANT_BITS: u32 = 60;
 
-const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-
-impl Mint {
-    /// A mint whose access tokens are signed, or carry a keyed digest in the place of a signature.
+impl TokenSigner {
+    /// A signer whose access tokens are signed, or carry a keyed digest in the place of a signature.
     pub(super) fn new(signed: bool) -> Self {
         let mut key = [0; 32];
         rand::rng().fill_bytes(&mut key);
@@ -137,7 +135,7 @@ impl Mint {
         }
         let grant = blob[..8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
         let (expected, mask) = self.grant_blob(grant);
-        let claims = RefreshClaims { grant, rotation: letters_number(&text[..11])? ^ mask };
+        let claims = RefreshClaims { grant, rotation: letters::number(&text[..11])? ^ mask };
         (blob[..64] == expected && text[..32] == self.rotation_part(claims, mask)).then_some(claims)
     }
 
@@ -155,13 +153,13 @@ impl Mint {
         let mut part = [0; 32];
         let mut rest = claims.rotation ^ mask;
         for letter in &mut part[..11] {
-            *letter = LETTERS[(rest % 62) as usize];
+            *letter = letters::ALL[(rest % 62) as usize];
             rest /= 62;
         }
         let mut message = [0; 16];
         message[..8].copy_from_slice(&claims.grant.to_be_bytes());
         message[8..].copy_from_slice(&claims.rotation.to_be_bytes());
-        part[11..].copy_from_slice(&letters_of(&self.digest(&message))[..21]);
+        part[11..].copy_from_slice(&letters::of_digest(&self.digest(&message))[..21]);
         part
     }
 
@@ -175,7 +173,7 @@ impl Mint {
             clientid: new.client_id,
             iss: ISSUER,
             uuid: new.user_id,
-            sid: signing::KEY_ID,
+            sid: rs384::KEY_ID,
             aud: new.application_name,
             at: "",
             nbf: iat,
@@ -184,7 +182,7 @@ impl Mint {
             iat,
             jti,
         };
-        let header = format!(r#"{{"kid":"{}","typ":"JWT","alg":"RS384"}}"#, signing::KEY_ID);
+        let header = format!(r#"{{"kid":"{}","typ":"JWT","alg":"RS384"}}"#, rs384::KEY_ID);
         let mut token = String::with_capacity(1400);
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
@@ -220,14 +218,14 @@ impl Mint {
             .filter(|_| iat < exp)
     }
 
-    /// By this claim a mint knows its own tokens; the test key is everybody's.
+    /// By this claim a signer knows its own tokens; the test key is everybody's.
     fn own_claim(&self, jti: Uuid) -> [u8; AT] {
-        letters_of(&self.digest(jti.as_bytes()))
+        letters::of_digest(&self.digest(jti.as_bytes()))
     }
 
-    fn signature(&self, signed: &str) -> [u8; signing::SIGNATURE] {
+    fn signature(&self, signed: &str) -> [u8; rs384::SIGNATURE] {
         if self.signed {
-            return signing::sign(signed.as_bytes());
+            return rs384::sign(signed.as_bytes());
         }
         let digest = self.digest(signed.as_bytes());
         std::array::from_fn(|index| digest[index % digest.len()])
@@ -258,24 +256,6 @@ pub(super) fn user_id(user: &str) -> Uuid {
     uuid::Builder::from_random_bytes(first.try_into().unwrap_or_default()).into_uuid()
 }
 
-fn letters_of(digest: &[u8; 32]) -> [u8; 32] {
-    digest.map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])
-}
-
-fn letters_number(letters: &[u8]) -> Option<u64> {
-    letters.iter().rev().try_fold(0_u64, |number, letter| {
-        let digit = LETTERS.iter().position(|other| other == letter)?;
-        number.checked_mul(62)?.checked_add(digit as u64)
-    })
-}
-
-/// So many random letters and digits.
-pub(super) fn random_letters<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    rand::rng().fill_bytes(&mut bytes);
-    bytes.map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])
-}
-
 /// `token` made `length` characters long (it is never cut); an access token stays valid.
 pub(super) fn pad(token: &str, length: usize) -> String {
     let mut padded = token.to_owned();
@@ -284,25 +264,6 @@ pub(super) fn pad(token: &str, length: usize) -> String {
         padded.extend(std::iter::repeat_n(PADDING, length - padded.len()));
     }
     padded
-}
-
-/// An authorization code in the shape of a recorded one: 132 characters, which are the base64 of 8 alphanumerics, `-`, and base64
-/// of 64 bytes. Its number is the key under which it is kept.
-pub(super) fn authorization_code() -> (u64, String) {
-    let mut blob = [0; 64];
-    rand::rng().fill_bytes(&mut blob);
-    let mut text = [0; 97];
-    text[..8].copy_from_slice(&random_letters::<8>());
-    text[8] = b'-';
-    let _ = STANDARD.encode_slice(blob, &mut text[9..]);
-    let code = STANDARD.encode(text);
-    (code_number(&code).unwrap_or_default(), code)
-}
-
-/// The number of a code; `None` for what cannot be one.
-pub(super) fn code_number(code: &str) -> Option<u64> {
-    let bytes = STANDARD.decode(code.get(..12)?).ok()?;
-    Some(bytes.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -324,64 +285,64 @@ mod tests {
 
     #[test]
     fn tokens_say_what_they_were_made_for() {
-        for mint in [Mint::new(true), Mint::new(false)] {
+        for signer in [TokenSigner::new(true), TokenSigner::new(false)] {
             for rotation in [0, 3, u64::MAX] {
                 let refresh = RefreshClaims { grant: u64::MAX - 5, rotation };
-                assert_eq!(mint.read_refresh_token(&mint.refresh_token(refresh)), Some(refresh));
+                assert_eq!(signer.read_refresh_token(&signer.refresh_token(refresh)), Some(refresh));
             }
             let access =
                 AccessClaims { grant: (1 << GRANT_BITS) - 5, serial: 77, expires_at: 1_706_710_138_962 + 14_399_000 };
-            assert_eq!(mint.read_access_token(&mint.access_token(&new(77))), Some(access));
+            assert_eq!(signer.read_access_token(&signer.access_token(&new(77))), Some(access));
         }
     }
 
     #[test]
-    fn a_token_that_was_changed_or_is_another_mints_does_not_pass() {
-        let mint = Mint::new(true);
-        let refresh = mint.refresh_token(RefreshClaims { grant: 1, rotation: 1 });
-        let access = mint.access_token(&new(1));
+    fn a_token_that_was_changed_or_is_another_signers_does_not_pass() {
+        let signer = TokenSigner::new(true);
+        let refresh = signer.refresh_token(RefreshClaims { grant: 1, rotation: 1 });
+        let access = signer.access_token(&new(1));
 
         let altered = |token: &str, at: usize| {
             let (first, rest) = token.split_at(at);
             format!("{first}{}{}", if rest.starts_with('x') { 'y' } else { 'x' }, &rest[1..])
         };
         for at in [0, 10, 40, 44, 60, 100, 160] {
-            assert_eq!(mint.read_refresh_token(&altered(&refresh, at)), None, "{at}");
+            assert_eq!(signer.read_refresh_token(&altered(&refresh, at)), None, "{at}");
         }
         for at in [0, 95, 200, 500, 700, access.len() - 2] {
-            assert_eq!(mint.read_access_token(&altered(&access, at)), None, "{at}");
+            assert_eq!(signer.read_access_token(&altered(&access, at)), None, "{at}");
         }
-        assert_eq!(Mint::new(true).read_refresh_token(&refresh), None);
-        assert_eq!(Mint::new(true).read_access_token(&access), None);
+        assert_eq!(TokenSigner::new(true).read_refresh_token(&refresh), None);
+        assert_eq!(TokenSigner::new(true).read_access_token(&access), None);
         for rubbish in ["", ".", "..", "...", "a.b.c", "é", &"A".repeat(164), &"A".repeat(10_000)] {
-            assert_eq!(mint.read_refresh_token(rubbish), None, "{rubbish:.20}");
-            assert_eq!(mint.read_access_token(rubbish), None, "{rubbish:.20}");
+            assert_eq!(signer.read_refresh_token(rubbish), None, "{rubbish:.20}");
+            assert_eq!(signer.read_access_token(rubbish), None, "{rubbish:.20}");
         }
     }
 
     #[test]
     fn a_padded_access_token_is_long_and_still_valid() {
-        let mint = Mint::new(true);
+        let signer = TokenSigner::new(true);
 
-        let padded = pad(&mint.access_token(&new(1)), 16 * 1024);
+        let padded = pad(&signer.access_token(&new(1)), 16 * 1024);
 
         assert_eq!(padded.len(), 16 * 1024);
-        assert!(mint.read_access_token(&padded).is_some());
-        assert_eq!(mint.read_access_token(&format!("{padded}B")), None);
+        assert!(signer.read_access_token(&padded).is_some());
+        assert_eq!(signer.read_access_token(&format!("{padded}B")), None);
     }
 
     #[test]
     fn an_access_token_is_as_long_as_the_recorded_one() {
         let with_another_name = NewAccessToken { user: "\"at\":\"\"", application_name: "Ä & Ö", ..new(1) };
         for new in [new(1), with_another_name] {
-            assert_eq!(Mint::new(true).access_token(&new).len(), 1_316);
+            assert_eq!(TokenSigner::new(true).access_token(&new).len(), 1_316);
         }
     }
 
     #[test]
     fn the_first_half_of_a_refresh_token_changes_and_the_second_stays() {
-        let mint = Mint::new(true);
-        let [first, second] = [1, 2].map(|rotation| mint.refresh_token(RefreshClaims { grant: 5, rotation }));
+        let signer = TokenSigner::new(true);
+        let [first, second] = [1, 2].map(|rotation| signer.refresh_token(RefreshClaims { grant: 5, rotation }));
 
         let [first, second] = [first, second].map(|token| String::from_utf8(STANDARD.decode(token).unwrap()).unwrap());
 

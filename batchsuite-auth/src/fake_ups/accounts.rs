@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
-use super::builder::{Settings, UnknownUser};
+use super::settings::Settings;
 
 /// What a user agreed to; kept under the code.
-pub(super) struct Consent {
+pub(super) struct UserConsent {
     pub(super) client: usize,
     pub(super) user: usize,
     /// How often the user's opt-ins had been ended then.
@@ -18,7 +18,7 @@ pub(super) struct Consent {
 
 /// Everything that changes together.
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct Accounts {
     pub(super) users: Vec<Account>,
     pub(super) codes: HashMap<u64, Code, RandomState>,
     /// In the order in which they were issued.
@@ -39,7 +39,7 @@ pub(super) struct Account {
 pub(super) struct Code {
     pub(super) code: Box<str>,
     /// Gone when the code was presented.
-    pub(super) consent: Option<Consent>,
+    pub(super) consent: Option<UserConsent>,
     pub(super) expires_at: i64,
 }
 
@@ -52,11 +52,16 @@ pub(super) struct Grant {
     pub(super) expires_at: i64,
 }
 
+/// Nobody at this UPS has that name.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody at this UPS is called {0:?}")]
+pub struct UnknownUser(String);
+
 /// Beyond this the oldest go: nobody signs in so often by hand.
 const MOST_CODES: usize = 100_000;
 const MOST_GRANTS: usize = 1_000_000;
 
-impl Book {
+impl Accounts {
     pub(super) fn new(settings: &Settings) -> Self {
         let users = settings.users.iter().map(|user| Account::new(&user.name, &user.password)).collect();
         Self { users, ..Self::default() }
@@ -115,32 +120,32 @@ mod tests {
 
     #[test]
     fn ended_grants_are_forgotten_as_new_ones_come() {
-        let mut book = Book::default();
+        let mut accounts = Accounts::default();
         for id in 0..1_000 {
-            book.keep_grant(id, grant(10), 0);
+            accounts.keep_grant(id, grant(10), 0);
         }
         for id in 1_000..2_000 {
-            book.keep_grant(id, grant(100), 50);
+            accounts.keep_grant(id, grant(100), 50);
         }
 
-        assert_eq!(book.grants.len(), 1_000);
-        assert_eq!(book.grant_round.len(), 1_000);
-        assert!(book.grants.values().all(|grant| grant.expires_at == 100));
+        assert_eq!(accounts.grants.len(), 1_000);
+        assert_eq!(accounts.grant_round.len(), 1_000);
+        assert!(accounts.grants.values().all(|grant| grant.expires_at == 100));
     }
 
     #[test]
     fn ended_codes_are_forgotten_and_living_ones_are_bounded() {
         let code = |expires_at| Code { code: "c".into(), consent: None, expires_at };
-        let mut book = Book::default();
+        let mut accounts = Accounts::default();
         for number in 0..100 {
-            book.keep_code(number, code(10), 0);
+            accounts.keep_code(number, code(10), 0);
         }
-        book.keep_code(100, code(20), 10);
-        assert_eq!(book.codes.len(), 1);
+        accounts.keep_code(100, code(20), 10);
+        assert_eq!(accounts.codes.len(), 1);
 
         for number in 0..MOST_CODES as u64 + 5 {
-            book.keep_code(1_000 + number, code(20), 10);
+            accounts.keep_code(1_000 + number, code(20), 10);
         }
-        assert_eq!((book.codes.len(), book.code_order.len()), (MOST_CODES, MOST_CODES));
+        assert_eq!((accounts.codes.len(), accounts.code_order.len()), (MOST_CODES, MOST_CODES));
     }
 }
