@@ -1,13 +1,18 @@
-//! The event log of one environment.
+//! The event log of one environment, and the deliveries that read it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound::{Excluded, Included},
+    time::Duration,
+};
 
 use batchsuite_auth::{
     CompanyId,
-    clock::Timestamp,
+    clock::{Timestamp, earlier, later},
     events::{Event, EventId},
-    store2::{EventOrder, EventQuery, Page, Pruned, StoreError, StoreErrorKind},
+    store2::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Prune, Pruned, StoreError, StoreErrorKind},
 };
+use uuid::Uuid;
 
 /// Beyond so many, the oldest events go: about 20 MB.
 pub(super) const EVENTS_KEPT: usize = 100_000;
@@ -16,9 +21,18 @@ pub(super) const EVENTS_KEPT: usize = 100_000;
 #[derive(Default)]
 pub(super) struct Log {
     events: VecDeque<Event>,
-    of_company: BTreeMap<CompanyId, VecDeque<EventId>>,
+    /// Each event under no company, and under its own if it has one.
+    by_company: BTreeSet<(Option<CompanyId>, EventId)>,
     /// How many were pruned, which is also the number of the latest of them.
     pruned: u64,
+    by_consumer: BTreeMap<String, Lease>,
+}
+
+/// How far a consumer has read, and who reads for it.
+struct Lease {
+    cursor: EventId,
+    holder: Uuid,
+    ends_at: Timestamp,
 }
 
 impl Log {
@@ -27,18 +41,11 @@ impl Log {
         EventId::new(self.pruned + self.events.len() as u64)
     }
 
-    /// The number of the next event.
-    pub(super) fn next(&self) -> EventId {
-        EventId::new(self.last().number() + 1)
-    }
-
-    /// Writes the event that `number` turns into.
+    /// Writes the event that its number turns into.
     pub(super) fn append(&mut self, event: impl FnOnce(EventId) -> Event) -> EventId {
-        let id = self.next();
+        let id = EventId::new(self.last().number() + 1);
         let event = event(id);
-        if let Some(company) = &event.company {
-            self.of_company.entry(company.clone()).or_default().push_back(id);
-        }
+        self.by_company.extend([(None, id), (event.company.clone(), id)]);
         self.events.push_back(event);
         while self.events.len() > EVENTS_KEPT {
             self.prune_oldest();
@@ -46,66 +53,70 @@ impl Log {
         id
     }
 
-    /// Deletes events that were written before `before`, the oldest first, at most `limit` and none beyond `passed`.
-    pub(super) fn prune(&mut self, before: Timestamp, passed: Option<EventId>, limit: usize) -> Pruned {
-        let is_pruned = |event: &Event| event.at < before && passed.is_none_or(|passed| event.id <= passed);
+    pub(super) fn read(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+        let up_to = EventId::new(self.pruned);
+        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < up_to) {
+            return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
+        }
+        let place = |id: EventId| (query.company.clone(), id);
+        let (first, end) = (place(EventId::START), place(EventId::new(u64::MAX)));
+        let after = query.after.map(place);
+        let places: Box<dyn Iterator<Item = _>> = match query.order {
+            EventOrder::OldestFirst => {
+                Box::new(self.by_company.range((Excluded(after.unwrap_or(first)), Included(end))))
+            }
+            EventOrder::NewestFirst => {
+                Box::new(self.by_company.range((Included(first), Excluded(after.unwrap_or(end)))).rev())
+            }
+        };
+        let items: Vec<Event> = places.take(query.limit).filter_map(|(_, id)| self.event(*id)).cloned().collect();
+        let next = items.last().map(|event| event.id).or(query.after);
+        Ok(Page { items, next })
+    }
+
+    /// Deletes old events. It ends at one that is not old, or that a delivery has not passed.
+    pub(super) fn prune(&mut self, prune: Prune, now: Timestamp) -> Pruned {
+        let before = earlier(now, prune.older_than);
+        let cursors = self.by_consumer.values().map(|lease| lease.cursor);
+        let passed = cursors.min().filter(|_| !prune.undelivered).unwrap_or(self.last());
         let mut events = 0;
-        while events < limit && self.events.front().is_some_and(is_pruned) {
+        while events < prune.limit && self.events.front().is_some_and(|event| event.at < before && event.id <= passed) {
             self.prune_oldest();
             events += 1;
         }
         Pruned { events: events as u64, up_to: EventId::new(self.pruned) }
     }
 
-    fn prune_oldest(&mut self) {
-        let Some(event) = self.events.pop_front() else { return };
-        self.pruned += 1;
-        if let Some(company) = event.company
-            && let Some(ids) = self.of_company.get_mut(&company)
-        {
-            ids.pop_front();
-            if ids.is_empty() {
-                self.of_company.remove(&company);
-            }
+    pub(super) fn take(&mut self, delivery: &Delivery, lease: Duration, now: Timestamp) -> Option<EventId> {
+        let new = Lease { cursor: self.last(), holder: delivery.holder, ends_at: now };
+        let held = self.by_consumer.entry(delivery.consumer.clone()).or_insert(new);
+        if held.holder != delivery.holder && held.ends_at > now {
+            return None;
         }
+        *held = Lease { cursor: held.cursor, holder: delivery.holder, ends_at: later(now, lease) };
+        Some(held.cursor)
     }
 
-    pub(super) fn read(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        let up_to = EventId::new(self.pruned);
-        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < up_to) {
-            return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
-        }
-        let items: Vec<Event> = match &query.company {
-            None => page(&self.events, |event| event.id, query).cloned().collect(),
-            Some(company) => {
-                let none = VecDeque::new();
-                let ids = self.of_company.get(company).unwrap_or(&none);
-                page(ids, |id| *id, query).filter_map(|id| self.event(*id)).cloned().collect()
-            }
+    pub(super) fn advance(&mut self, delivery: &Delivery, to: EventId, then: DeliveryEnd, now: Timestamp) -> bool {
+        let is_held = |lease: &&mut Lease| lease.holder == delivery.holder && lease.ends_at > now;
+        let Some(held) = self.by_consumer.get_mut(&delivery.consumer).filter(is_held) else { return false };
+        held.cursor = held.cursor.max(to);
+        held.ends_at = match then {
+            DeliveryEnd::Renew(lease) => later(now, lease),
+            DeliveryEnd::End => now,
         };
-        let next = items.last().map(|event| event.id).or(query.after);
-        Ok(Page { items, next })
+        true
     }
 
     fn event(&self, id: EventId) -> Option<&Event> {
         self.events.get(usize::try_from(id.number().checked_sub(self.pruned + 1)?).ok()?)
     }
-}
 
-/// What `query` wants of `entries`, which are in the order of their numbers.
-fn page<'a, T>(
-    entries: &'a VecDeque<T>,
-    id: impl Fn(&T) -> EventId,
-    query: &EventQuery,
-) -> Box<dyn Iterator<Item = &'a T> + 'a> {
-    match query.order {
-        EventOrder::OldestFirst => {
-            let from = query.after.map_or(0, |after| entries.partition_point(|entry| id(entry) <= after));
-            Box::new(entries.range(from..).take(query.limit))
-        }
-        EventOrder::NewestFirst => {
-            let to = query.after.map_or(entries.len(), |after| entries.partition_point(|entry| id(entry) < after));
-            Box::new(entries.range(..to).rev().take(query.limit))
+    fn prune_oldest(&mut self) {
+        if let Some(Event { id, company, .. }) = self.events.pop_front() {
+            self.pruned = id.number();
+            self.by_company.remove(&(None, id));
+            self.by_company.remove(&(company, id));
         }
     }
 }
