@@ -124,9 +124,9 @@ impl MemoryStore {
         // No verb can panic between two writes that belong together.
         let mut records = self.0.records.lock().unwrap_or_else(PoisonError::into_inner);
         let records = records.entry(environment).or_insert_with(|| Records::new(environment));
-        let before = records.log.last();
+        let before = records.log.last;
         let answer = verb(records, self.0.clock.now());
-        if records.log.last() != before {
+        if records.log.last != before {
             self.0.written.send_replace(());
         }
         answer
@@ -191,9 +191,7 @@ impl Store for MemoryStore {
     }
 
     async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
-        self.with(environment, |records, now| {
-            companies.iter().for_each(|company| records.rows.record_use(company, now));
-        });
+        self.with(environment, |records, now| records.rows.record_use(companies, now));
         Ok(())
     }
 
@@ -219,7 +217,7 @@ impl Store for MemoryStore {
         let look = || {
             self.with(environment, |Records { rows, log, .. }, _| Changes {
                 changed: after.map(|after| rows.changed_after(after)).unwrap_or_default(),
-                cursor: log.last(),
+                cursor: log.last,
             })
         };
         let news = async {

@@ -20,14 +20,13 @@ const KNOWN_AFTER_ITS_END: Duration = Duration::from_secs(3600);
 pub(super) struct Consents {
     /// By a number that goes up with every consent, so that the smallest is the oldest.
     by_number: BTreeMap<u64, Stored>,
-    /// Follows from the consents alone.
     by_place: BTreeSet<(Place, u64)>,
     last: u64,
 }
 
 struct Stored {
-    state: SecretHash,
     found: FoundConsent,
+    places: [Place; 4],
 }
 
 /// Where a consent is found.
@@ -40,13 +39,6 @@ enum Place {
 }
 
 impl Stored {
-    fn places(&self) -> [Place; 4] {
-        let consent = &self.found.consent;
-        let (company, actor) = (consent.company.clone(), consent.actor.clone());
-        let (id, state) = (Place::Id(consent.id), Place::State(*self.state.as_bytes()));
-        [id, state, Place::Company(company), Place::Actor(actor)]
-    }
-
     fn is_pending(&self, now: Timestamp) -> bool {
         self.found.used.is_none() && self.found.expires_at > now
     }
@@ -66,19 +58,18 @@ impl Consents {
         {
             self.drop(number);
         }
-        let state = new.state;
+        let NewConsent { consent, state, verifier, lifetime } = new;
         for repeated in self.numbers(Place::State(*state.as_bytes())) {
             self.drop(repeated);
         }
 
         self.last += 1;
-        let verifier = new.verifier.map_or(Verifier::None, Verifier::Readable);
-        let expires_at = later(now, new.lifetime);
-        let found = FoundConsent { consent: new.consent, verifier, expires_at, used: None, as_of: now };
-        let stored = Stored { state, found };
-        let [_, _, company, actor] = stored.places();
-        self.by_place.extend(stored.places().map(|place| (place, self.last)));
-        self.by_number.insert(self.last, stored);
+        let (company, actor) = (Place::Company(consent.company.clone()), Place::Actor(consent.actor.clone()));
+        let places = [Place::Id(consent.id), Place::State(*state.as_bytes()), company.clone(), actor.clone()];
+        self.by_place.extend(places.clone().map(|place| (place, self.last)));
+        let verifier = verifier.map_or(Verifier::None, Verifier::Readable);
+        let found = FoundConsent { consent, verifier, expires_at: later(now, lifetime), used: None, as_of: now };
+        self.by_number.insert(self.last, Stored { found, places });
         for (party, most) in [(company, caps.per_company), (actor, caps.per_actor)] {
             let mut pending = self.numbers(party);
             pending.retain(|number| self.by_number.get(number).is_some_and(|stored| stored.is_pending(now)));
@@ -122,7 +113,7 @@ impl Consents {
     }
 
     fn drop(&mut self, number: u64) {
-        for place in self.by_number.remove(&number).iter().flat_map(Stored::places) {
+        for place in self.by_number.remove(&number).into_iter().flat_map(|stored| stored.places) {
             self.by_place.remove(&(place, number));
         }
     }

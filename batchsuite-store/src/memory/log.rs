@@ -1,8 +1,9 @@
 //! The event log of one environment, and the deliveries that read it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     ops::Bound::{Excluded, Included},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,16 +16,17 @@ use batchsuite_auth::{
 use uuid::Uuid;
 
 /// Beyond so many, the oldest events go: about 20 MB.
-pub(super) const EVENTS_KEPT: usize = 100_000;
+pub(super) const EVENTS_KEPT: u64 = 100_000;
 
-/// The latest events, in order: the one numbered `n` is at `n - 1` behind those that were pruned.
+/// The latest events.
 #[derive(Default)]
 pub(super) struct Log {
-    events: VecDeque<Event>,
-    /// Each event under no company, and under its own if it has one.
-    by_company: BTreeSet<(Option<CompanyId>, EventId)>,
-    /// How many were pruned, which is also the number of the latest of them.
-    pruned: u64,
+    /// Each under no company, so that the first one is the oldest, and under its own company if it has one.
+    by_company: BTreeMap<(Option<CompanyId>, EventId), Arc<Event>>,
+    /// The latest one that was ever written.
+    pub(super) last: EventId,
+    /// The latest one that was ever deleted.
+    pruned: EventId,
     by_consumer: BTreeMap<String, Lease>,
 }
 
@@ -36,32 +38,26 @@ struct Lease {
 }
 
 impl Log {
-    /// The number of the latest event.
-    pub(super) fn last(&self) -> EventId {
-        EventId::new(self.pruned + self.events.len() as u64)
-    }
-
     /// Writes the event that its number turns into.
     pub(super) fn append(&mut self, event: impl FnOnce(EventId) -> Event) -> EventId {
-        let id = EventId::new(self.last().number() + 1);
-        let event = event(id);
-        self.by_company.extend([(None, id), (event.company.clone(), id)]);
-        self.events.push_back(event);
-        while self.events.len() > EVENTS_KEPT {
-            self.prune_oldest();
+        self.last = EventId::new(self.last.number() + 1);
+        let event = Arc::new(event(self.last));
+        self.by_company.insert((event.company.clone(), event.id), event.clone());
+        self.by_company.insert((None, event.id), event);
+        if self.last.number() - self.pruned.number() > EVENTS_KEPT {
+            self.prune_oldest(|_| true);
         }
-        id
+        self.last
     }
 
     pub(super) fn read(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        let up_to = EventId::new(self.pruned);
-        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < up_to) {
-            return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
+        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < self.pruned) {
+            return Err(StoreError::new(StoreErrorKind::Pruned { up_to: self.pruned }));
         }
         let place = |id: EventId| (query.company.clone(), id);
         let (first, end) = (place(EventId::START), place(EventId::new(u64::MAX)));
         let after = query.after.map(place);
-        let places: Box<dyn Iterator<Item = _>> = match query.order {
+        let events: Box<dyn Iterator<Item = _>> = match query.order {
             EventOrder::OldestFirst => {
                 Box::new(self.by_company.range((Excluded(after.unwrap_or(first)), Included(end))))
             }
@@ -69,7 +65,7 @@ impl Log {
                 Box::new(self.by_company.range((Included(first), Excluded(after.unwrap_or(end)))).rev())
             }
         };
-        let items: Vec<Event> = places.take(query.limit).filter_map(|(_, id)| self.event(*id)).cloned().collect();
+        let items: Vec<_> = events.take(query.limit).map(|(_, event)| Event::clone(event)).collect();
         let next = items.last().map(|event| event.id).or(query.after);
         Ok(Page { items, next })
     }
@@ -78,17 +74,16 @@ impl Log {
     pub(super) fn prune(&mut self, prune: Prune, now: Timestamp) -> Pruned {
         let before = earlier(now, prune.older_than);
         let cursors = self.by_consumer.values().map(|lease| lease.cursor);
-        let passed = cursors.min().filter(|_| !prune.undelivered).unwrap_or(self.last());
+        let passed = cursors.min().filter(|_| !prune.undelivered).unwrap_or(self.last);
         let mut events = 0;
-        while events < prune.limit && self.events.front().is_some_and(|event| event.at < before && event.id <= passed) {
-            self.prune_oldest();
+        while events < prune.limit && self.prune_oldest(|event| event.at < before && event.id <= passed) {
             events += 1;
         }
-        Pruned { events: events as u64, up_to: EventId::new(self.pruned) }
+        Pruned { events: events as u64, up_to: self.pruned }
     }
 
     pub(super) fn take(&mut self, delivery: &Delivery, lease: Duration, now: Timestamp) -> Option<EventId> {
-        let new = Lease { cursor: self.last(), holder: delivery.holder, ends_at: now };
+        let new = Lease { cursor: self.last, holder: delivery.holder, ends_at: now };
         let held = self.by_consumer.entry(delivery.consumer.clone()).or_insert(new);
         if held.holder != delivery.holder && held.ends_at > now {
             return None;
@@ -108,16 +103,13 @@ impl Log {
         true
     }
 
-    fn event(&self, id: EventId) -> Option<&Event> {
-        self.events.get(usize::try_from(id.number().checked_sub(self.pruned + 1)?).ok()?)
-    }
-
-    fn prune_oldest(&mut self) {
-        if let Some(Event { id, company, .. }) = self.events.pop_front() {
-            self.pruned = id.number();
-            self.by_company.remove(&(None, id));
-            self.by_company.remove(&(company, id));
-        }
+    /// Deletes the oldest event if it is such a one; whether it did.
+    fn prune_oldest(&mut self, is_pruned: impl FnOnce(&Event) -> bool) -> bool {
+        let Some(oldest) = self.by_company.first_entry().filter(|oldest| is_pruned(oldest.get())) else { return false };
+        let event = oldest.remove();
+        self.pruned = event.id;
+        self.by_company.remove(&(event.company.clone(), event.id));
+        true
     }
 }
 

@@ -116,16 +116,14 @@ impl Rows {
         })
     }
 
-    pub(super) fn record_use(&mut self, company: &CompanyId, now: Timestamp) {
-        let key = Some(company.clone());
-        let Some(row) = self.find(&key) else { return };
-        let wake_at = earliest(row.wake_at, row.wake_if_used);
-        let is_recorded = row.used_at.is_some_and(|used| is_within(used, USE_RECORDED_WITHIN, now));
-        if wake_at != row.wake_at || !is_recorded {
-            self.change(&key, |row| {
-                row.wake_at = wake_at;
-                row.used_at = Some(now);
-            });
+    pub(super) fn record_use(&mut self, companies: &[CompanyId], now: Timestamp) {
+        for key in companies.iter().cloned().map(Some) {
+            let Some(row) = self.find(&key) else { continue };
+            let wake_at = earliest(row.wake_at, row.wake_if_used);
+            let is_recorded = row.used_at.is_some_and(|used| is_within(used, USE_RECORDED_WITHIN, now));
+            if wake_at != row.wake_at || !is_recorded {
+                self.change(&key, |row| (row.wake_at, row.used_at) = (wake_at, Some(now)));
+            }
         }
     }
 
