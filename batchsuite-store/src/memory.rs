@@ -3,6 +3,8 @@
 mod consents;
 mod log;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

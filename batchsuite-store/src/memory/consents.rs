@@ -118,3 +118,50 @@ impl Consents {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use batchsuite_auth::{Environment, store2::Consent};
+
+    use super::*;
+
+    const CAPS: ConsentCaps = ConsentCaps { per_company: 2, per_actor: 2 };
+    const LIFETIME: Duration = Duration::from_secs(600);
+
+    fn consent(number: u128) -> NewConsent {
+        let consent = Consent {
+            id: ConsentId::from_bits(number),
+            environment: Environment::Cie,
+            company: CompanyId::new("acme").unwrap(),
+            actor: ActorId::new("alice").unwrap(),
+            browser: SecretHash::of("browser"),
+            redirect_uri: "https://example.com/callback".parse().unwrap(),
+            client_id: "client".to_owned(),
+            return_to: None,
+            removals: 0,
+        };
+        NewConsent { consent, state: SecretHash::of(&number.to_string()), verifier: None, lifetime: LIFETIME }
+    }
+
+    #[test]
+    fn nothing_is_left_of_consents_that_were_dropped_repeated_or_ended_long_ago() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut consents = Consents::default();
+        for number in [1, 2, 2, 3] {
+            consents.put(consent(number), CAPS, now);
+        }
+        let pending: Vec<_> =
+            consents.pending(&CompanyId::new("acme").unwrap(), now).iter().map(|one| one.id).collect();
+        assert_eq!(pending, [2, 3].map(ConsentId::from_bits));
+        assert_eq!(consents.by_number.len(), 2);
+        assert!(consents.use_once(ConsentId::from_bits(2), false, now));
+
+        let known = later(now, KNOWN_AFTER_ITS_END + LIFETIME - Duration::from_nanos(1));
+        assert!(consents.find(&SecretHash::of("2"), known).is_none(), "it was used longer ago");
+        assert!(consents.find(&SecretHash::of("3"), known).is_some());
+        consents.put(consent(4), CAPS, later(now, KNOWN_AFTER_ITS_END + LIFETIME));
+
+        assert_eq!(consents.by_number.len(), 1);
+        assert_eq!(consents.by_place.len(), 4);
+    }
+}

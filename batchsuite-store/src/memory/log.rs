@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn written(log: &mut Log, number: usize, at: Timestamp) {
+    fn written(log: &mut Log, number: u64, at: Timestamp) {
         for number in 0..number {
             log.append(|id| Event {
                 id,
@@ -154,21 +154,36 @@ mod tests {
         assert_eq!(ids(&log, &query(None)), [4, 5]);
         let company = CompanyId::new("company-0").ok();
         assert_eq!(ids(&log, &EventQuery { company, ..query(None) }), [5, 7]);
-        assert_eq!(log.last().number(), EVENTS_KEPT as u64 + 3);
+        assert_eq!(log.last.number(), EVENTS_KEPT + 3);
     }
 
     #[test]
-    fn old_events_are_pruned_and_numbers_go_on() {
+    fn a_full_log_does_not_wait_for_a_delivery() {
+        let mut log = Log::default();
+        let delivery = Delivery { consumer: "mails".to_owned(), holder: Uuid::nil() };
+        let cursor = log.take(&delivery, Duration::from_secs(60), Timestamp::UNIX_EPOCH);
+        written(&mut log, EVENTS_KEPT + 1, Timestamp::UNIX_EPOCH);
+
+        assert_eq!(cursor, Some(EventId::START));
+        let up_to = EventId::new(1);
+        assert_eq!(log.read(&query(cursor)).unwrap_err().kind(), StoreErrorKind::Pruned { up_to });
+    }
+
+    #[test]
+    fn numbers_go_on_when_all_events_were_pruned() {
         let mut log = Log::default();
         written(&mut log, 4, Timestamp::UNIX_EPOCH);
-        let later = Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(60);
+        let now = later(Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        let prune =
+            Prune { environment: Environment::Cie, older_than: Duration::ZERO, limit: usize::MAX, undelivered: false };
 
-        assert_eq!(log.prune(Timestamp::UNIX_EPOCH), 0);
-        assert_eq!(log.prune(later), 4);
+        let pruned = log.prune(prune, now);
+        written(&mut log, 1, now);
 
-        written(&mut log, 1, later);
-        assert_eq!(ids(&log, &query(None)), [5]);
         let up_to = EventId::new(4);
+        assert_eq!(pruned, Pruned { events: 4, up_to });
+        assert_eq!(ids(&log, &query(None)), [5]);
+        assert_eq!(log.by_company.len(), 2, "nothing is left of the others");
         assert_eq!(log.read(&query(Some(EventId::START))).unwrap_err().kind(), StoreErrorKind::Pruned { up_to });
         let newest = EventQuery { order: EventOrder::NewestFirst, ..query(Some(EventId::new(3))) };
         assert!(log.read(&newest).unwrap().items.is_empty(), "backwards it ends there");

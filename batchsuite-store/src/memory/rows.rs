@@ -176,3 +176,73 @@ pub(super) fn is_within(time: Timestamp, by: Duration, now: Timestamp) -> bool {
 fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
     one.into_iter().chain(other).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use batchsuite_auth::store2::{RowKey, Wake};
+
+    use super::*;
+
+    fn save(rows: &mut Rows, key: &Key, wake: Option<Wake>, announced: Option<EventId>) {
+        let swap = Swap {
+            key: RowKey { environment: batchsuite_auth::Environment::Cie, company: key.clone() },
+            expected: RowNumber::NEVER_SAVED,
+            decided_at: None,
+            step: "test",
+            document: Document::default(),
+            revision: Revision::default(),
+            listed_as: ListedAs::Authenticated,
+            tokens: TokenChange::Keep,
+            wake,
+            used_at: None,
+            events: Vec::new(),
+            announce: announced.is_some(),
+        };
+        rows.replace(swap, RowNumber::new(1), announced);
+    }
+
+    fn assert_places_follow_from_rows(rows: &Rows) {
+        let companies = rows.by_key.iter().filter(|(key, _)| key.is_some());
+        let places = companies.flat_map(|(key, row)| row.places().into_iter().flatten().map(|at| (at, key.clone())));
+        assert!(rows.by_place == places.collect());
+    }
+
+    /// Every verb that changes rows, over a few companies and the client row, with times and an order that repeat nothing.
+    #[test]
+    fn each_row_is_found_at_its_places_after_any_change() {
+        let keys: Vec<Key> = ["a", "b", "c", "d"].map(|id| CompanyId::new(id).ok()).into_iter().chain([None]).collect();
+        let mut rows = Rows::default();
+        let (mut random, mut woken, mut most) = (1_u64, 0, 0);
+        for step in 1..=2_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let now = later(Timestamp::UNIX_EPOCH, Duration::from_secs(step * 30));
+            let at =
+                |shift: u32| (random >> shift & 3 > 0).then(|| later(now, Duration::from_secs(random >> 40 & 255)));
+            let key = &keys[(random >> 33) as usize % keys.len()];
+            match random >> 60 {
+                0..4 => save(&mut rows, key, Some(Wake { at: at(8), if_used: at(10) }), None),
+                4..6 => save(&mut rows, key, Some(Wake { at: at(8), if_used: at(10) }), Some(EventId::new(step))),
+                6..8 => save(&mut rows, key, None, Some(EventId::new(step))),
+                8..12 => rows.record_use(key.as_slice(), now),
+                _ => woken += rows.wake(2, now).len(),
+            }
+            assert_places_follow_from_rows(&rows);
+            most = most.max(rows.by_place.len());
+        }
+
+        assert!(woken > 100 && most == 8, "{woken} were woken, and there were {most} places");
+    }
+
+    #[test]
+    fn a_row_shares_the_text_of_its_key_with_its_places() {
+        let mut rows = Rows::default();
+        for event in 1..3 {
+            // Another text each time, as it comes from a caller.
+            save(&mut rows, &CompanyId::new("acme").ok(), None, Some(EventId::new(event)));
+        }
+
+        let (key, _) = rows.by_key.first_key_value().unwrap();
+        let (_, placed) = rows.by_place.first().unwrap();
+        assert!(std::ptr::eq(key.as_ref().unwrap().as_str(), placed.as_ref().unwrap().as_str()));
+    }
+}
