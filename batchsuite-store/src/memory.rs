@@ -1,92 +1,94 @@
 //! The store of one process.
 
 mod consents;
-mod index;
-mod ledger;
 mod log;
-mod row;
+mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt, mem,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment,
+    CompanyId, Environment,
     clock::{Clock, SystemClock, Timestamp},
     events::{Event, EventId},
-    status::CompanyStatus,
-    store::{
-        Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
-        GrantKey, ListQuery, NewConsent, NewEvent, Page, SettleRefresh, Snapshot, Store, StoreError, TakeConsent,
-        TakenConsent, WarnExpiring, Written,
+    ids::{ConsentId, Revision},
+    secret::SecretHash,
+    store2::{
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, MOST_AGE, NewConsent,
+        NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoredTokens, Swap, SwapEvent, Tokens,
     },
 };
 use tokio::{sync::watch, time::timeout};
 
-use ledger::Ledger;
+use self::{
+    consents::Consents,
+    log::Log,
+    rows::{Key, Rows, Stored, is_within},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// So many rows are read for one page of a list.
+const MOST_READ: usize = 1_000;
 
 /// Keeps everything in memory: the whole storage contract, for one process.
 ///
 /// For tests, demonstrations, and a service whose companies can opt in again when its process ends. A clone shares what
 /// is stored.
 ///
-/// - Every verb is one critical section: the machine decides, the change and its event are written, or nothing is. No
-///   verb waits but [`changes`](Store::changes), which needs a tokio runtime with its timers enabled.
+/// - Every verb is one critical section. No verb waits but [`changes`](Store::changes), which needs a tokio runtime with
+///   its timers enabled.
 /// - The two environments are apart, each with an event log of its own that counts from 1. A log keeps its latest 100,000
-///   events, about 200 bytes each; [`prune_events`](Self::prune_events) deletes more. A reader whose cursor
-///   lies below a deleted event gets `Pruned`.
-/// - An expired consent stays known for an hour, so that a person who comes late is told so; and so does a used one, without
-///   its verifier, so that a callback that comes twice is led to the company.
-/// - `changes` costs what changed; `due` looks at the companies that want another access token or are about to lose their
-///   refresh token; `list` reads on from its cursor until its page is full. None of them sorts or copies all companies.
+///   events, about 200 bytes each, whether they were delivered or not; [`prune`](Store::prune) deletes more. A reader whose
+///   cursor lies below a deleted event gets `Pruned`.
+/// - `changes` costs what changed, and `wake` costs what it hands out; `list` reads on from its cursor. None of them sorts
+///   or copies all companies.
+/// - Tokens are kept as they are given, so whoever can read the memory of the process can read them.
 ///
 /// ```
-/// use std::time::Duration;
 /// use batchsuite_auth::{
-///     ActorId, CompanyId, Environment,
-///     clock::Timestamp,
-///     ids::ConsentId,
+///     CompanyId, Environment,
+///     ids::Revision,
 ///     secret::{AccessTokenSecret, RefreshToken},
-///     status::Status,
-///     store::{Connect, Connected, GrantKey, NewPair, Store},
+///     store2::{Document, ListedAs, RowKey, Saved, Store, StoredTokens, Swap, TokenChange, Tokens},
 /// };
 /// use batchsuite_store::MemoryStore;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MemoryStore::new();
-/// let key = GrantKey { environment: Environment::Cie, company: CompanyId::new("acme")? };
+/// let key = RowKey::company(Environment::Cie, CompanyId::new("acme")?);
 ///
-/// let connected = store
-///     .connect(Connect {
-///         key: key.clone(),
-///         consent: ConsentId::random(),
-///         removals: 0,
-///         actor: ActorId::new("alice")?,
-///         client_id: "client".to_owned(),
-///         used_at: Timestamp::UNIX_EPOCH,
-///         issued_at: None,
-///         retry: false,
-///         pair: NewPair {
-///             access_token: Some(AccessTokenSecret::new("an access token")),
-///             access_lifetime: Duration::from_secs(3600),
-///             refresh_after: Duration::from_secs(2700),
-///             refresh_token: Some(RefreshToken::new("a refresh token")),
-///             erases_refresh_token: false,
-///             refresh_lifetime: Some(Duration::from_secs(60 * 86_400)),
-///             age: Duration::ZERO,
-///         },
-///         failures: 0,
-///     })
-///     .await?;
-/// assert!(matches!(connected, Connected::Stored(_)));
+/// let row = store.load(&key).await?;
+/// let swap = Swap {
+///     key: key.clone(),
+///     expected: row.number,
+///     decided_at: Some(row.as_of),
+///     step: "example",
+///     document: Document::new(r#"{"client":"example"}"#),
+///     revision: Revision { epoch: 1, version: 0 },
+///     listed_as: ListedAs::Authenticated,
+///     tokens: TokenChange::Replace(Tokens {
+///         access: Some(AccessTokenSecret::new("an access token")),
+///         refresh: Some(RefreshToken::new("a refresh token")),
+///     }),
+///     wake: None,
+///     used_at: row.used_at,
+///     events: Vec::new(),
+///     announce: false,
+/// };
+/// assert!(matches!(store.save(swap.clone()).await?, Saved::Yes { .. }));
+/// assert_eq!(store.save(swap).await?, Saved::Conflict, "the row has another number by now");
 ///
-/// let status = store.load(&key).await?.status("client", Duration::from_secs(14 * 86_400)).status;
-/// assert!(matches!(status, Status::Authenticated { expiring_soon: false, .. }));
+/// let row = store.load(&key).await?;
+/// assert!(matches!(row.tokens, StoredTokens::Readable(_)));
 /// # Ok(())
 /// # }
 /// ```
@@ -95,9 +97,17 @@ pub struct MemoryStore(Arc<Shared>);
 
 struct Shared {
     clock: Box<dyn Clock>,
-    ledgers: Mutex<BTreeMap<Environment, Ledger>>,
+    records: Mutex<BTreeMap<Environment, Records>>,
     /// Sent to after every event: a reader that waits for changes may follow the log.
-    changed: watch::Sender<()>,
+    written: watch::Sender<()>,
+}
+
+/// All that is stored of one environment.
+struct Records {
+    environment: Environment,
+    rows: Rows,
+    consents: Consents,
+    log: Log,
 }
 
 impl MemoryStore {
@@ -108,31 +118,20 @@ impl MemoryStore {
 
     /// An empty store on this clock.
     pub fn with_clock(clock: impl Clock) -> Self {
-        Self(Arc::new(Shared { clock: Box::new(clock), ledgers: Mutex::default(), changed: watch::Sender::new(()) }))
-    }
-
-    /// Deletes events that are older than `older_than`; returns how many.
-    pub fn prune_events(&self, older_than: Duration) -> u64 {
-        let environments: Vec<_> = self.ledgers().keys().copied().collect();
-        let prune = |environment| self.write(environment, |ledger, now| ledger.prune_events(older_than, now));
-        environments.into_iter().map(prune).sum()
+        Self(Arc::new(Shared { clock: Box::new(clock), records: Mutex::default(), written: watch::Sender::new(()) }))
     }
 
     /// The one critical section of a verb. The time is read inside, so that it agrees with the order of the writes.
-    fn write<T>(&self, environment: Environment, verb: impl FnOnce(&mut Ledger, Timestamp) -> T) -> T {
-        let mut ledgers = self.ledgers();
-        let ledger = ledgers.entry(environment).or_insert_with(|| Ledger::new(environment));
-        let before = ledger.latest_event();
-        let answer = verb(ledger, self.0.clock.now());
-        if ledger.latest_event() != before {
-            self.0.changed.send_replace(());
+    fn with<T>(&self, environment: Environment, verb: impl FnOnce(&mut Records, Timestamp) -> T) -> T {
+        // No verb can panic between two writes that belong together.
+        let mut records = self.0.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = records.entry(environment).or_insert_with(|| Records::new(environment));
+        let before = records.log.last;
+        let answer = verb(records, self.0.clock.now());
+        if records.log.last != before {
+            self.0.written.send_replace(());
         }
         answer
-    }
-
-    fn ledgers(&self) -> MutexGuard<'_, BTreeMap<Environment, Ledger>> {
-        // No verb can panic between two writes that belong together.
-        self.0.ledgers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,102 +143,182 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let companies: usize = self.ledgers().values().map(Ledger::companies).sum();
-        f.debug_struct("MemoryStore")
-            .field("clock", &self.0.clock)
-            .field("companies", &companies)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("clock", &self.0.clock).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn begin_consent(&self, consent: NewConsent) -> Result<(), StoreError> {
-        self.write(consent.key.environment, |ledger, now| ledger.begin_consent(consent, now));
+    async fn load(&self, key: &RowKey) -> Result<Row> {
+        Ok(self.with(key.environment, |records, now| records.load(&key.company, now)))
+    }
+
+    async fn save(&self, swap: Swap) -> Result<Saved> {
+        Ok(self.with(swap.key.environment, |records, now| records.save(swap, now)))
+    }
+
+    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<()> {
+        self.with(consent.consent.environment, |records, now| {
+            records.rows.see(&consent.consent.company);
+            records.consents.put(consent, caps, now);
+            records.append(event, now);
+        });
         Ok(())
     }
 
-    async fn take_consent(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
-        Ok(self.write(take.environment, |ledger, now| ledger.take_consent(take, now)))
+    async fn find_consent(&self, environment: Environment, state: &SecretHash) -> Result<Option<FoundConsent>> {
+        Ok(self.with(environment, |records, now| records.consents.find(state, now)))
     }
 
-    async fn connect(&self, connect: Connect) -> Result<Connected, StoreError> {
-        Ok(self.write(connect.key.environment, |ledger, now| ledger.connect(connect, now)))
-    }
-
-    async fn load(&self, key: &GrantKey) -> Result<Snapshot, StoreError> {
-        Ok(self.write(key.environment, |ledger, now| ledger.snapshot(&key.company, now)))
-    }
-
-    async fn claim_refresh(&self, claim: ClaimRefresh) -> Result<Claimed, StoreError> {
-        Ok(self.write(claim.key.environment, |ledger, now| ledger.claim_refresh(&claim, now)))
-    }
-
-    async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError> {
-        Ok(self.write(give_back.key.environment, |ledger, now| ledger.give_back(give_back, now)))
-    }
-
-    async fn commit_refresh(&self, commit: CommitRefresh) -> Result<Committed, StoreError> {
-        Ok(self.write(commit.key.environment, |ledger, now| ledger.commit_refresh(commit, now)))
-    }
-
-    async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError> {
-        Ok(self.write(settle.key.environment, |ledger, now| ledger.settle_refresh(settle, now)))
-    }
-
-    async fn remove(&self, key: &GrantKey, actor: &ActorId) -> Result<Snapshot, StoreError> {
-        Ok(self.write(key.environment, |ledger, now| ledger.remove(&key.company, actor, now)))
-    }
-
-    async fn mark_unanswered(&self, environment: Environment) -> Result<u64, StoreError> {
-        Ok(self.write(environment, |ledger, now| ledger.mark_unanswered(now)))
-    }
-
-    async fn record(&self, event: NewEvent) -> Result<EventId, StoreError> {
-        Ok(self.write(event.environment, |ledger, now| ledger.record(event, now)))
-    }
-
-    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
-        Ok(self.write(query.environment, |ledger, now| ledger.due(&query, now)))
-    }
-
-    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        self.write(environment, |ledger, now| ledger.record_use(companies, now));
-        Ok(())
-    }
-
-    async fn warn_expiring(&self, query: WarnExpiring) -> Result<u64, StoreError> {
-        Ok(self.write(query.environment, |ledger, now| ledger.warn_expiring(&query, now)))
-    }
-
-    async fn list(&self, query: ListQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
-        Ok(self.write(query.environment, |ledger, now| ledger.list(&query, now)))
-    }
-
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        self.write(query.environment, |ledger, _| ledger.events(&query))
-    }
-
-    async fn changes(
+    async fn use_consent(
         &self,
         environment: Environment,
-        after: Option<EventId>,
-        wait: Duration,
-    ) -> Result<Changes, StoreError> {
-        // Subscribed before looking: what is written in between wakes the wait.
-        let mut changed = self.0.changed.subscribe();
-        let look = || self.write(environment, |ledger, _| ledger.changes(after));
-        let told = async {
+        id: ConsentId,
+        event: Option<NewEvent>,
+    ) -> Result<Option<Timestamp>> {
+        Ok(self.with(environment, |records, now| {
+            let is_used = records.consents.use_once(id, event.is_some(), now);
+            if let Some(event) = event.filter(|_| is_used) {
+                records.append(event, now);
+            }
+            is_used.then_some(now)
+        }))
+    }
+
+    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>> {
+        Ok(self.with(environment, |records, now| {
+            let woken = records.rows.wake(limit, now);
+            woken.iter().map(|key| records.load(key, now)).collect()
+        }))
+    }
+
+    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
+        self.with(environment, |records, now| records.rows.record_use(companies, now));
+        Ok(())
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>> {
+        Ok(self.with(query.environment, |records, now| records.list(query, now)))
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+        self.with(query.environment, |records, _| records.log.read(&query))
+    }
+
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId> {
+        Ok(self.with(environment, |records, now| records.append(event, now)))
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<Pruned> {
+        Ok(self.with(prune.environment, |records, now| records.log.prune(prune, now)))
+    }
+
+    async fn changes(&self, environment: Environment, after: Option<EventId>, wait: Duration) -> Result<Changes> {
+        // Subscribed before looking: what is written in between ends the wait.
+        let mut written = self.0.written.subscribe();
+        let look = || {
+            self.with(environment, |Records { rows, log, .. }, _| Changes {
+                changed: after.map(|after| rows.changed_after(after)).unwrap_or_default(),
+                cursor: log.last,
+            })
+        };
+        let news = async {
             loop {
                 let changes = look();
-                if after != Some(changes.cursor) || !changes.changed.is_empty() || changed.changed().await.is_err() {
+                if after != Some(changes.cursor) || written.changed().await.is_err() {
                     return changes;
                 }
             }
         };
-        match timeout(wait, told).await {
-            Ok(changes) => Ok(changes),
-            Err(_) => Ok(look()),
+        Ok(timeout(wait, news).await.unwrap_or_else(|_| look()))
+    }
+
+    async fn take_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        lease: Duration,
+    ) -> Result<Option<EventId>> {
+        Ok(self.with(environment, |records, now| records.log.take(delivery, lease, now)))
+    }
+
+    async fn advance_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        cursor: EventId,
+        then: DeliveryEnd,
+    ) -> Result<bool> {
+        Ok(self.with(environment, |records, now| records.log.advance(delivery, cursor, then, now)))
+    }
+}
+
+impl Records {
+    fn new(environment: Environment) -> Self {
+        Self { environment, rows: Rows::default(), consents: Consents::default(), log: Log::default() }
+    }
+
+    fn load(&self, key: &Key, now: Timestamp) -> Row {
+        let nothing = Stored::default();
+        self.row(key, self.rows.find(key).unwrap_or(&nothing), |tokens| StoredTokens::Readable(tokens.clone()), now)
+    }
+
+    fn save(&mut self, mut swap: Swap, now: Timestamp) -> Saved {
+        let number = self.rows.find(&swap.key.company).map(|row| row.number).unwrap_or_default();
+        let in_time = swap.decided_at.is_none_or(|decided_at| is_within(decided_at, MOST_AGE, now));
+        if number != swap.expected || !in_time {
+            return Saved::Conflict;
         }
+        let mut announced = None;
+        for event in mem::take(&mut swap.events) {
+            let id = self.write(swap.key.company.clone(), event, swap.revision, now);
+            announced = swap.announce.then_some(id);
+        }
+        let number = number.next(now);
+        Saved::Yes { number, change: self.rows.replace(swap, number, announced), at: now }
+    }
+
+    fn list(&self, query: ListQuery, now: Timestamp) -> Page<Row, CompanyId> {
+        let is_listed = |row: &Stored| {
+            let wakes = row.wake_at.is_some_and(|at| at <= now);
+            query.listed_as.as_ref().is_none_or(|listed_as| wakes || listed_as.contains(&row.listed_as))
+        };
+        let (mut items, mut last) = (Vec::new(), &query.after);
+        for (read, (key, row)) in self.rows.after(&query.after).enumerate() {
+            if read == MOST_READ || items.len() == query.limit {
+                return Page { items, next: last.clone() };
+            }
+            if is_listed(row) {
+                items.push(self.row(key, row, |_| StoredTokens::Sealed { with_older_key: false }, now));
+            }
+            last = key;
+        }
+        Page { items, next: None }
+    }
+
+    fn row(&self, key: &Key, stored: &Stored, show: impl FnOnce(&Tokens) -> StoredTokens, now: Timestamp) -> Row {
+        Row {
+            key: RowKey { environment: self.environment, company: key.clone() },
+            number: stored.number,
+            revision: stored.revision,
+            document: stored.document.clone(),
+            tokens: stored.tokens.as_ref().map_or(StoredTokens::None, show),
+            change: stored.change,
+            wake_at: stored.wake_at,
+            used_at: stored.used_at,
+            consents: key.as_ref().map(|company| self.consents.pending(company, now)).unwrap_or_default(),
+            as_of: now,
+        }
+    }
+
+    fn append(&mut self, NewEvent { company, event }: NewEvent, now: Timestamp) -> EventId {
+        let revision = self.rows.find(&company).map(|row| row.revision).unwrap_or_default();
+        self.write(company, event, revision, now)
+    }
+
+    fn write(&mut self, company: Key, event: SwapEvent, revision: Revision, now: Timestamp) -> EventId {
+        let SwapEvent { kind, actor, evidence, cause } = event;
+        let environment = self.environment;
+        self.log.append(|id| Event { id, at: now, environment, company, actor, kind, revision, evidence, cause })
     }
 }

@@ -1,180 +1,167 @@
-//! The consents of one environment: pending ones, and expired ones for a while.
+//! The consents of one environment: pending ones, and used and expired ones for a while.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use batchsuite_auth::{
     ActorId, CompanyId,
     clock::{Timestamp, later},
-    machine::{ConsentFacts, Presented, USED_CONSENT_KNOWN, UsedFacts, is_repeated},
+    ids::ConsentId,
     secret::SecretHash,
-    store::{Consent, NewConsent, UsedConsent},
+    store2::{ConsentCaps, ConsentUse, FoundConsent, NewConsent, PendingConsent, Verifier},
 };
 
-/// How long an expired consent stays known, so that its person is told that it expired.
+/// How long a used or an expired consent stays known, so that its person is told what became of it.
 const KNOWN_AFTER_ITS_END: Duration = Duration::from_secs(3600);
 
 #[derive(Default)]
 pub(super) struct Consents {
     /// By a number that goes up with every consent, so that the smallest is the oldest.
-    by_number: BTreeMap<u64, Pending>,
-    by_state: HashMap<SecretHash, u64>,
-    by_company: BTreeMap<CompanyId, BTreeSet<u64>>,
-    by_actor: BTreeMap<ActorId, BTreeSet<u64>>,
-    by_end: BTreeSet<(Timestamp, u64)>,
+    by_number: BTreeMap<u64, Stored>,
+    by_place: BTreeSet<(Place, u64)>,
     last: u64,
-    used: HashMap<SecretHash, Used>,
-    /// The states of the used ones, in the order of their use.
-    used_in_order: VecDeque<SecretHash>,
 }
 
-struct Used {
-    consent: UsedConsent,
-    actor: ActorId,
-    browser: SecretHash,
+struct Stored {
+    found: FoundConsent,
+    places: [Place; 4],
 }
 
-struct Pending {
-    consent: Consent,
-    state: SecretHash,
-    browser: SecretHash,
-    expires_at: Timestamp,
+/// Where a consent is found.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Id(ConsentId),
+    State([u8; 32]),
+    Company(CompanyId),
+    Actor(ActorId),
+}
+
+impl Stored {
+    fn is_pending(&self, now: Timestamp) -> bool {
+        self.found.used.is_none() && self.found.expires_at > now
+    }
+
+    fn is_known(&self, now: Timestamp) -> bool {
+        let end = self.found.used.map_or(self.found.expires_at, |used| used.at);
+        later(end, KNOWN_AFTER_ITS_END) > now
+    }
 }
 
 impl Consents {
-    /// Adds a consent, and drops the oldest ones over its caps.
-    pub(super) fn add(&mut self, new: NewConsent, removals: u64, now: Timestamp) {
-        self.forget_expired(now);
-        // Two with one state do not happen by chance; a repeated call replaces its own.
-        self.drop_state(new.state);
+    /// Adds a consent, drops the oldest ones over its caps, and forgets those that ended long ago.
+    pub(super) fn put(&mut self, new: NewConsent, caps: ConsentCaps, now: Timestamp) {
+        // The oldest ended first, unless it could be used for longer than others: then those stay a little longer, too.
+        while let Some((&number, oldest)) = self.by_number.first_key_value()
+            && !oldest.is_known(now)
+        {
+            self.drop(number);
+        }
+        let NewConsent { consent, state, verifier, lifetime } = new;
+        for repeated in self.numbers(Place::State(*state.as_bytes())) {
+            self.drop(repeated);
+        }
 
         self.last += 1;
-        let number = self.last;
-        let expires_at = later(now, new.lifetime);
-        self.by_state.insert(new.state, number);
-        self.by_company.entry(new.key.company.clone()).or_default().insert(number);
-        self.by_actor.entry(new.actor.clone()).or_default().insert(number);
-        self.by_end.insert((expires_at, number));
-
-        let over_company = self.over(self.by_company.get(&new.key.company), number, new.per_company, now);
-        let over_actor = self.over(self.by_actor.get(&new.actor), number, new.per_actor, now);
-        let consent = Consent {
-            id: new.id,
-            key: new.key,
-            actor: new.actor,
-            verifier: new.verifier,
-            redirect_uri: new.redirect_uri,
-            client_id: new.client_id,
-            return_to: new.return_to,
-            removals,
-            used_at: now,
-        };
-        self.by_number.insert(number, Pending { consent, state: new.state, browser: new.browser, expires_at });
-        for number in over_company.into_iter().chain(over_actor) {
-            self.drop_number(number);
+        let (company, actor) = (Place::Company(consent.company.clone()), Place::Actor(consent.actor.clone()));
+        let places = [Place::Id(consent.id), Place::State(*state.as_bytes()), company.clone(), actor.clone()];
+        self.by_place.extend(places.clone().map(|place| (place, self.last)));
+        let verifier = verifier.map_or(Verifier::None, Verifier::Readable);
+        let found = FoundConsent { consent, verifier, expires_at: later(now, lifetime), used: None, as_of: now };
+        self.by_number.insert(self.last, Stored { found, places });
+        for (party, most) in [(company, caps.per_company), (actor, caps.per_actor)] {
+            let mut pending = self.numbers(party);
+            pending.retain(|number| self.by_number.get(number).is_some_and(|stored| stored.is_pending(now)));
+            pending.truncate(pending.len().saturating_sub(most));
+            pending.into_iter().for_each(|oldest| self.drop(oldest));
         }
     }
 
-    /// What decides who may take the consent with this state.
-    pub(super) fn facts(&self, state: SecretHash) -> Option<(&CompanyId, ConsentFacts<'_>)> {
-        let pending = self.by_number.get(self.by_state.get(&state)?)?;
-        let facts = ConsentFacts {
-            actor: &pending.consent.actor,
-            browser: pending.browser,
-            expires_at: pending.expires_at,
-            removals: pending.consent.removals,
-        };
-        Some((&pending.consent.key.company, facts))
+    pub(super) fn find(&self, state: &SecretHash, now: Timestamp) -> Option<FoundConsent> {
+        let numbers = self.numbers(Place::State(*state.as_bytes()));
+        let stored = self.by_number.get(numbers.first()?).filter(|stored| stored.is_known(now))?;
+        let verifier = if stored.is_pending(now) { stored.found.verifier.clone() } else { Verifier::None };
+        Some(FoundConsent { verifier, as_of: now, ..stored.found.clone() })
     }
 
-    /// Takes the consent with this state out.
-    pub(super) fn drop_state(&mut self, state: SecretHash) -> Option<Consent> {
-        let number = *self.by_state.get(&state)?;
-        self.drop_number(number)
+    /// Uses a consent, if it is pending; whether it was.
+    pub(super) fn use_once(&mut self, id: ConsentId, with_event: bool, now: Timestamp) -> bool {
+        let numbers = self.numbers(Place::Id(id));
+        let stored = numbers.first().and_then(|number| self.by_number.get_mut(number));
+        let Some(stored) = stored.filter(|stored| stored.is_pending(now)) else { return false };
+        stored.found.used = Some(ConsentUse { at: now, with_event });
+        stored.found.verifier = Verifier::None;
+        true
     }
 
-    /// Takes the consent with this state out for an exchange; it stays findable for its person and browser.
-    pub(super) fn use_state(&mut self, state: SecretHash, presented: Presented<'_>, now: Timestamp) -> Option<Consent> {
-        self.forget_used(now);
-        let consent = self.drop_state(state)?;
-        let used = UsedConsent {
-            id: consent.id,
-            key: consent.key.clone(),
-            return_to: consent.return_to.clone(),
-            removals: consent.removals,
-            used_at: now,
-        };
-        self.used.insert(state, Used { consent: used, actor: presented.actor.clone(), browser: presented.browser });
-        self.used_in_order.push_back(state);
-        Some(consent)
+    /// The pending ones of a company, the oldest first.
+    pub(super) fn pending(&self, company: &CompanyId, now: Timestamp) -> Vec<PendingConsent> {
+        let numbers = self.numbers(Place::Company(company.clone()));
+        let stored = numbers.iter().filter_map(|number| self.by_number.get(number));
+        let pending = stored.filter(|stored| stored.is_pending(now)).map(|Stored { found, .. }| PendingConsent {
+            id: found.consent.id,
+            removals: found.consent.removals,
+            expires_at: found.expires_at,
+        });
+        pending.collect()
     }
 
-    /// The consent with this state, if the same person and browser used it before.
-    pub(super) fn used(&self, state: SecretHash, presented: Presented<'_>, now: Timestamp) -> Option<UsedConsent> {
-        let Used { consent, actor, browser } = self.used.get(&state)?;
-        let facts = UsedFacts { actor, browser: *browser, used_at: consent.used_at };
-        is_repeated(facts, presented, now).then(|| consent.clone())
+    /// Those at a place, the oldest first.
+    fn numbers(&self, place: Place) -> Vec<u64> {
+        self.by_place.range((place.clone(), 0)..=(place, u64::MAX)).map(|(_, number)| *number).collect()
     }
 
-    fn forget_used(&mut self, now: Timestamp) {
-        while let Some(state) = self.used_in_order.front()
-            && self.used.get(state).is_none_or(|used| later(used.consent.used_at, USED_CONSENT_KNOWN) <= now)
-        {
-            self.used.remove(state);
-            self.used_in_order.pop_front();
-        }
-    }
-
-    /// Takes all consents of a company out.
-    pub(super) fn drop_company(&mut self, company: &CompanyId) {
-        for number in self.by_company.get(company).cloned().unwrap_or_default() {
-            self.drop_number(number);
-        }
-    }
-
-    /// Until when a consent of the company is pending.
-    pub(super) fn pending_until(&self, company: &CompanyId, now: Timestamp) -> Option<Timestamp> {
-        let numbers = self.by_company.get(company)?;
-        let ends = numbers.iter().filter_map(|number| self.by_number.get(number)).map(|pending| pending.expires_at);
-        ends.filter(|end| *end > now).max()
-    }
-
-    /// The oldest pending ones of `numbers` that are too many; `newest` is one of them and not stored yet.
-    fn over(&self, numbers: Option<&BTreeSet<u64>>, newest: u64, most: usize, now: Timestamp) -> Vec<u64> {
-        let is_pending = |number: &u64| {
-            *number == newest || self.by_number.get(number).is_some_and(|pending| pending.expires_at > now)
-        };
-        let pending: Vec<u64> = numbers.into_iter().flatten().copied().filter(is_pending).collect();
-        let over = pending.len().saturating_sub(most);
-        pending.into_iter().take(over).collect()
-    }
-
-    fn drop_number(&mut self, number: u64) -> Option<Consent> {
-        let pending = self.by_number.remove(&number)?;
-        self.by_state.remove(&pending.state);
-        self.by_end.remove(&(pending.expires_at, number));
-        remove_from(&mut self.by_company, &pending.consent.key.company, number);
-        remove_from(&mut self.by_actor, &pending.consent.actor, number);
-        Some(pending.consent)
-    }
-
-    fn forget_expired(&mut self, now: Timestamp) {
-        while let Some(&(end, number)) = self.by_end.first()
-            && later(end, KNOWN_AFTER_ITS_END) <= now
-        {
-            self.drop_number(number);
+    fn drop(&mut self, number: u64) {
+        for place in self.by_number.remove(&number).into_iter().flat_map(|stored| stored.places) {
+            self.by_place.remove(&(place, number));
         }
     }
 }
 
-/// Removes `number` under `key`, and the key with its last number.
-fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, number: u64) {
-    if let Some(numbers) = index.get_mut(key) {
-        numbers.remove(&number);
-        if numbers.is_empty() {
-            index.remove(key);
+#[cfg(test)]
+mod tests {
+    use batchsuite_auth::{Environment, store2::Consent};
+
+    use super::*;
+
+    const CAPS: ConsentCaps = ConsentCaps { per_company: 2, per_actor: 2 };
+    const LIFETIME: Duration = Duration::from_secs(600);
+
+    fn consent(number: u128) -> NewConsent {
+        let consent = Consent {
+            id: ConsentId::from_bits(number),
+            environment: Environment::Cie,
+            company: CompanyId::new("acme").unwrap(),
+            actor: ActorId::new("alice").unwrap(),
+            browser: SecretHash::of("browser"),
+            redirect_uri: "https://example.com/callback".parse().unwrap(),
+            client_id: "client".to_owned(),
+            return_to: None,
+            removals: 0,
+        };
+        NewConsent { consent, state: SecretHash::of(&number.to_string()), verifier: None, lifetime: LIFETIME }
+    }
+
+    #[test]
+    fn nothing_is_left_of_consents_that_were_dropped_repeated_or_ended_long_ago() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut consents = Consents::default();
+        for number in [1, 2, 2, 3] {
+            consents.put(consent(number), CAPS, now);
         }
+        let pending: Vec<_> =
+            consents.pending(&CompanyId::new("acme").unwrap(), now).iter().map(|one| one.id).collect();
+        assert_eq!(pending, [2, 3].map(ConsentId::from_bits));
+        assert_eq!(consents.by_number.len(), 2);
+        assert!(consents.use_once(ConsentId::from_bits(2), false, now));
+
+        let known = later(now, KNOWN_AFTER_ITS_END + LIFETIME - Duration::from_nanos(1));
+        assert!(consents.find(&SecretHash::of("2"), known).is_none(), "it was used longer ago");
+        assert!(consents.find(&SecretHash::of("3"), known).is_some());
+        consents.put(consent(4), CAPS, later(now, KNOWN_AFTER_ITS_END + LIFETIME));
+
+        assert_eq!(consents.by_number.len(), 1);
+        assert_eq!(consents.by_place.len(), 4);
     }
 }
