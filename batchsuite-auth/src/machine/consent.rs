@@ -48,7 +48,7 @@ pub enum ConsentRefusal {
 ///
 /// # Errors
 /// [`ConsentRefusal`]. The browser is judged first, so that a stranger learns nothing and ends nothing.
-pub fn judge(
+pub(crate) fn judge(
     consent: ConsentFacts<'_>,
     presented: Presented<'_>,
     removals: u64,
