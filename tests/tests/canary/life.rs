@@ -4,42 +4,29 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, BatchSuiteAuth, BrowserSecret, Client, ClientAuthentication, CompanyId, CompanyQuery, Environment,
-    EventFilter, NewOptIn, OptInCheck, Policy, Trip,
+    BatchSuiteAuth, BrowserSecret, Client, ClientAuthentication, CompanyQuery, Environment, EventFilter, NewOptIn,
+    OptInCheck, Policy, Trip,
     error::OptInRefused,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
 };
 use batchsuite_store::MemoryStore;
+use batchsuite_tests::{FlakyStore, HOUR, Moment, Verb, acme, ada, log::Log};
 use serde_json::json;
 
-use crate::{
-    flaky::{Flaky, Moment, Verb},
-    log::Log,
-    recorder::Recorder,
-    secrets::Secrets,
-};
+use crate::{recorder::Recorder, secrets::Secrets};
 
-const HOUR: Duration = Duration::from_secs(3600);
 /// With everything that encodings write differently.
 const CLIENT_SECRET: &str = "client+secret/canary=%42&more of it";
 
 /// One walk, and all that could be seen on it besides the log.
 struct Walk {
     ups: FakeUps,
-    store: Arc<Flaky>,
+    store: Arc<FlakyStore>,
     http: Arc<Recorder>,
     secrets: Arc<Secrets>,
     mode: ClientAuthentication,
     auth: BatchSuiteAuth,
     shown: Vec<String>,
-}
-
-fn acme() -> CompanyId {
-    CompanyId::new("acme").unwrap()
-}
-
-fn ada() -> ActorId {
-    ActorId::new("ada").unwrap()
 }
 
 /// Refuses, in words for the person.
@@ -70,7 +57,7 @@ impl Walk {
         let ups = FakeUps::builder().client("canary-client", CLIENT_SECRET).start().await;
         let secrets = Arc::new(Secrets::default());
         secrets.add("client secret", CLIENT_SECRET);
-        let store = Arc::new(Flaky::witnessed(MemoryStore::with_clock(ups.clock())));
+        let store = Arc::new(FlakyStore::witnessed(MemoryStore::with_clock(ups.clock())));
         let http = Arc::new(Recorder::new(Arc::clone(&secrets)));
         let auth = Self::build(&ups, &store, &http, mode, None);
         Self { ups, store, http, secrets, mode, auth, shown: Vec::new() }
@@ -78,7 +65,7 @@ impl Walk {
 
     fn build(
         ups: &FakeUps,
-        store: &Arc<Flaky>,
+        store: &Arc<FlakyStore>,
         http: &Arc<Recorder>,
         mode: ClientAuthentication,
         check: Option<Refuses>,

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::Phase};
+use batchsuite_tests::{Moment, Verb, acme, company, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Stage, acme, company, seconds},
-};
+use crate::stage::Stage;
 
 #[tokio::test(start_paused = true)]
 async fn the_claim_is_stored_before_ups_sees_the_request() {

@@ -9,13 +9,10 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, FakeUps, Fault, Times},
     store::{EventOrder, StoreErrorKind},
 };
+use batchsuite_tests::{CAUSE, DAY, Moment, Verb, acme, ada, company, log::Log, seconds};
 use tokio::time::Instant;
 
-use crate::{
-    flaky::{CAUSE, Moment, Verb},
-    log::Log,
-    stage::{DAY, Process, Stage, acme, ada, company, policy, seconds},
-};
+use crate::stage::{Process, Stage, policy};
 
 /// A life with an event of every kind that a company can have.
 async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKind> {

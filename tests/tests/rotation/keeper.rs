@@ -6,13 +6,9 @@ use batchsuite_auth::{
     fake_ups::{Edit, Endpoint, FakeUps, Fault, Times},
     store::StoreErrorKind,
 };
+use batchsuite_tests::{DAY, HOUR, Hold, Moment, Verb, acme, ada, company, log::Log, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    hold::Hold,
-    log::Log,
-    stage::{DAY, HOUR, Process, Stage, acme, ada, company, policy, seconds},
-};
+use crate::stage::{Process, Stage, policy};
 
 /// A process with a keeper.
 fn kept(stage: &Stage) -> Process {

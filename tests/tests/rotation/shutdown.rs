@@ -8,12 +8,10 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::{DAY, HOUR, Hold, Moment, Verb, acme, ada, company, eventually, seconds};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{DAY, HOUR, Process, Stage, acme, ada, company, eventually, policy, seconds},
-};
+use crate::stage::{Process, Stage, policy};
 
 /// Begins the end of a process, and lets it get as far as it can without time.
 async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<Shutdown> {
@@ -53,7 +51,7 @@ async fn shutdown_waits_for_a_callback_and_its_connect() {
     process.store.fail(Verb::Connect, Moment::Before);
     let auth = process.auth.clone();
     drop(tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await }));
-    eventually(|| process.store.calls(Verb::Connect) > 0).await;
+    eventually("the connect", async || process.store.calls(Verb::Connect) > 0).await;
 
     let ending = shutting_down(&process).await;
     sleep(seconds(60)).await;
@@ -116,7 +114,7 @@ async fn shutdown_does_not_wait_for_a_verdict_that_the_store_does_not_take() {
     stage.ups.fault(Endpoint::Refresh, Fault::Unavailable, Times::Once);
     process.store.fail(Verb::Settle, Moment::Before);
     drop(process.caller(&acme()));
-    eventually(|| process.store.calls(Verb::Settle) > 2).await;
+    eventually("the verdict", async || process.store.calls(Verb::Settle) > 2).await;
 
     let begun = Instant::now();
     process.auth.shutdown().await;
@@ -150,7 +148,7 @@ async fn shutdown_returns_at_its_limit_and_says_what_is_not_stored() {
     stage.access_tokens_end();
     process.store.fail(Verb::Commit, Moment::Before);
     drop(process.caller(&acme()));
-    eventually(|| process.store.calls(Verb::Commit) > 0).await;
+    eventually("the commit", async || process.store.calls(Verb::Commit) > 0).await;
 
     let begun = Instant::now();
     let ended = timeout(HOUR, process.auth.shutdown()).await.expect("it has no limit");
@@ -173,7 +171,7 @@ async fn shutdown_returns_at_its_limit_where_the_store_or_ups_never_answers() {
         stage.access_tokens_end();
         process.store.hang(verb);
         drop(process.caller(&acme()));
-        eventually(|| process.store.calls(verb) > 0).await;
+        eventually("the call", async || process.store.calls(verb) > 0).await;
 
         let ended = timeout(HOUR, process.auth.shutdown_within(seconds(5))).await.expect("it has no limit");
 
@@ -302,7 +300,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
     drop(holder.caller(&acme()));
     claim.reached().await;
     due.release();
-    eventually(|| waiting.store.calls(Verb::Load) > 1).await;
+    eventually("it reads the row", async || waiting.store.calls(Verb::Load) > 1).await;
     let claims = waiting.store.calls(Verb::Claim);
 
     waiting.auth.quiesce();
@@ -336,7 +334,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_others_of_its
     }
 
     process.auth.quiesce();
-    answers.iter().for_each(crate::hold::Hold::release);
+    answers.iter().for_each(Hold::release);
     stage.live(seconds(10)).await;
 
     assert_eq!((stage.refreshes(), stage.rotations()), (3, 3));

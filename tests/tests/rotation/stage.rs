@@ -6,41 +6,17 @@
 use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, EventFilter, OptedIn,
-    Policy,
+    AccessToken, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, EventFilter, OptedIn, Policy,
     error::{CallbackError, TokenError},
     events::{Event, EventKind},
     fake_ups::{Endpoint, FakeUps, Outcome},
     machine::{CauseKind, OptIn},
     status::Status,
-    store::{GrantKey, Snapshot, Store},
+    store::{Snapshot, Store},
 };
 use batchsuite_store::MemoryStore;
-use tokio::{
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-
-use crate::{flaky::Flaky, gate::Gate, hold::Hold};
-
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const DAY: Duration = Duration::from_secs(86_400);
-
-pub(crate) fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-pub(crate) fn acme() -> CompanyId {
-    company("acme")
-}
-
-pub(crate) fn company(name: &str) -> CompanyId {
-    CompanyId::new(name).unwrap()
-}
-
-pub(crate) fn ada() -> ActorId {
-    ActorId::new("ada").unwrap()
-}
+use batchsuite_tests::{FlakyStore, Gate, HOUR, Hold, acme, ada, key, seconds};
+use tokio::{task::JoinHandle, time::sleep};
 
 /// A call of `access_token` in a task of its own.
 pub(crate) type Caller = JoinHandle<Result<AccessToken, TokenError>>;
@@ -54,7 +30,7 @@ pub(crate) struct Stage {
 /// One process: its authenticator, and its own ways to the store and to UPS.
 pub(crate) struct Process {
     pub(crate) auth: BatchSuiteAuth,
-    pub(crate) store: Arc<Flaky>,
+    pub(crate) store: Arc<FlakyStore>,
     pub(crate) http: Arc<Gate>,
 }
 
@@ -91,7 +67,7 @@ impl Stage {
     }
 
     fn build(&self, client: Client, settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder) -> Process {
-        let store = Arc::new(Flaky::over(self.store.clone()));
+        let store = Arc::new(FlakyStore::over(self.store.clone()));
         let http = Arc::new(Gate::before(self.ups.in_process()));
         let builder = BatchSuiteAuth::builder(Environment::Cie, client)
             .base_url(self.ups.base_url())
@@ -165,7 +141,7 @@ impl Stage {
     }
 
     pub(crate) async fn row(&self, company: &CompanyId) -> Snapshot {
-        self.store.load(&GrantKey { environment: Environment::Cie, company: company.clone() }).await.unwrap()
+        self.store.load(&key(company)).await.unwrap()
     }
 
     pub(crate) async fn opt_in_of(&self, company: &CompanyId) -> OptIn {
@@ -209,19 +185,4 @@ pub(crate) fn policy() -> Policy {
     policy.feed_interval = seconds(1);
     policy.store_deadline = HOUR;
     policy
-}
-
-/// Waits until `condition` holds; not for ever.
-#[track_caller]
-pub(crate) fn eventually(condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
-    let caller = std::panic::Location::caller();
-    let mut condition = condition;
-    async move {
-        let poll = async {
-            while !condition() {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        assert!(timeout(seconds(10), poll).await.is_ok(), "it never came to be: {caller}");
-    }
 }

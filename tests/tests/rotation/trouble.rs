@@ -11,14 +11,11 @@ use batchsuite_auth::{
     machine::{CauseKind, Phase},
     store::{StoreError, StoreErrorKind},
 };
+use batchsuite_tests::{CAUSE, HOUR, Moment, Verb, acme, ada, company, eventually, log::Log, seconds};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    flaky::{CAUSE, Moment, Verb},
-    log::Log,
-    stage::{HOUR, Process, Stage, acme, ada, company, eventually, policy, seconds},
-};
+use crate::stage::{Process, Stage, policy};
 
 const BEGINS: &str = "the store fails";
 const IS_OVER: &str = "the store works again";
@@ -30,7 +27,7 @@ async fn with_a_pair_in_hand(stage: &Stage, kind: StoreErrorKind) -> Process {
     stage.access_tokens_end();
     process.store.fail_as(Verb::Commit, kind);
     drop(process.caller(&acme()));
-    eventually(|| process.store.calls(Verb::Commit) > 0).await;
+    eventually("the commit", async || process.store.calls(Verb::Commit) > 0).await;
     process
 }
 

@@ -4,11 +4,9 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::{CauseKind, Phase},
 };
+use batchsuite_tests::{Moment, Verb, acme, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Stage, acme, seconds},
-};
+use crate::stage::Stage;
 
 #[tokio::test(start_paused = true)]
 async fn a_verdict_that_cannot_be_written_is_kept_and_retried() {

@@ -13,7 +13,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use batchsuite_auth::{BatchSuiteAuth, Client, Environment, Policy, http::ReqwestClient, machine::Backoff};
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::{clock::ShiftedClock, postgres::keyring};
+use batchsuite_tests::{ShiftedClock, postgres::keyring};
 use gate::Gate;
 use orders::Desk;
 use passage::{ToStore, ToUps};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use batchsuite_auth::{AccessToken, BatchSuiteAuth, CompanyId, error::TokenError};
-use batchsuite_tests::clock::ShiftedClock;
+use batchsuite_tests::ShiftedClock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 

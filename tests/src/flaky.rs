@@ -27,29 +27,46 @@ use crate::hold::Hold;
 
 /// A verb of the storage trait, as far as a test troubles it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Verb {
+pub enum Verb {
+    /// A consent is stored.
     BeginConsent,
+    /// A consent is taken.
     TakeConsent,
+    /// The first pair of an opt-in is stored.
     Connect,
+    /// A grant is read.
     Load,
+    /// A refresh token is claimed.
     Claim,
+    /// A claim is given back.
     GiveBack,
+    /// The new pair of a rotation is stored.
     Commit,
+    /// An attempt ends without a pair.
     Settle,
+    /// An authorization is removed.
     Remove,
+    /// Grants whose refresh is due are handed out.
     Due,
+    /// Expiry warnings are raised.
     Warn,
+    /// The change feed is read.
     Changes,
+    /// The event log is read.
     Events,
+    /// An event that changes no grant is written.
     Record,
+    /// Uses are remembered.
     RecordUse,
+    /// Companies are listed.
     List,
+    /// Anything else: the mark after a restored backup.
     Other,
 }
 
 impl Verb {
     /// All of them.
-    pub(crate) const ALL: [Self; 17] = [
+    pub const ALL: [Self; 17] = [
         Self::BeginConsent,
         Self::TakeConsent,
         Self::Connect,
@@ -71,11 +88,11 @@ impl Verb {
 }
 
 /// What the innermost cause of every failure says.
-pub(crate) const CAUSE: &str = "25006: the server is read-only";
+pub const CAUSE: &str = "25006: the server is read-only";
 
 /// When the trouble comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub enum Moment {
     /// Nothing has happened yet.
     Before,
     /// It has happened; the answer is on its way.
@@ -91,7 +108,7 @@ enum Trouble {
 }
 
 /// A process's own way to a [`MemoryStore`] that others reach without trouble.
-pub(crate) struct Flaky {
+pub struct FlakyStore {
     store: MemoryStore,
     once: Mutex<HashMap<Verb, VecDeque<Trouble>>>,
     always: Mutex<HashMap<Verb, Trouble>>,
@@ -102,8 +119,9 @@ pub(crate) struct Flaky {
     witnessed: Option<Mutex<BTreeSet<String>>>,
 }
 
-impl Flaky {
-    pub(crate) fn over(store: MemoryStore) -> Self {
+impl FlakyStore {
+    /// A way to `store` on which nothing goes wrong yet.
+    pub fn over(store: MemoryStore) -> Self {
         Self {
             store,
             once: Mutex::default(),
@@ -115,44 +133,49 @@ impl Flaky {
     }
 
     /// Keeps what is handed in and out, as `Debug` shows it.
-    #[allow(dead_code, reason = "the canary's")]
-    pub(crate) fn witnessed(store: MemoryStore) -> Self {
+    pub fn witnessed(store: MemoryStore) -> Self {
         Self { witnessed: Some(Mutex::default()), ..Self::over(store) }
     }
 
-    #[allow(dead_code, reason = "the canary's")]
-    pub(crate) fn take_witnessed(&self) -> BTreeSet<String> {
-        self.witnessed.as_ref().map(|witnessed| std::mem::take(&mut *witnessed.lock().unwrap())).unwrap_or_default()
+    /// Everything that was handed in and out since the last call.
+    pub fn take_witnessed(&self) -> BTreeSet<String> {
+        self.witnessed
+            .as_ref()
+            .map(|witnessed| std::mem::take(&mut *witnessed.lock().expect("no test panicked here")))
+            .unwrap_or_default()
     }
 
     /// The next call of `verb` fails.
-    pub(crate) fn fail_once(&self, verb: Verb, moment: Moment) {
+    pub fn fail_once(&self, verb: Verb, moment: Moment) {
         let fails = Trouble::Fail(moment, StoreErrorKind::Unavailable);
-        self.once.lock().unwrap().entry(verb).or_default().push_back(fails);
+        self.once.lock().expect("no test panicked here").entry(verb).or_default().push_back(fails);
     }
 
     /// The next call of `verb` panics.
-    pub(crate) fn panic_once(&self, verb: Verb) {
-        self.once.lock().unwrap().entry(verb).or_default().push_back(Trouble::Panic);
+    pub fn panic_once(&self, verb: Verb) {
+        self.once.lock().expect("no test panicked here").entry(verb).or_default().push_back(Trouble::Panic);
     }
 
     /// Every call of `verb` fails until [`mend`](Self::mend).
-    pub(crate) fn fail(&self, verb: Verb, moment: Moment) {
-        self.always.lock().unwrap().insert(verb, Trouble::Fail(moment, StoreErrorKind::Unavailable));
+    pub fn fail(&self, verb: Verb, moment: Moment) {
+        self.always
+            .lock()
+            .expect("no test panicked here")
+            .insert(verb, Trouble::Fail(moment, StoreErrorKind::Unavailable));
     }
 
     /// Every call of `verb` fails in this way, until [`mend`](Self::mend).
-    pub(crate) fn fail_as(&self, verb: Verb, kind: StoreErrorKind) {
-        self.always.lock().unwrap().insert(verb, Trouble::Fail(Moment::Before, kind));
+    pub fn fail_as(&self, verb: Verb, kind: StoreErrorKind) {
+        self.always.lock().expect("no test panicked here").insert(verb, Trouble::Fail(Moment::Before, kind));
     }
 
     /// Every call of `verb` is never answered, until [`mend`](Self::mend) for those that come then.
-    pub(crate) fn hang(&self, verb: Verb) {
-        self.always.lock().unwrap().insert(verb, Trouble::Hang);
+    pub fn hang(&self, verb: Verb) {
+        self.always.lock().expect("no test panicked here").insert(verb, Trouble::Hang);
     }
 
     /// Like a database in an encoding of few characters: no verdict and no event with others is ever taken.
-    pub(crate) fn take_only_ascii(&self) {
+    pub fn take_only_ascii(&self) {
         self.only_ascii.store(true, Relaxed);
     }
 
@@ -166,25 +189,30 @@ impl Flaky {
     }
 
     /// `verb` works again.
-    pub(crate) fn mend(&self, verb: Verb) {
-        self.always.lock().unwrap().remove(&verb);
+    pub fn mend(&self, verb: Verb) {
+        self.always.lock().expect("no test panicked here").remove(&verb);
     }
 
     /// The next call of `verb` stops there until it is released.
-    pub(crate) fn hold(&self, verb: Verb, moment: Moment) -> Hold {
+    pub fn hold(&self, verb: Verb, moment: Moment) -> Hold {
         let hold = Hold::default();
-        self.once.lock().unwrap().entry(verb).or_default().push_back(Trouble::Hold(moment, hold.clone()));
+        self.once
+            .lock()
+            .expect("no test panicked here")
+            .entry(verb)
+            .or_default()
+            .push_back(Trouble::Hold(moment, hold.clone()));
         hold
     }
 
     /// How often `verb` was called.
-    pub(crate) fn calls(&self, verb: Verb) -> usize {
-        self.calls.lock().unwrap().get(&verb).copied().unwrap_or_default()
+    pub fn calls(&self, verb: Verb) -> usize {
+        self.calls.lock().expect("no test panicked here").get(&verb).copied().unwrap_or_default()
     }
 
     fn witness(&self, shown: &impl fmt::Debug) {
         if let Some(witnessed) = &self.witnessed {
-            witnessed.lock().unwrap().insert(format!("{shown:?}"));
+            witnessed.lock().expect("no test panicked here").insert(format!("{shown:?}"));
         }
     }
 
@@ -193,9 +221,9 @@ impl Flaky {
         verb: Verb,
         happens: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        *self.calls.lock().unwrap().entry(verb).or_default() += 1;
-        let once = self.once.lock().unwrap().get_mut(&verb).and_then(VecDeque::pop_front);
-        let trouble = once.or_else(|| self.always.lock().unwrap().get(&verb).cloned());
+        *self.calls.lock().expect("no test panicked here").entry(verb).or_default() += 1;
+        let once = self.once.lock().expect("no test panicked here").get_mut(&verb).and_then(VecDeque::pop_front);
+        let trouble = once.or_else(|| self.always.lock().expect("no test panicked here").get(&verb).cloned());
         suffer(trouble.as_ref(), Moment::Before).await?;
         let answer = happens.await;
         self.witness(&answer);
@@ -204,9 +232,9 @@ impl Flaky {
     }
 }
 
-impl fmt::Debug for Flaky {
+impl fmt::Debug for FlakyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Flaky").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("FlakyStore").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
@@ -229,7 +257,7 @@ async fn suffer(trouble: Option<&Trouble>, now: Moment) -> Result<(), StoreError
 }
 
 #[async_trait]
-impl Store for Flaky {
+impl Store for FlakyStore {
     async fn begin_consent(&self, consent: NewConsent) -> Result<(), StoreError> {
         self.witness(&consent);
         self.call(Verb::BeginConsent, self.store.begin_consent(consent)).await
