@@ -1,5 +1,7 @@
 //! The companies and people of the tests.
 
+use std::ops::Range;
+
 use batchsuite_auth::{ActorId, CompanyId, Environment, store::GrantKey};
 
 /// The company of a test that needs one.
@@ -10,6 +12,11 @@ pub fn acme() -> CompanyId {
 /// A company of this name.
 pub fn company(name: &str) -> CompanyId {
     CompanyId::new(name).expect("a valid id")
+}
+
+/// Companies of these numbers.
+pub fn companies(numbers: Range<usize>) -> Vec<CompanyId> {
+    numbers.map(|number| company(&format!("company-{number:04}"))).collect()
 }
 
 /// The person who opts in.

@@ -11,6 +11,7 @@ mod gate;
 mod hold;
 mod ids;
 pub mod log;
+mod mark;
 pub mod postgres;
 pub mod proxy;
 pub mod wire;
@@ -21,5 +22,6 @@ pub use self::{
     flaky::{CAUSE, FlakyStore, Moment, Verb},
     gate::Gate,
     hold::Hold,
-    ids::{acme, ada, company, key},
+    ids::{acme, ada, companies, company, key},
+    mark::{Mark, gaps},
 };

@@ -11,11 +11,12 @@ use batchsuite_auth::{
     status::Status,
     test_util::ManualClock,
 };
+use batchsuite_tests::{Verb, eventually};
 use chrono::TimeDelta;
 
 use crate::{
     steps::assert_lost,
-    world::{LEASE, World, assert_authenticated, cause, eventually, unavailable},
+    world::{LEASE, World, assert_authenticated, cause, unavailable},
 };
 
 /// A service with a clock of its own; UPS's stands still.
@@ -169,7 +170,7 @@ async fn a_pair_is_held_while_the_database_is_away_then_stored() {
     let (reason, _) = unavailable(caller.0);
 
     assert_eq!(reason, Unavailable::UnderWay);
-    eventually("the store was asked again and again", async || (world.store.refused_pairs() >= 3).then_some(())).await;
+    eventually("the store was asked again and again", async || world.store.failures(Verb::Commit) >= 3).await;
     assert!(world.token().await.unwrap_err().is_transient(), "nobody gets what is not stored");
     world.store.come_back();
     let token = eventually("the pair is stored", async || world.token().await.ok()).await;
@@ -189,7 +190,7 @@ async fn the_first_pair_is_held_while_the_database_is_away_then_stored() {
         held.reached().await;
         world.store.go_away();
         held.release();
-        eventually("the store was asked again", async || (world.store.refused_pairs() >= 3).then_some(())).await;
+        eventually("the store was asked again", async || world.store.failures(Verb::Connect) >= 3).await;
         world.store.come_back();
     });
 

@@ -9,10 +9,11 @@ use batchsuite_auth::{
     fake_ups::{Answer, Edit, Endpoint, Outcome},
     status::Status,
 };
+use batchsuite_tests::eventually;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::world::{Back, USER, World, assert_authenticated, eventually};
+use crate::world::{Back, USER, World, assert_authenticated};
 
 #[tokio::test]
 async fn fifty_identical_callbacks_at_once_make_exactly_one_exchange() {
@@ -222,10 +223,8 @@ async fn of_two_consents_for_one_company_the_grant_issued_later_wins() {
             held.reached().await;
             if !later_is_stored_first {
                 held.release();
-                eventually("the earlier grant is stored", async || {
-                    (world.count(EventKind::Authenticated).await == 1).then_some(())
-                })
-                .await;
+                eventually("the earlier grant is stored", async || world.count(EventKind::Authenticated).await == 1)
+                    .await;
                 world.advance(1);
                 return world.callback(&second).await;
             }
@@ -288,10 +287,8 @@ async fn the_same_callback_again_waits_no_longer_than_the_first_while_the_store_
         assert!(matches!(&outcome, Err(CallbackError::Store(error)) if error.is_transient()), "{outcome:?}");
     }
     world.store.come_back();
-    eventually("the opt-in is stored", async || {
-        matches!(world.status().await.status, Status::Authenticated { .. }).then_some(())
-    })
-    .await;
+    eventually("the opt-in is stored", async || matches!(world.status().await.status, Status::Authenticated { .. }))
+        .await;
     assert_eq!(world.callback(&back).await.unwrap().company, world.company);
     assert_eq!(world.calls(Endpoint::Token), 1);
 }
@@ -310,10 +307,8 @@ async fn the_exchange_completes_and_is_stored_when_the_browser_goes_away() {
     assert!(caller.await.unwrap_err().is_cancelled());
     held.release();
 
-    eventually("the opt-in is stored", async || {
-        matches!(world.status().await.status, Status::Authenticated { .. }).then_some(())
-    })
-    .await;
+    eventually("the opt-in is stored", async || matches!(world.status().await.status, Status::Authenticated { .. }))
+        .await;
     let token = world.token().await.unwrap();
     assert_eq!(world.track(&token).await, 200);
     assert_eq!(world.calls(Endpoint::Token), 1);

@@ -11,12 +11,13 @@ use batchsuite_auth::{
     status::Status,
     store::StatusFilter,
 };
+use batchsuite_tests::companies;
 use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
     steps::{assert_all_kept, assert_breaks_the_client},
-    world::{World, assert_authenticated, cause, companies, misconfigured, unavailable},
+    world::{World, assert_authenticated, cause, misconfigured, unavailable},
 };
 
 #[tokio::test]

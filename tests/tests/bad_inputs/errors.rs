@@ -9,13 +9,14 @@ use batchsuite_auth::{
     fake_ups::{Answer, Endpoint, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::companies;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
     refusals::assert_ends_the_opt_in,
     steps::{assert_all_kept, assert_failed_exchange, assert_retried},
-    world::{World, assert_authenticated, companies, unavailable},
+    world::{World, assert_authenticated, unavailable},
 };
 
 #[tokio::test]

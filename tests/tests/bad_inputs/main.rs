@@ -19,7 +19,6 @@ mod configuration;
 mod envelopes;
 mod errors;
 mod exchange;
-mod outage;
 mod pairs;
 mod pairs_neighbours;
 mod refusals;

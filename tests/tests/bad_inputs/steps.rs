@@ -10,8 +10,9 @@ use batchsuite_auth::{
     machine::CauseKind,
     status::Cause,
 };
+use batchsuite_tests::companies;
 
-use crate::world::{LEASE, World, assert_authenticated, cause, companies, misconfigured, unavailable};
+use crate::world::{LEASE, World, assert_authenticated, cause, misconfigured, unavailable};
 
 /// Whether UPS had rotated when its answer got lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, FakeUps, Fault, Times},
     http::{HttpErrorKind, ReqwestClient},
 };
+use batchsuite_tests::eventually;
 use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
@@ -26,7 +27,7 @@ use crate::{
         Ups, assert_failed_exchange, assert_retried, assert_unanswered, assert_unanswered_exchange,
         assert_unanswered_refresh,
     },
-    world::{Setup, World, eventually, unavailable},
+    world::{Setup, World, unavailable},
 };
 
 /// Asserts at both endpoints that nothing was sent to `elsewhere`, so that the same token works later.

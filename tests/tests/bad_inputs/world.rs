@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    future::Future,
     ops::Deref,
     sync::{Arc, Mutex},
     time::Duration,
@@ -17,15 +16,16 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, FakeUps, Fault, Outcome, Requests, Times},
     http::{HttpClient, ReqwestClient},
     status::{Cause, CompanyStatus, Status},
-    store::{GrantKey, Store},
+    store::Store,
     test_util::ManualClock,
 };
 use batchsuite_store::MemoryStore;
+use batchsuite_tests::{FlakyStore, acme, ada, key};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::Request;
 
-use crate::{outage::OutageStore, wire::Wire};
+use crate::wire::Wire;
 
 /// Everybody's UPS.com user.
 pub(crate) const USER: &str = "demo@example.com";
@@ -37,7 +37,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// Dropped, it looks for secrets in the event log and in every error that a test was told.
 pub(crate) struct World {
     pub(crate) ups: FakeUps,
-    pub(crate) store: OutageStore,
+    pub(crate) store: Arc<FlakyStore>,
     pub(crate) company: CompanyId,
     pub(crate) actor: ActorId,
     /// The service's clock; UPS's too, if a test does not part them.
@@ -108,15 +108,15 @@ impl World {
         change(&mut setup);
         let ups = FakeUps::start().await;
         let clock = setup.clock.unwrap_or_else(|| ups.clock());
-        let store = OutageStore::over(MemoryStore::with_clock(clock.clone()));
+        let store = Arc::new(FlakyStore::over(MemoryStore::with_clock(clock.clone())));
         let http: Arc<dyn HttpClient> =
             if setup.in_process { Arc::new(ups.in_process()) } else { Arc::new(setup.http) };
         let client = Client::new(ups.client_id(), ups.client_secret()).with_authentication(setup.authentication);
         let wire = Wire::over(http.clone());
         let auth = builder(&ups, client, &store, &clock, &setup.policy).http(wire.clone()).build().unwrap();
         Self {
-            company: CompanyId::new("acme").unwrap(),
-            actor: ActorId::new("ada").unwrap(),
+            company: acme(),
+            actor: ada(),
             wires: Mutex::new(vec![wire.clone()]),
             process: Process { auth, wire },
             policy: setup.policy,
@@ -220,8 +220,7 @@ impl World {
     }
 
     pub(crate) async fn look(&self) -> Look {
-        let key = GrantKey { environment: Environment::Cie, company: self.company.clone() };
-        let tokens = self.store.load(&key).await.unwrap().tokens.map(|tokens| {
+        let tokens = self.store.load(&key(&self.company)).await.unwrap().tokens.map(|tokens| {
             let access = tokens.access_token.map(|token| token.expose_secret().to_owned());
             (access, tokens.refresh_token.map(|token| token.expose_secret().to_owned()))
         });
@@ -313,7 +312,7 @@ async fn events(auth: &BatchSuiteAuth) -> Vec<Event> {
 fn builder(
     ups: &FakeUps,
     client: Client,
-    store: &OutageStore,
+    store: &Arc<FlakyStore>,
     clock: &ManualClock,
     policy: &Policy,
 ) -> BatchSuiteAuthBuilder {
@@ -333,25 +332,6 @@ fn reqwest() -> ReqwestClient {
         static HTTP: ReqwestClient = ReqwestClient::builder().allow_loopback_http().build().unwrap();
     }
     HTTP.with(ReqwestClient::clone)
-}
-
-/// Companies of these numbers.
-pub(crate) fn companies(numbers: std::ops::Range<usize>) -> Vec<CompanyId> {
-    numbers.map(|number| CompanyId::new(format!("company-{number:04}")).unwrap()).collect()
-}
-
-/// Waits until `look` finds something.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
-    let mut interval = tokio::time::interval(Duration::from_millis(5));
-    let found = tokio::time::timeout(Duration::from_secs(20), async {
-        loop {
-            interval.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("it never came about: {what}"))
 }
 
 /// Why there is no token now, and how long to wait.

@@ -57,7 +57,7 @@ impl Walk {
         let ups = FakeUps::builder().client("canary-client", CLIENT_SECRET).start().await;
         let secrets = Arc::new(Secrets::default());
         secrets.add("client secret", CLIENT_SECRET);
-        let store = Arc::new(FlakyStore::witnessed(MemoryStore::with_clock(ups.clock())));
+        let store = Arc::new(FlakyStore::over(MemoryStore::with_clock(ups.clock())).witnessed());
         let http = Arc::new(Recorder::new(Arc::clone(&secrets)));
         let auth = Self::build(&ups, &store, &http, mode, None);
         Self { ups, store, http, secrets, mode, auth, shown: Vec::new() }
