@@ -20,7 +20,7 @@ pub use self::{
     clock::{DAY, HOUR, ShiftedClock, seconds},
     eventually::{Look, eventually},
     flaky::{CAUSE, FlakyStore, Moment, Verb},
-    gate::Gate,
+    gate::{Answer, Exchange, Gate},
     hold::Hold,
     ids::{acme, ada, companies, company, key},
     mark::{Mark, gaps},

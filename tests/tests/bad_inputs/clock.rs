@@ -121,7 +121,7 @@ async fn a_process_stopped_past_its_lease_loses_no_pair_and_tells_no_false_reaut
     // Stopped before its request left: another one rotates; the late request is refused, which proves nothing.
     let world = World::refresh_due().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
-    let mut stopped = world.wire.hold_request();
+    let stopped = world.http.hold_request();
     let (continued, ()) = tokio::join!(world.token(), async {
         stopped.reached().await;
         world.clock.advance(LEASE * 2);
@@ -135,7 +135,7 @@ async fn a_process_stopped_past_its_lease_loses_no_pair_and_tells_no_false_reaut
     // Stopped with the new pair in hand: nobody else can know of it, but it is not lost.
     let world = World::refresh_due().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
-    let mut stopped = world.wire.hold_answer();
+    let stopped = world.http.hold_answer();
     let (continued, ()) = tokio::join!(world.token(), async {
         stopped.reached().await;
         world.clock.advance(LEASE * 2);
@@ -160,7 +160,7 @@ async fn with_impatient_callers() -> World {
 async fn a_pair_is_held_while_the_database_is_away_then_stored() {
     let world = with_impatient_callers().await.opted_in().await;
     world.advance(2 * 3600);
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
     let caller = tokio::join!(world.token(), async {
         held.reached().await;
         world.store.go_away();
@@ -175,7 +175,7 @@ async fn a_pair_is_held_while_the_database_is_away_then_stored() {
     world.store.come_back();
     let token = eventually("the pair is stored", async || world.token().await.ok()).await;
     assert_eq!(token.revision().version, 2);
-    assert!(Some(token.expose_secret()) == world.wire.exchanges()[1].received("access_token").as_deref());
+    assert!(Some(token.expose_secret()) == world.http.exchanges()[1].received("access_token").as_deref());
     assert_eq!((world.calls(Endpoint::Refresh), world.rotations()), (1, 1));
     assert_eq!(world.count(EventKind::Refreshed).await, 1);
 }
@@ -184,7 +184,7 @@ async fn a_pair_is_held_while_the_database_is_away_then_stored() {
 async fn the_first_pair_is_held_while_the_database_is_away_then_stored() {
     let world = World::new().await;
     let back = world.back().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
 
     let (done, ()) = tokio::join!(world.callback(&back), async {
         held.reached().await;
@@ -224,7 +224,7 @@ async fn a_verdict_is_kept_while_the_database_is_away() {
     let world = with_impatient_callers().await.opted_in().await;
     world.advance(2 * 3600);
     world.ups.change_password(crate::world::USER);
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
     let caller = tokio::join!(world.token(), async {
         held.reached().await;
         world.store.go_away();

@@ -268,7 +268,7 @@ async fn an_echoed_code_or_secret_is_cut_out_in_whichever_spelling() {
 async fn shown(world: &World, message: String) -> String {
     let body = json!({"code": "10499", "message": message}).to_string().into_bytes();
     let answer = http::Response::builder().status(400).body(body).unwrap();
-    world.wire.answer(Ok(answer));
+    world.http.answer_next(Ok(answer));
     let error = world.token().await.unwrap_err();
     let event = world.last(EventKind::Misconfigured).await;
     let message = event.evidence.clone().unwrap().message.unwrap();

@@ -26,5 +26,4 @@ mod steps;
 mod tokens;
 mod transport;
 mod unanswered;
-mod wire;
 mod world;

@@ -62,7 +62,7 @@ async fn invalid_refresh_token_is_reread_then_reauth() {
     // Re-read: meanwhile another process has rotated, so the refusal is only the echo of a race.
     let world = World::refresh_due().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
-    let mut held = world.wire.hold_request();
+    let held = world.http.hold_request();
     let (slow, ()) = tokio::join!(world.token(), async {
         held.reached().await;
         world.advance(61);

@@ -177,11 +177,9 @@ async fn an_access_token_that_still_works_is_served_whatever_becomes_of_its_refr
         let early = world.token().await.unwrap();
 
         let what = format!("{fault:?}");
-        eventually(&what, async || {
-            match expected {
-                Some(kind) => world.count(kind).await == 1,
-                None => world.calls(Endpoint::Refresh) == 1,
-            }
+        eventually(&what, async || match expected {
+            Some(kind) => world.count(kind).await == 1,
+            None => world.calls(Endpoint::Refresh) == 1,
         })
         .await;
         world.advance(300);

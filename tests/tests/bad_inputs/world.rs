@@ -20,12 +20,10 @@ use batchsuite_auth::{
     test_util::ManualClock,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{FlakyStore, acme, ada, key};
+use batchsuite_tests::{FlakyStore, Gate, acme, ada, key};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::Request;
-
-use crate::wire::Wire;
 
 /// Everybody's UPS.com user.
 pub(crate) const USER: &str = "demo@example.com";
@@ -44,9 +42,9 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     process: Process,
     policy: Policy,
-    http: Arc<dyn HttpClient>,
-    /// Of every process.
-    wires: Mutex<Vec<Wire>>,
+    network: Arc<dyn HttpClient>,
+    /// Those of every process.
+    gates: Mutex<Vec<Arc<Gate>>>,
     told: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
 }
@@ -54,7 +52,7 @@ pub(crate) struct World {
 /// One process of the service.
 pub(crate) struct Process {
     pub(crate) auth: BatchSuiteAuth,
-    pub(crate) wire: Wire,
+    pub(crate) http: Arc<Gate>,
 }
 
 /// What a test may want otherwise.
@@ -109,18 +107,18 @@ impl World {
         let ups = FakeUps::start().await;
         let clock = setup.clock.unwrap_or_else(|| ups.clock());
         let store = Arc::new(FlakyStore::over(MemoryStore::with_clock(clock.clone())));
-        let http: Arc<dyn HttpClient> =
+        let network: Arc<dyn HttpClient> =
             if setup.in_process { Arc::new(ups.in_process()) } else { Arc::new(setup.http) };
         let client = Client::new(ups.client_id(), ups.client_secret()).with_authentication(setup.authentication);
-        let wire = Wire::over(http.clone());
-        let auth = builder(&ups, client, &store, &clock, &setup.policy).http(wire.clone()).build().unwrap();
+        let http = Arc::new(Gate::before(Arc::clone(&network)));
+        let auth = builder(&ups, client, &store, &clock, &setup.policy).http(Arc::clone(&http)).build().unwrap();
         Self {
             company: acme(),
             actor: ada(),
-            wires: Mutex::new(vec![wire.clone()]),
-            process: Process { auth, wire },
+            gates: Mutex::new(vec![Arc::clone(&http)]),
+            process: Process { auth, http },
             policy: setup.policy,
-            http,
+            network,
             told: Mutex::default(),
             secrets: Mutex::new(vec![ups.client_secret().to_owned()]),
             ups,
@@ -148,10 +146,10 @@ impl World {
 
     /// Another process over the same store, at the same UPS.
     pub(crate) fn another_process(&self, client: Client) -> Process {
-        let wire = Wire::over(self.http.clone());
-        self.wires.lock().unwrap().push(wire.clone());
+        let http = Arc::new(Gate::before(Arc::clone(&self.network)));
+        self.gates.lock().unwrap().push(Arc::clone(&http));
         let builder = builder(&self.ups, client, &self.store, &self.clock, &self.policy);
-        Process { auth: builder.http(wire.clone()).build().unwrap(), wire }
+        Process { auth: builder.http(Arc::clone(&http)).build().unwrap(), http }
     }
 
     /// A whole consent.
@@ -277,7 +275,7 @@ impl World {
 
     /// Secrets that can be read in the event log or in what a caller was told.
     fn leaks(&self) -> BTreeSet<String> {
-        let mut secrets: BTreeSet<String> = self.wires.lock().unwrap().iter().flat_map(Wire::secrets).collect();
+        let mut secrets: BTreeSet<String> = self.gates.lock().unwrap().iter().flat_map(|gate| gate.secrets()).collect();
         secrets.extend(self.secrets.lock().unwrap().drain(..));
         // What a test made up to be short is no secret, and would be found by chance.
         secrets.retain(|secret| secret.len() >= 12);

@@ -8,12 +8,13 @@ use batchsuite_auth::{
     OptInCheck, Policy, Trip,
     error::OptInRefused,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
+    http::ReqwestClient,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{FlakyStore, HOUR, Moment, Verb, acme, ada, log::Log};
+use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Verb, acme, ada, log::Log};
 use serde_json::json;
 
-use crate::{recorder::Recorder, secrets::Secrets};
+use crate::{echo::Echo, secrets::Secrets};
 
 /// With everything that encodings write differently.
 const CLIENT_SECRET: &str = "client+secret/canary=%42&more of it";
@@ -22,8 +23,9 @@ const CLIENT_SECRET: &str = "client+secret/canary=%42&more of it";
 struct Walk {
     ups: FakeUps,
     store: Arc<FlakyStore>,
-    http: Arc<Recorder>,
-    secrets: Arc<Secrets>,
+    http: Arc<Gate>,
+    echo: Echo,
+    secrets: Secrets,
     mode: ClientAuthentication,
     auth: BatchSuiteAuth,
     shown: Vec<String>,
@@ -55,18 +57,20 @@ fn policy() -> Policy {
 impl Walk {
     async fn begin(mode: ClientAuthentication) -> Self {
         let ups = FakeUps::builder().client("canary-client", CLIENT_SECRET).start().await;
-        let secrets = Arc::new(Secrets::default());
+        let secrets = Secrets::default();
         secrets.add("client secret", CLIENT_SECRET);
         let store = Arc::new(FlakyStore::over(MemoryStore::with_clock(ups.clock())).witnessed());
-        let http = Arc::new(Recorder::new(Arc::clone(&secrets)));
+        let reqwest = ReqwestClient::builder().allow_loopback_http().build().unwrap();
+        let http = Arc::new(Gate::before(reqwest));
+        let echo = Echo::on(&http);
         let auth = Self::build(&ups, &store, &http, mode, None);
-        Self { ups, store, http, secrets, mode, auth, shown: Vec::new() }
+        Self { ups, store, http, echo, secrets, mode, auth, shown: Vec::new() }
     }
 
     fn build(
         ups: &FakeUps,
         store: &Arc<FlakyStore>,
-        http: &Arc<Recorder>,
+        http: &Arc<Gate>,
         mode: ClientAuthentication,
         check: Option<Refuses>,
     ) -> BatchSuiteAuth {
@@ -174,9 +178,9 @@ impl Walk {
                     self.ups.fault(endpoint, answer, Times::Once);
                     self.step(endpoint).await;
                 }
-                self.http.echo(status);
+                self.echo.answer_with(status);
                 self.step(endpoint).await;
-                self.http.echo(0);
+                self.echo.answer_with(0);
                 self.ups.clear_faults(endpoint);
             }
             for fault in [Fault::DropAnswer, Fault::Reset, Fault::Truncate { keep_bytes: 200 }, Fault::Hang] {
@@ -287,6 +291,9 @@ async fn no_secret_is_ever_seen_in_the_whole_life_of_an_opt_in() {
         let before = log.text().len();
         let mut walk = Walk::begin(mode).await;
         walk.whole().await;
+        for (what, secret) in walk.http.exchanges().iter().flat_map(Exchange::secrets) {
+            walk.secrets.add(what, secret);
+        }
 
         let mut kinds = vec![
             "access token",

@@ -5,6 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+mod echo;
 mod life;
-mod recorder;
 mod secrets;

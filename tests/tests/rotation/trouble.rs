@@ -7,7 +7,7 @@ use batchsuite_auth::{
     CompanyQuery, EventFilter, Policy,
     events::{EventKind, Evidence},
     fake_ups::{Answer, Endpoint, FakeUps, Times},
-    http::{HttpClient, HttpError},
+    http::HttpError,
     machine::{CauseKind, Phase},
     store::{StoreError, StoreErrorKind},
 };
@@ -254,23 +254,13 @@ async fn exercise(stage: &Stage, process: &Process) {
     let _ = process.auth.remove_auth(&company("third"), &ada()).await;
 }
 
-/// A way to UPS that does not lead there.
-#[derive(Debug)]
-struct Unreachable;
-
-#[async_trait::async_trait]
-impl HttpClient for Unreachable {
-    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
-        Err(HttpError::not_sent().with_source(std::io::Error::other("no such name")))
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_log_tells_why_ups_cannot_be_reached() {
     let stage = Stage::new().await;
     let (log, _guard) = Log::of_this_test();
     stage.opt_in(&stage.process(), &acme()).await;
-    let process = stage.process_with(|builder| builder.without_keeper().http(Unreachable));
+    let process = stage.process();
+    process.http.answer_by(|_| Some(Err(HttpError::not_sent().with_source(std::io::Error::other("no such name")))));
     stage.access_tokens_end();
 
     process.auth.access_token(&acme()).await.unwrap_err();
