@@ -1,0 +1,54 @@
+//! Where a process can be made to stop, and how long it took from UPS's answer to its commit.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use batchsuite_tests::{FlakyStore, Gate, Hold, Moment, Verb, gaps};
+use serde_json::json;
+
+/// The places that a refresh comes by, on its ways to the store and to UPS.
+pub(crate) struct Points {
+    store: Arc<FlakyStore>,
+    http: Arc<Gate>,
+    closed: Mutex<Option<Hold>>,
+}
+
+impl Points {
+    pub(crate) fn on(store: &Arc<FlakyStore>, http: &Arc<Gate>) -> Self {
+        Self { store: Arc::clone(store), http: Arc::clone(http), closed: Mutex::default() }
+    }
+
+    /// The next one who comes to the point of this name stops there, which is told. Whether there is such a point.
+    pub(crate) fn stop_at(&self, point: &str) -> bool {
+        let hold = match point {
+            "after_load" => self.store.hold(Verb::Load, Moment::After),
+            "before_claim" => self.store.hold(Verb::Claim, Moment::Before),
+            "after_claim" => self.store.hold(Verb::Claim, Moment::After),
+            "before_send" => self.http.hold_request(),
+            "before_commit" => self.store.hold(Verb::Commit, Moment::Before),
+            "after_commit" => self.store.hold(Verb::Commit, Moment::After),
+            _ => return false,
+        };
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold.clone());
+        let place = json!({"at": point});
+        tokio::spawn(async move {
+            hold.reached().await;
+            println!("{place}");
+        });
+        true
+    }
+
+    /// Whoever stopped goes on.
+    pub(crate) fn go(&self) {
+        if let Some(hold) = self.closed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            hold.release();
+        }
+    }
+
+    /// How long each answer waited for its commit.
+    pub(crate) fn gaps(&self) -> Vec<Duration> {
+        gaps(&self.http.answers(), &self.store.successes(Verb::Commit))
+    }
+}
