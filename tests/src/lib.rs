@@ -15,6 +15,7 @@ mod mark;
 pub mod postgres;
 pub mod proxy;
 pub mod wire;
+mod worker;
 
 pub use self::{
     clock::{DAY, HOUR, ShiftedClock, seconds},
@@ -24,4 +25,5 @@ pub use self::{
     hold::Hold,
     ids::{acme, ada, companies, company, key},
     mark::{Mark, gaps},
+    worker::{Reply, Worker},
 };

@@ -16,13 +16,11 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::{Worker, eventually};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{
-    stage::{World, eventually},
-    worker::Worker,
-};
+use crate::stage::World;
 
 /// What becomes of the company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +94,7 @@ async fn to_ups(fault: Fault, world: &World, victim: &Worker, name: &str) {
     let asked = world.refreshes();
     world.ups.fault(Endpoint::Refresh, fault, Times::Once);
     let _ = victim.call(name).await;
-    eventually("UPS is asked", || world.refreshes() > asked).await;
+    eventually("UPS is asked", async || world.refreshes() > asked).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

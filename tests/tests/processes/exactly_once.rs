@@ -1,12 +1,10 @@
 //! Each rotation is sent once, however many ask for it.
 
+use batchsuite_tests::{Worker, eventually};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::{
-    stage::{World, eventually, server_that_waits_for_its_disk},
-    worker::Worker,
-};
+use crate::stage::{World, server_that_waits_for_its_disk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the_access_token() {
@@ -82,7 +80,7 @@ async fn two_keepers_share_100_idle_companies_and_refresh_each_once() {
     world.idle_weeks_pass().await;
 
     let keepers = [world.keeper().await, world.keeper().await];
-    eventually("all are refreshed", || world.rotations() >= 100).await;
+    eventually("all are refreshed", async || world.rotations() >= 100).await;
 
     let order = json!({"do": "each", "company": "acme", "companies": 100});
     for answer in join_all(keepers.iter().map(|keeper| keeper.ask(order.clone()))).await {

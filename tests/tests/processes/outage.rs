@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
-use batchsuite_tests::wire::Wire;
+use batchsuite_tests::{eventually, wire::Wire};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use crate::stage::{World, eventually, own_server};
+use crate::stage::{World, own_server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
@@ -19,7 +19,7 @@ async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     let order = json!({"do": "each", "company": "acme", "companies": 200});
 
     let flights = join_all(workers.iter().map(|worker| worker.begin(order.clone()))).await;
-    eventually("flights are under way", || world.refreshes() > 20).await;
+    eventually("flights are under way", async || world.refreshes() > 20).await;
     tokio::task::block_in_place(|| {
         server.stop();
         server.start_again();

@@ -3,7 +3,7 @@
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    ActorId, BatchSuiteAuth, Client, CompanyId, Environment, EventFilter,
+    BatchSuiteAuth, Client, Environment, EventFilter,
     events::EventKind,
     fake_ups::{Endpoint, FakeUps, FakeUpsState, Outcome},
     machine::CauseKind,
@@ -11,19 +11,18 @@ use batchsuite_auth::{
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{
-    ShiftedClock,
+    DAY, HOUR, ShiftedClock, Worker, ada, company,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 
-use crate::{post::Post, worker::Worker};
+use crate::post::Post;
 
 const CALLBACK: &str = "http://localhost:3000/callback";
 const USER: &str = "demo@example.com";
 const PASSWORD: &str = "password";
-const HOUR: Duration = Duration::from_secs(3600);
 /// The lease of a claim, and what the last probe may have to wait beyond it.
 const LEASE: Duration = Duration::from_secs(90);
 
@@ -117,7 +116,11 @@ impl World {
         let (ups, ahead) = (format!("http://{ups}"), self.clock.ahead().as_secs().to_string());
         let client = [FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET];
         let schema = self.schema.name();
-        Worker::start(&[url, schema, &ups, client[0], client[1], &ahead, keeper, times[0], times[1]]).await
+        Worker::start(
+            env!("CARGO_BIN_EXE_worker"),
+            &[url, schema, &ups, client[0], client[1], &ahead, keeper, times[0], times[1]],
+        )
+        .await
     }
 
     pub(crate) async fn workers(&self, count: usize) -> Vec<Worker> {
@@ -125,7 +128,7 @@ impl World {
     }
 
     pub(crate) async fn opt_in(&self, name: &str) {
-        let (company, actor) = (company(name), actor());
+        let (company, actor) = (company(name), ada());
         let trip = self.auth.authenticate(&company, &actor).await.unwrap();
         let query = self.ups.consent(&trip.url, USER).await;
         self.auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
@@ -140,7 +143,7 @@ impl World {
     }
 
     pub(crate) async fn remove(&self, name: &str) {
-        self.auth.remove_auth(&company(name), &actor()).await.unwrap();
+        self.auth.remove_auth(&company(name), &ada()).await.unwrap();
     }
 
     /// Time passes for everybody.
@@ -159,7 +162,7 @@ impl World {
 
     /// Nobody asks for a token for so long that the refresh tokens would end within days.
     pub(crate) async fn idle_weeks_pass(&self) {
-        self.advance(Duration::from_secs(54 * 24 * 3600), &[]).await;
+        self.advance(54 * DAY, &[]).await;
     }
 
     /// Leases end, and pauses after them.
@@ -225,23 +228,4 @@ impl World {
         }
         panic!("a transaction was left open");
     }
-}
-
-pub(crate) fn company(name: &str) -> CompanyId {
-    CompanyId::new(name).unwrap()
-}
-
-fn actor() -> ActorId {
-    ActorId::new("ada").unwrap()
-}
-
-/// Waits until `condition` holds, 30 s at most.
-pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if condition() {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("in vain: {what}");
 }

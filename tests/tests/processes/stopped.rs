@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
+use batchsuite_tests::eventually;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::stage::{World, eventually};
+use crate::stage::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stopped_past_its_lease_with_the_pair_in_hand_it_recovers_the_opt_in() {
@@ -72,7 +73,7 @@ async fn a_late_refusal_writes_nothing_while_the_pair_of_another_travels() {
     other.is_at("before_commit").await;
 
     stalled.go().await;
-    eventually("UPS refuses the late one", || world.refreshes() == 2).await;
+    eventually("UPS refuses the late one", async || world.refreshes() == 2).await;
     // It has heard the refusal, and had the time to write a verdict that it must not write.
     sleep(Duration::from_millis(500)).await;
     assert_eq!(world.cause("acme-0").await, None, "no verdict from whoever lost the row");
@@ -110,7 +111,7 @@ async fn answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is
         let process = world.hurried_worker(&post, 8, own_deadline).await;
         post.hold_answers();
         let callers = process.begin(json!({"do": "each", "company": "acme", "companies": COMPANIES})).await;
-        eventually("UPS has answered all", || world.rotations() == COMPANIES).await;
+        eventually("UPS has answered all", async || world.rotations() == COMPANIES).await;
 
         // Longer than every deadline, shorter than the lease.
         process.freeze();
