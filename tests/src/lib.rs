@@ -13,6 +13,7 @@ mod ids;
 pub mod log;
 mod mark;
 pub mod postgres;
+mod process;
 pub mod proxy;
 pub mod wire;
 mod worker;
@@ -25,5 +26,6 @@ pub use self::{
     hold::Hold,
     ids::{acme, ada, companies, company, key},
     mark::{Mark, gaps},
+    process::{Caller, Process, cause, events, opt_in},
     worker::{Reply, Worker},
 };

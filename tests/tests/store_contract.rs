@@ -94,12 +94,13 @@ mod memory_store_behind_an_arc {
 /// What `MemoryStore` promises beyond the contract.
 mod memory_store_alone {
     use batchsuite_auth::{
-        ActorId, CompanyId, Environment,
+        Environment,
         ids::ConsentId,
         machine::ConsentRefusal,
         secret::BrowserSecret,
-        store::{GrantKey, NewConsent, TakeConsent, TakenConsent},
+        store::{NewConsent, TakeConsent, TakenConsent},
     };
+    use batchsuite_tests::{acme, ada, key};
 
     use super::*;
 
@@ -108,8 +109,8 @@ mod memory_store_alone {
     fn consent() -> NewConsent {
         NewConsent {
             id: ConsentId::random(),
-            key: GrantKey { environment: Environment::Cie, company: CompanyId::new("acme").expect("a valid id") },
-            actor: ActorId::new("alice").expect("a valid id"),
+            key: key(&acme()),
+            actor: ada(),
             state: BrowserSecret::random().hash(),
             browser: BrowserSecret::random().hash(),
             verifier: None,

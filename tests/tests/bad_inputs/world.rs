@@ -8,8 +8,7 @@ use std::{
 };
 
 use batchsuite_auth::{
-    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication,
-    CompanyId, Environment, EventFilter, OptedIn, Policy,
+    AccessToken, ActorId, BrowserSecret, Client, ClientAuthentication, CompanyId, OptedIn, Policy,
     clock::Timestamp,
     error::{CallbackError, TokenError, Unavailable},
     events::{Event, EventKind},
@@ -20,7 +19,7 @@ use batchsuite_auth::{
     test_util::ManualClock,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{FlakyStore, Gate, acme, ada, key};
+use batchsuite_tests::{FlakyStore, Gate, Process, acme, ada, events, key};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::Request;
@@ -35,7 +34,6 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// Dropped, it looks for secrets in the event log and in every error that a test was told.
 pub(crate) struct World {
     pub(crate) ups: FakeUps,
-    pub(crate) store: Arc<FlakyStore>,
     pub(crate) company: CompanyId,
     pub(crate) actor: ActorId,
     /// The service's clock; UPS's too, if a test does not part them.
@@ -47,12 +45,6 @@ pub(crate) struct World {
     gates: Mutex<Vec<Arc<Gate>>>,
     told: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
-}
-
-/// One process of the service.
-pub(crate) struct Process {
-    pub(crate) auth: BatchSuiteAuth,
-    pub(crate) http: Arc<Gate>,
 }
 
 /// What a test may want otherwise.
@@ -110,19 +102,17 @@ impl World {
         let network: Arc<dyn HttpClient> =
             if setup.in_process { Arc::new(ups.in_process()) } else { Arc::new(setup.http) };
         let client = Client::new(ups.client_id(), ups.client_secret()).with_authentication(setup.authentication);
-        let http = Arc::new(Gate::before(Arc::clone(&network)));
-        let auth = builder(&ups, client, &store, &clock, &setup.policy).http(Arc::clone(&http)).build().unwrap();
+        let process = start(&ups, client, store, &network, &clock, &setup.policy);
         Self {
             company: acme(),
             actor: ada(),
-            gates: Mutex::new(vec![Arc::clone(&http)]),
-            process: Process { auth, http },
+            gates: Mutex::new(vec![Arc::clone(&process.http)]),
+            process,
             policy: setup.policy,
             network,
             told: Mutex::default(),
             secrets: Mutex::new(vec![ups.client_secret().to_owned()]),
             ups,
-            store,
             clock,
         }
     }
@@ -146,10 +136,9 @@ impl World {
 
     /// Another process over the same store, at the same UPS.
     pub(crate) fn another_process(&self, client: Client) -> Process {
-        let http = Arc::new(Gate::before(Arc::clone(&self.network)));
-        self.gates.lock().unwrap().push(Arc::clone(&http));
-        let builder = builder(&self.ups, client, &self.store, &self.clock, &self.policy);
-        Process { auth: builder.http(Arc::clone(&http)).build().unwrap(), http }
+        let process = start(&self.ups, client, Arc::clone(&self.store), &self.network, &self.clock, &self.policy);
+        self.gates.lock().unwrap().push(Arc::clone(&process.http));
+        process
     }
 
     /// A whole consent.
@@ -202,7 +191,7 @@ impl World {
 
     /// The whole log, the oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
-        events(&self.auth).await
+        events(&self.auth, None).await
     }
 
     /// How often this is in the log.
@@ -279,7 +268,7 @@ impl World {
         secrets.extend(self.secrets.lock().unwrap().drain(..));
         // What a test made up to be short is no secret, and would be found by chance.
         secrets.retain(|secret| secret.len() >= 12);
-        let events = events(&self.auth).now_or_never().expect("this store answers at once");
+        let events = events(&self.auth, None).now_or_never().expect("this store answers at once");
         let shown = format!("{events:?} {:?}", self.told.lock().unwrap());
         secrets.retain(|secret| shown.contains(secret.as_str()));
         secrets
@@ -303,25 +292,19 @@ impl Drop for World {
     }
 }
 
-async fn events(auth: &BatchSuiteAuth) -> Vec<Event> {
-    auth.events(EventFilter { limit: Some(100_000), ..EventFilter::default() }).await.unwrap().items
-}
-
-fn builder(
+/// Without a keeper: what happens is what the test does.
+fn start(
     ups: &FakeUps,
     client: Client,
-    store: &Arc<FlakyStore>,
+    store: Arc<FlakyStore>,
+    network: &Arc<dyn HttpClient>,
     clock: &ManualClock,
     policy: &Policy,
-) -> BatchSuiteAuthBuilder {
-    // No keeper: what happens is what the test does.
-    BatchSuiteAuth::builder(Environment::Cie, client)
-        .base_url(ups.base_url())
-        .redirect_uri(ups.redirect_uri())
-        .store(store.clone())
-        .clock(clock.clone())
-        .policy(policy.clone())
-        .without_keeper()
+) -> Process {
+    let http = Arc::new(Gate::before(Arc::clone(network)));
+    Process::start(ups, client, store, http, |builder| {
+        builder.clock(clock.clone()).policy(policy.clone()).without_keeper()
+    })
 }
 
 /// The HTTP adapter of a test. Its worlds share one: reading the system's certificates is most of its cost.

@@ -4,14 +4,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    BatchSuiteAuth, BrowserSecret, Client, ClientAuthentication, CompanyQuery, Environment, EventFilter, NewOptIn,
-    OptInCheck, Policy, Trip,
+    BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication, CompanyQuery, EventFilter,
+    NewOptIn, OptInCheck, Policy, Trip,
     error::OptInRefused,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
     http::ReqwestClient,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Verb, acme, ada, log::Log};
+use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Process, Verb, acme, ada, log::Log};
 use serde_json::json;
 
 use crate::{echo::Echo, secrets::Secrets};
@@ -75,19 +75,14 @@ impl Walk {
         check: Option<Refuses>,
     ) -> BatchSuiteAuth {
         let client = Client::new("canary-client", CLIENT_SECRET).with_authentication(mode);
-        let mut builder = BatchSuiteAuth::builder(Environment::Cie, client)
-            .base_url(ups.base_url())
-            .redirect_uri(ups.redirect_uri())
-            .clock(ups.clock())
-            .policy(policy())
-            .http(Arc::clone(http))
-            .store(Arc::clone(store));
-        if let Some(check) = check {
-            builder = builder.opt_in_check(check);
-        }
-        let shown = format!("{builder:?} {builder:#?}");
-        assert!(!shown.contains("secret/canary"), "{shown}");
-        builder.build().unwrap()
+        let set_up = |builder: BatchSuiteAuthBuilder| {
+            let builder = builder.policy(policy());
+            let builder = check.into_iter().fold(builder, |builder, check| builder.opt_in_check(check));
+            let shown = format!("{builder:?} {builder:#?}");
+            assert!(!shown.contains("secret/canary"), "{shown}");
+            builder
+        };
+        Process::start(ups, client, Arc::clone(store), Arc::clone(http), set_up).auth
     }
 
     fn show(&mut self, shown: &impl fmt::Debug) {

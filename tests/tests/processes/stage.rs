@@ -3,7 +3,7 @@
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    BatchSuiteAuth, Client, Environment, EventFilter,
+    BatchSuiteAuth, Client, Environment,
     events::EventKind,
     fake_ups::{Endpoint, FakeUps, FakeUpsState, Outcome},
     machine::CauseKind,
@@ -11,7 +11,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{
-    DAY, HOUR, ShiftedClock, Worker, ada, company,
+    DAY, HOUR, ShiftedClock, Worker, ada, cause, company, events, opt_in,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use futures_util::{StreamExt as _, stream};
@@ -21,7 +21,6 @@ use tokio::{net::TcpListener, time::sleep};
 use crate::post::Post;
 
 const CALLBACK: &str = "http://localhost:3000/callback";
-const USER: &str = "demo@example.com";
 const PASSWORD: &str = "password";
 /// The lease of a claim, and what the last probe may have to wait beyond it.
 const LEASE: Duration = Duration::from_secs(90);
@@ -59,8 +58,12 @@ impl World {
     }
 
     pub(crate) async fn on(server: &'static Server) -> Self {
-        let ups =
-            FakeUps::builder().redirect_uri(CALLBACK).user(USER, PASSWORD).unsigned_access_tokens().build().unwrap();
+        let ups = FakeUps::builder()
+            .redirect_uri(CALLBACK)
+            .user(FakeUps::USER, PASSWORD)
+            .unsigned_access_tokens()
+            .build()
+            .unwrap();
         let ups = Arc::new(ups);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -128,10 +131,7 @@ impl World {
     }
 
     pub(crate) async fn opt_in(&self, name: &str) {
-        let (company, actor) = (company(name), ada());
-        let trip = self.auth.authenticate(&company, &actor).await.unwrap();
-        let query = self.ups.consent(&trip.url, USER).await;
-        self.auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+        opt_in(&self.auth, &self.ups, &company(name)).await;
     }
 
     /// `prefix-0`, `prefix-1`, … have opted in, and their access tokens have ended.
@@ -186,15 +186,11 @@ impl World {
 
     /// Why the company has to opt in again, if it has to.
     pub(crate) async fn cause(&self, name: &str) -> Option<CauseKind> {
-        match self.status(name).await {
-            Status::ReauthRequired(cause) => Some(cause.kind),
-            _ => None,
-        }
+        cause(&self.auth, &company(name)).await
     }
 
     pub(crate) async fn events(&self, name: &str) -> Vec<EventKind> {
-        let filter = EventFilter { company: Some(company(name)), limit: Some(10_000), ..EventFilter::default() };
-        self.auth.events(filter).await.unwrap().items.into_iter().map(|event| event.kind).collect()
+        events(&self.auth, Some(&company(name))).await.into_iter().map(|event| event.kind).collect()
     }
 
     /// Whether UPS's API takes the token that a process handed out.
@@ -211,8 +207,7 @@ impl World {
 
     /// Nobody was told of a password change, and nobody left a transaction open.
     pub(crate) async fn end(self) {
-        let filter = EventFilter { limit: Some(100_000), ..EventFilter::default() };
-        for event in self.auth.events(filter).await.unwrap().items {
+        for event in events(&self.auth, None).await {
             let shown = format!("{event:?}");
             assert!(!shown.contains("OptInInvalidated"), "{shown}");
         }

@@ -9,11 +9,11 @@ use batchsuite_auth::{
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Outcome, Times},
     machine::CauseKind,
 };
-use batchsuite_tests::{Hold, Verb, acme, ada, company, seconds};
+use batchsuite_tests::{Hold, Process, Verb, acme, ada, company, seconds};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::stage::{Process, Stage};
+use crate::stage::Stage;
 
 async fn companies(stage: &Stage, process: &Process, count: usize) -> Vec<CompanyId> {
     let companies: Vec<_> = (0..count).map(|number| company(&format!("company {number}"))).collect();

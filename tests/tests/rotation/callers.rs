@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use batchsuite_auth::{
     AccessToken, BatchSuiteAuth, CompanyId, NewOptIn, OptInCheck, error::OptInRefused, fake_ups::FakeUps,
 };
-use batchsuite_tests::{Moment, Verb, acme, ada, company, eventually, seconds};
+use batchsuite_tests::{Moment, Process, Verb, acme, ada, company, eventually, seconds};
 use futures_util::future::join_all;
 use tokio::task::{JoinHandle, yield_now};
 
-use crate::stage::{Process, Stage, policy};
+use crate::stage::{Stage, policy};
 
 fn callers(process: &Process, company: &CompanyId, count: usize) -> Vec<JoinHandle<AccessToken>> {
     let call = |auth: BatchSuiteAuth, company: CompanyId| async move { auth.access_token(&company).await.unwrap() };

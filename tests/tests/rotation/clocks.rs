@@ -8,9 +8,9 @@ use batchsuite_auth::{
     machine::CauseKind,
     status::Status,
 };
-use batchsuite_tests::{DAY, HOUR, Moment, Verb, acme, seconds};
+use batchsuite_tests::{DAY, HOUR, Moment, Process, Verb, acme, seconds};
 
-use crate::stage::{Process, Stage};
+use crate::stage::Stage;
 
 fn jump_back(stage: &Stage, by: Duration) {
     let clock = stage.ups.clock();

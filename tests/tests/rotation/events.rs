@@ -9,10 +9,10 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, FakeUps, Fault, Times},
     store::{EventOrder, StoreErrorKind},
 };
-use batchsuite_tests::{CAUSE, DAY, Moment, Verb, acme, ada, company, log::Log, seconds};
+use batchsuite_tests::{CAUSE, DAY, Moment, Process, Verb, acme, ada, company, log::Log, seconds};
 use tokio::time::Instant;
 
-use crate::stage::{Process, Stage, policy};
+use crate::stage::{Stage, policy};
 
 /// A life with an event of every kind that a company can have.
 async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKind> {

@@ -1,9 +1,9 @@
 //! The change feed: no token outlives a change for longer than the bounded age.
 
 use batchsuite_auth::{config::FeedLost, error::TokenError, store::StoreErrorKind};
-use batchsuite_tests::{CAUSE, Moment, Verb, acme, ada, company, eventually, log::Log, seconds};
+use batchsuite_tests::{CAUSE, Moment, Process, Verb, acme, ada, company, eventually, log::Log, seconds};
 
-use crate::stage::{Process, Stage};
+use crate::stage::Stage;
 
 fn is_served(process: &Process, stage: &Stage) -> impl Future<Output = bool> {
     let _ = stage;

@@ -6,9 +6,9 @@ use batchsuite_auth::{
     fake_ups::{Edit, Endpoint, FakeUps, Fault, Times},
     store::StoreErrorKind,
 };
-use batchsuite_tests::{DAY, HOUR, Hold, Moment, Verb, acme, ada, company, log::Log, seconds};
+use batchsuite_tests::{DAY, HOUR, Hold, Moment, Process, Verb, acme, ada, company, log::Log, seconds};
 
-use crate::stage::{Process, Stage, policy};
+use crate::stage::{Stage, policy};
 
 /// A process with a keeper.
 fn kept(stage: &Stage) -> Process {

@@ -1,7 +1,7 @@
 //! report_rejected: one refresh for a token that an API refused, and never a loop.
 
 use batchsuite_auth::error::{TokenError, Unavailable};
-use batchsuite_tests::{Moment, Verb, acme, eventually, seconds};
+use batchsuite_tests::{Moment, Process, Verb, acme, eventually, seconds};
 use futures_util::future::join_all;
 
 use crate::stage::Stage;
@@ -14,7 +14,7 @@ async fn any_number_of_rejected_callers_cause_one_rotation() {
     let rejected = one.token(&acme()).await;
     other.token(&acme()).await;
 
-    let report = |process: &crate::stage::Process| {
+    let report = |process: &Process| {
         let (auth, rejected) = (process.auth.clone(), rejected.clone());
         tokio::spawn(async move { auth.report_rejected(&acme(), &rejected).await.unwrap() })
     };

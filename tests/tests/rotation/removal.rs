@@ -9,10 +9,10 @@ use batchsuite_auth::{
     fake_ups::FakeUps,
     machine::{CauseKind, Standing},
 };
-use batchsuite_tests::{Moment, Verb, acme, ada, seconds};
+use batchsuite_tests::{Moment, Process, Verb, acme, ada, seconds};
 use tokio::time::sleep;
 
-use crate::stage::{Process, Stage};
+use crate::stage::Stage;
 
 async fn is_removed(process: &Process, company: &CompanyId) {
     let ended = process.auth.access_token(company).await;

@@ -8,10 +8,10 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
-use batchsuite_tests::{DAY, HOUR, Hold, Moment, Verb, acme, ada, company, eventually, seconds};
+use batchsuite_tests::{DAY, HOUR, Hold, Moment, Process, Verb, acme, ada, company, eventually, seconds};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stage::{Process, Stage, policy};
+use crate::stage::{Stage, policy};
 
 /// Begins the end of a process, and lets it get as far as it can without time.
 async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<Shutdown> {

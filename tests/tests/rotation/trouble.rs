@@ -11,11 +11,11 @@ use batchsuite_auth::{
     machine::{CauseKind, Phase},
     store::{StoreError, StoreErrorKind},
 };
-use batchsuite_tests::{CAUSE, HOUR, Moment, Verb, acme, ada, company, eventually, log::Log, seconds};
+use batchsuite_tests::{CAUSE, HOUR, Moment, Process, Verb, acme, ada, company, eventually, log::Log, seconds};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::stage::{Process, Stage, policy};
+use crate::stage::{Stage, policy};
 
 const BEGINS: &str = "the store fails";
 const IS_OVER: &str = "the store works again";

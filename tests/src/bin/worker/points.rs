@@ -1,7 +1,7 @@
 //! Where a process can be made to stop, and how long it took from UPS's answer to its commit.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,12 +12,13 @@ use serde_json::json;
 pub(crate) struct Points {
     store: Arc<FlakyStore>,
     http: Arc<Gate>,
-    closed: Mutex<Option<Hold>>,
+    /// Whoever stopped.
+    stopped: Arc<Mutex<Option<Hold>>>,
 }
 
 impl Points {
     pub(crate) fn on(store: &Arc<FlakyStore>, http: &Arc<Gate>) -> Self {
-        Self { store: Arc::clone(store), http: Arc::clone(http), closed: Mutex::default() }
+        Self { store: Arc::clone(store), http: Arc::clone(http), stopped: Arc::default() }
     }
 
     /// The next one who comes to the point of this name stops there, which is told. Whether there is such a point.
@@ -31,10 +32,10 @@ impl Points {
             "after_commit" => self.store.hold(Verb::Commit, Moment::After),
             _ => return false,
         };
-        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(hold.clone());
-        let place = json!({"at": point});
+        let (place, stopped) = (json!({"at": point}), Arc::clone(&self.stopped));
         tokio::spawn(async move {
             hold.reached().await;
+            *lock(&stopped) = Some(hold);
             println!("{place}");
         });
         true
@@ -42,7 +43,7 @@ impl Points {
 
     /// Whoever stopped goes on.
     pub(crate) fn go(&self) {
-        if let Some(hold) = self.closed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(hold) = lock(&self.stopped).take() {
             hold.release();
         }
     }
@@ -51,4 +52,8 @@ impl Points {
     pub(crate) fn gaps(&self) -> Vec<Duration> {
         gaps(&self.http.answers(), &self.store.successes(Verb::Commit))
     }
+}
+
+fn lock(stopped: &Mutex<Option<Hold>>) -> MutexGuard<'_, Option<Hold>> {
+    stopped.lock().unwrap_or_else(PoisonError::into_inner)
 }
