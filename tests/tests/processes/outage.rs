@@ -15,29 +15,40 @@ async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     let server = own_server();
     let world = World::on(server).await;
     world.companies("acme", 200).await;
-    let workers = world.workers(2).await;
-    let order = json!({"do": "each", "company": "acme", "companies": 200});
+    world.companies("late", 20).await;
+    let post = world.post().await;
+    let workers = [world.worker_by_way_of(&post).await, world.worker_by_way_of(&post).await];
+    let each = |prefix: &str, companies: u64| json!({"do": "each", "company": prefix, "companies": companies});
 
-    let flights = join_all(workers.iter().map(|worker| worker.begin(order.clone()))).await;
-    eventually("flights are under way", || world.refreshes() > 20).await;
-    tokio::task::block_in_place(|| {
-        server.stop();
-        server.start_again();
-    });
+    // UPS's answers arrive when the server is away, so that no flight is over by then.
+    post.hold_answers();
+    let flights = join_all(workers.iter().map(|worker| worker.begin(each("acme", 200)))).await;
+    eventually("flights are under way", || world.rotations() > 20).await;
+    tokio::task::block_in_place(|| server.stop());
+    for worker in &workers {
+        assert_eq!(worker.ask(json!({"do": "gaps"})).await["microseconds"], json!([]), "a flight was over");
+    }
+    let late = join_all(workers.iter().map(|worker| worker.ask(each("late", 20)))).await;
+    post.deliver();
+    tokio::task::block_in_place(|| server.start_again());
     let during = join_all(flights.into_iter().map(|flight| flight.wait())).await;
 
-    let errors: Vec<_> = during.iter().flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
+    assert!(late.iter().all(|answer| answer["tokens"] == json!({})), "the server was not away: {late:?}");
+    let answers = late.iter().chain(&during);
+    let errors: Vec<_> = answers.flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
     assert!(!errors.is_empty(), "the restart met no flight");
     assert!(errors.iter().all(|error| error.contains("transient")), "{errors:?}");
     // A claim of which nobody knows whether it was taken ends with its lease.
     world.leases_end(&[&workers[0], &workers[1]]).await;
-    for answer in join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await {
-        assert_eq!(answer["errors"], json!({}));
-        let tokens = answer["tokens"].as_object().unwrap();
-        assert_eq!(tokens.len(), 200);
-        tokens.keys().for_each(|token| world.assert_works(&json!({"token": token})));
+    for (prefix, companies) in [("acme", 200), ("late", 20)] {
+        for answer in join_all(workers.iter().map(|worker| worker.ask(each(prefix, companies)))).await {
+            assert_eq!(answer["errors"], json!({}));
+            let tokens = answer["tokens"].as_object().unwrap();
+            assert_eq!(tokens.len() as u64, companies);
+            tokens.keys().for_each(|token| world.assert_works(&json!({"token": token})));
+        }
     }
-    assert_eq!((world.rotations(), world.refreshes()), (200, 200), "each token was sent once");
+    assert_eq!((world.rotations(), world.refreshes()), (220, 220), "each token was sent once");
     world.end().await;
 }
 

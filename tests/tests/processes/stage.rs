@@ -87,6 +87,11 @@ impl World {
         self.start(self.server.url(), "-").await
     }
 
+    /// A process that reaches UPS by way of `post`.
+    pub(crate) async fn worker_by_way_of(&self, post: &Post) -> Worker {
+        self.hurried_worker(post, 1, None).await
+    }
+
     /// A process that reaches UPS by way of `post`, whose times are `speed` times shorter than the default ones. Its HTTP client
     /// ends a request after `deadline`.
     pub(crate) async fn hurried_worker(&self, post: &Post, speed: u32, deadline: Option<Duration>) -> Worker {
