@@ -37,6 +37,11 @@ pub(crate) struct Worker {
 pub(crate) struct Answer(oneshot::Receiver<Value>);
 
 impl Answer {
+    /// Whether it has said it.
+    pub(crate) fn is_told(&mut self) -> bool {
+        !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    }
+
     pub(crate) async fn wait(self) -> Value {
         timeout(PATIENCE, self.0).await.expect("an answer in time").expect("the process lives")
     }
@@ -84,6 +89,18 @@ impl Worker {
     /// What a caller gets.
     pub(crate) async fn token(&self, company: &str) -> Value {
         self.call(company).await.wait().await
+    }
+
+    /// What a caller for each company of `prefix` gets, who asks again while there is only no token at the moment: on a busy
+    /// machine many at once outlast the time of a caller.
+    pub(crate) async fn each(&self, prefix: &str, companies: usize) -> Value {
+        for _ in 0..30 {
+            let told = self.ask(json!({"do": "each", "company": prefix, "companies": companies})).await;
+            if !told["errors"].as_object().unwrap().keys().any(|error| error.contains("transient")) {
+                return told;
+            }
+        }
+        panic!("there is no token of {prefix} at any moment");
     }
 
     /// The next refresh stops at `point`, until [`go`](Self::go).

@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-/// A place that a refresh comes by. Its name is the one in orders.
+/// A place that a refresh, or the keeper, comes by. Its name is the one in orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Point {
     AfterLoad,
@@ -22,16 +22,20 @@ pub(crate) enum Point {
     BeforeSend,
     BeforeCommit,
     AfterCommit,
+    AfterSettle,
+    AfterDue,
 }
 
 impl Point {
-    const ALL: [(Self, &str); 6] = [
+    const ALL: [(Self, &str); 8] = [
         (Self::AfterLoad, "after_load"),
         (Self::BeforeClaim, "before_claim"),
         (Self::AfterClaim, "after_claim"),
         (Self::BeforeSend, "before_send"),
         (Self::BeforeCommit, "before_commit"),
         (Self::AfterCommit, "after_commit"),
+        (Self::AfterSettle, "after_settle"),
+        (Self::AfterDue, "after_due"),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {

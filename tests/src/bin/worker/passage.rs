@@ -82,7 +82,9 @@ impl Store for ToStore {
     }
 
     async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError> {
-        self.store.settle_refresh(settle).await
+        let written = self.store.settle_refresh(settle).await;
+        self.gate.pass(Point::AfterSettle).await;
+        written
     }
 
     async fn remove(&self, key: &GrantKey, actor: &ActorId) -> Result<Snapshot, StoreError> {
@@ -98,7 +100,9 @@ impl Store for ToStore {
     }
 
     async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
-        self.store.due(query).await
+        let due = self.store.due(query).await;
+        self.gate.pass(Point::AfterDue).await;
+        due
     }
 
     async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
