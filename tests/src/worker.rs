@@ -39,6 +39,11 @@ pub struct Worker {
 pub struct Reply(oneshot::Receiver<Value>);
 
 impl Reply {
+    /// Whether it has said it.
+    pub fn is_told(&mut self) -> bool {
+        !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    }
+
     /// Waits for it.
     pub async fn wait(self) -> Value {
         timeout(PATIENCE, self.0).await.expect("an answer in time").expect("the process lives")
@@ -87,6 +92,18 @@ impl Worker {
     /// What a caller gets.
     pub async fn token(&self, company: &str) -> Value {
         self.call(company).await.wait().await
+    }
+
+    /// What a caller for each company of `prefix` gets, who asks again while there is only no token at the moment: on a busy
+    /// machine many at once outlast the time of a caller.
+    pub async fn each(&self, prefix: &str, companies: usize) -> Value {
+        for _ in 0..30 {
+            let told = self.ask(json!({"do": "each", "company": prefix, "companies": companies})).await;
+            if !told["errors"].as_object().expect("a map").keys().any(|error| error.contains("transient")) {
+                return told;
+            }
+        }
+        panic!("there is no token of {prefix} at any moment");
     }
 
     /// The next refresh stops at `point`, until [`go`](Self::go).

@@ -150,15 +150,22 @@ async fn killed_at_any_moment_every_rotation_is_stored_or_told_as_lost() {
     for round in 0..crashes() {
         let prefix = format!("acme-{round}");
         world.companies(&prefix, COMPANIES).await;
-        let (victim, survivor) = (world.worker().await, world.worker().await);
-        let before = world.rotations();
+        let (victim, survivor) = (world.worker_called(&prefix).await, world.worker().await);
+        let (before, asked) = (world.rotations(), world.refreshes());
+        // Of the flights, not of the clock: it comes in their middle on a slow machine and on a fast one.
+        let moment = asked + (COMPANIES * round / crashes()) as u64;
 
         let flights = [victim.begin(order(&prefix)).await, survivor.begin(order(&prefix)).await];
-        sleep(Duration::from_millis(rand::random_range(0..150))).await;
+        while world.refreshes() < moment {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(Duration::from_millis(rand::random_range(0..5))).await;
         victim.kill().await;
+        // A claim that the server finds in a socket later would have a whole lease before it.
+        world.nothing_is_left_of(&prefix).await;
         world.leases_end(&[&survivor]).await;
         drop(flights);
-        survivor.ask(order(&prefix)).await;
+        survivor.each(&prefix, COMPANIES).await;
 
         let (mut stored, mut lost) = (0, 0);
         for index in 0..COMPANIES {

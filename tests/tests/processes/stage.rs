@@ -46,6 +46,7 @@ pub(crate) struct World {
     pub(crate) ups: Arc<FakeUpsState>,
     /// The test's own way in: opts in, removes, looks. It never refreshes.
     pub(crate) auth: BatchSuiteAuth,
+    store: PostgresStore,
     server: &'static Server,
     schema: TestSchema,
     address: SocketAddr,
@@ -77,16 +78,21 @@ impl World {
         let auth = BatchSuiteAuth::builder(Environment::Cie, client)
             .base_url(format!("http://{address}").parse().unwrap())
             .redirect_uri(CALLBACK.parse().unwrap())
-            .store(store)
+            .store(store.clone())
             .clock(clock.clone())
             .without_keeper()
             .build()
             .unwrap();
-        Self { ups, auth, server, schema, address, clock }
+        Self { ups, auth, store, server, schema, address, clock }
     }
 
     pub(crate) async fn worker(&self) -> Worker {
         self.start(self.server.url(), "-").await
+    }
+
+    /// A process that reaches UPS by way of `post`.
+    pub(crate) async fn worker_by_way_of(&self, post: &Post) -> Worker {
+        self.hurried_worker(post, 1, None).await
     }
 
     /// A process that reaches UPS by way of `post`, whose times are `speed` times shorter than the default ones. Its HTTP client
@@ -104,6 +110,30 @@ impl World {
     /// A process that reaches the database at `url`.
     pub(crate) async fn worker_at(&self, url: &str) -> Worker {
         self.start(url, "-").await
+    }
+
+    /// The statement of this name, as the processes send it.
+    pub(crate) fn statement(&self, name: &str) -> String {
+        let (_, sql) = self.store.statements().find(|(known, _)| *known == name).expect("a known statement");
+        sql.to_owned()
+    }
+
+    /// A process whose connections to the database have this name.
+    pub(crate) async fn worker_called(&self, name: &str) -> Worker {
+        self.worker_at(&format!("{} application_name={name}", self.server.url())).await
+    }
+
+    /// Waits until the server has done all that the process of this name asked for before it was killed, 30 s at most.
+    pub(crate) async fn nothing_is_left_of(&self, name: &str) {
+        let client = self.server.client().await;
+        let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        for _ in 0..3000 {
+            if client.query_one(connections, &[&name]).await.unwrap().get::<_, i64>(0) == 0 {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        panic!("a connection of {name} is left");
     }
 
     /// A process that refreshes what is due, without being asked.
@@ -161,8 +191,8 @@ impl World {
     }
 
     /// Nobody asks for a token for so long that the refresh tokens would end within days.
-    pub(crate) async fn idle_weeks_pass(&self) {
-        self.advance(54 * DAY, &[]).await;
+    pub(crate) async fn idle_weeks_pass(&self, workers: &[&Worker]) {
+        self.advance(54 * DAY, workers).await;
     }
 
     /// Leases end, and pauses after them.

@@ -8,7 +8,7 @@ use std::{
 use batchsuite_tests::{FlakyStore, Gate, Hold, Moment, Verb, gaps};
 use serde_json::json;
 
-/// The places that a refresh comes by, on its ways to the store and to UPS.
+/// The places that a refresh, or the keeper, comes by, on its ways to the store and to UPS.
 pub(crate) struct Points {
     store: Arc<FlakyStore>,
     http: Arc<Gate>,
@@ -30,6 +30,8 @@ impl Points {
             "before_send" => self.http.hold_request(),
             "before_commit" => self.store.hold(Verb::Commit, Moment::Before),
             "after_commit" => self.store.hold(Verb::Commit, Moment::After),
+            "after_settle" => self.store.hold(Verb::Settle, Moment::After),
+            "after_due" => self.store.hold(Verb::Due, Moment::After),
             _ => return false,
         };
         let (place, stopped) = (json!({"at": point}), Arc::clone(&self.stopped));
