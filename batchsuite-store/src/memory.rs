@@ -1,10 +1,10 @@
 //! The store of one process.
 
 mod consents;
-mod index;
+mod deliveries;
 mod ledger;
 mod log;
-mod row;
+mod rows;
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +15,14 @@ use std::{
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment,
-    clock::{Clock, SystemClock, Timestamp},
+    CompanyId, Environment,
+    clock::{Clock, SystemClock, Timestamp, later},
     events::{Event, EventId},
-    status::CompanyStatus,
-    store::{
-        Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
-        GrantKey, ListQuery, NewConsent, NewEvent, Page, SettleRefresh, Snapshot, Store, StoreError, TakeConsent,
-        TakenConsent, WarnExpiring, Written,
+    ids::ConsentId,
+    secret::SecretHash,
+    store2::{
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, NewConsent, NewEvent, Page,
+        Prune, Pruned, Row, RowKey, Saved, Store, StoreError, Swap,
     },
 };
 use tokio::{sync::watch, time::timeout};
@@ -34,59 +34,52 @@ use ledger::Ledger;
 /// For tests, demonstrations, and a service whose companies can opt in again when its process ends. A clone shares what
 /// is stored.
 ///
-/// - Every verb is one critical section: the machine decides, the change and its event are written, or nothing is. No
-///   verb waits but [`changes`](Store::changes), which needs a tokio runtime with its timers enabled.
+/// - Every verb is one critical section. No verb waits but [`changes`](Store::changes), which needs a tokio runtime with
+///   its timers enabled.
 /// - The two environments are apart, each with an event log of its own that counts from 1. A log keeps its latest 100,000
-///   events, about 200 bytes each; [`prune_events`](Self::prune_events) deletes more. A reader whose cursor
-///   lies below a deleted event gets `Pruned`.
-/// - An expired consent stays known for an hour, so that a person who comes late is told so; and so does a used one, without
-///   its verifier, so that a callback that comes twice is led to the company.
-/// - `changes` costs what changed; `due` looks at the companies that want another access token or are about to lose their
-///   refresh token; `list` reads on from its cursor until its page is full. None of them sorts or copies all companies.
+///   events, about 200 bytes each, whether they were delivered or not; [`prune`](Store::prune) deletes more. A reader whose
+///   cursor lies below a deleted event gets `Pruned`.
+/// - `changes` costs what changed, and `wake` costs what it hands out; `list` reads on from its cursor. None of them sorts
+///   or copies all companies.
+/// - Tokens are kept as they are given, so whoever can read the memory of the process can read them.
 ///
 /// ```
-/// use std::time::Duration;
 /// use batchsuite_auth::{
-///     ActorId, CompanyId, Environment,
-///     clock::Timestamp,
-///     ids::ConsentId,
+///     CompanyId, Environment,
+///     ids::Revision,
 ///     secret::{AccessTokenSecret, RefreshToken},
-///     status::Status,
-///     store::{Connect, Connected, GrantKey, NewPair, Store},
+///     store2::{Document, ListedAs, RowKey, Saved, Store, StoredTokens, Swap, TokenChange, Tokens},
 /// };
 /// use batchsuite_store::MemoryStore;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = MemoryStore::new();
-/// let key = GrantKey { environment: Environment::Cie, company: CompanyId::new("acme")? };
+/// let key = RowKey::company(Environment::Cie, CompanyId::new("acme")?);
 ///
-/// let connected = store
-///     .connect(Connect {
-///         key: key.clone(),
-///         consent: ConsentId::random(),
-///         removals: 0,
-///         actor: ActorId::new("alice")?,
-///         client_id: "client".to_owned(),
-///         used_at: Timestamp::UNIX_EPOCH,
-///         issued_at: None,
-///         retry: false,
-///         pair: NewPair {
-///             access_token: Some(AccessTokenSecret::new("an access token")),
-///             access_lifetime: Duration::from_secs(3600),
-///             refresh_after: Duration::from_secs(2700),
-///             refresh_token: Some(RefreshToken::new("a refresh token")),
-///             erases_refresh_token: false,
-///             refresh_lifetime: Some(Duration::from_secs(60 * 86_400)),
-///             age: Duration::ZERO,
-///         },
-///         failures: 0,
-///     })
-///     .await?;
-/// assert!(matches!(connected, Connected::Stored(_)));
+/// let row = store.load(&key).await?;
+/// let swap = Swap {
+///     key: key.clone(),
+///     expected: row.number,
+///     decided_at: Some(row.as_of),
+///     step: "example",
+///     document: Document::new(r#"{"client":"example"}"#),
+///     revision: Revision { epoch: 1, version: 0 },
+///     listed_as: ListedAs::Authenticated,
+///     tokens: TokenChange::Replace(Tokens {
+///         access: Some(AccessTokenSecret::new("an access token")),
+///         refresh: Some(RefreshToken::new("a refresh token")),
+///     }),
+///     wake: None,
+///     used_at: row.used_at,
+///     events: Vec::new(),
+///     announce: false,
+/// };
+/// assert!(matches!(store.save(swap.clone()).await?, Saved::Yes { .. }));
+/// assert_eq!(store.save(swap).await?, Saved::Conflict, "the row has another number by now");
 ///
-/// let status = store.load(&key).await?.status("client", Duration::from_secs(14 * 86_400)).status;
-/// assert!(matches!(status, Status::Authenticated { expiring_soon: false, .. }));
+/// let row = store.load(&key).await?;
+/// assert!(matches!(row.tokens, StoredTokens::Readable(_)));
 /// # Ok(())
 /// # }
 /// ```
@@ -111,20 +104,13 @@ impl MemoryStore {
         Self(Arc::new(Shared { clock: Box::new(clock), ledgers: Mutex::default(), changed: watch::Sender::new(()) }))
     }
 
-    /// Deletes events that are older than `older_than`; returns how many.
-    pub fn prune_events(&self, older_than: Duration) -> u64 {
-        let environments: Vec<_> = self.ledgers().keys().copied().collect();
-        let prune = |environment| self.write(environment, |ledger, now| ledger.prune_events(older_than, now));
-        environments.into_iter().map(prune).sum()
-    }
-
     /// The one critical section of a verb. The time is read inside, so that it agrees with the order of the writes.
-    fn write<T>(&self, environment: Environment, verb: impl FnOnce(&mut Ledger, Timestamp) -> T) -> T {
+    fn with<T>(&self, environment: Environment, verb: impl FnOnce(&mut Ledger, Timestamp) -> T) -> T {
         let mut ledgers = self.ledgers();
         let ledger = ledgers.entry(environment).or_insert_with(|| Ledger::new(environment));
-        let before = ledger.latest_event();
+        let before = ledger.log.last();
         let answer = verb(ledger, self.0.clock.now());
-        if ledger.latest_event() != before {
+        if ledger.log.last() != before {
             self.0.changed.send_replace(());
         }
         answer
@@ -144,80 +130,66 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let companies: usize = self.ledgers().values().map(Ledger::companies).sum();
-        f.debug_struct("MemoryStore")
-            .field("clock", &self.0.clock)
-            .field("companies", &companies)
-            .finish_non_exhaustive()
+        let rows: usize = self.ledgers().values().map(Ledger::len).sum();
+        f.debug_struct("MemoryStore").field("clock", &self.0.clock).field("rows", &rows).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn begin_consent(&self, consent: NewConsent) -> Result<(), StoreError> {
-        self.write(consent.key.environment, |ledger, now| ledger.begin_consent(consent, now));
+    async fn load(&self, key: &RowKey) -> Result<Row, StoreError> {
+        Ok(self.with(key.environment, |ledger, now| ledger.load(&key.company, now)))
+    }
+
+    async fn save(&self, swap: Swap) -> Result<Saved, StoreError> {
+        Ok(self.with(swap.key.environment, |ledger, now| ledger.save(swap, now)))
+    }
+
+    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
+        self.with(consent.consent.environment, |ledger, now| ledger.put_consent(consent, caps, event, now));
         Ok(())
     }
 
-    async fn take_consent(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
-        Ok(self.write(take.environment, |ledger, now| ledger.take_consent(take, now)))
+    async fn find_consent(
+        &self,
+        environment: Environment,
+        state: &SecretHash,
+    ) -> Result<Option<FoundConsent>, StoreError> {
+        Ok(self.with(environment, |ledger, now| ledger.consents.find(state, now)))
     }
 
-    async fn connect(&self, connect: Connect) -> Result<Connected, StoreError> {
-        Ok(self.write(connect.key.environment, |ledger, now| ledger.connect(connect, now)))
+    async fn use_consent(
+        &self,
+        environment: Environment,
+        id: ConsentId,
+        event: Option<NewEvent>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.with(environment, |ledger, now| ledger.use_consent(id, event, now)))
     }
 
-    async fn load(&self, key: &GrantKey) -> Result<Snapshot, StoreError> {
-        Ok(self.write(key.environment, |ledger, now| ledger.snapshot(&key.company, now)))
-    }
-
-    async fn claim_refresh(&self, claim: ClaimRefresh) -> Result<Claimed, StoreError> {
-        Ok(self.write(claim.key.environment, |ledger, now| ledger.claim_refresh(&claim, now)))
-    }
-
-    async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError> {
-        Ok(self.write(give_back.key.environment, |ledger, now| ledger.give_back(give_back, now)))
-    }
-
-    async fn commit_refresh(&self, commit: CommitRefresh) -> Result<Committed, StoreError> {
-        Ok(self.write(commit.key.environment, |ledger, now| ledger.commit_refresh(commit, now)))
-    }
-
-    async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError> {
-        Ok(self.write(settle.key.environment, |ledger, now| ledger.settle_refresh(settle, now)))
-    }
-
-    async fn remove(&self, key: &GrantKey, actor: &ActorId) -> Result<Snapshot, StoreError> {
-        Ok(self.write(key.environment, |ledger, now| ledger.remove(&key.company, actor, now)))
-    }
-
-    async fn mark_unanswered(&self, environment: Environment) -> Result<u64, StoreError> {
-        Ok(self.write(environment, |ledger, now| ledger.mark_unanswered(now)))
-    }
-
-    async fn record(&self, event: NewEvent) -> Result<EventId, StoreError> {
-        Ok(self.write(event.environment, |ledger, now| ledger.record(event, now)))
-    }
-
-    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
-        Ok(self.write(query.environment, |ledger, now| ledger.due(&query, now)))
+    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(self.with(environment, |ledger, now| ledger.wake(limit, now)))
     }
 
     async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        self.write(environment, |ledger, now| ledger.record_use(companies, now));
+        self.with(environment, |ledger, now| ledger.record_use(companies, now));
         Ok(())
     }
 
-    async fn warn_expiring(&self, query: WarnExpiring) -> Result<u64, StoreError> {
-        Ok(self.write(query.environment, |ledger, now| ledger.warn_expiring(&query, now)))
-    }
-
-    async fn list(&self, query: ListQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
-        Ok(self.write(query.environment, |ledger, now| ledger.list(&query, now)))
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError> {
+        Ok(self.with(query.environment, |ledger, now| ledger.list(&query, now)))
     }
 
     async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        self.write(query.environment, |ledger, _| ledger.events(&query))
+        self.with(query.environment, |ledger, _| ledger.log.read(&query))
+    }
+
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError> {
+        Ok(self.with(environment, |ledger, now| ledger.append(event, now)))
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
+        Ok(self.with(prune.environment, |ledger, now| ledger.prune(prune, now)))
     }
 
     async fn changes(
@@ -228,7 +200,7 @@ impl Store for MemoryStore {
     ) -> Result<Changes, StoreError> {
         // Subscribed before looking: what is written in between wakes the wait.
         let mut changed = self.0.changed.subscribe();
-        let look = || self.write(environment, |ledger, _| ledger.changes(after));
+        let look = || self.with(environment, |ledger, _| ledger.changes(after));
         let told = async {
             loop {
                 let changes = look();
@@ -241,5 +213,26 @@ impl Store for MemoryStore {
             Ok(changes) => Ok(changes),
             Err(_) => Ok(look()),
         }
+    }
+
+    async fn take_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        lease: Duration,
+    ) -> Result<Option<EventId>, StoreError> {
+        Ok(self.with(environment, |ledger, now| {
+            ledger.deliveries.take(delivery, later(now, lease), ledger.log.last(), now)
+        }))
+    }
+
+    async fn advance_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        cursor: EventId,
+        then: DeliveryEnd,
+    ) -> Result<bool, StoreError> {
+        Ok(self.with(environment, |ledger, now| ledger.deliveries.advance(delivery, cursor, then, now)))
     }
 }

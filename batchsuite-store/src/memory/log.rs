@@ -6,7 +6,7 @@ use batchsuite_auth::{
     CompanyId,
     clock::Timestamp,
     events::{Event, EventId},
-    store::{EventOrder, EventQuery, Page, StoreError, StoreErrorKind},
+    store2::{EventOrder, EventQuery, Page, Pruned, StoreError, StoreErrorKind},
 };
 
 /// Beyond so many, the oldest events go: about 20 MB.
@@ -46,13 +46,15 @@ impl Log {
         id
     }
 
-    /// Deletes events that were written before `before`, the oldest first; how many.
-    pub(super) fn prune(&mut self, before: Timestamp) -> u64 {
-        let pruned_before = self.pruned;
-        while self.events.front().is_some_and(|event| event.at < before) {
+    /// Deletes events that were written before `before`, the oldest first, at most `limit` and none beyond `passed`.
+    pub(super) fn prune(&mut self, before: Timestamp, passed: Option<EventId>, limit: usize) -> Pruned {
+        let is_pruned = |event: &Event| event.at < before && passed.is_none_or(|passed| event.id <= passed);
+        let mut events = 0;
+        while events < limit && self.events.front().is_some_and(is_pruned) {
             self.prune_oldest();
+            events += 1;
         }
-        self.pruned - pruned_before
+        Pruned { events: events as u64, up_to: EventId::new(self.pruned) }
     }
 
     fn prune_oldest(&mut self) {

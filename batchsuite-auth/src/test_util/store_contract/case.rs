@@ -1,38 +1,37 @@
-//! What the clauses are written with: a store of their own, and requests that fit each other.
+//! What the clauses are written with: a store of their own, and saves, consents and events that fit each other.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use serde_json::Value;
 use tokio::{sync::Barrier, task::JoinSet};
 use url::Url;
 
-use super::Harness;
-use crate::{
-    clock::Timestamp,
+use super::{Harness, Held, Part};
+pub(super) use crate::{
+    clock::{Timestamp, earlier, later},
     config::Environment,
     events::{Event, EventId, EventKind, Evidence},
-    ids::{ActorId, AttemptId, CompanyId, ConsentId},
-    machine::{OptIn, Verdict},
+    ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
+    machine::CauseKind,
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken, SecretHash},
-    store::{
-        ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventOrder, EventQuery,
-        GiveBack, GrantKey, ListQuery, NewConsent, NewEvent, NewPair, SettleRefresh, Snapshot, Store, StoreError,
-        TakeConsent, TakenConsent, WarnExpiring, Written,
+    store2::{
+        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, Document, EventOrder, EventQuery,
+        FoundConsent, ListQuery, ListedAs, NewConsent, NewEvent, Page, PendingConsent, Prune, Pruned, Row, RowKey,
+        RowNumber, Saved, Store, StoreError, StoreErrorKind, StoredTokens, Swap, SwapEvent, TokenChange, Tokens,
+        Verifier, Wake,
     },
 };
 
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A consent's time to live.
-pub(super) const LIFETIME: Duration = Duration::from_secs(10 * 60);
-pub(super) const LEASE: Duration = Duration::from_secs(10 * 60);
-/// From when on an access token of [`pair`] should be refreshed.
-pub(super) const EARLY: Duration = Duration::from_secs(3 * 3600);
-pub(super) const ACCESS_LIFETIME: Duration = Duration::from_secs(4 * 3600);
-pub(super) const REFRESH_LIFETIME: Duration = Duration::from_secs(60 * 24 * 3600);
+/// How long [`Store::wake`] hides a row.
+pub(super) const HIDDEN: Duration = Duration::from_secs(120);
+/// Of real time. No store is so slow.
+pub(super) const LONG: Duration = Duration::from_secs(30);
 
-pub(super) const CLIENT: &str = "our-client";
 /// In every secret that a clause stores.
 pub(super) const CANARY: &str = "canary";
 
@@ -55,130 +54,119 @@ impl Case {
         self.harness.set_back(by).await;
     }
 
-    pub(super) async fn begin(&self, consent: &NewConsent) {
-        done(self.store.begin_consent(consent.clone()).await);
+    pub(super) async fn hold(&self, key: &RowKey) -> Held {
+        self.harness.hold(key).await.expect("a harness that opts into `locks` holds rows")
     }
 
-    pub(super) async fn take(&self, take: TakeConsent) -> TakenConsent {
-        done(self.store.take_consent(take).await)
+    pub(super) async fn damage(&self, key: &RowKey, part: Part) {
+        assert!(self.harness.damage(key, part).await, "a harness that opts into `damage` damages rows");
     }
 
-    pub(super) async fn connect(&self, connect: Connect) -> Connected {
-        done(self.store.connect(connect).await)
-    }
-
-    /// An authenticated company with `pair("1")`.
-    pub(super) async fn authenticated(&self, key: &GrantKey) -> Snapshot {
-        let removals = self.load(key).await.opt_in.removals;
-        stored(self.connect(Connect { removals, ..connect(key) }).await)
-    }
-
-    /// An authenticated company with this pair.
-    pub(super) async fn authenticated_with(&self, key: &GrantKey, pair: NewPair) -> Snapshot {
-        stored(self.connect(Connect { pair, ..connect(key) }).await)
-    }
-
-    pub(super) async fn load(&self, key: &GrantKey) -> Snapshot {
+    pub(super) async fn load(&self, key: &RowKey) -> Row {
         done(self.store.load(key).await)
     }
 
-    pub(super) async fn claim(&self, claim: ClaimRefresh) -> Claimed {
-        done(self.store.claim_refresh(claim).await)
+    pub(super) async fn save(&self, swap: Swap) -> Saved {
+        done(self.store.save(swap).await)
     }
 
-    /// A new attempt that has claimed the refresh token of `grant`.
-    pub(super) async fn claimed(&self, grant: &Snapshot) -> AttemptId {
-        let claim = claim(grant);
-        assert_eq!(self.claim(claim.clone()).await, Claimed::Yes, "the claim that the clause begins with");
-        claim.attempt
+    /// The row after a save that is stored.
+    pub(super) async fn saved(&self, swap: Swap) -> Row {
+        let key = swap.key.clone();
+        yes(self.save(swap).await);
+        self.load(&key).await
     }
 
-    pub(super) async fn give_back(&self, give_back: GiveBack) -> Written {
-        done(self.store.give_back(give_back).await)
+    /// The row after a first save with tokens, wake times and an announced event.
+    pub(super) async fn opted_in(&self, key: &RowKey) -> Row {
+        self.saved(replacing(&self.load(key).await)).await
     }
 
-    pub(super) async fn commit(&self, commit: CommitRefresh) -> Committed {
-        done(self.store.commit_refresh(commit).await)
+    /// The row after a first save with this wake time.
+    pub(super) async fn waking(&self, key: &RowKey, at: Timestamp) -> Row {
+        self.saved(Swap { wake: wake(at, None), ..replacing(&self.load(key).await) }).await
     }
 
-    pub(super) async fn settle(&self, settle: SettleRefresh) -> Written {
-        done(self.store.settle_refresh(settle).await)
+    /// A save that is a conflict and leaves no trace.
+    pub(super) async fn conflicts(&self, swap: Swap) {
+        let key = swap.key.clone();
+        let (before, events) = (self.load(&key).await, self.log(key.environment).await);
+
+        assert_eq!(self.save(swap).await, Saved::Conflict);
+
+        assert_same(&before, &self.load(&key).await);
+        assert_eq!(self.log(key.environment).await, events, "a conflict wrote an event");
     }
 
-    /// A give-back that must be written.
-    pub(super) async fn given_back(&self, give_back: GiveBack) {
-        assert_eq!(self.give_back(give_back).await, Written::Yes, "the attempt that holds the row");
+    pub(super) async fn put(&self, consent: &NewConsent) {
+        self.put_with(consent, CAPS).await;
     }
 
-    /// A verdict that must be written.
-    pub(super) async fn settled(&self, settle: SettleRefresh) {
-        assert_eq!(self.settle(settle).await, Written::Yes, "the attempt that holds the row");
+    pub(super) async fn put_with(&self, consent: &NewConsent, caps: ConsentCaps) {
+        done(self.store.put_consent(consent.clone(), caps, started(consent)).await);
     }
 
-    pub(super) async fn remove(&self, key: &GrantKey) -> Snapshot {
-        done(self.store.remove(key, &actor("remover")).await)
+    pub(super) async fn find(&self, consent: &NewConsent) -> Option<FoundConsent> {
+        done(self.store.find_consent(consent.consent.environment, &consent.state).await)
     }
 
-    pub(super) async fn record(&self, event: NewEvent) -> EventId {
-        done(self.store.record(event).await)
+    /// Uses a consent without an event: when.
+    pub(super) async fn use_up(&self, consent: &NewConsent) -> Option<Timestamp> {
+        done(self.store.use_consent(consent.consent.environment, consent.consent.id, None).await)
     }
 
-    pub(super) async fn due(&self, query: DueQuery) -> Vec<CompanyId> {
-        self.due_grants(query).await.into_iter().map(|grant| grant.key.company).collect()
+    /// What wakes, at most 100 rows.
+    pub(super) async fn woken(&self) -> Vec<Row> {
+        done(self.store.wake(Environment::Cie, 100).await)
     }
 
-    pub(super) async fn due_grants(&self, query: DueQuery) -> Vec<Snapshot> {
-        done(self.store.due(query).await)
+    pub(super) async fn used(&self, key: &RowKey) {
+        let companies: Vec<_> = key.company.iter().cloned().collect();
+        done(self.store.record_use(key.environment, &companies).await);
     }
 
-    pub(super) async fn used(&self, keys: &[GrantKey]) {
-        let companies: Vec<_> = keys.iter().map(|key| key.company.clone()).collect();
-        done(self.store.record_use(Environment::Cie, &companies).await);
+    /// All that the query finds, page by page.
+    pub(super) async fn listed(&self, mut query: ListQuery) -> Vec<Row> {
+        let mut rows = Vec::new();
+        loop {
+            let page = done(self.store.list(query.clone()).await);
+            assert!(page.items.len() <= query.limit, "a page is longer than asked");
+            rows.extend(page.items);
+            assert!(page.next.is_none() || page.next > query.after, "a list that does not get on");
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return rows,
+            }
+        }
     }
 
-    pub(super) async fn warn(&self, query: WarnExpiring) -> u64 {
-        done(self.store.warn_expiring(query).await)
+    pub(super) async fn append(&self, key: &RowKey, event: SwapEvent) -> EventId {
+        done(self.store.append(key.environment, NewEvent { company: key.company.clone(), event }).await)
     }
 
-    /// Claims, and loses the answer: the row is unanswered and its request may be travelling.
-    pub(super) async fn unanswered(&self, grant: &Snapshot) -> AttemptId {
-        let attempt = self.claimed(grant).await;
-        self.settled(unanswered(grant, attempt)).await;
-        attempt
-    }
-
-    /// A company whose opt-in was ended by UPS.
-    pub(super) async fn invalidated(&self, key: &GrantKey) -> Snapshot {
-        let grant = self.authenticated(key).await;
-        let attempt = self.claimed(&grant).await;
-        self.settled(refused(&grant, attempt)).await;
-        self.load(key).await
-    }
-
-    /// A company whose rotation was lost, and the attempt that may still bring the pair.
-    pub(super) async fn rotation_lost(&self, key: &GrantKey) -> (Snapshot, AttemptId) {
-        let grant = self.authenticated(key).await;
-        let lost = self.unanswered(&grant).await;
-        self.advance(LEASE + MINUTE).await;
-        let probe = self.claimed(&grant).await;
-        self.settled(refused(&grant, probe)).await;
-        (self.load(key).await, lost)
+    /// All events of an environment, the oldest first.
+    pub(super) async fn log(&self, environment: Environment) -> Vec<Event> {
+        done(self.store.events(events(environment)).await).items
     }
 
     /// The company's events, the oldest first.
-    pub(super) async fn history(&self, key: &GrantKey) -> Vec<Event> {
-        let query = EventQuery { company: Some(key.company.clone()), ..events(key.environment) };
+    pub(super) async fn history(&self, key: &RowKey) -> Vec<Event> {
+        let query = EventQuery { company: key.company.clone(), ..events(key.environment) };
         done(self.store.events(query).await).items
     }
 
-    /// What kind they are of.
-    pub(super) async fn kinds(&self, key: &GrantKey) -> Vec<EventKind> {
-        self.history(key).await.into_iter().map(|event| event.kind).collect()
+    /// The latest of the company's events.
+    pub(super) async fn latest(&self, key: &RowKey) -> Event {
+        self.history(key).await.pop().expect("an event")
     }
 
-    /// How many of the company's events are of this kind.
-    pub(super) async fn count(&self, key: &GrantKey, kind: EventKind) -> usize {
-        self.kinds(key).await.into_iter().filter(|seen| *seen == kind).count()
+    pub(super) async fn changes(&self, after: EventId, wait: Duration) -> Changes {
+        done(self.store.changes(Environment::Cie, Some(after), wait).await)
+    }
+
+    /// The present cursor of the feed.
+    pub(super) async fn cursor(&self) -> EventId {
+        done(self.store.changes(Environment::Cie, None, Duration::ZERO).await).cursor
     }
 
     /// The answers of `calls` calls that begin at once, each in a task of its own.
@@ -230,225 +218,172 @@ pub(super) fn done<T>(answer: Result<T, StoreError>) -> T {
     answer.expect("the store answers")
 }
 
-pub(super) fn company(name: impl AsRef<str>) -> GrantKey {
-    let company = CompanyId::new(name.as_ref()).expect("a valid id");
-    GrantKey { environment: Environment::Cie, company }
+/// The row's number, its change number and the time of a save that is stored.
+#[track_caller]
+pub(super) fn yes(saved: Saved) -> (RowNumber, EventId, Timestamp) {
+    let Saved::Yes { number, change, at } = saved else { panic!("a conflict") };
+    (number, change, at)
 }
 
-pub(super) fn acme() -> GrantKey {
+pub(super) fn company(name: impl AsRef<str>) -> RowKey {
+    RowKey::company(Environment::Cie, CompanyId::new(name.as_ref()).expect("a valid id"))
+}
+
+pub(super) fn acme() -> RowKey {
     company("acme")
 }
 
-/// The company of the same name in the other environment.
-pub(super) fn elsewhere(key: &GrantKey) -> GrantKey {
-    GrantKey { environment: Environment::Production, ..key.clone() }
+/// The row of the same name in the other environment.
+pub(super) fn elsewhere(key: &RowKey) -> RowKey {
+    RowKey { environment: Environment::Production, ..key.clone() }
+}
+
+/// Its company.
+pub(super) fn id(key: &RowKey) -> CompanyId {
+    key.company.clone().expect("a company's row")
 }
 
 pub(super) fn actor(name: impl AsRef<str>) -> ActorId {
     ActorId::new(name.as_ref()).expect("a valid id")
 }
 
-pub(super) fn evidence(text: &str) -> Evidence {
-    Evidence::message(text)
-}
-
 /// A pair whose secrets carry `name`.
-pub(super) fn pair(name: &str) -> NewPair {
-    NewPair {
-        access_token: Some(AccessTokenSecret::new(format!("{CANARY}-access-{name}"))),
-        access_lifetime: ACCESS_LIFETIME,
-        refresh_after: EARLY,
-        refresh_token: Some(RefreshToken::new(format!("{CANARY}-refresh-{name}"))),
-        erases_refresh_token: false,
-        refresh_lifetime: Some(REFRESH_LIFETIME),
-        age: Duration::ZERO,
+pub(super) fn pair(name: impl std::fmt::Display) -> Tokens {
+    Tokens {
+        access: Some(AccessTokenSecret::new(format!("{CANARY}-access-{name}"))),
+        refresh: Some(RefreshToken::new(format!("{CANARY}-refresh-{name}"))),
     }
 }
+
+pub(super) fn document(json: &Value) -> Document {
+    Document::new(json.to_string())
+}
+
+pub(super) fn wake(at: impl Into<Option<Timestamp>>, if_used: impl Into<Option<Timestamp>>) -> Option<Wake> {
+    Some(Wake { at: at.into(), if_used: if_used.into() })
+}
+
+/// A save of what was read that changes nothing but the number.
+pub(super) fn swap(row: &Row) -> Swap {
+    Swap {
+        key: row.key.clone(),
+        expected: row.number,
+        decided_at: None,
+        step: "contract",
+        document: row.document.clone(),
+        revision: row.revision,
+        listed_as: ListedAs::Authenticated,
+        tokens: TokenChange::Keep,
+        wake: None,
+        used_at: row.used_at,
+        events: Vec::new(),
+        announce: false,
+    }
+}
+
+/// A save over what was read that changes everything: the next version, with a pair of its own.
+pub(super) fn replacing(row: &Row) -> Swap {
+    let revision = Revision { epoch: row.revision.epoch.max(1), version: row.revision.version + 1 };
+    Swap {
+        document: document(&serde_json::json!({ "pair": revision.to_string() })),
+        revision,
+        tokens: TokenChange::Replace(pair(revision)),
+        wake: wake(later(row.as_of, HOUR), None),
+        events: vec![event(EventKind::Refreshed)],
+        announce: true,
+        ..swap(row)
+    }
+}
+
+pub(super) fn event(kind: EventKind) -> SwapEvent {
+    SwapEvent { kind, actor: None, evidence: None, cause: None }
+}
+
+/// As much as evidence can hold.
+pub(super) fn evidence() -> Evidence {
+    let message = "Refresh → denied, \"Zürich\" 漢字 😀 ".repeat(10);
+    Evidence::of_answer(400, Some("10400"), Some(&message)).with_attempt(AttemptId::random())
+}
+
+pub(super) const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 10 };
+
+/// A consent's time to live.
+pub(super) const LIFETIME: Duration = Duration::from_secs(600);
 
 /// A consent of this company and actor, with a state and a browser of its own.
-pub(super) fn consent(key: &GrantKey, actor: &ActorId) -> NewConsent {
+pub(super) fn consent(key: &RowKey, actor: &ActorId) -> NewConsent {
     NewConsent {
-        id: ConsentId::random(),
-        key: key.clone(),
-        actor: actor.clone(),
+        consent: Consent {
+            id: ConsentId::random(),
+            environment: key.environment,
+            company: id(key),
+            actor: actor.clone(),
+            browser: BrowserSecret::random().hash(),
+            redirect_uri: Url::parse("https://host.example/callback?tenant=7").expect("a valid URL"),
+            client_id: "our-client".to_owned(),
+            return_to: Some("/companies/acme".to_owned()),
+            removals: 3,
+        },
         state: BrowserSecret::random().hash(),
-        browser: BrowserSecret::random().hash(),
         verifier: Some(PkceVerifier::new(format!("{CANARY}-verifier"))),
-        redirect_uri: Url::parse("https://host.example/callback?tenant=7").expect("a valid URL"),
-        client_id: CLIENT.to_owned(),
-        return_to: Some("/companies/acme".to_owned()),
         lifetime: LIFETIME,
-        per_company: 10,
-        per_actor: 10,
     }
 }
 
-/// The rightful callback of a consent.
-pub(super) fn take(consent: &NewConsent) -> TakeConsent {
-    TakeConsent {
-        environment: consent.key.environment,
-        state: consent.state,
-        browser: consent.browser,
-        actor: consent.actor.clone(),
-        event: None,
-    }
-}
-
-/// A callback from another browser.
-pub(super) fn other_browser(consent: &NewConsent) -> TakeConsent {
-    TakeConsent { browser: SecretHash::of("another browser"), ..take(consent) }
-}
-
-/// When UPS issued the pair of [`connect`], by UPS's clock.
-pub(super) fn issued_at() -> Timestamp {
-    Timestamp::from_timestamp(1_767_225_600, 0).expect("a valid time")
-}
-
-/// A first pair, of a consent of its own, for a company that was never removed.
-pub(super) fn connect(key: &GrantKey) -> Connect {
-    Connect {
-        key: key.clone(),
-        consent: ConsentId::random(),
-        removals: 0,
-        actor: actor("alice"),
-        client_id: CLIENT.to_owned(),
-        used_at: Timestamp::UNIX_EPOCH,
-        issued_at: Some(issued_at()),
-        retry: false,
-        pair: pair("1"),
-        failures: 0,
-    }
-}
-
-/// A claim of what was read, by a new attempt.
-pub(super) fn claim(grant: &Snapshot) -> ClaimRefresh {
-    ClaimRefresh { key: grant.key.clone(), revision: grant.opt_in.revision, attempt: AttemptId::random(), lease: LEASE }
-}
-
-pub(super) fn give_back(grant: &Snapshot, attempt: AttemptId) -> GiveBack {
-    let (key, revision) = (grant.key.clone(), grant.opt_in.revision);
-    GiveBack { key, revision, attempt, retry_in: Duration::ZERO, event: None }
-}
-
-pub(super) fn commit(grant: &Snapshot, attempt: AttemptId, pair: NewPair) -> CommitRefresh {
-    let (key, revision) = (grant.key.clone(), grant.opt_in.revision);
-    CommitRefresh { key, revision, attempt, pair, failures: 0, retry_in: None }
-}
-
-pub(super) fn refused(grant: &Snapshot, attempt: AttemptId) -> SettleRefresh {
-    SettleRefresh {
-        key: grant.key.clone(),
-        revision: grant.opt_in.revision,
-        attempt,
-        verdict: Verdict::Refused,
-        evidence: evidence("Invalid Refresh Token"),
-        retry_in: Duration::ZERO,
-    }
-}
-
-pub(super) fn unanswered(grant: &Snapshot, attempt: AttemptId) -> SettleRefresh {
-    SettleRefresh { verdict: Verdict::Unanswered, evidence: evidence("timed out"), ..refused(grant, attempt) }
-}
-
-pub(super) fn event(key: &GrantKey, kind: EventKind) -> NewEvent {
-    NewEvent { environment: key.environment, company: Some(key.company.clone()), actor: None, kind, evidence: None }
-}
-
-pub(super) fn due() -> DueQuery {
-    DueQuery {
-        environment: Environment::Cie,
-        client_id: CLIENT.to_owned(),
-        used_within: HOUR,
-        keep_alive: 10 * DAY,
-        reserve_for: 10 * MINUTE,
-        limit: 100,
-    }
-}
-
-pub(super) fn warnings() -> WarnExpiring {
-    WarnExpiring {
-        environment: Environment::Cie,
-        client_id: CLIENT.to_owned(),
-        windows: vec![14 * DAY, 7 * DAY, DAY],
-        limit: 100,
-    }
+/// The event of a consent that is put.
+pub(super) fn started(consent: &NewConsent) -> NewEvent {
+    let event = SwapEvent { actor: Some(consent.consent.actor.clone()), ..event(EventKind::Started) };
+    NewEvent { company: Some(consent.consent.company.clone()), event }
 }
 
 pub(super) fn list() -> ListQuery {
-    ListQuery {
-        environment: Environment::Cie,
-        client_id: CLIENT.to_owned(),
-        warning_window: 14 * DAY,
-        filter: None,
-        after: None,
-        limit: 100,
-    }
+    ListQuery { environment: Environment::Cie, listed_as: None, after: None, limit: 100 }
 }
 
 pub(super) fn events(environment: Environment) -> EventQuery {
     EventQuery { environment, company: None, order: EventOrder::OldestFirst, after: None, limit: 1000 }
 }
 
-#[track_caller]
-pub(super) fn stored(connected: Connected) -> Snapshot {
-    let Connected::Stored(grant) = connected else { panic!("not stored: {connected:?}") };
-    *grant
+/// The names of the rows' companies.
+pub(super) fn names(rows: &[Row]) -> Vec<&str> {
+    rows.iter().map(|row| row.key.name()).collect()
 }
 
+/// The state of a row as a JSON value: a store may write the same object in another way.
 #[track_caller]
-pub(super) fn committed(committed: Committed) -> Snapshot {
-    let Committed::Stored(grant) = committed else { panic!("not stored: {committed:?}") };
-    *grant
+pub(super) fn json(row: &Row) -> Value {
+    serde_json::from_str(row.document.as_str()).expect("a JSON object")
 }
 
-/// The secrets of the stored tokens.
-pub(super) fn secrets(grant: &Snapshot) -> Option<(Option<&str>, Option<&str>)> {
-    let tokens = grant.tokens.as_ref()?;
-    let access = tokens.access_token.as_ref().map(AccessTokenSecret::expose_secret);
-    Some((access, tokens.refresh_token.as_ref().map(RefreshToken::expose_secret)))
+/// The secrets of readable tokens: access and refresh token.
+#[track_caller]
+pub(super) fn secrets(row: &Row) -> Option<(Option<&str>, Option<&str>)> {
+    match &row.tokens {
+        StoredTokens::None => None,
+        StoredTokens::Readable(tokens) => Some(secrets_of(tokens)),
+        StoredTokens::Unreadable(error) => panic!("unreadable: {error}"),
+        StoredTokens::Sealed { .. } => panic!("not opened"),
+    }
 }
 
-#[track_caller]
-pub(super) fn assert_holds(grant: &Snapshot, pair: &NewPair) {
-    let tokens = grant.tokens.as_ref().expect("tokens are stored");
-    assert!(tokens.is_pair(pair), "another pair is stored");
+pub(super) fn secrets_of(tokens: &Tokens) -> (Option<&str>, Option<&str>) {
+    let access = tokens.access.as_ref().map(AccessTokenSecret::expose_secret);
+    (access, tokens.refresh.as_ref().map(RefreshToken::expose_secret))
 }
 
-/// Whether nothing of the grant changed between two readings.
+/// All of a row but its tokens and the time of the reading, for a comparison.
 #[track_caller]
-pub(super) fn assert_unchanged(before: &Snapshot, after: &Snapshot) {
+pub(super) fn state(row: &Row) -> (Value, String) {
+    let rest =
+        Row { document: Document::default(), tokens: StoredTokens::None, as_of: Timestamp::UNIX_EPOCH, ..row.clone() };
+    (json(row), format!("{rest:?}"))
+}
+
+/// Whether two readings show the same row.
+#[track_caller]
+pub(super) fn assert_same(before: &Row, after: &Row) {
     assert_eq!(state(before), state(after));
     assert_eq!(secrets(before), secrets(after), "the tokens changed");
-}
-
-#[derive(Debug, PartialEq)]
-struct State<'a> {
-    opt_in: OptIn,
-    ends: Option<[Option<Timestamp>; 4]>,
-    client_id: Option<&'a str>,
-    actor: Option<&'a ActorId>,
-    authenticated_at: Option<Timestamp>,
-    cause: Option<&'a (Timestamp, Evidence)>,
-    failures: u32,
-    retry_at: Option<Timestamp>,
-    change: EventId,
-}
-
-fn state(grant: &Snapshot) -> State<'_> {
-    State {
-        opt_in: grant.opt_in,
-        ends: grant.tokens.as_ref().map(|tokens| {
-            let (access, early) = (tokens.access_expires_at, tokens.refresh_at);
-            [Some(access), Some(early), tokens.refresh_expires_at, Some(tokens.obtained_at)]
-        }),
-        client_id: grant.client_id.as_deref(),
-        actor: grant.actor.as_ref(),
-        authenticated_at: grant.authenticated_at,
-        cause: grant.cause.as_ref(),
-        failures: grant.failures,
-        retry_at: grant.retry_at,
-        change: grant.change,
-    }
 }
 
 /// Equal to the minute: between two calls, a database's clock runs on.

@@ -1,38 +1,78 @@
-//! Clauses of [`Store::load`](crate::store::Store::load).
+//! Clauses of [`Store::load`].
 
 use super::case::*;
-use crate::{
-    events::EventId,
-    machine::{OptIn, Phase},
-};
 
-pub(super) async fn a_company_that_was_never_seen_is_empty(case: Case) {
-    let grant = case.load(&acme()).await;
-
-    assert_eq!((grant.key, grant.opt_in, grant.change), (acme(), OptIn::default(), EventId::START));
-    assert!(grant.tokens.is_none() && grant.client_id.is_none() && grant.actor.is_none() && grant.cause.is_none());
-    assert!(grant.authenticated_at.is_none() && grant.retry_at.is_none() && grant.consent_pending_until.is_none());
-    assert_eq!(grant.failures, 0);
+pub(super) async fn a_row_that_was_never_saved_is_empty(case: Case) {
+    for key in [acme(), RowKey::client(Environment::Cie)] {
+        let row = case.load(&key).await;
+        assert_same(&row, &Row::empty(key, row.as_of));
+    }
 }
 
-pub(super) async fn shows_every_write_that_returned_before(case: Case) {
-    let grant = case.authenticated(&acme()).await;
-    assert_unchanged(&grant, &case.load(&acme()).await);
+pub(super) async fn shows_every_save_that_returned_before(case: Case) {
+    for _ in 0..20 {
+        let swap = replacing(&case.load(&acme()).await);
+        let revision = swap.revision;
 
-    let attempt = case.claimed(&grant).await;
-    assert!(matches!(case.load(&acme()).await.opt_in.phase, Phase::Sent { attempt: holder, .. } if holder == attempt));
+        let (number, change, _) = yes(case.save(swap).await);
 
-    let rotated = committed(case.commit(commit(&grant, attempt, pair("2"))).await);
-    assert_unchanged(&rotated, &case.load(&acme()).await);
-
-    let removed = case.remove(&acme()).await;
-    assert_unchanged(&removed, &case.load(&acme()).await);
+        let row = case.load(&acme()).await;
+        assert_eq!((row.number, row.change, row.revision), (number, change, revision));
+        assert_eq!(secrets(&row), Some(secrets_of(&pair(revision))));
+    }
 }
 
 pub(super) async fn tells_the_time_of_the_reading(case: Case) {
     let before = case.load(&acme()).await.as_of;
 
-    case.advance(HOUR).await;
+    case.advance(DAY).await;
 
-    assert_about(case.load(&acme()).await.as_of, before + HOUR);
+    assert_about(case.load(&acme()).await.as_of, later(before, DAY));
+}
+
+pub(super) async fn shows_the_pending_consents_the_oldest_first(case: Case) {
+    let consents = ["alice", "bob", "carol"].map(|name| consent(&acme(), &actor(name)));
+    for (age, new) in consents.iter().enumerate() {
+        let lifetime = LIFETIME * (3 - u32::try_from(age).expect("a small number"));
+        let removals = u64::try_from(age).expect("a small number");
+        let consent = Consent { removals, ..new.consent.clone() };
+        case.put(&NewConsent { lifetime, consent, ..new.clone() }).await;
+        case.advance(SECOND).await;
+    }
+
+    let row = case.load(&acme()).await;
+
+    let shown: Vec<_> = row.consents.iter().map(|pending| (pending.id, pending.removals)).collect();
+    assert_eq!(shown, [0, 1, 2].map(|age| (consents[age].consent.id, age as u64)));
+    for (pending, lifetimes) in row.consents.iter().zip([3, 2, 1]) {
+        assert_about(pending.expires_at, later(row.as_of, lifetimes * LIFETIME));
+    }
+}
+
+pub(super) async fn shows_no_consent_that_was_used_or_has_expired(case: Case) {
+    let [used, expired, left] = ["alice", "bob", "carol"].map(|name| consent(&acme(), &actor(name)));
+    case.put(&used).await;
+    case.put(&expired).await;
+    case.put(&NewConsent { lifetime: 2 * LIFETIME, ..left.clone() }).await;
+
+    case.use_up(&used).await.expect("it is used");
+    case.advance(LIFETIME + SECOND).await;
+
+    let shown: Vec<_> = case.load(&acme()).await.consents.iter().map(|pending| pending.id).collect();
+    assert_eq!(shown, [left.consent.id]);
+}
+
+pub(super) async fn companies_and_environments_are_apart(case: Case) {
+    let here = case.opted_in(&acme()).await;
+    case.put(&consent(&acme(), &actor("alice"))).await;
+
+    for key in [company("other"), company("ACME"), elsewhere(&acme())] {
+        let row = case.load(&key).await;
+        assert_same(&row, &Row::empty(key.clone(), row.as_of));
+        assert!(case.history(&key).await.is_empty());
+        case.opted_in(&key).await;
+    }
+
+    assert_eq!(secrets(&case.load(&acme()).await), secrets(&here));
+    assert_eq!(case.load(&acme()).await.number, here.number);
 }

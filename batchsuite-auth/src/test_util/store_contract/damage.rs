@@ -1,0 +1,103 @@
+//! One damaged row affects no other: the clauses of [`Harness::damage`](super::Harness::damage).
+
+use super::{Part, case::*};
+
+/// Three rows that are overdue, of which the one in the middle is damaged: as it was before, and its key.
+async fn damaged(case: &Case, part: Part) -> Row {
+    for name in ["a", "b", "c"] {
+        let key = company(name);
+        let at = earlier(case.load(&key).await.as_of, HOUR);
+        case.waking(&key, at).await;
+    }
+    let before = case.load(&company("b")).await;
+    case.damage(&before.key, part).await;
+    before
+}
+
+/// What is left of a row whose tokens cannot be read.
+#[track_caller]
+fn assert_unreadable(before: &Row, row: &Row) {
+    assert_eq!(state(before), state(row));
+    let StoredTokens::Unreadable(error) = &row.tokens else { panic!("not unreadable: {row:?}") };
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+}
+
+/// What is left of a row whose document cannot be read: its columns. (Its tokens may be open or not.)
+#[track_caller]
+fn assert_found(before: &Row, row: &Row) {
+    assert_eq!(
+        (&row.key, row.number, row.revision, row.change),
+        (&before.key, before.number, before.revision, before.change)
+    );
+    assert_ne!(row.document, before.document);
+}
+
+#[track_caller]
+fn the_middle(rows: &[Row]) -> &Row {
+    assert_eq!(names(rows), ["a", "b", "c"]);
+    &rows[1]
+}
+
+async fn others_are_well(case: &Case) {
+    for name in ["a", "c"] {
+        assert!(secrets(&case.load(&company(name)).await).is_some(), "{name}");
+    }
+}
+
+pub(super) async fn tokens_that_cannot_be_read_come_as_such(case: Case) {
+    let before = damaged(&case, Part::Tokens).await;
+
+    assert_unreadable(&before, &case.load(&before.key).await);
+    others_are_well(&case).await;
+}
+
+pub(super) async fn a_row_with_damaged_tokens_is_woken_among_the_others(case: Case) {
+    let before = damaged(&case, Part::Tokens).await;
+
+    let mut rows = case.woken().await;
+
+    rows.sort_by(|one, other| one.key.cmp(&other.key));
+    assert_unreadable(&before, the_middle(&rows));
+}
+
+pub(super) async fn a_row_with_damaged_tokens_is_listed_among_the_others(case: Case) {
+    let before = damaged(&case, Part::Tokens).await;
+
+    let rows = case.listed(list()).await;
+
+    assert_eq!(state(&before), state(the_middle(&rows)));
+}
+
+pub(super) async fn damaged_tokens_are_kept_replaced_and_erased_like_others(case: Case) {
+    let before = damaged(&case, Part::Tokens).await;
+
+    let kept = case.saved(swap(&case.load(&before.key).await)).await;
+    assert!(matches!(kept.tokens, StoredTokens::Unreadable(_)), "{kept:?}");
+    let replaced = case.saved(replacing(&kept)).await;
+    assert_eq!(secrets(&replaced), Some(secrets_of(&pair(replaced.revision))));
+
+    case.damage(&before.key, Part::Tokens).await;
+    let erased = case.saved(Swap { tokens: TokenChange::Erase, ..swap(&replaced) }).await;
+    assert_eq!(secrets(&erased), None);
+}
+
+pub(super) async fn a_row_with_a_damaged_document_is_loaded_woken_and_listed_among_the_others(case: Case) {
+    let before = damaged(&case, Part::Document).await;
+
+    assert_found(&before, &case.load(&before.key).await);
+    assert_found(&before, the_middle(&case.listed(list()).await));
+    let mut rows = case.woken().await;
+    rows.sort_by(|one, other| one.key.cmp(&other.key));
+    assert_found(&before, the_middle(&rows));
+    others_are_well(&case).await;
+}
+
+pub(super) async fn a_damaged_document_is_replaced_by_a_save(case: Case) {
+    let before = damaged(&case, Part::Document).await;
+    let damaged = case.load(&before.key).await;
+
+    let row = case.saved(replacing(&damaged)).await;
+
+    assert_eq!(json(&row)["pair"].as_str(), Some(&*row.revision.to_string()));
+    assert!(row.revision > before.revision);
+}

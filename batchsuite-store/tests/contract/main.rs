@@ -1,0 +1,4 @@
+//! The storage contract, run by every store; one module a backend.
+
+#[cfg(feature = "memory")]
+mod memory;
