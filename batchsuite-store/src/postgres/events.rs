@@ -12,7 +12,6 @@ use batchsuite_auth::{
 };
 use serde_json::{Value, json};
 use tokio_postgres::Row;
-use uuid::Uuid;
 
 use super::{
     PostgresStore,
@@ -33,15 +32,11 @@ pub(super) fn array(events: &[SwapEvent]) -> Option<String> {
 
 /// One of them.
 pub(super) fn object(event: &SwapEvent) -> Value {
-    let evidence = event.evidence.clone().unwrap_or_default();
     json!({
         "kind": event.kind.name(),
         "actor": event.actor.as_ref().map(|actor| actor.as_str()),
         "cause": event.cause.map(|cause| cause.name()),
-        "status": evidence.status,
-        "code": evidence.code,
-        "message": evidence.message,
-        "attempt": evidence.attempt.map(|attempt| Uuid::from_u128(attempt.to_bits()).to_string()),
+        "evidence": event.evidence.as_ref().map(row::object),
     })
 }
 

@@ -11,6 +11,7 @@ use batchsuite_auth::{
     machine::CauseKind,
     store2::{self, Document, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
 };
+use serde_json::{Value, json};
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
@@ -132,18 +133,29 @@ pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreE
             .ok_or_else(|| failure::corrupt("a kind of event is unknown; was it written by a later release?"))?,
         actor: columns.next::<Option<&str>>()?.map(actor).transpose()?,
         cause: columns.next::<Option<&str>>()?.and_then(CauseKind::of_name),
-        evidence: evidence(&mut columns)?,
+        evidence: columns.next::<Option<&str>>()?.map(evidence).transpose()?,
     })
 }
 
-fn evidence(columns: &mut Columns<'_>) -> Result<Option<Evidence>, StoreError> {
+/// How evidence is kept: a JSON object.
+pub(super) fn object(evidence: &Evidence) -> Value {
+    json!({
+        "status": evidence.status,
+        "code": evidence.code,
+        "message": evidence.message,
+        "attempt": evidence.attempt.map(|attempt| attempt.to_string()),
+    })
+}
+
+fn evidence(object: &str) -> Result<Evidence, StoreError> {
+    let object: Value =
+        serde_json::from_str(object).map_err(|_| failure::corrupt("the evidence of an event is none"))?;
+    let text = |name: &str| object[name].as_str().map(str::to_owned);
     let mut evidence = Evidence::default();
-    let status: Option<i32> = columns.next()?;
-    evidence.status = status.and_then(|status| u16::try_from(status).ok());
-    evidence.code = columns.next()?;
-    evidence.message = columns.next()?;
-    evidence.attempt = columns.next::<Option<Uuid>>()?.map(|id| AttemptId::from_bits(id.as_u128()));
-    Ok((evidence != Evidence::default()).then_some(evidence))
+    evidence.status = object["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+    (evidence.code, evidence.message) = (text("code"), text("message"));
+    evidence.attempt = text("attempt").and_then(|id| u128::from_str_radix(&id, 16).ok()).map(AttemptId::from_bits);
+    Ok(evidence)
 }
 
 fn actor(text: &str) -> Result<ActorId, StoreError> {

@@ -107,10 +107,7 @@ CREATE TABLE {schema}.events (
     kind        text   NOT NULL,
     actor       text,
     cause       text,
-    status      integer,
-    code        text,
-    message     text,
-    attempt     uuid,
+    evidence    jsonb,
     PRIMARY KEY (environment, id)
 );
 CREATE INDEX events_company ON {schema}.events (environment, company, id);
@@ -143,15 +140,14 @@ CREATE TABLE {schema}.keys (
 CREATE FUNCTION {schema}.append_event(p_environment text, p_company text, p_event jsonb) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    number bigint := {schema}.next_event();
+    drawn bigint := {schema}.next_event();
 BEGIN
     INSERT INTO {schema}.events
-        (environment, id, at, company, epoch, version, kind, actor, cause, status, code, message, attempt)
-    SELECT p_environment, number, {clock}, p_company, COALESCE(g.epoch, 0), COALESCE(g.version, 0), e.*
-    FROM jsonb_to_record(p_event) AS e
-        (kind text, actor text, cause text, status integer, code text, message text, attempt uuid)
+        (environment, id, at, company, epoch, version, kind, actor, cause, evidence)
+    SELECT p_environment, drawn, {clock}, p_company, COALESCE(g.epoch, 0), COALESCE(g.version, 0), e.*
+    FROM jsonb_to_record(p_event) AS e (kind text, actor text, cause text, evidence jsonb)
     LEFT JOIN {schema}.grants g ON g.environment = p_environment AND g.company = p_company;
-    RETURN number;
+    RETURN drawn;
 END $$;
 
 -- One after the other, those who hold the same of these names. Sorted, so that two never wait for each other.

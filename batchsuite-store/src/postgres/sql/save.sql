@@ -21,17 +21,20 @@ WITH turn AS MATERIALIZED (
         hidden_until = CASE WHEN NOT $10 THEN g.hidden_until END,
         change = CASE WHEN NOT $14 THEN g.change WHEN $3 = 0 THEN EXCLUDED.change ELSE {schema}.next_event() END
     WHERE g.number = $3 AND ($4 IS NULL OR {clock} BETWEEN $4 AND $5)
-    RETURNING number, change
+    -- The time that its number tells, unless that is ahead of the clock.
+    RETURNING number, change, 'epoch'::timestamptz + LEAST(number, {microseconds}) * interval '1 microsecond' AS at
 ),
 {token_change}
 told AS (
     INSERT INTO {schema}.events
-        (environment, id, at, company, epoch, version, kind, actor, cause, status, code, message, attempt)
-    SELECT $1, last.number - jsonb_array_length($15::jsonb) + e.place, {clock}, NULLIF($2, ''), $7, $8,
-           e.kind, e.actor, e.cause, e.status, e.code, e.message, e.attempt
-    FROM (SELECT CASE WHEN $14 THEN change WHEN $15 IS NOT NULL THEN {schema}.next_event() END AS number FROM written) AS last
-    CROSS JOIN ROWS FROM (jsonb_to_recordset($15::jsonb) AS
-        (kind text, actor text, cause text, status integer, code text, message text, attempt uuid)
-    ) WITH ORDINALITY AS e (kind, actor, cause, status, code, message, attempt, place)
+        (environment, id, at, company, epoch, version, kind, actor, cause, evidence)
+    SELECT $1, last.number - jsonb_array_length($15::jsonb) + e.place, last.at, NULLIF($2, ''), $7, $8,
+           e.kind, e.actor, e.cause, e.evidence
+    FROM (
+        SELECT at, CASE WHEN $14 THEN change WHEN $15 IS NOT NULL THEN {schema}.next_event() END AS number FROM written
+    ) AS last
+    CROSS JOIN ROWS FROM (
+        jsonb_to_recordset($15::jsonb) AS (kind text, actor text, cause text, evidence jsonb)
+    ) WITH ORDINALITY AS e (kind, actor, cause, evidence, place)
 )
-SELECT number, change, {clock} AS at, {durable} AS durable FROM written
+SELECT number, change, at, {durable} AS durable FROM written

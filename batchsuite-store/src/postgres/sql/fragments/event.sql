@@ -1,1 +1,1 @@
-id, at, company, epoch, version, kind, actor, cause, status, code, message, attempt
+id, at, company, epoch, version, kind, actor, cause, evidence::text
