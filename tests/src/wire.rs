@@ -10,7 +10,6 @@ use std::{
     },
 };
 
-use batchsuite_store::PostgresStore;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
@@ -87,21 +86,20 @@ impl Wire {
     }
 
     /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
-    /// name that `store` gives the statement that was run (any other statement is told as it is), `parse ‹name›` if
-    /// it was parsed, both if both.
-    pub fn round_trips(&self, store: &PostgresStore) -> Vec<String> {
-        let names: HashMap<_, _> = store.statements().map(|(name, sql)| (sql, name)).collect();
-        let of_feed = |message: &Message| matches!(message.told(&names).1, "horizon" | "changes");
+    /// name that the store's statement begins with (any other statement is told as it is), `parse ‹name›` if it was
+    /// parsed, both if both.
+    pub fn round_trips(&self) -> Vec<String> {
+        let of_feed = |message: &Message| matches!(message.told().1, "horizon" | "changes");
         let trips = std::mem::take(&mut *self.passing.journal());
         let others = trips.into_iter().filter(|trip| trip.0.is_empty() || !trip.0.iter().all(of_feed));
-        others.map(|trip| trip.told(&names)).collect()
+        others.map(|trip| trip.told()).collect()
     }
 }
 
 impl RoundTrip {
-    fn told(&self, names: &HashMap<&str, &str>) -> String {
+    fn told(&self) -> String {
         let messages = self.0.iter().map(|message| {
-            let (verb, statement) = message.told(names);
+            let (verb, statement) = message.told();
             format!("{verb}{statement}")
         });
         messages.collect::<Vec<_>>().join(", ")
@@ -109,12 +107,13 @@ impl RoundTrip {
 }
 
 impl Message {
-    fn told<'a>(&'a self, names: &HashMap<&str, &'a str>) -> (&'static str, &'a str) {
+    fn told(&self) -> (&'static str, &str) {
         let (verb, sql) = match self {
             Self::Parse(sql) => ("parse ", sql),
             Self::Run(sql) => ("", sql),
         };
-        (verb, names.get(sql.as_str()).copied().unwrap_or(sql))
+        let named = sql.strip_prefix("/* batchsuite ").and_then(|rest| rest.split_once(" */"));
+        (verb, named.map_or(sql, |(name, _)| name))
     }
 }
 
