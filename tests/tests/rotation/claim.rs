@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::{events::EventKind, machine::Phase};
+use batchsuite_auth::{events::EventKind, test_util::machine::Phase};
 use batchsuite_tests::{Moment, Verb, acme, company, seconds};
 
 use crate::stage::Stage;
@@ -18,7 +18,7 @@ async fn the_claim_is_stored_before_ups_sees_the_request() {
     let caller = process.caller(&acme());
     request.reached().await;
 
-    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }));
+    assert!(matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }));
     assert_eq!(stage.refreshes(), 0);
     request.release();
     caller.await.unwrap().unwrap();
@@ -38,7 +38,7 @@ async fn a_claim_that_fails_sends_nothing() {
     assert_eq!(stage.refreshes(), 0);
     process.store.mend(Verb::Claim);
     process.token(&acme()).await;
-    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +125,7 @@ async fn a_claim_that_is_too_old_is_given_back_and_not_sent() {
     caller.await.unwrap().unwrap();
     assert_eq!(process.store.calls(Verb::Release), 1, "the old claim is given back");
     assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "and a new one is sent");
-    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +147,7 @@ async fn a_claim_that_is_old_past_its_lease_disturbs_nobody() {
 
     assert_eq!(stage.refreshes(), 1, "the stopped process sends nothing");
     assert!(
-        matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }),
+        matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }),
         "nor does it give back what is not its own"
     );
     answer.release();
@@ -224,7 +224,7 @@ async fn the_time_is_looked_at_once_more_when_the_connection_is_there() {
 
     caller.await.unwrap().unwrap();
     assert_eq!((process.store.calls(Verb::Release), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
-    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
     assert!(!process.kinds(&acme()).await.contains(&EventKind::RefreshFailed), "nothing failed");
 }
 
