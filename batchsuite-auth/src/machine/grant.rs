@@ -522,7 +522,8 @@ impl Grant {
             Release::Misconfigured(evidence) | Release::Unknown(evidence) => failed(EventKind::Misconfigured, evidence),
         };
         // `unanswered` stays: that this attempt was not sent says nothing about an earlier one.
-        let grant = Self { phase: Phase::Idle, failures, retry_at: Some(later(now, pause)), ..self.clone() };
+        let retry_at = (!pause.is_zero()).then(|| later(now, pause));
+        let grant = Self { phase: Phase::Idle, failures, retry_at, ..self.clone() };
         Ok(Step::new("release", grant).timed().writing(events))
     }
 
@@ -647,7 +648,7 @@ impl Grant {
         let is_marked = self
             .unanswered
             .is_some_and(|unanswered| unanswered.attempt.is_none() && unanswered.echo_until >= echo_until);
-        if tokens.obtained_at >= at || is_marked {
+        if tokens.obtained_at > at || is_marked {
             return Err(StepRefusal::Unchanged);
         }
         let echo_until = self.unanswered.map_or(echo_until, |known| known.echo_until.max(echo_until));

@@ -49,9 +49,9 @@ impl ReadRow {
         self.asked
     }
 
-    /// The store's time now, or a little before.
+    /// The store's time now, or up to a second before: a pause or a lease that the store set a moment ago is over when it says so.
     pub(crate) fn now(&self) -> Timestamp {
-        later(self.snapshot.as_of, self.arrived.elapsed())
+        later(self.snapshot.as_of, Duration::from_secs(self.arrived.elapsed().as_secs()))
     }
 }
 

@@ -216,7 +216,7 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
 
         // What only a caller asked for is told to that caller.
         let is_told_to_the_caller =
-            matches!(verb, Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Other);
+            matches!(verb, Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Tell);
         let causes = log.lines(CAUSE);
         assert_eq!(causes.is_empty(), is_told_to_the_caller, "{verb:?}: {causes:#?}");
         assert_eq!(
@@ -387,16 +387,16 @@ async fn no_loop_stops_for_good_at_a_store_that_does_not_answer_once() {
     impatient.feed_interval = seconds(1);
     let process = stage.process_with(|builder| builder.policy(impatient));
     stage.opt_in(&process, &acme()).await;
-    for verb in [Verb::Changes, Verb::Wake, Verb::Tell, Verb::RecordUse, Verb::Load, Verb::Claim] {
+    for verb in [Verb::Changes, Verb::Wake, Verb::RecordUse, Verb::Load, Verb::Claim] {
         let _never_released = process.store.hold(verb, Moment::Before);
     }
     process.token(&acme()).await;
     stage.live(seconds(180)).await;
 
     let calls = |verb| process.store.calls(verb);
-    let before = [Verb::Changes, Verb::Wake, Verb::Tell].map(calls);
+    let before = [Verb::Changes, Verb::Wake].map(calls);
     stage.live(seconds(30)).await;
-    let after = [Verb::Changes, Verb::Wake, Verb::Tell].map(calls);
+    let after = [Verb::Changes, Verb::Wake].map(calls);
 
     assert!(before.iter().zip(after).all(|(before, after)| *before < after), "{before:?} {after:?}");
     stage.access_tokens_end();

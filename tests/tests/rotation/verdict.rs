@@ -21,7 +21,9 @@ async fn a_verdict_that_cannot_be_written_is_kept_and_retried() {
         process.store.fail(Verb::Verdict, moment);
         drop(process.caller(&acme()));
         stage.live(seconds(20)).await;
-        assert!(process.store.calls(Verb::Verdict) > 10, "{moment:?}");
+        // One that was written without an answer is found by reading, and not written again.
+        let tries = process.store.calls(Verb::Verdict);
+        assert_eq!(tries > 10, moment == Moment::Before, "{moment:?}: {tries}");
         process.store.mend(Verb::Verdict);
         stage.live(seconds(3)).await;
 
