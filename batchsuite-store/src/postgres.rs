@@ -31,7 +31,7 @@ use batchsuite_auth::{
     events::{Event, EventId},
     ids::ConsentId,
     secret::SecretHash,
-    store2::{
+    store::{
         Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, NewConsent, NewEvent, Page,
         Prune, Pruned, Row, RowKey, Saved, Store, StoreError, Swap,
     },

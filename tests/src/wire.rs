@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -33,6 +33,8 @@ pub struct Wire {
 struct Passing {
     round_trips: Arc<Mutex<Vec<RoundTrip>>>,
     swallows: Arc<AtomicBool>,
+    /// The statement whose answers are swallowed.
+    swallows_to: Arc<Mutex<Option<String>>>,
 }
 
 /// What the store sent before it waited for the server to be ready again.
@@ -78,6 +80,11 @@ impl Wire {
         self.passing.swallows.store(swallow, Ordering::SeqCst);
     }
 
+    /// From now on the answer to each run of this statement is swallowed and its connection cut; with `None`, no longer.
+    pub fn swallow_answers_to(&self, sql: Option<&str>) {
+        *lock(&self.passing.swallows_to) = sql.map(str::to_owned);
+    }
+
     /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
     /// name that the store's statement begins with (any other statement is told as it is), `parse ‹name›` if it was
     /// parsed, both if both.
@@ -114,16 +121,22 @@ impl Passing {
     async fn connection(self, client: TcpStream, server: UnixStream) {
         let (from_client, mut to_client) = client.into_split();
         let (mut from_server, to_server) = server.into_split();
-        let requests = tokio::spawn(self.clone().requests(from_client, to_server));
-        let _ = self.answers(&mut from_server, &mut to_client).await;
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let requests = tokio::spawn(self.clone().requests(from_client, to_server, Arc::clone(&is_cut)));
+        let _ = self.answers(&mut from_server, &mut to_client, &is_cut).await;
         requests.abort();
     }
 
-    async fn answers(&self, from: &mut unix::OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn answers(
+        &self,
+        from: &mut unix::OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        is_cut: &AtomicBool,
+    ) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = from.read(&mut buffer).await?;
-            if length == 0 || self.swallows.load(Ordering::SeqCst) {
+            if length == 0 || self.swallows.load(Ordering::SeqCst) || is_cut.load(Ordering::SeqCst) {
                 return Ok(());
             }
             to.write_all(&buffer[..length]).await?;
@@ -131,7 +144,12 @@ impl Passing {
     }
 
     /// A round trip is in the journal before the server hears of it.
-    async fn requests(self, from: OwnedReadHalf, mut to: unix::OwnedWriteHalf) -> io::Result<()> {
+    async fn requests(
+        self,
+        from: OwnedReadHalf,
+        mut to: unix::OwnedWriteHalf,
+        is_cut: Arc<AtomicBool>,
+    ) -> io::Result<()> {
         let mut from = BufReader::new(from);
         // The first message has no kind.
         to.write_all(&rest_of_message(&mut from, Vec::new()).await?).await?;
@@ -140,15 +158,24 @@ impl Passing {
             let kind = from.read_u8().await?;
             let message = rest_of_message(&mut from, vec![kind]).await?;
             if let Some(round_trip) = session.hear(kind, &message[HEAD..]) {
+                // Before the server hears of it, so that no byte of its answer gets through.
+                let swallowed = lock(&self.swallows_to).clone();
+                if swallowed.is_some_and(|sql| round_trip.0.contains(&Message::Run(sql))) {
+                    is_cut.store(true, Ordering::SeqCst);
+                }
                 self.journal().push(round_trip);
             }
             to.write_all(&message).await?;
         }
     }
 
-    fn journal(&self) -> std::sync::MutexGuard<'_, Vec<RoundTrip>> {
-        self.round_trips.lock().unwrap_or_else(PoisonError::into_inner)
+    fn journal(&self) -> MutexGuard<'_, Vec<RoundTrip>> {
+        lock(&self.round_trips)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The kind, and the length of the rest with its own four bytes.

@@ -5,7 +5,7 @@ use batchsuite_auth::{
     clock::Timestamp,
     ids::ConsentId,
     secret::SecretHash,
-    store2::{
+    store::{
         Consent, ConsentCaps, ConsentUse, FoundConsent, GrantKey, ListedAs, NewConsent, NewEvent, StoreError, Verifier,
     },
 };

@@ -5,9 +5,9 @@ use std::time::Duration;
 use batchsuite_auth::{
     Environment,
     events::{Event, EventId},
-    store2::{
-        Delivery, DeliveryEnd, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned, StoreError, StoreErrorKind,
-        SwapEvent,
+    store::{
+        Delivery, DeliveryEnd, EventContent, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned, StoreError,
+        StoreErrorKind,
     },
 };
 use serde_json::{Value, json};
@@ -26,12 +26,12 @@ const PRUNED_AT_ONCE: u64 = 5000;
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
 /// Events as they reach the database, if there are any.
-pub(super) fn array(events: &[SwapEvent]) -> Option<String> {
+pub(super) fn array(events: &[EventContent]) -> Option<String> {
     (!events.is_empty()).then(|| Value::from_iter(events.iter().map(object)).to_string())
 }
 
 /// One of them.
-pub(super) fn object(event: &SwapEvent) -> Value {
+pub(super) fn object(event: &EventContent) -> Value {
     json!({
         "kind": event.kind.name(),
         "actor": event.actor.as_ref().map(|actor| actor.as_str()),

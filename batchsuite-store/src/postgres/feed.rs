@@ -11,7 +11,7 @@ use batchsuite_auth::{
     CompanyId, Environment,
     error::chain,
     events::EventId,
-    store2::{Changes, StoreError},
+    store::{Changes, StoreError},
 };
 use tokio::{
     sync::watch,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use batchsuite_auth::{
     Environment,
     clock::Timestamp,
-    store2::{ListedAs, StoreError},
+    store::{ListedAs, StoreError},
 };
 
 use super::{PostgresStore, database::Parameter, row::Columns, rows::NOT_INDEXED};

@@ -9,7 +9,7 @@ use std::{
 use batchsuite_auth::{
     CompanyId, Environment,
     clock::Timestamp,
-    store2::{Row, StoreError},
+    store::{Row, StoreError},
 };
 use tokio::time::Instant;
 

@@ -9,7 +9,7 @@ use batchsuite_auth::{
     events::{Event, EventId, EventKind, Evidence},
     ids::{AttemptId, ConsentId, Revision},
     machine::CauseKind,
-    store2::{self, Document, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
+    store::{self, Document, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
 };
 use serde_json::{Value, json};
 use tokio_postgres::{Row, types::FromSql};
@@ -74,11 +74,11 @@ pub(super) enum Shown<'a> {
 }
 
 /// The columns of `sql/fragments/row.sql` and those of the tokens behind them. A column that is damaged spoils nothing but itself.
-pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store2::Row, StoreError> {
+pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Row, StoreError> {
     let mut columns = Columns::of(row);
     let (company, as_of) = (columns.next::<Option<&str>>()?, columns.next()?);
     if company.is_none() {
-        return Ok(store2::Row::empty(key, as_of));
+        return Ok(store::Row::empty(key, as_of));
     }
     let number = RowNumber::new(columns.next::<i64>()?.cast_unsigned());
     let revision = columns.revision()?;
@@ -94,7 +94,7 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store2::R
             (true, with_older_key) => StoredTokens::Sealed { with_older_key },
         },
     };
-    Ok(store2::Row { key, number, revision, document, tokens, change, wake_at, used_at, consents, as_of })
+    Ok(store::Row { key, number, revision, document, tokens, change, wake_at, used_at, consents, as_of })
 }
 
 /// The row of whichever company, unless it has no company that can be named.
@@ -103,7 +103,7 @@ pub(super) fn readable(
     environment: Environment,
     shown: &Shown<'_>,
     left_out: &mut LeftOut,
-) -> Option<store2::Row> {
+) -> Option<store::Row> {
     let company = Columns::of(answer).company();
     let read = company.and_then(|company| row(answer, RowKey::company(environment, company), shown));
     read.inspect_err(|error| left_out.add(&"of a company", error)).ok()

@@ -11,7 +11,7 @@ use batchsuite_auth::{
     CompanyId,
     clock::{earlier, later},
     events::EventId,
-    store2::{self, ListQuery, ListedAs, MOST_AGE, Page, RowKey, RowNumber, Saved, StoreError, Swap, TokenChange},
+    store::{self, ListQuery, ListedAs, MOST_AGE, Page, RowKey, RowNumber, Saved, StoreError, Swap, TokenChange},
 };
 
 /// How many rows one call lists at most.
@@ -20,7 +20,7 @@ const LISTED_AT_ONCE: usize = 1000;
 pub(super) const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
 
 impl PostgresStore {
-    pub(super) async fn load_row(&self, key: &RowKey) -> Result<store2::Row, StoreError> {
+    pub(super) async fn load_row(&self, key: &RowKey) -> Result<store::Row, StoreError> {
         self.0.compare_keys().await?;
         let parameters: &[Parameter<'_>] = &[&key.environment.name(), &key.name()];
         let loaded = self.0.database.one(&self.0.statements.load, parameters).await?;
@@ -75,7 +75,7 @@ impl PostgresStore {
         })
     }
 
-    pub(super) async fn list_rows(&self, query: ListQuery) -> Result<Page<store2::Row, CompanyId>, StoreError> {
+    pub(super) async fn list_rows(&self, query: ListQuery) -> Result<Page<store::Row, CompanyId>, StoreError> {
         let (database, statements) = (&self.0.database, &self.0.statements);
         let (environment, header) = (query.environment.name(), self.0.vault.primary_header());
         let after = query.after.as_ref().map_or("", CompanyId::as_str);

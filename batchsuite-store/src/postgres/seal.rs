@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use batchsuite_auth::{
     ids::{ConsentId, Revision},
     secret::{AccessTokenSecret, PkceVerifier, RefreshToken},
-    store2::{GrantKey, RowKey, StoreError, StoredTokens, Tokens},
+    store::{GrantKey, RowKey, StoreError, StoredTokens, Tokens},
 };
 
 use super::failure;

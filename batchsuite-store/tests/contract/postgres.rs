@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    store2::{RowKey, Store},
+    store::{RowKey, Store},
     test_util::store_contract::{Harness, Held, Part},
 };
 use batchsuite_store::PostgresStore;

@@ -14,11 +14,11 @@ pub(super) use crate::{
     ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
     machine::CauseKind,
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken, SecretHash},
-    store2::{
-        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, Document, EventOrder, EventQuery,
-        FoundConsent, ListQuery, ListedAs, NewConsent, NewEvent, Page, PendingConsent, Prune, Pruned, Row, RowKey,
-        RowNumber, Saved, Store, StoreError, StoreErrorKind, StoredTokens, Swap, SwapEvent, TokenChange, Tokens,
-        Verifier, Wake,
+    store::{
+        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, Document, EventContent, EventOrder,
+        EventQuery, FoundConsent, ListQuery, ListedAs, NewConsent, NewEvent, Page, PendingConsent, Prune, Pruned, Row,
+        RowKey, RowNumber, Saved, Store, StoreError, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens, Verifier,
+        Wake,
     },
 };
 
@@ -140,7 +140,7 @@ impl Case {
         }
     }
 
-    pub(super) async fn append(&self, key: &RowKey, event: SwapEvent) -> EventId {
+    pub(super) async fn append(&self, key: &RowKey, event: EventContent) -> EventId {
         done(self.store.append(key.environment, NewEvent { company: key.company.clone(), event }).await)
     }
 
@@ -295,8 +295,8 @@ pub(super) fn replacing(row: &Row) -> Swap {
     }
 }
 
-pub(super) fn event(kind: EventKind) -> SwapEvent {
-    SwapEvent { kind, actor: None, evidence: None, cause: None }
+pub(super) fn event(kind: EventKind) -> EventContent {
+    EventContent { kind, actor: None, evidence: None, cause: None }
 }
 
 /// As much as evidence can hold.
@@ -332,7 +332,7 @@ pub(super) fn consent(key: &RowKey, actor: &ActorId) -> NewConsent {
 
 /// The event of a consent that is put.
 pub(super) fn started(consent: &NewConsent) -> NewEvent {
-    let event = SwapEvent { actor: Some(consent.consent.actor.clone()), ..event(EventKind::Started) };
+    let event = EventContent { actor: Some(consent.consent.actor.clone()), ..event(EventKind::Started) };
     NewEvent { company: Some(consent.consent.company.clone()), event }
 }
 

@@ -5,7 +5,7 @@ use std::{future::poll_fn, pin::pin, task::Poll};
 use serde_json::json;
 
 use super::case::*;
-use crate::store2::MOST_AGE;
+use crate::store::MOST_AGE;
 
 pub(super) async fn stores_the_document_whole(case: Case) {
     let whole = json!({
@@ -84,7 +84,7 @@ async fn exactly_one_of_64(case: &Case, row: &Row, tokens: TokenChange) {
 
     let answers = case
         .at_once(64, |store, number| {
-            let event = SwapEvent { actor: Some(actor(number.to_string())), ..event(EventKind::Refreshed) };
+            let event = EventContent { actor: Some(actor(number.to_string())), ..event(EventKind::Refreshed) };
             let document = document(&json!({ "winner": number.to_string() }));
             let swap = Swap { document, events: vec![event], tokens: tokens.clone(), ..replacing(row) };
             async move { store.save(swap).await }
@@ -215,7 +215,7 @@ pub(super) async fn every_kind_of_event_and_cause_is_kept(case: Case) {
     }
     for cause in causes() {
         let row = case.load(&acme()).await;
-        let event = SwapEvent { cause: Some(cause), ..event(EventKind::Invalidated) };
+        let event = EventContent { cause: Some(cause), ..event(EventKind::Invalidated) };
         case.saved(Swap { events: vec![event], ..swap(&row) }).await;
         assert_eq!(case.latest(&acme()).await.cause, Some(cause));
     }
@@ -236,7 +236,7 @@ pub(super) fn causes() -> [CauseKind; 5] {
 pub(super) async fn actor_and_evidence_of_an_event_are_kept_whole(case: Case) {
     for evidence in [Some(evidence()), Some(Evidence::message("timed out")), Some(Evidence::default()), None] {
         let actor = evidence.as_ref().map(|_| actor("Zoë \"the boss\" 漢字"));
-        let written = SwapEvent { actor, evidence, ..event(EventKind::RefreshFailed) };
+        let written = EventContent { actor, evidence, ..event(EventKind::RefreshFailed) };
 
         case.saved(Swap { events: vec![written.clone()], ..swap(&case.load(&acme()).await) }).await;
 
