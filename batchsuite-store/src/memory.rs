@@ -1,33 +1,42 @@
 //! The store of one process.
 
 mod consents;
-mod deliveries;
-mod ledger;
 mod log;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fmt, mem,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use batchsuite_auth::{
     CompanyId, Environment,
-    clock::{Clock, SystemClock, Timestamp, later},
+    clock::{Clock, SystemClock, Timestamp},
     events::{Event, EventId},
-    ids::ConsentId,
+    ids::{ConsentId, Revision},
     secret::SecretHash,
     store2::{
-        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, NewConsent, NewEvent, Page,
-        Prune, Pruned, Row, RowKey, Saved, Store, StoreError, Swap,
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, MOST_AGE, NewConsent,
+        NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoredTokens, Swap, SwapEvent, Tokens,
     },
 };
 use tokio::{sync::watch, time::timeout};
 
-use ledger::Ledger;
+use self::{
+    consents::Consents,
+    log::Log,
+    rows::{Key, Rows, Stored, is_within},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// So many rows are read for one page of a list.
+const MOST_READ: usize = 1_000;
 
 /// Keeps everything in memory: the whole storage contract, for one process.
 ///
@@ -88,9 +97,17 @@ pub struct MemoryStore(Arc<Shared>);
 
 struct Shared {
     clock: Box<dyn Clock>,
-    ledgers: Mutex<BTreeMap<Environment, Ledger>>,
+    records: Mutex<BTreeMap<Environment, Records>>,
     /// Sent to after every event: a reader that waits for changes may follow the log.
-    changed: watch::Sender<()>,
+    written: watch::Sender<()>,
+}
+
+/// All that is stored of one environment.
+struct Records {
+    environment: Environment,
+    rows: Rows,
+    consents: Consents,
+    log: Log,
 }
 
 impl MemoryStore {
@@ -101,24 +118,20 @@ impl MemoryStore {
 
     /// An empty store on this clock.
     pub fn with_clock(clock: impl Clock) -> Self {
-        Self(Arc::new(Shared { clock: Box::new(clock), ledgers: Mutex::default(), changed: watch::Sender::new(()) }))
+        Self(Arc::new(Shared { clock: Box::new(clock), records: Mutex::default(), written: watch::Sender::new(()) }))
     }
 
     /// The one critical section of a verb. The time is read inside, so that it agrees with the order of the writes.
-    fn with<T>(&self, environment: Environment, verb: impl FnOnce(&mut Ledger, Timestamp) -> T) -> T {
-        let mut ledgers = self.ledgers();
-        let ledger = ledgers.entry(environment).or_insert_with(|| Ledger::new(environment));
-        let before = ledger.log.last();
-        let answer = verb(ledger, self.0.clock.now());
-        if ledger.log.last() != before {
-            self.0.changed.send_replace(());
+    fn with<T>(&self, environment: Environment, verb: impl FnOnce(&mut Records, Timestamp) -> T) -> T {
+        // No verb can panic between two writes that belong together.
+        let mut records = self.0.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = records.entry(environment).or_insert_with(|| Records::new(environment));
+        let before = records.log.last;
+        let answer = verb(records, self.0.clock.now());
+        if records.log.last != before {
+            self.0.written.send_replace(());
         }
         answer
-    }
-
-    fn ledgers(&self) -> MutexGuard<'_, BTreeMap<Environment, Ledger>> {
-        // No verb can panic between two writes that belong together.
-        self.0.ledgers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,32 +143,31 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: usize = self.ledgers().values().map(Ledger::len).sum();
-        f.debug_struct("MemoryStore").field("clock", &self.0.clock).field("rows", &rows).finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("clock", &self.0.clock).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn load(&self, key: &RowKey) -> Result<Row, StoreError> {
-        Ok(self.with(key.environment, |ledger, now| ledger.load(&key.company, now)))
+    async fn load(&self, key: &RowKey) -> Result<Row> {
+        Ok(self.with(key.environment, |records, now| records.load(&key.company, now)))
     }
 
-    async fn save(&self, swap: Swap) -> Result<Saved, StoreError> {
-        Ok(self.with(swap.key.environment, |ledger, now| ledger.save(swap, now)))
+    async fn save(&self, swap: Swap) -> Result<Saved> {
+        Ok(self.with(swap.key.environment, |records, now| records.save(swap, now)))
     }
 
-    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
-        self.with(consent.consent.environment, |ledger, now| ledger.put_consent(consent, caps, event, now));
+    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<()> {
+        self.with(consent.consent.environment, |records, now| {
+            records.rows.see(&consent.consent.company);
+            records.consents.put(consent, caps, now);
+            records.append(event, now);
+        });
         Ok(())
     }
 
-    async fn find_consent(
-        &self,
-        environment: Environment,
-        state: &SecretHash,
-    ) -> Result<Option<FoundConsent>, StoreError> {
-        Ok(self.with(environment, |ledger, now| ledger.consents.find(state, now)))
+    async fn find_consent(&self, environment: Environment, state: &SecretHash) -> Result<Option<FoundConsent>> {
+        Ok(self.with(environment, |records, now| records.consents.find(state, now)))
     }
 
     async fn use_consent(
@@ -163,56 +175,62 @@ impl Store for MemoryStore {
         environment: Environment,
         id: ConsentId,
         event: Option<NewEvent>,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.with(environment, |ledger, now| ledger.use_consent(id, event, now)))
+    ) -> Result<Option<Timestamp>> {
+        Ok(self.with(environment, |records, now| {
+            let is_used = records.consents.use_once(id, event.is_some(), now);
+            if let Some(event) = event.filter(|_| is_used) {
+                records.append(event, now);
+            }
+            is_used.then_some(now)
+        }))
     }
 
-    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>, StoreError> {
-        Ok(self.with(environment, |ledger, now| ledger.wake(limit, now)))
+    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>> {
+        Ok(self.with(environment, |records, now| {
+            let woken = records.rows.wake(limit, now);
+            woken.iter().map(|key| records.load(key, now)).collect()
+        }))
     }
 
-    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        self.with(environment, |ledger, now| ledger.record_use(companies, now));
+    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
+        self.with(environment, |records, now| records.rows.record_use(companies, now));
         Ok(())
     }
 
-    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError> {
-        Ok(self.with(query.environment, |ledger, now| ledger.list(&query, now)))
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>> {
+        Ok(self.with(query.environment, |records, now| records.list(query, now)))
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        self.with(query.environment, |ledger, _| ledger.log.read(&query))
+    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+        self.with(query.environment, |records, _| records.log.read(&query))
     }
 
-    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError> {
-        Ok(self.with(environment, |ledger, now| ledger.append(event, now)))
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId> {
+        Ok(self.with(environment, |records, now| records.append(event, now)))
     }
 
-    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
-        Ok(self.with(prune.environment, |ledger, now| ledger.prune(prune, now)))
+    async fn prune(&self, prune: Prune) -> Result<Pruned> {
+        Ok(self.with(prune.environment, |records, now| records.log.prune(prune, now)))
     }
 
-    async fn changes(
-        &self,
-        environment: Environment,
-        after: Option<EventId>,
-        wait: Duration,
-    ) -> Result<Changes, StoreError> {
-        // Subscribed before looking: what is written in between wakes the wait.
-        let mut changed = self.0.changed.subscribe();
-        let look = || self.with(environment, |ledger, _| ledger.changes(after));
-        let told = async {
+    async fn changes(&self, environment: Environment, after: Option<EventId>, wait: Duration) -> Result<Changes> {
+        // Subscribed before looking: what is written in between ends the wait.
+        let mut written = self.0.written.subscribe();
+        let look = || {
+            self.with(environment, |Records { rows, log, .. }, _| Changes {
+                changed: after.map(|after| rows.changed_after(after)).unwrap_or_default(),
+                cursor: log.last,
+            })
+        };
+        let news = async {
             loop {
                 let changes = look();
-                if after != Some(changes.cursor) || !changes.changed.is_empty() || changed.changed().await.is_err() {
+                if after != Some(changes.cursor) || written.changed().await.is_err() {
                     return changes;
                 }
             }
         };
-        match timeout(wait, told).await {
-            Ok(changes) => Ok(changes),
-            Err(_) => Ok(look()),
-        }
+        Ok(timeout(wait, news).await.unwrap_or_else(|_| look()))
     }
 
     async fn take_delivery(
@@ -220,10 +238,8 @@ impl Store for MemoryStore {
         environment: Environment,
         delivery: &Delivery,
         lease: Duration,
-    ) -> Result<Option<EventId>, StoreError> {
-        Ok(self.with(environment, |ledger, now| {
-            ledger.deliveries.take(delivery, later(now, lease), ledger.log.last(), now)
-        }))
+    ) -> Result<Option<EventId>> {
+        Ok(self.with(environment, |records, now| records.log.take(delivery, lease, now)))
     }
 
     async fn advance_delivery(
@@ -232,7 +248,77 @@ impl Store for MemoryStore {
         delivery: &Delivery,
         cursor: EventId,
         then: DeliveryEnd,
-    ) -> Result<bool, StoreError> {
-        Ok(self.with(environment, |ledger, now| ledger.deliveries.advance(delivery, cursor, then, now)))
+    ) -> Result<bool> {
+        Ok(self.with(environment, |records, now| records.log.advance(delivery, cursor, then, now)))
+    }
+}
+
+impl Records {
+    fn new(environment: Environment) -> Self {
+        Self { environment, rows: Rows::default(), consents: Consents::default(), log: Log::default() }
+    }
+
+    fn load(&self, key: &Key, now: Timestamp) -> Row {
+        let nothing = Stored::default();
+        self.row(key, self.rows.find(key).unwrap_or(&nothing), |tokens| StoredTokens::Readable(tokens.clone()), now)
+    }
+
+    fn save(&mut self, mut swap: Swap, now: Timestamp) -> Saved {
+        let number = self.rows.find(&swap.key.company).map(|row| row.number).unwrap_or_default();
+        let in_time = swap.decided_at.is_none_or(|decided_at| is_within(decided_at, MOST_AGE, now));
+        if number != swap.expected || !in_time {
+            return Saved::Conflict;
+        }
+        let mut announced = None;
+        for event in mem::take(&mut swap.events) {
+            let id = self.write(swap.key.company.clone(), event, swap.revision, now);
+            announced = swap.announce.then_some(id);
+        }
+        let number = number.next(now);
+        Saved::Yes { number, change: self.rows.replace(swap, number, announced), at: now }
+    }
+
+    fn list(&self, query: ListQuery, now: Timestamp) -> Page<Row, CompanyId> {
+        let is_listed = |row: &Stored| {
+            let wakes = row.wake_at.is_some_and(|at| at <= now);
+            query.listed_as.as_ref().is_none_or(|listed_as| wakes || listed_as.contains(&row.listed_as))
+        };
+        let (mut items, mut last) = (Vec::new(), &query.after);
+        for (read, (key, row)) in self.rows.after(&query.after).enumerate() {
+            if read == MOST_READ || items.len() == query.limit {
+                return Page { items, next: last.clone() };
+            }
+            if is_listed(row) {
+                items.push(self.row(key, row, |_| StoredTokens::Sealed { with_older_key: false }, now));
+            }
+            last = key;
+        }
+        Page { items, next: None }
+    }
+
+    fn row(&self, key: &Key, stored: &Stored, show: impl FnOnce(&Tokens) -> StoredTokens, now: Timestamp) -> Row {
+        Row {
+            key: RowKey { environment: self.environment, company: key.clone() },
+            number: stored.number,
+            revision: stored.revision,
+            document: stored.document.clone(),
+            tokens: stored.tokens.as_ref().map_or(StoredTokens::None, show),
+            change: stored.change,
+            wake_at: stored.wake_at,
+            used_at: stored.used_at,
+            consents: key.as_ref().map(|company| self.consents.pending(company, now)).unwrap_or_default(),
+            as_of: now,
+        }
+    }
+
+    fn append(&mut self, NewEvent { company, event }: NewEvent, now: Timestamp) -> EventId {
+        let revision = self.rows.find(&company).map(|row| row.revision).unwrap_or_default();
+        self.write(company, event, revision, now)
+    }
+
+    fn write(&mut self, company: Key, event: SwapEvent, revision: Revision, now: Timestamp) -> EventId {
+        let SwapEvent { kind, actor, evidence, cause } = event;
+        let environment = self.environment;
+        self.log.append(|id| Event { id, at: now, environment, company, actor, kind, revision, evidence, cause })
     }
 }

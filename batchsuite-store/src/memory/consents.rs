@@ -1,8 +1,7 @@
 //! The consents of one environment: pending ones, and used and expired ones for a while.
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    hash::Hash,
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -10,8 +9,8 @@ use batchsuite_auth::{
     ActorId, CompanyId,
     clock::{Timestamp, later},
     ids::ConsentId,
-    secret::{PkceVerifier, SecretHash},
-    store2::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, PendingConsent, Verifier},
+    secret::SecretHash,
+    store2::{ConsentCaps, ConsentUse, FoundConsent, NewConsent, PendingConsent, Verifier},
 };
 
 /// How long a used or an expired consent stays known, so that its person is told what became of it.
@@ -19,126 +18,150 @@ const KNOWN_AFTER_ITS_END: Duration = Duration::from_secs(3600);
 
 #[derive(Default)]
 pub(super) struct Consents {
-    by_id: HashMap<ConsentId, Stored>,
-    by_state: HashMap<SecretHash, ConsentId>,
-    /// The unused ones, the oldest first.
-    of_company: HashMap<CompanyId, Vec<ConsentId>>,
-    of_actor: HashMap<ActorId, Vec<ConsentId>>,
-    /// By when each is forgotten.
-    by_end: BTreeSet<(Timestamp, ConsentId)>,
+    /// By a number that goes up with every consent, so that the smallest is the oldest.
+    by_number: BTreeMap<u64, Stored>,
+    by_place: BTreeSet<(Place, u64)>,
+    last: u64,
 }
 
 struct Stored {
-    consent: Consent,
-    state: SecretHash,
-    verifier: Option<PkceVerifier>,
-    expires_at: Timestamp,
-    used: Option<ConsentUse>,
+    found: FoundConsent,
+    places: [Place; 4],
+}
+
+/// Where a consent is found.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Id(ConsentId),
+    State([u8; 32]),
+    Company(CompanyId),
+    Actor(ActorId),
 }
 
 impl Stored {
     fn is_pending(&self, now: Timestamp) -> bool {
-        self.used.is_none() && self.expires_at > now
+        self.found.used.is_none() && self.found.expires_at > now
     }
 
-    fn known_until(&self) -> Timestamp {
-        later(self.used.map_or(self.expires_at, |used| used.at), KNOWN_AFTER_ITS_END)
+    fn is_known(&self, now: Timestamp) -> bool {
+        let end = self.found.used.map_or(self.found.expires_at, |used| used.at);
+        later(end, KNOWN_AFTER_ITS_END) > now
     }
 }
 
 impl Consents {
-    /// Adds a consent, and drops the oldest ones over its caps.
+    /// Adds a consent, drops the oldest ones over its caps, and forgets those that ended long ago.
     pub(super) fn put(&mut self, new: NewConsent, caps: ConsentCaps, now: Timestamp) {
-        self.forget(now);
+        // The oldest ended first, unless it could be used for longer than others: then those stay a little longer, too.
+        while let Some((&number, oldest)) = self.by_number.first_key_value()
+            && !oldest.is_known(now)
+        {
+            self.drop(number);
+        }
         let NewConsent { consent, state, verifier, lifetime } = new;
-        let repeated = self.by_state.get(&state).copied();
-        for id in repeated.into_iter().chain([consent.id]) {
-            self.drop(id);
+        for repeated in self.numbers(Place::State(*state.as_bytes())) {
+            self.drop(repeated);
         }
 
-        let (id, company, actor) = (consent.id, consent.company.clone(), consent.actor.clone());
-        let stored = Stored { consent, state, verifier, expires_at: later(now, lifetime), used: None };
-        self.by_end.insert((stored.known_until(), id));
-        self.by_state.insert(state, id);
-        self.by_id.insert(id, stored);
-        self.of_company.entry(company.clone()).or_default().push(id);
-        self.of_actor.entry(actor.clone()).or_default().push(id);
-
-        let over_company = self.over(self.of_company.get(&company), caps.per_company, now);
-        let over_actor = self.over(self.of_actor.get(&actor), caps.per_actor, now);
-        for id in over_company.into_iter().chain(over_actor) {
-            self.drop(id);
+        self.last += 1;
+        let (company, actor) = (Place::Company(consent.company.clone()), Place::Actor(consent.actor.clone()));
+        let places = [Place::Id(consent.id), Place::State(*state.as_bytes()), company.clone(), actor.clone()];
+        self.by_place.extend(places.clone().map(|place| (place, self.last)));
+        let verifier = verifier.map_or(Verifier::None, Verifier::Readable);
+        let found = FoundConsent { consent, verifier, expires_at: later(now, lifetime), used: None, as_of: now };
+        self.by_number.insert(self.last, Stored { found, places });
+        for (party, most) in [(company, caps.per_company), (actor, caps.per_actor)] {
+            let mut pending = self.numbers(party);
+            pending.retain(|number| self.by_number.get(number).is_some_and(|stored| stored.is_pending(now)));
+            pending.truncate(pending.len().saturating_sub(most));
+            pending.into_iter().for_each(|oldest| self.drop(oldest));
         }
     }
 
     pub(super) fn find(&self, state: &SecretHash, now: Timestamp) -> Option<FoundConsent> {
-        let stored = self.by_id.get(self.by_state.get(state)?)?;
-        let verifier = stored.verifier.clone().filter(|_| stored.is_pending(now));
-        (stored.known_until() > now).then(|| FoundConsent {
-            consent: stored.consent.clone(),
-            verifier: verifier.map_or(Verifier::None, Verifier::Readable),
-            expires_at: stored.expires_at,
-            used: stored.used,
-            as_of: now,
-        })
+        let numbers = self.numbers(Place::State(*state.as_bytes()));
+        let stored = self.by_number.get(numbers.first()?).filter(|stored| stored.is_known(now))?;
+        let verifier = if stored.is_pending(now) { stored.found.verifier.clone() } else { Verifier::None };
+        Some(FoundConsent { verifier, as_of: now, ..stored.found.clone() })
     }
 
-    /// Uses a consent that is pending, and erases its verifier; whether it was.
+    /// Uses a consent, if it is pending; whether it was.
     pub(super) fn use_once(&mut self, id: ConsentId, with_event: bool, now: Timestamp) -> bool {
-        let Some(stored) = self.by_id.get_mut(&id).filter(|stored| stored.is_pending(now)) else { return false };
-        self.by_end.remove(&(stored.known_until(), id));
-        stored.used = Some(ConsentUse { at: now, with_event });
-        stored.verifier = None;
-        self.by_end.insert((stored.known_until(), id));
-        remove(&mut self.of_company, &stored.consent.company, id);
-        remove(&mut self.of_actor, &stored.consent.actor, id);
+        let numbers = self.numbers(Place::Id(id));
+        let stored = numbers.first().and_then(|number| self.by_number.get_mut(number));
+        let Some(stored) = stored.filter(|stored| stored.is_pending(now)) else { return false };
+        stored.found.used = Some(ConsentUse { at: now, with_event });
+        stored.found.verifier = Verifier::None;
         true
     }
 
     /// The pending ones of a company, the oldest first.
     pub(super) fn pending(&self, company: &CompanyId, now: Timestamp) -> Vec<PendingConsent> {
-        let ids = self.of_company.get(company).into_iter().flatten();
-        let pending = ids.filter_map(|id| self.by_id.get(id)).filter(|stored| stored.is_pending(now));
-        pending
-            .map(|Stored { consent, expires_at, .. }| PendingConsent {
-                id: consent.id,
-                removals: consent.removals,
-                expires_at: *expires_at,
-            })
-            .collect()
+        let numbers = self.numbers(Place::Company(company.clone()));
+        let stored = numbers.iter().filter_map(|number| self.by_number.get(number));
+        let pending = stored.filter(|stored| stored.is_pending(now)).map(|Stored { found, .. }| PendingConsent {
+            id: found.consent.id,
+            removals: found.consent.removals,
+            expires_at: found.expires_at,
+        });
+        pending.collect()
     }
 
-    /// The oldest pending ones of `ids` that are too many.
-    fn over(&self, ids: Option<&Vec<ConsentId>>, most: usize, now: Timestamp) -> Vec<ConsentId> {
-        let is_pending = |id: &&ConsentId| self.by_id.get(id).is_some_and(|stored| stored.is_pending(now));
-        let mut pending: Vec<_> = ids.into_iter().flatten().filter(is_pending).copied().collect();
-        pending.truncate(pending.len().saturating_sub(most));
-        pending
+    /// Those at a place, the oldest first.
+    fn numbers(&self, place: Place) -> Vec<u64> {
+        self.by_place.range((place.clone(), 0)..=(place, u64::MAX)).map(|(_, number)| *number).collect()
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        while let Some(&(end, id)) = self.by_end.first()
-            && end <= now
-        {
-            self.drop(id);
+    fn drop(&mut self, number: u64) {
+        for place in self.by_number.remove(&number).into_iter().flat_map(|stored| stored.places) {
+            self.by_place.remove(&(place, number));
         }
-    }
-
-    fn drop(&mut self, id: ConsentId) {
-        let Some(stored) = self.by_id.remove(&id) else { return };
-        self.by_state.remove(&stored.state);
-        self.by_end.remove(&(stored.known_until(), id));
-        remove(&mut self.of_company, &stored.consent.company, id);
-        remove(&mut self.of_actor, &stored.consent.actor, id);
     }
 }
 
-/// Removes `id` under `key`, and the key with its last id.
-fn remove<K: Hash + Eq>(index: &mut HashMap<K, Vec<ConsentId>>, key: &K, id: ConsentId) {
-    if let Some(ids) = index.get_mut(key) {
-        ids.retain(|other| *other != id);
-        if ids.is_empty() {
-            index.remove(key);
+#[cfg(test)]
+mod tests {
+    use batchsuite_auth::{Environment, store2::Consent};
+
+    use super::*;
+
+    const CAPS: ConsentCaps = ConsentCaps { per_company: 2, per_actor: 2 };
+    const LIFETIME: Duration = Duration::from_secs(600);
+
+    fn consent(number: u128) -> NewConsent {
+        let consent = Consent {
+            id: ConsentId::from_bits(number),
+            environment: Environment::Cie,
+            company: CompanyId::new("acme").unwrap(),
+            actor: ActorId::new("alice").unwrap(),
+            browser: SecretHash::of("browser"),
+            redirect_uri: "https://example.com/callback".parse().unwrap(),
+            client_id: "client".to_owned(),
+            return_to: None,
+            removals: 0,
+        };
+        NewConsent { consent, state: SecretHash::of(&number.to_string()), verifier: None, lifetime: LIFETIME }
+    }
+
+    #[test]
+    fn nothing_is_left_of_consents_that_were_dropped_repeated_or_ended_long_ago() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut consents = Consents::default();
+        for number in [1, 2, 2, 3] {
+            consents.put(consent(number), CAPS, now);
         }
+        let pending: Vec<_> =
+            consents.pending(&CompanyId::new("acme").unwrap(), now).iter().map(|one| one.id).collect();
+        assert_eq!(pending, [2, 3].map(ConsentId::from_bits));
+        assert_eq!(consents.by_number.len(), 2);
+        assert!(consents.use_once(ConsentId::from_bits(2), false, now));
+
+        let known = later(now, KNOWN_AFTER_ITS_END + LIFETIME - Duration::from_nanos(1));
+        assert!(consents.find(&SecretHash::of("2"), known).is_none(), "it was used longer ago");
+        assert!(consents.find(&SecretHash::of("3"), known).is_some());
+        consents.put(consent(4), CAPS, later(now, KNOWN_AFTER_ITS_END + LIFETIME));
+
+        assert_eq!(consents.by_number.len(), 1);
+        assert_eq!(consents.by_place.len(), 4);
     }
 }

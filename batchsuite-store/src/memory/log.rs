@@ -1,112 +1,115 @@
-//! The event log of one environment.
+//! The event log of one environment, and the deliveries that read it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Included},
+    sync::Arc,
+    time::Duration,
+};
 
 use batchsuite_auth::{
     CompanyId,
-    clock::Timestamp,
+    clock::{Timestamp, earlier, later},
     events::{Event, EventId},
-    store2::{EventOrder, EventQuery, Page, Pruned, StoreError, StoreErrorKind},
+    store2::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Prune, Pruned, StoreError, StoreErrorKind},
 };
+use uuid::Uuid;
 
 /// Beyond so many, the oldest events go: about 20 MB.
-pub(super) const EVENTS_KEPT: usize = 100_000;
+pub(super) const EVENTS_KEPT: u64 = 100_000;
 
-/// The latest events, in order: the one numbered `n` is at `n - 1` behind those that were pruned.
+/// The latest events.
 #[derive(Default)]
 pub(super) struct Log {
-    events: VecDeque<Event>,
-    of_company: BTreeMap<CompanyId, VecDeque<EventId>>,
-    /// How many were pruned, which is also the number of the latest of them.
-    pruned: u64,
+    /// Each under no company, so that the first one is the oldest, and under its own company if it has one.
+    by_company: BTreeMap<(Option<CompanyId>, EventId), Arc<Event>>,
+    /// The latest one that was ever written.
+    pub(super) last: EventId,
+    /// The latest one that was ever deleted.
+    pruned: EventId,
+    by_consumer: BTreeMap<String, Lease>,
+}
+
+/// How far a consumer has read, and who reads for it.
+struct Lease {
+    cursor: EventId,
+    holder: Uuid,
+    ends_at: Timestamp,
 }
 
 impl Log {
-    /// The number of the latest event.
-    pub(super) fn last(&self) -> EventId {
-        EventId::new(self.pruned + self.events.len() as u64)
-    }
-
-    /// The number of the next event.
-    pub(super) fn next(&self) -> EventId {
-        EventId::new(self.last().number() + 1)
-    }
-
-    /// Writes the event that `number` turns into.
+    /// Writes the event that its number turns into.
     pub(super) fn append(&mut self, event: impl FnOnce(EventId) -> Event) -> EventId {
-        let id = self.next();
-        let event = event(id);
-        if let Some(company) = &event.company {
-            self.of_company.entry(company.clone()).or_default().push_back(id);
+        self.last = EventId::new(self.last.number() + 1);
+        let event = Arc::new(event(self.last));
+        self.by_company.insert((event.company.clone(), event.id), event.clone());
+        self.by_company.insert((None, event.id), event);
+        if self.last.number() - self.pruned.number() > EVENTS_KEPT {
+            self.prune_oldest(|_| true);
         }
-        self.events.push_back(event);
-        while self.events.len() > EVENTS_KEPT {
-            self.prune_oldest();
-        }
-        id
-    }
-
-    /// Deletes events that were written before `before`, the oldest first, at most `limit` and none beyond `passed`.
-    pub(super) fn prune(&mut self, before: Timestamp, passed: Option<EventId>, limit: usize) -> Pruned {
-        let is_pruned = |event: &Event| event.at < before && passed.is_none_or(|passed| event.id <= passed);
-        let mut events = 0;
-        while events < limit && self.events.front().is_some_and(is_pruned) {
-            self.prune_oldest();
-            events += 1;
-        }
-        Pruned { events: events as u64, up_to: EventId::new(self.pruned) }
-    }
-
-    fn prune_oldest(&mut self) {
-        let Some(event) = self.events.pop_front() else { return };
-        self.pruned += 1;
-        if let Some(company) = event.company
-            && let Some(ids) = self.of_company.get_mut(&company)
-        {
-            ids.pop_front();
-            if ids.is_empty() {
-                self.of_company.remove(&company);
-            }
-        }
+        self.last
     }
 
     pub(super) fn read(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        let up_to = EventId::new(self.pruned);
-        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < up_to) {
-            return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
+        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < self.pruned) {
+            return Err(StoreError::new(StoreErrorKind::Pruned { up_to: self.pruned }));
         }
-        let items: Vec<Event> = match &query.company {
-            None => page(&self.events, |event| event.id, query).cloned().collect(),
-            Some(company) => {
-                let none = VecDeque::new();
-                let ids = self.of_company.get(company).unwrap_or(&none);
-                page(ids, |id| *id, query).filter_map(|id| self.event(*id)).cloned().collect()
+        let place = |id: EventId| (query.company.clone(), id);
+        let (first, end) = (place(EventId::START), place(EventId::new(u64::MAX)));
+        let after = query.after.map(place);
+        let events: Box<dyn Iterator<Item = _>> = match query.order {
+            EventOrder::OldestFirst => {
+                Box::new(self.by_company.range((Excluded(after.unwrap_or(first)), Included(end))))
+            }
+            EventOrder::NewestFirst => {
+                Box::new(self.by_company.range((Included(first), Excluded(after.unwrap_or(end)))).rev())
             }
         };
+        let items: Vec<_> = events.take(query.limit).map(|(_, event)| Event::clone(event)).collect();
         let next = items.last().map(|event| event.id).or(query.after);
         Ok(Page { items, next })
     }
 
-    fn event(&self, id: EventId) -> Option<&Event> {
-        self.events.get(usize::try_from(id.number().checked_sub(self.pruned + 1)?).ok()?)
+    /// Deletes old events. It ends at one that is not old, or that a delivery has not passed.
+    pub(super) fn prune(&mut self, prune: Prune, now: Timestamp) -> Pruned {
+        let before = earlier(now, prune.older_than);
+        let cursors = self.by_consumer.values().map(|lease| lease.cursor);
+        let passed = cursors.min().filter(|_| !prune.undelivered).unwrap_or(self.last);
+        let mut events = 0;
+        while events < prune.limit && self.prune_oldest(|event| event.at < before && event.id <= passed) {
+            events += 1;
+        }
+        Pruned { events: events as u64, up_to: self.pruned }
     }
-}
 
-/// What `query` wants of `entries`, which are in the order of their numbers.
-fn page<'a, T>(
-    entries: &'a VecDeque<T>,
-    id: impl Fn(&T) -> EventId,
-    query: &EventQuery,
-) -> Box<dyn Iterator<Item = &'a T> + 'a> {
-    match query.order {
-        EventOrder::OldestFirst => {
-            let from = query.after.map_or(0, |after| entries.partition_point(|entry| id(entry) <= after));
-            Box::new(entries.range(from..).take(query.limit))
+    pub(super) fn take(&mut self, delivery: &Delivery, lease: Duration, now: Timestamp) -> Option<EventId> {
+        let new = Lease { cursor: self.last, holder: delivery.holder, ends_at: now };
+        let held = self.by_consumer.entry(delivery.consumer.clone()).or_insert(new);
+        if held.holder != delivery.holder && held.ends_at > now {
+            return None;
         }
-        EventOrder::NewestFirst => {
-            let to = query.after.map_or(entries.len(), |after| entries.partition_point(|entry| id(entry) < after));
-            Box::new(entries.range(..to).rev().take(query.limit))
-        }
+        *held = Lease { cursor: held.cursor, holder: delivery.holder, ends_at: later(now, lease) };
+        Some(held.cursor)
+    }
+
+    pub(super) fn advance(&mut self, delivery: &Delivery, to: EventId, then: DeliveryEnd, now: Timestamp) -> bool {
+        let is_held = |lease: &&mut Lease| lease.holder == delivery.holder && lease.ends_at > now;
+        let Some(held) = self.by_consumer.get_mut(&delivery.consumer).filter(is_held) else { return false };
+        held.cursor = held.cursor.max(to);
+        held.ends_at = match then {
+            DeliveryEnd::Renew(lease) => later(now, lease),
+            DeliveryEnd::End => now,
+        };
+        true
+    }
+
+    /// Deletes the oldest event if it is such a one; whether it did.
+    fn prune_oldest(&mut self, is_pruned: impl FnOnce(&Event) -> bool) -> bool {
+        let Some(oldest) = self.by_company.first_entry().filter(|oldest| is_pruned(oldest.get())) else { return false };
+        let event = oldest.remove();
+        self.pruned = event.id;
+        self.by_company.remove(&(event.company.clone(), event.id));
+        true
     }
 }
 
@@ -116,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn written(log: &mut Log, number: usize, at: Timestamp) {
+    fn written(log: &mut Log, number: u64, at: Timestamp) {
         for number in 0..number {
             log.append(|id| Event {
                 id,
@@ -151,21 +154,36 @@ mod tests {
         assert_eq!(ids(&log, &query(None)), [4, 5]);
         let company = CompanyId::new("company-0").ok();
         assert_eq!(ids(&log, &EventQuery { company, ..query(None) }), [5, 7]);
-        assert_eq!(log.last().number(), EVENTS_KEPT as u64 + 3);
+        assert_eq!(log.last.number(), EVENTS_KEPT + 3);
     }
 
     #[test]
-    fn old_events_are_pruned_and_numbers_go_on() {
+    fn a_full_log_does_not_wait_for_a_delivery() {
+        let mut log = Log::default();
+        let delivery = Delivery { consumer: "mails".to_owned(), holder: Uuid::nil() };
+        let cursor = log.take(&delivery, Duration::from_secs(60), Timestamp::UNIX_EPOCH);
+        written(&mut log, EVENTS_KEPT + 1, Timestamp::UNIX_EPOCH);
+
+        assert_eq!(cursor, Some(EventId::START));
+        let up_to = EventId::new(1);
+        assert_eq!(log.read(&query(cursor)).unwrap_err().kind(), StoreErrorKind::Pruned { up_to });
+    }
+
+    #[test]
+    fn numbers_go_on_when_all_events_were_pruned() {
         let mut log = Log::default();
         written(&mut log, 4, Timestamp::UNIX_EPOCH);
-        let later = Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(60);
+        let now = later(Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        let prune =
+            Prune { environment: Environment::Cie, older_than: Duration::ZERO, limit: usize::MAX, undelivered: false };
 
-        assert_eq!(log.prune(Timestamp::UNIX_EPOCH), 0);
-        assert_eq!(log.prune(later), 4);
+        let pruned = log.prune(prune, now);
+        written(&mut log, 1, now);
 
-        written(&mut log, 1, later);
-        assert_eq!(ids(&log, &query(None)), [5]);
         let up_to = EventId::new(4);
+        assert_eq!(pruned, Pruned { events: 4, up_to });
+        assert_eq!(ids(&log, &query(None)), [5]);
+        assert_eq!(log.by_company.len(), 2, "nothing is left of the others");
         assert_eq!(log.read(&query(Some(EventId::START))).unwrap_err().kind(), StoreErrorKind::Pruned { up_to });
         let newest = EventQuery { order: EventOrder::NewestFirst, ..query(Some(EventId::new(3))) };
         assert!(log.read(&newest).unwrap().items.is_empty(), "backwards it ends there");

@@ -8,16 +8,21 @@ use std::{
 
 use batchsuite_auth::{
     CompanyId,
-    clock::{Timestamp, later},
+    clock::{Timestamp, earlier, later},
     events::EventId,
     ids::Revision,
-    store2::{Document, ListedAs, RowNumber, Tokens},
+    store2::{Document, ListedAs, RowNumber, Swap, TokenChange, Tokens},
 };
 
 /// For how long a row that was handed out is hidden.
 const HIDDEN_FOR: Duration = Duration::from_secs(120);
-/// A wake time further ahead than this was set by a wrong clock.
+/// A wake time that is further ahead was set by a wrong clock.
 const FURTHEST_WAKE: Duration = Duration::from_secs(2 * 86_400);
+/// A use that is as close to the recorded one is not written.
+const USE_RECORDED_WITHIN: Duration = Duration::from_secs(300);
+
+/// Whose row; `None`: the client row.
+pub(super) type Key = Option<CompanyId>;
 
 /// What is stored under a key.
 #[derive(Default)]
@@ -25,128 +30,219 @@ pub(super) struct Stored {
     pub(super) number: RowNumber,
     pub(super) revision: Revision,
     pub(super) document: Document,
-    pub(super) tokens: Tokens,
+    /// At least one of the two, or none.
+    pub(super) tokens: Option<Tokens>,
     pub(super) listed_as: ListedAs,
     pub(super) change: EventId,
     pub(super) wake_at: Option<Timestamp>,
-    pub(super) wake_if_used: Option<Timestamp>,
+    wake_if_used: Option<Timestamp>,
     pub(super) used_at: Option<Timestamp>,
-    /// It was handed out, and is not handed out again before.
-    pub(super) hidden_until: Option<Timestamp>,
+    /// Until when it is not handed out again.
+    hidden_until: Option<Timestamp>,
+}
+
+/// Where a row is found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// Among those that can be woken, by when.
+    Waking(Timestamp),
+    /// Among those that are hidden, by until when.
+    Hidden(Timestamp),
+    /// Among those that were announced, by their latest change.
+    Changed(EventId),
 }
 
 impl Stored {
-    fn entries(&self) -> Entries {
-        Entries {
-            waking: self.wake_at.filter(|_| self.hidden_until.is_none()),
-            hidden: self.hidden_until,
-            change: Some(self.change).filter(|change| *change > EventId::START),
-        }
+    fn places(&self) -> [Option<Place>; 2] {
+        let time = self.hidden_until.map(Place::Hidden).or(self.wake_at.map(Place::Waking));
+        [time, (self.change > EventId::START).then_some(Place::Changed(self.change))]
     }
 }
 
-/// Under what a row is found in each index.
-struct Entries {
-    waking: Option<Timestamp>,
-    hidden: Option<Timestamp>,
-    change: Option<EventId>,
-}
-
-/// Rows by company. The one of `None` is the client row, which no index finds.
 #[derive(Default)]
 pub(super) struct Rows {
-    /// Boxed: a tree's nodes are half empty.
-    by_company: BTreeMap<Option<CompanyId>, Box<Stored>>,
-    /// Those that are not hidden, by when they wake.
-    waking: Index<Timestamp>,
-    /// The others, by when they are not hidden any more.
-    hidden: Index<Timestamp>,
-    /// Those that were announced, by their latest change.
-    changes: Index<EventId>,
+    /// Boxed, because the nodes of a tree are half empty.
+    by_key: BTreeMap<Key, Box<Stored>>,
+    /// Follows from the rows alone. The client row is found by its key only.
+    by_place: BTreeSet<(Place, Key)>,
 }
 
 impl Rows {
-    pub(super) fn len(&self) -> usize {
-        self.by_company.len()
+    pub(super) fn find(&self, key: &Key) -> Option<&Stored> {
+        self.by_key.get(key).map(Box::as_ref)
     }
 
-    pub(super) fn find(&self, company: &Option<CompanyId>) -> Option<&Stored> {
-        self.by_company.get(company).map(Box::as_ref)
+    /// The rows of companies by their ids, those after `key`.
+    pub(super) fn after(&self, key: &Key) -> impl Iterator<Item = (&Key, &Stored)> {
+        // The client row has the smallest key, so it comes after none.
+        self.by_key.range((Excluded(key), Unbounded)).map(|(key, row)| (key, row.as_ref()))
     }
 
-    /// The companies' rows in the order of their ids, those after `after`; without one, all of them.
-    pub(super) fn after(&self, after: &Option<CompanyId>) -> impl Iterator<Item = (&CompanyId, &Stored)> {
-        // `None` is the smallest key, so nothing comes before the companies but the client row.
-        let rows = self.by_company.range((Excluded(after), Unbounded));
-        rows.filter_map(|(company, row)| Some((company.as_ref()?, row.as_ref())))
+    /// Those that were announced after an event, the earliest first.
+    pub(super) fn changed_after(&self, event: EventId) -> Vec<(CompanyId, EventId)> {
+        let first = Place::Changed(EventId::new(event.number().saturating_add(1)));
+        let changed = self.by_place.range((first, None)..).filter_map(|(place, key)| match place {
+            Place::Changed(event) => Some((key.clone()?, *event)),
+            Place::Waking(_) | Place::Hidden(_) => None,
+        });
+        changed.collect()
     }
 
-    /// Companies that were announced after an event, each with its latest change, the earliest first.
-    pub(super) fn changed_after(&self, event: EventId) -> impl Iterator<Item = &(EventId, CompanyId)> {
-        // From the latest: the cost is that of what changed.
-        let newest_first: Vec<_> = self.changes.0.iter().rev().take_while(|(change, _)| *change > event).collect();
-        newest_first.into_iter().rev()
+    /// The row of a company is there from now on.
+    pub(super) fn see(&mut self, company: &CompanyId) {
+        self.change(&Some(company.clone()), |_| ());
     }
 
-    /// Changes a row, which there is afterwards, and its entries in the indexes.
-    pub(super) fn change<T>(&mut self, company: &Option<CompanyId>, change: impl FnOnce(&mut Stored) -> T) -> T {
-        let entry = self.by_company.entry(company.clone());
-        // The indexes share the key's text.
-        let company = entry.key().clone();
-        let row = entry.or_default();
-        let before = row.entries();
-        let answer = change(row);
-        let after = row.entries();
-        if let Some(company) = company {
-            self.waking.replace(&company, before.waking, after.waking);
-            self.hidden.replace(&company, before.hidden, after.hidden);
-            self.changes.replace(&company, before.change, after.change);
+    /// Replaces a row that is the expected one, and announces the event; its latest change.
+    pub(super) fn replace(&mut self, swap: Swap, number: RowNumber, announced: Option<EventId>) -> EventId {
+        self.change(&swap.key.company, |row| {
+            row.number = number;
+            row.revision = swap.revision;
+            row.document = swap.document;
+            row.listed_as = swap.listed_as;
+            row.tokens = match swap.tokens {
+                TokenChange::Keep => row.tokens.take(),
+                TokenChange::Replace(new) => Some(new).filter(|new| new.access.is_some() || new.refresh.is_some()),
+                TokenChange::Erase => None,
+            };
+            if let Some(wake) = swap.wake {
+                let used_since = row.used_at > swap.used_at;
+                row.wake_at = if used_since { earliest(wake.at, wake.if_used) } else { wake.at };
+                row.wake_if_used = wake.if_used;
+                row.hidden_until = None;
+            }
+            row.change = announced.unwrap_or(row.change);
+            row.change
+        })
+    }
+
+    pub(super) fn record_use(&mut self, companies: &[CompanyId], now: Timestamp) {
+        for key in companies.iter().cloned().map(Some) {
+            let Some(row) = self.find(&key) else { continue };
+            let wake_at = earliest(row.wake_at, row.wake_if_used);
+            let is_recorded = row.used_at.is_some_and(|used| is_within(used, USE_RECORDED_WITHIN, now));
+            if wake_at != row.wake_at || !is_recorded {
+                self.change(&key, |row| (row.wake_at, row.used_at) = (wake_at, Some(now)));
+            }
         }
-        answer
     }
 
-    /// Hides the rows that have to be looked at, the longest overdue first, at most `limit`; which they are.
-    pub(super) fn wake(&mut self, limit: usize, now: Timestamp) -> Vec<Option<CompanyId>> {
-        for company in self.hidden.passed_or_absurd(now, HIDDEN_FOR, usize::MAX) {
-            self.change(&company, |row| row.hidden_until = None);
+    /// Hides the rows that wake, the longest overdue first, at most `limit`; their keys.
+    pub(super) fn wake(&mut self, limit: usize, now: Timestamp) -> Vec<Key> {
+        for key in self.reached(Place::Hidden, HIDDEN_FOR, usize::MAX, now) {
+            self.change(&key, |row| row.hidden_until = None);
         }
-        let woken = self.waking.passed_or_absurd(now, FURTHEST_WAKE, limit);
-        for company in &woken {
-            self.change(company, |row| row.hidden_until = Some(later(now, HIDDEN_FOR)));
+        let woken = self.reached(Place::Waking, FURTHEST_WAKE, limit, now);
+        for key in &woken {
+            self.change(key, |row| row.hidden_until = Some(later(now, HIDDEN_FOR)));
         }
         woken
     }
-}
 
-/// Companies by a time or a number.
-struct Index<K>(BTreeSet<(K, CompanyId)>);
-
-impl<K> Default for Index<K> {
-    fn default() -> Self {
-        Self(BTreeSet::new())
-    }
-}
-
-impl<K: Ord + Copy> Index<K> {
-    fn replace(&mut self, company: &CompanyId, before: Option<K>, after: Option<K>) {
-        if before == after {
-            return;
-        }
-        if let Some(key) = before {
-            self.0.remove(&(key, company.clone()));
-        }
-        if let Some(key) = after {
-            self.0.insert((key, company.clone()));
-        }
-    }
-}
-
-impl Index<Timestamp> {
     /// Those whose time has passed, the earliest first; then those whose time is more than `furthest` ahead.
-    fn passed_or_absurd(&self, now: Timestamp, furthest: Duration, limit: usize) -> Vec<Option<CompanyId>> {
-        let furthest = later(now, furthest);
-        let passed = self.0.iter().take_while(|(at, _)| *at <= now);
-        let absurd = self.0.iter().rev().take_while(|(at, _)| *at > furthest);
-        passed.chain(absurd).take(limit).map(|(_, company)| Some(company.clone())).collect()
+    fn reached(&self, place: fn(Timestamp) -> Place, furthest: Duration, limit: usize, now: Timestamp) -> Vec<Key> {
+        let furthest = place(later(now, furthest));
+        let passed = self.by_place.range((place(Timestamp::MIN_UTC), None)..).take_while(|(at, _)| *at <= place(now));
+        let absurd = self.by_place.range((furthest, None)..).skip_while(|(at, _)| *at == furthest);
+        let absurd = absurd.take_while(|(at, _)| *at <= place(Timestamp::MAX_UTC));
+        passed.chain(absurd).take(limit).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// Changes a row, which there is afterwards, and its places.
+    fn change<T>(&mut self, key: &Key, change: impl FnOnce(&mut Stored) -> T) -> T {
+        let entry = self.by_key.entry(key.clone());
+        // The places share the text of the key that is stored.
+        let key = entry.key().clone();
+        let row = entry.or_default();
+        let before = row.places();
+        let answer = change(row);
+        let after = row.places();
+        if before != after && key.is_some() {
+            for place in before.into_iter().flatten() {
+                self.by_place.remove(&(place, key.clone()));
+            }
+            self.by_place.extend(after.into_iter().flatten().map(|place| (place, key.clone())));
+        }
+        answer
+    }
+}
+
+/// Whether a time is at most `by` away from now.
+pub(super) fn is_within(time: Timestamp, by: Duration, now: Timestamp) -> bool {
+    (earlier(now, by)..=later(now, by)).contains(&time)
+}
+
+/// The earlier of two wake times, of which each may be none.
+fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use batchsuite_auth::store2::{RowKey, Wake};
+
+    use super::*;
+
+    fn save(rows: &mut Rows, key: &Key, wake: Option<Wake>, announced: Option<EventId>) {
+        let swap = Swap {
+            key: RowKey { environment: batchsuite_auth::Environment::Cie, company: key.clone() },
+            expected: RowNumber::NEVER_SAVED,
+            decided_at: None,
+            step: "test",
+            document: Document::default(),
+            revision: Revision::default(),
+            listed_as: ListedAs::Authenticated,
+            tokens: TokenChange::Keep,
+            wake,
+            used_at: None,
+            events: Vec::new(),
+            announce: announced.is_some(),
+        };
+        rows.replace(swap, RowNumber::new(1), announced);
+    }
+
+    fn assert_places_follow_from_rows(rows: &Rows) {
+        let companies = rows.by_key.iter().filter(|(key, _)| key.is_some());
+        let places = companies.flat_map(|(key, row)| row.places().into_iter().flatten().map(|at| (at, key.clone())));
+        assert!(rows.by_place == places.collect());
+    }
+
+    /// Every verb that changes rows, over a few companies and the client row, with times and an order that repeat nothing.
+    #[test]
+    fn each_row_is_found_at_its_places_after_any_change() {
+        let keys: Vec<Key> = ["a", "b", "c", "d"].map(|id| CompanyId::new(id).ok()).into_iter().chain([None]).collect();
+        let mut rows = Rows::default();
+        let (mut random, mut woken, mut most) = (1_u64, 0, 0);
+        for step in 1..=2_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let now = later(Timestamp::UNIX_EPOCH, Duration::from_secs(step * 30));
+            let at =
+                |shift: u32| (random >> shift & 3 > 0).then(|| later(now, Duration::from_secs(random >> 40 & 255)));
+            let key = &keys[(random >> 33) as usize % keys.len()];
+            match random >> 60 {
+                0..4 => save(&mut rows, key, Some(Wake { at: at(8), if_used: at(10) }), None),
+                4..6 => save(&mut rows, key, Some(Wake { at: at(8), if_used: at(10) }), Some(EventId::new(step))),
+                6..8 => save(&mut rows, key, None, Some(EventId::new(step))),
+                8..12 => rows.record_use(key.as_slice(), now),
+                _ => woken += rows.wake(2, now).len(),
+            }
+            assert_places_follow_from_rows(&rows);
+            most = most.max(rows.by_place.len());
+        }
+
+        assert!(woken > 100 && most == 8, "{woken} were woken, and there were {most} places");
+    }
+
+    #[test]
+    fn a_row_shares_the_text_of_its_key_with_its_places() {
+        let mut rows = Rows::default();
+        for event in 1..3 {
+            // Another text each time, as it comes from a caller.
+            save(&mut rows, &CompanyId::new("acme").ok(), None, Some(EventId::new(event)));
+        }
+
+        let (key, _) = rows.by_key.first_key_value().unwrap();
+        let (_, placed) = rows.by_place.first().unwrap();
+        assert!(std::ptr::eq(key.as_ref().unwrap().as_str(), placed.as_ref().unwrap().as_str()));
     }
 }
