@@ -6,7 +6,7 @@ use batchsuite_auth::{
     Client,
     error::{TokenError, Unavailable},
     events::EventKind,
-    fake_ups::{Answer, Endpoint, Fault, Outcome},
+    fake_ups::{Answer, Endpoint, FakeUps, Fault, Outcome},
     machine::CauseKind,
     status::Status,
     test_util::ManualClock,
@@ -106,7 +106,7 @@ async fn a_clock_at_the_end_of_time_does_not_panic() {
         let _ = world.token().await;
         let _ = world.status().await;
         let trip = world.auth.authenticate(&world.company, &world.actor).await.unwrap();
-        let query = world.ups.consent(&trip.url, crate::world::USER).await;
+        let query = world.ups.consent(&trip.url, FakeUps::USER).await;
         let _ = world.auth.callback(&world.actor, query, &trip.browser_secret).await;
         world.clock.set(here);
 
@@ -223,7 +223,7 @@ async fn nothing_is_sent_while_the_database_is_away() {
 async fn a_verdict_is_kept_while_the_database_is_away() {
     let world = with_impatient_callers().await.opted_in().await;
     world.advance(2 * 3600);
-    world.ups.change_password(crate::world::USER);
+    world.ups.change_password(FakeUps::USER);
     let held = world.http.hold_answer();
     let caller = tokio::join!(world.token(), async {
         held.reached().await;

@@ -24,8 +24,6 @@ use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::Request;
 
-/// Everybody's UPS.com user.
-pub(crate) const USER: &str = "demo@example.com";
 /// The lease of a refresh.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
@@ -156,7 +154,7 @@ impl World {
         let begin = self.auth.authenticate(company, actor);
         let begin = browser.into_iter().fold(begin, |begin, secret| begin.browser_secret(secret.clone()));
         let trip = begin.await.unwrap();
-        let query = self.ups.consent(&trip.url, USER).await;
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
         let value = |name: &str| {
             let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             value.unwrap().to_owned()
