@@ -458,7 +458,7 @@ impl Grant {
             client_id: Some(client_id.to_owned()),
             actor: Some(actor.clone()),
             authenticated_at: Some(now),
-            tokens: Some(pair.token_times(None)),
+            tokens: Some(pair.token_times(RefreshTokenEnd::Absent)),
             failures: u32::from(pair.access_lifetime.is_none()),
             unknown: self.unknown.clone(),
             ..Self::default()
@@ -556,7 +556,9 @@ impl Grant {
             unanswered: None,
             suspect_until: self.suspect_after(claim, pair),
             rotated_by: Some(claim.attempt),
-            tokens: Some(pair.token_times(self.tokens.as_ref())),
+            tokens: Some(
+                pair.token_times(self.tokens.map_or(RefreshTokenEnd::Unknown, |tokens| tokens.refresh_token_end)),
+            ),
             failures,
             retry_at: cool_down.map(|pause| later(now, pause)),
             refusal: None,
@@ -702,8 +704,8 @@ impl Phase {
 }
 
 impl PairTimes {
-    /// The times of its tokens. A pair that keeps the refresh token keeps that of `before`.
-    fn token_times(&self, before: Option<&TokenTimes>) -> TokenTimes {
+    /// The times of its tokens. The refresh token that a pair keeps ends when `kept` says.
+    fn token_times(&self, kept: RefreshTokenEnd) -> TokenTimes {
         let end = |lifetime| later(self.sent_at, lifetime);
         TokenTimes {
             obtained_at: self.sent_at,
@@ -713,7 +715,7 @@ impl PairTimes {
                 PairRefresh::New(lifetime) => {
                     lifetime.map_or(RefreshTokenEnd::Unknown, |lifetime| RefreshTokenEnd::At(end(lifetime)))
                 }
-                PairRefresh::Kept => before.map_or(RefreshTokenEnd::Unknown, |before| before.refresh_token_end),
+                PairRefresh::Kept => kept,
                 PairRefresh::Lost => RefreshTokenEnd::Absent,
             },
         }

@@ -166,9 +166,7 @@ impl Rotation {
             refresh_after: lifetime.saturating_sub(window) + jitter,
             refresh,
         };
-        let kept = before.and_then(Snapshot::refresh_token).filter(|_| refresh == PairRefresh::Kept);
-        let refresh = pair.refresh_token.as_ref().or(kept).cloned();
-        (times, Tokens { access: pair.access_token.clone(), refresh })
+        (times, Tokens { access: pair.access_token.clone(), refresh: pair.refresh_token.clone() })
     }
 
     pub(crate) fn is_ahead(&self, time: Option<Timestamp>) -> bool {
