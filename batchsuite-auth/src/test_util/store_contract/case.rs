@@ -1,6 +1,7 @@
 //! What the clauses are written with: a store of their own, and saves, consents and events that fit each other.
 
-use std::{future::Future, sync::Arc, time::Duration};
+pub(super) use std::time::Duration;
+use std::{future::Future, sync::Arc};
 
 use serde_json::Value;
 use tokio::{sync::Barrier, task::JoinSet};
@@ -13,12 +14,11 @@ pub(super) use crate::{
     events::{Event, EventId, EventKind, Evidence},
     ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
     machine::CauseKind,
-    secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken, SecretHash},
+    secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
     store2::{
-        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, Document, EventOrder, EventQuery,
-        FoundConsent, ListQuery, ListedAs, NewConsent, NewEvent, Page, PendingConsent, Prune, Pruned, Row, RowKey,
-        RowNumber, Saved, Store, StoreError, StoreErrorKind, StoredTokens, Swap, SwapEvent, TokenChange, Tokens,
-        Verifier, Wake,
+        Changes, Consent, ConsentCaps, Delivery, DeliveryEnd, Document, EventOrder, EventQuery, FoundConsent,
+        ListQuery, ListedAs, NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, RowNumber, Saved, Store,
+        StoreError, StoreErrorKind, StoredTokens, Swap, SwapEvent, TokenChange, Tokens, Verifier, Wake,
     },
 };
 

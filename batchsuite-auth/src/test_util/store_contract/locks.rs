@@ -1,7 +1,5 @@
 //! What waits for the lock of a row: the clauses of [`Harness::hold`](super::Harness::hold).
 
-use std::time::Duration;
-
 use super::case::*;
 use crate::store2::MOST_AGE;
 

@@ -1,0 +1,113 @@
+//! Clauses of [`Store::use_consent`].
+
+use super::case::*;
+
+/// Uses a consent as the callback of a person who declined.
+async fn decline(case: &Case, consent: &NewConsent) -> Option<Timestamp> {
+    done(case.store.use_consent(Environment::Cie, consent.consent.id, Some(declined("alice"))).await)
+}
+
+fn declined(name: &str) -> NewEvent {
+    let event = SwapEvent { actor: Some(actor(name)), evidence: Some(evidence()), ..event(EventKind::Declined) };
+    NewEvent { company: acme().company, event }
+}
+
+pub(super) async fn tells_the_time_of_the_use(case: Case) {
+    let put = consent(&acme(), &actor("alice"));
+    case.put(&put).await;
+
+    let at = case.use_up(&put).await;
+
+    assert_about(at, case.load(&acme()).await.as_of);
+}
+
+pub(super) async fn of_50_at_once_exactly_one_uses_it_and_writes_its_event(case: Case) {
+    let put = consent(&acme(), &actor("alice"));
+    case.put(&put).await;
+
+    let answers = case
+        .at_once(50, |store, number| {
+            let (id, event) = (put.consent.id, declined(&number.to_string()));
+            async move {
+                let used = store.use_consent(Environment::Cie, id, Some(event)).await?;
+                Ok(used.map(|_| actor(number.to_string())))
+            }
+        })
+        .await;
+
+    let winners: Vec<_> = answers.into_iter().flatten().collect();
+    let events = case.history(&acme()).await.split_off(1);
+    let actors: Vec<_> = events.into_iter().flat_map(|event| event.actor).collect();
+    assert_eq!((winners.len(), actors), (1, winners));
+}
+
+pub(super) async fn of_50_at_once_without_an_event_exactly_one_uses_it(case: Case) {
+    let put = consent(&acme(), &actor("alice"));
+    case.put(&put).await;
+
+    let id = put.consent.id;
+    let answers = case.at_once(50, |store, _| async move { store.use_consent(Environment::Cie, id, None).await }).await;
+
+    assert_eq!(answers.into_iter().flatten().count(), 1);
+    assert_eq!(case.history(&acme()).await.len(), 1);
+}
+
+pub(super) async fn writes_the_event_with_the_use(case: Case) {
+    let row = case.opted_in(&acme()).await;
+    let put = consent(&acme(), &actor("alice"));
+    case.put(&put).await;
+    let declined = declined("alice");
+
+    let used = case.store.use_consent(Environment::Cie, put.consent.id, Some(declined.clone())).await;
+
+    assert!(done(used).is_some());
+    let event = case.latest(&acme()).await;
+    assert_eq!((event.kind, event.company, event.revision), (EventKind::Declined, acme().company, row.revision));
+    assert_eq!((event.actor, event.evidence), (declined.event.actor, declined.event.evidence));
+    assert_about(event.at, case.load(&acme()).await.as_of);
+}
+
+pub(super) async fn a_used_an_expired_and_a_dropped_one_are_refused_without_an_event(case: Case) {
+    let [used, expired, dropped] = ["alice", "bob", "carol"].map(|name| consent(&acme(), &actor(name)));
+    case.put(&used).await;
+    assert!(case.use_up(&used).await.is_some());
+    case.put(&expired).await;
+    case.advance(LIFETIME + SECOND).await;
+    case.put(&dropped).await;
+    case.advance(SECOND).await;
+    case.put_with(&consent(&acme(), &actor("dan")), ConsentCaps { per_company: 1, ..CAPS }).await;
+    let before = case.log(Environment::Cie).await;
+
+    for refused in [used, expired, dropped] {
+        assert_eq!(decline(&case, &refused).await, None);
+    }
+
+    assert_eq!(case.log(Environment::Cie).await, before);
+}
+
+pub(super) async fn one_that_is_unknown_or_of_the_other_environment_is_refused_without_an_event(case: Case) {
+    let (unknown, other) = (consent(&acme(), &actor("alice")), consent(&elsewhere(&acme()), &actor("alice")));
+    case.put(&other).await;
+
+    for refused in [unknown, other.clone()] {
+        assert_eq!(decline(&case, &refused).await, None);
+    }
+
+    assert!(case.log(Environment::Cie).await.is_empty());
+    assert!(case.use_up(&other).await.is_some(), "it is still there");
+}
+
+pub(super) async fn changes_no_row_and_no_other_consent(case: Case) {
+    let [used, other] = ["alice", "bob"].map(|name| consent(&acme(), &actor(name)));
+    case.opted_in(&acme()).await;
+    case.put(&used).await;
+    case.put(&other).await;
+    let before = case.load(&acme()).await;
+
+    assert!(decline(&case, &used).await.is_some());
+
+    let after = case.load(&acme()).await;
+    assert_eq!(after.consents, before.consents[1..]);
+    assert_same(&before, &Row { consents: before.consents.clone(), ..after });
+    assert!(case.use_up(&other).await.is_some());
+}
