@@ -4,7 +4,7 @@ pub(super) use std::time::Duration;
 use std::{future::Future, sync::Arc};
 
 use serde_json::Value;
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::sync::Barrier;
 use url::Url;
 
 use super::{Harness, Held, Part};
@@ -15,11 +15,7 @@ pub(super) use crate::{
     ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
     machine::CauseKind,
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
-    store2::{
-        Changes, Consent, ConsentCaps, Delivery, DeliveryEnd, Document, EventOrder, EventQuery, FoundConsent,
-        ListQuery, ListedAs, NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, RowNumber, Saved, Store,
-        StoreError, StoreErrorKind, StoredTokens, Swap, SwapEvent, TokenChange, Tokens, Verifier, Wake,
-    },
+    store2::*,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -169,46 +165,25 @@ impl Case {
         done(self.store.changes(Environment::Cie, None, Duration::ZERO).await).cursor
     }
 
-    /// The answers of `calls` calls that begin at once, each in a task of its own.
+    /// The answers of `calls` calls that begin at once, each in a task of its own, by the numbers of the calls.
     pub(super) async fn at_once<T, F>(&self, calls: usize, call: impl Fn(Arc<dyn Store>, usize) -> F) -> Vec<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let gate = Arc::new(Barrier::new(calls));
-        let mut tasks = JoinSet::new();
-        for number in 0..calls {
+        let begin = |number| {
             let (gate, call) = (gate.clone(), call(self.store.clone(), number));
-            tasks.spawn(async move {
+            tokio::spawn(async move {
                 gate.wait().await;
                 done(call.await)
-            });
+            })
+        };
+        let mut answers = Vec::new();
+        for task in (0..calls).map(begin).collect::<Vec<_>>() {
+            answers.push(task.await.expect("the call ends"));
         }
-        tasks.join_all().await
-    }
-
-    /// The answers of two calls that begin at once.
-    pub(super) async fn race<A, B>(
-        &self,
-        one: impl Future<Output = Result<A, StoreError>> + Send + 'static,
-        other: impl Future<Output = Result<B, StoreError>> + Send + 'static,
-    ) -> (A, B)
-    where
-        A: Send + 'static,
-        B: Send + 'static,
-    {
-        let gate = Arc::new(Barrier::new(2));
-        let (here, there) = (gate.clone(), gate);
-        let one = tokio::spawn(async move {
-            here.wait().await;
-            one.await
-        });
-        let other = tokio::spawn(async move {
-            there.wait().await;
-            other.await
-        });
-        let (one, other) = (one.await, other.await);
-        (done(one.expect("the task ends")), done(other.expect("the task ends")))
+        answers
     }
 }
 
@@ -303,6 +278,30 @@ pub(super) fn event(kind: EventKind) -> SwapEvent {
 pub(super) fn evidence() -> Evidence {
     let message = "Refresh → denied, \"Zürich\" 漢字 😀 ".repeat(10);
     Evidence::of_answer(400, Some("10400"), Some(&message)).with_attempt(AttemptId::random())
+}
+
+/// Events of every kind, with every cause, and with as much and as little beside that as there can be.
+pub(super) fn all_sorts_of_events() -> Vec<SwapEvent> {
+    use CauseKind::{ClientChanged, NoRefreshToken, OptInInvalidated, RefreshExpired, RotationLost};
+    let causes = [OptInInvalidated, RotationLost, RefreshExpired, ClientChanged, NoRefreshToken];
+    for cause in causes {
+        match cause {
+            // A new one does not compile until it is here and above.
+            OptInInvalidated | RotationLost | RefreshExpired | ClientChanged | NoRefreshToken => {}
+        }
+    }
+    let caused = causes.map(|cause| SwapEvent { cause: Some(cause), ..event(EventKind::Invalidated) });
+    let told = [evidence(), Evidence::message("timed out"), Evidence::default()].map(|evidence| {
+        let actor = Some(actor("Zoë \"the boss\" 漢字"));
+        SwapEvent { actor, evidence: Some(evidence), ..event(EventKind::RefreshFailed) }
+    });
+    EventKind::ALL.map(event).into_iter().chain(caused).chain(told).collect()
+}
+
+/// What the event of a log was written from.
+pub(super) fn written_as(event: Event) -> SwapEvent {
+    let Event { kind, actor, evidence, cause, .. } = event;
+    SwapEvent { kind, actor, evidence, cause }
 }
 
 pub(super) const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 10 };

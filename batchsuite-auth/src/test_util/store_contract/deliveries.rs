@@ -56,29 +56,17 @@ pub(super) async fn another_process_does_not_get_what_is_held(case: Case) {
 }
 
 pub(super) async fn of_20_processes_at_once_exactly_one_gets_it(case: Case) {
-    for round in 0..5 {
+    // First a consumer that is new, then one whose lease has ended.
+    for _ in 0..5 {
         let taken = case
             .at_once(20, |store, number| async move {
-                let delivery = of_consumer(&format!("consumer-{round}"), number as u128);
-                store.take_delivery(Environment::Cie, &delivery, HOUR).await
+                store.take_delivery(Environment::Cie, &process(number as u128), HOUR).await
             })
             .await;
 
         assert_eq!(taken.into_iter().flatten().count(), 1);
+        case.advance(HOUR + SECOND).await;
     }
-}
-
-pub(super) async fn of_20_processes_at_once_exactly_one_gets_it_when_a_lease_has_ended(case: Case) {
-    let begin = take(&case, &process(100)).await;
-    case.advance(HOUR + SECOND).await;
-
-    let taken = case
-        .at_once(20, |store, number| async move {
-            store.take_delivery(Environment::Cie, &process(number as u128), HOUR).await
-        })
-        .await;
-
-    assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), Vec::from_iter(begin));
 }
 
 pub(super) async fn a_lease_ends_by_the_clock_of_the_store(case: Case) {
@@ -137,27 +125,6 @@ pub(super) async fn only_the_holder_moves_the_cursor(case: Case) {
     }
 }
 
-pub(super) async fn a_holder_whose_lease_has_ended_moves_nothing(case: Case) {
-    let begin = take(&case, &process(1)).await;
-    let ids = written(&case, 1).await;
-    case.advance(HOUR + SECOND).await;
-
-    assert!(!advance(&case, &process(1), ids[0], DeliveryEnd::Renew(HOUR)).await);
-    assert_eq!(take(&case, &process(2)).await, begin);
-    assert!(!advance(&case, &process(1), ids[0], DeliveryEnd::End).await);
-    assert_eq!(take(&case, &process(2)).await, begin);
-}
-
-pub(super) async fn a_holder_that_ended_its_lease_moves_nothing(case: Case) {
-    take(&case, &process(1)).await;
-    let ids = written(&case, 2).await;
-    assert!(advance(&case, &process(1), ids[0], DeliveryEnd::End).await);
-
-    assert!(!advance(&case, &process(1), ids[1], DeliveryEnd::Renew(HOUR)).await);
-
-    assert_eq!(take(&case, &process(2)).await, Some(ids[0]));
-}
-
 pub(super) async fn a_cursor_never_moves_back(case: Case) {
     take(&case, &process(1)).await;
     let ids = written(&case, 3).await;
@@ -169,22 +136,33 @@ pub(super) async fn a_cursor_never_moves_back(case: Case) {
     }
 }
 
-pub(super) async fn consumers_are_apart(case: Case) {
+pub(super) async fn who_no_longer_holds_it_moves_nothing(case: Case) {
+    take(&case, &process(1)).await;
+    let ids = written(&case, 3).await;
+    let renew = DeliveryEnd::Renew(HOUR);
+
+    assert!(advance(&case, &process(1), ids[0], DeliveryEnd::End).await);
+    assert!(!advance(&case, &process(1), ids[1], renew).await, "it gave the lease up");
+    take(&case, &process(1)).await;
+    case.advance(HOUR + SECOND).await;
+    assert!(!advance(&case, &process(1), ids[1], renew).await, "its lease has ended");
+    assert_eq!(take(&case, &process(2)).await, Some(ids[0]));
+    for then in [renew, DeliveryEnd::End] {
+        assert!(!advance(&case, &process(1), ids[2], then).await, "another one has it");
+    }
+    assert_eq!(take(&case, &process(2)).await, Some(ids[0]));
+}
+
+pub(super) async fn consumers_and_environments_are_apart(case: Case) {
     take(&case, &process(1)).await;
     let ids = written(&case, 1).await;
     let other = take(&case, &of_consumer("billing", 2)).await;
+    let elsewhere = case.store.take_delivery(Environment::Production, &process(2), HOUR).await;
+    assert!(done(elsewhere).is_some());
+    assert_eq!(take(&case, &process(2)).await, None);
 
     assert!(advance(&case, &process(1), ids[0], DeliveryEnd::End).await);
 
     assert_eq!(other, Some(ids[0]));
     assert_eq!(take(&case, &of_consumer("billing", 3)).await, None);
-}
-
-pub(super) async fn environments_are_apart(case: Case) {
-    take(&case, &process(1)).await;
-
-    let other = case.store.take_delivery(Environment::Production, &process(2), HOUR).await;
-
-    assert!(done(other).is_some());
-    assert_eq!(take(&case, &process(2)).await, None);
 }

@@ -14,9 +14,10 @@ pub(super) async fn shows_every_save_that_returned_before(case: Case) {
         let swap = replacing(&case.load(&acme()).await);
         let revision = swap.revision;
 
-        let (number, change, _) = yes(case.save(swap).await);
+        let (number, change, at) = yes(case.save(swap).await);
 
         let row = case.load(&acme()).await;
+        assert_about(at, row.as_of);
         assert_eq!((row.number, row.change, row.revision), (number, change, revision));
         assert_eq!(secrets(&row), Some(secrets_of(&pair(revision))));
     }

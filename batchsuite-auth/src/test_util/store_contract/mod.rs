@@ -165,7 +165,6 @@ macro_rules! __store_clauses {
             }
             save {
                 stores_the_document_whole,
-                answers_what_load_shows,
                 stores_the_revision_that_it_is_given,
                 over_another_number_is_a_conflict_and_stores_nothing,
                 of_a_row_that_was_never_saved_is_a_conflict_over_any_number,
@@ -181,8 +180,7 @@ macro_rules! __store_clauses {
                 the_number_goes_up_also_when_the_clock_is_set_back,
                 its_events_follow_each_other_with_time_company_and_revision,
                 without_events_it_writes_none,
-                every_kind_of_event_and_cause_is_kept,
-                actor_and_evidence_of_an_event_are_kept_whole,
+                every_sort_of_event_is_kept_whole,
                 one_that_was_cut_off_happened_or_did_not_wholly,
             }
             tokens {
@@ -196,10 +194,8 @@ macro_rules! __store_clauses {
             client_row {
                 is_saved_and_loaded_like_a_company,
                 its_events_concern_no_company,
-                is_never_listed,
-                is_never_woken,
-                has_one_for_each_environment,
-                is_apart_from_every_company,
+                is_never_listed_nor_woken,
+                is_apart_from_companies_and_from_that_of_the_other_environment,
             }
             put_consent {
                 writes_its_event_with_the_revision_of_the_company,
@@ -208,7 +204,6 @@ macro_rules! __store_clauses {
                 the_row_of_a_company_that_was_never_saved_has_number_0_and_is_listed,
                 the_oldest_of_a_company_is_dropped_at_its_cap,
                 the_oldest_of_an_actor_is_dropped_at_its_cap,
-                a_dropped_one_is_unknown,
                 the_caps_spare_other_companies_and_actors,
                 used_and_expired_ones_do_not_count_for_the_caps,
                 the_caps_hold_when_50_are_put_at_once,
@@ -216,8 +211,7 @@ macro_rules! __store_clauses {
             }
             find_consent {
                 gives_what_was_put,
-                a_state_that_was_never_put_is_unknown,
-                the_other_environment_knows_nothing_of_it,
+                a_state_that_was_never_put_in_this_environment_is_unknown,
                 two_side_by_side_are_found_each_by_its_state,
                 a_used_one_is_found_for_an_hour_without_its_verifier,
                 an_expired_one_is_found_for_an_hour_without_its_verifier,
@@ -225,33 +219,28 @@ macro_rules! __store_clauses {
                 tells_whether_its_use_wrote_an_event,
             }
             use_consent {
-                tells_the_time_of_the_use,
                 of_50_at_once_exactly_one_uses_it_and_writes_its_event,
-                of_50_at_once_without_an_event_exactly_one_uses_it,
-                writes_the_event_with_the_use,
+                tells_the_time_and_writes_the_event_with_it,
                 a_used_an_expired_and_a_dropped_one_are_refused_without_an_event,
                 one_that_is_unknown_or_of_the_other_environment_is_refused_without_an_event,
                 changes_no_row_and_no_other_consent,
             }
             wake {
                 a_row_wakes_when_its_time_has_passed,
-                a_woken_row_comes_as_load_shows_it,
-                to_be_woken_changes_no_row_and_writes_no_event,
+                a_woken_row_comes_as_load_shows_it_and_is_not_changed,
                 a_row_that_wakes_more_than_two_days_ahead_is_woken,
                 the_longest_overdue_come_first_at_most_as_many_as_asked,
                 a_woken_row_is_hidden_for_two_minutes,
                 what_hides_a_row_for_longer_does_not_count,
                 of_20_callers_at_once_no_two_get_the_same_row,
                 of_20_callers_at_once_for_one_row_exactly_one_gets_it,
-                a_hidden_row_is_saved_like_any_other,
-                a_save_that_sets_wake_times_shows_the_row_again,
-                a_save_that_keeps_wake_times_leaves_the_row_hidden,
+                a_hidden_row_is_saved_and_is_shown_again_if_that_sets_wake_times,
+                a_save_that_keeps_wake_times_leaves_it_hidden,
                 a_save_replaces_the_wake_time,
                 the_other_environment_is_apart,
             }
             record_use {
-                brings_the_wake_time_forward,
-                brings_it_forward_from_never,
+                brings_the_wake_time_forward_also_from_never,
                 never_puts_the_wake_time_off,
                 remembers_when,
                 changes_nothing_else,
@@ -260,25 +249,21 @@ macro_rules! __store_clauses {
                 a_use_that_the_step_was_computed_from_changes_no_wake_time,
                 at_the_moment_of_a_save_it_counts,
                 a_save_that_keeps_wake_times_keeps_those_of_a_use,
-                of_a_company_that_was_never_seen_leaves_no_row,
-                of_many_companies_each_counts,
+                of_many_companies_each_counts_and_no_row_is_made,
             }
             list {
-                an_empty_store_lists_nothing,
                 goes_by_id_whatever_the_size_of_a_page,
                 begins_after_the_cursor,
                 only_companies_that_were_seen_are_listed,
                 shows_what_load_shows_without_opening_tokens,
-                finds_what_is_listed_as_asked,
-                what_a_row_is_listed_as_is_replaced_by_each_save,
+                finds_what_was_last_saved_as_listed_so,
                 a_company_of_whom_only_a_consent_was_put_is_listed_as_unauthenticated,
                 a_row_whose_wake_time_has_passed_is_listed_as_anything,
                 one_call_reads_at_most_1000_rows,
                 environments_are_apart,
             }
             events {
-                the_oldest_come_first_whatever_the_size_of_a_page,
-                the_newest_come_first_whatever_the_size_of_a_page,
+                the_oldest_or_the_newest_come_first_whatever_the_size_of_a_page,
                 of_one_company_alone,
                 of_one_environment_alone,
                 the_cursor_is_exclusive_in_both_orders,
@@ -288,11 +273,9 @@ macro_rules! __store_clauses {
             }
             append {
                 gets_time_and_number_and_the_revision_of_its_company,
-                every_kind_and_cause_is_kept,
-                actor_and_evidence_are_kept_whole,
                 one_that_concerns_all_has_no_company,
-                changes_no_row,
-                of_a_company_that_was_never_seen_leaves_no_row,
+                every_sort_is_kept_whole,
+                changes_no_row_and_makes_none,
             }
             prune {
                 deletes_what_is_older_and_nothing_else,
@@ -303,15 +286,13 @@ macro_rules! __store_clauses {
                 without_a_cursor_or_backward_reading_is_not_refused,
                 does_not_pass_the_slowest_delivery_unless_told,
                 a_delivery_that_has_passed_nothing_holds_everything_after_its_begin,
-                a_delivery_of_the_other_environment_holds_nothing,
-                the_other_environment_keeps_its_events,
                 changes_no_row_and_silences_no_change,
                 a_number_never_comes_back,
+                environments_are_apart,
             }
             changes {
                 without_a_cursor_it_gives_the_present_one_at_once,
                 every_announced_save_is_told_by_the_next_call,
-                the_change_is_the_number_of_the_last_event,
                 a_save_that_does_not_announce_leaves_change_and_feed_alone,
                 other_events_are_told_as_no_change,
                 a_company_that_changed_twice_is_told_with_the_later_change,
@@ -326,21 +307,17 @@ macro_rules! __store_clauses {
                 a_new_consumer_begins_at_the_end_of_the_log,
                 another_process_does_not_get_what_is_held,
                 of_20_processes_at_once_exactly_one_gets_it,
-                of_20_processes_at_once_exactly_one_gets_it_when_a_lease_has_ended,
                 a_lease_ends_by_the_clock_of_the_store,
                 a_holder_that_takes_it_again_renews_its_lease,
                 moving_the_cursor_renews_the_lease,
                 moving_the_cursor_can_end_the_lease,
                 only_the_holder_moves_the_cursor,
-                a_holder_whose_lease_has_ended_moves_nothing,
-                a_holder_that_ended_its_lease_moves_nothing,
                 a_cursor_never_moves_back,
-                consumers_are_apart,
-                environments_are_apart,
+                who_no_longer_holds_it_moves_nothing,
+                consumers_and_environments_are_apart,
             }
             secrets {
-                the_store_itself_shows_none,
-                what_the_verbs_hand_out_shows_none,
+                neither_the_store_nor_what_it_hands_out_shows_one,
             }
         }
     };

@@ -123,24 +123,6 @@ pub(super) async fn a_delivery_that_has_passed_nothing_holds_everything_after_it
     assert_eq!(left(&case).await, ids);
 }
 
-pub(super) async fn a_delivery_of_the_other_environment_holds_nothing(case: Case) {
-    let taken = case.store.take_delivery(Environment::Production, &delivery("mails"), HOUR).await;
-    assert!(done(taken).is_some());
-    three_old_and_two_new(&case).await;
-
-    assert_eq!(prune(&case, old()).await.events, 3);
-}
-
-pub(super) async fn the_other_environment_keeps_its_events(case: Case) {
-    case.append(&elsewhere(&acme()), event(EventKind::Failed)).await;
-    three_old_and_two_new(&case).await;
-
-    prune(&case, old()).await;
-
-    let query = EventQuery { after: Some(EventId::START), ..events(Environment::Production) };
-    assert_eq!(done(case.store.events(query).await).items.len(), 1);
-}
-
 pub(super) async fn changes_no_row_and_silences_no_change(case: Case) {
     let row = case.opted_in(&acme()).await;
     case.advance(2 * DAY).await;
@@ -158,4 +140,16 @@ pub(super) async fn a_number_never_comes_back(case: Case) {
     assert!(left(&case).await.is_empty());
 
     assert!(case.append(&acme(), event(EventKind::Failed)).await > last);
+}
+
+pub(super) async fn environments_are_apart(case: Case) {
+    let taken = case.store.take_delivery(Environment::Production, &delivery("mails"), HOUR).await;
+    assert!(done(taken).is_some());
+    case.append(&elsewhere(&acme()), event(EventKind::Failed)).await;
+    three_old_and_two_new(&case).await;
+
+    assert_eq!(prune(&case, old()).await.events, 3, "a delivery of the other one holds nothing");
+
+    let query = EventQuery { after: Some(EventId::START), ..events(Environment::Production) };
+    assert_eq!(done(case.store.events(query).await).items.len(), 1);
 }

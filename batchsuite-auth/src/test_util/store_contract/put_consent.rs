@@ -63,6 +63,7 @@ pub(super) async fn the_oldest_of_a_company_is_dropped_at_its_cap(case: Case) {
 
     let pending: Vec<_> = case.load(&acme()).await.consents.iter().map(|pending| pending.id).collect();
     assert_eq!(pending, [consents[1].consent.id, consents[2].consent.id]);
+    assert!(case.find(&consents[0]).await.is_none(), "a dropped one is unknown");
     assert_eq!(usable(&case, &consents).await, [false, true, true]);
 }
 
@@ -74,17 +75,6 @@ pub(super) async fn the_oldest_of_an_actor_is_dropped_at_its_cap(case: Case) {
     }
 
     assert_eq!(usable(&case, &consents).await, [false, true, true]);
-}
-
-pub(super) async fn a_dropped_one_is_unknown(case: Case) {
-    let [dropped, kept] = ["alice", "bob"].map(|name| consent(&acme(), &actor(name)));
-    for consent in [&dropped, &kept] {
-        case.put_with(consent, ConsentCaps { per_company: 1, ..CAPS }).await;
-        case.advance(SECOND).await;
-    }
-
-    assert!(case.find(&dropped).await.is_none());
-    assert!(case.find(&kept).await.is_some());
 }
 
 pub(super) async fn the_caps_spare_other_companies_and_actors(case: Case) {

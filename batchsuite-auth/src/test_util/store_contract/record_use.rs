@@ -12,24 +12,19 @@ fn in_hours(row: &Row, hours: u32) -> Timestamp {
     later(row.as_of, hours * HOUR)
 }
 
-pub(super) async fn brings_the_wake_time_forward(case: Case) {
-    let row = sleeping(&case, &acme()).await;
-    assert_about(row.wake_at, in_hours(&row, 10));
+pub(super) async fn brings_the_wake_time_forward_also_from_never(case: Case) {
+    for hours in [Some(10), None] {
+        let row = case.load(&acme()).await;
+        let at = hours.map(|hours| in_hours(&row, hours));
+        let saved = case.saved(Swap { wake: wake(at, in_hours(&row, 1)), ..replacing(&row) }).await;
+        assert_eq!(saved.wake_at.is_some(), at.is_some());
 
-    case.used(&acme()).await;
+        case.used(&acme()).await;
 
-    assert_about(case.load(&acme()).await.wake_at, in_hours(&row, 1));
-    case.advance(HOUR + SECOND).await;
-    assert_eq!(names(&case.woken().await), ["acme"]);
-}
-
-pub(super) async fn brings_it_forward_from_never(case: Case) {
-    let row = case.load(&acme()).await;
-    case.saved(Swap { wake: wake(None, in_hours(&row, 1)), ..replacing(&row) }).await;
-
-    case.used(&acme()).await;
-
-    assert_about(case.load(&acme()).await.wake_at, in_hours(&row, 1));
+        assert_about(case.load(&acme()).await.wake_at, in_hours(&row, 1));
+        case.advance(HOUR + SECOND).await;
+        assert_eq!(names(&case.woken().await), ["acme"]);
+    }
 }
 
 pub(super) async fn never_puts_the_wake_time_off(case: Case) {
@@ -110,16 +105,19 @@ pub(super) async fn at_the_moment_of_a_save_it_counts(case: Case) {
         let key = company(format!("company-{round}"));
         let read = sleeping(&case, &key).await;
         let next = wake(in_hours(&read, 20), in_hours(&read, 1));
-        let (swap, using, saving) = (Swap { wake: next, ..replacing(&read) }, case.store.clone(), case.store.clone());
-        let companies = [id(&key)];
+        let swap = Swap { wake: next, ..replacing(&read) };
 
-        let ((), saved) = case
-            .race(async move { using.record_use(Environment::Cie, &companies).await }, async move {
-                saving.save(swap).await
-            })
-            .await;
+        case.at_once(2, |store, number| {
+            let swap = swap.clone();
+            async move {
+                match number {
+                    0 => store.record_use(Environment::Cie, swap.key.company.as_slice()).await,
+                    _ => store.save(swap).await.map(|saved| _ = yes(saved)),
+                }
+            }
+        })
+        .await;
 
-        yes(saved);
         assert_about(case.load(&key).await.wake_at, in_hours(&read, 1));
     }
 }
@@ -136,15 +134,7 @@ pub(super) async fn a_save_that_keeps_wake_times_keeps_those_of_a_use(case: Case
     assert_eq!(kept.wake_at, used.wake_at);
 }
 
-pub(super) async fn of_a_company_that_was_never_seen_leaves_no_row(case: Case) {
-    case.used(&acme()).await;
-
-    let row = case.load(&acme()).await;
-    assert_same(&row, &Row::empty(acme(), row.as_of));
-    assert!(case.listed(list()).await.is_empty());
-}
-
-pub(super) async fn of_many_companies_each_counts(case: Case) {
+pub(super) async fn of_many_companies_each_counts_and_no_row_is_made(case: Case) {
     let keys: Vec<_> = (0..20).map(|number| company(format!("company-{number}"))).collect();
     for key in &keys {
         sleeping(&case, key).await;
@@ -152,7 +142,8 @@ pub(super) async fn of_many_companies_each_counts(case: Case) {
     }
     let unused = sleeping(&case, &acme()).await;
     let mut companies: Vec<_> = keys.iter().chain(&keys).map(id).collect();
-    companies.push(id(&company("never-seen")));
+    let never_seen = company("never-seen");
+    companies.push(id(&never_seen));
 
     done(case.store.record_use(Environment::Cie, &companies).await);
     done(case.store.record_use(Environment::Cie, &[]).await);
@@ -163,4 +154,6 @@ pub(super) async fn of_many_companies_each_counts(case: Case) {
         assert_eq!(case.load(&elsewhere(key)).await.used_at, None);
     }
     assert_same(&unused, &case.load(&acme()).await);
+    assert_same(&case.load(&never_seen).await, &Row::empty(never_seen, unused.as_of));
+    assert_eq!(case.listed(list()).await.len(), keys.len() + 1);
 }

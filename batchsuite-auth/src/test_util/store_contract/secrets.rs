@@ -21,15 +21,10 @@ async fn filled(case: &Case) -> NewConsent {
     put
 }
 
-pub(super) async fn the_store_itself_shows_none(case: Case) {
-    filled(&case).await;
-
-    assert_hides(&case.store);
-}
-
-pub(super) async fn what_the_verbs_hand_out_shows_none(case: Case) {
+pub(super) async fn neither_the_store_nor_what_it_hands_out_shows_one(case: Case) {
     let put = filled(&case).await;
 
+    assert_hides(&case.store);
     let row = case.load(&acme()).await;
     assert_hides(&row);
     assert_hides(case.find(&put).await.expect("it is there"));

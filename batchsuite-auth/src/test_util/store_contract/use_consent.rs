@@ -12,47 +12,29 @@ fn declined(name: &str) -> NewEvent {
     NewEvent { company: acme().company, event }
 }
 
-pub(super) async fn tells_the_time_of_the_use(case: Case) {
-    let put = consent(&acme(), &actor("alice"));
-    case.put(&put).await;
-
-    let at = case.use_up(&put).await;
-
-    assert_about(at, case.load(&acme()).await.as_of);
-}
-
 pub(super) async fn of_50_at_once_exactly_one_uses_it_and_writes_its_event(case: Case) {
-    let put = consent(&acme(), &actor("alice"));
-    case.put(&put).await;
+    for with_event in [true, false] {
+        let put = consent(&acme(), &actor("alice"));
+        case.put(&put).await;
+        let before = case.history(&acme()).await.len();
 
-    let answers = case
-        .at_once(50, |store, number| {
-            let (id, event) = (put.consent.id, declined(&number.to_string()));
-            async move {
-                let used = store.use_consent(Environment::Cie, id, Some(event)).await?;
-                Ok(used.map(|_| actor(number.to_string())))
-            }
-        })
-        .await;
+        let answers = case
+            .at_once(50, |store, number| {
+                let event = with_event.then(|| declined(&number.to_string()));
+                async move { store.use_consent(Environment::Cie, put.consent.id, event).await }
+            })
+            .await;
 
-    let winners: Vec<_> = answers.into_iter().flatten().collect();
-    let events = case.history(&acme()).await.split_off(1);
-    let actors: Vec<_> = events.into_iter().flat_map(|event| event.actor).collect();
-    assert_eq!((winners.len(), actors), (1, winners));
+        let winners = (0..).zip(answers).filter(|(_, used)| used.is_some()).map(|(number, _): (u32, _)| number);
+        let winners: Vec<_> = winners.map(|number| actor(number.to_string())).collect();
+        let events = case.history(&acme()).await.split_off(before);
+        let actors: Vec<_> = events.into_iter().flat_map(|event| event.actor).collect();
+        assert_eq!(winners.len(), 1);
+        assert_eq!(actors, if with_event { winners } else { vec![] });
+    }
 }
 
-pub(super) async fn of_50_at_once_without_an_event_exactly_one_uses_it(case: Case) {
-    let put = consent(&acme(), &actor("alice"));
-    case.put(&put).await;
-
-    let id = put.consent.id;
-    let answers = case.at_once(50, |store, _| async move { store.use_consent(Environment::Cie, id, None).await }).await;
-
-    assert_eq!(answers.into_iter().flatten().count(), 1);
-    assert_eq!(case.history(&acme()).await.len(), 1);
-}
-
-pub(super) async fn writes_the_event_with_the_use(case: Case) {
+pub(super) async fn tells_the_time_and_writes_the_event_with_it(case: Case) {
     let row = case.opted_in(&acme()).await;
     let put = consent(&acme(), &actor("alice"));
     case.put(&put).await;
@@ -60,11 +42,11 @@ pub(super) async fn writes_the_event_with_the_use(case: Case) {
 
     let used = case.store.use_consent(Environment::Cie, put.consent.id, Some(declined.clone())).await;
 
-    assert!(done(used).is_some());
     let event = case.latest(&acme()).await;
     assert_eq!((event.kind, event.company, event.revision), (EventKind::Declined, acme().company, row.revision));
     assert_eq!((event.actor, event.evidence), (declined.event.actor, declined.event.evidence));
     assert_about(event.at, case.load(&acme()).await.as_of);
+    assert_about(done(used), event.at);
 }
 
 pub(super) async fn a_used_an_expired_and_a_dropped_one_are_refused_without_an_event(case: Case) {
