@@ -277,7 +277,7 @@ mod tests {
         let mut rows = Rows::default();
         save(&mut rows, &key, Some(Wake { at: Some(end), if_used: None }), None);
         for (now, recorded) in [(used, used), (soon, used), (later(soon, moment), later(soon, moment))] {
-            rows.record_use(&[acme.clone()], now);
+            rows.record_use(std::slice::from_ref(&acme), now);
             let row = rows.find(&key).unwrap();
             assert_eq!((row.used_at, row.wake_at), (Some(recorded), Some(end)), "used at {now}");
         }
