@@ -121,11 +121,7 @@ impl Consents {
 
 #[cfg(test)]
 mod tests {
-<<<<<<< HEAD
-    use batchsuite_auth::{Environment, store::Consent};
-=======
     use batchsuite_auth::{Environment, secret::PkceVerifier, store::Consent};
->>>>>>> memory
 
     use super::*;
 
