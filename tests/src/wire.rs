@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -33,6 +33,8 @@ pub struct Wire {
 struct Passing {
     round_trips: Arc<Mutex<Vec<RoundTrip>>>,
     swallows: Arc<AtomicBool>,
+    /// How many answers were swallowed because of their statement.
+    swallowed: Arc<AtomicUsize>,
     /// The name of the statement whose answers are swallowed.
     swallows_to: Arc<Mutex<Option<String>>>,
 }
@@ -83,6 +85,11 @@ impl Wire {
     /// From now on the answer to each run of the statement of this name is swallowed and its connection cut; with `None`, no longer.
     pub fn swallow_answers_to(&self, name: Option<&str>) {
         *lock(&self.passing.swallows_to) = name.map(str::to_owned);
+    }
+
+    /// How many answers [`swallow_answers_to`](Self::swallow_answers_to) has swallowed.
+    pub fn swallowed(&self) -> usize {
+        self.passing.swallowed.load(Ordering::SeqCst)
     }
 
     /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
@@ -162,6 +169,7 @@ impl Passing {
                 let swallowed = lock(&self.swallows_to).clone();
                 if swallowed.is_some_and(|name| round_trip.0.iter().any(|message| message.told() == ("", &name))) {
                     is_cut.store(true, Ordering::SeqCst);
+                    self.swallowed.fetch_add(1, Ordering::SeqCst);
                 }
                 self.journal().push(round_trip);
             }
