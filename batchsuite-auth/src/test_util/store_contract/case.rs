@@ -1,7 +1,12 @@
 //! What the clauses are written with: a store of their own, and saves, consents and events that fit each other.
 
 pub(super) use std::time::Duration;
-use std::{future::Future, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use serde_json::Value;
 use tokio::sync::Barrier;
@@ -185,6 +190,16 @@ impl Case {
         }
         answers
     }
+}
+
+/// Polls a call so often at most, and drops it.
+pub(super) async fn polled(call: impl Future, mut polls: usize) {
+    let mut call = pin!(call);
+    poll_fn(|context| {
+        polls -= 1;
+        if call.as_mut().poll(context).is_ready() || polls == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// The answer of a store that works.

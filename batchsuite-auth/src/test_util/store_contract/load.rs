@@ -67,7 +67,7 @@ pub(super) async fn companies_and_environments_are_apart(case: Case) {
     let here = case.opted_in(&acme()).await;
     case.put(&consent(&acme(), &actor("alice"))).await;
 
-    for key in [company("other"), company("ACME"), elsewhere(&acme())] {
+    for key in [company("other"), company("ACME"), company("acme "), elsewhere(&acme())] {
         let row = case.load(&key).await;
         assert_same(&row, &Row::empty(key.clone(), row.as_of));
         assert!(case.history(&key).await.is_empty());

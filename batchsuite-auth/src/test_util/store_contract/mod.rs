@@ -210,9 +210,8 @@ macro_rules! __store_clauses {
                 one_that_is_put_again_replaces_itself,
             }
             find_consent {
-                gives_what_was_put,
+                gives_what_was_put_under_each_state,
                 a_state_that_was_never_put_in_this_environment_is_unknown,
-                two_side_by_side_are_found_each_by_its_state,
                 a_used_one_is_found_for_an_hour_without_its_verifier,
                 an_expired_one_is_found_for_an_hour_without_its_verifier,
                 an_old_one_stays_found_for_its_hour_when_others_are_put,
@@ -224,6 +223,7 @@ macro_rules! __store_clauses {
                 a_used_an_expired_and_a_dropped_one_are_refused_without_an_event,
                 one_that_is_unknown_or_of_the_other_environment_is_refused_without_an_event,
                 changes_no_row_and_no_other_consent,
+                one_that_was_cut_off_wrote_its_event_or_left_the_consent_to_the_next,
             }
             wake {
                 a_row_wakes_when_its_time_has_passed,

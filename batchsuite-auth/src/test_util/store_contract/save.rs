@@ -1,7 +1,5 @@
 //! Clauses of [`Store::save`]: the swap itself. What it does to tokens, wake times and the feed has files of its own.
 
-use std::{future::poll_fn, pin::pin, task::Poll};
-
 use serde_json::json;
 
 use super::case::*;
@@ -235,14 +233,4 @@ pub(super) async fn one_that_was_cut_off_happened_or_did_not_wholly(case: Case) 
         }
         before = fenced;
     }
-}
-
-/// Polls a call so often at most, and drops it.
-async fn polled(call: impl Future, mut polls: usize) {
-    let mut call = pin!(call);
-    poll_fn(|context| {
-        polls -= 1;
-        if call.as_mut().poll(context).is_ready() || polls == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
 }

@@ -93,3 +93,20 @@ pub(super) async fn changes_no_row_and_no_other_consent(case: Case) {
     assert_same(&before, &Row { consents: before.consents.clone(), ..after });
     assert!(case.use_up(&other).await.is_some());
 }
+
+/// A second use shows which: afterwards, one that is still under way is refused.
+pub(super) async fn one_that_was_cut_off_wrote_its_event_or_left_the_consent_to_the_next(case: Case) {
+    for round in 0..30 {
+        let put = consent(&acme(), &actor("alice"));
+        case.put(&put).await;
+        let before = case.history(&acme()).await.len();
+        let cut = case.store.use_consent(Environment::Cie, put.consent.id, Some(declined("alice")));
+        polled(cut, 1 + round % 15).await;
+
+        let happened = case.use_up(&put).await.is_none();
+
+        let events = case.history(&acme()).await.len() - before;
+        assert_eq!(events, usize::from(happened));
+        assert_eq!(case.find(&put).await.and_then(|found| found.used).map(|used| used.with_event), Some(happened));
+    }
+}
