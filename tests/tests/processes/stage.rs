@@ -243,15 +243,21 @@ impl World {
             let shown = format!("{event:?}");
             assert!(!shown.contains("OptInInvalidated"), "{shown}");
         }
-        let open = "SELECT count(*) FROM pg_stat_activity
+        let open = "SELECT pid, xact_start::text FROM pg_stat_activity
             WHERE application_name = 'batchsuite' AND state LIKE 'idle in transaction%'";
         let client = self.server.client().await;
-        for _ in 0..40 {
-            if client.query_one(open, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        let look = async || -> Vec<(i32, Option<String>)> {
+            client.query(open, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+        };
+        let mut left = look().await;
+        for _ in 0..600 {
+            if left.is_empty() {
                 return;
             }
-            // A migration is a transaction of several statements, and another test may be at it.
+            // A migration is a transaction of several statements, and another test may be at it: that one ends.
             sleep(Duration::from_millis(50)).await;
+            let now = look().await;
+            left.retain(|transaction| now.contains(transaction));
         }
         panic!("a transaction was left open");
     }
