@@ -79,13 +79,15 @@ impl Grant {
         if self.leased_until(now).is_some() {
             return Chore::Leave;
         }
+        let refresh_is_due = self.refresh_due(used_at, settings, now).is_some_and(|at| at <= now);
+        // A keeper that was away tries first, and people hear of it if that fails.
+        if refresh_is_due && !self.has_failed() {
+            return Chore::Refresh;
+        }
         if let Some(notice) = self.notice(settings, now).filter(|_| clocks_agree) {
             return Chore::Tell(notice);
         }
-        match self.refresh_due(used_at, settings, now) {
-            Some(at) if at <= now => Chore::Refresh,
-            _ => Chore::Look,
-        }
+        if refresh_is_due { Chore::Refresh } else { Chore::Look }
     }
 
     /// When the grant wakes next.
@@ -180,10 +182,15 @@ impl Grant {
         let tokens = self.tokens?;
         let end = tokens.refresh_end()?;
         let keep_alive_at = tokens.keep_alive_at(settings, now);
-        let has_failed = self.failures > 0 || self.unanswered.is_some();
+        let has_failed = self.has_failed();
         let is_kept_alive =
             keep_alive_at.is_some_and(|at| now < at || (now < later(at, KEEP_ALIVE_LATE) && !has_failed));
         (!is_kept_alive).then_some(end)
+    }
+
+    /// Whether the last attempt brought no usable pair.
+    fn has_failed(&self) -> bool {
+        self.failures > 0 || self.unanswered.is_some()
     }
 
     /// When people may have to be told next, or the name of its status changes.

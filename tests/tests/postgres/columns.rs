@@ -10,18 +10,17 @@ use batchsuite_auth::{
     store::{EventOrder, EventQuery, Store, WarnExpiring},
 };
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::{DAY, HOUR};
+use batchsuite_tests::{DAY, HOUR, ada};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::{
     sealed::{self, NEW},
-    stage::{CLIENT, Stage, actor, company, due, server},
+    stage::{CLIENT, Stage, company, due, server},
 };
 
 /// The key of a stage.
 const TEST: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-const USER: &str = "demo@example.com";
 
 struct World {
     stage: Stage,
@@ -48,7 +47,7 @@ impl World {
 
     async fn authenticate(&self, auth: &BatchSuiteAuth, company: &CompanyId, actor: &ActorId) -> Result<(), String> {
         let trip = auth.authenticate(company, actor).await.map_err(|error| format!("authenticate: {error:?}"))?;
-        let query = self.ups.consent(&trip.url, USER).await;
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
         let done = auth.callback(actor, &query, &trip.browser_secret).await;
         done.map(drop).map_err(|error| format!("callback: {error:?}"))
     }
@@ -91,13 +90,13 @@ impl World {
         let status = auth.status(&id("acme")).await.map_err(|error| format!("status: {error:?}"))?;
         let shown = format!("{status:?}");
         let _ = auth.access_token(&id("acme")).await;
-        self.authenticate(&auth, &id("acme"), &actor()).await?;
+        self.authenticate(&auth, &id("acme"), &ada()).await?;
         auth.access_token(&id("acme")).await.map_err(|error| format!("token: {error:?}, {shown}"))?;
         let status = auth.status(&id("acme")).await.map_err(|error| format!("status: {error:?}"))?;
         if !matches!(status.status, Status::Authenticated { .. }) || status.tokens_unreadable {
             return Err(format!("after: {status:?}"));
         }
-        auth.remove_auth(&id("acme"), &actor()).await.map_err(|error| format!("remove: {error:?}"))?;
+        auth.remove_auth(&id("acme"), &ada()).await.map_err(|error| format!("remove: {error:?}"))?;
         let status = auth.status(&id("acme")).await.map_err(|error| format!("status: {error:?}"))?;
         if !matches!(status.status, Status::Unauthenticated) {
             return Err(format!("removed: {status:?}"));
@@ -117,9 +116,9 @@ impl World {
         self.stage.store.migrate().await.unwrap();
         let auth = self.process();
         for name in ["acme", "other"] {
-            self.authenticate(&auth, &id(name), &actor()).await.unwrap();
+            self.authenticate(&auth, &id(name), &ada()).await.unwrap();
         }
-        auth.authenticate(&id("acme"), &actor()).await.unwrap();
+        auth.authenticate(&id("acme"), &ada()).await.unwrap();
     }
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use batchsuite_auth::store::{Committed, Connected, Store, StoreErrorKind};
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::{postgres::keyring, wire::Wire};
+use batchsuite_tests::{ada, postgres::keyring, wire::Wire};
 
 use crate::stage::{Stage, commit, company, connect, pair, server};
 
@@ -75,7 +75,7 @@ async fn a_call_that_is_dropped_leaves_no_transaction_open() {
     stage.authenticated(&company("acme")).await;
     let lock = format!("BEGIN; SELECT 1 FROM {}.grants WHERE company = 'acme' FOR UPDATE", stage.schema.name());
     blocker.batch_execute(&lock).await.unwrap();
-    let actor = crate::stage::actor();
+    let actor = ada();
     let key = company("acme");
     for _ in 0..5 {
         let waiting = stage.store.remove(&key, &actor);

@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    ActorId, BatchSuiteAuth, CompanyId, CompanyQuery, Policy,
+    BatchSuiteAuth, CompanyId, CompanyQuery, Policy,
     error::TokenError,
     fake_ups::FakeUps,
     status::{CompanyStatus, Status},
     store::{Store, StoreErrorKind, TakeConsent, TakenConsent},
 };
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::HOUR;
+use batchsuite_tests::{HOUR, ada, eventually, opt_in};
 
 use crate::{
     sealed::{NEW, OLD, store},
-    stage::{Stage, actor, company, consent, server},
+    stage::{Stage, company, consent, server},
 };
-
-const USER: &str = "demo@example.com";
 
 struct World {
     stage: Stage,
@@ -32,12 +30,6 @@ impl World {
     /// A process of its own: it has cached nothing.
     fn process(&self, store: &PostgresStore) -> BatchSuiteAuth {
         self.ups.authenticator().store(store.clone()).without_keeper().build().unwrap()
-    }
-
-    async fn authenticate(&self, auth: &BatchSuiteAuth, company: &CompanyId, actor: &ActorId) {
-        let trip = auth.authenticate(company, actor).await.unwrap();
-        let query = self.ups.consent(&trip.url, USER).await;
-        auth.callback(actor, &query, &trip.browser_secret).await.unwrap();
     }
 
     async fn damage(&self, sql: &str) {
@@ -80,7 +72,7 @@ async fn a_damaged_row_is_an_operators_error_of_its_company_alone() {
         let world = World::new().await;
         let auth = world.process(&world.stage.store);
         for name in ["acme", "other"] {
-            world.authenticate(&auth, &id(name), &actor()).await;
+            opt_in(&auth, &world.ups, &id(name)).await;
         }
         let others_token = auth.access_token(&id("other")).await.unwrap();
         world.damage(damage).await;
@@ -101,19 +93,19 @@ async fn a_damaged_company_can_be_authenticated_again_and_removed() {
         let world = World::new().await;
         let auth = world.process(&world.stage.store);
         for name in ["acme", "other"] {
-            world.authenticate(&auth, &id(name), &actor()).await;
+            opt_in(&auth, &world.ups, &id(name)).await;
         }
         world.damage(damage).await;
         let auth = world.process(&world.stage.store);
 
-        world.authenticate(&auth, &id("acme"), &actor()).await;
+        opt_in(&auth, &world.ups, &id("acme")).await;
         let status = auth.status(&id("acme")).await.unwrap();
         assert!(is_authenticated(&status) && !status.tokens_unreadable, "{damage}");
         auth.access_token(&id("acme")).await.unwrap();
 
         world.damage(damage).await;
         let auth = world.process(&world.stage.store);
-        auth.remove_auth(&id("acme"), &actor()).await.unwrap();
+        auth.remove_auth(&id("acme"), &ada()).await.unwrap();
         let status = auth.status(&id("acme")).await.unwrap();
         assert!(matches!(status.status, Status::Unauthenticated) && !status.tokens_unreadable, "{damage}");
     }
@@ -124,7 +116,7 @@ async fn the_keeper_goes_on_with_the_companies_that_are_well() {
     let world = World::new().await;
     let auth = world.process(&world.stage.store);
     for name in ["acme", "other"] {
-        world.authenticate(&auth, &id(name), &actor()).await;
+        opt_in(&auth, &world.ups, &id(name)).await;
     }
     let before = auth.status(&id("other")).await.unwrap().revision;
     world.damage(DAMAGES[0]).await;
@@ -136,9 +128,8 @@ async fn the_keeper_goes_on_with_the_companies_that_are_well() {
     let mut policy = Policy::default();
     policy.keeper_interval = Duration::from_millis(50);
     let keeper = world.ups.authenticator().store(world.stage.store.clone()).policy(policy).build().unwrap();
-    while auth.status(&id("other")).await.unwrap().revision == before {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let is_kept = async || auth.status(&id("other")).await.unwrap().revision != before;
+    eventually("the other company is kept", is_kept).await;
 
     assert!(auth.status(&id("acme")).await.unwrap().tokens_unreadable);
     keeper.shutdown().await;
@@ -150,7 +141,7 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     let world = World::new().await;
     let auth = world.process(&world.stage.store);
     for name in ["a", "b", "c"] {
-        world.authenticate(&auth, &id(name), &actor()).await;
+        opt_in(&auth, &world.ups, &id(name)).await;
     }
     world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
 
@@ -175,14 +166,14 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     assert_eq!(damaged, [false, true, false]);
     let again = world.process(&world.stage.store);
     assert_is_damaged(&again, &id("b"), "an actor that is none").await;
-    world.authenticate(&again, &id("b"), &actor()).await;
+    opt_in(&again, &world.ups, &id("b")).await;
     again.access_token(&id("b")).await.unwrap();
 
     // Not even its name can be read: nobody can be shown it.
     world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
     world.damage("UPDATE {schema}.grants SET company = '' WHERE company = 'a'").await;
     assert_eq!(names(10).await, ["b", "c"]);
-    again.remove_auth(&id("b"), &actor()).await.unwrap();
+    again.remove_auth(&id("b"), &ada()).await.unwrap();
     assert!(!again.status(&id("b")).await.unwrap().tokens_unreadable);
 }
 
@@ -195,10 +186,10 @@ async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
         [("/companies/7", Some("/companies/7")), ("//evil.example", None), ("https://evil.example", None)]
     {
         let company = id("acme");
-        let actor = actor();
+        let actor = ada();
         let trip = auth.authenticate(&company, &actor).return_to("/companies/7").await.unwrap();
         world.damage(&format!("UPDATE {{schema}}.consents SET return_to = '{stored}'")).await;
-        let query = world.ups.consent(&trip.url, USER).await;
+        let query = world.ups.consent(&trip.url, FakeUps::USER).await;
 
         let done = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
 
@@ -219,7 +210,7 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
     let old = store(&world.stage, OLD).await;
     let process = world.process(&old);
     for name in ["acme", "other"] {
-        world.authenticate(&process, &id(name), &actor()).await;
+        opt_in(&process, &world.ups, &id(name)).await;
     }
     let pending = consent(&company("pending"));
     old.begin_consent(pending.clone()).await.unwrap();
@@ -245,9 +236,9 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
     let next = consent(&company("pending"));
     new.begin_consent(next.clone()).await.unwrap();
     assert!(matches!(new.take_consent(take(&next)).await.unwrap(), TakenConsent::Taken(_)));
-    world.authenticate(&auth, &id("new"), &actor()).await;
+    opt_in(&auth, &world.ups, &id("new")).await;
     for name in ["acme", "other", "new"] {
-        world.authenticate(&auth, &id(name), &actor()).await;
+        opt_in(&auth, &world.ups, &id(name)).await;
         auth.access_token(&id(name)).await.unwrap();
     }
     let step = new.reencrypt(company("any").environment, None, 10).await.unwrap();

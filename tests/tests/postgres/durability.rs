@@ -11,12 +11,12 @@ use batchsuite_auth::{
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::{
-    DAY, HOUR,
+    DAY, HOUR, ada,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use tokio_postgres::{Client, types::Type};
 
-use crate::stage::{CLIENT, Stage, actor, commit, company, connect, consent, pair, stored};
+use crate::stage::{CLIENT, Stage, commit, company, connect, consent, pair, stored};
 
 /// A server that, by default, tells of a commit ten seconds before it is on the disk.
 fn careless() -> &'static Server {
@@ -110,7 +110,7 @@ async fn every_write_is_on_the_disk_when_it_returns() {
         let _ = store.settle_refresh(settle).await.unwrap();
     })
     .await;
-    assert_durable(&client, "remove", async |key| drop(store.remove(&key, &actor()).await.unwrap())).await;
+    assert_durable(&client, "remove", async |key| drop(store.remove(&key, &ada()).await.unwrap())).await;
     assert_durable(&client, "mark", async |key| {
         store.mark_unanswered(key.environment).await.unwrap();
     })

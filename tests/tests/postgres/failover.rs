@@ -5,6 +5,7 @@ use std::time::Duration;
 use batchsuite_auth::store::{Claimed, Committed, Store, StoreErrorKind};
 use batchsuite_store::{PostgresError, PostgresPool, PostgresStore};
 use batchsuite_tests::{
+    eventually,
     postgres::{Log, Server, keyring},
     proxy::Proxy,
 };
@@ -144,9 +145,7 @@ async fn a_server_without_room_is_asked_again_until_there_is_some() {
     let refusals = || server.log().matches("too many clients").count();
     let before = refusals();
     let asks = tokio::spawn(async move { pool.rows("SELECT 1", &[], &[]).await.map(drop) });
-    while refusals() == before {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("it is refused", async || refusals() > before).await;
 
     others.clear();
 

@@ -2,7 +2,10 @@
 
 use batchsuite_auth::store::{Store, StoreErrorKind};
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::postgres::{TestSchema, keyring};
+use batchsuite_tests::{
+    ada,
+    postgres::{TestSchema, keyring},
+};
 
 use crate::stage::{Stage, company, server};
 
@@ -96,7 +99,7 @@ async fn the_rights_that_are_needed_are_few() {
     service.check().await.unwrap();
     service.begin_consent(crate::stage::consent(&company("acme"))).await.unwrap();
     service.connect(crate::stage::connect(&company("acme"))).await.unwrap();
-    service.remove(&company("acme"), &crate::stage::actor()).await.unwrap();
+    service.remove(&company("acme"), &ada()).await.unwrap();
 }
 
 #[tokio::test]

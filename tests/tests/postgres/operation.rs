@@ -9,9 +9,9 @@ use batchsuite_auth::{
     store::{EventOrder, EventQuery, Store, StoreError, StoreErrorKind},
 };
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::{DAY, HOUR};
+use batchsuite_tests::{DAY, HOUR, ada};
 
-use crate::stage::{Stage, actor, commit, company, consent, pair, server};
+use crate::stage::{Stage, commit, company, consent, pair, server};
 
 #[tokio::test]
 async fn old_events_are_pruned_and_the_feed_misses_none() {
@@ -93,7 +93,7 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
         // The second stream begins with its first reading.
         for _ in 0..500 {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            auth.authenticate(&company("b").company, &actor()).await.unwrap();
+            auth.authenticate(&company("b").company, &ada()).await.unwrap();
         }
     };
     let (restarted, from_now) = tokio::select! {
@@ -128,7 +128,7 @@ async fn the_overview_counts_how_companies_stand() {
     for name in ["waiting", "flying", "removed"] {
         stage.authenticated(&company(name)).await;
     }
-    stage.store.remove(&company("removed"), &actor()).await.unwrap();
+    stage.store.remove(&company("removed"), &ada()).await.unwrap();
     stage.schema.advance(4 * HOUR).await;
     stage.claimed(&stage.store.load(&company("flying")).await.unwrap()).await;
     stage.store.mark_unanswered(Environment::Cie).await.unwrap();

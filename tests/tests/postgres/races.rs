@@ -12,9 +12,10 @@ use batchsuite_auth::{
     },
 };
 use batchsuite_store::PostgresStore;
+use batchsuite_tests::ada;
 use tokio_postgres::Client;
 
-use crate::stage::{Stage, actor, commit, company, connect, consent, due, pair, server, stored};
+use crate::stage::{Stage, commit, company, connect, consent, due, pair, server, stored, waiting};
 
 /// Holds up every statement that writes an event of one kind, after all that it writes.
 struct Gate {
@@ -57,16 +58,7 @@ impl Gate {
 
     /// Until so many statements of the stage wait for a lock.
     async fn until_waiting(&self, statements: i64) {
-        let waiting = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{}\"%'",
-            self.schema
-        );
-        let waits = async {
-            while self.client.query_one(&waiting, &[]).await.unwrap().get::<_, i64>(0) < statements {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(8), waits).await.expect("the statements meet");
+        waiting(&self.client, &self.schema, statements).await;
     }
 
     async fn open(&self) {
@@ -138,7 +130,7 @@ async fn a_removal_erases_the_tokens_of_a_first_opt_in_that_it_waited_for() {
         .meet(
             &stage,
             |store| async move { store.connect(connect(&acme())).await },
-            |store| async move { store.remove(&acme(), &actor()).await },
+            |store| async move { store.remove(&acme(), &ada()).await },
         )
         .await;
 
@@ -156,7 +148,7 @@ async fn a_connect_that_waited_for_a_removal_is_refused() {
     let (_, connected) = gate
         .meet(
             &stage,
-            |store| async move { store.remove(&acme(), &actor()).await },
+            |store| async move { store.remove(&acme(), &ada()).await },
             |store| async move { store.connect(connect(&acme())).await },
         )
         .await;

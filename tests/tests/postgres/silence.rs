@@ -11,11 +11,11 @@ use batchsuite_auth::{
     },
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
-use batchsuite_tests::{DAY, Gate, HOUR, postgres::keyring, proxy::Proxy};
+use batchsuite_tests::{DAY, Gate, HOUR, ada, eventually, postgres::keyring, proxy::Proxy};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client as PostgresClient;
 
-use crate::stage::{CLIENT, Stage, actor, commit, company, connect, consent, due, new_pair, pair, server};
+use crate::stage::{self, CLIENT, Stage, commit, company, connect, consent, due, new_pair, pair, server};
 
 /// By the library's clock.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -48,7 +48,7 @@ impl Through {
             let store = self.stage.store.clone();
             reads.spawn(async move { store.load(&company("acme")).await.map(drop) });
         }
-        waiting(&self.stage, CONNECTIONS).await;
+        waiting(&self.stage, CONNECTIONS as i64).await;
         blocker.batch_execute("ROLLBACK").await.unwrap();
         reads.join_all().await;
     }
@@ -62,18 +62,8 @@ async fn blocked(stage: &Stage) -> PostgresClient {
 }
 
 /// Returns when so many statements wait at the server.
-async fn waiting(stage: &Stage, statements: usize) {
-    let client = server().client().await;
-    let count = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{}%'",
-        stage.schema.name()
-    );
-    let waiting = async {
-        while client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) != i64::try_from(statements).unwrap() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LONG, waiting).await.expect("so many wait");
+async fn waiting(stage: &Stage, statements: i64) {
+    stage::waiting(&server().client().await, stage.schema.name(), statements).await;
 }
 
 type Call = for<'a> fn(&'a PostgresStore) -> Answer<'a>;
@@ -93,7 +83,7 @@ const CALLS: &[(&str, Call)] = &[
     }),
     ("begin_consent", |store| Box::pin(async { store.begin_consent(consent(&company("acme"))).await })),
     ("connect", |store| Box::pin(async { store.connect(connect(&company("new"))).await.map(drop) })),
-    ("remove", |store| Box::pin(async { store.remove(&company("acme"), &actor()).await.map(drop) })),
+    ("remove", |store| Box::pin(async { store.remove(&company("acme"), &ada()).await.map(drop) })),
     ("due", |store| Box::pin(async { store.due(due()).await.map(drop) })),
     ("record_use", |store| Box::pin(async { store.record_use(Environment::Cie, &[company("acme").company]).await })),
     ("changes", |store| Box::pin(async { store.changes(Environment::Cie, None, Duration::ZERO).await.map(drop) })),
@@ -303,12 +293,7 @@ async fn a_listener_that_fell_silent_listens_again() {
 
     // The server knows nothing of it: for it, the first one listens on.
     let others = format!("{listeners} AND pid <> {first}");
-    let listens = async {
-        while client.query(&others, &[]).await.unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LONG, listens).await.expect("it listens again");
+    eventually("it listens again", async || !client.query(&others, &[]).await.unwrap().is_empty()).await;
     // What lies idle in the pool is silent as well.
     let _ = stage.store.load(&company("acme")).await;
     let other = stage.another().await;

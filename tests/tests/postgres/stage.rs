@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use batchsuite_auth::{
-    ActorId, Environment,
+    Environment,
     clock::Timestamp,
     ids::{AttemptId, ConsentId},
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
@@ -14,10 +14,11 @@ use batchsuite_auth::{
 };
 use batchsuite_store::{PostgresStore, PostgresStoreBuilder};
 use batchsuite_tests::{
-    Answer, DAY, HOUR, key,
+    Answer, DAY, HOUR, ada, eventually, key,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use serde_json::json;
+use tokio_postgres::Client;
 
 pub(crate) const CLIENT: &str = "our-client";
 
@@ -79,10 +80,6 @@ pub(crate) fn company(name: &str) -> GrantKey {
     key(&batchsuite_tests::company(name))
 }
 
-pub(crate) fn actor() -> ActorId {
-    ActorId::new("alice").unwrap()
-}
-
 pub(crate) fn pair(name: &str) -> NewPair {
     NewPair {
         access_token: Some(AccessTokenSecret::new(format!("access-canary-{name}"))),
@@ -100,7 +97,7 @@ pub(crate) fn connect(key: &GrantKey) -> Connect {
         key: key.clone(),
         consent: ConsentId::random(),
         removals: 0,
-        actor: actor(),
+        actor: ada(),
         client_id: CLIENT.to_owned(),
         used_at: Timestamp::UNIX_EPOCH,
         issued_at: None,
@@ -139,7 +136,7 @@ pub(crate) fn consent(key: &GrantKey) -> NewConsent {
     NewConsent {
         id: ConsentId::random(),
         key: key.clone(),
-        actor: actor(),
+        actor: ada(),
         state: BrowserSecret::random().hash(),
         browser: BrowserSecret::random().hash(),
         verifier: Some(PkceVerifier::new("verifier-canary")),
@@ -150,6 +147,14 @@ pub(crate) fn consent(key: &GrantKey) -> NewConsent {
         per_company: 10,
         per_actor: 10,
     }
+}
+
+/// Returns when so many statements on the schema wait for a lock.
+pub(crate) async fn waiting(client: &Client, schema: &str, statements: i64) {
+    let count =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%'");
+    let wait = async || client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) == statements;
+    eventually("so many statements wait", wait).await;
 }
 
 #[track_caller]

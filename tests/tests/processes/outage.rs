@@ -6,7 +6,7 @@ use batchsuite_auth::{events::EventKind, machine::CauseKind};
 use batchsuite_tests::{Worker, eventually, wire::Wire};
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::stage::{World, own_server};
 
@@ -123,15 +123,9 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
     world.end().await;
 }
 
-/// Waits until the refresh is stored, 30 s at most.
+/// Waits until the refresh is stored.
 async fn is_refreshed(world: &World, name: &str) {
-    for _ in 0..3000 {
-        if world.events(name).await.contains(&EventKind::Refreshed) {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the refresh of {name} is not stored");
+    eventually("the refresh is stored", async || world.events(name).await.contains(&EventKind::Refreshed)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,12 +11,12 @@ use batchsuite_auth::{
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{
-    DAY, HOUR, ShiftedClock, Worker, ada, cause, company, events, opt_in,
+    DAY, HOUR, ShiftedClock, Worker, ada, cause, company, events, eventually, opt_in,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::TcpListener;
 
 use crate::post::Post;
 
@@ -123,17 +123,12 @@ impl World {
         self.worker_at(&format!("{} application_name={name}", self.server.url())).await
     }
 
-    /// Waits until the server has done all that the process of this name asked for before it was killed, 30 s at most.
+    /// Waits until the server has done all that the process of this name asked for before it was killed.
     pub(crate) async fn nothing_is_left_of(&self, name: &str) {
         let client = self.server.client().await;
         let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-        for _ in 0..3000 {
-            if client.query_one(connections, &[&name]).await.unwrap().get::<_, i64>(0) == 0 {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("a connection of {name} is left");
+        let is_gone = async || client.query_one(connections, &[&name]).await.unwrap().get::<_, i64>(0) == 0;
+        eventually("no connection is left", is_gone).await;
     }
 
     /// A process that refreshes what is due, without being asked.
@@ -244,13 +239,8 @@ impl World {
         let open = "SELECT count(*) FROM pg_stat_activity
             WHERE application_name = 'batchsuite' AND state LIKE 'idle in transaction%'";
         let client = self.server.client().await;
-        for _ in 0..40 {
-            if client.query_one(open, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-                return;
-            }
-            // A migration is a transaction of several statements, and another test may be at it.
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("a transaction was left open");
+        // A migration is a transaction of several statements, and another test may be at it.
+        let none_is_open = async || client.query_one(open, &[]).await.unwrap().get::<_, i64>(0) == 0;
+        eventually("no transaction is left open", none_is_open).await;
     }
 }

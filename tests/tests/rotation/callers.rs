@@ -75,7 +75,7 @@ async fn a_thousand_random_drops_of_callers_lose_no_pair() {
     }
 
     // Whatever is still under way comes home.
-    let is_idle = async || stage.opt_in_of(&acme()).await.revision.version == stage.rotations() + 1;
+    let is_idle = async || stage.grant_of(&acme()).await.revision.version == stage.rotations() + 1;
     eventually("every flight comes home", is_idle).await;
     stage.access_tokens_end();
     let token = one.token(&acme()).await;
@@ -110,7 +110,7 @@ async fn random_drops_of_callbacks_lose_no_opt_in() {
     process.auth.shutdown().await;
 
     for company in taken {
-        assert_eq!(stage.opt_in_of(&company).await.revision.version, 1, "{company} is authenticated");
+        assert_eq!(stage.grant_of(&company).await.revision.version, 1, "{company} is authenticated");
     }
 }
 
@@ -129,7 +129,7 @@ async fn the_browser_goes_away_during_the_exchange_and_the_exchange_completes_an
     answer.release();
     process.auth.shutdown().await;
 
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1);
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -126,7 +126,7 @@ pub(super) async fn waits_and_returns_early_when_something_changes(case: Case) {
 /// A store that looks first and listens second sleeps through a change in between.
 pub(super) async fn a_change_at_the_moment_of_the_call_is_not_slept_through(case: Case) {
     let mut after = case.cursor().await;
-    for round in 0..100 {
+    for round in 0..120 {
         let swap = replacing(&case.load(&company(round.to_string())).await);
 
         let race = case.at_once(2, |store, number| {
@@ -135,6 +135,10 @@ pub(super) async fn a_change_at_the_moment_of_the_call_is_not_slept_through(case
                 match number {
                     0 => store.changes(Environment::Cie, Some(after), 100 * LONG).await,
                     _ => {
+                        // Earlier and later moments, from round to round.
+                        for _ in 0..1 << (round % 12) {
+                            tokio::task::yield_now().await;
+                        }
                         let (_, change, _) = yes(store.save(swap).await?);
                         Ok(Changes { changed: vec![(company, change)], cursor: change })
                     }

@@ -325,7 +325,7 @@ macro_rules! __store_clauses {
         $($callback)+! { $arguments
             locks {
                 a_decision_that_became_6_seconds_old_behind_a_lock_is_a_conflict,
-                a_save_without_a_time_of_decision_that_waited_as_long_is_stored,
+                a_save_without_a_time_of_decision_is_stored_however_long_it_waited,
             }
         }
     };
