@@ -33,7 +33,7 @@ pub struct Wire {
 struct Passing {
     round_trips: Arc<Mutex<Vec<RoundTrip>>>,
     swallows: Arc<AtomicBool>,
-    /// The statement whose answers are swallowed.
+    /// The name of the statement whose answers are swallowed.
     swallows_to: Arc<Mutex<Option<String>>>,
 }
 
@@ -80,9 +80,9 @@ impl Wire {
         self.passing.swallows.store(swallow, Ordering::SeqCst);
     }
 
-    /// From now on the answer to each run of this statement is swallowed and its connection cut; with `None`, no longer.
-    pub fn swallow_answers_to(&self, sql: Option<&str>) {
-        *lock(&self.passing.swallows_to) = sql.map(str::to_owned);
+    /// From now on the answer to each run of the statement of this name is swallowed and its connection cut; with `None`, no longer.
+    pub fn swallow_answers_to(&self, name: Option<&str>) {
+        *lock(&self.passing.swallows_to) = name.map(str::to_owned);
     }
 
     /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
@@ -160,7 +160,7 @@ impl Passing {
             if let Some(round_trip) = session.hear(kind, &message[HEAD..]) {
                 // Before the server hears of it, so that no byte of its answer gets through.
                 let swallowed = lock(&self.swallows_to).clone();
-                if swallowed.is_some_and(|sql| round_trip.0.contains(&Message::Run(sql))) {
+                if swallowed.is_some_and(|name| round_trip.0.iter().any(|message| message.told() == ("", &name))) {
                     is_cut.store(true, Ordering::SeqCst);
                 }
                 self.journal().push(round_trip);

@@ -94,7 +94,6 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
     world.companies("acme", COMPANIES).await;
     let wire = Wire::before(server).await;
     let worker = world.worker_at(&wire.url()).await;
-    let commit = world.statement("commit_refresh");
 
     let mut unknown = 0;
     for index in 0..COMPANIES {
@@ -103,7 +102,7 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
         let call = worker.call(&name).await;
         worker.is_at("before_commit").await;
         // The cut must meet the commit itself: not its preparation, nor another statement of the same moment.
-        wire.swallow_answers_to(Some(&commit));
+        wire.swallow_answers_to(Some("save_and_replace"));
         worker.go().await;
         is_refreshed(&world, &name).await;
         let told = timeout(Duration::from_millis(50), call.wait());

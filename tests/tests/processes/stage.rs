@@ -112,12 +112,6 @@ impl World {
         self.start(url, "-").await
     }
 
-    /// The statement of this name, as the processes send it.
-    pub(crate) fn statement(&self, name: &str) -> String {
-        let (_, sql) = self.store.statements().find(|(known, _)| *known == name).expect("a known statement");
-        sql.to_owned()
-    }
-
     /// A process whose connections to the database have this name.
     pub(crate) async fn worker_called(&self, name: &str) -> Worker {
         self.worker_at(&format!("{} application_name={name}", self.server.url())).await
