@@ -7,14 +7,14 @@ use batchsuite_auth::{
     error::TokenError,
     fake_ups::FakeUps,
     status::{CompanyStatus, Status},
-    store::{Store, StoreErrorKind, TakeConsent, TakenConsent},
+    store::{Store, StoreErrorKind, Verifier},
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{HOUR, ada, eventually, opt_in};
 
 use crate::{
     sealed::{NEW, OLD, store},
-    stage::{Stage, company, consent, server},
+    stage::{CIE, Stage, company, consent, put, server},
 };
 
 struct World {
@@ -38,7 +38,7 @@ impl World {
 }
 
 fn id(name: &str) -> CompanyId {
-    company(name).company
+    batchsuite_tests::company(name)
 }
 
 fn is_authenticated(status: &CompanyStatus) -> bool {
@@ -63,7 +63,7 @@ const DAMAGES: [&str; 5] = [
     "UPDATE {schema}.tokens t SET access_token = o.access_token, refresh_token = o.refresh_token
      FROM {schema}.tokens o WHERE t.company = 'acme' AND o.company = 'other'",
     "DELETE FROM {schema}.tokens WHERE company = 'acme'",
-    "UPDATE {schema}.grants SET obtained_at = NULL, refresh_at = NULL WHERE company = 'acme'",
+    "UPDATE {schema}.grants SET state = '[]' WHERE company = 'acme'",
 ];
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn the_keeper_goes_on_with_the_companies_that_are_well() {
     world.stage.schema.advance(4 * HOUR).await;
     world.ups.clock().advance(4 * HOUR);
     let used = [id("acme"), id("other")];
-    world.stage.store.record_use(company("acme").environment, &used).await.unwrap();
+    world.stage.store.record_use(CIE, &used).await.unwrap();
 
     let mut policy = Policy::default();
     policy.keeper_interval = Duration::from_millis(50);
@@ -143,7 +143,7 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     for name in ["a", "b", "c"] {
         opt_in(&auth, &world.ups, &id(name)).await;
     }
-    world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
+    world.damage(r#"UPDATE {schema}.grants SET state = jsonb_set(state, '{actor}', '""') WHERE company = 'b'"#).await;
 
     let names = async |limit| {
         let (mut names, mut after) = (Vec::new(), None);
@@ -170,8 +170,8 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     again.access_token(&id("b")).await.unwrap();
 
     // Not even its name can be read: nobody can be shown it.
-    world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
-    world.damage("UPDATE {schema}.grants SET company = '' WHERE company = 'a'").await;
+    world.damage(r#"UPDATE {schema}.grants SET state = jsonb_set(state, '{actor}', '""') WHERE company = 'b'"#).await;
+    world.damage("UPDATE {schema}.grants SET company = E'a\\n' WHERE company = 'a'").await;
     assert_eq!(names(10).await, ["b", "c"]);
     again.remove_auth(&id("b"), &ada()).await.unwrap();
     assert!(!again.status(&id("b")).await.unwrap().tokens_unreadable);
@@ -195,7 +195,7 @@ async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
 
         assert_eq!(done.return_to.as_deref(), expected);
         // Nor when the same callback comes again, here or elsewhere.
-        world.damage(&format!("UPDATE {{schema}}.used_consents SET return_to = '{stored}'")).await;
+        world.damage(&format!("UPDATE {{schema}}.consents SET return_to = '{stored}'")).await;
         let elsewhere = world.process(&world.stage.store);
         for auth in [&auth, &elsewhere] {
             let again = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
@@ -213,7 +213,7 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
         opt_in(&process, &world.ups, &id(name)).await;
     }
     let pending = consent(&company("pending"));
-    old.begin_consent(pending.clone()).await.unwrap();
+    put(&old, pending.clone()).await.unwrap();
 
     // The documented way: a new key in front, and the lost one declared.
     let new = store(&world.stage, &format!("{NEW},old:lost")).await;
@@ -225,24 +225,20 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
     for name in ["acme", "other"] {
         assert_is_damaged(&auth, &id(name), "a lost key").await;
     }
-    let take = |consent: &batchsuite_auth::store::NewConsent| TakeConsent {
-        environment: consent.key.environment,
-        state: consent.state,
-        browser: consent.browser,
-        actor: consent.actor.clone(),
-        event: None,
-    };
-    assert_eq!(new.take_consent(take(&pending)).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    let verifier = async |state| new.find_consent(CIE, state).await.unwrap().unwrap().verifier;
+    assert!(
+        matches!(verifier(&pending.state).await, Verifier::Unreadable(error) if error.kind() == StoreErrorKind::Corrupt)
+    );
     let next = consent(&company("pending"));
-    new.begin_consent(next.clone()).await.unwrap();
-    assert!(matches!(new.take_consent(take(&next)).await.unwrap(), TakenConsent::Taken(_)));
+    put(&new, next.clone()).await.unwrap();
+    assert!(matches!(verifier(&next.state).await, Verifier::Readable(_)));
     opt_in(&auth, &world.ups, &id("new")).await;
     for name in ["acme", "other", "new"] {
         opt_in(&auth, &world.ups, &id(name)).await;
         auth.access_token(&id(name)).await.unwrap();
     }
-    let step = new.reencrypt(company("any").environment, None, 10).await.unwrap();
-    assert_eq!((step.grants, step.unreadable), (0, Vec::new()));
+    let done = auth.reencrypt().await.unwrap();
+    assert_eq!((done.companies, done.unreadable), (0, Vec::new()));
 
     // Found again, it takes its place back.
     store(&world.stage, &format!("{NEW},{OLD}")).await.check().await.unwrap();
