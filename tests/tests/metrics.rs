@@ -7,11 +7,14 @@ use std::{
 };
 
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment, EventFilter,
+    Environment, EventFilter,
     fake_ups::{Answer, Endpoint, FakeUps, Times},
 };
 use batchsuite_store::{MemoryStore, PostgresStore};
-use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
+use batchsuite_tests::{
+    DAY, company, opt_in,
+    postgres::{Log, Server, TestSchema, keyring},
+};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -89,14 +92,12 @@ impl Recorder for Book {
 async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_names_a_company() {
     let book = Book::default();
     metrics::set_global_recorder(book.clone()).expect("the first recorder");
-    let (company, actor) = (CompanyId::new("acme-canary").unwrap(), ActorId::new("ada").unwrap());
+    let company = company("acme-canary");
 
     // A life with an exchange, a rotation and a silence.
     let ups = FakeUps::start().await;
     let auth = ups.authenticator().without_keeper().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
-    let trip = auth.authenticate(&company, &actor).await.unwrap();
-    let query = ups.consent(&trip.url, FakeUps::USER).await;
-    auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+    opt_in(&auth, &ups, &company).await;
     ups.clock().advance(Duration::from_secs(7200));
     auth.access_token(&company).await.unwrap();
     ups.fault(Endpoint::Refresh, Answer::status(500), Times::Once);
@@ -114,10 +115,8 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
     let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().unwrap();
     store.migrate().await.unwrap();
     let auth = ups.authenticator().without_keeper().store(store.clone()).build().unwrap();
-    let trip = auth.authenticate(&company, &actor).await.unwrap();
-    let query = ups.consent(&trip.url, FakeUps::USER).await;
-    auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
-    let overview = store.overview(Environment::Cie, Duration::from_secs(86_400)).await.unwrap();
+    opt_in(&auth, &ups, &company).await;
+    let overview = store.overview(Environment::Cie, DAY).await.unwrap();
     overview.record_metrics(Environment::Cie);
 
     assert_eq!(book.value("batchsuite_companies{environment=cie,standing=authenticated}"), Some(1.0));

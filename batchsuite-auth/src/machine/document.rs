@@ -1,6 +1,6 @@
 //! A grant as the JSON document that a store keeps.
 
-use serde::Deserialize as _;
+use serde::{Deserialize as _, de::Error as _};
 use serde_json::{Deserializer, Error, Map, Value};
 
 use super::Grant;
@@ -12,6 +12,10 @@ impl Grant {
     /// # Errors
     /// The document is not one of a grant.
     pub fn of_document(json: &str, revision: Revision) -> Result<Self, Error> {
+        if !json.trim_start().starts_with('{') {
+            // serde takes an array for a struct whose fields may all be missing.
+            return Err(Error::custom("it is no object"));
+        }
         let mut names = Vec::new();
         let mut deserializer = Deserializer::from_str(json);
         // Only a field of the object itself: a part of a field is that field's own.

@@ -117,7 +117,7 @@ async fn a_code_of_4_kib_reaches_ups() {
     let error = world.callback_with(&back, &format!("code={code}&state={}", back.state)).await.unwrap_err();
 
     assert!(matches!(error, CallbackError::CodeRefused(_)), "{error:?}");
-    assert_eq!(world.wire.exchanges()[0].sent("code"), Some(code));
+    assert_eq!(world.http.exchanges()[0].sent("code"), Some(code));
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_plus_in_the_code_reaches_ups_encoded_once() {
 
     world.callback_with(&back, &format!("code={code}&scope=read&state={}", back.state)).await.unwrap_err();
 
-    let sent = &world.wire.exchanges()[0];
+    let sent = &world.http.exchanges()[0];
     let field = sent.body.split('&').find_map(|field| field.strip_prefix("code=")).unwrap();
     assert!(field.contains("%2B") && field.contains("%2F") && !field.contains("%25"), "{field}");
     assert_eq!(field.replace("%3D", "="), code.replace("%3D", "="));
@@ -165,8 +165,8 @@ async fn an_unescaped_equals_sign_in_the_code_is_kept() {
 
     world.callback_with(&back, &format!("code={code}&scope=read&state={}", back.state)).await.unwrap();
 
-    assert!(world.wire.exchanges()[0].body.contains("%3D%3D"));
-    assert!(world.wire.exchanges()[0].sent("code").unwrap().ends_with("=="));
+    assert!(world.http.exchanges()[0].body.contains("%3D%3D"));
+    assert!(world.http.exchanges()[0].sent("code").unwrap().ends_with("=="));
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn unknown_extra_parameters_are_ignored() {
     assert_eq!(done.company, world.company);
     assert_authenticated(&world.status().await);
     assert_eq!(
-        world.wire.exchanges()[0].sent("code").unwrap(),
+        world.http.exchanges()[0].sent("code").unwrap(),
         back.code.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
     );
 }

@@ -9,13 +9,14 @@ use batchsuite_auth::{
     fake_ups::{Answer, Endpoint, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::companies;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
     refusals::assert_ends_the_opt_in,
     steps::{assert_all_kept, assert_failed_exchange, assert_retried},
-    world::{World, assert_authenticated, companies, unavailable},
+    world::{World, assert_authenticated, unavailable},
 };
 
 #[tokio::test]
@@ -267,7 +268,7 @@ async fn an_echoed_code_or_secret_is_cut_out_in_whichever_spelling() {
 async fn shown(world: &World, message: String) -> String {
     let body = json!({"code": "10499", "message": message}).to_string().into_bytes();
     let answer = http::Response::builder().status(400).body(body).unwrap();
-    world.wire.answer(Ok(answer));
+    world.http.answer_next(Ok(answer));
     let error = world.token().await.unwrap_err();
     let event = world.last(EventKind::Misconfigured).await;
     let message = event.evidence.clone().unwrap().message.unwrap();

@@ -10,12 +10,13 @@ use batchsuite_auth::{
     store::{EventOrder, EventQuery, Store, WarnExpiring},
 };
 use batchsuite_store::PostgresStore;
+use batchsuite_tests::{DAY, HOUR};
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::{
     sealed::{self, NEW},
-    stage::{CLIENT, DAY, HOUR, Stage, actor, company, due, server},
+    stage::{CLIENT, Stage, actor, company, due, server},
 };
 
 /// The key of a stage.

@@ -10,10 +10,11 @@ use batchsuite_auth::{
     store::{Store, StoreErrorKind, TakeConsent, TakenConsent},
 };
 use batchsuite_store::PostgresStore;
+use batchsuite_tests::HOUR;
 
 use crate::{
     sealed::{NEW, OLD, store},
-    stage::{HOUR, Stage, actor, company, consent, server},
+    stage::{Stage, actor, company, consent, server},
 };
 
 const USER: &str = "demo@example.com";

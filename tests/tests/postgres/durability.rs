@@ -10,10 +10,13 @@ use batchsuite_auth::{
     },
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
-use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
+use batchsuite_tests::{
+    DAY, HOUR,
+    postgres::{Log, Server, TestSchema, keyring},
+};
 use tokio_postgres::{Client, types::Type};
 
-use crate::stage::{CLIENT, DAY, HOUR, Stage, actor, commit, company, connect, consent, pair, stored};
+use crate::stage::{CLIENT, Stage, actor, commit, company, connect, consent, pair, stored};
 
 /// A server that, by default, tells of a commit ten seconds before it is on the disk.
 fn careless() -> &'static Server {

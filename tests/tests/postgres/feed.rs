@@ -7,10 +7,11 @@ use batchsuite_auth::{
     events::EventId,
     store::{EventOrder, EventQuery, GrantKey, Store},
 };
+use batchsuite_tests::DAY;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, types::Type};
 
-use crate::stage::{DAY, Stage, company, connect, server, stored};
+use crate::stage::{Stage, company, connect, server, stored};
 
 const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(30);

@@ -9,8 +9,9 @@ use batchsuite_auth::{
     store::{EventOrder, EventQuery, Store, StoreError, StoreErrorKind},
 };
 use batchsuite_store::PostgresStore;
+use batchsuite_tests::{DAY, HOUR};
 
-use crate::stage::{DAY, HOUR, Stage, actor, commit, company, consent, pair, server};
+use crate::stage::{Stage, actor, commit, company, consent, pair, server};
 
 #[tokio::test]
 async fn old_events_are_pruned_and_the_feed_misses_none() {

@@ -2,16 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_trait::async_trait;
 use batchsuite_auth::{
     BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, Policy,
-    http::{HttpClient, HttpError},
     store::{Connect, NewPair, Store},
 };
 use batchsuite_store::PostgresStoreBuilder;
-use batchsuite_tests::wire::Wire;
+use batchsuite_tests::{Gate, wire::Wire};
 
-use crate::stage::{CLIENT, Stage, company, connect, pair, server};
+use crate::stage::{CLIENT, Stage, company, connect, new_pair, pair, server};
 
 /// A token that the process does not have, and the store has.
 const MISS: &[&str] = &["load"];
@@ -21,21 +19,6 @@ const REFRESH: &[&str] = &["load", "claim_refresh", "commit_refresh"];
 const KEPT: &[&str] = &["claim_refresh", "commit_refresh"];
 /// What the keeper says besides, once a round.
 const ROUND: &[&str] = &["record_use", "warn_expiring", "due"];
-
-/// UPS without a network: every refresh gets the same new pair.
-#[derive(Debug)]
-struct Ups;
-
-#[async_trait]
-impl HttpClient for Ups {
-    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
-        let pair = serde_json::json!({
-            "access_token": "new-access", "refresh_token": "new-refresh", "token_type": "Bearer", "expires_in": "14399",
-            "refresh_token_expires_in": "5184000", "status": "approved",
-        });
-        Ok(http::Response::new(pair.to_string().into_bytes()))
-    }
-}
 
 /// A store that is listened to. What has no name in the protocol goes around the wire: its notifications.
 async fn overheard(set_up: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder) -> (Wire, Stage) {
@@ -49,7 +32,7 @@ fn authenticator(stage: &Stage) -> BatchSuiteAuthBuilder {
     BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT, "secret"))
         .redirect_uri("https://host.example/callback".parse().unwrap())
         .store(stage.store.clone())
-        .http(Ups)
+        .http(Gate::answering(|_| new_pair()))
 }
 
 impl Stage {

@@ -8,8 +8,9 @@ use batchsuite_store::{
     PostgresStore,
     keyring::{KeySet, Keyring, StaticKeySource},
 };
+use batchsuite_tests::HOUR;
 
-use crate::stage::{HOUR, Stage, commit, company, connect, due, pair, server, stored};
+use crate::stage::{Stage, commit, company, connect, due, pair, server, stored};
 
 pub(crate) const OLD: &str = "old:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 pub(crate) const NEW: &str = "new:HxABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4=";

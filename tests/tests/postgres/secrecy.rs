@@ -11,8 +11,9 @@ use batchsuite_auth::{
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
     store::{Connect, NewConsent, NewPair, SettleRefresh, Store, TakeConsent, Written},
 };
+use batchsuite_tests::HOUR;
 
-use crate::stage::{HOUR, Stage, commit, company, connect, consent, pair, server, stored};
+use crate::stage::{Stage, commit, company, connect, consent, pair, server, stored};
 
 /// A secret in the shapes in which it could be found: as it is, in hexadecimal, and inside a base64 of more than it.
 fn shapes(secret: &str) -> Vec<String> {

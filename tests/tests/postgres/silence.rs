@@ -2,10 +2,8 @@
 
 use std::{cell::RefCell, future::Future, io, pin::Pin, time::Duration};
 
-use async_trait::async_trait;
 use batchsuite_auth::{
     BatchSuiteAuth, Client, Environment,
-    http::{HttpClient, HttpError},
     ids::{AttemptId, Revision},
     store::{
         ClaimRefresh, Committed, Connect, EventOrder, EventQuery, ListQuery, NewPair, Store, StoreError,
@@ -13,11 +11,11 @@ use batchsuite_auth::{
     },
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
-use batchsuite_tests::{postgres::keyring, proxy::Proxy};
+use batchsuite_tests::{DAY, Gate, HOUR, postgres::keyring, proxy::Proxy};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client as PostgresClient;
 
-use crate::stage::{CLIENT, DAY, HOUR, Stage, actor, commit, company, connect, consent, due, pair, server};
+use crate::stage::{CLIENT, Stage, actor, commit, company, connect, consent, due, new_pair, pair, server};
 
 /// By the library's clock.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -320,22 +318,6 @@ async fn a_listener_that_fell_silent_listens_again() {
     assert_eq!(changes.unwrap().changed.len(), 1);
 }
 
-/// UPS, whose answer comes in the moment in which the connections to the database fall silent.
-#[derive(Debug)]
-struct Ups(Proxy);
-
-#[async_trait]
-impl HttpClient for Ups {
-    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
-        self.0.silence_connections();
-        let pair = serde_json::json!({
-            "access_token": "new-access", "refresh_token": "new-refresh", "token_type": "Bearer", "expires_in": "14399",
-            "refresh_token_expires_in": "5184000", "status": "approved",
-        });
-        Ok(http::Response::new(pair.to_string().into_bytes()))
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pair_in_hand_is_stored_over_a_new_connection_when_the_old_ones_fall_silent() {
     let through = Through::new().await;
@@ -347,7 +329,11 @@ async fn a_pair_in_hand_is_stored_over_a_new_connection_when_the_old_ones_fall_s
     let auth = BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT, "secret"))
         .redirect_uri("https://host.example/callback".parse().unwrap())
         .store(stage.store.clone())
-        .http(Ups(proxy))
+        .http(Gate::answering(move |_| {
+            // The answer comes in the moment in which the connections to the database fall silent.
+            proxy.silence_connections();
+            new_pair()
+        }))
         .build()
         .unwrap();
 

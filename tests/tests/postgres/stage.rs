@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment,
+    ActorId, Environment,
     clock::Timestamp,
     ids::{AttemptId, ConsentId},
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
@@ -13,10 +13,12 @@ use batchsuite_auth::{
     },
 };
 use batchsuite_store::{PostgresStore, PostgresStoreBuilder};
-use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
+use batchsuite_tests::{
+    Answer, DAY, HOUR, key,
+    postgres::{Log, Server, TestSchema, keyring},
+};
+use serde_json::json;
 
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(crate) const CLIENT: &str = "our-client";
 
 pub(crate) struct Stage {
@@ -74,7 +76,7 @@ impl Stage {
 }
 
 pub(crate) fn company(name: &str) -> GrantKey {
-    GrantKey { environment: Environment::Cie, company: CompanyId::new(name).unwrap() }
+    key(&batchsuite_tests::company(name))
 }
 
 pub(crate) fn actor() -> ActorId {
@@ -111,6 +113,15 @@ pub(crate) fn connect(key: &GrantKey) -> Connect {
 pub(crate) fn commit(grant: &Snapshot, attempt: AttemptId, pair: NewPair) -> CommitRefresh {
     let (key, revision) = (grant.key.clone(), grant.opt_in.revision);
     CommitRefresh { key, revision, attempt, pair, failures: 0, retry_in: None }
+}
+
+/// UPS without a network: every refresh gets the same new pair.
+pub(crate) fn new_pair() -> Answer {
+    let pair = json!({
+        "access_token": "new-access", "refresh_token": "new-refresh", "token_type": "Bearer", "expires_in": "14399",
+        "refresh_token_expires_in": "5184000", "status": "approved",
+    });
+    Ok(http::Response::new(pair.to_string().into_bytes()))
 }
 
 pub(crate) fn due() -> DueQuery {

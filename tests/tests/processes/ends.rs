@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use batchsuite_auth::status::Status;
+use batchsuite_tests::Worker;
 use tokio::time::sleep;
 
-use crate::{stage::World, worker::Worker};
+use crate::stage::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_flight_brings_home_after_a_removal_is_discarded() {

@@ -9,13 +9,11 @@ use batchsuite_auth::{
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Outcome, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::{Hold, Process, Verb, acme, ada, company, seconds};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::{
-    flaky::Verb,
-    stage::{Process, Stage, acme, ada, company, seconds},
-};
+use crate::stage::Stage;
 
 async fn companies(stage: &Stage, process: &Process, count: usize) -> Vec<CompanyId> {
     let companies: Vec<_> = (0..count).map(|number| company(&format!("company {number}"))).collect();
@@ -294,7 +292,7 @@ async fn failures_of_requests_that_were_under_way_together_count_as_one() {
     for request in &requests {
         request.reached().await;
     }
-    requests.iter().for_each(crate::hold::Hold::release);
+    requests.iter().for_each(Hold::release);
     for caller in callers {
         caller.await.unwrap().unwrap_err();
     }

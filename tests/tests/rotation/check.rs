@@ -7,8 +7,9 @@ use batchsuite_auth::{
     events::EventKind,
     fake_ups::{Endpoint, FakeUps},
 };
+use batchsuite_tests::{acme, ada, company};
 
-use crate::stage::{Stage, acme, ada, company};
+use crate::stage::Stage;
 
 /// Refuses every company but one.
 #[derive(Debug)]

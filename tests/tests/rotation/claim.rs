@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::Phase};
+use batchsuite_tests::{Moment, Verb, acme, company, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Stage, acme, company, seconds},
-};
+use crate::stage::Stage;
 
 #[tokio::test(start_paused = true)]
 async fn the_claim_is_stored_before_ups_sees_the_request() {
@@ -125,7 +123,7 @@ async fn a_claim_that_is_too_old_is_given_back_and_not_sent() {
     claim.release();
 
     caller.await.unwrap().unwrap();
-    assert_eq!(process.store.calls(Verb::GiveBack), 1, "the old claim is given back");
+    assert_eq!(process.store.calls(Verb::Release), 1, "the old claim is given back");
     assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "and a new one is sent");
     assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
 }
@@ -208,7 +206,7 @@ async fn a_row_that_was_read_too_long_ago_is_read_again_before_anything_is_sent(
     load.release();
 
     caller.await.unwrap().unwrap();
-    assert_eq!((process.store.calls(Verb::GiveBack), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
+    assert_eq!((process.store.calls(Verb::Release), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +223,7 @@ async fn the_time_is_looked_at_once_more_when_the_connection_is_there() {
     connection.release();
 
     caller.await.unwrap().unwrap();
-    assert_eq!((process.store.calls(Verb::GiveBack), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
+    assert_eq!((process.store.calls(Verb::Release), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
     assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
     assert!(!process.kinds(&acme()).await.contains(&EventKind::RefreshFailed), "nothing failed");
 }

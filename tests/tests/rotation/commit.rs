@@ -1,11 +1,9 @@
 //! Commit: a pair is stored before anybody uses it, and kept until it is.
 
 use batchsuite_auth::events::EventKind;
+use batchsuite_tests::{Moment, Verb, acme, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Stage, acme, seconds},
-};
+use crate::stage::Stage;
 
 #[tokio::test(start_paused = true)]
 async fn a_pair_is_published_only_after_its_commit() {

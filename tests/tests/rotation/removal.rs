@@ -9,12 +9,10 @@ use batchsuite_auth::{
     fake_ups::FakeUps,
     machine::{CauseKind, Standing},
 };
+use batchsuite_tests::{Moment, Process, Verb, acme, ada, seconds};
 use tokio::time::sleep;
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Process, Stage, acme, ada, seconds},
-};
+use crate::stage::Stage;
 
 async fn is_removed(process: &Process, company: &CompanyId) {
     let ended = process.auth.access_token(company).await;
@@ -81,7 +79,7 @@ async fn re_authentication_after_a_refusal_is_not_undone_by_the_verdict() {
     stage.opt_in(&process, &acme()).await;
     stage.ups.change_password(FakeUps::USER);
     stage.access_tokens_end();
-    let settle = process.store.hold(Verb::Settle, Moment::Before);
+    let settle = process.store.hold(Verb::Verdict, Moment::Before);
     let caller = process.caller(&acme());
     settle.reached().await;
 
@@ -94,7 +92,7 @@ async fn re_authentication_after_a_refusal_is_not_undone_by_the_verdict() {
 
 #[tokio::test(start_paused = true)]
 async fn callback_after_remove_auth_and_remove_during_the_exchange_store_nothing() {
-    for moment in [Verb::TakeConsent, Verb::Connect] {
+    for moment in [Verb::UseConsent, Verb::Connect] {
         let stage = Stage::new().await;
         let process = stage.process();
         let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();

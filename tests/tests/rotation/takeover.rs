@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
+use batchsuite_tests::{Moment, Process, Verb, acme, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Process, Stage, acme, seconds},
-};
+use crate::stage::Stage;
 
 /// A holder with the new pair in hand, whose database is away, until its lease is over.
 async fn holder_waits_for_its_database(stage: &Stage, holder: &Process) {

@@ -6,8 +6,9 @@ use batchsuite_auth::{
     fake_ups::{Answer, Endpoint, Fault, Times},
     machine::{CauseKind, Phase},
 };
+use batchsuite_tests::{DAY, HOUR, Verb, acme, ada, company, eventually, seconds};
 
-use crate::stage::{DAY, HOUR, Stage, acme, ada, company, eventually, seconds};
+use crate::stage::Stage;
 
 fn silences() -> Vec<(&'static str, Fault)> {
     vec![
@@ -164,11 +165,11 @@ async fn what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt() {
         "{error:?}"
     );
     assert!(stage.opt_in_of(&acme()).await.unanswered, "a give-back clears no doubt");
-    let claims = process.store.calls(crate::flaky::Verb::Claim);
+    let claims = process.store.calls(Verb::Claim);
     for _ in 0..100 {
         process.auth.access_token(&acme()).await.unwrap_err();
     }
-    assert_eq!(process.store.calls(crate::flaky::Verb::Claim), claims, "it pauses");
+    assert_eq!(process.store.calls(Verb::Claim), claims, "it pauses");
     stage.ups.go_online().await;
     stage.live(seconds(10)).await;
     process.auth.access_token(&acme()).await.unwrap_err();
@@ -205,7 +206,7 @@ async fn after_restore_a_company_whose_token_is_good_works_on() {
     stage.access_tokens_end();
     assert_eq!(process.token(&acme()).await.revision().version, 2);
     process.auth.remove_auth(&acme(), &ada()).await.unwrap();
-    eventually(|| stage.rotations() == 1).await;
+    eventually("UPS rotates", async || stage.rotations() == 1).await;
     stage.ups.clock().advance(DAY);
     assert!(process.auth.access_token(&acme()).await.is_err());
 }

@@ -6,7 +6,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 /// A place where one call waits until the test lets it go on.
 #[derive(Clone, Debug)]
-pub(crate) struct Hold(Arc<(Semaphore, Semaphore)>);
+pub struct Hold(Arc<(Semaphore, Semaphore)>);
 
 impl Default for Hold {
     fn default() -> Self {
@@ -16,17 +16,22 @@ impl Default for Hold {
 
 impl Hold {
     /// Waits until the call is there.
-    pub(crate) async fn reached(&self) {
-        timeout(Duration::from_secs(300), self.0.0.acquire()).await.expect("the call never came").unwrap().forget();
+    pub async fn reached(&self) {
+        timeout(Duration::from_secs(300), self.0.0.acquire())
+            .await
+            .expect("the call never came")
+            .expect("it stays open")
+            .forget();
     }
 
     /// Lets the call go on.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.0.1.add_permits(1);
     }
 
-    pub(crate) async fn pass(&self) {
+    /// The call is there: it waits until it is let go on.
+    pub async fn pass(&self) {
         self.0.0.add_permits(1);
-        self.0.1.acquire().await.unwrap().forget();
+        self.0.1.acquire().await.expect("it stays open").forget();
     }
 }

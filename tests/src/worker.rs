@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
 
 /// It is killed when this is dropped.
-pub(crate) struct Worker {
+#[derive(Debug)]
+pub struct Worker {
     child: Child,
     orders: tokio::sync::Mutex<ChildStdin>,
     waiting: Waiting,
@@ -34,86 +35,106 @@ pub(crate) struct Worker {
 }
 
 /// What a process will say.
-pub(crate) struct Answer(oneshot::Receiver<Value>);
+#[derive(Debug)]
+pub struct Reply(oneshot::Receiver<Value>);
 
-impl Answer {
-    pub(crate) async fn wait(self) -> Value {
+impl Reply {
+    /// Whether it has said it.
+    pub fn is_told(&mut self) -> bool {
+        !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    }
+
+    /// Waits for it.
+    pub async fn wait(self) -> Value {
         timeout(PATIENCE, self.0).await.expect("an answer in time").expect("the process lives")
     }
 }
 
 impl Worker {
-    /// Starts a process and waits until it is ready.
-    pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_worker"))
+    /// Starts a process of `program`, the binary `worker`, and waits until it is ready.
+    pub async fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("the worker starts");
-        let orders = child.stdin.take().unwrap().into();
+        let orders = child.stdin.take().expect("a pipe").into();
         let waiting = Waiting::default();
         let (place, places) = mpsc::unbounded_channel();
-        tokio::spawn(listen(child.stdout.take().unwrap(), waiting.clone(), place));
+        tokio::spawn(listen(child.stdout.take().expect("a pipe"), waiting.clone(), place));
         let worker = Self { child, orders, waiting, places: places.into(), last: AtomicU64::new(0) };
         worker.is_at("ready").await;
         worker
     }
 
     /// Gives an order.
-    pub(crate) async fn begin(&self, mut order: Value) -> Answer {
+    pub async fn begin(&self, mut order: Value) -> Reply {
         let id = self.last.fetch_add(1, Ordering::SeqCst);
         order["id"] = json!(id);
         let (sender, receiver) = oneshot::channel();
-        self.waiting.lock().unwrap().insert(id, sender);
+        self.waiting.lock().expect("no test panicked here").insert(id, sender);
         self.orders.lock().await.write_all(format!("{order}\n").as_bytes()).await.expect("the process listens");
-        Answer(receiver)
+        Reply(receiver)
     }
 
     /// Gives an order and waits for its end.
-    pub(crate) async fn ask(&self, order: Value) -> Value {
+    pub async fn ask(&self, order: Value) -> Value {
         self.begin(order).await.wait().await
     }
 
     /// A caller that the test does not wait for yet.
-    pub(crate) async fn call(&self, company: &str) -> Answer {
+    pub async fn call(&self, company: &str) -> Reply {
         self.begin(json!({"do": "token", "company": company})).await
     }
 
     /// What a caller gets.
-    pub(crate) async fn token(&self, company: &str) -> Value {
+    pub async fn token(&self, company: &str) -> Value {
         self.call(company).await.wait().await
     }
 
+    /// What a caller for each company of `prefix` gets, who asks again while there is only no token at the moment: on a busy
+    /// machine many at once outlast the time of a caller.
+    pub async fn each(&self, prefix: &str, companies: usize) -> Value {
+        for _ in 0..30 {
+            let told = self.ask(json!({"do": "each", "company": prefix, "companies": companies})).await;
+            if !told["errors"].as_object().expect("a map").keys().any(|error| error.contains("transient")) {
+                return told;
+            }
+        }
+        panic!("there is no token of {prefix} at any moment");
+    }
+
     /// The next refresh stops at `point`, until [`go`](Self::go).
-    pub(crate) async fn stop_at(&self, point: &str) {
+    pub async fn stop_at(&self, point: &str) {
         assert_eq!(self.ask(json!({"do": "stop_at", "point": point})).await["error"], Value::Null);
     }
 
     /// Waits until it has come to `place`.
-    pub(crate) async fn is_at(&self, place: &str) {
+    pub async fn is_at(&self, place: &str) {
         let next = timeout(PATIENCE, async { self.places.lock().await.recv().await });
         assert_eq!(next.await.expect("it gets there in time").as_deref(), Some(place));
     }
 
-    pub(crate) async fn go(&self) {
+    /// Whoever stopped goes on.
+    pub async fn go(&self) {
         self.ask(json!({"do": "go"})).await;
     }
 
     /// SIGKILL: it is gone when this returns.
-    pub(crate) async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.child.start_kill().expect("a signal");
         timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("its end");
     }
 
     /// SIGSTOP: not one more instruction of it.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
     /// SIGCONT.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -130,10 +151,12 @@ async fn listen(output: ChildStdout, waiting: Waiting, place: mpsc::UnboundedSen
         let said: Value = serde_json::from_str(&line).expect("a line of JSON");
         if let Some(name) = said["at"].as_str() {
             let _ = place.send(name.to_owned());
-        } else if let Some(answer) = said["id"].as_u64().and_then(|id| waiting.lock().unwrap().remove(&id)) {
+        } else if let Some(answer) =
+            said["id"].as_u64().and_then(|id| waiting.lock().expect("no test panicked here").remove(&id))
+        {
             let _ = answer.send(said);
         }
     }
     // Whoever still waits is told by the end of its channel.
-    waiting.lock().unwrap().clear();
+    waiting.lock().expect("no test panicked here").clear();
 }
