@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Grant, Phase, RecordedCause, Standing,
+    Grant, RecordedCause, Standing,
     limits::{CLOCK_TOLERANCE, LONGEST_PAUSE},
 };
 use crate::{
     clock::{Timestamp, later, within},
-    ids::{AttemptId, Revision},
+    ids::Revision,
 };
 
 /// Why a new opt-in is needed.
@@ -106,11 +106,8 @@ pub enum Access {
     /// The stored access token; a refresh should begin in the background.
     ServeAndRefresh,
     /// A refresh must come first, and may begin.
-    Refresh {
-        /// An attempt that never said how it ended, and whose lease is over.
-        over: Option<AttemptId>,
-    },
-    /// A refresh is under way, or its request may still be travelling.
+    Refresh,
+    /// A refresh is under way, or its request may still be in transit.
     Leased {
         /// When the lease ends.
         until: Timestamp,
@@ -197,18 +194,19 @@ impl Grant {
                 return Access::Reauthenticate(cause);
             }
             (_, Some(cause)) => Access::Reauthenticate(cause),
-            (_, None) => self.may_refresh(now),
+            (_, None) => self.refresh(now),
         };
         match (wanted, refresh) {
             (Freshness::Fresh, _) => Access::Serve,
-            (Freshness::Due, Access::Refresh { .. }) => Access::ServeAndRefresh,
+            (Freshness::Due, Access::Refresh) => Access::ServeAndRefresh,
             // Due, but nothing can begin now: the token still works, so it is served until it ends.
             (Freshness::Due, _) => Access::Serve,
             (Freshness::Ended, refresh) => refresh,
         }
     }
 
-    fn may_refresh(&self, now: Timestamp) -> Access {
+    /// Whether a refresh may begin at `now`, or what stands in its way.
+    fn refresh(&self, now: Timestamp) -> Access {
         if self.tokens.is_some_and(|tokens| tokens.refresh_token_end == RefreshTokenEnd::Absent) {
             return Access::Reauthenticate(CauseKind::NoRefreshToken);
         }
@@ -218,10 +216,6 @@ impl Grant {
         if let Some(until) = self.paused_until(now) {
             return Access::Paused { until };
         }
-        let over = match self.phase {
-            Phase::Claimed { attempt, .. } => Some(attempt),
-            Phase::Idle | Phase::InDoubt { .. } => None,
-        };
-        Access::Refresh { over }
+        Access::Refresh
     }
 }

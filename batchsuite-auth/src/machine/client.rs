@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Error, Map, Value};
 
-use super::limits::LOOK_AGAIN;
+use super::limits::{CLOCK_TOLERANCE, LOOK_AGAIN};
 use crate::clock::{Timestamp, later};
 
 /// The client row. Fields are only ever added.
@@ -29,7 +29,7 @@ pub struct ClientRecord {
 pub enum Announcement {
     /// Nothing: it is the one that was announced last.
     Known,
-    /// It is the first one.
+    /// It is the first one, or a clock that has been set back since dated the last announcement.
     First(Box<ClientRecord>),
     /// It is another one: the grants of the former client need a new opt-in, or a typing error is to be corrected.
     Changed(Box<ClientRecord>),
@@ -59,9 +59,9 @@ impl ClientRecord {
             Box::new(Self { client_id, announced_at, ..self.clone() })
         };
         match &self.client_id {
-            Some(known) if known == client_id => Announcement::Known,
-            Some(_) => Announcement::Changed(record()),
-            None => Announcement::First(record()),
+            Some(known) if known != client_id => Announcement::Changed(record()),
+            Some(_) if self.announced_at.is_some_and(|at| at <= later(now, CLOCK_TOLERANCE)) => Announcement::Known,
+            Some(_) | None => Announcement::First(record()),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Backoff, RefreshTokenEnd, TokenTimes, cool_down,
-    limits::{CLOCK_DISAGREEMENT, ECHO, LONGEST_LEASE},
+    limits::{CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, ECHO, LONGEST_LEASE},
     wake::Notice,
 };
 use crate::{
@@ -389,7 +389,7 @@ impl Grant {
             }
             GrantEvent::Refused { claim, evidence } => self.refused(claim, evidence, now),
             GrantEvent::Remove { actor } => Ok(self.remove(actor)),
-            GrantEvent::Restore { at } => self.restore(*at),
+            GrantEvent::Restore { at } => self.restore(*at, now),
             GrantEvent::Tell(notice) => self.tell(*notice),
             GrantEvent::Look => Ok(Step::new("look", self.clone()).timed()),
             GrantEvent::Fence => Ok(Step::new("fence", self.clone()).keeping_wake()),
@@ -554,7 +554,7 @@ impl Grant {
             standing: Standing::Authenticated,
             phase: Phase::Idle,
             unanswered: None,
-            suspect_until: self.suspect_after(claim, pair),
+            suspect_until: self.suspect_after(claim, pair, now),
             rotated_by: Some(claim.attempt),
             tokens: Some(
                 pair.token_times(self.tokens.map_or(RefreshTokenEnd::Unknown, |tokens| tokens.refresh_token_end)),
@@ -574,7 +574,7 @@ impl Grant {
     }
 
     /// The mark after a commit: until when an echo can come that looks like a withdrawal.
-    fn suspect_after(&self, claim: &Claim, pair: &PairTimes) -> Option<Timestamp> {
+    fn suspect_after(&self, claim: &Claim, pair: &PairTimes, now: Timestamp) -> Option<Timestamp> {
         // Its own request was in doubt and is answered now.
         let in_doubt = self.unanswered.filter(|unanswered| unanswered.attempt != Some(claim.attempt));
         let in_doubt = in_doubt.map(|unanswered| unanswered.echo_until);
@@ -587,7 +587,8 @@ impl Grant {
         let sent_once = (pair.refresh == PairRefresh::Kept).then(|| later(pair.sent_at, ECHO));
         let new = in_doubt.max(taken_over).max(sent_once);
         let old = self.suspect_until.filter(|until| new.is_some() || pair.sent_at <= *until);
-        new.max(old)
+        // Whatever was in doubt was sent before now: a later end was written by a clock that has been set back since.
+        new.max(old).map(|until| until.min(later(now, ECHO)))
     }
 
     fn unanswered(
@@ -617,19 +618,25 @@ impl Grant {
     fn refused(&self, claim: &Claim, evidence: &Evidence, now: Timestamp) -> Result<Step, StepRefusal> {
         self.held_by(claim)?;
         let evidence = evidence.clone().with_attempt(claim.attempt);
-        let certain = self.unanswered.is_none() && self.suspect_until.is_none();
-        let cause = if certain { RecordedCause::OptInInvalidated } else { RecordedCause::RotationLost };
+        let is_explained = self.explains_refusal();
+        let cause = if is_explained { RecordedCause::RotationLost } else { RecordedCause::OptInInvalidated };
         let grant = Self {
             standing: Standing::ReauthRequired(cause),
             phase: Phase::Idle,
             refusal: Some(RecordedRefusal { at: now, evidence: evidence.clone() }),
-            tokens: self.tokens.filter(|_| !certain),
+            tokens: self.tokens.filter(|_| is_explained),
             ..self.clone()
         };
         let event = EventContent::new(EventKind::Invalidated).with_evidence(evidence).with_cause(cause.into());
         let step = Step::new("refused", grant).writing(vec![event]).announced();
         // After a lost rotation the tokens stay: the access token works until it ends.
-        Ok(if certain { step.erasing_tokens() } else { step })
+        Ok(if is_explained { step } else { step.erasing_tokens() })
+    }
+
+    /// Whether a refusal of its refresh token may come from a lost answer, or from another system that uses the same token, so that
+    /// it says nothing about the opt-in.
+    pub fn explains_refusal(&self) -> bool {
+        self.unanswered.is_some() || self.suspect_until.is_some()
     }
 
     fn remove(&self, actor: &ActorId) -> Step {
@@ -644,13 +651,15 @@ impl Grant {
         Step::new("remove", grant).erasing_tokens().writing(vec![event]).announced()
     }
 
-    fn restore(&self, at: Timestamp) -> Result<Step, StepRefusal> {
+    fn restore(&self, at: Timestamp, now: Timestamp) -> Result<Step, StepRefusal> {
         let Some(tokens) = &self.tokens else { return Err(StepRefusal::NotAuthenticated) };
         let echo_until = later(at, ECHO);
         let is_marked = self
             .unanswered
             .is_some_and(|unanswered| unanswered.attempt.is_none() && unanswered.echo_until >= echo_until);
-        if tokens.obtained_at > at || is_marked {
+        // What was obtained later than now was dated by a wrong clock, and may be older.
+        let is_newer = at < tokens.obtained_at && tokens.obtained_at <= later(now, CLOCK_TOLERANCE);
+        if is_newer || is_marked {
             return Err(StepRefusal::Unchanged);
         }
         let echo_until = self.unanswered.map_or(echo_until, |known| known.echo_until.max(echo_until));
@@ -659,7 +668,9 @@ impl Grant {
     }
 
     fn tell(&self, notice: Notice) -> Result<Step, StepRefusal> {
-        let Some(tokens) = &self.tokens else { return Err(StepRefusal::NotAuthenticated) };
+        let Some(tokens) = self.tokens.filter(|_| self.standing == Standing::Authenticated) else {
+            return Err(StepRefusal::NotAuthenticated);
+        };
         let told = Told { refresh_end: tokens.refresh_end(), notice };
         if self.told == Some(told) {
             return Err(StepRefusal::Unchanged);
@@ -694,6 +705,14 @@ impl Grant {
 }
 
 impl Phase {
+    /// The attempt that has not said yet how it ended.
+    pub fn claimed_by(self) -> Option<AttemptId> {
+        match self {
+            Self::Claimed { attempt, .. } => Some(attempt),
+            Self::Idle | Self::InDoubt { .. } => None,
+        }
+    }
+
     /// Until when nobody else may claim.
     pub fn lease_until(self) -> Option<Timestamp> {
         match self {

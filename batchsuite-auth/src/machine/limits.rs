@@ -42,8 +42,9 @@ pub(crate) const LOOK_AGAIN_UNREADABLE: Duration = hours(1);
 /// An idle opt-in is not renewed before this part of its refresh token's life has passed.
 pub(crate) const KEEP_ALIVE_NOT_BEFORE: f64 = 0.75;
 
-/// A renewal of an idle opt-in that has not happened this long after its time has failed: a person should know.
-pub(crate) const KEEP_ALIVE_LATE: Duration = hours(12);
+/// A renewal of an idle opt-in is tried for so long, or for half the time that is left to it, before a person should know that it
+/// fails. An outage of a few hours is nobody's business.
+pub(crate) const KEEP_ALIVE_TRIES: Duration = hours(12);
 
 /// How long a store can still find a consent that was used or has expired.
 pub const USED_CONSENT_KNOWN: Duration = hours(1);

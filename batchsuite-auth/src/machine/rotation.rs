@@ -232,7 +232,7 @@ impl Flight {
         match access {
             // The row was read before the flight registered with the cache. A refresh may begin with it, because the claim compares; for
             // anything else it is read again.
-            Access::Refresh { .. } | Access::ServeAndRefresh => {}
+            Access::Refresh | Access::ServeAndRefresh => {}
             _ if read.is_reserved => return Next::Wait(Wait::No),
             _ => {}
         }
@@ -248,7 +248,7 @@ impl Flight {
             }
             Access::Paused { until } => return self.while_paused(read, remaining(until, now)),
             Access::Leased { until } => return self.while_leased(read, remaining(until, now)),
-            Access::ServeAndRefresh | Access::Refresh { .. } => {}
+            Access::ServeAndRefresh | Access::Refresh => {}
         }
         self.before_a_refresh(read)
     }
@@ -279,10 +279,7 @@ impl Flight {
     fn before_a_refresh(&mut self, read: &Read<'_>) -> Next {
         // An attempt that never said how it ended: its holder may merely be waiting for a store that has just come back. It gets a
         // chance to save its pair before the same token is sent again.
-        let over = match read.grant.phase {
-            Phase::Claimed { attempt, .. } => Some(attempt),
-            Phase::Idle | Phase::InDoubt { .. } => None,
-        };
+        let over = read.grant.phase.claimed_by();
         if over.is_some() && self.given_time != over {
             self.given_time = over;
             return Next::Wait(Wait::Whole(self.patience.commit_retry * 2));

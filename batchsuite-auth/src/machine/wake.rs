@@ -5,7 +5,7 @@
 //! | a refresh of a company that is used | the beginning of the early window; at once if the access token cannot be used |
 //! | a refresh of an idle one | *keep-alive* before the refresh token ends, though not before three quarters of its life; that long after it was obtained if its end is unknown |
 //! | a probe after an unanswered attempt | the end of its lease and its pause, used or not |
-//! | a warning | each window before the refresh token's end, if a person is needed: nothing renews it, or the renewal has failed |
+//! | a warning | each window before the refresh token's end, if a person is needed: nothing renews it, or its renewal was tried in vain for half a day |
 //! | the end | the refresh token's end, or the access token's if nothing can renew it |
 //! | a look | a day later, at the latest |
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CauseKind, Freshness, Grant, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes, Told,
-    limits::{CLOCK_TOLERANCE, KEEP_ALIVE_LATE, KEEP_ALIVE_NOT_BEFORE, LOOK_AGAIN},
+    limits::{CLOCK_TOLERANCE, KEEP_ALIVE_NOT_BEFORE, KEEP_ALIVE_TRIES, LOOK_AGAIN},
 };
 use crate::{
     clock::{Timestamp, earlier, later, remaining},
@@ -134,7 +134,9 @@ impl Grant {
             return None;
         }
         let is_in_doubt = self.unanswered.is_some() || !matches!(self.phase, Phase::Idle);
-        let is_used = used_at.is_some_and(|used_at| used_at > earlier(now, settings.used_within));
+        // A use of later than now was dated by a clock that has been set back since.
+        let (since, until) = (earlier(now, settings.used_within), later(now, CLOCK_TOLERANCE));
+        let is_used = used_at.is_some_and(|used_at| since < used_at && used_at <= until);
         let for_use = is_used.then(|| tokens.early_window(now));
         let due = match is_in_doubt {
             true => Some(now),
@@ -181,10 +183,7 @@ impl Grant {
     fn warned_end(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens?;
         let end = tokens.refresh_end()?;
-        let keep_alive_at = tokens.keep_alive_at(settings, now);
-        let has_failed = self.has_failed();
-        let is_kept_alive =
-            keep_alive_at.is_some_and(|at| now < at || (now < later(at, KEEP_ALIVE_LATE) && !has_failed));
+        let is_kept_alive = tokens.keep_alive_fails_at(settings, now).is_some_and(|fails_at| now < fails_at);
         (!is_kept_alive).then_some(end)
     }
 
@@ -199,20 +198,20 @@ impl Grant {
         let end = tokens.refresh_end();
         let access_end = tokens.access_token_end.filter(|_| tokens.refresh_token_end == RefreshTokenEnd::Absent);
         let windows = settings.warnings.iter().filter_map(|window| Some(earlier(end?, *window)));
-        let late = tokens.keep_alive_at(settings, now).map(|at| later(at, KEEP_ALIVE_LATE));
-        windows.chain(end).chain(access_end).chain(late).filter(|at| *at > now).min()
+        let fails_at = tokens.keep_alive_fails_at(settings, now);
+        windows.chain(end).chain(access_end).chain(fails_at).filter(|at| *at > now).min()
     }
 
-    /// The note of what people were told, as long as it holds.
+    /// The note of what people were told, as long as it holds. Clocks that differ a little do not drop it.
     fn told_still(&self, settings: &Settings, now: Timestamp) -> Option<Told> {
-        let tokens = self.tokens?;
-        self.told.filter(|told| {
-            told.is_of(&tokens)
-                && match told.notice {
-                    Notice::Ended(cause) => self.cause(&settings.client_id, now) == Some(cause),
-                    Notice::ExpiringSoon { .. } => true,
-                }
-        })
+        let (tokens, soon) = (self.tokens?, later(now, CLOCK_TOLERANCE));
+        let holds = |notice| match notice {
+            Notice::Ended(cause) => self.cause(&settings.client_id, soon) == Some(cause),
+            Notice::ExpiringSoon { within } => {
+                tokens.refresh_end().is_some_and(|end| earlier(end, Duration::from_secs(within)) <= soon)
+            }
+        };
+        self.told.filter(|told| told.is_of(&tokens) && holds(told.notice))
     }
 }
 
@@ -257,6 +256,13 @@ impl TokenTimes {
                 Some(earlier(end, settings.keep_alive).max(not_before))
             }
         }
+    }
+
+    /// When the renewal of an idle opt-in counts as failed, so that a person is needed.
+    fn keep_alive_fails_at(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+        let at = self.keep_alive_at(settings, now)?;
+        let rest = self.refresh_end().map_or(KEEP_ALIVE_TRIES, |end| remaining(end, at));
+        Some(later(at, KEEP_ALIVE_TRIES.min(rest / 2)))
     }
 }
 

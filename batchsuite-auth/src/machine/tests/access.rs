@@ -1,16 +1,11 @@
 //! Every question for a token in every situation.
 
 use super::{super::*, *};
-use crate::ids::{AttemptId, Revision};
 
 const REVISION: Revision = Revision { epoch: 3, version: 2 };
 
 fn now() -> Timestamp {
     minute(1000)
-}
-
-fn attempt() -> AttemptId {
-    AttemptId::from_bits(1)
 }
 
 /// What the stored access token is worth, and how it comes about.
@@ -52,17 +47,17 @@ const STANDINGS: [Standing; 4] = [
 
 /// Each phase, and until when its lease holds.
 fn phases() -> [(Phase, Option<Timestamp>); 7] {
-    let sent = |lease_until| Phase::Sent { attempt: attempt(), lease_until };
-    let travelling = |lease_until| Phase::Travelling { lease_until };
+    let claimed = |lease_until| Phase::Claimed { attempt: attempt(1), at: minute(999), lease_until };
+    let in_doubt = |lease_until| Phase::InDoubt { lease_until };
     let (running, wrong_clock) = (minute(1001), minute(1000 + 300));
     [
         (Phase::Idle, None),
-        (sent(running), Some(running)),
-        (sent(now()), None),
-        (sent(wrong_clock), None),
-        (travelling(running), Some(running)),
-        (travelling(now()), None),
-        (travelling(wrong_clock), None),
+        (claimed(running), Some(running)),
+        (claimed(now()), None),
+        (claimed(wrong_clock), None),
+        (in_doubt(running), Some(running)),
+        (in_doubt(now()), None),
+        (in_doubt(wrong_clock), None),
     ]
 }
 
@@ -85,7 +80,6 @@ struct Situation {
     stored: Freshness,
     lease: Option<Timestamp>,
     pause: Option<Timestamp>,
-    never_settled: bool,
 }
 
 /// What stands in the way of a refresh, or how it begins: the first line that applies. Whether a token that still works
@@ -107,7 +101,6 @@ fn refresh(situation: &Situation) -> (Access, bool, bool) {
         (absent,                                                Reauthenticate(CauseKind::NoRefreshToken),   true,  false),
         (situation.lease.is_some(),                             Leased { until: situation.lease.unwrap_or_default() }, true, false),
         (situation.pause.is_some(),                             Paused { until: situation.pause.unwrap_or_default() }, true, false),
-        (situation.never_settled,                               TakeOver(attempt()),                         true,  true),
         (true,                                                  Refresh,                                     true,  true),
     ];
     let (_, without_token, serves, begins) = lines.into_iter().find(|(applies, ..)| *applies).unwrap();
@@ -127,6 +120,10 @@ fn expected(situation: &Situation, demand: Demand) -> Access {
     }
 }
 
+fn grant(standing: Standing, tokens: Option<TokenTimes>) -> Grant {
+    Grant { revision: REVISION, standing, client_id: Some(CLIENT.to_owned()), tokens, ..Grant::default() }
+}
+
 #[test]
 fn every_demand_in_every_situation_gets_what_the_lines_say() {
     let mut cases = 0;
@@ -136,21 +133,13 @@ fn every_demand_in_every_situation_gets_what_the_lines_say() {
                 for (retry_at, pause) in pauses() {
                     for refresh_token_end in refresh_token_ends() {
                         for same_client in [true, false] {
-                            let opt_in = OptIn { revision: REVISION, standing, phase, ..OptIn::default() };
                             let tokens = Some(TokenTimes { refresh_token_end, ..times });
-                            let facts = Facts { opt_in: &opt_in, tokens, retry_at, same_client };
-                            let never_settled = matches!(phase, Phase::Sent { .. });
-                            let situation = Situation {
-                                standing,
-                                same_client,
-                                refresh_token_end,
-                                stored,
-                                lease,
-                                pause,
-                                never_settled,
-                            };
+                            let grant = Grant { phase, retry_at, ..grant(standing, tokens) };
+                            let client_id = if same_client { CLIENT } else { "another" };
+                            let situation =
+                                Situation { standing, same_client, refresh_token_end, stored, lease, pause };
                             for demand in DEMANDS {
-                                let access = decide(&facts, demand, now());
+                                let access = grant.access(client_id, demand, now());
 
                                 assert_eq!(access, expected(&situation, demand), "{demand:?} in {situation:?}");
                                 cases += 1;
@@ -173,28 +162,31 @@ fn freshness_follows_from_the_times() {
 
 #[test]
 fn without_tokens_a_recorded_cause_is_told_all_the_same() {
+    let invalidated = Standing::ReauthRequired(RecordedCause::OptInInvalidated);
     for (standing, expected) in [
         (Standing::Unauthenticated, Access::NotAuthenticated),
-        (
-            Standing::ReauthRequired(RecordedCause::OptInInvalidated),
-            Access::Reauthenticate(CauseKind::OptInInvalidated),
-        ),
+        (invalidated, Access::Reauthenticate(CauseKind::OptInInvalidated)),
     ] {
-        let opt_in = OptIn { revision: REVISION, standing, ..OptIn::default() };
-        let facts = Facts { opt_in: &opt_in, tokens: None, retry_at: None, same_client: true };
         for demand in DEMANDS {
-            assert_eq!(decide(&facts, demand, now()), expected, "{demand:?} in {standing:?}");
+            assert_eq!(grant(standing, None).access(CLIENT, demand, now()), expected, "{demand:?} in {standing:?}");
         }
     }
 }
 
 #[test]
 fn a_derived_cause_goes_away_with_the_wrong_clock_or_client_id() {
-    let opt_in = OptIn { revision: REVISION, standing: Standing::Authenticated, ..OptIn::default() };
     let times = TokenTimes { refresh_token_end: RefreshTokenEnd::At(minute(1001)), ..freshness()[0].1 };
-    let facts = |same_client| Facts { opt_in: &opt_in, tokens: Some(times), retry_at: None, same_client };
+    let grant = grant(Standing::Authenticated, Some(times));
 
-    assert_eq!(facts(true).cause(minute(1001)), Some(CauseKind::RefreshExpired));
-    assert_eq!(facts(false).cause(now()), Some(CauseKind::ClientChanged));
-    assert_eq!(facts(true).cause(now()), None);
+    assert_eq!(grant.cause(CLIENT, minute(1001)), Some(CauseKind::RefreshExpired));
+    assert_eq!(grant.cause("another", now()), Some(CauseKind::ClientChanged));
+    assert_eq!(grant.cause(CLIENT, now()), None);
+}
+
+#[test]
+fn every_cause_has_a_name_of_its_own() {
+    for cause in CauseKind::ALL {
+        assert_eq!(CauseKind::of_name(cause.name()), Some(cause));
+    }
+    assert_eq!(CauseKind::of_name(""), None);
 }

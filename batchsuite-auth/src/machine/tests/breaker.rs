@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::{Backoff, Breaker, Errand, Fault, Permit};
+use super::super::{Backoff, Breaker, ClientFault, Errand, Permit};
 use crate::{clock::Timestamp, ids::CompanyId};
 
 const PAUSE: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(900) };
@@ -18,18 +18,18 @@ fn company(name: &str) -> CompanyId {
 enum Comes {
     Pair,
     Refused,
-    Fault(Fault),
+    Fault(ClientFault),
     /// The breaker lets nothing through.
     Held,
 }
 
 use Comes::{Held, Pair, Refused};
 
-const OURS: Comes = Comes::Fault(Fault::Ours);
-const BLOCKED: Comes = Comes::Fault(Fault::Blocked);
+const MISCONFIGURED: Comes = Comes::Fault(ClientFault::Misconfigured);
+const BLOCKED: Comes = Comes::Fault(ClientFault::Blocked);
 
 fn unknown(text: &str) -> Comes {
-    Comes::Fault(Fault::Unknown(text.into()))
+    Comes::Fault(ClientFault::Unknown(text.into()))
 }
 
 /// One request after the other: the company, the second, what comes, and whether the breaker opens.
@@ -62,26 +62,39 @@ fn proven() -> Breaker {
 
 #[test]
 fn the_first_answer_since_the_start_opens_it_and_is_the_only_request() {
-    for fault in [OURS, BLOCKED] {
+    for fault in [MISCONFIGURED, BLOCKED] {
         play(&mut Breaker::new(PAUSE), &[("a", 0, fault, true), ("b", 0, Held, false), ("a", 29, Held, false)]);
     }
     // Any answer is one.
     for answer in [Pair, Refused, unknown("400")] {
-        play(&mut Breaker::new(PAUSE), &[("a", 0, answer, false), ("b", 1, OURS, false), ("b", 9, OURS, false)]);
+        play(
+            &mut Breaker::new(PAUSE),
+            &[("a", 0, answer, false), ("b", 1, MISCONFIGURED, false), ("b", 9, MISCONFIGURED, false)],
+        );
     }
 }
 
 #[test]
 fn two_different_companies_in_a_row_open_it_and_one_alone_never_does() {
-    play(&mut proven(), &[("a", 0, OURS, false), ("b", 0, OURS, true), ("c", 0, Held, false)]);
-    play(&mut proven(), &[("a", 0, BLOCKED, false), ("b", 0, OURS, true)]);
+    play(&mut proven(), &[("a", 0, MISCONFIGURED, false), ("b", 0, MISCONFIGURED, true), ("c", 0, Held, false)]);
+    play(&mut proven(), &[("a", 0, BLOCKED, false), ("b", 0, MISCONFIGURED, true)]);
     // The same one again and again is one, and a success or a refused refresh token begins a new row.
     play(
         &mut proven(),
-        &[("a", 0, OURS, false), ("a", 9, BLOCKED, false), ("a", 99, OURS, false), ("b", 99, Pair, false)],
+        &[
+            ("a", 0, MISCONFIGURED, false),
+            ("a", 9, BLOCKED, false),
+            ("a", 99, MISCONFIGURED, false),
+            ("b", 99, Pair, false),
+        ],
     );
     for between in [Pair, Refused] {
-        let turns = [("sick", 0, OURS, false), ("b", 1, between, false), ("c", 2, OURS, false), ("d", 3, Pair, false)];
+        let turns = [
+            ("sick", 0, MISCONFIGURED, false),
+            ("b", 1, between, false),
+            ("c", 2, MISCONFIGURED, false),
+            ("d", 3, Pair, false),
+        ];
         play(&mut proven(), &turns);
     }
 }
@@ -90,7 +103,7 @@ fn two_different_companies_in_a_row_open_it_and_one_alone_never_does() {
 fn one_sick_company_never_holds_up_the_others() {
     let mut breaker = proven();
     for round in 0..100 {
-        for (name, comes) in [("sick", OURS), ("b", Pair), ("c", Pair)] {
+        for (name, comes) in [("sick", MISCONFIGURED), ("b", Pair), ("c", Pair)] {
             play(&mut breaker, &[(name, round * 60, comes, false)]);
         }
     }
@@ -99,7 +112,7 @@ fn one_sick_company_never_holds_up_the_others() {
 #[test]
 fn half_open_lets_one_trial_through_and_its_success_closes_it() {
     let mut breaker = Breaker::new(PAUSE);
-    play(&mut breaker, &[("a", 0, OURS, true), ("b", 1, Held, false)]);
+    play(&mut breaker, &[("a", 0, MISCONFIGURED, true), ("b", 1, Held, false)]);
 
     assert_eq!(breaker.permit(Errand::Refresh, &company("b"), true, at(30)), Permit::Trial);
     assert_eq!(breaker.permit(Errand::Refresh, &company("c"), true, at(30)), Permit::Refused { until: at(60) });
@@ -113,24 +126,32 @@ fn the_trial_goes_to_another_company_if_there_is_one() {
     // The failed one asks first; another one has asked before.
     play(
         &mut Breaker::new(PAUSE),
-        &[("sick", 0, OURS, true), ("b", 1, Held, false), ("sick", 30, Held, false), ("b", 31, Pair, false)],
+        &[("sick", 0, MISCONFIGURED, true), ("b", 1, Held, false), ("sick", 30, Held, false), ("b", 31, Pair, false)],
     );
     // Nobody else has asked, or the other one asks no more.
-    play(&mut Breaker::new(PAUSE), &[("sick", 0, OURS, true), ("sick", 30, OURS, false), ("sick", 90, Pair, false)]);
     play(
         &mut Breaker::new(PAUSE),
-        &[("sick", 0, OURS, true), ("b", 1, Held, false), ("sick", 30, Held, false), ("sick", 60, OURS, false)],
+        &[("sick", 0, MISCONFIGURED, true), ("sick", 30, MISCONFIGURED, false), ("sick", 90, Pair, false)],
+    );
+    play(
+        &mut Breaker::new(PAUSE),
+        &[
+            ("sick", 0, MISCONFIGURED, true),
+            ("b", 1, Held, false),
+            ("sick", 30, Held, false),
+            ("sick", 60, MISCONFIGURED, false),
+        ],
     );
     // Two sick ones: neither gets a third trial before the others had one.
     play(
         &mut proven(),
         &[
-            ("a", 0, OURS, false),
-            ("b", 0, OURS, true),
+            ("a", 0, MISCONFIGURED, false),
+            ("b", 0, MISCONFIGURED, true),
             ("c", 1, Held, false),
-            ("a", 30, OURS, false),
+            ("a", 30, MISCONFIGURED, false),
             ("c", 31, Held, false),
-            ("a", 90, OURS, false),
+            ("a", 90, MISCONFIGURED, false),
             ("c", 91, Held, false),
             ("a", 210, Held, false),
             ("c", 211, Pair, false),
@@ -144,7 +165,7 @@ fn each_failed_trial_doubles_the_pause_up_to_the_most() {
     let mut breaker = Breaker::new(PAUSE);
     let (mut now, mut pauses) = (0, Vec::new());
     for _ in 0..7 {
-        breaker.failed(&company("a"), Fault::Ours, at(now));
+        breaker.failed(&company("a"), ClientFault::Misconfigured, at(now));
         let Permit::Refused { until } = breaker.permit(Errand::Refresh, &company("a"), true, at(now)) else {
             panic!("it is open")
         };
@@ -160,14 +181,14 @@ fn each_failed_trial_doubles_the_pause_up_to_the_most() {
 fn failures_that_were_on_their_way_together_count_as_one() {
     let mut breaker = Breaker::new(PAUSE);
     for name in ["a", "b", "c", "a"] {
-        breaker.failed(&company(name), Fault::Ours, at(0));
+        breaker.failed(&company(name), ClientFault::Misconfigured, at(0));
     }
     assert_eq!(breaker.open_until(), Some(at(30)));
 
     // Nor does one of them end another's trial.
     assert_eq!(breaker.permit(Errand::Refresh, &company("d"), true, at(30)), Permit::Trial);
-    breaker.failed(&company("b"), Fault::Ours, at(31));
-    breaker.failed(&company("d"), Fault::Ours, at(32));
+    breaker.failed(&company("b"), ClientFault::Misconfigured, at(31));
+    breaker.failed(&company("d"), ClientFault::Misconfigured, at(32));
 
     assert_eq!(breaker.open_until(), Some(at(92)));
 }
@@ -175,7 +196,7 @@ fn failures_that_were_on_their_way_together_count_as_one() {
 #[test]
 fn a_trial_that_never_reports_is_followed_by_another() {
     let mut breaker = Breaker::new(PAUSE);
-    breaker.failed(&company("a"), Fault::Ours, at(0));
+    breaker.failed(&company("a"), ClientFault::Misconfigured, at(0));
 
     for second in [30, 60] {
         assert_eq!(breaker.permit(Errand::Refresh, &company("a"), true, at(second)), Permit::Trial);
@@ -206,7 +227,7 @@ fn while_ups_has_not_accepted_the_client_three_requests_are_under_way_at_most() 
     // A company that was refused as a client counts as one of the three.
     let mut breaker = proven();
     assert_eq!(ask(&mut breaker, "a", 1), Permit::Granted);
-    breaker.failed(&company("a"), Fault::Ours, at(1));
+    breaker.failed(&company("a"), ClientFault::Misconfigured, at(1));
     breaker.ended();
     assert_eq!((ask(&mut breaker, "b", 1), ask(&mut breaker, "c", 1)), (Permit::Granted, Permit::Granted));
     assert_eq!(ask(&mut breaker, "d", 1), Permit::Wait);
@@ -231,7 +252,7 @@ fn three_different_companies_refused_within_ten_minutes_open_it_for_the_whole_cl
     let mut breaker = proven();
     play(&mut breaker, &[("a", 0, Refused, false), ("a", 1, Refused, false), ("b", 300, Refused, false)]);
     play(&mut breaker, &[("c", 599, Refused, true), ("d", 600, Held, false)]);
-    assert_eq!(breaker.fault(), Some(&Fault::Wave));
+    assert_eq!(breaker.fault(), Some(&ClientFault::Wave));
 
     // A trial that is refused, too, makes the pause longer; one that succeeds ends it.
     play(&mut breaker, &[("d", 629, Refused, false), ("e", 688, Held, false), ("e", 689, Pair, false)]);
@@ -262,7 +283,7 @@ fn refusals_that_are_the_companies_own_matter_open_nothing() {
 #[test]
 fn an_exchange_asks_it_and_counts_and_is_not_held_up_by_refused_refresh_tokens() {
     let exchange = |breaker: &mut Breaker, second| breaker.permit(Errand::Exchange, &company("x"), true, at(second));
-    for fault in [Fault::Ours, Fault::Blocked] {
+    for fault in [ClientFault::Misconfigured, ClientFault::Blocked] {
         let mut breaker = Breaker::new(PAUSE);
         breaker.failed(&company("a"), fault, at(0));
         assert_eq!(exchange(&mut breaker, 1), Permit::Refused { until: at(30) });
@@ -276,9 +297,12 @@ fn an_exchange_asks_it_and_counts_and_is_not_held_up_by_refused_refresh_tokens()
     }
     assert_eq!(exchange(&mut breaker, 1), Permit::Granted);
     breaker.succeeded(Errand::Exchange, at(1));
-    assert_eq!(breaker.fault(), Some(&Fault::Wave), "a new opt-in says nothing about refresh tokens");
-    assert!(!breaker.failed(&company("x"), Fault::Ours, at(2)));
-    assert!(breaker.failed(&company("y"), Fault::Ours, at(2)), "but a client that is refused stops the exchanges, too");
+    assert_eq!(breaker.fault(), Some(&ClientFault::Wave), "a new opt-in says nothing about refresh tokens");
+    assert!(!breaker.failed(&company("x"), ClientFault::Misconfigured, at(2)));
+    assert!(
+        breaker.failed(&company("y"), ClientFault::Misconfigured, at(2)),
+        "but a client that is refused stops the exchanges, too"
+    );
     assert_eq!(exchange(&mut breaker, 3), Permit::Refused { until: at(32) });
 }
 
@@ -286,7 +310,7 @@ fn an_exchange_asks_it_and_counts_and_is_not_held_up_by_refused_refresh_tokens()
 fn a_pause_that_was_set_by_a_wrong_clock_ends_with_it() {
     let mut breaker = Breaker::new(PAUSE);
     let year = 365 * 86_400;
-    breaker.failed(&company("a"), Fault::Ours, at(year));
+    breaker.failed(&company("a"), ClientFault::Misconfigured, at(year));
     breaker.rate_limited(Duration::from_secs(60), at(year));
 
     assert_eq!(breaker.permit(Errand::Refresh, &company("a"), true, at(0)), Permit::Trial);
@@ -308,4 +332,48 @@ fn a_rate_limit_pauses_the_whole_client_and_the_longer_pause_wins() {
 
     assert_eq!(breaker.permit(Errand::Exchange, &company("a"), true, at(59)), Permit::Refused { until: at(60) });
     play(&mut breaker, &[("a", 59, Held, false), ("a", 60, Pair, false)]);
+}
+
+#[test]
+fn ups_is_out_of_reach_after_three_requests_in_a_row_that_it_did_not_answer() {
+    let mut breaker = proven();
+    let reached: Vec<_> = [1, 2, 3, 4].map(|second| breaker.unreached(at(second))).into();
+    assert_eq!(reached, [false, false, true, false], "told once");
+    assert_eq!(breaker.out_of_reach_since(), Some(at(1)), "since the first of them");
+    assert_eq!(breaker.permit(Errand::Refresh, &company("a"), true, at(4)), Permit::Granted, "it forbids nothing");
+}
+
+#[test]
+fn any_answer_shows_that_ups_is_in_reach() {
+    let answers: [fn(&mut Breaker) -> bool; 6] = [
+        |breaker| {
+            breaker.succeeded(Errand::Refresh, at(9));
+            false
+        },
+        |breaker| {
+            breaker.succeeded(Errand::Exchange, at(9));
+            false
+        },
+        |breaker| breaker.refused(Errand::Refresh, &company("a"), true, at(9)),
+        |breaker| breaker.refused(Errand::Exchange, &company("a"), false, at(9)),
+        |breaker| breaker.failed(&company("a"), ClientFault::Unknown("400".into()), at(9)),
+        |breaker| {
+            breaker.rate_limited(Duration::from_secs(1), at(9));
+            false
+        },
+    ];
+    for (index, answer) in answers.into_iter().enumerate() {
+        let mut breaker = proven();
+        for second in 0..3 {
+            breaker.unreached(at(second));
+        }
+
+        let opens = answer(&mut breaker);
+
+        assert!(!opens, "answer {index}");
+        assert_eq!(breaker.out_of_reach_since(), None, "answer {index}");
+        assert!(!breaker.unreached(at(10)), "answer {index}: a new row begins");
+        assert!(!breaker.unreached(at(11)) && breaker.unreached(at(12)), "answer {index}");
+        assert_eq!(breaker.out_of_reach_since(), Some(at(10)));
+    }
 }

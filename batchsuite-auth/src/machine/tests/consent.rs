@@ -2,14 +2,13 @@
 
 use super::*;
 use crate::{
-    ids::{ActorId, ConsentId},
     machine::{
         ConsentFacts, ConsentOutcome, ConsentRefusal, Presented, UsedFacts, consent_outcome, is_repeated, judge_consent,
     },
     secret::SecretHash,
 };
 
-/// Same browser, same actor, in time, not removed since: and what comes of it, and whether it is consumed.
+/// Same browser, same actor, in time, not removed since: and what comes of it.
 #[rustfmt::skip]
 const TABLE: [([bool; 4], Result<(), ConsentRefusal>); 16] = [
     ([true,  true,  true,  true ], Ok(())),
@@ -50,18 +49,6 @@ fn every_callback_gets_what_the_table_says() {
 }
 
 #[test]
-fn a_stranger_ends_nothing_and_an_end_is_consumed() {
-    for (refusal, consumes) in [
-        (ConsentRefusal::OtherBrowser, false),
-        (ConsentRefusal::OtherActor, false),
-        (ConsentRefusal::Expired, true),
-        (ConsentRefusal::RemovedSince, true),
-    ] {
-        assert_eq!(refusal.consumes(), consumes, "{refusal:?}");
-    }
-}
-
-#[test]
 fn a_used_consent_is_known_to_its_person_and_browser_for_an_hour() {
     let actors = ["mallory", "alice"].map(|name| ActorId::new(name).unwrap());
     let browsers = ["another", "the browser"].map(SecretHash::of);
@@ -87,7 +74,7 @@ fn a_used_consent_is_known_to_its_person_and_browser_for_an_hour() {
 fn the_grant_tells_what_came_of_a_used_consent() {
     let id = ConsentId::random();
     let ended = Standing::ReauthRequired(RecordedCause::OptInInvalidated);
-    for (removals, consent, standing, authenticated_at, now, expected) in [
+    for (removals, opt_in, standing, authenticated_at, now, expected) in [
         // It led to the opt-in that stands, or that has ended since.
         (1, Some(id), Standing::Authenticated, Some(6), 50, ConsentOutcome::Authenticated),
         (1, Some(id), ended, Some(6), 50, ConsentOutcome::AskTheCompany),
@@ -102,16 +89,11 @@ fn the_grant_tells_what_came_of_a_used_consent() {
         (2, None, Standing::Unauthenticated, None, 5, ConsentOutcome::RemovedSince),
         (2, Some(ConsentId::random()), Standing::Authenticated, Some(8), 50, ConsentOutcome::RemovedSince),
     ] {
-        let opt_in = OptIn { removals, consent, standing, ..OptIn::default() };
+        let authenticated_at = authenticated_at.map(minute);
+        let grant = Grant { removals, opt_in, standing, authenticated_at, ..Grant::default() };
 
-        let told = consent_outcome(
-            (id, 1, minute(5)),
-            &opt_in,
-            authenticated_at.map(minute),
-            Duration::from_secs(60),
-            minute(now),
-        );
+        let told = consent_outcome((id, 1, minute(5)), &grant, MINUTE, minute(now));
 
-        assert_eq!(told, expected, "{opt_in:?} {authenticated_at:?} {now}");
+        assert_eq!(told, expected, "{grant:?} {now}");
     }
 }

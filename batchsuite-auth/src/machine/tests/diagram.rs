@@ -1,4 +1,5 @@
-//! `docs/opt-in.svg` shows what the machine does: every arrow is an allowed step, and every allowed step has an arrow.
+//! `docs/opt-in.svg` shows what the machine does: every arrow is an allowed step, and every allowed step has an arrow. (What people
+//! are told, a look and a fence change no state and are not drawn: `reachable` proves it.)
 
 use std::collections::BTreeSet;
 

@@ -2,45 +2,176 @@
 
 mod access;
 mod breaker;
+mod client;
 mod consent;
 mod diagram;
+mod queue;
 mod reachable;
+mod rotation;
+mod steps;
 mod transitions;
+mod wake;
 
 use std::time::Duration;
 
-use super::{Event, OptIn, Phase, RecordedCause, Standing, Verdict};
-use crate::clock::Timestamp;
+use super::{
+    Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RecordedCause, RefreshTokenEnd,
+    Settings, Standing, TokenTimes,
+    grant::{Import, RecordedRefusal, Unanswered},
+    wake::Notice,
+};
+use crate::{
+    clock::{Timestamp, earlier, later},
+    events::Evidence,
+    ids::{ActorId, AttemptId, ConsentId, Revision},
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const LEASE: Duration = MINUTE;
+const CLIENT: &str = "our-client";
 
 /// Some minutes after the beginning of 2026.
 fn minute(minutes: i64) -> Timestamp {
     Timestamp::from_timestamp(1_767_225_600 + 60 * minutes, 0).unwrap()
 }
 
+/// Some days after it.
+fn day(days: i64) -> Timestamp {
+    minute(days * 24 * 60)
+}
+
+fn attempt(bits: u128) -> AttemptId {
+    AttemptId::from_bits(bits)
+}
+
+fn consent(bits: u128) -> ConsentId {
+    ConsentId::from_bits(bits)
+}
+
+fn actor() -> ActorId {
+    ActorId::new("alice").unwrap()
+}
+
+fn pauses() -> Pauses {
+    let pause = |first, most| Backoff { first, most };
+    Pauses {
+        refresh: pause(Duration::from_secs(2), 5 * MINUTE),
+        probe: pause(Duration::from_secs(1), 10 * MINUTE),
+        unusable: pause(MINUTE, HOUR),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        client_id: CLIENT.to_owned(),
+        used_within: DAY,
+        keep_alive: 7 * DAY,
+        warnings: vec![14 * DAY, 7 * DAY, 3 * DAY, DAY],
+        pauses: pauses(),
+    }
+}
+
+/// An hour for the access token, 60 days for the refresh token.
+fn pair(sent_at: Timestamp) -> PairTimes {
+    PairTimes {
+        sent_at,
+        access_lifetime: Some(HOUR),
+        refresh_after: 45 * MINUTE,
+        refresh: PairRefresh::New(Some(60 * DAY)),
+    }
+}
+
+/// An opt-in in its third rotation, whose pair was obtained then.
+fn opted_in(obtained_at: Timestamp) -> Grant {
+    Grant {
+        revision: Revision { epoch: 5, version: 3 },
+        standing: Standing::Authenticated,
+        removals: 2,
+        opt_in: Some(consent(1)),
+        rotated_by: Some(attempt(9)),
+        issued_at: Some(minute(0)),
+        client_id: Some(CLIENT.to_owned()),
+        actor: Some(actor()),
+        authenticated_at: Some(minute(1)),
+        tokens: Some(TokenTimes {
+            obtained_at,
+            refresh_at: later(obtained_at, 45 * MINUTE),
+            access_token_end: Some(later(obtained_at, HOUR)),
+            refresh_token_end: RefreshTokenEnd::At(later(obtained_at, 60 * DAY)),
+        }),
+        ..Grant::default()
+    }
+}
+
+/// A consent that was used at `used_at`, and whose pair UPS issued at `issued_at`.
+fn connect(grant: &Grant, used_at: Timestamp, issued_at: Timestamp) -> Connect {
+    Connect {
+        consent: consent(2),
+        removals: grant.removals,
+        used_at,
+        issued_at,
+        is_retry: false,
+        actor: ActorId::new("bob").unwrap(),
+        client_id: CLIENT.to_owned(),
+        pair: pair(issued_at),
+    }
+}
+
+fn import(grant: &Grant, issued_at: Option<Timestamp>) -> Import {
+    Import {
+        id: consent(3),
+        epoch: grant.revision.epoch,
+        actor: ActorId::new("bob").unwrap(),
+        client_id: CLIENT.to_owned(),
+        issued_at,
+        pair: pair(minute(70)),
+    }
+}
+
+fn claim(attempt: AttemptId) -> GrantEvent {
+    GrantEvent::Claim { attempt, lease: LEASE }
+}
+
+fn commit(claim: Claim, pair: PairTimes) -> GrantEvent {
+    GrantEvent::Commit { claim, pair, jitter: 1.0 }
+}
+
+fn unanswered(claim: Claim) -> GrantEvent {
+    GrantEvent::Unanswered { claim, evidence: Evidence::message("no answer"), jitter: 1.0 }
+}
+
+fn refused(claim: Claim) -> GrantEvent {
+    GrantEvent::Refused { claim, evidence: Evidence::message("Invalid Refresh Token") }
+}
+
 /// The state as the diagram draws it. A new standing or phase does not compile before it has a name.
-fn state_name(opt_in: &OptIn) -> &'static str {
-    match (opt_in.standing, opt_in.phase) {
+fn state_name(grant: &Grant) -> &'static str {
+    match (grant.standing, grant.phase) {
         (Standing::Unauthenticated, _) => "unauthenticated",
         (Standing::Authenticated, Phase::Idle) => "idle",
-        (Standing::Authenticated, Phase::Sent { .. }) => "sent",
-        (Standing::Authenticated, Phase::Travelling { .. }) => "travelling",
+        (Standing::Authenticated, Phase::Claimed { .. }) => "claimed",
+        (Standing::Authenticated, Phase::InDoubt { .. }) => "in_doubt",
         (Standing::ReauthRequired(RecordedCause::OptInInvalidated), _) => "opt_in_invalidated",
         (Standing::ReauthRequired(RecordedCause::RotationLost), _) => "rotation_lost",
     }
 }
 
 /// The event as the diagram labels it.
-fn event_name(event: &Event) -> &'static str {
+fn event_name(event: &GrantEvent) -> &'static str {
     match event {
-        Event::Connect { .. } => "connect",
-        Event::Claim { .. } => "claim",
-        Event::GiveBack { .. } => "give_back",
-        Event::Commit { .. } => "commit",
-        Event::Settle { verdict: Verdict::Refused, .. } => "refused",
-        Event::Settle { verdict: Verdict::Unanswered, .. } => "unanswered",
-        Event::Remove => "remove",
-        Event::Restore => "restore",
+        GrantEvent::Connect(_) => "connect",
+        GrantEvent::Import(_) => "import",
+        GrantEvent::Claim { .. } => "claim",
+        GrantEvent::Release { .. } => "release",
+        GrantEvent::Commit { .. } => "commit",
+        GrantEvent::Unanswered { .. } => "unanswered",
+        GrantEvent::Refused { .. } => "refused",
+        GrantEvent::Remove { .. } => "remove",
+        GrantEvent::Restore { .. } => "restore",
+        GrantEvent::Tell(_) => "tell",
+        GrantEvent::Look => "look",
+        GrantEvent::Fence => "fence",
     }
 }
