@@ -1,29 +1,27 @@
 //! The handle that a service holds. Its verbs read like UPS's guide.
 
+mod authenticate;
 mod builder;
-mod consent;
 mod event_stream;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use self::consent::CookieOfTrip;
-pub use self::{
-    builder::BatchSuiteAuthBuilder,
-    consent::{Authenticate, NewOptIn, OptInCheck, OptedIn, Trip},
-    event_stream::EventStream,
-};
+pub use self::{authenticate::Authenticate, builder::BatchSuiteAuthBuilder, event_stream::EventStream};
 #[cfg(doc)]
 use crate::config::Policy;
+pub use crate::rotation::{Reencrypted, Shutdown};
 use crate::{
     browser::{PresentedSecrets, TripCookie},
     config::{Client, Environment},
+    consent::OptedIn,
     error::{CallbackError, TokenError},
     events::{Event, EventId},
     ids::{ActorId, CompanyId},
+    rotation::Engine,
     secret::AccessToken,
-    status::CompanyStatus,
-    steps::{AuthenticateOptions, Core},
-    store::{EventOrder, EventQuery, ListQuery, Page, StatusFilter, StoreError},
+    status::{CompanyStatus, StatusFilter},
+    steps::{AuthenticateOptions, Consents},
+    store::{EventOrder, EventQuery, Page, StoreError},
 };
 
 /// Keeps companies' opt-ins at UPS alive and hands out their access tokens.
@@ -32,7 +30,8 @@ use crate::{
 /// clone is dropped its background tasks end; call [`shutdown`](Self::shutdown) first, so that nothing under way is lost.
 #[derive(Clone)]
 pub struct BatchSuiteAuth {
-    core: Arc<Core>,
+    engine: Arc<Engine>,
+    consents: Arc<Consents>,
 }
 
 impl BatchSuiteAuth {
@@ -52,12 +51,12 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// A consent may be stored that nobody knows; it expires.
     pub fn authenticate<'a>(&'a self, company: &'a CompanyId, actor: &'a ActorId) -> Authenticate<'a> {
-        Authenticate { core: &self.core, company, actor, options: AuthenticateOptions::default() }
+        Authenticate { consents: &self.consents, company, actor, options: AuthenticateOptions::default() }
     }
 
     /// The cookie that keeps browsers' secrets, as the redirect URI's host needs it.
     pub fn trip_cookie(&self) -> TripCookie {
-        TripCookie::of(&self.core.redirect_uri)
+        TripCookie::of(&self.consents.redirect_uri)
     }
 
     /// Completes a consent. `query` is the raw query of the callback's address, undecoded; `browser` is the secret from the
@@ -78,7 +77,7 @@ impl BatchSuiteAuth {
         query: impl AsRef<str>,
         browser: impl PresentedSecrets,
     ) -> Result<OptedIn, CallbackError> {
-        self.core.callback(actor, query.as_ref(), browser.hashes()).await
+        self.consents.callback(actor, query.as_ref(), browser.hashes()).await
     }
 
     /// An access token of the company that is valid now.
@@ -94,9 +93,9 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// A refresh goes on without its callers.
     pub async fn access_token(&self, company: &CompanyId) -> Result<AccessToken, TokenError> {
-        match self.core.cached(company) {
+        match self.engine.cached(company) {
             Some(token) => Ok(token),
-            None => self.core.fetched(company).await,
+            None => self.engine.fetched(company).await,
         }
     }
 
@@ -117,7 +116,7 @@ impl BatchSuiteAuth {
         company: &CompanyId,
         rejected: &AccessToken,
     ) -> Result<AccessToken, TokenError> {
-        self.core.report_rejected(company, rejected.revision()).await
+        self.engine.report_rejected(company, rejected.revision()).await
     }
 
     /// Where a company stands. A caller waits at most [`Policy::max_wait`].
@@ -128,9 +127,9 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// Nothing happens.
     pub async fn status(&self, company: &CompanyId) -> Result<CompanyStatus, StoreError> {
-        let key = self.core.key(company);
-        let snapshot = self.core.read_for_caller(self.core.store.load(&key)).await?;
-        Ok(snapshot.status(&self.core.client_id, self.core.policy.warning_window()))
+        let rotation = &self.engine.rotation;
+        let row = rotation.read_for_caller(rotation.read(company)).await?;
+        Ok(row.snapshot.status(&rotation.settings))
     }
 
     /// Companies that were seen, by id, a page at a time. A caller waits at most [`Policy::max_wait`].
@@ -141,15 +140,8 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// Nothing happens.
     pub async fn companies(&self, query: CompanyQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
-        let query = ListQuery {
-            environment: self.core.environment,
-            client_id: self.core.client_id.clone(),
-            warning_window: self.core.policy.warning_window(),
-            filter: query.filter,
-            after: query.after,
-            limit: query.limit.unwrap_or(PAGE),
-        };
-        self.core.read_for_caller(self.core.store.list(query)).await
+        let listed = self.engine.list(query.filter, query.after, query.limit.unwrap_or(PAGE));
+        self.engine.rotation.read_for_caller(listed).await
     }
 
     /// Removes a company's authorization here: its tokens are erased, what is under way is discarded, the history stays.
@@ -163,7 +155,7 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// It goes on without its caller.
     pub async fn remove_auth(&self, company: &CompanyId, actor: &ActorId) -> Result<(), StoreError> {
-        self.core.remove_auth(company, actor).await
+        self.engine.remove_auth(company, actor).await
     }
 
     /// The event log, a page at a time. A caller waits at most [`Policy::max_wait`].
@@ -176,13 +168,13 @@ impl BatchSuiteAuth {
     /// Nothing happens.
     pub async fn events(&self, filter: EventFilter) -> Result<Page<Event, EventId>, StoreError> {
         let query = EventQuery {
-            environment: self.core.environment,
+            environment: self.engine.rotation.environment,
             company: filter.company,
             order: filter.order,
             after: filter.after,
             limit: filter.limit.unwrap_or(PAGE),
         };
-        self.core.read_for_caller(self.core.store.events(query)).await
+        self.engine.rotation.read_for_caller(self.engine.rotation.store.events(query)).await
     }
 
     /// Events as they happen, of all processes, from after `after` on; `None`: from the first call of
@@ -194,19 +186,41 @@ impl BatchSuiteAuth {
         EventStream::new(self.clone(), after)
     }
 
-    /// For operators, after a backup was restored or a fail-over lost commits: refresh tokens in the store may be spent. Marks
-    /// every opt-in, so that a spent one is told as lost and never as a password change. Returns how many.
+    /// For operators, after a backup was restored or a fail-over lost commits, *before any process serves*: refresh tokens in the store
+    /// may be spent. Marks every opt-in, so that a spent one is told as lost and never as a password change. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the call can be repeated, and goes on as of the time when it was first made.
+    ///
+    /// # Cancellation
+    /// Some may be marked; the call can be repeated.
+    pub async fn after_restore(&self) -> Result<u64, StoreError> {
+        self.engine.after_restore().await
+    }
+
+    /// For operators, after a new key was added in front of the keyring: seals with it the tokens that are sealed with an older one, while
+    /// everything goes on. Afterwards the older keys can be taken away, unless some tokens were unreadable.
     ///
     /// # Errors
     /// [`StoreError`]; the call can be repeated.
     ///
     /// # Cancellation
-    /// Some may be marked; the call can be repeated.
-    pub async fn after_restore(&self) -> Result<u64, StoreError> {
-        let marked = self.core.in_time(self.core.store.mark_unanswered(self.core.environment)).await;
-        self.core.cache.clear();
-        self.core.wrote_events();
-        marked
+    /// Some are sealed anew; the call can be repeated.
+    pub async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
+        self.engine.reencrypt().await
+    }
+
+    /// For operators: deletes events that are older than `older_than`; returns how many. The opt-ins do not need them. Those that a
+    /// delivery has not passed yet stay. A reader of the log whose cursor lies below a deleted event gets
+    /// [`Pruned`](crate::store::StoreErrorKind::Pruned).
+    ///
+    /// # Errors
+    /// [`StoreError`]; some may be deleted.
+    ///
+    /// # Cancellation
+    /// Some may be deleted.
+    pub async fn prune_events(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.engine.prune_events(older_than).await
     }
 
     /// From now on nothing begins by itself: the keeper stops, between two companies if it is at work, and no token is refreshed
@@ -216,7 +230,7 @@ impl BatchSuiteAuth {
     /// The first half of the end of a service: call it at the order to stop, before the requests that are under way are let
     /// finish, so that no refresh begins that the end of the process would cut off. Then comes [`shutdown`](Self::shutdown).
     pub fn quiesce(&self) {
-        self.core.quiesce();
+        self.engine.quiesce();
     }
 
     /// Ends gracefully: nothing new begins, refreshes and callbacks under way come to their end, and a pair that the store has
@@ -227,7 +241,7 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// The end goes on as long as the runtime lives.
     pub async fn shutdown(&self) -> Shutdown {
-        self.shutdown_within(self.core.policy.shutdown_limit).await
+        self.shutdown_within(self.engine.rotation.policy.shutdown_limit).await
     }
 
     /// The same with another limit: the rest of the time that the process has.
@@ -235,31 +249,7 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// The end goes on as long as the runtime lives.
     pub async fn shutdown_within(&self, limit: Duration) -> Shutdown {
-        self.core.shutdown(limit).await
-    }
-}
-
-/// How a [`shutdown`](BatchSuiteAuth::shutdown) ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Shutdown {
-    /// Everything came to its end and is stored.
-    Complete,
-    /// The limit came first. What was under way goes on as long as the runtime lives, and is lost with the process.
-    #[non_exhaustive]
-    Incomplete {
-        /// How many refreshes and callbacks are still under way.
-        under_way: usize,
-        /// How many of them hold a pair that the store has not taken: if the process ends now, those companies need a new
-        /// opt-in.
-        pairs: usize,
-    },
-}
-
-impl Shutdown {
-    /// Whether everything is stored.
-    pub fn is_complete(self) -> bool {
-        self == Self::Complete
+        self.engine.shutdown(limit).await
     }
 }
 
@@ -269,8 +259,8 @@ const PAGE: usize = 100;
 impl fmt::Debug for BatchSuiteAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchSuiteAuth")
-            .field("environment", &self.core.environment)
-            .field("client_id", &self.core.client_id)
+            .field("environment", &self.engine.rotation.environment)
+            .field("client_id", &self.engine.rotation.settings.client_id)
             .finish_non_exhaustive()
     }
 }

@@ -25,11 +25,10 @@ use papaya::ResizeMode;
 use tokio::sync::Notify;
 
 use crate::{
-    clock::{HotClock, remaining},
+    clock::{HotClock, Timestamp, remaining},
     events::EventId,
     ids::CompanyId,
     secret::AccessToken,
-    store::Snapshot,
 };
 
 /// While a refresh in the background does not succeed, the next one begins after this.
@@ -218,28 +217,27 @@ impl Reading<'_> {
         self.news.notified().await;
     }
 
-    /// Caches the access token of a snapshot that was read (or written) after this reader registered. `false`: the feed
+    /// Caches the access token of a row that was read (or written), at `as_of`, after this reader registered. `false`: the feed
     /// told of a later change meanwhile, or the token may have ended, so the row must be read again.
     #[must_use = "an outdated row must be read again"]
-    pub(crate) fn insert(&self, snapshot: &Snapshot, token: &AccessToken) -> bool {
+    pub(crate) fn insert(&self, token: &AccessToken, change: EventId, refresh_at: Timestamp, as_of: Timestamp) -> bool {
         let readers = self.cache.readers();
         let told = readers.told.get(self.company).and_then(|told| told.get(&self.number));
-        if told.is_some_and(|told| told.change > snapshot.change) {
+        if told.is_some_and(|told| told.change > change) {
             return false;
         }
-        let ends_after = nanoseconds(remaining(token.expires_at(), snapshot.as_of));
+        let ends_after = nanoseconds(remaining(token.expires_at(), as_of));
         if self.cache.clock.now().wrapping_sub(self.from) >= ends_after {
             return false;
         }
-        let refresh_at = snapshot.tokens.as_ref().map_or(snapshot.as_of, |tokens| tokens.refresh_at);
         // Whoever brings a token in its early window has begun its refresh, or found that none can begin now.
-        let fresh_for = match remaining(refresh_at, snapshot.as_of) {
+        let fresh_for = match remaining(refresh_at, as_of) {
             Duration::ZERO => BACKGROUND_RETRY,
             rest => rest,
         };
         let entry = Entry {
             token: token.clone(),
-            change: snapshot.change,
+            change,
             from: self.from,
             fresh_for: nanoseconds(fresh_for).into(),
             ends_after,
@@ -248,7 +246,7 @@ impl Reading<'_> {
         if readers.generation == self.generation {
             let entries = self.cache.entries.pin();
             let stored = entries.get(self.company);
-            if stored.is_none_or(|stored| stored.change <= snapshot.change) {
+            if stored.is_none_or(|stored| stored.change <= change) {
                 if stored.is_some_and(|stored| stored.used.load(Relaxed)) {
                     self.cache.mark(&entry);
                 }
@@ -280,10 +278,8 @@ mod tests {
     use super::*;
     use crate::{
         clock::{Clock, Timestamp, later},
-        config::Environment,
         ids::Revision,
         secret::AccessTokenSecret,
-        store::{GrantKey, Tokens},
     };
 
     #[derive(Clone, Debug)]
@@ -309,29 +305,18 @@ mod tests {
     }
 
     /// An hour's token with the early window in its last quarter.
-    fn snapshot(company: &CompanyId, clock: &Hands, change: u64) -> (Snapshot, AccessToken) {
-        let now = clock.now();
+    fn token(clock: &Hands, change: u64) -> AccessToken {
         let secret = AccessTokenSecret::new(format!("token-{change}"));
-        let end = later(now, Duration::from_secs(3600));
-        let key = GrantKey { environment: Environment::Cie, company: company.clone() };
-        let snapshot = Snapshot {
-            change: EventId::new(change),
-            tokens: Some(Tokens {
-                access_token: Some(secret.clone()),
-                access_expires_at: end,
-                refresh_at: later(now, Duration::from_secs(2700)),
-                refresh_token: None,
-                refresh_expires_at: None,
-                obtained_at: now,
-            }),
-            ..Snapshot::empty(key, now)
-        };
-        (snapshot, AccessToken::new(&secret, end, Revision::default()).unwrap())
+        AccessToken::new(&secret, later(clock.now(), Duration::from_secs(3600)), Revision::default()).unwrap()
+    }
+
+    fn insert(reading: &Reading<'_>, token: &AccessToken, change: u64) -> bool {
+        let as_of = crate::clock::earlier(token.expires_at(), Duration::from_secs(3600));
+        reading.insert(token, EventId::new(change), later(as_of, Duration::from_secs(2700)), as_of)
     }
 
     fn put(cache: &Cache, company: &CompanyId, clock: &Hands, change: u64) {
-        let (snapshot, token) = snapshot(company, clock, change);
-        assert!(cache.reading(company).insert(&snapshot, &token));
+        assert!(insert(&cache.reading(company), &token(clock, change), change));
     }
 
     fn shown(hit: Option<Hit>) -> String {
@@ -384,14 +369,13 @@ mod tests {
     fn a_row_that_was_read_before_a_change_is_not_inserted_after_it() {
         let (cache, clock, acme) = arranged(None);
         let reading = cache.reading(&acme);
-        let (old, token) = snapshot(&acme, &clock, 5);
+        let old = token(&clock, 5);
 
         cache.changed(&[(acme.clone(), EventId::new(6))]);
 
-        assert!(!reading.insert(&old, &token));
+        assert!(!insert(&reading, &old, 5));
         assert_eq!(shown(cache.get(&acme)), "nothing");
-        let (new, token) = snapshot(&acme, &clock, 6);
-        assert!(reading.insert(&new, &token), "what was read again is");
+        assert!(insert(&reading, &token(&clock, 6), 6), "what was read again is");
     }
 
     #[test]
@@ -408,11 +392,11 @@ mod tests {
         let (cache, clock, acme) = arranged(None);
         put(&cache, &acme, &clock, 1);
         let reading = cache.reading(&acme);
-        let (read, token) = snapshot(&acme, &clock, 1);
+        let read = token(&clock, 1);
 
         cache.clear();
 
-        assert!(reading.insert(&read, &token), "the caller may use what it read");
+        assert!(insert(&reading, &read, 1), "the caller may use what it read");
         assert_eq!(shown(cache.get(&acme)), "nothing");
     }
 

@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use url::Url;
 
-use crate::{machine::Backoff, secret::ClientSecret};
+use crate::{
+    machine::{Backoff, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_RATE_LIMIT},
+    secret::ClientSecret,
+};
 
 /// Which UPS. Tokens of one environment are refused by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -232,11 +235,6 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The window in which a company expires soon.
-    pub(crate) fn warning_window(&self) -> Duration {
-        self.expiry_warnings.iter().copied().max().unwrap_or_default()
-    }
-
     /// Itself with durations that can be added to any moment, if its parts fit together; if not, which do not.
     pub(crate) fn checked(mut self) -> Result<Self, &'static str> {
         self.check()?;
@@ -314,7 +312,7 @@ impl Policy {
                 self.request_deadline.saturating_add(self.claim_to_send) < self.lease,
                 "request_deadline and claim_to_send together must be shorter than lease",
             ),
-            (self.lease <= Duration::from_secs(3600), "lease must be at most an hour"),
+            (self.lease <= LONGEST_LEASE, "lease must be at most an hour"),
             (self.feed_interval <= self.max_age, "feed_interval must not be longer than max_age"),
             (self.consents_per_company > 0 && self.consents_per_actor > 0, "a cap on consents must be at least 1"),
             (self.keeper_rate > 0, "keeper_rate must be at least 1"),
@@ -326,13 +324,13 @@ impl Policy {
             (!self.consent_lifetime.is_zero(), "consent_lifetime must not be zero: nobody could come back in time"),
             (!self.feed_interval.is_zero(), "feed_interval must not be zero"),
             (
-                !self.rate_limit_pause.is_zero() && self.rate_limit_pause <= Duration::from_secs(3600),
+                !self.rate_limit_pause.is_zero() && self.rate_limit_pause <= LONGEST_RATE_LIMIT,
                 "rate_limit_pause must be above zero and at most an hour",
             ),
             (
-                [self.refresh_pause, self.probe_pause, self.unusable_pause, self.breaker_pause].iter().all(|pause| {
-                    !pause.first.is_zero() && pause.first <= pause.most && pause.most <= Duration::from_secs(3600)
-                }),
+                [self.refresh_pause, self.probe_pause, self.unusable_pause, self.breaker_pause]
+                    .iter()
+                    .all(|pause| !pause.first.is_zero() && pause.first <= pause.most && pause.most <= LONGEST_BACKOFF),
                 "a pause must be above zero, grow, and be at most an hour",
             ),
         ];

@@ -11,6 +11,7 @@ pub use self::{
     chain::{Chain, chain},
     responsible::Responsible,
 };
+pub use crate::machine::Unavailable;
 use crate::{events::Evidence, ids::CompanyId, status::Cause, store::StoreError};
 
 /// The settings do not make an authenticator.
@@ -208,31 +209,4 @@ fn no_token_for(error: &StoreError) -> &'static str {
         Responsible::Nobody => "no token at the moment: the store cannot be asked; try again later",
         _ => "no token: the store failed, and an operator must look",
     }
-}
-
-/// Why there is no token at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Unavailable {
-    /// UPS cannot be reached; nothing was sent.
-    #[error("UPS cannot be reached")]
-    NotSent,
-    /// UPS did not answer a refresh; it will be asked again.
-    #[error("UPS did not answer")]
-    Unanswered,
-    /// UPS limits the rate.
-    #[error("UPS limits the rate")]
-    RateLimited,
-    /// UPS answered what nobody has described.
-    #[error("UPS gave an unknown answer")]
-    UnknownAnswer,
-    /// A refresh is still under way, here or in another process.
-    #[error("a refresh is under way")]
-    UnderWay,
-    /// UPS's tokens cannot be used, or APIs reject them although they look valid.
-    #[error("UPS's tokens cannot be used at present")]
-    Unusable,
-    /// The last try failed, and the next one is not due yet.
-    #[error("the last try failed and the next one is not due yet")]
-    Paused,
 }

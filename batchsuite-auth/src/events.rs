@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     clock::Timestamp,
     config::Environment,
@@ -170,18 +172,61 @@ pub struct Event {
     pub cause: Option<CauseKind>,
 }
 
+/// An event that is about to be written. The store adds when, where in the log, which company and which revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventContent {
+    /// What happened.
+    pub kind: EventKind,
+    /// Who did it.
+    pub actor: Option<ActorId>,
+    /// What UPS said.
+    pub evidence: Option<Evidence>,
+    /// Why a new opt-in is needed, if that is what happened.
+    pub cause: Option<CauseKind>,
+}
+
+impl EventContent {
+    /// Nothing but the kind.
+    pub fn new(kind: EventKind) -> Self {
+        Self { kind, actor: None, evidence: None, cause: None }
+    }
+
+    /// The same, done by this person.
+    #[must_use]
+    pub fn with_actor(self, actor: ActorId) -> Self {
+        Self { actor: Some(actor), ..self }
+    }
+
+    /// The same, with what UPS said.
+    #[must_use]
+    pub fn with_evidence(self, evidence: Evidence) -> Self {
+        Self { evidence: Some(evidence), ..self }
+    }
+
+    /// The same: a new opt-in is needed, for this reason.
+    #[must_use]
+    pub fn with_cause(self, cause: CauseKind) -> Self {
+        Self { cause: Some(cause), ..self }
+    }
+}
+
 /// What is kept of an answer of UPS: enough to explain a verdict, and no secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Evidence {
     /// The HTTP status, if there was an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// UPS's error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// UPS's message or ours: printable, at most 200 characters. Everything that we sent is cut out, in whichever encoding, and
     /// so is every long word that looks like a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Which attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
 }
 

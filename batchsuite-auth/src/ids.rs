@@ -2,6 +2,7 @@
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
 
 /// An identifier that the host chose is not one: it must have 1 to 128 bytes and no control characters.
@@ -61,6 +62,18 @@ macro_rules! host_id {
             }
         }
 
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Self::new(String::deserialize(deserializer)?).map_err(D::Error::custom)
+            }
+        }
+
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(&self.0, f)
@@ -115,6 +128,19 @@ macro_rules! random_id {
                 fmt::Display::fmt(self, f)
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let digits = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                u128::from_str_radix(&digits, 16).map(Self).map_err(D::Error::custom)
+            }
+        }
     };
 }
 
@@ -132,7 +158,7 @@ random_id! {
 ///
 /// The compare of every compare-and-swap. `epoch` goes up when a consent completes or the authorization is removed,
 /// `version` with every new token pair within an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Revision {
     /// Which opt-in.
     pub epoch: u64,

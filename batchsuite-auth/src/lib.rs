@@ -129,16 +129,18 @@ pub mod browser;
 mod cache;
 pub mod clock;
 pub mod config;
+mod consent;
 pub mod error;
 pub mod events;
 pub mod http;
 pub mod ids;
 pub mod machine;
+mod rotation;
 pub mod secret;
+mod snapshot;
 pub mod status;
 mod steps;
 pub mod store;
-pub mod store2;
 mod telemetry;
 #[cfg(all(test, target_os = "linux"))]
 mod test_memory;
@@ -150,10 +152,10 @@ pub mod fake_ups;
 pub mod test_util;
 
 pub use authenticator::{
-    Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, NewOptIn, OptInCheck,
-    OptedIn, Shutdown, Trip,
+    Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, Reencrypted, Shutdown,
 };
 pub use browser::{BrowserSecrets, TripCookie};
 pub use config::{Client, ClientAuthentication, Environment, Policy};
+pub use consent::{NewOptIn, OptInCheck, OptedIn, Trip};
 pub use ids::{ActorId, CompanyId};
 pub use secret::{AccessToken, BrowserSecret};

@@ -99,3 +99,88 @@ impl fmt::Display for CauseKind {
         })
     }
 }
+
+/// The name of a company's status, by which a list finds it. The machine hands it over with each save.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ListedAs {
+    /// No opt-in.
+    #[default]
+    Unauthenticated,
+    /// An opt-in.
+    Authenticated,
+    /// An opt-in whose refresh token ends soon.
+    ExpiringSoon,
+    /// A new opt-in is needed.
+    ReauthRequired,
+}
+
+impl ListedAs {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Unauthenticated, Self::Authenticated, Self::ExpiringSoon, Self::ReauthRequired];
+
+    /// A stable name, for a column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::Authenticated => "authenticated",
+            Self::ExpiringSoon => "expiring_soon",
+            Self::ReauthRequired => "reauth_required",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|listed| listed.name() == name)
+    }
+}
+
+/// Companies that stand so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StatusFilter {
+    /// [`Status::Unauthenticated`]
+    Unauthenticated,
+    /// [`Status::Authenticated`], also those that expire soon.
+    Authenticated,
+    /// [`Status::Authenticated`], and the refresh token ends within the warning window.
+    ExpiringSoon,
+    /// [`Status::ReauthRequired`]
+    ReauthRequired,
+}
+
+impl StatusFilter {
+    /// Whether `status` is one of them.
+    pub fn accepts(self, status: &Status) -> bool {
+        matches!(
+            (self, status),
+            (Self::Unauthenticated, Status::Unauthenticated)
+                | (Self::Authenticated, Status::Authenticated { .. })
+                | (Self::ExpiringSoon, Status::Authenticated { expiring_soon: true, .. })
+                | (Self::ReauthRequired, Status::ReauthRequired(_))
+        )
+    }
+
+    /// The names that such companies are listed under.
+    pub(crate) fn listed_as(self) -> Vec<ListedAs> {
+        match self {
+            Self::Unauthenticated => vec![ListedAs::Unauthenticated],
+            Self::Authenticated => vec![ListedAs::Authenticated, ListedAs::ExpiringSoon],
+            Self::ExpiringSoon => vec![ListedAs::ExpiringSoon],
+            Self::ReauthRequired => vec![ListedAs::ReauthRequired],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_status_has_a_name_of_its_own() {
+        for listed in ListedAs::ALL {
+            assert_eq!(ListedAs::of_name(listed.name()), Some(listed));
+        }
+        assert_eq!(ListedAs::of_name(""), None);
+    }
+}

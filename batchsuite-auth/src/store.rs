@@ -1,273 +1,190 @@
-//! Where opt-ins are kept, as a trait.
+//! Where opt-ins are kept, as a trait: a store keeps rows, swaps them, and finds the rows that it is asked for.
+//!
+//! A store knows no rule. The [`machine`](crate::machine) decides what a row becomes; [`save`](Store::save) puts it there if the
+//! row is still the one that was read. The state of a company is one [`Document`] that a store does not look into; beside it
+//! stand the few columns by which rows are found and compared.
 //!
 //! # What every verb promises
-//! - **Atomic.** A state change and its event are one write: both are there or neither is.
+//! - **Atomic.** A change and its events are one write: all of them are there or none is.
 //! - **Durable.** What a call wrote outlives a crash from the moment when the call returns, whatever the defaults of the
 //!   database are.
-//! - **Judged where it is written.** A compare-and-swap compares inside the write, by the rules of
-//!   [`OptIn::on`](crate::machine::OptIn::on); nothing is read first and written later.
-//! - **One clock.** Every "now" is the store's own. Callers hand in durations.
+//! - **One clock.** Every "now" is the store's own, and each answer that has times in it says what time it was.
 //! - **No verb retries or waits** (but [`changes`](Store::changes), which waits by contract).
-//! - **Cancellation**: a dropped call may or may not have happened. The library calls what writes a rotation inside
-//!   spawned tasks only, and repeats what may not have happened: every verb says what a repetition finds.
+//! - **Cancellation**: a dropped call happened or did not. The library calls what writes a rotation inside spawned tasks only.
 //! - **In time**: a verb ends by a deadline of its own, and lets go of a connection in doubt. The library stops waiting for it
 //!   after [`Policy::store_deadline`](crate::Policy::store_deadline), a fence behind that.
-//! - **Secrets** are handed over as newtypes whose `Debug` is redacted. A store that outlives the process encrypts them.
+//! - **One damaged row affects no other.** A row whose tokens or document cannot be read comes as such; it ends no list.
+//! - **Secrets** are handed over as newtypes whose `Debug` is redacted. A store that outlives the process seals them, each bound
+//!   to its environment, company, field, and the epoch and version of its row.
+//!
+//! One store (a schema, a file) serves one client id: keys, sealing and indexes depend on that. Several clients in one process
+//! are several authenticators.
 //!
 //! The contract is also a test suite, one test a clause: `test_util::store_contract` (feature `test-util`).
 
 mod consent;
+mod delivery;
 mod error;
 mod forward;
-mod query;
-mod rotation;
-mod snapshot;
+mod log;
+mod row;
+mod swap;
 
 use std::{fmt, time::Duration};
 
-use async_trait::async_trait;
+#[doc(hidden)]
+pub use async_trait::async_trait;
 
 pub use self::{
-    consent::{Connect, Connected, Consent, NewConsent, TakeConsent, TakenConsent, UsedConsent},
+    consent::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, Verifier},
+    delivery::{Delivery, DeliveryEnd},
     error::{StoreError, StoreErrorKind},
-    query::{Changes, DueQuery, EventOrder, EventQuery, ListQuery, NewEvent, Page, StatusFilter, WarnExpiring},
-    rotation::{ClaimRefresh, Claimed, CommitRefresh, Committed, GiveBack, NewPair, SettleRefresh, Written},
-    snapshot::{GrantKey, Snapshot, Tokens, UnreadableTokens},
+    forward::Call,
+    log::{Changes, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned},
+    row::{Document, GrantKey, ListQuery, PendingConsent, Row, RowKey, RowNumber, StoredTokens, Tokens},
+    swap::{MOST_AGE, Saved, Swap, TokenChange},
 };
 use crate::{
+    clock::Timestamp,
     config::Environment,
     events::{Event, EventId},
-    ids::{ActorId, CompanyId},
-    status::CompanyStatus,
+    ids::{CompanyId, ConsentId},
+    secret::SecretHash,
 };
-#[cfg(doc)]
-use crate::{
-    events::EventKind,
-    machine::{CauseKind, OptIn},
-};
+pub use crate::{events::EventContent, machine::Wake, status::ListedAs};
 
-/// Keeps consents, grants and events.
+/// Keeps rows, consents and the event log.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Stores a pending consent, with [`EventKind::Started`].
+    /// Reads a row: of a company, or the client row of an environment. A row that was never saved is empty, with number 0.
     ///
     /// # Contract
-    /// - The consent can be taken until `now + lifetime`.
-    /// - It remembers the company's present count of removals.
-    /// - At most `per_company` consents of a company and `per_actor` of an actor are pending afterwards; the oldest go.
-    /// - The company's grant does not change.
+    /// - It shows every save that returned before the call.
+    /// - Tokens that cannot be read are [`StoredTokens::Unreadable`], never an error of the whole read.
+    /// - [`Row::consents`] are the company's unused consents that have not expired.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    ///
+    /// # Cancellation
+    /// Nothing happens.
+    async fn load(&self, key: &RowKey) -> Result<Row, StoreError>;
+
+    /// Replaces a row if it is still the one that was read.
+    ///
+    /// # Contract
+    /// - All or nothing: document, columns, tokens, wake times and events.
+    /// - It is [`Saved::Conflict`], and nothing is stored, if the row's number is another than [`Swap::expected`], or if
+    ///   [`Swap::decided_at`] is more than [`MOST_AGE`] away from the store's time. That time is looked at after the row's lock is
+    ///   held, so a save that waited for another one is judged by its true age.
+    /// - The new number is the larger of `expected + 1` and the store's microseconds since 1970, so that no number comes back after
+    ///   a restore or a fail-over.
+    /// - If the stored last use is later than [`Swap::used_at`], the wake time becomes the earlier of [`Wake::at`] and
+    ///   [`Wake::if_used`]. A save that sets wake times makes the row visible to [`wake`](Self::wake) again; one that keeps them
+    ///   leaves that, too.
+    /// - The events get the store's time, the row's company and the saved revision, and follow each other in the log.
+    /// - With [`Swap::announce`], the row's change number becomes the number of the last event, and the feed reports it. Otherwise
+    ///   the change number stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether it was saved is unknown.
+    ///
+    /// # Cancellation
+    /// It was saved or not.
+    async fn save(&self, swap: Swap) -> Result<Saved, StoreError>;
+
+    /// Stores a pending consent and its event. The company counts as seen; its row is not changed.
+    ///
+    /// # Contract
+    /// - It can be used until `now + lifetime`.
+    /// - At most [`ConsentCaps::per_company`] consents of the company and [`ConsentCaps::per_actor`] of the actor can be used
+    ///   afterwards, however many are put at once; the oldest are dropped.
+    /// - A call that is repeated with the same state replaces its own consent.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is stored.
     ///
     /// # Cancellation
     /// The consent may be stored; nobody has its state, and it expires.
-    async fn begin_consent(&self, consent: NewConsent) -> Result<(), StoreError>;
+    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError>;
 
-    /// Takes a pending consent by the hash of its state.
-    ///
-    /// # Contract
-    /// - Of any number of calls with one state, exactly one gets [`TakenConsent::Taken`].
-    /// - [`judge_consent`](crate::machine::judge_consent) decides; what it does not consume stays as it was.
-    /// - A consent that was taken without an event stays findable, without its verifier, for
-    ///   [`USED_CONSENT_KNOWN`](crate::machine::USED_CONSENT_KNOWN): whom [`is_repeated`](crate::machine::is_repeated) tells to
-    ///   be the one who took it gets [`TakenConsent::Used`], and nothing is written.
-    /// - Any other state that is unknown, was taken or was dropped is [`TakenConsent::Unknown`].
-    /// - The event of [`TakeConsent::event`], if any, is written if and only if the consent is taken.
-    ///
-    /// # Errors
-    /// [`StoreError`]; whether it was taken is unknown, and the person starts again. So the person does after
-    /// [`StoreErrorKind::Corrupt`]: this consent's verifier cannot be read. It is taken, and other consents are as they were.
-    ///
-    /// # Cancellation
-    /// The consent may be consumed.
-    async fn take_consent(&self, take: TakeConsent) -> Result<TakenConsent, StoreError>;
-
-    /// Stores the first pair of an opt-in, with [`EventKind::Authenticated`].
-    ///
-    /// # Contract
-    /// - [`OptIn::on`] with [`Connect`](crate::machine::Event::Connect) decides inside the write: a consent that began before
-    ///   a removal is refused; of two grants, the one that UPS issued later stays. But the first try of a consent that was used
-    ///   after the stored pair had arrived always wins ([`Connect::turn`]), and a stored grant that is dated more than a day ahead
-    ///   of now is no rival.
-    /// - It resets phase, lease, marks, failures, warnings and the recorded cause.
-    /// - A repetition finds its own consent stored: [`Connected::AlreadyStored`].
-    ///
-    /// # Errors
-    /// [`StoreError`]; the caller repeats the call.
-    ///
-    /// # Cancellation
-    /// A repetition is safe.
-    async fn connect(&self, connect: Connect) -> Result<Connected, StoreError>;
-
-    /// Reads a company's grant; a company that was never seen has an empty one.
-    ///
-    /// # Contract
-    /// - The answer shows every write that returned before the call.
-    /// - [`Snapshot::as_of`] is the store's time of the reading.
-    /// - Tokens that cannot be read (a missing key, a damaged or foreign ciphertext) are [`Snapshot::unreadable`], never an
-    ///   error of the whole reading and never an empty grant. The same holds for the snapshots that other verbs return.
+    /// Finds a consent by the hash of its state; a used or an expired one for an hour, without its verifier.
     ///
     /// # Errors
     /// [`StoreError`]
     ///
     /// # Cancellation
     /// Nothing happens.
-    async fn load(&self, key: &GrantKey) -> Result<Snapshot, StoreError>;
+    async fn find_consent(
+        &self,
+        environment: Environment,
+        state: &SecretHash,
+    ) -> Result<Option<FoundConsent>, StoreError>;
 
-    /// Writes down that a refresh token is about to be sent. No event.
+    /// Uses a consent, with the event if there is one. The time of its use; `None`: it was used before, expired or dropped.
     ///
     /// # Contract
-    /// - [`OptIn::on`] with [`Claim`](crate::machine::Event::Claim) decides inside the write. It is lost as well while the row
-    ///   pauses ([`Facts::paused_until`](crate::machine::Facts::paused_until)): another process may have tried meanwhile.
-    /// - Of any number of claims of one revision within a lease, exactly one is [`Claimed::Yes`].
-    /// - The claim is durable when the call returns.
-    /// - The answer says no more than that: whoever lost reads again.
+    /// - Of any number of calls, exactly one gets a time. Its event is in the same write, and nobody else's is written.
+    /// - The verifier is erased.
     ///
     /// # Errors
-    /// [`StoreError`]; whether it was claimed is unknown, so nothing is sent.
+    /// [`StoreError`]; whether it was used is unknown, and the person starts again.
     ///
     /// # Cancellation
-    /// The row may stay claimed until the lease ends.
-    async fn claim_refresh(&self, claim: ClaimRefresh) -> Result<Claimed, StoreError>;
+    /// The consent may be used.
+    async fn use_consent(
+        &self,
+        environment: Environment,
+        id: ConsentId,
+        event: Option<NewEvent>,
+    ) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Ends an attempt whose token is as unused as before, with the given event, if any.
+    /// Hands out rows whose wake time has passed, or lies more than two days ahead (a wrong clock set it).
     ///
     /// # Contract
-    /// - [`OptIn::on`] with [`GiveBack`](crate::machine::Event::GiveBack) decides inside the write.
-    /// - The next try is due at `now + retry_in`. `failures` counts up if there is an event.
+    /// - They come as [`load`](Self::load) shows them, tokens included, the longest overdue first, at most `limit`.
+    /// - Each is hidden from other calls for two minutes; that changes neither the row's number nor its wake time, and hinders no
+    ///   save. (What hides it for longer was set by a wrong clock, and does not count.)
+    /// - Rows that cannot be read come, too.
+    /// - The client row is never handed out.
     ///
     /// # Errors
-    /// [`StoreError`]; the caller repeats the call. A repetition that finds the row moved on is [`Written::No`].
+    /// [`StoreError`]
     ///
     /// # Cancellation
-    /// A repetition is safe.
-    async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError>;
-
-    /// Stores the new pair of a rotation, with [`EventKind::Refreshed`], or [`EventKind::Recovered`] over a row that had been
-    /// given up.
-    ///
-    /// # Contract
-    /// - [`OptIn::on`] with [`Commit`](crate::machine::Event::Commit) decides inside the write: it matches epoch and version
-    ///   and **nothing else**.
-    /// - A pair without a refresh token keeps the stored one, and its warnings; or erases it, if it says so.
-    /// - It clears the recorded cause, warnings and reservations, and sets failures and the next try as given.
-    /// - A row that already holds this very pair is [`Committed::AlreadyStored`].
-    ///
-    /// # Errors
-    /// [`StoreError`]; the caller keeps the pair and repeats the call until the answer is another.
-    ///
-    /// # Cancellation
-    /// A repetition is safe.
-    async fn commit_refresh(&self, commit: CommitRefresh) -> Result<Committed, StoreError>;
-
-    /// Ends an attempt without a pair: [`EventKind::Invalidated`] if refused, [`EventKind::RefreshUnanswered`] if unanswered.
-    ///
-    /// # Contract
-    /// - [`OptIn::on`] with [`Settle`](crate::machine::Event::Settle) decides inside the write, **from the row**, which cause is
-    ///   recorded, and the row keeps the evidence and the time.
-    /// - After an unanswered attempt the next try is due at the end of its lease plus `retry_in`; `failures` counts up.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the caller repeats the call.
-    ///
-    /// # Cancellation
-    /// A repetition is safe; it finds [`Written::No`].
-    async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError>;
-
-    /// Removes a company's authorization, with [`EventKind::Removed`].
-    ///
-    /// # Contract
-    /// - The tokens are erased, the epoch goes up, everything of the rotation is reset, the history stays.
-    /// - Consents that began before can no longer connect; those still pending are dropped.
-    /// - It is never refused, also where there is nothing to remove.
-    ///
-    /// # Errors
-    /// [`StoreError`]; whether it was removed is unknown, and the host tries again.
-    ///
-    /// # Cancellation
-    /// It may have been removed.
-    async fn remove(&self, key: &GrantKey, actor: &ActorId) -> Result<Snapshot, StoreError>;
-
-    /// Marks every authenticated grant of the environment as unanswered, with one [`EventKind::Restored`]; returns how many.
-    ///
-    /// # Contract
-    /// - Afterwards a refused refresh token is told as [`CauseKind::RotationLost`], never as a password change.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the operator repeats the call, which is safe.
-    ///
-    /// # Cancellation
-    /// Some grants may be marked.
-    async fn mark_unanswered(&self, environment: Environment) -> Result<u64, StoreError>;
-
-    /// Writes an event that changes no grant.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing is written.
-    ///
-    /// # Cancellation
-    /// It may have been written.
-    async fn record(&self, event: NewEvent) -> Result<EventId, StoreError>;
-
-    /// Hands out grants whose refresh is due, and reserves them.
-    ///
-    /// # Contract
-    /// - Due is an authenticated grant of the client with a refresh token that has not ended, no lease and no pause running, whose
-    ///   access token is in its early window (or cannot be used) if the company was used within `used_within`; used or not, one
-    ///   whose refresh token ends within `keep_alive`, though not before three quarters of its life have passed. One whose end is
-    ///   unknown is due `keep_alive` after the pair was obtained. A pair that was dated by a clock far ahead cannot be used.
-    /// - Each comes as [`load`](Self::load) would show it at the moment of its reservation, its tokens included: a refresh
-    ///   begins with it, without another reading.
-    /// - Nobody else gets a company that was handed out for `reserve_for`. A reservation hinders no claim.
-    /// - The longest due come first, at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError`]. Grants that cannot be read do not spoil the others, however many there are: they are left out, the
-    /// store logs them as errors, and they stay reserved, so that they do not come first again and again.
-    ///
-    /// # Cancellation
-    /// Companies may stay reserved.
-    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError>;
+    /// Rows may stay hidden.
+    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// Remembers that tokens of these companies were used about now.
     ///
+    /// # Contract
+    /// - The wake time of each becomes the earlier of itself and [`Wake::if_used`].
+    /// - Neither the row's number nor its being hidden changes. A company that has no row stays without one.
+    /// - A use within five minutes of the recorded one need not be written.
+    ///
     /// # Errors
-    /// [`StoreError`]; the keeper tells again later.
+    /// [`StoreError`]; the caller tells again later.
     ///
     /// # Cancellation
     /// Nothing is lost.
     async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError>;
 
-    /// Raises [`EventKind::ExpiringSoon`] for authenticated grants whose refresh token ends within one of `windows`, and
-    /// [`EventKind::Expired`] for those whose refresh token has ended; returns how many.
+    /// Lists rows by company id, those after [`ListQuery::after`] first, as [`load`](Self::load) shows them, but without opening
+    /// tokens ([`StoredTokens::Sealed`]).
     ///
     /// # Contract
-    /// - Each window and the end itself are raised once for a refresh token; a new refresh token begins anew. If several windows
-    ///   have passed, only the smallest is raised.
-    /// - A grant of another client raises nothing.
-    ///
-    /// # Errors
-    /// [`StoreError`]
-    ///
-    /// # Cancellation
-    /// What was raised is raised.
-    async fn warn_expiring(&self, query: WarnExpiring) -> Result<u64, StoreError>;
-
-    /// Lists companies by id, those after `after` first.
-    ///
-    /// # Contract
-    /// - Only companies that were seen (a consent began, or a grant was stored) are listed.
-    /// - A filter goes by [`Snapshot::status`] for `client_id`: what is derived counts.
-    /// - `next` is there if and only if there are more.
-    /// - No token is opened. A row that cannot be read ends no list: the store logs it as an error and leaves it out.
+    /// - Only companies that were seen: a consent was put, or the row was saved. Never the client row.
+    /// - With [`ListQuery::listed_as`], rows that are listed as one of these, and all rows whose wake time has passed: the caller
+    ///   looks at each again.
+    /// - A page may be shorter than asked, or empty, and still have a `next`; one call reads at most 1,000 rows. No `next`: that was
+    ///   all.
     ///
     /// # Errors
     /// [`StoreError`]
     ///
     /// # Cancellation
     /// Nothing happens.
-    async fn list(&self, query: ListQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError>;
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError>;
 
     /// Reads the event log, in the order and from the cursor of the query.
     ///
@@ -284,14 +201,35 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Nothing happens.
     async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError>;
 
-    /// Which grants changed after a cursor. Waits up to `wait` (of real time) for the first change.
+    /// Writes one event that changes no row. It gets the revision of its company's row.
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether it was written is unknown.
+    ///
+    /// # Cancellation
+    /// It may have been written.
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError>;
+
+    /// Deletes events that are older than a time, the oldest first, at most so many, and remembers up to where.
     ///
     /// # Contract
-    /// - Every write that changes what a caller may be handed (connect, commit, settle, remove) is told, at the latest by the next
-    ///   call that begins after it returned. A company that changed twice may be told once, with the later change.
+    /// - Unless the call says so, it does not delete what a [delivery](Self::take_delivery) has not passed yet.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some may be deleted.
+    ///
+    /// # Cancellation
+    /// Some may be deleted.
+    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError>;
+
+    /// Which rows were announced after a cursor. Waits up to `wait` (of real time) for the first.
+    ///
+    /// # Contract
+    /// - Every announced save is told, at the latest by the next call that begins after the save returned. A company that changed
+    ///   twice may be told once, with the later change.
     /// - `after: None` returns the present cursor and no changes, at once.
     /// - It returns early when something changes; how soon is up to the store. It may also return early without changes, with a
-    ///   later cursor, for an event that changes nothing: readers of the log read on then.
+    ///   later cursor, for an event that announces nothing: readers of the log read on then.
     ///
     /// # Errors
     /// [`StoreError`]; the caller repeats the call from the same cursor.
@@ -304,4 +242,38 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         after: Option<EventId>,
         wait: Duration,
     ) -> Result<Changes, StoreError>;
+
+    /// Takes the delivery of events to `consumer` for `holder`, for as long as the lease: the cursor from which it reads on. `None`:
+    /// another holder has it. A consumer that is new begins at the end of the log.
+    ///
+    /// # Contract
+    /// - At any time at most one holder has it. A holder that has it already takes it again.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    ///
+    /// # Cancellation
+    /// It may be taken until the lease ends.
+    async fn take_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        lease: Duration,
+    ) -> Result<Option<EventId>, StoreError>;
+
+    /// Moves the cursor of a delivery, and renews or ends its lease. Whether it did: not unless `holder` still holds the lease. A
+    /// cursor never moves back.
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether it moved is unknown, and events may be delivered again.
+    ///
+    /// # Cancellation
+    /// It may have moved.
+    async fn advance_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        cursor: EventId,
+        then: DeliveryEnd,
+    ) -> Result<bool, StoreError>;
 }

@@ -25,5 +25,5 @@ pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::{
     Overview, PostgresError, PostgresPool, PostgresPoolBuilder, PostgresStore, PostgresStoreBuilder,
-    PostgresTransaction, Reencrypted,
+    PostgresTransaction,
 };

@@ -20,9 +20,9 @@ use batchsuite_auth::{
     events::{Event, EventId},
     ids::{ConsentId, Revision},
     secret::SecretHash,
-    store2::{
-        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, MOST_AGE, NewConsent,
-        NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoredTokens, Swap, SwapEvent, Tokens,
+    store::{
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventContent, EventQuery, FoundConsent, ListQuery, MOST_AGE,
+        NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoredTokens, Swap, Tokens,
     },
 };
 use tokio::{sync::watch, time::timeout};
@@ -57,7 +57,7 @@ const MOST_READ: usize = 1_000;
 ///     CompanyId, Environment,
 ///     ids::Revision,
 ///     secret::{AccessTokenSecret, RefreshToken},
-///     store2::{Document, ListedAs, RowKey, Saved, Store, StoredTokens, Swap, TokenChange, Tokens},
+///     store::{Document, ListedAs, RowKey, Saved, Store, StoredTokens, Swap, TokenChange, Tokens},
 /// };
 /// use batchsuite_store::MemoryStore;
 ///
@@ -316,8 +316,8 @@ impl Records {
         self.write(company, event, revision, now)
     }
 
-    fn write(&mut self, company: Key, event: SwapEvent, revision: Revision, now: Timestamp) -> EventId {
-        let SwapEvent { kind, actor, evidence, cause } = event;
+    fn write(&mut self, company: Key, event: EventContent, revision: Revision, now: Timestamp) -> EventId {
+        let EventContent { kind, actor, evidence, cause } = event;
         let environment = self.environment;
         self.log.append(|id| Event { id, at: now, environment, company, actor, kind, revision, evidence, cause })
     }

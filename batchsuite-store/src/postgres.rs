@@ -9,13 +9,13 @@ mod database;
 mod events;
 mod failure;
 mod feed;
-mod grants;
-mod keeper;
 mod keys;
 mod migrate;
 mod operation;
 mod pool;
+mod queue;
 mod row;
+mod rows;
 mod runtime;
 mod schema;
 mod seal;
@@ -26,19 +26,21 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment,
+    CompanyId, Environment,
+    clock::Timestamp,
     events::{Event, EventId},
-    status::CompanyStatus,
+    ids::ConsentId,
+    secret::SecretHash,
     store::{
-        Changes, ClaimRefresh, Claimed, CommitRefresh, Committed, Connect, Connected, DueQuery, EventQuery, GiveBack,
-        GrantKey, ListQuery, NewConsent, NewEvent, Page, SettleRefresh, Snapshot, Store, StoreError, TakeConsent,
-        TakenConsent, WarnExpiring, Written,
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, NewConsent, NewEvent, Page,
+        Prune, Pruned, Row, RowKey, Saved, Store, StoreError, Swap,
     },
 };
 
 use crate::keyring::Keyring;
 use database::Database;
 use feed::Feed;
+use queue::Queue;
 use schema::Schema;
 use seal::Vault;
 use statements::Statements;
@@ -46,7 +48,7 @@ use statements::Statements;
 pub use builder::PostgresStoreBuilder;
 pub use connection::PostgresTransaction;
 pub use failure::PostgresError;
-pub use operation::{Overview, Reencrypted};
+pub use operation::Overview;
 pub use pool::{PostgresPool, PostgresPoolBuilder};
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.
@@ -65,11 +67,12 @@ pub use pool::{PostgresPool, PostgresPoolBuilder};
 /// # }
 /// ```
 ///
-/// - **One statement a verb**, state change and event together, judged inside the write; no transaction is open between two
-///   round trips, no lock outlives a statement. A call that is dropped leaves nothing behind. (A new opt-in of a company
-///   that has had one takes three statements: its tokens are sealed for their epoch, which the first one learns. So does
-///   [`after a restore`](Store::mark_unanswered) to lift the time limit.)
-/// - **The server's clock** judges every lease, expiry and pause.
+/// - **One statement a verb**: a row, its tokens and its events are written together, compared inside the write; no transaction is
+///   open between two round trips, no lock outlives a statement. A call that is dropped leaves nothing behind. (Reading the log
+///   forward, and taking a delivery, take two statements.)
+/// - **The server's clock** tells every time.
+/// - **A look from outside**: the view `companies` shows a row's columns and its state; each statement begins with its name
+///   (`/* batchsuite save */`), as `pg_stat_activity` shows it.
 /// - **Secrets** reach the server as ciphertext only, each bound to its place: see [`keyring`](crate::keyring).
 /// - **The change feed** is read from the table. A writer announces itself before it draws a number, so that a reader's
 ///   cursor never passes a number that may still come; other transactions of the database do not matter. Notifications
@@ -92,8 +95,7 @@ pub use pool::{PostgresPool, PostgresPoolBuilder};
 ///   its functions, which everybody has unless it was revoked from `PUBLIC`. [`check`](Self::check) names what is missing.
 /// - **TLS** by `sslmode` in the [URL](PostgresPool#the-url).
 ///
-/// Needs Postgres 13 or later. An event, a grant or a consent may be dated up to a thousand years ahead; what is further
-/// away is cut to that.
+/// Needs Postgres 13 or later. A time before 1970, or thousands of years ahead, is cut to that.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Inner>);
 
@@ -103,6 +105,7 @@ struct Inner {
     schema: Schema,
     vault: Vault,
     feed: Feed,
+    queue: Queue,
 }
 
 impl PostgresStore {
@@ -130,11 +133,6 @@ impl PostgresStore {
     /// Sets a store up with a pool that the host uses, too.
     pub fn builder(pool: PostgresPool, keyring: Keyring) -> PostgresStoreBuilder {
         PostgresStoreBuilder::of_pool(pool, keyring)
-    }
-
-    /// Every statement that the verbs send, by name: for an operator who wants to know them, and for `EXPLAIN`.
-    pub fn statements(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.statements.all().map(|(name, statement)| (name, statement.sql.as_str()))
     }
 
     /// Creates the schema, or brings it up to date.
@@ -192,68 +190,57 @@ impl fmt::Debug for PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn begin_consent(&self, consent: NewConsent) -> Result<(), StoreError> {
-        self.begin(consent).await
+    async fn load(&self, key: &RowKey) -> Result<Row, StoreError> {
+        self.load_row(key).await
     }
 
-    async fn take_consent(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
-        self.take(take).await
+    async fn save(&self, swap: Swap) -> Result<Saved, StoreError> {
+        self.save_row(swap).await
     }
 
-    async fn connect(&self, connect: Connect) -> Result<Connected, StoreError> {
-        self.connect_grant(connect).await
+    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
+        self.put(consent, caps, event).await
     }
 
-    async fn load(&self, key: &GrantKey) -> Result<Snapshot, StoreError> {
-        self.snapshot(key).await
+    async fn find_consent(
+        &self,
+        environment: Environment,
+        state: &SecretHash,
+    ) -> Result<Option<FoundConsent>, StoreError> {
+        self.find(environment, state).await
     }
 
-    async fn claim_refresh(&self, claim: ClaimRefresh) -> Result<Claimed, StoreError> {
-        self.claim(claim).await
+    async fn use_consent(
+        &self,
+        environment: Environment,
+        id: ConsentId,
+        event: Option<NewEvent>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.use_once(environment, id, event).await
     }
 
-    async fn give_back(&self, give_back: GiveBack) -> Result<Written, StoreError> {
-        self.end_attempt(give_back).await
-    }
-
-    async fn commit_refresh(&self, commit: CommitRefresh) -> Result<Committed, StoreError> {
-        self.commit(commit).await
-    }
-
-    async fn settle_refresh(&self, settle: SettleRefresh) -> Result<Written, StoreError> {
-        self.settle(settle).await
-    }
-
-    async fn remove(&self, key: &GrantKey, actor: &ActorId) -> Result<Snapshot, StoreError> {
-        self.remove_grant(key, actor).await
-    }
-
-    async fn mark_unanswered(&self, environment: Environment) -> Result<u64, StoreError> {
-        self.mark(environment).await
-    }
-
-    async fn record(&self, event: NewEvent) -> Result<EventId, StoreError> {
-        self.write_event(event).await
-    }
-
-    async fn due(&self, query: DueQuery) -> Result<Vec<Snapshot>, StoreError> {
-        self.reserve_due(query).await
+    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.wake_rows(environment, limit).await
     }
 
     async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
         self.use_of(environment, companies).await
     }
 
-    async fn warn_expiring(&self, query: WarnExpiring) -> Result<u64, StoreError> {
-        self.raise_warnings(query).await
-    }
-
-    async fn list(&self, query: ListQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
-        self.list_companies(query).await
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError> {
+        self.list_rows(query).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
         self.read_events(query).await
+    }
+
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError> {
+        self.append_event(environment, event).await
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
+        self.prune_events(prune).await
     }
 
     async fn changes(
@@ -263,5 +250,24 @@ impl Store for PostgresStore {
         wait: Duration,
     ) -> Result<Changes, StoreError> {
         self.read_changes(environment, after, wait).await
+    }
+
+    async fn take_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        lease: Duration,
+    ) -> Result<Option<EventId>, StoreError> {
+        self.take(environment, delivery, lease).await
+    }
+
+    async fn advance_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        cursor: EventId,
+        then: DeliveryEnd,
+    ) -> Result<bool, StoreError> {
+        self.advance(environment, delivery, cursor, then).await
     }
 }

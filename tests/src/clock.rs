@@ -1,4 +1,4 @@
-//! A clock that is ahead of the system's, so that processes whose clocks a test moves still agree.
+//! Lengths of time, and a clock that is ahead of the system's, so that processes whose clocks a test moves still agree.
 
 use std::{
     sync::{
@@ -9,6 +9,16 @@ use std::{
 };
 
 use batchsuite_auth::clock::{Clock, SystemClock, Timestamp, later};
+
+/// An hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
+/// A day.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+/// So many seconds.
+pub fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
 
 /// The system's clock, some seconds ahead. A clone is the same clock.
 #[derive(Clone, Debug, Default)]

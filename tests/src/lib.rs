@@ -1,9 +1,32 @@
-//! Integration tests across the crates live in `tests/`; here is what they share, and the README's code is compiled and
-//! run.
+//! Integration tests across the crates live in `tests/`; here is the kit that they share, and the README's code is compiled
+//! and run.
+//!
+//! Whatever is here panics where a test cannot go on, and says why.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
-pub mod clock;
+mod capture;
+mod clock;
+mod eventually;
+mod flaky;
+mod gate;
+mod hold;
+mod ids;
 pub mod log;
+mod mark;
 pub mod postgres;
+mod process;
 pub mod proxy;
 pub mod wire;
+mod worker;
+
+pub use self::{
+    clock::{DAY, HOUR, ShiftedClock, seconds},
+    eventually::{Look, eventually},
+    flaky::{CAUSE, FlakyStore, Moment, Verb},
+    gate::{Answer, Exchange, Gate},
+    hold::Hold,
+    ids::{acme, ada, companies, company, key},
+    mark::{Mark, gaps},
+    process::{Caller, Process, cause, events, opt_in},
+    worker::{Reply, Worker},
+};

@@ -5,12 +5,11 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use batchsuite_store::PostgresStore;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{
@@ -34,6 +33,10 @@ pub struct Wire {
 struct Passing {
     round_trips: Arc<Mutex<Vec<RoundTrip>>>,
     swallows: Arc<AtomicBool>,
+    /// How many answers were swallowed because of their statement.
+    swallowed: Arc<AtomicUsize>,
+    /// The name of the statement whose answers are swallowed.
+    swallows_to: Arc<Mutex<Option<String>>>,
 }
 
 /// What the store sent before it waited for the server to be ready again.
@@ -79,22 +82,31 @@ impl Wire {
         self.passing.swallows.store(swallow, Ordering::SeqCst);
     }
 
+    /// From now on the answer to each run of the statement of this name is swallowed and its connection cut; with `None`, no longer.
+    pub fn swallow_answers_to(&self, name: Option<&str>) {
+        *lock(&self.passing.swallows_to) = name.map(str::to_owned);
+    }
+
+    /// How many answers [`swallow_answers_to`](Self::swallow_answers_to) has swallowed.
+    pub fn swallowed(&self) -> usize {
+        self.passing.swallowed.load(Ordering::SeqCst)
+    }
+
     /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
-    /// name that `store` gives the statement that was run (any other statement is told as it is), `parse ‹name›` if
-    /// it was parsed, both if both.
-    pub fn round_trips(&self, store: &PostgresStore) -> Vec<String> {
-        let names: HashMap<_, _> = store.statements().map(|(name, sql)| (sql, name)).collect();
-        let of_feed = |message: &Message| matches!(message.told(&names).1, "horizon" | "changes");
+    /// name that the store's statement begins with (any other statement is told as it is), `parse ‹name›` if it was
+    /// parsed, both if both.
+    pub fn round_trips(&self) -> Vec<String> {
+        let of_feed = |message: &Message| matches!(message.told().1, "horizon" | "changes");
         let trips = std::mem::take(&mut *self.passing.journal());
         let others = trips.into_iter().filter(|trip| trip.0.is_empty() || !trip.0.iter().all(of_feed));
-        others.map(|trip| trip.told(&names)).collect()
+        others.map(|trip| trip.told()).collect()
     }
 }
 
 impl RoundTrip {
-    fn told(&self, names: &HashMap<&str, &str>) -> String {
+    fn told(&self) -> String {
         let messages = self.0.iter().map(|message| {
-            let (verb, statement) = message.told(names);
+            let (verb, statement) = message.told();
             format!("{verb}{statement}")
         });
         messages.collect::<Vec<_>>().join(", ")
@@ -102,12 +114,13 @@ impl RoundTrip {
 }
 
 impl Message {
-    fn told<'a>(&'a self, names: &HashMap<&str, &'a str>) -> (&'static str, &'a str) {
+    fn told(&self) -> (&'static str, &str) {
         let (verb, sql) = match self {
             Self::Parse(sql) => ("parse ", sql),
             Self::Run(sql) => ("", sql),
         };
-        (verb, names.get(sql.as_str()).copied().unwrap_or(sql))
+        let named = sql.strip_prefix("/* batchsuite ").and_then(|rest| rest.split_once(" */"));
+        (verb, named.map_or(sql, |(name, _)| name))
     }
 }
 
@@ -115,16 +128,22 @@ impl Passing {
     async fn connection(self, client: TcpStream, server: UnixStream) {
         let (from_client, mut to_client) = client.into_split();
         let (mut from_server, to_server) = server.into_split();
-        let requests = tokio::spawn(self.clone().requests(from_client, to_server));
-        let _ = self.answers(&mut from_server, &mut to_client).await;
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let requests = tokio::spawn(self.clone().requests(from_client, to_server, Arc::clone(&is_cut)));
+        let _ = self.answers(&mut from_server, &mut to_client, &is_cut).await;
         requests.abort();
     }
 
-    async fn answers(&self, from: &mut unix::OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn answers(
+        &self,
+        from: &mut unix::OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        is_cut: &AtomicBool,
+    ) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let length = from.read(&mut buffer).await?;
-            if length == 0 || self.swallows.load(Ordering::SeqCst) {
+            if length == 0 || self.swallows.load(Ordering::SeqCst) || is_cut.load(Ordering::SeqCst) {
                 return Ok(());
             }
             to.write_all(&buffer[..length]).await?;
@@ -132,7 +151,12 @@ impl Passing {
     }
 
     /// A round trip is in the journal before the server hears of it.
-    async fn requests(self, from: OwnedReadHalf, mut to: unix::OwnedWriteHalf) -> io::Result<()> {
+    async fn requests(
+        self,
+        from: OwnedReadHalf,
+        mut to: unix::OwnedWriteHalf,
+        is_cut: Arc<AtomicBool>,
+    ) -> io::Result<()> {
         let mut from = BufReader::new(from);
         // The first message has no kind.
         to.write_all(&rest_of_message(&mut from, Vec::new()).await?).await?;
@@ -141,15 +165,25 @@ impl Passing {
             let kind = from.read_u8().await?;
             let message = rest_of_message(&mut from, vec![kind]).await?;
             if let Some(round_trip) = session.hear(kind, &message[HEAD..]) {
+                // Before the server hears of it, so that no byte of its answer gets through.
+                let swallowed = lock(&self.swallows_to).clone();
+                if swallowed.is_some_and(|name| round_trip.0.iter().any(|message| message.told() == ("", &name))) {
+                    is_cut.store(true, Ordering::SeqCst);
+                    self.swallowed.fetch_add(1, Ordering::SeqCst);
+                }
                 self.journal().push(round_trip);
             }
             to.write_all(&message).await?;
         }
     }
 
-    fn journal(&self) -> std::sync::MutexGuard<'_, Vec<RoundTrip>> {
-        self.round_trips.lock().unwrap_or_else(PoisonError::into_inner)
+    fn journal(&self) -> MutexGuard<'_, Vec<RoundTrip>> {
+        lock(&self.round_trips)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The kind, and the length of the rest with its own four bytes.

@@ -7,11 +7,14 @@ use std::{
 };
 
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment, EventFilter,
+    Environment, EventFilter,
     fake_ups::{Answer, Endpoint, FakeUps, Times},
 };
 use batchsuite_store::{MemoryStore, PostgresStore};
-use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
+use batchsuite_tests::{
+    DAY, company, opt_in,
+    postgres::{Log, Server, TestSchema, keyring},
+};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
@@ -89,14 +92,12 @@ impl Recorder for Book {
 async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_names_a_company() {
     let book = Book::default();
     metrics::set_global_recorder(book.clone()).expect("the first recorder");
-    let (company, actor) = (CompanyId::new("acme-canary").unwrap(), ActorId::new("ada").unwrap());
+    let company = company("acme-canary");
 
     // A life with an exchange, a rotation and a silence.
     let ups = FakeUps::start().await;
     let auth = ups.authenticator().without_keeper().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
-    let trip = auth.authenticate(&company, &actor).await.unwrap();
-    let query = ups.consent(&trip.url, FakeUps::USER).await;
-    auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+    opt_in(&auth, &ups, &company).await;
     ups.clock().advance(Duration::from_secs(7200));
     auth.access_token(&company).await.unwrap();
     ups.fault(Endpoint::Refresh, Answer::status(500), Times::Once);
@@ -114,23 +115,21 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
     let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().unwrap();
     store.migrate().await.unwrap();
     let auth = ups.authenticator().without_keeper().store(store.clone()).build().unwrap();
-    let trip = auth.authenticate(&company, &actor).await.unwrap();
-    let query = ups.consent(&trip.url, FakeUps::USER).await;
-    auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
-    let overview = store.overview(Environment::Cie, Duration::from_secs(86_400)).await.unwrap();
+    opt_in(&auth, &ups, &company).await;
+    let overview = store.overview(Environment::Cie).await.unwrap();
     overview.record_metrics(Environment::Cie);
 
-    assert_eq!(book.value("batchsuite_companies{environment=cie,standing=authenticated}"), Some(1.0));
-    assert_eq!(book.value("batchsuite_companies{environment=cie,standing=rotation_lost}"), Some(0.0));
-    assert_eq!(book.value("batchsuite_leases{environment=cie}"), Some(0.0));
-    assert_eq!(book.value("batchsuite_oldest_due_seconds{environment=cie}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_companies{environment=cie,status=authenticated}"), Some(1.0));
+    assert_eq!(book.value("batchsuite_companies{environment=cie,status=reauth_required}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_consents_pending{environment=cie}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_oldest_wake_seconds{environment=cie}"), Some(0.0));
 
     // What cannot be read is left out, and counted.
     let damage =
         format!("UPDATE {0}.tokens SET access_token = ''; UPDATE {0}.events SET kind = 'unknown'", schema.name());
     server.client().await.batch_execute(&damage).await.unwrap();
     assert!(auth.events(EventFilter::default()).await.unwrap().items.is_empty());
-    store.reencrypt(Environment::Cie, None, 10).await.unwrap();
+    assert!(auth.status(&company).await.unwrap().tokens_unreadable);
 
     assert_eq!(book.value("batchsuite_unreadable_total{what=event}"), Some(2.0));
     assert_eq!(book.value("batchsuite_unreadable_total{what=tokens}"), Some(1.0));

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use url::Url;
 
-use super::{BatchSuiteAuth, OptInCheck};
+use super::BatchSuiteAuth;
 use crate::{
     cache::Cache,
     clock::{Clock, HotClock, SystemClock},
     config::{Client, Environment, FeedLost, Policy, is_https_or_loopback},
+    consent::OptInCheck,
     error::BuildError,
     http::HttpClient,
-    steps::{Core, Parts},
+    rotation::{Engine, Parts},
+    steps::Consents,
     store::Store,
     ups::{PairDefaults, Ups},
 };
@@ -137,16 +139,16 @@ impl BatchSuiteAuthBuilder {
         let parts = Parts {
             environment: self.environment,
             client_id,
-            redirect_uri,
             store,
             ups,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
-            opt_in_check: self.opt_in_check,
             cache: Cache::new(hot_clock, refuse_after),
             policy: self.policy,
             keeper: self.keeper,
         };
-        Ok(BatchSuiteAuth { core: Core::start(parts, runtime) })
+        let engine = Engine::start(parts, runtime);
+        let consents = Arc::new(Consents::new(Arc::clone(&engine), redirect_uri, self.opt_in_check));
+        Ok(BatchSuiteAuth { engine, consents })
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::{
 use super::{BatchSuiteAuth, EventFilter};
 use crate::{
     events::{Event, EventId},
-    steps::{Outage, backoff_of_reader},
+    rotation::{Outage, backoff_of_reader},
     store::StoreError,
 };
 
@@ -29,7 +29,7 @@ pub struct EventStream {
 impl EventStream {
     pub(super) fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
         let outage = Outage::during("reading the event log");
-        Self { news: auth.core.news(), auth, cursor, read: VecDeque::new(), outage, retry_at: None }
+        Self { news: auth.engine.tasks.log_growth(), auth, cursor, read: VecDeque::new(), outage, retry_at: None }
     }
 
     /// The next event; waits for it. `None` once the authenticator is shut down.
@@ -51,17 +51,17 @@ impl EventStream {
             if let Some(event) = self.read.pop_front() {
                 return Some(Ok(event));
             }
-            if self.auth.core.is_ended() {
+            if self.auth.engine.tasks.is_ended() {
                 return None;
             }
             if let Some(retry_at) = self.retry_at {
                 tokio::select! {
                     () = sleep_until(retry_at) => self.retry_at = None,
-                    () = self.auth.core.ending() => return None,
+                    () = self.auth.engine.tasks.ending() => return None,
                 }
             }
             if let Err(error) = self.read_on().await {
-                let backoff = backoff_of_reader(self.auth.core.policy.feed_interval);
+                let backoff = backoff_of_reader(self.auth.engine.rotation.policy.feed_interval);
                 self.retry_at = Some(Instant::now() + self.outage.failed(&error, backoff));
                 return Some(Err(error));
             }
@@ -69,8 +69,8 @@ impl EventStream {
             if self.read.is_empty() {
                 // News is a hint: not every event comes with it, so the log is read now and then in any case.
                 tokio::select! {
-                    _ = timeout(self.auth.core.policy.feed_interval, self.news.changed()) => {}
-                    () = self.auth.core.ending() => {}
+                    _ = timeout(self.auth.engine.rotation.policy.feed_interval, self.news.changed()) => {}
+                    () = self.auth.engine.tasks.ending() => {}
                 }
             }
         }
@@ -79,8 +79,9 @@ impl EventStream {
     async fn read_on(&mut self) -> Result<(), StoreError> {
         let Some(cursor) = self.cursor else {
             // Not the newest event's number: there is none if all were pruned, and a lower one may still be written.
-            let core = &self.auth.core;
-            let newest = core.read_for_caller(core.store.changes(core.environment, None, Duration::ZERO)).await?;
+            let rotation = &self.auth.engine.rotation;
+            let newest =
+                rotation.read_for_caller(rotation.store.changes(rotation.environment, None, Duration::ZERO)).await?;
             self.cursor = Some(newest.cursor);
             return Ok(());
         };

@@ -5,7 +5,10 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use super::{FakeUpsState, hosts};
+use super::{
+    FakeUpsState, hosts,
+    settings::{RegisteredClient, Settings, User},
+};
 use crate::test_util::ManualClock;
 
 /// Settings of a fake UPS; see [`FakeUpsState::builder`]. What is not set is as in the table there.
@@ -13,7 +16,7 @@ use crate::test_util::ManualClock;
 #[must_use = "a builder does nothing until `start` or `build`"]
 pub struct FakeUpsBuilder {
     settings: Settings,
-    clock: Option<ManualClock>,
+    pub(super) clock: Option<ManualClock>,
 }
 
 /// Why there can be no fake UPS with these settings.
@@ -40,13 +43,8 @@ pub enum SettingsError {
     Host(String),
 }
 
-/// Nobody at this UPS has that name.
-#[derive(Debug, thiserror::Error)]
-#[error("nobody at this UPS is called {0:?}")]
-pub struct UnknownUser(pub(super) String);
-
 impl FakeUpsBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let settings = Settings {
             clients: Vec::new(),
             redirect_uris: Vec::new(),
@@ -89,7 +87,7 @@ impl FakeUpsBuilder {
 
     /// Adds a client. The first one takes the place of the default client.
     pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
-        self.settings.clients.push(Client { id: id.into(), secret: secret.into() });
+        self.settings.clients.push(RegisteredClient { id: id.into(), secret: secret.into() });
         self
     }
 
@@ -140,18 +138,6 @@ impl FakeUpsBuilder {
         self
     }
 
-    /// Starts the server on a free port of 127.0.0.1. Without a [`manual_clock`](Self::manual_clock) it gets a new one, so
-    /// that time stands still until the test moves it.
-    ///
-    /// # Panics
-    /// If the settings cannot be (the [`SettingsError`] is the message), or no port can be had.
-    #[cfg(feature = "test-util")]
-    pub async fn start(self) -> super::FakeUps {
-        let clock = self.clock.clone().unwrap_or_default();
-        let state = self.manual_clock(clock.clone()).build().unwrap_or_else(|error| panic!("{error}"));
-        super::FakeUps::serve(std::sync::Arc::new(state), clock).await
-    }
-
     /// The state alone, for a server of your own. Without a [`manual_clock`](Self::manual_clock) it goes by the system's
     /// time, and [`advance`](FakeUpsState::advance) moves it ahead of that.
     ///
@@ -162,50 +148,29 @@ impl FakeUpsBuilder {
     }
 }
 
-/// Everything that stays as it is.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) clients: Vec<Client>,
-    pub(super) redirect_uris: Vec<String>,
-    pub(super) users: Vec<User>,
-    pub(super) access_lifetime: Duration,
-    pub(super) refresh_lifetime: Duration,
-    pub(super) code_lifetime: Duration,
-    pub(super) pkce_needs_secret: bool,
-    pub(super) application_name: String,
-    pub(super) twelve_fields: bool,
-    pub(super) sign_access_tokens: bool,
-    pub(super) allowed_hosts: Vec<String>,
-}
-
-#[derive(Clone)]
-pub(super) struct Client {
-    pub(super) id: String,
-    pub(super) secret: String,
-}
-
-#[derive(Clone)]
-pub(super) struct User {
-    pub(super) name: String,
-    pub(super) password: String,
-}
-
-impl std::fmt::Debug for User {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("id", &self.id).finish_non_exhaustive()
+impl FakeUpsState {
+    /// Settings for a fake UPS.
+    ///
+    /// | setting | default |
+    /// |---|---|
+    /// | client | [`CLIENT_ID`](Self::CLIENT_ID), [`CLIENT_SECRET`](Self::CLIENT_SECRET) |
+    /// | redirect URI | [`REDIRECT_URI`](Self::REDIRECT_URI) |
+    /// | user | [`USER`](Self::USER), [`PASSWORD`](Self::PASSWORD) |
+    /// | access token | 3,599 s: one hour, as seen since April 2026 |
+    /// | refresh token | 5,183,999 s: sixty days; every rotation begins them anew |
+    /// | authorization code | 60 s |
+    /// | application name | `Batch Suite` |
+    /// | hosts | `localhost`, 127.0.0.0/8, `[::1]` |
+    /// | clock | a [`ManualClock`] that stands at 2026-01-01 for [`start`](FakeUpsBuilder::start), the system's for [`build`](FakeUpsBuilder::build) |
+    pub fn builder() -> FakeUpsBuilder {
+        FakeUpsBuilder::new()
     }
 }
 
 impl Settings {
     fn complete(mut self) -> Result<Self, SettingsError> {
         if self.clients.is_empty() {
-            self.clients.push(Client {
+            self.clients.push(RegisteredClient {
                 id: FakeUpsState::CLIENT_ID.to_owned(),
                 secret: FakeUpsState::CLIENT_SECRET.to_owned(),
             });
@@ -240,11 +205,6 @@ impl Settings {
             return Err(SettingsError::Host(host.clone()));
         }
         Ok(self)
-    }
-
-    #[cfg(test)]
-    pub(super) fn for_tests() -> Self {
-        FakeUpsBuilder::new().settings.complete().unwrap()
     }
 }
 

@@ -10,12 +10,14 @@ use url::{Url, form_urlencoded};
 
 use super::{
     FakeUpsState,
+    error_response::method_not_allowed,
     faults::{Fault, Times, lenient_number, optional_lenient_number},
     pages::{self, Escaped},
     person::Browser,
+    reply::Reply,
     requests::Endpoint,
-    respond::{Params, Reply, json_response, method_not_allowed, redirect, typed},
-    signing,
+    response::{json_response, redirect, typed},
+    rs384,
     state::AccessTokens,
 };
 use crate::clock::Timestamp;
@@ -53,7 +55,7 @@ pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<
 
 /// The answer to a request that changes nothing.
 fn look(ups: &FakeUpsState, request: &Request<Vec<u8>>, path: &str) -> Option<Response<Vec<u8>>> {
-    if !matches!(path, "/__fake" | PAGE | "/__fake/requests" | "/__fake/keys" | pages::DECLINE) {
+    if !matches!(path, "/__fake" | PAGE | "/__fake/requests" | "/__fake/keys") {
         return None;
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -62,12 +64,7 @@ fn look(ups: &FakeUpsState, request: &Request<Vec<u8>>, path: &str) -> Option<Re
     Some(match path {
         "/__fake" => redirect(302, PAGE),
         PAGE => people(ups),
-        "/__fake/keys" => typed(200, "application/json", json!({"keys": [signing::jwk()]}).to_string()),
-        pages::DECLINE => {
-            let (outcome, response) = pages::decline(ups, &Params::of(request));
-            ups.counters.add(Endpoint::SignIn, outcome);
-            response
-        }
+        "/__fake/keys" => typed(200, "application/json", json!({"keys": [rs384::jwk()]}).to_string()),
         _ => requests(ups),
     })
 }
@@ -277,13 +274,7 @@ fn requests(ups: &FakeUpsState) -> Response<Vec<u8>> {
 }
 
 fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
-    let mut user_rows = String::new();
-    let mut user_options = String::new();
-    for (name, password) in ups.users() {
-        let name = Escaped(&name);
-        let _ = writeln!(user_rows, "<tr><td>{name}</td><td><code>{}</code></td></tr>", Escaped(&password));
-        let _ = writeln!(user_options, "<option>{name}</option>");
-    }
+    let (user_rows, user_options) = users(ups);
     let endpoint_options: String = Endpoint::ALL
         .iter()
         .map(|endpoint| {
@@ -293,7 +284,43 @@ fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
         .collect();
     let fault_options: String = Fault::NAMES.iter().map(|name| format!("<option value=\"{name}\">\n")).collect();
     let fault_names: Vec<String> = Fault::NAMES.iter().map(|name| format!("<code>{name}</code>")).collect();
-    let mut fault_rows = String::new();
+    let (blocked, block_value, block_words) = match ups.is_blocked() {
+        true => ("The client is <strong>blocked</strong>: every request of it gets 403.", "no", "Unblock the client"),
+        false => ("The client is not blocked.", "yes", "Block the client"),
+    };
+    let body = format!(
+        include_str!("assets/control.html"),
+        user_rows = user_rows,
+        user_options = user_options,
+        fault_rows = fault_rows(ups),
+        fault_options = fault_options,
+        fault_names = fault_names.join(", "),
+        endpoint_options = endpoint_options,
+        blocked = blocked,
+        block_value = block_value,
+        block_words = block_words,
+        now = ups.now().format("%Y-%m-%d %H:%M:%S UTC"),
+        request_rows = request_rows(ups),
+    );
+    let page = pages::page(200, "Users, passwords and faults", false, &body);
+    let (parts, html) = page.into_parts();
+    let html = String::from_utf8(html).unwrap_or_default().replacen("<main>", "<main class=\"wide\">", 1);
+    Response::from_parts(parts, html.into_bytes())
+}
+
+/// The users as rows of a table, and as options.
+fn users(ups: &FakeUpsState) -> (String, String) {
+    let (mut rows, mut options) = (String::new(), String::new());
+    for (name, password) in ups.users() {
+        let name = Escaped(&name);
+        let _ = writeln!(rows, "<tr><td>{name}</td><td><code>{}</code></td></tr>", Escaped(&password));
+        let _ = writeln!(options, "<option>{name}</option>");
+    }
+    (rows, options)
+}
+
+fn fault_rows(ups: &FakeUpsState) -> String {
+    let mut rows = String::new();
     for (endpoint, fault, times) in ups.faults.list() {
         let times = match times {
             Times::Once => "1".to_owned(),
@@ -304,42 +331,16 @@ fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
         if fault.chars().count() > 300 {
             fault = fault.chars().take(300).chain(['…']).collect();
         }
-        let _ = writeln!(
-            fault_rows,
-            "<tr><td>{endpoint}</td><td><code>{}</code></td><td>{times}</td></tr>",
-            Escaped(&fault)
-        );
+        let fault = Escaped(&fault);
+        let _ = writeln!(rows, "<tr><td>{endpoint}</td><td><code>{fault}</code></td><td>{times}</td></tr>");
     }
-    if fault_rows.is_empty() {
-        fault_rows.push_str("<tr><td colspan=\"3\">None: everything goes right.</td></tr>");
-    }
-    let mut request_rows = String::new();
+    if rows.is_empty() { "<tr><td colspan=\"3\">None: everything goes right.</td></tr>".to_owned() } else { rows }
+}
+
+fn request_rows(ups: &FakeUpsState) -> String {
+    let mut rows = String::new();
     for (endpoint, outcome, count) in ups.requests().iter() {
-        let _ = writeln!(request_rows, "<tr><td>{endpoint}</td><td>{outcome}</td><td>{count}</td></tr>");
+        let _ = writeln!(rows, "<tr><td>{endpoint}</td><td>{outcome}</td><td>{count}</td></tr>");
     }
-    if request_rows.is_empty() {
-        request_rows.push_str("<tr><td colspan=\"3\">None yet.</td></tr>");
-    }
-    let (blocked, block_value, block_words) = match ups.is_blocked() {
-        true => ("The client is <strong>blocked</strong>: every request of it gets 403.", "no", "Unblock the client"),
-        false => ("The client is not blocked.", "yes", "Block the client"),
-    };
-    let body = format!(
-        include_str!("assets/control.html"),
-        user_rows = user_rows,
-        user_options = user_options,
-        fault_rows = fault_rows,
-        fault_options = fault_options,
-        fault_names = fault_names.join(", "),
-        endpoint_options = endpoint_options,
-        blocked = blocked,
-        block_value = block_value,
-        block_words = block_words,
-        now = ups.now().format("%Y-%m-%d %H:%M:%S UTC"),
-        request_rows = request_rows,
-    );
-    let page = pages::page(200, "Users, passwords and faults", false, &body);
-    let (parts, html) = page.into_parts();
-    let html = String::from_utf8(html).unwrap_or_default().replacen("<main>", "<main class=\"wide\">", 1);
-    Response::from_parts(parts, html.into_bytes())
+    if rows.is_empty() { "<tr><td colspan=\"3\">None yet.</td></tr>".to_owned() } else { rows }
 }

@@ -19,11 +19,7 @@ pub(super) use self::{
     lenient::{number as lenient_number, optional_number as optional_lenient_number},
     waiting::Faults,
 };
-use super::{
-    oauth::{self, Refusal},
-    requests::Endpoint,
-    respond::{ERROR_PAGE, Reply, WireFault},
-};
+use super::{error_response::ErrorResponse, paths::ERROR_PAGE, reply::Reply, requests::Endpoint, wire::WireFault};
 
 /// Something that goes wrong at an [`Endpoint`]. The table of all of them is in the [module's docs](super#faults).
 ///
@@ -168,9 +164,9 @@ impl Fault {
 
     /// The answer of a fault that keeps the request from being processed; `None` where it is processed.
     pub(super) fn instead(&self, endpoint: Endpoint, sent: &[(&str, &str)]) -> Option<Reply> {
-        let refuse = |refusal: Refusal| match endpoint {
-            Endpoint::Authorize => oauth::with_error_headers(refusal),
-            _ => refusal.response(),
+        let refuse = |error: ErrorResponse| match endpoint {
+            Endpoint::Authorize => error.response_of_authorize(),
+            _ => error.response(),
         };
         Some(match self {
             Self::Answer(answer) => Reply::from(answer.response(sent)).late(milliseconds(answer.delay_milliseconds)),
@@ -178,7 +174,7 @@ impl Fault {
             Self::Close => Reply::broken(WireFault::Close),
             Self::Hang => Reply::broken(WireFault::Hang),
             Self::TooManyRequests { retry_after } => {
-                let mut response = refuse(Refusal::TOO_MANY_REQUESTS);
+                let mut response = refuse(ErrorResponse::TOO_MANY_REQUESTS);
                 if let Some(value) = retry_after.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
                     response.headers_mut().insert(header::RETRY_AFTER, value);
                 }
@@ -192,9 +188,9 @@ impl Fault {
             Self::Redirect { status, location } => {
                 Answer::status(*status).with_header("location", location).response(sent).into()
             }
-            Self::InvalidRefreshToken => refuse(Refusal::SPENT_REFRESH_TOKEN).into(),
-            Self::InvalidClient => refuse(Refusal::BAD_CLIENT).into(),
-            Self::Blocked => refuse(Refusal::BLOCKED_CLIENT).into(),
+            Self::InvalidRefreshToken => refuse(ErrorResponse::SPENT_REFRESH_TOKEN).into(),
+            Self::InvalidClient => refuse(ErrorResponse::BAD_CLIENT).into(),
+            Self::Blocked => refuse(ErrorResponse::BLOCKED_CLIENT).into(),
             Self::Edit(_)
             | Self::Delay { .. }
             | Self::DropAnswer

@@ -51,6 +51,20 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
+/// Where this UPS stands as the client sees it, e.g. `http://127.0.0.1:4000`; empty if the request does not tell.
+pub(super) fn origin(request: &Request<Vec<u8>>) -> String {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => header("host").filter(|host| host.parse::<http::uri::Authority>().is_ok()).unwrap_or_default(),
+    };
+    if authority.is_empty() {
+        return String::new();
+    }
+    let forwarded = header("x-forwarded-proto").filter(|scheme| matches!(*scheme, "http" | "https"));
+    format!("{}://{authority}", forwarded.or(request.uri().scheme_str()).unwrap_or("http"))
+}
+
 /// Whether `host` is a name or an address without anything around it.
 pub(super) fn is_bare(host: &str) -> bool {
     if bare(host).parse::<Ipv6Addr>().is_ok() {

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use http::{Request, Response};
 use tokio::sync::watch;
 
-use super::{FakeUpsState, respond::WireFault, wire};
+use super::{
+    FakeUpsState,
+    wire::{self, WireFault},
+};
 use crate::http::{HttpClient, HttpError};
 
 /// An [`HttpClient`] that hands each request to the fake UPS in this process; see

@@ -82,26 +82,35 @@
 //! `test-util` has all of this. `fake-ups` has the same without [`FakeUps`] and [`InProcessClient`], and without wiremock: for a program
 //! that serves a [`FakeUpsState`] itself.
 
+mod accounts;
 #[cfg(feature = "test-util")]
 mod authenticator;
-mod book;
 mod builder;
 mod clock;
+mod codes;
 mod control;
+mod endpoints;
+mod error_response;
 mod faults;
 mod hosts;
 #[cfg(feature = "test-util")]
 mod in_process;
+mod letters;
 mod oauth;
 mod pages;
+mod params;
+mod paths;
 mod person;
+mod reply;
 mod requests;
 mod respond;
+mod response;
+mod rs384;
 #[cfg(feature = "test-util")]
 mod server;
-mod signing;
+mod settings;
 mod state;
-mod tokens;
+mod token_signer;
 mod tracking;
 mod wire;
 
@@ -110,12 +119,13 @@ mod wire;
 mod tests;
 
 pub use self::{
-    builder::{FakeUpsBuilder, SettingsError, UnknownUser},
+    accounts::UnknownUser,
+    builder::{FakeUpsBuilder, SettingsError},
     faults::{Answer, Edit, Fault, Times},
+    reply::Reply,
     requests::{Endpoint, Outcome, Requests},
-    respond::{Reply, WireFault},
     state::{AccessTokens, FakeUpsState},
-    wire::{WireConnection, WireStream},
+    wire::{WireConnection, WireFault, WireStream},
 };
 #[cfg(feature = "test-util")]
 pub use self::{in_process::InProcessClient, server::FakeUps};

@@ -11,92 +11,14 @@ use url::form_urlencoded;
 
 use super::{
     FakeUpsState,
+    error_response::ErrorResponse,
+    hosts::origin,
+    params::Params,
+    paths::SIGN_IN,
     requests::Outcome,
-    respond::{Params, SIGN_IN, json_response, origin, redirect},
-    state::Pair,
+    response::{json_response, redirect},
+    state::IssuedPair,
 };
-
-/// An answer in UPS's error envelope. Codes and messages are UPS's where UPS's are known.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refusal {
-    status: u16,
-    code: &'static str,
-    message: &'static str,
-    pub(super) outcome: Outcome,
-}
-
-impl Refusal {
-    pub(super) const UNKNOWN_CODE: Self = Self::new(400, "10400", "Invalid authorization code", Outcome::UnknownCode);
-    pub(super) const BAD_VERIFIER: Self = Self { outcome: Outcome::BadVerifier, ..Self::UNKNOWN_CODE };
-    pub(super) const SPENT_REFRESH_TOKEN: Self =
-        Self::new(400, "10400", "Invalid Refresh Token", Outcome::SpentRefreshToken);
-    const MISSING_REFRESH_TOKEN: Self =
-        Self::new(400, "10400", "Invalid/Missing Refresh Token", Outcome::UnknownRefreshToken);
-    pub(super) const BAD_REDIRECT_URI: Self = Self::new(400, "10400", "Invalid Redirect URL", Outcome::BadRedirectUri);
-    const BAD_AUTHORIZATION_HEADER: Self =
-        Self::new(400, "10400", "Invalid/Missing Authorization Header", Outcome::BadAuthorizationHeader);
-    const BAD_GRANT_TYPE: Self = Self::new(400, "10400", "Unsupported Grant Type", Outcome::BadGrantType);
-    pub(super) const BAD_CLIENT: Self = Self::new(401, "10401", "ClientId is Invalid", Outcome::BadClient);
-    /// UPS describes the 403 in these words and names no code; this one is made in the likeness of the others.
-    pub(super) const BLOCKED_CLIENT: Self = Self::new(403, "10403", "Blocked Merchant", Outcome::BlockedClient);
-    pub(super) const TOO_MANY_REQUESTS: Self = Self::new(429, "10429", "Too Many Requests", Outcome::Unprocessed);
-    pub(super) const EXPIRED_ACCESS_TOKEN: Self =
-        Self::new(401, "251004", "Bearer Token expired (oauth)", Outcome::ExpiredAccessToken);
-    pub(super) const BAD_ACCESS_TOKEN: Self =
-        Self::new(401, "UJ0001", "Invalid token or token is not present", Outcome::BadAccessToken);
-    pub(super) const ENDED_ACCESS_TOKEN: Self =
-        Self::new(401, "250002", "Invalid authentication information.", Outcome::OptInEnded);
-    /// UPS's own table says this of an authorization request without `client_id` or `response_type`, although it has no such header.
-    const INCOMPLETE_AUTHORIZATION_REQUEST: Self =
-        Self { outcome: Outcome::BadRequest, ..Self::BAD_AUTHORIZATION_HEADER };
-    const BAD_RESPONSE_TYPE: Self = Self::new(400, "10400", "Unsupported Response Type", Outcome::BadRequest);
-    // The tracking API requires these; which code its 400 has is not known.
-    pub(super) const MISSING_TRANSACTION_ID: Self = Self::new(400, "400", "Missing transId", Outcome::BadRequest);
-    pub(super) const MISSING_TRANSACTION_SOURCE: Self =
-        Self::new(400, "400", "Missing transactionSrc", Outcome::BadRequest);
-    pub(super) const BAD_TRACKING_NUMBER: Self = Self::new(400, "400", "Invalid inquiry number", Outcome::BadRequest);
-    // What UPS says to these is not known.
-    pub(super) const MISDIRECTED: Self = Self::new(
-        421,
-        "10421",
-        "Misdirected Request: this fake UPS answers for localhost, 127.0.0.0/8, [::1], and the hosts that it was told to allow",
-        Outcome::BadRequest,
-    );
-    const BAD_CODE_CHALLENGE: Self = Self::new(400, "10400", "Invalid Code Challenge", Outcome::BadRequest);
-    pub(super) const METHOD_NOT_ALLOWED: Self =
-        Self::new(405, "10405", "Method Not Allowed", Outcome::MethodNotAllowed);
-    pub(super) const NOT_FOUND: Self = Self::new(404, "10404", "Not Found", Outcome::BadRequest);
-
-    const fn new(status: u16, code: &'static str, message: &'static str, outcome: Outcome) -> Self {
-        Self { status, code, message, outcome }
-    }
-
-    fn with_outcome(self, outcome: Outcome) -> Self {
-        Self { outcome, ..self }
-    }
-
-    pub(super) fn message(self) -> &'static str {
-        self.message
-    }
-
-    pub(super) fn response(self) -> Response<Vec<u8>> {
-        let Self { code, message, .. } = self;
-        // Nothing in a code or message needs escaping.
-        let body = format!(r#"{{"response":{{"errors":[{{"code":"{code}","message":"{message}"}}]}}}}"#);
-        json_response(self.status, body.into_bytes())
-    }
-}
-
-/// `/authorize` repeats its error in two headers, and UPS's samples read nothing else.
-pub(super) fn with_error_headers(refusal: Refusal) -> Response<Vec<u8>> {
-    repeat_error(refusal, refusal.response())
-}
-
-pub(super) fn repeat_error(refusal: Refusal, mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
-    response.headers_mut().insert("errorcode", HeaderValue::from_static(refusal.code));
-    response.headers_mut().insert("errordescription", HeaderValue::from_static(refusal.message));
-    response
-}
 
 /// An authorization request that may be put before the user (RFC 6749 section 4.1.1).
 pub(super) struct AuthorizationRequest<'a> {
@@ -109,28 +31,28 @@ pub(super) struct AuthorizationRequest<'a> {
 }
 
 impl<'a> AuthorizationRequest<'a> {
-    pub(super) fn read(ups: &FakeUpsState, params: &'a Params<'_>) -> Result<Self, Refusal> {
+    pub(super) fn read(ups: &FakeUpsState, params: &'a Params<'_>) -> Result<Self, ErrorResponse> {
         let (Some(client_id), Some(response_type)) = (params.filled("client_id"), params.filled("response_type"))
         else {
-            return Err(Refusal::INCOMPLETE_AUTHORIZATION_REQUEST);
+            return Err(ErrorResponse::INCOMPLETE_AUTHORIZATION_REQUEST);
         };
-        let client = ups.client(client_id).ok_or(Refusal::BAD_CLIENT)?;
+        let client = ups.client(client_id).ok_or(ErrorResponse::BAD_CLIENT)?;
         if ups.is_blocked() {
-            return Err(Refusal::BLOCKED_CLIENT);
+            return Err(ErrorResponse::BLOCKED_CLIENT);
         }
         let redirect_uri = params
             .get("redirect_uri")
             .filter(|uri| ups.settings.redirect_uris.iter().any(|registered| registered == uri))
-            .ok_or(Refusal::BAD_REDIRECT_URI)?;
+            .ok_or(ErrorResponse::BAD_REDIRECT_URI)?;
         if response_type != "code" {
-            return Err(Refusal::BAD_RESPONSE_TYPE);
+            return Err(ErrorResponse::BAD_RESPONSE_TYPE);
         }
         let code_challenge = params.filled("code_challenge");
         // 43 characters is what a SHA-256 comes to; UPS knows no other method (RFC 7636 section 4.2).
         if code_challenge.is_some_and(|challenge| challenge.len() != 43)
             || params.get("code_challenge_method").is_some_and(|method| method != "S256")
         {
-            return Err(Refusal::BAD_CODE_CHALLENGE);
+            return Err(ErrorResponse::BAD_CODE_CHALLENGE);
         }
         Ok(Self {
             client,
@@ -169,7 +91,7 @@ pub(super) fn authorize(
     ups: &FakeUpsState,
     request: &Request<Vec<u8>>,
     params: &Params<'_>,
-) -> Result<Response<Vec<u8>>, Refusal> {
+) -> Result<Response<Vec<u8>>, ErrorResponse> {
     let asked = AuthorizationRequest::read(ups, params)?;
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked.pairs()).finish();
     let mut response = redirect(302, &format!("{}{SIGN_IN}?{query}", sign_in_origin(ups, request)));
@@ -196,15 +118,15 @@ pub(super) fn validate_client(
     ups: &FakeUpsState,
     request: &Request<Vec<u8>>,
     params: &Params<'_>,
-) -> Result<Response<Vec<u8>>, Refusal> {
-    params.get("client_id").and_then(|id| ups.client(id)).ok_or(Refusal::BAD_CLIENT)?;
+) -> Result<Response<Vec<u8>>, ErrorResponse> {
+    params.get("client_id").and_then(|id| ups.client(id)).ok_or(ErrorResponse::BAD_CLIENT)?;
     if ups.is_blocked() {
-        return Err(Refusal::BLOCKED_CLIENT);
+        return Err(ErrorResponse::BLOCKED_CLIENT);
     }
     params
         .get("redirect_uri")
         .filter(|uri| ups.settings.redirect_uris.iter().any(|registered| registered == uri))
-        .ok_or(Refusal::BAD_REDIRECT_URI)?;
+        .ok_or(ErrorResponse::BAD_REDIRECT_URI)?;
     let body = serde_json::json!({
         "result": "success",
         "type": "ups_com_api",
@@ -217,35 +139,35 @@ pub(super) fn token(
     ups: &FakeUpsState,
     request: &Request<Vec<u8>>,
     params: &Params<'_>,
-) -> Result<Response<Vec<u8>>, Refusal> {
+) -> Result<Response<Vec<u8>>, ErrorResponse> {
     // Whatever is wrong with the rest, a code that was presented is burnt: it may have leaked.
     let consent = params.filled("code").ok_or(Outcome::UnknownCode).and_then(|code| ups.take_code(code));
     let client = match ups.basic_client(request) {
         Some(client) => client?,
         // PKCE in the place of the secret.
         None if params.filled("code_verifier").is_some() && !ups.settings.pkce_needs_secret => {
-            params.get("client_id").and_then(|id| ups.client(id)).ok_or(Refusal::BAD_CLIENT)?
+            params.get("client_id").and_then(|id| ups.client(id)).ok_or(ErrorResponse::BAD_CLIENT)?
         }
-        None => return Err(Refusal::BAD_AUTHORIZATION_HEADER),
+        None => return Err(ErrorResponse::BAD_AUTHORIZATION_HEADER),
     };
     if ups.is_blocked() {
-        return Err(Refusal::BLOCKED_CLIENT);
+        return Err(ErrorResponse::BLOCKED_CLIENT);
     }
     if params.get("grant_type") != Some("authorization_code") {
-        return Err(Refusal::BAD_GRANT_TYPE);
+        return Err(ErrorResponse::BAD_GRANT_TYPE);
     }
-    let consent = consent.map_err(|outcome| Refusal::UNKNOWN_CODE.with_outcome(outcome))?;
+    let consent = consent.map_err(|outcome| ErrorResponse::UNKNOWN_CODE.with_outcome(outcome))?;
     if consent.client != client {
-        return Err(Refusal::UNKNOWN_CODE);
+        return Err(ErrorResponse::UNKNOWN_CODE);
     }
     if params.get("redirect_uri") != Some(&consent.redirect_uri) {
-        return Err(Refusal::BAD_REDIRECT_URI);
+        return Err(ErrorResponse::BAD_REDIRECT_URI);
     }
     match (&consent.code_challenge, params.filled("code_verifier")) {
         (Some(challenge), Some(verifier)) if *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)) => {}
         (None, None) => {}
         // A verifier without a challenge is refused too: somebody took the challenge off (RFC 9700 section 4.8.2).
-        _ => return Err(Refusal::BAD_VERIFIER),
+        _ => return Err(ErrorResponse::BAD_VERIFIER),
     }
     Ok(ups.pair_response(client, ups.open_grant(client, consent.user, consent.opt_ins_ended)))
 }
@@ -255,18 +177,18 @@ pub(super) fn refresh(
     request: &Request<Vec<u8>>,
     params: &Params<'_>,
     keep: bool,
-) -> Result<Response<Vec<u8>>, Refusal> {
-    let client = ups.basic_client(request).ok_or(Refusal::BAD_AUTHORIZATION_HEADER)??;
+) -> Result<Response<Vec<u8>>, ErrorResponse> {
+    let client = ups.basic_client(request).ok_or(ErrorResponse::BAD_AUTHORIZATION_HEADER)??;
     if ups.is_blocked() {
-        return Err(Refusal::BLOCKED_CLIENT);
+        return Err(ErrorResponse::BLOCKED_CLIENT);
     }
     if params.get("grant_type") != Some("refresh_token") {
-        return Err(Refusal::BAD_GRANT_TYPE);
+        return Err(ErrorResponse::BAD_GRANT_TYPE);
     }
-    let refresh_token = params.filled("refresh_token").ok_or(Refusal::MISSING_REFRESH_TOKEN)?;
+    let refresh_token = params.filled("refresh_token").ok_or(ErrorResponse::MISSING_REFRESH_TOKEN)?;
     let pair = ups
         .rotate(client, refresh_token, keep)
-        .map_err(|outcome| Refusal::SPENT_REFRESH_TOKEN.with_outcome(outcome))?;
+        .map_err(|outcome| ErrorResponse::SPENT_REFRESH_TOKEN.with_outcome(outcome))?;
     Ok(ups.pair_response(client, pair))
 }
 
@@ -277,7 +199,7 @@ impl FakeUpsState {
 
     /// The client that `Authorization: Basic` names, by its raw id and secret (RFC 7617, as UPS's SDKs write it) or with both of
     /// them form-encoded (RFC 6749 section 2.3.1); `None` if there is no such header.
-    fn basic_client(&self, request: &Request<Vec<u8>>) -> Option<Result<usize, Refusal>> {
+    fn basic_client(&self, request: &Request<Vec<u8>>) -> Option<Result<usize, ErrorResponse>> {
         let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, encoded) = header.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
@@ -289,10 +211,10 @@ impl FakeUpsState {
             self.settings.clients.iter().position(|client| client.id == id && client.secret == secret)
         };
         let client = find(id, secret).or_else(|| find(&form_decode(id), &form_decode(secret)));
-        Some(client.ok_or(Refusal::BAD_CLIENT))
+        Some(client.ok_or(ErrorResponse::BAD_CLIENT))
     }
 
-    fn pair_response(&self, client: usize, pair: Pair) -> Response<Vec<u8>> {
+    fn pair_response(&self, client: usize, pair: IssuedPair) -> Response<Vec<u8>> {
         let issued_at = pair.issued_at.to_string();
         let answer = PairAnswer {
             refresh_token_expires_in: &self.settings.refresh_lifetime.as_secs().to_string(),

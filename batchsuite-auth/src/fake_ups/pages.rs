@@ -8,13 +8,14 @@ use url::form_urlencoded;
 
 use super::{
     FakeUpsState,
-    book::Consent,
-    oauth::{AuthorizationRequest, Refusal},
+    accounts::UserConsent,
+    error_response::ErrorResponse,
+    oauth::AuthorizationRequest,
+    params::Params,
+    paths::{DECLINE, ERROR_PAGE_PATH, SIGN_IN},
     requests::Outcome,
-    respond::{ERROR_PAGE_PATH, Params, SIGN_IN, redirect, typed},
+    response::{redirect, typed},
 };
-
-pub(super) const DECLINE: &str = "/__fake/decline";
 
 /// The sign-in: first name and agreement, then the password, then back to the application with a code.
 pub(super) fn sign_in(
@@ -24,7 +25,7 @@ pub(super) fn sign_in(
 ) -> (Outcome, Response<Vec<u8>>) {
     let asked = match AuthorizationRequest::read(ups, params) {
         Ok(asked) => asked,
-        Err(refusal) => return (refusal.outcome, wrong_request(refusal)),
+        Err(error) => return (error.outcome, wrong_request(error)),
     };
     if *request.method() != Method::POST {
         return (Outcome::Ok, log_in_page(ups, &asked, "", false, None));
@@ -46,7 +47,7 @@ pub(super) fn sign_in(
         let words = "The username or the password is not right. Try again.";
         return (Outcome::WrongPassword, password_page(&asked, username, Some(words)));
     };
-    let code = ups.issue_code(Consent {
+    let code = ups.issue_code(UserConsent {
         client: asked.client,
         user,
         opt_ins_ended: ups.opt_ins_ended(user),
@@ -66,7 +67,7 @@ pub(super) fn decline(ups: &FakeUpsState, params: &Params<'_>) -> (Outcome, Resp
             let answer = "error=access_denied&error_description=The+user+declined";
             (Outcome::Declined, redirect(302, &asked.back(answer)))
         }
-        Err(refusal) => (refusal.outcome, wrong_request(refusal)),
+        Err(error) => (error.outcome, wrong_request(error)),
     }
 }
 
@@ -132,11 +133,11 @@ fn password_page(asked: &AuthorizationRequest<'_>, username: &str, error: Option
     page(200, "Password", error.is_some(), &body)
 }
 
-fn wrong_request(refusal: Refusal) -> Response<Vec<u8>> {
+fn wrong_request(error: ErrorResponse) -> Response<Vec<u8>> {
     let body = format!(
         "<h1>This request cannot go on</h1>\n<p>The application sent you here with a request that is not in order: \
          <strong>{}</strong>.</p>\n<p>Go back to the application and start again.</p>",
-        Escaped(refusal.message())
+        Escaped(error.message())
     );
     page(400, "This request cannot go on", true, &body)
 }

@@ -6,8 +6,10 @@ use http::{Method, Request, Response, header};
 use url::{Url, form_urlencoded};
 
 use super::{
-    FakeUpsState, pages,
-    respond::{ERROR_PAGE_PATH, SIGN_IN},
+    FakeUpsState, endpoints,
+    error_response::ErrorResponse,
+    paths::{DECLINE, ERROR_PAGE_PATH, SIGN_IN},
+    reply::Reply,
 };
 
 impl FakeUpsState {
@@ -61,7 +63,8 @@ pub(super) struct Browser<'a> {
     pub(super) delay: Duration,
 }
 
-enum Trip {
+/// Where the way from the application led.
+enum Reached {
     AtSignIn {
         address: Url,
         /// The authorization request as the page carries it on.
@@ -80,8 +83,8 @@ impl<'a> Browser<'a> {
     /// Signs in and agrees; the address of the callback, or where and why the trip ended.
     pub(super) fn consent(&mut self, trip_url: &Url, user: &str, password: &str) -> Result<String, String> {
         let (sign_in, request) = match self.start_trip(trip_url)? {
-            Trip::AtSignIn { address, request } => (address, request),
-            Trip::Back { callback } => return Ok(callback),
+            Reached::AtSignIn { address, request } => (address, request),
+            Reached::Back { callback } => return Ok(callback),
         };
         let shown = self.walk(Method::GET, sign_in.as_str(), "")?;
         expect_page(&shown, "the sign-in page")?;
@@ -96,16 +99,16 @@ impl<'a> Browser<'a> {
 
     fn decline(&mut self, trip_url: &Url) -> Result<String, String> {
         match self.start_trip(trip_url)? {
-            Trip::Back { callback } => Ok(callback),
-            Trip::AtSignIn { mut address, request } => {
-                address.set_path(pages::DECLINE);
+            Reached::Back { callback } => Ok(callback),
+            Reached::AtSignIn { mut address, request } => {
+                address.set_path(DECLINE);
                 address.set_query(Some(&request));
                 location(&self.walk(Method::GET, address.as_str(), "")?, "the sign-in page")
             }
         }
     }
 
-    fn start_trip(&mut self, trip_url: &Url) -> Result<Trip, String> {
+    fn start_trip(&mut self, trip_url: &Url) -> Result<Reached, String> {
         let mut address = trip_url.clone();
         // UPS's SDKs call the authorization endpoint themselves, and hand over the address of the sign-in page.
         if address.path() != SIGN_IN {
@@ -116,11 +119,11 @@ impl<'a> Browser<'a> {
                 return Err("the authorization request led to the error page".to_owned());
             }
             if address.path() != SIGN_IN {
-                return Ok(Trip::Back { callback: location });
+                return Ok(Reached::Back { callback: location });
             }
         }
         let request = address.query().unwrap_or_default().to_owned();
-        Ok(Trip::AtSignIn { address, request })
+        Ok(Reached::AtSignIn { address, request })
     }
 
     fn walk(&mut self, method: Method, address: &str, form: &str) -> Result<Response<Vec<u8>>, String> {
@@ -130,7 +133,8 @@ impl<'a> Browser<'a> {
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form.as_bytes().to_vec())
             .map_err(|error| format!("no address for a request: {error}"))?;
-        let reply = self.ups.answer(&request);
+        let reply =
+            endpoints::respond(self.ups, &request).unwrap_or_else(|| Reply::from(ErrorResponse::NOT_FOUND.response()));
         self.delay += reply.delay;
         match reply.wire_fault {
             Some(fault) => Err(format!("the browser saw no page but {fault:?}")),

@@ -121,7 +121,7 @@ impl FakeUps {
         let _ = self.listening.subscribe().wait_for(|listening| *listening == online).await;
     }
 
-    pub(super) async fn serve(state: Arc<FakeUpsState>, clock: ManualClock) -> Self {
+    async fn serve(state: Arc<FakeUpsState>, clock: ManualClock) -> Self {
         let mock_server = MockServer::builder().disable_request_recording().start().await;
         Mock::given(any()).respond_with(Responder(Arc::clone(&state))).mount(&mock_server).await;
         let (online, follow_online) = watch::channel(true);
@@ -138,6 +138,19 @@ impl FakeUps {
         let front = front.start(listener, address);
         let base_url = Url::parse(&format!("http://{address}/")).unwrap_or_else(|error| panic!("{error}"));
         Self { state, clock, base_url, online, listening, mock_server: Some(mock_server), front: Some(front) }
+    }
+}
+
+impl FakeUpsBuilder {
+    /// Starts the server on a free port of 127.0.0.1. Without a [`manual_clock`](Self::manual_clock) it gets a new one, so
+    /// that time stands still until the test moves it.
+    ///
+    /// # Panics
+    /// If the settings cannot be (the [`SettingsError`](super::SettingsError) is the message), or no port can be had.
+    pub async fn start(self) -> FakeUps {
+        let clock = self.clock.clone().unwrap_or_default();
+        let state = self.manual_clock(clock.clone()).build().unwrap_or_else(|error| panic!("{error}"));
+        FakeUps::serve(Arc::new(state), clock).await
     }
 }
 

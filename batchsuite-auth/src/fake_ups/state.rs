@@ -11,14 +11,15 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    FakeUpsBuilder,
-    book::{Account, Book, Code, Consent, Grant},
-    builder::{Settings, UnknownUser},
+    accounts::{Account, Accounts, Code, Grant, UnknownUser, UserConsent},
     clock::{FakeClock, millis},
+    codes,
     faults::{Fault, Faults, Times},
+    letters,
     requests::{Counters, Endpoint, Outcome, Requests},
-    signing,
-    tokens::{self, GRANT_BITS, Mint, NewAccessToken, RefreshClaims},
+    rs384,
+    settings::Settings,
+    token_signer::{self, GRANT_BITS, NewAccessToken, RefreshClaims, TokenSigner},
 };
 use crate::{clock::Timestamp, test_util::ManualClock};
 
@@ -33,12 +34,12 @@ pub struct FakeUpsState {
     pub(super) settings: Settings,
     pub(super) faults: Faults,
     pub(super) counters: Counters,
-    pub(super) mint: Mint,
+    token_signer: TokenSigner,
     /// Of each user, as access tokens tell it.
     user_ids: Vec<Uuid>,
     clock: FakeClock,
     blocked: AtomicBool,
-    book: Mutex<Book>,
+    accounts: Mutex<Accounts>,
 }
 
 /// What becomes of the access tokens when a password change ends an opt-in.
@@ -62,32 +63,15 @@ impl FakeUpsState {
     /// The default user's password.
     pub const PASSWORD: &'static str = "fake-ups-password";
 
-    /// Settings for a fake UPS.
-    ///
-    /// | setting | default |
-    /// |---|---|
-    /// | client | [`CLIENT_ID`](Self::CLIENT_ID), [`CLIENT_SECRET`](Self::CLIENT_SECRET) |
-    /// | redirect URI | [`REDIRECT_URI`](Self::REDIRECT_URI) |
-    /// | user | [`USER`](Self::USER), [`PASSWORD`](Self::PASSWORD) |
-    /// | access token | 3,599 s: one hour, as seen since April 2026 |
-    /// | refresh token | 5,183,999 s: sixty days; every rotation begins them anew |
-    /// | authorization code | 60 s |
-    /// | application name | `Batch Suite` |
-    /// | hosts | `localhost`, 127.0.0.0/8, `[::1]` |
-    /// | clock | a [`ManualClock`] that stands at 2026-01-01 for [`start`](FakeUpsBuilder::start), the system's for [`build`](FakeUpsBuilder::build) |
-    pub fn builder() -> FakeUpsBuilder {
-        FakeUpsBuilder::new()
-    }
-
     pub(super) fn new(settings: Settings, clock: Option<ManualClock>) -> Self {
         Self {
             faults: Faults::default(),
             counters: Counters::new(),
-            mint: Mint::new(settings.sign_access_tokens),
-            user_ids: settings.users.iter().map(|user| tokens::user_id(&user.name)).collect(),
+            token_signer: TokenSigner::new(settings.sign_access_tokens),
+            user_ids: settings.users.iter().map(|user| token_signer::user_id(&user.name)).collect(),
             clock: FakeClock::new(clock),
             blocked: AtomicBool::new(false),
-            book: Mutex::new(Book::new(&settings)),
+            accounts: Mutex::new(Accounts::new(&settings)),
             settings,
         }
     }
@@ -99,14 +83,14 @@ impl FakeUpsState {
         self.unblock_client();
         self.clock.reset();
         // Accounts, codes and grants go in one step.
-        *self.book() = Book::new(&self.settings);
+        *self.accounts() = Accounts::new(&self.settings);
         self.counters.clear();
     }
 
     /// The key under which this UPS's access tokens verify, in PEM; `GET /__fake/keys` tells the same as a JSON Web Key Set. It is a
     /// test key that everybody has: a signature under it proves nothing.
     pub fn token_verification_key(&self) -> String {
-        signing::pem()
+        rs384::pem()
     }
 
     /// The present time at this UPS.
@@ -176,7 +160,7 @@ impl FakeUpsState {
     /// If nobody has that name.
     #[track_caller]
     pub fn change_password_with(&self, user: &str, access_tokens: AccessTokens) {
-        let random = tokens::random_letters::<24>().map(char::from);
+        let random = letters::random::<24>().map(char::from);
         self.set_password(user, &String::from_iter(random), access_tokens).unwrap_or_else(|error| panic!("{error}"));
     }
 
@@ -185,8 +169,8 @@ impl FakeUpsState {
     /// # Errors
     /// If nobody has that name.
     pub fn set_password(&self, user: &str, password: &str, access_tokens: AccessTokens) -> Result<(), UnknownUser> {
-        let mut book = self.book();
-        let user = book.user_mut(user)?;
+        let mut accounts = self.accounts();
+        let user = accounts.user_mut(user)?;
         password.clone_into(&mut user.password);
         self.end_opt_ins(user, access_tokens);
         Ok(())
@@ -202,14 +186,14 @@ impl FakeUpsState {
     }
 
     pub(super) fn try_revoke(&self, user: &str) -> Result<(), UnknownUser> {
-        self.end_opt_ins(self.book().user_mut(user)?, AccessTokens::Die);
+        self.end_opt_ins(self.accounts().user_mut(user)?, AccessTokens::Die);
         Ok(())
     }
 
     fn end_opt_ins(&self, user: &mut Account, access_tokens: AccessTokens) {
         user.opt_ins_ended += 1;
         if access_tokens == AccessTokens::Die {
-            user.first_good_serial = self.mint.next_serial();
+            user.first_good_serial = self.token_signer.next_serial();
         }
     }
 
@@ -223,33 +207,33 @@ impl FakeUpsState {
     }
 
     pub(super) fn try_password(&self, user: &str) -> Result<String, UnknownUser> {
-        self.book().user_mut(user).map(|user| user.password.clone())
+        self.accounts().user_mut(user).map(|user| user.password.clone())
     }
 
     /// The UPS.com user names, with their present passwords.
     pub(super) fn users(&self) -> Vec<(String, String)> {
-        self.book().users.iter().map(|user| (user.name.clone(), user.password.clone())).collect()
+        self.accounts().users.iter().map(|user| (user.name.clone(), user.password.clone())).collect()
     }
 
     /// The number of the user with this name and password.
     pub(super) fn sign_in(&self, name: &str, password: &str) -> Option<usize> {
-        self.book().users.iter().position(|user| user.is_called(name) && user.password == password)
+        self.accounts().users.iter().position(|user| user.is_called(name) && user.password == password)
     }
 
-    pub(super) fn issue_code(&self, consent: Consent) -> String {
-        let (number, code) = tokens::authorization_code();
+    pub(super) fn issue_code(&self, consent: UserConsent) -> String {
+        let (number, code) = codes::new();
         let expires_at = self.millis().saturating_add(millis(self.settings.code_lifetime));
         let record = Code { code: code.clone().into(), consent: Some(consent), expires_at };
-        self.book().keep_code(number, record, self.millis());
+        self.accounts().keep_code(number, record, self.millis());
         code
     }
 
     /// Takes the consent out of a code. A code is burnt by being presented, whatever comes of it.
-    pub(super) fn take_code(&self, code: &str) -> Result<Consent, Outcome> {
+    pub(super) fn take_code(&self, code: &str) -> Result<UserConsent, Outcome> {
         let now = self.millis();
-        let mut book = self.book();
-        let record = tokens::code_number(code)
-            .and_then(|number| book.codes.get_mut(&number))
+        let mut accounts = self.accounts();
+        let record = codes::number(code)
+            .and_then(|number| accounts.codes.get_mut(&number))
             .filter(|record| *record.code == *code)
             .ok_or(Outcome::UnknownCode)?;
         let consent = record.consent.take().ok_or(Outcome::UsedCode)?;
@@ -257,21 +241,21 @@ impl FakeUpsState {
     }
 
     /// Opens a grant for a user who agreed; the first pair of it.
-    pub(super) fn open_grant(&self, client: usize, user: usize, opt_ins_ended: u32) -> Pair {
+    pub(super) fn open_grant(&self, client: usize, user: usize, opt_ins_ended: u32) -> IssuedPair {
         let now = self.millis();
         let id = rand::random::<u64>() >> (u64::BITS - GRANT_BITS);
         let grant = Grant { client, user, opt_ins_ended, rotation: 0, expires_at: self.refresh_end(now) };
-        self.book().keep_grant(id, grant, now);
+        self.accounts().keep_grant(id, grant, now);
         self.pair(client, user, RefreshClaims { grant: id, rotation: 0 }, now)
     }
 
     /// Rotates the refresh token; with `keep` the same one stays good.
-    pub(super) fn rotate(&self, client: usize, refresh_token: &str, keep: bool) -> Result<Pair, Outcome> {
-        let claims = self.mint.read_refresh_token(refresh_token).ok_or(Outcome::UnknownRefreshToken)?;
+    pub(super) fn rotate(&self, client: usize, refresh_token: &str, keep: bool) -> Result<IssuedPair, Outcome> {
+        let claims = self.token_signer.read_refresh_token(refresh_token).ok_or(Outcome::UnknownRefreshToken)?;
         let now = self.millis();
         let (user, rotation) = {
-            let mut book = self.book();
-            let Book { grants, users, .. } = &mut *book;
+            let mut accounts = self.accounts();
+            let Accounts { grants, users, .. } = &mut *accounts;
             let grant = grants
                 .get_mut(&claims.grant)
                 .filter(|grant| grant.client == client)
@@ -296,13 +280,13 @@ impl FakeUpsState {
 
     /// Whether an access token is good now.
     pub(super) fn check_access_token(&self, token: &str) -> Result<(), Outcome> {
-        let claims = self.mint.read_access_token(token).ok_or(Outcome::BadAccessToken)?;
+        let claims = self.token_signer.read_access_token(token).ok_or(Outcome::BadAccessToken)?;
         if self.millis() >= claims.expires_at {
             return Err(Outcome::ExpiredAccessToken);
         }
-        let book = self.book();
-        let grant = book.grants.get(&claims.grant).ok_or(Outcome::OptInEnded)?;
-        if claims.serial < book.users[grant.user].first_good_serial {
+        let accounts = self.accounts();
+        let grant = accounts.grants.get(&claims.grant).ok_or(Outcome::OptInEnded)?;
+        if claims.serial < accounts.users[grant.user].first_good_serial {
             return Err(Outcome::OptInEnded);
         }
         Ok(())
@@ -310,10 +294,10 @@ impl FakeUpsState {
 
     /// How often `user`'s opt-ins were ended so far; a grant is good while this stays as it was.
     pub(super) fn opt_ins_ended(&self, user: usize) -> u32 {
-        self.book().users[user].opt_ins_ended
+        self.accounts().users[user].opt_ins_ended
     }
 
-    fn pair(&self, client: usize, user: usize, claims: RefreshClaims, now: i64) -> Pair {
+    fn pair(&self, client: usize, user: usize, claims: RefreshClaims, now: i64) -> IssuedPair {
         let access = NewAccessToken {
             // Users are never added or removed: only their passwords change.
             user: &self.settings.users[user].name,
@@ -321,13 +305,13 @@ impl FakeUpsState {
             client_id: &self.settings.clients[client].id,
             application_name: &self.settings.application_name,
             grant: claims.grant,
-            serial: self.mint.next_serial(),
+            serial: self.token_signer.next_serial(),
             issued_at: now,
             lifetime: i64::try_from(self.settings.access_lifetime.as_secs()).unwrap_or(i64::MAX),
         };
-        Pair {
-            access_token: self.mint.access_token(&access),
-            refresh_token: self.mint.refresh_token(claims),
+        IssuedPair {
+            access_token: self.token_signer.access_token(&access),
+            refresh_token: self.token_signer.refresh_token(claims),
             rotation: claims.rotation,
             issued_at: now,
         }
@@ -341,8 +325,8 @@ impl FakeUpsState {
         self.now().timestamp_millis()
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -358,7 +342,7 @@ impl std::fmt::Debug for FakeUpsState {
 }
 
 /// A fresh pair; the time in milliseconds since 1970.
-pub(super) struct Pair {
+pub(super) struct IssuedPair {
     pub(super) access_token: String,
     pub(super) refresh_token: String,
     pub(super) rotation: u64,
@@ -371,19 +355,19 @@ mod tests {
 
     #[test]
     fn rotations_leave_nothing_behind() {
-        let state = FakeUpsState::new(Settings::for_tests(), None);
+        let state = FakeUpsState::builder().build().unwrap();
         let mut pair = state.open_grant(0, 0, 0);
         for _ in 0..1_000 {
             pair = state.rotate(0, &pair.refresh_token, false).unwrap_or_else(|outcome| panic!("{outcome}"));
         }
 
-        let book = state.book();
-        assert_eq!((book.grants.len(), book.grant_round.len(), book.codes.len()), (1, 1, 0));
+        let accounts = state.accounts();
+        assert_eq!((accounts.grants.len(), accounts.grant_round.len(), accounts.codes.len()), (1, 1, 0));
     }
 
     #[test]
     fn debug_shows_no_password() {
-        let state = FakeUpsState::new(Settings::for_tests(), None);
+        let state = FakeUpsState::builder().build().unwrap();
         let shown = format!("{state:?}");
         for secret in
             state.users().into_iter().map(|(_, password)| password).chain([state.settings.clients[0].secret.clone()])

@@ -3,36 +3,31 @@
 use http::{Request, Response, header};
 use serde_json::json;
 
-use super::{
-    FakeUpsState,
-    oauth::Refusal,
-    requests::Outcome,
-    respond::{TRACK, json_response},
-};
+use super::{FakeUpsState, error_response::ErrorResponse, paths::TRACK, requests::Outcome, response::json_response};
 
-pub(super) fn track(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>, Refusal> {
+pub(super) fn track(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Result<Response<Vec<u8>>, ErrorResponse> {
     let token = request
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
-        .ok_or(Refusal::BAD_ACCESS_TOKEN)?;
+        .ok_or(ErrorResponse::BAD_ACCESS_TOKEN)?;
     ups.check_access_token(token).map_err(|outcome| match outcome {
-        Outcome::ExpiredAccessToken => Refusal::EXPIRED_ACCESS_TOKEN,
-        Outcome::OptInEnded => Refusal::ENDED_ACCESS_TOKEN,
-        _ => Refusal::BAD_ACCESS_TOKEN,
+        Outcome::ExpiredAccessToken => ErrorResponse::EXPIRED_ACCESS_TOKEN,
+        Outcome::OptInEnded => ErrorResponse::ENDED_ACCESS_TOKEN,
+        _ => ErrorResponse::BAD_ACCESS_TOKEN,
     })?;
     let is_sent = |name: &str| request.headers().get(name).is_some_and(|value| !value.is_empty());
     if !is_sent("transid") {
-        return Err(Refusal::MISSING_TRANSACTION_ID);
+        return Err(ErrorResponse::MISSING_TRANSACTION_ID);
     }
     if !is_sent("transactionsrc") {
-        return Err(Refusal::MISSING_TRANSACTION_SOURCE);
+        return Err(ErrorResponse::MISSING_TRANSACTION_SOURCE);
     }
     let number = percent_decoded(request.uri().path().strip_prefix(TRACK).unwrap_or_default());
     if !(7..=34).contains(&number.chars().count()) {
-        return Err(Refusal::BAD_TRACKING_NUMBER);
+        return Err(ErrorResponse::BAD_TRACKING_NUMBER);
     }
     let now = ups.now();
     let body = json!({

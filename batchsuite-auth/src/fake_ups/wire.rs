@@ -7,6 +7,7 @@
 //!
 //! [`Reply::into_response`]: super::Reply::into_response
 
+mod fault;
 mod head;
 
 use std::{
@@ -24,12 +25,10 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+pub use self::fault::WireFault;
+pub(super) use self::fault::{HEADER, TOLD_CODING, TOLD_LENGTH, header_value};
 use self::head::{AnswerHead, end_of_head};
-pub(super) use self::head::{HEADER, TOLD_CODING, TOLD_LENGTH, header_value};
-use super::{
-    FakeUpsState,
-    respond::{WireFault, front_end},
-};
+use super::{FakeUpsState, response::front_end};
 
 /// A connection that hangs is reset after this time, so that a fake that runs for days does not collect them.
 pub(super) const LONGEST_HANG: Duration = Duration::from_secs(600);

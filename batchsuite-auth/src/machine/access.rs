@@ -1,22 +1,19 @@
 //! What somebody gets who asks for a token, and what has to happen for it.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 
-use super::{OptIn, Phase, RecordedCause, Standing};
+use super::{
+    Grant, Phase, RecordedCause, Standing,
+    limits::{CLOCK_TOLERANCE, LONGEST_PAUSE},
+};
 use crate::{
     clock::{Timestamp, later, within},
     ids::{AttemptId, Revision},
 };
 
-/// A pause between tries is never longer than this; a longer one was set by a wrong clock.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2 * 3600);
-
-/// Clocks of one installation agree better than this. What was obtained later than "now" by more was dated by a clock
-/// that has been set back since, so its expiry says nothing.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
-
 /// Why a new opt-in is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CauseKind {
     /// Recorded: UPS refused a refresh token that was certainly ours and unused. The UPS.com password was changed, or
@@ -65,7 +62,8 @@ impl From<RecordedCause> for CauseKind {
 }
 
 /// Until when the refresh token can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RefreshTokenEnd {
     /// There is none.
     Absent,
@@ -76,29 +74,17 @@ pub enum RefreshTokenEnd {
 }
 
 /// When the stored tokens were obtained and when they end, by the store's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTimes {
     /// When the pair was obtained.
     pub obtained_at: Timestamp,
     /// From when on the access token should be refreshed: the beginning of the early window.
     pub refresh_at: Timestamp,
     /// When the access token ends; `None`: it cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub access_token_end: Option<Timestamp>,
     /// When the refresh token ends.
     pub refresh_token_end: RefreshTokenEnd,
-}
-
-/// What is known of a company when somebody asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
-    /// The opt-in.
-    pub opt_in: &'a OptIn,
-    /// Its tokens, if any are stored.
-    pub tokens: Option<TokenTimes>,
-    /// Before this, nothing is sent for the company.
-    pub retry_at: Option<Timestamp>,
-    /// Whether the grant belongs to the client id that is configured now.
-    pub same_client: bool,
 }
 
 /// Who asks, and what for.
@@ -120,9 +106,10 @@ pub enum Access {
     /// The stored access token; a refresh should begin in the background.
     ServeAndRefresh,
     /// A refresh must come first, and may begin.
-    Refresh,
-    /// A refresh must come first, over an attempt that never said how it ended and whose lease is over.
-    TakeOver(AttemptId),
+    Refresh {
+        /// An attempt that never said how it ended, and whose lease is over.
+        over: Option<AttemptId>,
+    },
     /// A refresh is under way, or its request may still be travelling.
     Leased {
         /// When the lease ends.
@@ -167,19 +154,19 @@ impl TokenTimes {
     }
 }
 
-impl Facts<'_> {
-    /// Until when nothing is sent for the company after a try that failed, if that is later than `now`. The pause is no part of
-    /// the [`OptIn`], so a store compares it besides when it claims.
+impl Grant {
+    /// Until when nothing is sent for the company after a try that failed, if that is later than `now`.
     pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.retry_at.filter(|until| within(*until, now, LONGEST_PAUSE))
     }
 
-    /// Why a new opt-in is needed at `now`, if one is. What is derived repairs itself with the clock or the setting.
-    pub fn cause(&self, now: Timestamp) -> Option<CauseKind> {
-        match self.opt_in.standing {
+    /// Why a new opt-in is needed at `now`, for the client that is configured now, if one is. What is derived repairs itself with
+    /// the clock or the setting.
+    pub fn cause(&self, client_id: &str, now: Timestamp) -> Option<CauseKind> {
+        match self.standing {
             Standing::Unauthenticated => None,
             Standing::ReauthRequired(cause) => Some(cause.into()),
-            Standing::Authenticated if !self.same_client => Some(CauseKind::ClientChanged),
+            Standing::Authenticated if self.client_id.as_deref() != Some(client_id) => Some(CauseKind::ClientChanged),
             Standing::Authenticated => {
                 let tokens = self.tokens?;
                 match tokens.refresh_token_end {
@@ -192,49 +179,49 @@ impl Facts<'_> {
             }
         }
     }
-}
 
-/// What `demand` gets at `now`, the store's own time.
-pub fn decide(facts: &Facts<'_>, demand: Demand, now: Timestamp) -> Access {
-    let cause = facts.cause(now);
-    let stored = facts.tokens.map_or(Freshness::Ended, |tokens| tokens.freshness(now));
-    let wanted = match demand {
-        Demand::Token => stored,
-        Demand::Rejected(revision) if revision == facts.opt_in.revision => Freshness::Ended,
-        Demand::Renew(revision) if revision == facts.opt_in.revision && stored == Freshness::Fresh => Freshness::Due,
-        Demand::Rejected(_) | Demand::Renew(_) => stored,
-    };
-    let refresh = match (facts.opt_in.standing, cause) {
-        (Standing::Unauthenticated, _) => return Access::NotAuthenticated,
-        // The token of a withdrawn opt-in, or of another client, is never served.
-        (_, Some(cause @ (CauseKind::OptInInvalidated | CauseKind::ClientChanged))) => {
-            return Access::Reauthenticate(cause);
+    /// What `demand` gets at `now`, the store's own time, from the client that is configured now.
+    pub fn access(&self, client_id: &str, demand: Demand, now: Timestamp) -> Access {
+        let cause = self.cause(client_id, now);
+        let stored = self.tokens.map_or(Freshness::Ended, |tokens| tokens.freshness(now));
+        let wanted = match demand {
+            Demand::Token => stored,
+            Demand::Rejected(revision) if revision == self.revision => Freshness::Ended,
+            Demand::Renew(revision) if revision == self.revision && stored == Freshness::Fresh => Freshness::Due,
+            Demand::Rejected(_) | Demand::Renew(_) => stored,
+        };
+        let refresh = match (self.standing, cause) {
+            (Standing::Unauthenticated, _) => return Access::NotAuthenticated,
+            // The token of a withdrawn opt-in, or of another client, is never served.
+            (_, Some(cause @ (CauseKind::OptInInvalidated | CauseKind::ClientChanged))) => {
+                return Access::Reauthenticate(cause);
+            }
+            (_, Some(cause)) => Access::Reauthenticate(cause),
+            (_, None) => self.may_refresh(now),
+        };
+        match (wanted, refresh) {
+            (Freshness::Fresh, _) => Access::Serve,
+            (Freshness::Due, Access::Refresh { .. }) => Access::ServeAndRefresh,
+            // Due, but nothing can begin now: the token still works, so it is served until it ends.
+            (Freshness::Due, _) => Access::Serve,
+            (Freshness::Ended, refresh) => refresh,
         }
-        (_, Some(cause)) => Access::Reauthenticate(cause),
-        (_, None) => may_refresh(facts, now),
-    };
-    match (wanted, refresh) {
-        (Freshness::Fresh, _) => Access::Serve,
-        (Freshness::Due, Access::Refresh) => Access::ServeAndRefresh,
-        // Due, but nothing can begin now: the token still works, so it is served until it ends.
-        (Freshness::Due, Access::TakeOver(_)) => Access::ServeAndRefresh,
-        (Freshness::Due, _) => Access::Serve,
-        (Freshness::Ended, refresh) => refresh,
     }
-}
 
-fn may_refresh(facts: &Facts<'_>, now: Timestamp) -> Access {
-    if facts.tokens.is_some_and(|tokens| tokens.refresh_token_end == RefreshTokenEnd::Absent) {
-        return Access::Reauthenticate(CauseKind::NoRefreshToken);
-    }
-    if let Some(until) = facts.opt_in.phase.lease_until().filter(|until| within(*until, now, LONGEST_PAUSE)) {
-        return Access::Leased { until };
-    }
-    if let Some(until) = facts.paused_until(now) {
-        return Access::Paused { until };
-    }
-    match facts.opt_in.phase {
-        Phase::Sent { attempt, .. } => Access::TakeOver(attempt),
-        Phase::Idle | Phase::Travelling { .. } => Access::Refresh,
+    fn may_refresh(&self, now: Timestamp) -> Access {
+        if self.tokens.is_some_and(|tokens| tokens.refresh_token_end == RefreshTokenEnd::Absent) {
+            return Access::Reauthenticate(CauseKind::NoRefreshToken);
+        }
+        if let Some(until) = self.leased_until(now) {
+            return Access::Leased { until };
+        }
+        if let Some(until) = self.paused_until(now) {
+            return Access::Paused { until };
+        }
+        let over = match self.phase {
+            Phase::Claimed { attempt, .. } => Some(attempt),
+            Phase::Idle | Phase::InDoubt { .. } => None,
+        };
+        Access::Refresh { over }
     }
 }

@@ -28,7 +28,7 @@ impl Backoff {
 
 /// When a refreshed pair cannot be used at once, it was not the pair: the first such pair is refreshed at once, the next
 /// ones after a pause. `failures` counts unusable pairs in a row, this one included.
-pub fn cool_down(policy: Backoff, failures: u32, jitter: f64) -> Option<Duration> {
+pub(crate) fn cool_down(policy: Backoff, failures: u32, jitter: f64) -> Option<Duration> {
     (failures > 1).then(|| policy.after(failures - 1, jitter))
 }
 

@@ -11,42 +11,23 @@
 
 use std::time::Duration;
 
-use super::Backoff;
+use super::{
+    Backoff,
+    limits::{
+        CLIENT_IN_A_ROW, LONGEST_RATE_LIMIT, MOST_FAILED, OUT_OF_REACH_IN_A_ROW, PROVEN_FOR, REFUSED_IN_A_WAVE,
+        UNKNOWN_IN_A_ROW, UNPROVEN, WAVE,
+    },
+};
 use crate::{
     clock::{Timestamp, later, within},
     ids::CompanyId,
 };
 
-/// How many companies in a row must be refused as a client before it concerns the client.
-const CLIENT_IN_A_ROW: usize = 2;
-
-/// How many companies in a row must get the same refusal that nobody has described before it concerns the client.
-const UNKNOWN_IN_A_ROW: usize = 3;
-
-/// How many companies must be refused within [`WAVE`] before it is no longer taken for theirs.
-const REFUSED_IN_A_WAVE: usize = 3;
-
-/// UPS has been seen to refuse in waves.
-const WAVE: Duration = Duration::from_secs(600);
-
-/// The longest pause that UPS can ask for.
-const MOST_RATE_LIMIT: Duration = Duration::from_secs(3600);
-
-/// While nothing shows that UPS accepts this client, so many requests are under way at once, those included that were refused: a bad
-/// secret costs no more.
-const UNPROVEN: usize = 3;
-
-/// A request that UPS accepted longer ago than this proves nothing: the secret may have been replaced meanwhile.
-const PROVEN_FOR: Duration = Duration::from_secs(60);
-
-/// The failed companies that an open breaker remembers.
-const MOST_FAILED: usize = 64;
-
 /// What speaks against sending anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum ClientFault {
     /// UPS refuses our configuration: client id, secret, redirect URI, grant type, header.
-    Ours,
+    Misconfigured,
     /// UPS blocks the client (403).
     Blocked,
     /// A refusal that nobody has described; the text tells one from another.
@@ -55,10 +36,10 @@ pub enum Fault {
     Wave,
 }
 
-impl Fault {
+impl ClientFault {
     /// Whether UPS does not accept the client itself, so that no request of it can succeed.
     pub fn is_the_clients(&self) -> bool {
-        matches!(self, Self::Ours | Self::Blocked)
+        matches!(self, Self::Misconfigured | Self::Blocked)
     }
 }
 
@@ -103,11 +84,13 @@ pub struct Breaker {
     unknown: Option<(String, Vec<CompanyId>)>,
     /// The companies whose refresh token was refused since the last success, and when.
     refused: Vec<(CompanyId, Timestamp)>,
+    /// The requests in a row that did not reach UPS, and since when.
+    unreached: Option<(usize, Timestamp)>,
 }
 
 #[derive(Clone, Debug)]
 struct Open {
-    fault: Fault,
+    fault: ClientFault,
     /// Failed trials in a row, the fault that opened it included.
     times: u32,
     until: Timestamp,
@@ -132,13 +115,14 @@ impl Breaker {
             refused_as_client: Vec::new(),
             unknown: None,
             refused: Vec::new(),
+            unreached: None,
         }
     }
 
     /// Whether a request for `company` may be sent now. A granted trial holds everybody else back for one more pause. If the caller
     /// is not `patient` any more, it need not wait for others.
     pub fn permit(&mut self, errand: Errand, company: &CompanyId, patient: bool, now: Timestamp) -> Permit {
-        if let Some(until) = self.rate_limited_until.filter(|until| within(*until, now, MOST_RATE_LIMIT)) {
+        if let Some(until) = self.rate_limited_until.filter(|until| within(*until, now, LONGEST_RATE_LIMIT)) {
             return Permit::Refused { until };
         }
         let unproven = self.is_unproven(now) && self.under_way + self.refused_as_client.len() >= UNPROVEN;
@@ -165,7 +149,7 @@ impl Breaker {
     }
 
     /// What keeps it open, if it is.
-    pub fn fault(&self) -> Option<&Fault> {
+    pub fn fault(&self) -> Option<&ClientFault> {
         self.open.as_ref().map(|open| &open.fault)
     }
 
@@ -192,7 +176,7 @@ impl Breaker {
             return false;
         }
         self.unknown = None;
-        self.open = self.open.take().filter(|open| open.fault == Fault::Wave);
+        self.open = self.open.take().filter(|open| open.fault == ClientFault::Wave);
         if explained {
             return false;
         }
@@ -200,15 +184,16 @@ impl Breaker {
         self.refused.push((company.clone(), now));
         let others = self.refused.len().saturating_sub(REFUSED_IN_A_WAVE);
         self.refused.drain(..others);
-        self.refused.len() >= REFUSED_IN_A_WAVE && self.open_for(company, Fault::Wave, now)
+        self.refused.len() >= REFUSED_IN_A_WAVE && self.open_for(company, ClientFault::Wave, now)
     }
 
     /// A fault came up for `company`. Whether the breaker opened because of it, having been closed.
-    pub fn failed(&mut self, company: &CompanyId, fault: Fault, now: Timestamp) -> bool {
-        let is_first = !std::mem::replace(&mut self.answered, true);
+    pub fn failed(&mut self, company: &CompanyId, fault: ClientFault, now: Timestamp) -> bool {
+        let is_first = !self.answered;
+        self.reached();
         let concerns_all = match &fault {
             // A trial that ends so has shown that UPS accepts the client itself no worse than before.
-            Fault::Unknown(text) => self.unknown_in_a_row(company, text),
+            ClientFault::Unknown(text) => self.unknown_in_a_row(company, text),
             _ => {
                 add(&mut self.refused_as_client, company, CLIENT_IN_A_ROW);
                 let is_trial = self.open.as_ref().is_some_and(|open| open.trial.as_ref() == Some(company));
@@ -220,13 +205,31 @@ impl Breaker {
 
     /// UPS asked for a pause (429): nothing is sent for that long.
     pub fn rate_limited(&mut self, pause: Duration, now: Timestamp) {
-        self.answered = true;
-        let until = later(now, pause.min(MOST_RATE_LIMIT));
+        self.reached();
+        let until = later(now, pause.min(LONGEST_RATE_LIMIT));
         self.rate_limited_until = Some(self.rate_limited_until.map_or(until, |stored| stored.max(until)));
     }
 
-    fn accepted(&mut self, now: Timestamp) {
+    /// A request did not reach UPS, or UPS did not answer. Whether UPS counts as out of reach because of it.
+    pub fn unreached(&mut self, now: Timestamp) -> bool {
+        let (requests, _) = self.unreached.get_or_insert((0, now));
+        *requests = requests.saturating_add(1);
+        *requests == OUT_OF_REACH_IN_A_ROW
+    }
+
+    /// Since when UPS has been out of reach, for whichever company. It forbids nothing: each company has its own pause.
+    pub fn out_of_reach_since(&self) -> Option<Timestamp> {
+        self.unreached.filter(|(requests, _)| *requests >= OUT_OF_REACH_IN_A_ROW).map(|(_, since)| since)
+    }
+
+    /// UPS answered, in whatever words.
+    fn reached(&mut self) {
         self.answered = true;
+        self.unreached = None;
+    }
+
+    fn accepted(&mut self, now: Timestamp) {
+        self.reached();
         self.accepted_at = Some(now);
         self.refused_as_client.clear();
         self.open = self.open.take().filter(|open| !open.fault.is_the_clients());
@@ -237,7 +240,7 @@ impl Breaker {
         !self.refused_as_client.is_empty() || !self.accepted_at.is_some_and(is_recent)
     }
 
-    fn open_for(&mut self, company: &CompanyId, fault: Fault, now: Timestamp) -> bool {
+    fn open_for(&mut self, company: &CompanyId, fault: ClientFault, now: Timestamp) -> bool {
         let (times, mut failed) = match self.open.take() {
             None => (1, Vec::new()),
             Some(open) if open.trial.as_ref() == Some(company) => (open.times.saturating_add(1), open.failed),

@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use super::{OptIn, Standing};
+use super::{Grant, Standing, limits::USED_CONSENT_KNOWN};
 use crate::{
     clock::{Timestamp, later},
     ids::{ActorId, ConsentId},
     secret::SecretHash,
 };
-
-/// How long a store can still find a consent that was used, so that a callback that comes twice is led to the company.
-pub const USED_CONSENT_KNOWN: Duration = Duration::from_secs(3600);
 
 /// What is stored of a pending consent, as far as it decides who may take it.
 #[derive(Clone, Copy, Debug)]
@@ -47,18 +44,11 @@ pub enum ConsentRefusal {
     RemovedSince,
 }
 
-impl ConsentRefusal {
-    /// Whether the consent is gone afterwards.
-    pub fn consumes(self) -> bool {
-        matches!(self, Self::Expired | Self::RemovedSince)
-    }
-}
-
 /// Judges a callback whose state was found. `removals` is the company's present count, `now` the store's time.
 ///
 /// # Errors
 /// [`ConsentRefusal`]. The browser is judged first, so that a stranger learns nothing and ends nothing.
-pub fn judge(
+pub(crate) fn judge(
     consent: ConsentFacts<'_>,
     presented: Presented<'_>,
     removals: u64,
@@ -110,17 +100,16 @@ pub(crate) enum ConsentOutcome {
 /// The outcome of a consent that was used, read from the company's grant. An exchange takes at most `longest`.
 pub(crate) fn consent_outcome(
     (id, removals, used_at): (ConsentId, u64, Timestamp),
-    opt_in: &OptIn,
-    authenticated_at: Option<Timestamp>,
+    grant: &Grant,
     longest: Duration,
     now: Timestamp,
 ) -> ConsentOutcome {
-    if opt_in.removals != removals {
+    if grant.removals != removals {
         return ConsentOutcome::RemovedSince;
     }
     // Of two consents at once the grant that was issued later stays: this one's pair may have been superseded.
-    let led_to_an_opt_in = opt_in.consent == Some(id) || authenticated_at.is_some_and(|at| at > used_at);
-    match (led_to_an_opt_in, opt_in.standing) {
+    let led_to_an_opt_in = grant.opt_in == Some(id) || grant.authenticated_at.is_some_and(|at| at > used_at);
+    match (led_to_an_opt_in, grant.standing) {
         (true, Standing::Authenticated) => ConsentOutcome::Authenticated,
         (true, _) => ConsentOutcome::AskTheCompany,
         (false, _) if later(used_at, longest) > now => ConsentOutcome::AskTheCompany,

@@ -1,31 +1,79 @@
-//! The life of an opt-in as pure functions: no I/O, no clock, no randomness, no async.
+//! The life of an opt-in as pure functions: no I/O, no clock, no randomness, no async. The only place for rules.
 //!
 //! | file | question it answers |
 //! |---|---|
-//! | `opt_in` | what does an event do to an opt-in, and is it refused? (`(state, event, now) → (state, what to do)`) |
-//! | `consent` | may this callback take this consent? |
-//! | `access` | what does somebody who asks for a token get, and what has to happen for it? |
+//! | `grant` | what does an event do to a company's grant, or why is it refused? (`(grant, event, now) → step`) |
+//! | `access` | what does a caller get who asks for a token? |
+//! | `rotation` | what does a flight do next? |
+//! | `wake` | when does a grant next need attention, and what is to be done then? |
+//! | `consent` | may this callback use this consent? |
 //! | `breaker` | may anything be sent to UPS at all? |
+//! | `client` | what is kept for all companies of a client |
 //! | `backoff` | how long until the next try? |
-//!
-//! A store applies [`OptIn::on`] inside its atomic write (the memory store calls it; an SQL store says the same in one
-//! statement, and the storage contract holds both to it). The steps ask the others.
+//! | `limits` | every bound, once |
+//! | `document` | a grant as JSON, for a store |
+
+#![cfg_attr(
+    not(feature = "test-util"),
+    allow(
+        unreachable_pub,
+        dead_code,
+        reason = "public for tests alone, which explore the machine as it is: `test_util::machine`"
+    )
+)]
 
 mod access;
 mod backoff;
 mod breaker;
+mod client;
 mod consent;
-mod opt_in;
+mod document;
+mod grant;
+mod limits;
+mod rotation;
+mod wake;
 
-pub use access::{Access, CauseKind, Demand, Facts, Freshness, RefreshTokenEnd, TokenTimes, decide};
-pub use backoff::{Backoff, cool_down};
-pub use breaker::{Breaker, Errand, Fault, Permit};
-pub use consent::{
-    ConsentFacts, ConsentRefusal, Presented, USED_CONSENT_KNOWN, UsedFacts, is_repeated, judge as judge_consent,
+pub use access::{CauseKind, RefreshTokenEnd, TokenTimes};
+pub use backoff::Backoff;
+pub use limits::USED_CONSENT_KNOWN;
+pub use rotation::Unavailable;
+pub use wake::Wake;
+pub(crate) use {
+    access::{Access, Demand, Freshness},
+    backoff::cool_down,
+    breaker::{Breaker, ClientFault, Errand, Permit},
+    client::{Announcement, ClientRecord},
+    consent::{
+        ConsentFacts, ConsentOutcome, ConsentRefusal, Presented, UsedFacts, consent_outcome, is_repeated,
+        judge as judge_consent,
+    },
+    grant::{
+        Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RecordedCause, Release, Standing,
+        Step, StepRefusal, TokensEffect, Told,
+    },
+    limits::{
+        CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_RATE_LIMIT, LOOK_AGAIN_UNREADABLE,
+    },
+    rotation::{Failure, Flight, Mode, News, Next, Patience, Pause, Read, Stopping, Wait},
+    wake::{Chore, Settings},
 };
-pub(crate) use consent::{ConsentOutcome, consent_outcome};
-pub(crate) use opt_in::CLOCK_DISAGREEMENT;
-pub use opt_in::{Event, OptIn, Phase, RecordedCause, Refusal, Standing, TokensEffect, Transition, Turn, Verdict};
+
+/// What tests get to see.
+#[cfg(feature = "test-util")]
+pub(crate) mod whole {
+    pub use super::{
+        access::{Access, Demand, Freshness},
+        breaker::{Breaker, ClientFault, Errand, Permit},
+        client::{Announcement, ClientRecord},
+        consent::{ConsentFacts, ConsentRefusal, Presented, UsedFacts},
+        grant::{
+            Claim, Connect, Grant, GrantEvent, Import, PairRefresh, PairTimes, Pauses, Phase, RecordedCause,
+            RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Told, Unanswered,
+        },
+        rotation::{Failure, Flight, Mode, News, Next, Patience, Pause, Read, Stopping, Wait},
+        wake::{Chore, Notice, Settings},
+    };
+}
 
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::Core;
+use super::Consents;
 use crate::{
-    authenticator::{CookieOfTrip, Trip},
     browser::TripCookie,
     clock::later,
+    consent::{CookieOfTrip, Trip},
     error::AuthenticateError,
+    events::{EventContent, EventKind},
     ids::{ActorId, CompanyId, ConsentId},
     secret::{BrowserSecret, SecretHash},
-    store::NewConsent,
+    store::{Consent, ConsentCaps, NewConsent, NewEvent},
 };
 
 /// What a host may add.
@@ -20,15 +21,16 @@ pub(crate) struct Options {
     pub(crate) return_to: Option<String>,
 }
 
-impl Core {
+impl Consents {
     #[tracing::instrument(name = "authenticate", skip_all, fields(%company, %actor))]
     pub(crate) async fn authenticate(
-        self: &Arc<Self>,
+        &self,
         company: &CompanyId,
         actor: &ActorId,
         options: Options,
     ) -> Result<Trip, AuthenticateError> {
-        if self.is_ended() {
+        let rotation = &self.engine.rotation;
+        if self.engine.tasks.is_ended() {
             return Err(AuthenticateError::ShutDown);
         }
         if options.return_to.as_deref().is_some_and(|path| !is_own_path(path)) {
@@ -40,31 +42,44 @@ impl Core {
             .filter(|secret| BrowserSecret::of_bytes(secret.expose_secret().as_bytes()).is_some());
         let cookie = CookieOfTrip {
             cookie: TripCookie::of(&self.redirect_uri),
-            is_beside: known.is_none().then_some(self.policy.consent_lifetime),
+            is_beside: known.is_none().then_some(rotation.policy.consent_lifetime),
         };
         let browser_secret = known.unwrap_or_else(BrowserSecret::random);
-        let authorization = self.ups.authorization(&self.redirect_uri);
-        let (store, consent) = (
-            Arc::clone(&self.store),
-            NewConsent {
-                id: ConsentId::random(),
-                key: self.key(company),
-                actor: actor.clone(),
-                state: SecretHash::of(&authorization.state),
-                browser: browser_secret.hash(),
-                verifier: authorization.verifier,
-                redirect_uri: self.redirect_uri.clone(),
-                client_id: self.client_id.clone(),
-                return_to: options.return_to,
-                lifetime: self.policy.consent_lifetime,
-                per_company: self.policy.consents_per_company,
-                per_actor: self.policy.consents_per_actor,
-            },
-        );
-        self.write_for_caller(async move { store.begin_consent(consent).await }).await?;
+        let authorization = rotation.ups.authorization(&self.redirect_uri);
+        let consent = Consent {
+            id: ConsentId::random(),
+            environment: rotation.environment,
+            company: company.clone(),
+            actor: actor.clone(),
+            browser: browser_secret.hash(),
+            redirect_uri: self.redirect_uri.clone(),
+            client_id: rotation.settings.client_id.clone(),
+            return_to: options.return_to,
+            removals: 0,
+        };
+        let (state, verifier) = (SecretHash::of(&authorization.state), authorization.verifier);
+        let consent = NewConsent { consent, state, verifier, lifetime: rotation.policy.consent_lifetime };
+        self.put(consent).await?;
         tracing::debug!("a consent began");
-        let expires_at = later(self.now(), self.policy.consent_lifetime);
+        let expires_at = later(rotation.now(), rotation.policy.consent_lifetime);
         Ok(Trip { url: authorization.url, browser_secret, expires_at, cookie })
+    }
+
+    /// Stores a consent that remembers how often the authorization has been removed up to now.
+    async fn put(&self, mut consent: NewConsent) -> Result<(), AuthenticateError> {
+        let engine = Arc::clone(&self.engine);
+        let task = async move {
+            let company = consent.consent.company.clone();
+            let rotation = &engine.rotation;
+            consent.consent.removals = rotation.read(&company).await?.snapshot.grant.removals;
+            let caps = ConsentCaps {
+                per_company: rotation.policy.consents_per_company,
+                per_actor: rotation.policy.consents_per_actor,
+            };
+            let event = EventContent::new(EventKind::Started).with_actor(consent.consent.actor.clone());
+            rotation.store.put_consent(consent, caps, NewEvent { company: Some(company), event }).await
+        };
+        Ok(self.engine.write_for_caller(task).await?)
     }
 }
 

@@ -3,22 +3,28 @@
 
 use std::sync::Arc;
 
-use super::Core;
 use crate::{
     ids::{ActorId, CompanyId},
+    machine::GrantEvent,
+    rotation::{Engine, Taken},
     store::StoreError,
 };
 
-impl Core {
+impl Engine {
     #[tracing::instrument(name = "remove_auth", skip_all, fields(%company, %actor))]
     pub(crate) async fn remove_auth(self: &Arc<Self>, company: &CompanyId, actor: &ActorId) -> Result<(), StoreError> {
-        let (core, company, actor) = (Arc::clone(self), company.clone(), actor.clone());
+        let (engine, company, event) = (Arc::clone(self), company.clone(), GrantEvent::Remove { actor: actor.clone() });
         let task = async move {
-            let removed = core.store.remove(&core.key(&company), &actor).await?;
-            // At once in this process; the others hear of it by the feed.
-            core.cache.changed(&[(company, removed.change)]);
-            tracing::info!("the authorization is removed");
-            Ok(())
+            // Never refused, so it ends with the first save that nobody else was before.
+            loop {
+                let row = engine.rotation.read(&company).await?;
+                if let Taken::Saved(removed) = engine.rotation.take(&row, &event, None).await? {
+                    // At once in this process; the others hear of it by the feed.
+                    engine.tokens.cache.changed(&[(company, removed.snapshot.change)]);
+                    tracing::info!("the authorization is removed");
+                    return Ok(());
+                }
+            }
         };
         self.write_for_caller(task).await
     }

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{authenticator::OptedIn, error::CallbackError, ids::ActorId, secret::SecretHash};
+use crate::{consent::OptedIn, error::CallbackError, ids::ActorId, secret::SecretHash};
 
 /// The outcome of a callback.
 pub(super) type Completed = Result<OptedIn, CallbackError>;

@@ -5,3 +5,9 @@ mod manual_clock;
 pub mod store_contract;
 
 pub use manual_clock::ManualClock;
+
+/// The state machine whole, for tests that explore it. It is no part of the public API, and changes with any release.
+#[cfg(feature = "test-util")]
+pub mod machine {
+    pub use crate::machine::whole::*;
+}

@@ -14,7 +14,6 @@ use crate::{
     clock::Timestamp,
     ids::Revision,
     secret::{AccessToken, AccessTokenSecret, RefreshToken},
-    store::NewPair,
 };
 
 /// A lifetime beyond this says nothing about a refresh token; that of an access token is cut to it.
@@ -59,54 +58,18 @@ impl Pair {
                 (fields, is_wrapped, true)
             }
         };
-        let mut oddities = Vec::new();
-
-        let access_lifetime = match lifetime(&fields, "expires_in") {
-            Lifetime::Missing => defaults.access_lifetime,
-            Lifetime::Over => Duration::ZERO,
-            Lifetime::Lasts(lifetime) => lifetime.min(LONGEST_LIFETIME),
-        };
-        let bearer = fields.text("token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
-        let access_token = fields.text("access_token").map(AccessTokenSecret::new);
-        let sendable = access_token
-            .as_ref()
-            .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some());
+        let access = SentAccess::of(&fields, defaults);
         let refresh = Refresh::of(&fields, content.damaged);
         if (is_wrapped || is_faulty || !content.whole) && matches!(refresh, Refresh::Absent) {
             return None;
         }
-        for (odd, words) in [
-            (is_wrapped, "there is something beside the JSON"),
-            (is_faulty, "the JSON is not quite JSON"),
-            (fields.repeated, "a key is there twice; the last one counts"),
-            (
-                matches!(refresh, Refresh::Odd(_)),
-                "the refresh token is a number, or holds control characters; it is kept",
-            ),
-            (
-                matches!(refresh, Refresh::Unusable),
-                "the refresh token cannot be sent back: the opt-in is not renewable and ends with its access token",
-            ),
-            (!bearer, "the token type is not Bearer"),
-            (!sendable, "there is no access token that can be sent"),
-            (access_lifetime.is_zero(), "the access token has expired already"),
-            (fields.text("client_id").is_some_and(|id| id != defaults.client_id), "the answer names another client id"),
-            (
-                ["status", "refresh_token_status"]
-                    .iter()
-                    .any(|name| fields.text(name).is_some_and(|status| !status.eq_ignore_ascii_case("approved"))),
-                "the status is not approved",
-            ),
-        ] {
-            if odd {
-                oddities.push(words);
-            }
-        }
-
-        let usable = bearer && sendable && !access_lifetime.is_zero();
+        let around =
+            [(is_wrapped, "there is something beside the JSON"), (is_faulty, "the JSON is not quite JSON")].into_iter();
+        let oddities = around.chain(fields.oddities(defaults)).chain(refresh.oddities()).chain(access.oddities());
         let pair = Self {
-            access_token: access_token.filter(|_| usable),
-            access_lifetime,
+            oddities: oddities.filter(|(is_odd, _)| *is_odd).map(|(_, words)| words).collect(),
+            access_lifetime: access.lifetime,
+            access_token: access.usable(),
             erases_refresh_token: matches!(refresh, Refresh::Unusable),
             refresh_token: match refresh {
                 Refresh::Usable(token) | Refresh::Odd(token) => Some(token),
@@ -117,22 +80,50 @@ impl Pair {
                 _ => None,
             },
             issued_at: issued_at(&fields),
-            oddities,
         };
         (pair.access_token.is_some() || pair.refresh_token.is_some()).then_some(pair)
     }
+}
 
-    /// For a store to keep: asked for `age` ago, to be refreshed `refresh_after` that.
-    pub(crate) fn to_store(&self, refresh_after: Duration, age: Duration) -> NewPair {
-        NewPair {
-            access_token: self.access_token.clone(),
-            access_lifetime: self.access_lifetime,
-            refresh_after,
-            refresh_token: self.refresh_token.clone(),
-            erases_refresh_token: self.erases_refresh_token,
-            refresh_lifetime: self.refresh_lifetime,
-            age,
+/// What may be odd about an answer: whether it is so, and the words for it.
+type Oddity = (bool, &'static str);
+
+/// What an answer says of the access token.
+struct SentAccess {
+    token: Option<AccessTokenSecret>,
+    lifetime: Duration,
+    is_bearer: bool,
+    /// A header can carry it.
+    is_sendable: bool,
+}
+
+impl SentAccess {
+    fn of(fields: &Fields<'_>, defaults: &PairDefaults) -> Self {
+        let token = fields.text("access_token").map(AccessTokenSecret::new);
+        Self {
+            lifetime: match lifetime(fields, "expires_in") {
+                Lifetime::Missing => defaults.access_lifetime,
+                Lifetime::Over => Duration::ZERO,
+                Lifetime::Lasts(lifetime) => lifetime.min(LONGEST_LIFETIME),
+            },
+            is_bearer: fields.text("token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer")),
+            is_sendable: token
+                .as_ref()
+                .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some()),
+            token,
         }
+    }
+
+    fn oddities(&self) -> [Oddity; 3] {
+        [
+            (!self.is_bearer, "the token type is not Bearer"),
+            (!self.is_sendable, "there is no access token that can be sent"),
+            (self.lifetime.is_zero(), "the access token has expired already"),
+        ]
+    }
+
+    fn usable(self) -> Option<AccessTokenSecret> {
+        self.token.filter(|_| self.is_bearer && self.is_sendable && !self.lifetime.is_zero())
     }
 }
 
@@ -161,6 +152,16 @@ impl Refresh {
             Some(token) => Self::Usable(RefreshToken::new(token)),
             None => Self::Unusable,
         }
+    }
+
+    fn oddities(&self) -> [Oddity; 2] {
+        [
+            (matches!(self, Self::Odd(_)), "the refresh token is a number, or holds control characters; it is kept"),
+            (
+                matches!(self, Self::Unusable),
+                "the refresh token cannot be sent back: the opt-in is not renewable and ends with its access token",
+            ),
+        ]
     }
 }
 
@@ -238,6 +239,16 @@ impl<'a> Fields<'a> {
         let fields = values.next()?.ok()?;
         let around = [&text[..text.len() - object.len()], &object[values.byte_offset()..]];
         Some((fields, !around.iter().all(|around| around.bytes().all(|byte| byte.is_ascii_whitespace()))))
+    }
+
+    fn oddities(&self, defaults: &PairDefaults) -> [Oddity; 3] {
+        let is_not_approved =
+            |name: &&str| self.text(name).is_some_and(|status| !status.eq_ignore_ascii_case("approved"));
+        [
+            (self.repeated, "a key is there twice; the last one counts"),
+            (self.text("client_id").is_some_and(|id| id != defaults.client_id), "the answer names another client id"),
+            (["status", "refresh_token_status"].iter().any(is_not_approved), "the status is not approved"),
+        ]
     }
 
     fn raw(&self, name: &str) -> Option<&'a str> {

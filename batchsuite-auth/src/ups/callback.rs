@@ -15,12 +15,12 @@ const LONGEST_CODE: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) state: SecretHash,
-    pub(crate) outcome: Outcome,
+    pub(crate) response: AuthorizationResponse,
 }
 
-/// What UPS says in it.
+/// What UPS says in it (RFC 6749 §4.1.2).
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum AuthorizationResponse {
     /// The person agreed.
     Code(AuthorizationCode),
     /// The person declined (`access_denied`).
@@ -68,17 +68,17 @@ impl Parameters {
             return Err(MalformedCallback::WrongIssuer);
         }
         let state = self.state.filter(|state| !state.is_empty()).ok_or(MalformedCallback::NoState)?;
-        let outcome = match (self.code, self.error) {
-            (Some(_), Some(_)) => Outcome::CodeAndError,
+        let response = match (self.code, self.error) {
+            (Some(_), Some(_)) => AuthorizationResponse::CodeAndError,
             (Some(code), None) if code.is_empty() => return Err(MalformedCallback::NoCode),
             (Some(code), None) if !is_code(&code) => return Err(MalformedCallback::InvalidCode),
-            (Some(code), None) => Outcome::Code(AuthorizationCode::new(code)),
-            (None, Some(error)) if error == "access_denied" => Outcome::Denied,
+            (Some(code), None) => AuthorizationResponse::Code(AuthorizationCode::new(code)),
+            (None, Some(error)) if error == "access_denied" => AuthorizationResponse::Denied,
             // It is kept and shown, and everybody can write such an address.
-            (None, Some(error)) => Outcome::Error(echo::cut(&error, &[&state])),
+            (None, Some(error)) => AuthorizationResponse::Error(echo::cut(&error, &[&state])),
             (None, None) => return Err(MalformedCallback::NoCode),
         };
-        Ok(Returned { state: SecretHash::of(&state), outcome })
+        Ok(Returned { state: SecretHash::of(&state), response })
     }
 }
 
@@ -118,8 +118,8 @@ mod tests {
     }
 
     fn code(query: &str) -> String {
-        match parse(query, ISSUER).expect(query).outcome {
-            Outcome::Code(code) => code.expose_secret().to_owned(),
+        match parse(query, ISSUER).expect(query).response {
+            AuthorizationResponse::Code(code) => code.expose_secret().to_owned(),
             other => panic!("{query}: {other:?}"),
         }
     }
@@ -171,11 +171,14 @@ mod tests {
 
     #[test]
     fn an_error_is_a_denial_or_another() {
-        let outcome = |query| parse(query, ISSUER).unwrap().outcome;
+        let response = |query| parse(query, ISSUER).unwrap().response;
 
-        assert!(matches!(outcome("state=s&error=access_denied"), Outcome::Denied));
-        assert!(matches!(outcome("state=s&error=server_error&error_description=%3Cb%3E"), Outcome::Error(_)));
-        assert!(matches!(outcome("state=s&code=c&error=access_denied"), Outcome::CodeAndError));
+        assert!(matches!(response("state=s&error=access_denied"), AuthorizationResponse::Denied));
+        assert!(matches!(
+            response("state=s&error=server_error&error_description=%3Cb%3E"),
+            AuthorizationResponse::Error(_)
+        ));
+        assert!(matches!(response("state=s&code=c&error=access_denied"), AuthorizationResponse::CodeAndError));
     }
 
     #[test]
@@ -183,7 +186,9 @@ mod tests {
         let state = "c3RhdGUtb2YtYS1jb25zZW50";
         for echoed in [state, &state[..14], "c3RhdGUt%2520b2YtYS1jb25z", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"] {
             let query = format!("state={state}&error=server_error:{echoed}");
-            let Outcome::Error(name) = parse(&query, ISSUER).unwrap().outcome else { panic!("{echoed}") };
+            let AuthorizationResponse::Error(name) = parse(&query, ISSUER).unwrap().response else {
+                panic!("{echoed}")
+            };
             assert_eq!(name, "server_error:[…]", "{echoed}");
         }
     }

@@ -1,61 +1,19 @@
 //! A text in every encoding that it may be in, each byte with the place that it came from.
 
 mod alphabets;
+mod view;
 
 use std::{collections::HashSet, hash::BuildHasher, mem, ops::Range, str};
 
 use foldhash::fast::RandomState;
-use zeroize::Zeroizing;
 
+pub(super) use self::view::View;
 use crate::events::is_invisible;
 
 /// No more readings of a text than this are tried.
 const MOST_VIEWS: usize = 128;
 /// Base64 of a run of twelve characters has at least as many.
 const SHORTEST_BASE64: usize = 16;
-
-/// One reading of a text. It may hold secrets: wiped when it is dropped.
-pub(super) struct View {
-    pub(super) bytes: Zeroizing<Vec<u8>>,
-    /// From which bytes of the text each one was read.
-    pub(super) source: Vec<Range<usize>>,
-    /// It reads as text: no words were joined, nothing was taken for base64.
-    pub(super) is_plain: bool,
-}
-
-impl View {
-    /// The text as it is.
-    pub(super) fn of(text: &str) -> Self {
-        let source = (0..text.len()).map(|index| index..index + 1).collect();
-        Self { bytes: text.as_bytes().to_vec().into(), source, is_plain: true }
-    }
-
-    /// An empty one that never outgrows its room.
-    pub(super) fn with_room(bytes: usize, is_plain: bool) -> Self {
-        Self { bytes: Vec::with_capacity(bytes).into(), source: Vec::with_capacity(bytes), is_plain }
-    }
-
-    pub(super) fn push(&mut self, byte: u8, source: Range<usize>) {
-        self.bytes.push(byte);
-        self.source.push(source);
-    }
-
-    fn push_char(&mut self, character: char, source: &Range<usize>) {
-        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-            self.push(byte, source.clone());
-        }
-    }
-
-    /// Marks the bytes of the text from which these were read, and the bytes between them.
-    pub(super) fn mark(&self, range: Range<usize>, marks: &mut [bool]) {
-        let source = &self.source[range];
-        let start = source.iter().map(|place| place.start).min();
-        let end = source.iter().map(|place| place.end).max();
-        if let (Some(start), Some(end)) = (start, end) {
-            marks[start..end].fill(true);
-        }
-    }
-}
 
 /// Every reading of `text` that a chain of encodings allows.
 pub(super) fn views(text: &str) -> Vec<View> {

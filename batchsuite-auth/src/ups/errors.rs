@@ -8,7 +8,7 @@ use serde::{
 };
 use zeroize::Zeroizing;
 
-use super::requests::Endpoint;
+use super::grant_type::GrantType;
 
 /// The errors in a body; none if it has none of the known shapes.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub(super) enum Meaning {
     /// Of the token, or the code.
     Refused,
     /// Of our configuration.
-    Ours,
+    Misconfigured,
     /// Of the rate.
     RateLimited,
     /// It complains of something that nobody has described.
@@ -75,17 +75,17 @@ impl Errors {
         }
     }
 
-    pub(super) fn meaning(&self, endpoint: Endpoint) -> Meaning {
-        let mut meanings: Vec<_> = self.complaints.iter().map(|complaint| complaint.meaning(endpoint)).collect();
+    pub(super) fn meaning(&self, grant_type: GrantType) -> Meaning {
+        let mut meanings: Vec<_> = self.complaints.iter().map(|complaint| complaint.meaning(grant_type)).collect();
         // Words around the errors add nothing, unless they contradict.
-        let beside = self.beside.iter().map(|complaint| complaint.meaning(endpoint));
+        let beside = self.beside.iter().map(|complaint| complaint.meaning(grant_type));
         meanings.extend(beside.filter(|meaning| *meaning != Meaning::Unknown));
         let all = |meaning| !meanings.is_empty() && meanings.iter().all(|other| *other == meaning);
         if self.repeated {
             Meaning::Unknown
-        } else if meanings.contains(&Meaning::Ours) {
-            // Beside a fault of ours, what UPS says about the token proves nothing.
-            Meaning::Ours
+        } else if meanings.contains(&Meaning::Misconfigured) {
+            // Beside an error of our configuration, what UPS says about the token proves nothing.
+            Meaning::Misconfigured
         } else if all(Meaning::Refused) {
             Meaning::Refused
         } else if all(Meaning::RateLimited) {
@@ -108,11 +108,11 @@ impl Complaint {
         vec![Self { code: code.or(error), message: message.or(description) }]
     }
 
-    fn meaning(&self, endpoint: Endpoint) -> Meaning {
+    fn meaning(&self, grant_type: GrantType) -> Meaning {
         let code = self.code.as_ref().map(|code| code.as_str());
         let message = self.message.as_ref().map_or("", |message| message.as_str());
         let message = message.trim().trim_end_matches('.').to_ascii_lowercase();
-        match (code, message.as_str(), endpoint) {
+        match (code, message.as_str(), grant_type) {
             // RFC 6749 §5.2
             (Some("invalid_grant"), _, _) => Meaning::Refused,
             (
@@ -125,10 +125,14 @@ impl Complaint {
                 ),
                 _,
                 _,
-            ) => Meaning::Ours,
+            ) => Meaning::Misconfigured,
             // UPS
-            (Some("10400") | None, "invalid refresh token" | "invalid/missing refresh token", Endpoint::Refresh)
-            | (Some("10400") | None, "invalid authorization code", Endpoint::Token) => Meaning::Refused,
+            (
+                Some("10400") | None,
+                "invalid refresh token" | "invalid/missing refresh token",
+                GrantType::RefreshToken,
+            )
+            | (Some("10400") | None, "invalid authorization code", GrantType::AuthorizationCode) => Meaning::Refused,
             (
                 Some("10400" | "10401") | None,
                 "invalid redirect url"
@@ -136,7 +140,7 @@ impl Complaint {
                 | "unsupported grant type"
                 | "clientid is invalid",
                 _,
-            ) => Meaning::Ours,
+            ) => Meaning::Misconfigured,
             (Some("10429"), _, _) => Meaning::RateLimited,
             _ => Meaning::Unknown,
         }

@@ -10,7 +10,7 @@ use super::{
     content::Content,
     echo,
     errors::{Errors, Meaning},
-    requests::Endpoint,
+    grant_type::GrantType,
 };
 use crate::{
     clock::{Timestamp, remaining},
@@ -37,7 +37,7 @@ pub(crate) enum Judgement {
     /// UPS asks for a pause of the whole client; `None`: it does not say how long.
     RateLimited(Option<Duration>, Evidence),
     /// UPS refuses our configuration.
-    Ours(Evidence),
+    Misconfigured(Evidence),
     /// UPS blocks the client.
     Blocked(Evidence),
     /// A refusal that nobody has described.
@@ -55,7 +55,7 @@ impl Judgement {
             Self::NotSent(_) => "not_sent",
             Self::Late => "late",
             Self::RateLimited(..) => "rate_limited",
-            Self::Ours(_) => "misconfigured",
+            Self::Misconfigured(_) => "misconfigured",
             Self::Blocked(_) => "blocked",
             Self::Unknown(_) => "unknown",
         }
@@ -63,7 +63,7 @@ impl Judgement {
 }
 
 /// What came back.
-pub(super) enum Answer {
+pub(super) enum Arrival {
     /// All of an answer.
     Whole(Response<Vec<u8>>),
     /// Its beginning.
@@ -74,18 +74,18 @@ pub(super) enum Answer {
 
 /// Judges what came back. `sent` are the secrets of the request, which are cut out of the evidence.
 pub(super) fn judge(
-    endpoint: Endpoint,
-    answer: Answer,
+    grant_type: GrantType,
+    arrival: Arrival,
     sent: &[&str],
     defaults: &PairDefaults,
     now: Timestamp,
 ) -> Judgement {
-    let (answer, whole) = match answer {
-        Answer::Whole(answer) => (answer, true),
-        Answer::BrokenOff(answer) => (answer, false),
-        Answer::Failed(error) if error.kind() == HttpErrorKind::Late => return Judgement::Late,
-        Answer::Failed(error) if error.is_not_sent() => return Judgement::NotSent(not_sent_evidence(&error)),
-        Answer::Failed(_) => return Judgement::Unanswered(broken_off()),
+    let (answer, whole) = match arrival {
+        Arrival::Whole(answer) => (answer, true),
+        Arrival::BrokenOff(answer) => (answer, false),
+        Arrival::Failed(error) if error.kind() == HttpErrorKind::Late => return Judgement::Late,
+        Arrival::Failed(error) if error.is_not_sent() => return Judgement::NotSent(not_sent_evidence(&error)),
+        Arrival::Failed(_) => return Judgement::Unanswered(broken_off()),
     };
     let (Parts { status, headers, .. }, body) = answer.into_parts();
     let content = Content::of(body.into(), whole);
@@ -103,13 +103,13 @@ pub(super) fn judge(
     let errors = if content.whole { Errors::of(content.text()) } else { Errors::default() };
     let evidence = evidence_of(status, &errors, sent);
     match status {
-        _ if status.is_success() => judge_success(&errors, endpoint, &headers, evidence, now),
+        _ if status.is_success() => judge_success(&errors, grant_type, &headers, evidence, now),
         StatusCode::TOO_MANY_REQUESTS => Judgement::RateLimited(retry_after(&headers, now), evidence),
         StatusCode::FORBIDDEN => Judgement::Blocked(evidence),
-        StatusCode::UNAUTHORIZED => Judgement::Ours(evidence),
-        StatusCode::BAD_REQUEST => match errors.meaning(endpoint) {
+        StatusCode::UNAUTHORIZED => Judgement::Misconfigured(evidence),
+        StatusCode::BAD_REQUEST => match errors.meaning(grant_type) {
             Meaning::Refused => Judgement::Refused(evidence),
-            Meaning::Ours => Judgement::Ours(evidence),
+            Meaning::Misconfigured => Judgement::Misconfigured(evidence),
             Meaning::RateLimited | Meaning::Unknown => Judgement::Unknown(evidence),
         },
         // A server that gave up waiting may have acted on what it got.
@@ -123,15 +123,15 @@ pub(super) fn judge(
 /// A success without a pair: if its body says an error, that error counts.
 fn judge_success(
     errors: &Errors,
-    endpoint: Endpoint,
+    grant_type: GrantType,
     headers: &HeaderMap,
     evidence: Evidence,
     now: Timestamp,
 ) -> Judgement {
-    match errors.meaning(endpoint) {
+    match errors.meaning(grant_type) {
         _ if errors.has_token => {}
         Meaning::Refused => return Judgement::Refused(evidence),
-        Meaning::Ours => return Judgement::Ours(evidence),
+        Meaning::Misconfigured => return Judgement::Misconfigured(evidence),
         Meaning::RateLimited => return Judgement::RateLimited(retry_after(headers, now), evidence),
         Meaning::Unknown if errors.are_named => return Judgement::Unknown(evidence),
         Meaning::Unknown => {}
@@ -186,9 +186,9 @@ mod tests {
         answer.body(body.as_bytes().to_vec()).unwrap()
     }
 
-    fn judged(endpoint: Endpoint, status: u16, body: &str, headers: &[(&str, &str)]) -> Judgement {
-        let answer = Answer::Whole(answer(status, body, headers));
-        judge(endpoint, answer, &["canary-token"], &PairDefaults::default(), NOW.parse().unwrap())
+    fn judged(grant_type: GrantType, status: u16, body: &str, headers: &[(&str, &str)]) -> Judgement {
+        let answer = Arrival::Whole(answer(status, body, headers));
+        judge(grant_type, answer, &["canary-token"], &PairDefaults::default(), NOW.parse().unwrap())
     }
 
     fn name(judgement: &Judgement) -> &'static str {
@@ -235,8 +235,12 @@ mod tests {
             (200, r#"{"access_token":"a","refresh_token":"r","expires_in":"1""#.to_owned(), "unanswered", "unanswered"),
             (201, r#"{"access_token":"a","refresh_token":"r","expires_in":"1"}"#.to_owned(), "pair", "pair"),
         ] {
-            assert_eq!(name(&judged(Endpoint::Refresh, status, &body, &[])), refresh, "refresh: {status} {body}");
-            assert_eq!(name(&judged(Endpoint::Token, status, &body, &[])), exchange, "exchange: {status} {body}");
+            assert_eq!(name(&judged(GrantType::RefreshToken, status, &body, &[])), refresh, "refresh: {status} {body}");
+            assert_eq!(
+                name(&judged(GrantType::AuthorizationCode, status, &body, &[])),
+                exchange,
+                "exchange: {status} {body}"
+            );
         }
     }
 
@@ -288,7 +292,7 @@ mod tests {
             ("<html>Invalid Refresh Token</html>", "unknown"),
             ("", "unknown"),
         ] {
-            assert_eq!(name(&judged(Endpoint::Refresh, 400, body, &[])), expected, "{body}");
+            assert_eq!(name(&judged(GrantType::RefreshToken, 400, body, &[])), expected, "{body}");
         }
     }
 
@@ -296,7 +300,7 @@ mod tests {
     fn what_was_sent_is_cut_out_of_the_evidence() {
         let body = ups(r#""10400""#, "Invalid Refresh Token: canary-token");
 
-        let Judgement::Unknown(evidence) = judged(Endpoint::Refresh, 400, &body, &[]) else { panic!() };
+        let Judgement::Unknown(evidence) = judged(GrantType::RefreshToken, 400, &body, &[]) else { panic!() };
 
         assert_eq!(evidence.message.as_deref(), Some("Invalid Refresh Token: […]"));
         assert_eq!((evidence.status, evidence.code.as_deref()), (Some(400), Some("10400")));
@@ -316,18 +320,18 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            let judgement = judged(Endpoint::Refresh, 429, "", &[("retry-after", value)]);
+            let judgement = judged(GrantType::RefreshToken, 429, "", &[("retry-after", value)]);
             let Judgement::RateLimited(pause, _) = judgement else { panic!("{value}") };
             assert_eq!(pause, seconds.map(Duration::from_secs), "{value}");
         }
-        assert!(matches!(judged(Endpoint::Refresh, 429, "", &[]), Judgement::RateLimited(None, _)));
+        assert!(matches!(judged(GrantType::RefreshToken, 429, "", &[]), Judgement::RateLimited(None, _)));
     }
 
     #[test]
     fn without_an_answer_it_matters_whether_anything_was_sent() {
         let of = |error| {
-            let (answer, defaults) = (Answer::Failed(error), PairDefaults::default());
-            name(&judge(Endpoint::Refresh, answer, &[], &defaults, Timestamp::UNIX_EPOCH))
+            let (answer, defaults) = (Arrival::Failed(error), PairDefaults::default());
+            name(&judge(GrantType::RefreshToken, answer, &[], &defaults, Timestamp::UNIX_EPOCH))
         };
         assert_eq!(of(HttpError::unanswered()), "unanswered");
         for kind in [HttpErrorKind::Connect, HttpErrorKind::Tls, HttpErrorKind::Request] {
@@ -356,7 +360,7 @@ mod tests {
             // What follows an object makes it no verdict.
             (format!("{}x", ups(r#""10400""#, "Invalid Refresh Token")), "unanswered"),
         ] {
-            assert_eq!(name(&judged(Endpoint::Refresh, 200, &body, &[])), expected, "{body}");
+            assert_eq!(name(&judged(GrantType::RefreshToken, 200, &body, &[])), expected, "{body}");
         }
     }
 
@@ -371,7 +375,7 @@ mod tests {
             r#"{"error":"server_error","\u0065rror":"invalid_grant"}"#,
         ] {
             for status in [400, 200] {
-                let Judgement::Unknown(evidence) = judged(Endpoint::Refresh, status, body, &[]) else {
+                let Judgement::Unknown(evidence) = judged(GrantType::RefreshToken, status, body, &[]) else {
                     panic!("{status} {body}")
                 };
                 assert!(evidence.message.unwrap().contains("twice"));
@@ -395,8 +399,9 @@ mod tests {
             (429, "", "unanswered"),
             (400, pair, "unanswered"),
         ] {
-            let answer = Answer::BrokenOff(answer(status, body, &[]));
-            let judgement = judge(Endpoint::Refresh, answer, &[], &PairDefaults::default(), Timestamp::UNIX_EPOCH);
+            let answer = Arrival::BrokenOff(answer(status, body, &[]));
+            let judgement =
+                judge(GrantType::RefreshToken, answer, &[], &PairDefaults::default(), Timestamp::UNIX_EPOCH);
             assert_eq!(name(&judgement), expected, "{status} {body}");
         }
     }

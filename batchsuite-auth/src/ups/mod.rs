@@ -6,11 +6,12 @@ mod content;
 mod echo;
 mod encodings;
 mod errors;
+mod grant_type;
 mod judge;
 mod repair;
 mod requests;
 
 pub(crate) use answer::{Pair, PairDefaults};
-pub(crate) use callback::{Outcome, parse as parse_callback};
+pub(crate) use callback::{AuthorizationResponse, parse as parse_callback};
 pub(crate) use judge::Judgement;
 pub(crate) use requests::Ups;

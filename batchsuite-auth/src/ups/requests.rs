@@ -2,7 +2,7 @@
 //!
 //! `oauth2` knows the form of a request (parameters, PKCE); it is not let near an answer: it drops
 //! status and `Retry-After`, refuses good pairs for their content type, and its errors carry the raw body. So it writes
-//! each request, which is caught before it is sent, and [`judge`](super::judge) reads the answer.
+//! each request, which is caught before it is sent, and [`judge()`] reads the answer.
 //!
 //! It form-encodes id and secret inside Basic (RFC 6749 §2.3.1). UPS writes them as they are (RFC 7617 §2), so that header
 //! is ours.
@@ -28,7 +28,8 @@ use zeroize::Zeroizing;
 
 use super::{
     answer::PairDefaults,
-    judge::{Answer, Judgement},
+    grant_type::GrantType,
+    judge::{Arrival, Judgement, judge},
 };
 use crate::{
     clock::Timestamp,
@@ -61,20 +62,11 @@ pub(crate) struct Authorization {
 
 /// A request that is ready to be sent, once. It is all secret, so it has no `Debug`.
 pub(crate) struct Prepared {
-    endpoint: Endpoint,
+    grant_type: GrantType,
     head: http::request::Parts,
     body: Zeroizing<Vec<u8>>,
     /// Its secrets, beside the client's.
     secrets: Vec<Zeroizing<String>>,
-}
-
-/// To which endpoint a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Endpoint {
-    /// `POST /security/v1/oauth/token`
-    Token,
-    /// `POST /security/v1/oauth/refresh`
-    Refresh,
 }
 
 impl Ups {
@@ -150,7 +142,7 @@ impl Ups {
         }
         let secrets = [Some(code.expose_secret()), verifier.map(PkceVerifier::expose_secret)];
         let request = caught(|catch| drop(request.request(&catch)))?;
-        Some(self.prepared(Endpoint::Token, request, secrets.into_iter().flatten()))
+        Some(self.prepared(GrantType::AuthorizationCode, request, secrets.into_iter().flatten()))
     }
 
     /// The refresh (RFC 6749 §6), which at UPS has an endpoint of its own and always takes the client's secret.
@@ -160,7 +152,7 @@ impl Ups {
             .set_client_secret(no_secret());
         let oauth2_token = oauth2::RefreshToken::new(token.expose_secret().to_owned());
         let request = caught(|catch| drop(client.exchange_refresh_token(&oauth2_token).request(&catch)))?;
-        Some(self.prepared(Endpoint::Refresh, request, [token.expose_secret()].into_iter()))
+        Some(self.prepared(GrantType::RefreshToken, request, [token.expose_secret()].into_iter()))
     }
 
     /// How long a request may take.
@@ -173,7 +165,7 @@ impl Ups {
     /// # Cancellation
     /// The request may have arrived: never inside a future that a caller can drop.
     pub(crate) async fn send(&self, prepared: Prepared, limits: TimeLimits, now: Timestamp) -> Judgement {
-        let Prepared { endpoint, head, mut body, secrets } = prepared;
+        let Prepared { grant_type, head, mut body, secrets } = prepared;
         let mut request = http::Request::from_parts(head, std::mem::take(&mut *body));
         let (received, deadline) = (Received::default(), limits.answer_within());
         request.extensions_mut().insert(received.clone());
@@ -181,23 +173,23 @@ impl Ups {
         let answer = fence::within(deadline, fence::TIME_TO_READ_OUTSIDE, self.http.send(request))
             .await
             .unwrap_or_else(|| Err(HttpError::unanswered()));
-        let answer = answer.map(Answer::Whole).unwrap_or_else(|error| {
+        let arrival = answer.map(Arrival::Whole).unwrap_or_else(|error| {
             // The evidence keeps what a person can read; only the log knows why.
             tracing::warn!(error = %crate::error::chain(&error), "no answer of UPS, or not all of it");
             if error.is_not_sent() {
-                return Answer::Failed(error);
+                return Arrival::Failed(error);
             }
-            received.take().map_or(Answer::Failed(error), Answer::BrokenOff)
+            received.take().map_or(Arrival::Failed(error), Arrival::BrokenOff)
         });
         let mut sent: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
         sent.push(self.client.secret.expose_secret());
         sent.extend(self.basic.to_str().ok().and_then(|value| value.strip_prefix(BASIC)));
-        super::judge::judge(endpoint, answer, &sent, &self.defaults, now)
+        judge(grant_type, arrival, &sent, &self.defaults, now)
     }
 
     fn prepared<'a>(
         &self,
-        endpoint: Endpoint,
+        grant_type: GrantType,
         request: HttpRequest,
         secrets: impl Iterator<Item = &'a str>,
     ) -> Prepared {
@@ -208,7 +200,7 @@ impl Ups {
         // Without this header any coding would be allowed (RFC 9110 §12.5.3).
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let secrets = secrets.map(|secret| Zeroizing::new(secret.to_owned())).collect();
-        Prepared { endpoint, head, body: body.into(), secrets }
+        Prepared { grant_type, head, body: body.into(), secrets }
     }
 }
 

@@ -10,7 +10,7 @@ use batchsuite_auth::{
     clock::{Timestamp, later},
     ids::ConsentId,
     secret::SecretHash,
-    store2::{ConsentCaps, ConsentUse, FoundConsent, NewConsent, PendingConsent, Verifier},
+    store::{ConsentCaps, ConsentUse, FoundConsent, NewConsent, PendingConsent, Verifier},
 };
 
 /// How long a used or an expired consent stays known, so that its person is told what became of it.
@@ -121,7 +121,7 @@ impl Consents {
 
 #[cfg(test)]
 mod tests {
-    use batchsuite_auth::{Environment, secret::PkceVerifier, store2::Consent};
+    use batchsuite_auth::{Environment, secret::PkceVerifier, store::Consent};
 
     use super::*;
 

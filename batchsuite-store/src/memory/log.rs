@@ -11,7 +11,7 @@ use batchsuite_auth::{
     CompanyId,
     clock::{Timestamp, earlier, later},
     events::{Event, EventId},
-    store2::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Prune, Pruned, StoreError, StoreErrorKind},
+    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Prune, Pruned, StoreError, StoreErrorKind},
 };
 use uuid::Uuid;
 

@@ -11,7 +11,7 @@ use batchsuite_auth::{
     clock::{Timestamp, earlier, later},
     events::EventId,
     ids::Revision,
-    store2::{Document, ListedAs, RowNumber, Swap, TokenChange, Tokens},
+    store::{Document, ListedAs, RowNumber, Swap, TokenChange, Tokens},
 };
 
 /// For how long a row that was handed out is hidden.
@@ -179,7 +179,7 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
 
 #[cfg(test)]
 mod tests {
-    use batchsuite_auth::store2::{RowKey, Wake};
+    use batchsuite_auth::store::{RowKey, Wake};
 
     use super::*;
 

@@ -7,7 +7,7 @@ use std::{
 
 use batchsuite_auth::{
     events::EventKind,
-    store2::{Document, EventOrder, ListedAs, TokenChange, Wake},
+    store::{Document, EventOrder, ListedAs, TokenChange, Wake},
 };
 
 use super::*;
@@ -16,8 +16,8 @@ fn key(environment: Environment) -> RowKey {
     RowKey::company(environment, CompanyId::new("acme").unwrap())
 }
 
-fn event() -> SwapEvent {
-    SwapEvent { kind: EventKind::Authenticated, actor: None, evidence: None, cause: None }
+fn event() -> EventContent {
+    EventContent { kind: EventKind::Authenticated, actor: None, evidence: None, cause: None }
 }
 
 fn first_save(key: RowKey) -> Swap {

@@ -13,6 +13,7 @@ use super::{
     failure,
     feed::Feed,
     pool::{PostgresPool, PostgresPoolBuilder},
+    queue::Queue,
     schema::Schema,
     seal::Vault,
     statements::Statements,
@@ -114,6 +115,7 @@ impl PostgresStoreBuilder {
             statements: Statements::new(&schema),
             vault: Vault::new(self.keyring),
             feed,
+            queue: Queue::default(),
             schema,
         })))
     }

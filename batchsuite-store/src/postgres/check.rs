@@ -26,7 +26,7 @@ const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
     FROM pg_catalog.pg_class c
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
     WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind IN ('r', 'p')
-      AND (c.relname IN ('grants', 'tokens', 'consents', 'used_consents', 'events', 'event_log', 'keys')
+      AND (c.relname IN ('grants', 'tokens', 'consents', 'events', 'event_log', 'deliveries', 'keys')
            OR c.relname = 'migrations' AND privilege = 'SELECT')
     UNION ALL
     SELECT 2, privilege || ' on sequence ' || c.oid::regclass, has_sequence_privilege(c.oid, privilege)
@@ -38,12 +38,12 @@ const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
     SELECT 3, 'EXECUTE on function ' || p.oid::regprocedure, has_function_privilege(p.oid, 'EXECUTE')
     FROM pg_catalog.pg_proc p
     WHERE p.pronamespace = to_regnamespace('{schema}')
-      AND p.proname IN ('clock_offset', 'announce_event', 'next_event', 'begin_consent')
+      AND p.proname IN ('clock_offset', 'announce_event', 'next_event', 'append_event', 'take_turns', 'put_consent')
     UNION ALL
     SELECT 4, 'EXECUTE on function ' || name, has_function_privilege(name, 'EXECUTE')
     FROM unnest(ARRAY[
         'pg_catalog.current_setting(text)', 'pg_catalog.set_config(text,text,boolean)', 'pg_catalog.clock_timestamp()',
-        'pg_catalog.pg_sequence_last_value(regclass)', 'pg_catalog.hashtextextended(text,bigint)',
+        'pg_catalog.pg_sequence_last_value(regclass)', 'pg_catalog.pg_stat_get_dead_tuples(oid)', 'pg_catalog.hashtextextended(text,bigint)',
         'pg_catalog.pg_advisory_xact_lock(bigint)', 'pg_catalog.pg_advisory_xact_lock_shared(integer,integer)'
     ]) AS name
     UNION ALL

@@ -1,128 +1,113 @@
 //! The verbs of a consent.
 
 use batchsuite_auth::{
+    Environment,
+    clock::Timestamp,
     ids::ConsentId,
-    machine::ConsentRefusal,
-    store::{Consent, GrantKey, NewConsent, StoreError, TakeConsent, TakenConsent, UsedConsent},
+    secret::SecretHash,
+    store::{
+        Consent, ConsentCaps, ConsentUse, FoundConsent, GrantKey, ListedAs, NewConsent, NewEvent, StoreError, Verifier,
+    },
 };
 use url::Url;
-use uuid::Uuid;
 
 use super::{
     PostgresStore,
-    events::Told,
+    database::Parameter,
+    events::object,
     failure,
-    row::{self, Columns, limit, seconds},
+    row::{Columns, limit, seconds, signed, uuid_of_consent},
 };
 
 impl PostgresStore {
-    pub(super) async fn begin(&self, consent: NewConsent) -> Result<(), StoreError> {
-        let verifier = consent.verifier.as_ref();
-        if verifier.is_some() {
-            self.0.ready_to_seal().await?;
-        }
-        let verifier =
-            verifier.map(|verifier| self.0.vault.seal_verifier(&consent.key, consent.id, verifier)).transpose()?;
-        self.0
-            .database
-            .rows(
-                &self.0.statements.begin_consent,
-                &[
-                    &row::uuid_of_consent(consent.id),
-                    &consent.key.environment.name(),
-                    &consent.key.company.as_str(),
-                    &consent.actor.as_str(),
-                    &&consent.state.as_bytes()[..],
-                    &&consent.browser.as_bytes()[..],
-                    &verifier,
-                    &consent.redirect_uri.as_str(),
-                    &consent.client_id,
-                    &consent.return_to,
-                    &seconds(consent.lifetime),
-                    &limit(consent.per_company),
-                    &limit(consent.per_actor),
-                ],
-            )
-            .await?;
+    pub(super) async fn put(&self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
+        let NewConsent { consent, state, verifier, lifetime } = new;
+        let sealed = match &verifier {
+            None => None,
+            Some(verifier) => {
+                self.0.ready_to_seal().await?;
+                Some(self.0.vault.seal_verifier(&grant(&consent), consent.id, verifier)?)
+            }
+        };
+        let parameters: &[Parameter<'_>] = &[
+            &consent.environment.name(),
+            &uuid_of_consent(consent.id),
+            &consent.company.as_str(),
+            &consent.actor.as_str(),
+            &&state.as_bytes()[..],
+            &&consent.browser.as_bytes()[..],
+            &sealed,
+            &consent.redirect_uri.as_str(),
+            &consent.client_id,
+            &consent.return_to,
+            &signed(consent.removals),
+            &seconds(lifetime),
+            &limit(caps.per_company),
+            &limit(caps.per_actor),
+            &ListedAs::default().name(),
+            &event.company.as_ref().map(|company| company.as_str()),
+            &object(&event.event).to_string(),
+        ];
+        self.0.database.rows(&self.0.statements.put_consent, parameters).await?;
+        self.0.feed.announce();
         Ok(())
     }
 
-    pub(super) async fn take(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
-        let kind = take.event.as_ref().map(|(kind, _)| kind.name());
-        let told = Told::of(take.event.as_ref().and_then(|(_, evidence)| evidence.as_ref()));
-        let found = self
-            .0
-            .database
-            .row(
-                &self.0.statements.take_consent,
-                &[
-                    &take.environment.name(),
-                    &&take.state.as_bytes()[..],
-                    &&take.browser.as_bytes()[..],
-                    &take.actor.as_str(),
-                    &kind,
-                    &told.status,
-                    &told.code,
-                    &told.message,
-                    &told.attempt,
-                ],
-            )
-            .await?;
-        let Some(found) = found else { return self.used(take).await };
-        let mut columns = Columns::of(&found);
-        let refusal = match columns.next()? {
-            "taken" => None,
-            "other_browser" => Some(ConsentRefusal::OtherBrowser),
-            "other_actor" => Some(ConsentRefusal::OtherActor),
-            "expired" => Some(ConsentRefusal::Expired),
-            "removed_since" => Some(ConsentRefusal::RemovedSince),
-            _ => return Err(failure::corrupt("the verdict about a consent is unknown")),
+    pub(super) async fn find(
+        &self,
+        environment: Environment,
+        state: &SecretHash,
+    ) -> Result<Option<FoundConsent>, StoreError> {
+        self.0.compare_keys().await?;
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &&state.as_bytes()[..]];
+        let Some(found) = self.0.database.row(&self.0.statements.find_consent, parameters).await? else {
+            return Ok(None);
         };
-        if let Some(refusal) = refusal {
-            return Ok(TakenConsent::Refused(refusal));
-        }
-        let id = ConsentId::from_bits(columns.next::<Uuid>()?.as_u128());
-        let key = GrantKey { environment: take.environment, company: columns.company()? };
-        let actor = row::actor(columns.next()?)?;
-        let verifier: Option<&[u8]> = columns.next()?;
-        let verifier = verifier.map(|sealed| self.0.vault.open_verifier(&key, id, sealed)).transpose()?;
-        let redirect_uri = Url::parse(columns.next()?).map_err(|_| failure::corrupt("a redirect URI is no URL"))?;
-        Ok(TakenConsent::Taken(Box::new(Consent {
-            id,
-            key,
-            actor,
-            verifier,
-            redirect_uri,
+        let mut columns = Columns::of(&found);
+        let consent = Consent {
+            environment,
+            id: columns.consent()?,
+            company: columns.company()?,
+            actor: columns.actor()?,
+            browser: SecretHash::from_bytes(
+                columns.next::<&[u8]>()?.try_into().map_err(|_| failure::corrupt("the hash of a secret is none"))?,
+            ),
+            redirect_uri: Url::parse(columns.next()?).map_err(|_| failure::corrupt("a redirect URI is no URL"))?,
             client_id: columns.next()?,
             return_to: columns.next()?,
             removals: columns.number()?,
-            used_at: columns.next()?,
-        })))
+        };
+        let expires_at = columns.next()?;
+        let (used_at, with_event): (Option<Timestamp>, _) = (columns.next()?, columns.next()?);
+        let used = used_at.map(|at| ConsentUse { at, with_event });
+        let as_of = columns.next()?;
+        let verifier = match columns.next::<Option<&[u8]>>()? {
+            None => Verifier::None,
+            Some(sealed) => match self.0.vault.open_verifier(&grant(&consent), consent.id, sealed) {
+                Ok(verifier) => Verifier::Readable(verifier),
+                Err(reason) => Verifier::Unreadable(reason),
+            },
+        };
+        Ok(Some(FoundConsent { consent, verifier, expires_at, used, as_of }))
     }
 
-    /// The consent, if the same person and browser took it before.
-    async fn used(&self, take: TakeConsent) -> Result<TakenConsent, StoreError> {
-        let found = self
-            .0
-            .database
-            .row(
-                &self.0.statements.used_consent,
-                &[
-                    &take.environment.name(),
-                    &&take.state.as_bytes()[..],
-                    &&take.browser.as_bytes()[..],
-                    &take.actor.as_str(),
-                ],
-            )
-            .await?;
-        let Some(found) = found else { return Ok(TakenConsent::Unknown) };
-        let mut columns = Columns::of(&found);
-        Ok(TakenConsent::Used(Box::new(UsedConsent {
-            id: ConsentId::from_bits(columns.next::<Uuid>()?.as_u128()),
-            key: GrantKey { environment: take.environment, company: columns.company()? },
-            return_to: columns.next()?,
-            removals: columns.number()?,
-            used_at: columns.next()?,
-        })))
+    pub(super) async fn use_once(
+        &self,
+        environment: Environment,
+        id: ConsentId,
+        event: Option<NewEvent>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let company = event.as_ref().and_then(|event| event.company.as_ref()).map(|company| company.as_str());
+        let told = event.as_ref().map(|event| object(&event.event).to_string());
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &uuid_of_consent(id), &company, &told];
+        let used = self.0.database.row(&self.0.statements.use_consent, parameters).await?;
+        if used.is_some() && event.is_some() {
+            self.0.feed.announce();
+        }
+        used.map(|used| Columns::of(&used).next()).transpose()
     }
+}
+
+fn grant(consent: &Consent) -> GrantKey {
+    GrantKey { environment: consent.environment, company: consent.company.clone() }
 }

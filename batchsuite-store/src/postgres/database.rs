@@ -26,18 +26,6 @@ impl Database {
         self.pool.rows(&statement.sql, statement.parameters, parameters).await
     }
 
-    /// [`rows`](Self::rows) without a limit to its time, for an operator's statement that touches every row.
-    pub(super) async fn rows_without_time_limit(
-        &self,
-        statement: &Statement,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut transaction = self.pool.begin_without_time_limit().await?;
-        let rows = transaction.rows(&statement.sql, statement.parameters, parameters).await?;
-        transaction.commit().await?;
-        Ok(rows)
-    }
-
     /// [`rows`](Self::rows) of a statement that answers with at most one.
     pub(super) async fn row(
         &self,

@@ -1,17 +1,17 @@
-//! Rows as what they mean.
+//! Rows of the database as what they mean.
 
 use std::{fmt, time::Duration};
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
-    clock::Timestamp,
+    clock::{Timestamp, later},
     error::chain,
     events::{Event, EventId, EventKind, Evidence},
     ids::{AttemptId, ConsentId, Revision},
-    machine::{OptIn, Phase, RecordedCause, RefreshTokenEnd, Standing, TokenTimes},
-    secret::{AccessTokenSecret, RefreshToken},
-    store::{GrantKey, Snapshot, StoreError, Tokens, UnreadableTokens},
+    machine::CauseKind,
+    store::{self, Document, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
 };
+use serde_json::{Value, json};
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
@@ -43,244 +43,131 @@ impl<'a> Columns<'a> {
         unsigned(self.next()?)
     }
 
-    /// The same of a row that is damaged: the number that statements go on from, see [`Schema::write`](super::schema::Schema::write).
+    /// A number that is counted up; where it is damaged, the number that counting goes on from.
     fn counted(&mut self) -> Result<u64, StoreError> {
-        self.next().and_then(|number| unsigned(number).or(unsigned(ANEW)))
+        self.next().map(|number| unsigned(number).unwrap_or(ANEW))
     }
 
-    pub(super) fn revision(&mut self) -> Result<Revision, StoreError> {
-        let (epoch, version) = (self.number(), self.number());
-        Ok(Revision { epoch: epoch?, version: version? })
+    fn revision(&mut self) -> Result<Revision, StoreError> {
+        Ok(Revision { epoch: self.counted()?, version: self.counted()? })
     }
 
     pub(super) fn company(&mut self) -> Result<CompanyId, StoreError> {
-        company(self.next()?)
+        CompanyId::new(self.next::<&str>()?).map_err(|_| failure::corrupt("a company id is none"))
     }
 
-    pub(super) fn actor(&mut self) -> Result<Option<ActorId>, StoreError> {
-        self.next::<Option<&str>>()?.map(actor).transpose()
+    pub(super) fn consent(&mut self) -> Result<ConsentId, StoreError> {
+        Ok(ConsentId::from_bits(self.next::<Uuid>()?.as_u128()))
     }
 
-    pub(super) fn attempt(&mut self) -> Result<Option<AttemptId>, StoreError> {
-        Ok(self.next::<Option<Uuid>>()?.map(|id| AttemptId::from_bits(id.as_u128())))
-    }
-
-    pub(super) fn consent(&mut self) -> Result<Option<ConsentId>, StoreError> {
-        Ok(self.next::<Option<Uuid>>()?.map(|id| ConsentId::from_bits(id.as_u128())))
-    }
-
-    pub(super) fn evidence(&mut self) -> Result<Option<Evidence>, StoreError> {
-        let mut evidence = Evidence::default();
-        let status: Option<i32> = self.next()?;
-        evidence.status = status.and_then(|status| u16::try_from(status).ok());
-        evidence.code = self.next()?;
-        evidence.message = self.next()?;
-        evidence.attempt = self.attempt()?;
-        Ok((evidence != Evidence::default()).then_some(evidence))
+    pub(super) fn actor(&mut self) -> Result<ActorId, StoreError> {
+        actor(self.next()?)
     }
 }
 
-/// The columns of `sql/fragments/grant.sql`, and those of the tokens after them if `vault` is given. Without it, tokens are
-/// there as far as they decide anything, and empty. The row may be that of a company that was never seen.
-///
-/// A grant that is damaged comes as unreadable, as long as its numbers are there: it can be replaced and removed.
-pub(super) fn snapshot(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot, StoreError> {
-    readable(row, key, vault).or_else(|reason| damaged(row, key, reason))
+/// What a statement shows of a row's tokens, in the columns behind those of the row.
+pub(super) enum Shown<'a> {
+    /// Both ciphertexts, to be opened.
+    With(&'a Vault),
+    /// Whether there are any, and whether they are under an older key.
+    Sealed,
 }
 
-fn damaged(row: &Row, key: &GrantKey, reason: StoreError) -> Result<Snapshot, StoreError> {
-    let mut columns = Columns { row, next: 1 };
-    let (Ok(epoch), Ok(version), Ok(removals)) = (columns.counted(), columns.counted(), columns.counted()) else {
-        return Err(reason);
-    };
-    let revision = Revision { epoch, version };
-    let (Ok(as_of), Ok(change)) = (row.try_get("as_of"), row.try_get::<_, i64>("change")) else { return Err(reason) };
-    let change = unsigned(change).unwrap_or_default();
-    // The state is unknown, but there was an opt-in.
-    let opt_in = OptIn { revision, removals, standing: Standing::Authenticated, ..OptIn::default() };
-    let unreadable = Some(UnreadableTokens { reason, times: None });
-    Ok(Snapshot { opt_in, unreadable, change: EventId::new(change), ..Snapshot::empty(key.clone(), as_of) })
-}
-
-fn readable(row: &Row, key: &GrantKey, vault: Option<&Vault>) -> Result<Snapshot, StoreError> {
+/// The columns of `sql/fragments/row.sql` and those of the tokens behind them. A column that is damaged spoils nothing but itself.
+pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Row, StoreError> {
     let mut columns = Columns::of(row);
-    if columns.next::<Option<&str>>()?.is_none() {
-        let as_of = row.try_get("as_of").map_err(|error| failure::of_database(&error))?;
-        return Ok(Snapshot::empty(key.clone(), as_of));
+    let (company, as_of) = (columns.next::<Option<&str>>()?, columns.next()?);
+    if company.is_none() {
+        return Ok(store::Row::empty(key, as_of));
     }
+    let number = RowNumber::new(columns.next::<i64>()?.cast_unsigned());
     let revision = columns.revision()?;
-    let removals = columns.number()?;
-    let standing = standing(columns.next()?)?;
-    let phase = match (columns.attempt()?, columns.next()?) {
-        (_, None) => Phase::Idle,
-        (Some(attempt), Some(lease_until)) => Phase::Sent { attempt, lease_until },
-        (None, Some(lease_until)) => Phase::Travelling { lease_until },
+    let document = Document::new(columns.next::<&str>()?);
+    let change = EventId::new(columns.number().unwrap_or_default());
+    // A time that no clock shows is none.
+    let (wake_at, used_at) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+    let consents = pending(&mut columns).unwrap_or_default();
+    let tokens = match shown {
+        Shown::With(vault) => vault.open_tokens(&key, revision, columns.next()?, columns.next()?),
+        Shown::Sealed => match (columns.next()?, columns.next()?) {
+            (false, _) => StoredTokens::None,
+            (true, with_older_key) => StoredTokens::Sealed { with_older_key },
+        },
     };
-    let opt_in = OptIn {
-        revision,
-        standing,
-        phase,
-        unanswered: columns.next()?,
-        suspect: columns.next()?,
-        removals,
-        consent: columns.consent()?,
-        issued_at: columns.next()?,
+    Ok(store::Row { key, number, revision, document, tokens, change, wake_at, used_at, consents, as_of })
+}
+
+/// The row of whichever company, unless it has no company that can be named.
+pub(super) fn readable(
+    answer: &Row,
+    environment: Environment,
+    shown: &Shown<'_>,
+    left_out: &mut LeftOut,
+) -> Option<store::Row> {
+    let company = Columns::of(answer).company();
+    let read = company.and_then(|company| row(answer, RowKey::company(environment, company), shown));
+    read.inspect_err(|error| left_out.add(&"of a company", error)).ok()
+}
+
+fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>, StoreError> {
+    let (ids, removals, ends) = (columns.next(), columns.next(), columns.next());
+    let ids: Option<Vec<Uuid>> = ids?;
+    let (removals, ends): (Option<Vec<i64>>, Option<Vec<Timestamp>>) = (removals?, ends?);
+    let all = ids.into_iter().flatten().zip(removals.into_iter().flatten()).zip(ends.into_iter().flatten());
+    let consent = |((id, removals), expires_at): ((Uuid, i64), _)| {
+        Ok(PendingConsent { id: ConsentId::from_bits(id.as_u128()), removals: unsigned(removals)?, expires_at })
     };
-    let (client_id, actor, authenticated_at) = (columns.next()?, columns.actor()?, columns.next()?);
-    let times = Times::of(&mut columns)?;
-    let cause_at: Option<Timestamp> = columns.next()?;
-    let cause = columns.evidence()?;
-    let failures = u32::try_from(columns.number()?).unwrap_or(u32::MAX);
-    let retry_at = columns.next()?;
-    let change = EventId::new(columns.number()?);
-    let as_of = columns.next()?;
-    // A damaged date of a consent does not make the grant unreadable.
-    let consent_pending_until = columns.next().unwrap_or_default();
-    let tokens = match vault {
-        Some(vault) => {
-            let sealed = Sealed::of(&mut columns)?;
-            times.open(&sealed, key, revision, vault)
-        }
-        None => times.with(AccessTokenSecret::new(""), RefreshToken::new("")),
-    };
-    let (tokens, unreadable) = match tokens {
-        Ok(tokens) => (tokens, None),
-        Err(reason) => (None, Some(UnreadableTokens { reason, times: times.as_facts() })),
-    };
-    Ok(Snapshot {
-        cause: cause_at.map(|at| (at, cause.unwrap_or_default())),
-        key: key.clone(),
-        opt_in,
-        tokens,
-        unreadable,
-        client_id,
-        actor,
-        authenticated_at,
-        failures,
-        retry_at,
-        consent_pending_until,
-        change,
-        as_of,
-    })
+    all.map(consent).collect()
 }
 
-/// What is known of the tokens without them.
-struct Times {
-    has_access_token: bool,
-    has_refresh_token: bool,
-    obtained_at: Option<Timestamp>,
-    refresh_at: Option<Timestamp>,
-    access_expires_at: Option<Timestamp>,
-    refresh_expires_at: Option<Timestamp>,
-}
-
-impl Times {
-    fn of(columns: &mut Columns<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            has_access_token: columns.next()?,
-            has_refresh_token: columns.next()?,
-            obtained_at: columns.next()?,
-            refresh_at: columns.next()?,
-            access_expires_at: columns.next()?,
-            refresh_expires_at: columns.next()?,
-        })
-    }
-
-    /// The tokens. What cannot be read of them makes all of them unreadable.
-    fn open(
-        &self,
-        sealed: &Sealed<'_>,
-        key: &GrantKey,
-        revision: Revision,
-        vault: &Vault,
-    ) -> Result<Option<Tokens>, StoreError> {
-        let missing = || failure::corrupt("a token is missing");
-        let access_token = match self.has_access_token {
-            true => Some(vault.open_access_token(key, revision, sealed.access_token.ok_or_else(missing)?)?),
-            false => None,
-        };
-        let refresh_token = match self.has_refresh_token {
-            true => {
-                let version = unsigned(sealed.refresh_version.ok_or_else(missing)?)?;
-                let revision = Revision { version, ..revision };
-                Some(vault.open_refresh_token(key, revision, sealed.refresh_token.ok_or_else(missing)?)?)
-            }
-            false => None,
-        };
-        self.some(access_token, refresh_token)
-    }
-
-    fn with(&self, access_token: AccessTokenSecret, refresh_token: RefreshToken) -> Result<Option<Tokens>, StoreError> {
-        let access_token = self.has_access_token.then_some(access_token);
-        let refresh_token = self.has_refresh_token.then_some(refresh_token);
-        self.some(access_token, refresh_token)
-    }
-
-    fn some(
-        &self,
-        access_token: Option<AccessTokenSecret>,
-        refresh_token: Option<RefreshToken>,
-    ) -> Result<Option<Tokens>, StoreError> {
-        match (self.access_expires_at, self.refresh_at, self.obtained_at) {
-            (Some(access_expires_at), Some(refresh_at), Some(obtained_at)) => Ok(Some(Tokens {
-                access_token,
-                access_expires_at,
-                refresh_at,
-                refresh_token,
-                refresh_expires_at: self.refresh_expires_at,
-                obtained_at,
-            })),
-            _ if access_token.is_none() && refresh_token.is_none() => Ok(None),
-            _ => Err(failure::corrupt("a time of the tokens is missing")),
-        }
-    }
-
-    /// The same as far as it decides anything.
-    fn as_facts(&self) -> Option<TokenTimes> {
-        Some(TokenTimes {
-            obtained_at: self.obtained_at?,
-            refresh_at: self.refresh_at?,
-            access_token_end: self.access_expires_at.filter(|_| self.has_access_token),
-            refresh_token_end: match (self.has_refresh_token, self.refresh_expires_at) {
-                (false, _) => RefreshTokenEnd::Absent,
-                (true, None) => RefreshTokenEnd::Unknown,
-                (true, Some(end)) => RefreshTokenEnd::At(end),
-            },
-        })
-    }
-}
-
-/// The tokens as they are stored.
-struct Sealed<'a> {
-    access_token: Option<&'a [u8]>,
-    refresh_token: Option<&'a [u8]>,
-    refresh_version: Option<i64>,
-}
-
-impl<'a> Sealed<'a> {
-    fn of(columns: &mut Columns<'a>) -> Result<Self, StoreError> {
-        Ok(Self { access_token: columns.next()?, refresh_token: columns.next()?, refresh_version: columns.next()? })
-    }
-}
-
-/// The columns of an event.
+/// The columns of `sql/fragments/event.sql`.
 pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreError> {
     let mut columns = Columns::of(row);
     Ok(Event {
+        environment,
         id: EventId::new(columns.number()?),
         at: columns.next()?,
-        environment,
-        company: columns.next::<Option<&str>>()?.map(company).transpose()?,
-        actor: columns.actor()?,
-        kind: kind(columns.next()?)?,
+        company: columns.next::<Option<&str>>()?.map(CompanyId::new).transpose().map_err(|_| no_id())?,
         revision: columns.revision()?,
-        evidence: columns.evidence()?,
-        cause: None,
+        kind: EventKind::of_name(columns.next()?)
+            .ok_or_else(|| failure::corrupt("a kind of event is unknown; was it written by a later release?"))?,
+        actor: columns.next::<Option<&str>>()?.map(actor).transpose()?,
+        cause: columns.next::<Option<&str>>()?.and_then(CauseKind::of_name),
+        evidence: columns.next::<Option<&str>>()?.map(evidence).transpose()?,
     })
 }
 
+/// How evidence is kept: a JSON object.
+pub(super) fn object(evidence: &Evidence) -> Value {
+    json!({
+        "status": evidence.status,
+        "code": evidence.code,
+        "message": evidence.message,
+        "attempt": evidence.attempt.map(|attempt| attempt.to_string()),
+    })
+}
+
+fn evidence(object: &str) -> Result<Evidence, StoreError> {
+    let object: Value =
+        serde_json::from_str(object).map_err(|_| failure::corrupt("the evidence of an event is none"))?;
+    let text = |name: &str| object[name].as_str().map(str::to_owned);
+    let mut evidence = Evidence::default();
+    evidence.status = object["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+    (evidence.code, evidence.message) = (text("code"), text("message"));
+    evidence.attempt = text("attempt").and_then(|id| u128::from_str_radix(&id, 16).ok()).map(AttemptId::from_bits);
+    Ok(evidence)
+}
+
+fn actor(text: &str) -> Result<ActorId, StoreError> {
+    ActorId::new(text).map_err(|_| no_id())
+}
+
+fn no_id() -> StoreError {
+    failure::corrupt("an id is none")
+}
+
 /// Items that cannot be read and are left out, so that the others go on. The log names the first ones and counts the
-/// rest: without a lost key, that may be every company.
+/// rest: it may be every company.
 pub(super) struct LeftOut {
     what: &'static str,
     items: usize,
@@ -292,12 +179,6 @@ const NAMED: usize = 10;
 impl LeftOut {
     pub(super) fn of(what: &'static str) -> Self {
         Self { what, items: 0 }
-    }
-
-    /// A row whose first column is a company.
-    pub(super) fn add_row(&mut self, row: &Row, error: &StoreError) {
-        let company: &str = Columns::of(row).next().unwrap_or_default();
-        self.add(&company, error);
     }
 
     pub(super) fn add(&mut self, name: &dyn fmt::Display, error: &StoreError) {
@@ -322,39 +203,16 @@ impl Drop for LeftOut {
     }
 }
 
-fn company(text: &str) -> Result<CompanyId, StoreError> {
-    CompanyId::new(text).map_err(|_| failure::corrupt("a company id is none"))
-}
-
-pub(super) fn actor(text: &str) -> Result<ActorId, StoreError> {
-    ActorId::new(text).map_err(|_| failure::corrupt("an actor id is none"))
-}
-
 /// No number is counted up to this.
-pub(super) const MOST_COUNTED: i64 = 1 << 62;
+const MOST_COUNTED: i64 = 1 << 62;
 /// Where counting goes on after a damaged number: above all earlier numbers, because none of them may come again.
-pub(super) const ANEW: i64 = 1 << 61;
+const ANEW: u64 = 1 << 61;
 
-pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+fn unsigned(number: i64) -> Result<u64, StoreError> {
     match u64::try_from(number) {
         Ok(counted) if number <= MOST_COUNTED => Ok(counted),
         _ => Err(failure::corrupt("a number is negative, or too large")),
     }
-}
-
-fn standing(name: &str) -> Result<Standing, StoreError> {
-    Ok(match name {
-        "unauthenticated" => Standing::Unauthenticated,
-        "authenticated" => Standing::Authenticated,
-        "opt_in_invalidated" => Standing::ReauthRequired(RecordedCause::OptInInvalidated),
-        "rotation_lost" => Standing::ReauthRequired(RecordedCause::RotationLost),
-        _ => return Err(failure::corrupt("a standing is unknown")),
-    })
-}
-
-fn kind(name: &str) -> Result<EventKind, StoreError> {
-    let kind = EventKind::ALL.into_iter().find(|kind| kind.name() == name);
-    kind.ok_or_else(|| failure::corrupt("a kind of event is unknown; was it written by a later release?"))
 }
 
 /// A number for a column. None of them gets near the end.
@@ -369,13 +227,16 @@ pub(super) fn limit(rows: usize) -> i64 {
 
 /// The end of time, as far as the database's arithmetic goes: no lifetime from outside is longer.
 const LONGEST: Duration = Duration::from_secs(1000 * 365 * 86_400);
+/// Before any date that a database keeps.
+const BEGINNING: Timestamp = Timestamp::UNIX_EPOCH;
 
 pub(super) fn seconds(duration: Duration) -> f64 {
     duration.min(LONGEST).as_secs_f64()
 }
 
-pub(super) fn uuid_of_attempt(attempt: AttemptId) -> Uuid {
-    Uuid::from_u128(attempt.to_bits())
+/// A time for a column.
+pub(super) fn storable(at: Timestamp) -> Timestamp {
+    at.clamp(BEGINNING, later(BEGINNING, 3 * LONGEST))
 }
 
 pub(super) fn uuid_of_consent(consent: ConsentId) -> Uuid {

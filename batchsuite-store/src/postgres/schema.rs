@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::row::{ANEW, MOST_COUNTED};
-
 /// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
 pub(super) const IS_CARELESS: &str = "current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
 /// For this transaction alone, also behind a pooler. It is in the list of what a statement returns, which is evaluated for each
@@ -36,17 +34,13 @@ impl Schema {
     }
 
     /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
-    /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{durable}`, which makes the transaction durable
-    /// when it commits, whatever the server's default is; `{epoch}` and `{removals}` of a grant `g`, or where
-    /// counting goes on if they are damaged: such a grant is replaced and removed like any other.
+    /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{microseconds}`, the same since 1970;
+    /// `{durable}`, which makes the transaction durable when it commits, whatever the server's default is.
     pub(super) fn write(&self, sql: &str) -> String {
-        let counted =
-            |column| format!("CASE WHEN g.{column} BETWEEN 0 AND {MOST_COUNTED} THEN g.{column} ELSE {ANEW} END");
         sql.replace("{durable}", DURABLE)
             .replace("{careless}", IS_CARELESS)
-            .replace("{epoch}", &counted("epoch"))
-            .replace("{removals}", &counted("removals"))
             .replace("{now}", "(now() + {schema}.clock_offset())")
+            .replace("{microseconds}", "(1000000 * extract(epoch FROM {clock}))::bigint")
             .replace("{clock}", "(clock_timestamp() + {schema}.clock_offset())")
             .replace("{schema}", &format!("\"{}\"", self.0))
     }

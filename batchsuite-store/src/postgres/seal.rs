@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use batchsuite_auth::{
     ids::{ConsentId, Revision},
     secret::{AccessTokenSecret, PkceVerifier, RefreshToken},
-    store::{GrantKey, StoreError},
+    store::{GrantKey, RowKey, StoreError, StoredTokens, Tokens},
 };
 
-use crate::keyring::{Binding, KeySet, Keyring};
-
 use super::failure;
+use crate::keyring::{Binding, KeySet, Keyring};
 
 /// Seals and opens what is secret, each in its place.
 #[derive(Debug)]
@@ -80,46 +79,42 @@ impl Vault {
         self.keyring.keys()
     }
 
-    /// What every ciphertext under the primary key begins with.
-    pub(super) fn primary_header(&self) -> Result<Vec<u8>, StoreError> {
-        Ok(self.sealing()?.primary_header())
+    /// What every ciphertext under the newest key begins with.
+    pub(super) fn primary_header(&self) -> Vec<u8> {
+        self.keyring.primary_header()
     }
 
-    pub(super) fn seal_access_token(
-        &self,
-        key: &GrantKey,
-        revision: Revision,
-        token: &AccessTokenSecret,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.seal(&Binding::access_token(key, revision), token.expose_secret())
+    /// Both tokens of a pair, for the grant at this revision of it.
+    pub(super) fn seal_tokens(&self, key: &RowKey, revision: Revision, tokens: &Tokens) -> Result<Sealed, StoreError> {
+        let key = grant(key).ok_or_else(|| failure::misconfigured("the client row has no tokens"))?;
+        let access = tokens.access.as_ref();
+        let access = access.map(|token| self.seal(&Binding::access_token(&key, revision), token.expose_secret()));
+        let refresh = tokens.refresh.as_ref();
+        let refresh = refresh.map(|token| self.seal(&Binding::refresh_token(&key, revision), token.expose_secret()));
+        Ok(Sealed { access: access.transpose()?, refresh: refresh.transpose()? })
     }
 
-    pub(super) fn open_access_token(
+    pub(super) fn open_tokens(
         &self,
-        key: &GrantKey,
+        key: &RowKey,
         revision: Revision,
-        sealed: &[u8],
-    ) -> Result<AccessTokenSecret, StoreError> {
-        self.open(&Binding::access_token(key, revision), sealed).map(AccessTokenSecret::new)
-    }
-
-    pub(super) fn seal_refresh_token(
-        &self,
-        key: &GrantKey,
-        revision: Revision,
-        token: &RefreshToken,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.seal(&Binding::refresh_token(key, revision), token.expose_secret())
-    }
-
-    /// `revision` is the one that the token came with, which may be older than its grant's.
-    pub(super) fn open_refresh_token(
-        &self,
-        key: &GrantKey,
-        revision: Revision,
-        sealed: &[u8],
-    ) -> Result<RefreshToken, StoreError> {
-        self.open(&Binding::refresh_token(key, revision), sealed).map(RefreshToken::new)
+        access: Option<&[u8]>,
+        refresh: Option<&[u8]>,
+    ) -> StoredTokens {
+        let (false, Some(key)) = (access.is_none() && refresh.is_none(), grant(key)) else { return StoredTokens::None };
+        let access = access.map(|sealed| self.open(&Binding::access_token(&key, revision), sealed)).transpose();
+        let refresh = refresh.map(|sealed| self.open(&Binding::refresh_token(&key, revision), sealed)).transpose();
+        match (access, refresh) {
+            (Ok(access), Ok(refresh)) => StoredTokens::Readable(Tokens {
+                access: access.map(AccessTokenSecret::new),
+                refresh: refresh.map(RefreshToken::new),
+            }),
+            (Err(reason), _) | (_, Err(reason)) => {
+                #[cfg(feature = "metrics")]
+                metrics::counter!("batchsuite_unreadable_total", "what" => "tokens").increment(1);
+                StoredTokens::Unreadable(reason)
+            }
+        }
     }
 
     pub(super) fn seal_verifier(
@@ -147,4 +142,16 @@ impl Vault {
     fn open(&self, binding: &Binding<'_>, sealed: &[u8]) -> Result<String, StoreError> {
         Ok(self.keyring.open(binding, sealed)?.into_text()?)
     }
+}
+
+/// A pair as it reaches the database.
+#[derive(Default)]
+pub(super) struct Sealed {
+    pub(super) access: Option<Vec<u8>>,
+    pub(super) refresh: Option<Vec<u8>>,
+}
+
+/// The grant of a company's row.
+fn grant(key: &RowKey) -> Option<GrantKey> {
+    Some(GrantKey { environment: key.environment, company: key.company.clone()? })
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use batchsuite_auth::{
     clock::Clock,
-    store2::Store,
+    store::Store,
     test_util::{ManualClock, store_contract::Harness},
 };
 use batchsuite_store::MemoryStore;

@@ -1,12 +1,13 @@
 //! More of the same families as in `callback.rs`.
 
 use batchsuite_auth::{
-    BatchSuiteAuth, BrowserSecret, Client, CompanyId, Environment,
+    BatchSuiteAuth, BrowserSecret, Client, Environment,
     error::{CallbackError, MalformedCallback},
     events::EventKind,
     fake_ups::Endpoint,
     http::ReqwestClient,
 };
+use batchsuite_tests::company;
 
 use crate::{
     callback::assert_malformed,
@@ -104,7 +105,7 @@ async fn a_code_with_a_space_reaches_ups_as_it_is() {
         let error = world.callback_with(&back, &format!("code={written}&state={}", back.state)).await.unwrap_err();
 
         assert!(matches!(error, CallbackError::CodeRefused(_)), "{error:?}");
-        assert_eq!(world.wire.exchanges()[0].sent("code").as_deref(), Some("a b c d"));
+        assert_eq!(world.http.exchanges()[0].sent("code").as_deref(), Some("a b c d"));
     }
 }
 
@@ -115,7 +116,7 @@ async fn a_code_that_was_encoded_twice_is_decoded_once() {
 
     world.callback_with(&back, &format!("code=a%252Bb%2526c&state={}", back.state)).await.unwrap_err();
 
-    assert_eq!(world.wire.exchanges()[0].sent("code").as_deref(), Some("a%2Bb%26c"));
+    assert_eq!(world.http.exchanges()[0].sent("code").as_deref(), Some("a%2Bb%26c"));
 }
 
 #[tokio::test]
@@ -126,7 +127,7 @@ async fn a_code_cannot_smuggle_a_parameter_into_the_exchange() {
 
     world.callback_with(&back, &format!("code={smuggled}&state={}", back.state)).await.unwrap_err();
 
-    let sent = &world.wire.exchanges()[0];
+    let sent = &world.http.exchanges()[0];
     assert_eq!(sent.sent("grant_type").as_deref(), Some("authorization_code"));
     assert_eq!(sent.sent("redirect_uri").as_deref(), Some(world.ups.redirect_uri().as_str()));
     assert_eq!(sent.body.matches("grant_type").count(), 2, "once as a parameter, once as text: {}", sent.body);
@@ -223,5 +224,5 @@ async fn a_callback_of_a_company_that_was_never_seen_changes_nobody() {
 
     assert!(matches!(error, CallbackError::UnknownState), "{error:?}");
     assert_eq!(world.look().await, before);
-    assert!(world.token_of(&CompanyId::new("nobody").unwrap()).await.unwrap_err().needs_reauthorization());
+    assert!(world.token_of(&company("nobody")).await.unwrap_err().needs_reauthorization());
 }

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    ActorId, BrowserSecret, Client, CompanyId,
+    ActorId, BrowserSecret, Client,
     error::CallbackError,
     events::EventKind,
-    fake_ups::{Answer, Edit, Endpoint, Outcome},
+    fake_ups::{Answer, Edit, Endpoint, FakeUps, Outcome},
     status::Status,
 };
+use batchsuite_tests::{company, eventually};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::world::{Back, USER, World, assert_authenticated, eventually};
+use crate::world::{Back, World, assert_authenticated};
 
 #[tokio::test]
 async fn fifty_identical_callbacks_at_once_make_exactly_one_exchange() {
@@ -50,7 +51,7 @@ async fn the_same_callback_again_while_the_first_is_under_way_gets_what_comes_of
         if fails {
             world.next(Endpoint::Token, Answer::status(503));
         }
-        let mut held = world.wire.hold_answer();
+        let held = world.http.hold_answer();
         let (auth, first) = (world.auth.clone(), back.clone());
         // The browser reloads: it gives up its first request, and its second one comes while the exchange is under way.
         let first = tokio::spawn(async move { auth.callback(&first.actor, &first.query, &first.browser).await });
@@ -77,7 +78,7 @@ async fn the_same_callback_again_at_another_process_sends_nothing_and_is_led_to_
     let world = World::new().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
     let back = world.back().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
     let again = async || other.auth.callback(&back.actor, &back.query, &back.browser).await;
 
     let (done, ()) = tokio::join!(world.callback(&back), async {
@@ -90,7 +91,7 @@ async fn the_same_callback_again_at_another_process_sends_nothing_and_is_led_to_
 
     done.unwrap();
     assert_eq!(again().await.unwrap().company, world.company);
-    assert!(other.wire.exchanges().is_empty());
+    assert!(other.http.exchanges().is_empty());
     // What failed elsewhere is known once an exchange cannot be under way any more.
     let back = world.back().await;
     world.next(Endpoint::Token, Answer::status(503));
@@ -108,7 +109,7 @@ async fn a_callback_that_comes_again_after_its_opt_in_ended_is_led_to_the_compan
     let back = world.back().await;
     world.callback(&back).await.unwrap();
     let token = world.token().await.unwrap();
-    world.ups.change_password(USER);
+    world.ups.change_password(FakeUps::USER);
     world.auth.report_rejected(&world.company, &token).await.unwrap_err();
 
     let error = world.callback(&back).await.unwrap_err();
@@ -154,7 +155,7 @@ async fn a_callback_after_remove_auth_is_refused() {
 async fn a_remove_during_the_exchange_leaves_nothing_stored() {
     let world = World::new().await;
     let back = world.back().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
 
     let (done, ()) = tokio::join!(world.callback(&back), async {
         held.reached().await;
@@ -175,7 +176,7 @@ async fn a_callback_while_already_authenticated_lets_the_old_grant_serve_until_t
     let world = World::authenticated().await;
     let old = world.token().await.unwrap();
     let back = world.back().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
 
     let (done, ()) = tokio::join!(world.callback(&back), async {
         held.reached().await;
@@ -194,7 +195,7 @@ async fn a_callback_while_already_authenticated_lets_the_old_grant_serve_until_t
 #[tokio::test]
 async fn two_consents_of_one_browser_both_complete() {
     let world = World::new().await;
-    let other = CompanyId::new("globex").unwrap();
+    let other = company("globex");
     let first = world.back().await;
     let second = world.back_for(&other, &world.actor, Some(&first.browser)).await;
     assert!(first.browser.expose_secret() == second.browser.expose_secret(), "one cookie for both");
@@ -216,16 +217,14 @@ async fn of_two_consents_for_one_company_the_grant_issued_later_wins() {
         let world = World::new().await;
         let first = world.back().await;
         let second = world.back_for(&world.company, &world.actor, Some(&first.browser)).await;
-        let mut held = world.wire.hold_answer();
+        let held = world.http.hold_answer();
 
         let (earlier, later) = tokio::join!(world.callback(&first), async {
             held.reached().await;
             if !later_is_stored_first {
                 held.release();
-                eventually("the earlier grant is stored", async || {
-                    (world.count(EventKind::Authenticated).await == 1).then_some(())
-                })
-                .await;
+                eventually("the earlier grant is stored", async || world.count(EventKind::Authenticated).await == 1)
+                    .await;
                 world.advance(1);
                 return world.callback(&second).await;
             }
@@ -237,7 +236,7 @@ async fn of_two_consents_for_one_company_the_grant_issued_later_wins() {
 
         // The company is authenticated either way, so both browsers are told so.
         assert_eq!((earlier.unwrap().company, later.unwrap().company), (world.company.clone(), world.company.clone()));
-        let issued_later = world.wire.exchanges()[1].received("access_token").unwrap();
+        let issued_later = world.http.exchanges()[1].received("access_token").unwrap();
         assert!(world.token().await.unwrap().expose_secret() == issued_later, "{later_is_stored_first}");
         let stored = world.look().await.tokens.unwrap();
         assert!(stored.0 == Some(issued_later), "{later_is_stored_first}");
@@ -254,7 +253,7 @@ async fn of_two_consents_a_pair_without_a_date_that_arrives_later_wins() {
     let first = world.back().await;
     let second = world.back_for(&world.company, &world.actor, Some(&first.browser)).await;
     world.next(Endpoint::Token, Edit::default().remove("issued_at"));
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
 
     let (arrives_later, ()) = tokio::join!(world.callback(&first), async {
         held.reached().await;
@@ -263,7 +262,7 @@ async fn of_two_consents_a_pair_without_a_date_that_arrives_later_wins() {
     });
 
     arrives_later.unwrap();
-    let arrived_later = world.wire.exchanges().into_iter().find(|exchange| exchange.received("issued_at").is_none());
+    let arrived_later = world.http.exchanges().into_iter().find(|exchange| exchange.received("issued_at").is_none());
     assert!(world.look().await.tokens.unwrap().0 == arrived_later.unwrap().received("access_token"));
 }
 
@@ -275,7 +274,7 @@ async fn the_same_callback_again_waits_no_longer_than_the_first_while_the_store_
     })
     .await;
     let back = world.back().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
 
     let (first, again) = tokio::join!(world.callback(&back), async {
         held.reached().await;
@@ -288,10 +287,8 @@ async fn the_same_callback_again_waits_no_longer_than_the_first_while_the_store_
         assert!(matches!(&outcome, Err(CallbackError::Store(error)) if error.is_transient()), "{outcome:?}");
     }
     world.store.come_back();
-    eventually("the opt-in is stored", async || {
-        matches!(world.status().await.status, Status::Authenticated { .. }).then_some(())
-    })
-    .await;
+    eventually("the opt-in is stored", async || matches!(world.status().await.status, Status::Authenticated { .. }))
+        .await;
     assert_eq!(world.callback(&back).await.unwrap().company, world.company);
     assert_eq!(world.calls(Endpoint::Token), 1);
 }
@@ -300,7 +297,7 @@ async fn the_same_callback_again_waits_no_longer_than_the_first_while_the_store_
 async fn the_exchange_completes_and_is_stored_when_the_browser_goes_away() {
     let world = World::new().await;
     let back = world.back().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
     let (auth, actor, query) = (world.auth.clone(), world.actor.clone(), back.query.clone());
     let browser = back.browser.clone();
     let caller = tokio::spawn(async move { auth.callback(&actor, &query, &browser).await });
@@ -310,10 +307,8 @@ async fn the_exchange_completes_and_is_stored_when_the_browser_goes_away() {
     assert!(caller.await.unwrap_err().is_cancelled());
     held.release();
 
-    eventually("the opt-in is stored", async || {
-        matches!(world.status().await.status, Status::Authenticated { .. }).then_some(())
-    })
-    .await;
+    eventually("the opt-in is stored", async || matches!(world.status().await.status, Status::Authenticated { .. }))
+        .await;
     let token = world.token().await.unwrap();
     assert_eq!(world.track(&token).await, 200);
     assert_eq!(world.calls(Endpoint::Token), 1);

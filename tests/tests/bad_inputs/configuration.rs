@@ -8,15 +8,15 @@ use batchsuite_auth::{
     events::EventKind,
     fake_ups::{Answer, Endpoint, Fault, Outcome, Times},
     machine::CauseKind,
-    status::Status,
-    store::StatusFilter,
+    status::{Status, StatusFilter},
 };
+use batchsuite_tests::companies;
 use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
     steps::{assert_all_kept, assert_breaks_the_client},
-    world::{World, assert_authenticated, cause, companies, misconfigured, unavailable},
+    world::{World, assert_authenticated, cause, misconfigured, unavailable},
 };
 
 #[tokio::test]
@@ -39,13 +39,13 @@ async fn id_and_secret_reach_ups_as_they_are() {
     for (id, secret) in [("id", "plain"), ("i d+%2B", "s%41+:é c&=/?#\"'\\~"), ("é", ":"), ("%", "%%%")] {
         let world = World::new().await;
         let process = world.another_process(Client::new(id, secret));
-        process.wire.answer(Ok(http::Response::new(br#"{"access_token":"a","refresh_token":"r"}"#.to_vec())));
+        process.http.answer_next(Ok(http::Response::new(br#"{"access_token":"a","refresh_token":"r"}"#.to_vec())));
         let trip = process.auth.authenticate(&world.company, &world.actor).await.unwrap();
         let state = trip.url.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
 
         process.auth.callback(&world.actor, format!("code=c&state={state}"), &trip.browser_secret).await.unwrap();
 
-        let basic = process.wire.exchanges()[0].authorization.clone().unwrap();
+        let basic = process.http.exchanges()[0].authorization.clone().unwrap();
         assert_eq!(String::from_utf8(STANDARD.decode(basic).unwrap()).unwrap(), format!("{id}:{secret}"));
     }
 }
@@ -237,7 +237,7 @@ async fn one_company_that_gets_401_403_or_invalid_request_pauses_alone_until_ano
         let [sick, other, third, fourth] = &companies[..] else { unreachable!() };
         for round in 0..5 {
             world.advance(2 * 3600);
-            world.wire.answer(Ok(answer()));
+            world.http.answer_next(Ok(answer()));
             let wait = misconfigured(world.token_of(sick).await);
             assert!(wait <= Duration::from_secs(300), "{status}: {wait:?}");
             assert_eq!(unavailable(world.token_of(sick).await).0, Unavailable::Paused, "{status}");
@@ -248,7 +248,7 @@ async fn one_company_that_gets_401_403_or_invalid_request_pauses_alone_until_ano
         world.advance(2 * 3600);
         let calls = world.calls(Endpoint::Refresh);
         for company in [sick, other] {
-            world.wire.answer(Ok(answer()));
+            world.http.answer_next(Ok(answer()));
             misconfigured(world.token_of(company).await);
         }
         for company in [third, fourth] {

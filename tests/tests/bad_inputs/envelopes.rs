@@ -95,11 +95,11 @@ async fn assert_pair_on_the_wire(bytes: impl Into<Vec<u8>>, end: End) {
     let server = Server::start(bytes, end).await;
     let refreshed = World::with(impatient).await.opted_in().await;
     refreshed.advance(2 * 3600);
-    refreshed.wire.send_to(&server.url);
+    refreshed.http.send_to(&server.url);
     assert_pair_kept(&refreshed, 0, &what).await;
     let exchanged = World::with(impatient).await;
     let back = exchanged.back().await;
-    exchanged.wire.send_to(&server.url);
+    exchanged.http.send_to(&server.url);
     exchanged.callback(&back).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
     assert_pair_kept(&exchanged, 0, &what).await;
 }
@@ -164,12 +164,12 @@ async fn a_body_that_breaks_off_within_its_object_stays_unanswered() {
         let bytes = format!("{head}content-length: {}\r\n\r\n{body}", body.len() + 1);
         let server = Server::start(bytes, End::Close).await;
         let world = World::refresh_due().await;
-        world.wire.send_to(&server.url);
+        world.http.send_to(&server.url);
         assert_unanswered(&world, Ups::DidNotRotate, body).await;
         let world = World::authenticated().await;
         world.token().await.unwrap();
         let server = Server::start(format!("{head}content-length: 9999\r\n\r\n{body}"), End::Reset).await;
-        world.wire.send_to(&server.url);
+        world.http.send_to(&server.url);
         let error = assert_failed_exchange(&world, body).await;
         assert!(matches!(error, batchsuite_auth::error::CallbackError::Unanswered(_)), "{body}: {error:?}");
     }
@@ -268,5 +268,5 @@ async fn no_coding_is_asked_for_and_gzip_errors_are_read() {
 
     let evidence = world.last(EventKind::Misconfigured).await.evidence.unwrap();
     assert_eq!(evidence.message.as_deref(), Some("Computer says no"));
-    assert_eq!(world.wire.exchanges()[1].accept_encoding.as_deref(), Some("identity"));
+    assert_eq!(world.http.exchanges()[1].accept_encoding.as_deref(), Some("identity"));
 }

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    CompanyId,
     error::{TokenError, Unavailable},
     events::EventKind,
     fake_ups::{Answer, Endpoint, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::{companies, company};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
     refusals::assert_ends_the_opt_in,
     steps::{assert_all_kept, assert_failed_exchange, assert_retried},
-    world::{World, assert_authenticated, companies, unavailable},
+    world::{World, assert_authenticated, unavailable},
 };
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn error_bodies_of_other_shapes_are_judged_by_what_is_there() {
 async fn an_unknown_400_backs_off_that_company() {
     let body = json!({"response": {"errors": [{"code": "10499", "message": "Computer says no"}]}});
     let world = World::refresh_due().await;
-    world.opt_in(&CompanyId::new("globex").unwrap()).await;
+    world.opt_in(&company("globex")).await;
     world.next(Endpoint::Refresh, Answer::status(400).with_json(body));
 
     let wait = assert_retried(&world, Unavailable::UnknownAnswer, "an unknown 400").await;
@@ -267,7 +267,7 @@ async fn an_echoed_code_or_secret_is_cut_out_in_whichever_spelling() {
 async fn shown(world: &World, message: String) -> String {
     let body = json!({"code": "10499", "message": message}).to_string().into_bytes();
     let answer = http::Response::builder().status(400).body(body).unwrap();
-    world.wire.answer(Ok(answer));
+    world.http.answer_next(Ok(answer));
     let error = world.token().await.unwrap_err();
     let event = world.last(EventKind::Misconfigured).await;
     let message = event.evidence.clone().unwrap().message.unwrap();

@@ -177,7 +177,7 @@ async fn refresh_token_missing_at_refresh_keeps_the_old_one() {
     assert_eq!(world.status().await.revision.version, 2);
     world.advance(2 * 3600);
     world.token().await.unwrap();
-    let sent = world.wire.exchanges();
+    let sent = world.http.exchanges();
     assert!(sent[1].sent("refresh_token") == before && sent[2].sent("refresh_token") == before);
 }
 

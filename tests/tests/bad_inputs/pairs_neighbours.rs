@@ -117,7 +117,7 @@ async fn a_16_kib_refresh_token_is_kept_whole() {
     world.advance(2 * 3600);
     let _ = world.token().await;
 
-    assert!(world.wire.exchanges()[1].sent("refresh_token") == Some(long));
+    assert!(world.http.exchanges()[1].sent("refresh_token") == Some(long));
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn a_message_with_control_or_invisible_characters_is_kept_printable() {
 async fn retry_after_twice_is_the_first() {
     let world = World::refresh_due().await;
     let answer = http::Response::builder().status(429).header("retry-after", "7").header("retry-after", "3000");
-    world.wire.answer(Ok(answer.body(Vec::new()).unwrap()));
+    world.http.answer_next(Ok(answer.body(Vec::new()).unwrap()));
 
     let wait = crate::steps::assert_retried(&world, batchsuite_auth::error::Unavailable::RateLimited, "twice").await;
 
@@ -197,7 +197,7 @@ async fn retry_after_twice_is_the_first() {
 #[tokio::test]
 async fn a_pair_after_a_removal_is_discarded() {
     let world = World::refresh_due().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
 
     let (outcome, ()) = tokio::join!(world.token(), async {
         held.reached().await;
@@ -214,7 +214,7 @@ async fn a_pair_after_a_removal_is_discarded() {
 #[tokio::test]
 async fn a_pair_after_a_new_consent_is_discarded_and_the_new_grant_stays() {
     let world = World::refresh_due().await;
-    let mut held = world.wire.hold_answer();
+    let held = world.http.hold_answer();
 
     let (outcome, ()) = tokio::join!(world.token(), async {
         held.reached().await;

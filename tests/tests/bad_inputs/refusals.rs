@@ -4,17 +4,18 @@ use batchsuite_auth::{
     Client,
     error::{CallbackError, Unavailable},
     events::EventKind,
-    fake_ups::{Answer, Endpoint, Fault, Times},
+    fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
     machine::CauseKind,
     status::Status,
 };
+use batchsuite_tests::companies;
 use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
     steps::{assert_failed_exchange, assert_retried},
     unanswered::assert_all_unanswered,
-    world::{USER, World, cause, companies, unavailable},
+    world::{World, cause, unavailable},
 };
 
 /// Asserts that this answer to a refresh, with status 400, ends the opt-in, with what UPS said as the evidence.
@@ -61,7 +62,7 @@ async fn invalid_refresh_token_is_reread_then_reauth() {
     // Re-read: meanwhile another process has rotated, so the refusal is only the echo of a race.
     let world = World::refresh_due().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
-    let mut held = world.wire.hold_request();
+    let held = world.http.hold_request();
     let (slow, ()) = tokio::join!(world.token(), async {
         held.reached().await;
         world.advance(61);
@@ -76,12 +77,11 @@ async fn invalid_refresh_token_is_reread_then_reauth() {
 #[tokio::test]
 async fn a_password_change_ends_the_opt_in_and_its_access_token() {
     let world = World::authenticated().await;
-    world.ups.change_password(USER);
+    world.ups.change_password(FakeUps::USER);
     world.advance(3000);
     // Inside the early window: served once more, while the refresh in the background finds out.
     let token = world.token().await.unwrap();
-    crate::world::eventually("the verdict", async || (world.count(EventKind::Invalidated).await == 1).then_some(()))
-        .await;
+    batchsuite_tests::eventually("the verdict", async || world.count(EventKind::Invalidated).await == 1).await;
 
     assert_eq!(cause(world.token().await).kind, CauseKind::OptInInvalidated);
 

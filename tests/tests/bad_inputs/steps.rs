@@ -10,8 +10,9 @@ use batchsuite_auth::{
     machine::CauseKind,
     status::Cause,
 };
+use batchsuite_tests::companies;
 
-use crate::world::{LEASE, World, assert_authenticated, cause, companies, misconfigured, unavailable};
+use crate::world::{LEASE, World, assert_authenticated, cause, misconfigured, unavailable};
 
 /// Whether UPS had rotated when its answer got lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub(crate) async fn assert_unanswered_refresh(world: &World, fault: Fault, did: 
 /// The same where the silence is arranged already.
 pub(crate) async fn assert_unanswered(world: &World, did: Ups, what: &str) {
     let before = world.look().await;
-    let sent_before = world.wire.exchanges().len();
-    let sent = || world.wire.exchanges().len() - sent_before;
+    let sent_before = world.http.exchanges().len();
+    let sent = || world.http.exchanges().len() - sent_before;
 
     let (reason, wait) = unavailable(world.token().await);
 
@@ -43,7 +44,7 @@ pub(crate) async fn assert_unanswered(world: &World, did: Ups, what: &str) {
     for _ in 0..3 {
         assert_eq!(unavailable(world.token().await).0, Unavailable::Unanswered, "{what}");
     }
-    world.wire.back_to_ups();
+    world.http.back_to_ups();
     world.advance(LEASE.as_secs() - 1);
 
     // Whoever asks within the last second waits it out.
@@ -55,7 +56,7 @@ pub(crate) async fn assert_unanswered(world: &World, did: Ups, what: &str) {
         world.advance(2);
     });
 
-    let refreshes = world.wire.exchanges().split_off(sent_before);
+    let refreshes = world.http.exchanges().split_off(sent_before);
     assert_eq!(refreshes.len(), 2, "{what}");
     assert!(refreshes[0].sent("refresh_token") == refreshes[1].sent("refresh_token"), "{what}: another token");
     match did {
@@ -93,7 +94,7 @@ pub(crate) async fn assert_failed_exchange(world: &World, what: &str) -> Callbac
     let before = world.look().await;
     let earlier = world.token().await.unwrap();
     let back = world.back().await;
-    let sent_before = world.wire.exchanges().len();
+    let sent_before = world.http.exchanges().len();
 
     let error = world.callback(&back).await.expect_err(what);
 
@@ -102,11 +103,11 @@ pub(crate) async fn assert_failed_exchange(world: &World, what: &str) -> Callbac
     assert_eq!(world.token().await.unwrap().revision(), earlier.revision(), "{what}");
     let replayed = world.callback(&back).await.unwrap_err();
     assert!(matches!(replayed, CallbackError::UnknownState), "{what}: {replayed:?}");
-    assert_eq!(world.wire.exchanges().len(), sent_before + 1, "{what}: the code was sent again");
+    assert_eq!(world.http.exchanges().len(), sent_before + 1, "{what}: the code was sent again");
     let told = world.events().await.pop().unwrap();
     assert!(matches!(told.kind, EventKind::Failed | EventKind::Misconfigured), "{what}: {told:?}");
     assert!(told.evidence.is_some(), "{what}");
-    world.wire.back_to_ups();
+    world.http.back_to_ups();
     world.opt_in(&world.company).await;
     error
 }
@@ -114,7 +115,7 @@ pub(crate) async fn assert_failed_exchange(world: &World, what: &str) -> Callbac
 /// A refresh did not reach UPS, or was answered with a pause: the same token works later, and is rotated once.
 pub(crate) async fn assert_retried(world: &World, expected: Unavailable, what: &str) -> Duration {
     let before = world.look().await;
-    let sent_before = world.wire.exchanges().len();
+    let sent_before = world.http.exchanges().len();
 
     let (reason, wait) = unavailable(world.token().await);
 
@@ -122,12 +123,12 @@ pub(crate) async fn assert_retried(world: &World, expected: Unavailable, what: &
     let after = world.look().await;
     assert_eq!((after.status, after.tokens), (before.status, before.tokens), "{what}");
     unavailable(world.token().await);
-    assert_eq!(world.wire.exchanges().len(), sent_before + 1, "{what}: sent again at once");
-    world.wire.back_to_ups();
+    assert_eq!(world.http.exchanges().len(), sent_before + 1, "{what}: sent again at once");
+    world.http.back_to_ups();
     world.clock.advance(wait);
     let token = world.token().await.expect(what);
     assert_eq!(world.track(&token).await, 200, "{what}");
-    let refreshes = world.wire.exchanges().split_off(sent_before);
+    let refreshes = world.http.exchanges().split_off(sent_before);
     assert_eq!(refreshes.len(), 2, "{what}");
     assert!(refreshes[0].sent("refresh_token") == refreshes[1].sent("refresh_token"), "{what}: another token");
     assert_eq!(world.rotations(), 1, "{what}");

@@ -42,7 +42,7 @@ async fn a_refresh_token_that_can_be_sent_is_kept_and_told() {
             world.advance(2 * 3600);
             let _ = world.token().await;
 
-            let sent = world.wire.exchanges().pop().unwrap().sent("refresh_token");
+            let sent = world.http.exchanges().pop().unwrap().sent("refresh_token");
             assert!(sent.as_deref() == Some(token), "{what}: {sent:?}");
         }
     }

@@ -15,6 +15,7 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, FakeUps, Fault, Times},
     http::{HttpErrorKind, ReqwestClient},
 };
+use batchsuite_tests::eventually;
 use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
@@ -26,14 +27,14 @@ use crate::{
         Ups, assert_failed_exchange, assert_retried, assert_unanswered, assert_unanswered_exchange,
         assert_unanswered_refresh,
     },
-    world::{Setup, World, eventually, unavailable},
+    world::{Setup, World, unavailable},
 };
 
 /// Asserts at both endpoints that nothing was sent to `elsewhere`, so that the same token works later.
 async fn assert_not_sent(setup: impl Fn(&mut Setup), elsewhere: &str, evidence: &str) {
     let world = World::with(&setup).await.opted_in().await;
     world.advance(2 * 3600);
-    world.wire.send_to(elsewhere);
+    world.http.send_to(elsewhere);
 
     let wait = assert_retried(&world, Unavailable::NotSent, elsewhere).await;
 
@@ -44,7 +45,7 @@ async fn assert_not_sent(setup: impl Fn(&mut Setup), elsewhere: &str, evidence: 
 
     let world = World::with(&setup).await.opted_in().await;
     world.token().await.unwrap();
-    world.wire.send_to(elsewhere);
+    world.http.send_to(elsewhere);
     let error = assert_failed_exchange(&world, elsewhere).await;
     assert!(matches!(error, CallbackError::Unavailable { .. }), "{error:?}");
     assert!(error.is_transient() && error.retry_after().is_some());
@@ -156,14 +157,14 @@ async fn a_connection_that_breaks_before_anything_is_read_costs_nothing() {
         // Another UPS, since the connections to this one are open already.
         let other = FakeUps::start().await;
         other.fault(Endpoint::Connection, fault.clone(), Times::UntilCleared);
-        world.wire.send_to(other.base_url().as_str());
+        world.http.send_to(other.base_url().as_str());
 
         let (reason, _) = unavailable(world.token().await);
 
         // It depends on a moment whether the client notices before it sends or after.
         assert!(matches!(reason, Unavailable::NotSent | Unavailable::Unanswered), "{fault:?}: {reason:?}");
         assert_eq!(other.requests().total(Endpoint::Refresh), 0);
-        world.wire.back_to_ups();
+        world.http.back_to_ups();
         world.advance(62);
         assert_eq!(world.token().await.unwrap().revision().version, 2, "{fault:?}");
         assert_eq!(world.rotations(), 1, "{fault:?}");
@@ -174,11 +175,11 @@ async fn a_connection_that_breaks_before_anything_is_read_costs_nothing() {
 async fn an_http_client_of_the_hosts_own_is_judged_by_what_it_says_was_sent() {
     for kind in [HttpErrorKind::Connect, HttpErrorKind::Tls, HttpErrorKind::Request] {
         let world = World::refresh_due().await;
-        world.wire.answer(Err(kind));
+        world.http.answer_next(Err(kind));
         assert_retried(&world, Unavailable::NotSent, &format!("{kind:?}")).await;
     }
     let world = World::refresh_due().await;
-    world.wire.answer(Err(HttpErrorKind::Unanswered));
+    world.http.answer_next(Err(HttpErrorKind::Unanswered));
     assert_unanswered(&world, Ups::DidNotRotate, "unanswered").await;
 }
 
@@ -191,8 +192,7 @@ async fn ups_offline_is_ridden_out_on_the_token_that_still_works() {
     let token = world.token().await.unwrap();
 
     eventually("the failure", async || {
-        (world.count(EventKind::RefreshFailed).await + world.count(EventKind::RefreshUnanswered).await == 1)
-            .then_some(())
+        world.count(EventKind::RefreshFailed).await + world.count(EventKind::RefreshUnanswered).await == 1
     })
     .await;
     world.advance(400);

@@ -7,16 +7,17 @@ use batchsuite_auth::{
     Client,
     error::Unavailable,
     events::EventKind,
-    fake_ups::{Answer, Edit, Endpoint, Fault, Times},
+    fake_ups::{Answer, Edit, Endpoint, FakeUps, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::eventually;
 use flate2::{Compression, write::GzEncoder};
 use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{
     steps::{Ups, assert_lost, assert_unanswered_exchange, assert_unanswered_refresh},
-    world::{World, assert_authenticated, cause, eventually, unavailable},
+    world::{World, assert_authenticated, cause, unavailable},
 };
 
 /// Asserts that each answer is unanswered, at both endpoints. An [`Edit`] or what breaks an answer on its way comes after UPS
@@ -150,7 +151,7 @@ async fn a_refusal_after_a_probe_is_told_as_lost_for_the_rest_of_the_opt_in() {
     unavailable(world.token().await);
     world.advance(62);
     world.token().await.unwrap();
-    world.ups.change_password(crate::world::USER);
+    world.ups.change_password(FakeUps::USER);
     world.advance(2 * 3600);
 
     let cause = cause(world.token().await);
@@ -176,12 +177,9 @@ async fn an_access_token_that_still_works_is_served_whatever_becomes_of_its_refr
         let early = world.token().await.unwrap();
 
         let what = format!("{fault:?}");
-        eventually(&what, async || {
-            let told = match expected {
-                Some(kind) => world.count(kind).await == 1,
-                None => world.calls(Endpoint::Refresh) == 1,
-            };
-            told.then_some(())
+        eventually(&what, async || match expected {
+            Some(kind) => world.count(kind).await == 1,
+            None => world.calls(Endpoint::Refresh) == 1,
         })
         .await;
         world.advance(300);
@@ -199,10 +197,10 @@ async fn after_a_lost_rotation_the_access_token_is_served_until_it_ends() {
     world.next(Endpoint::Refresh, Fault::DropAnswer);
     world.advance(3000);
     let token = world.token().await.unwrap();
-    eventually("the silence", async || (world.count(EventKind::RefreshUnanswered).await == 1).then_some(())).await;
+    eventually("the silence", async || world.count(EventKind::RefreshUnanswered).await == 1).await;
     world.advance(90);
     world.token().await.unwrap();
-    eventually("the verdict", async || (world.count(EventKind::Invalidated).await == 1).then_some(())).await;
+    eventually("the verdict", async || world.count(EventKind::Invalidated).await == 1).await;
 
     let still = world.token().await.unwrap();
 

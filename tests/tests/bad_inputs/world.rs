@@ -2,33 +2,28 @@
 
 use std::{
     collections::BTreeSet,
-    future::Future,
     ops::Deref,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use batchsuite_auth::{
-    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication,
-    CompanyId, Environment, EventFilter, OptedIn, Policy,
+    AccessToken, ActorId, BrowserSecret, Client, ClientAuthentication, CompanyId, Environment, OptedIn, Policy,
     clock::Timestamp,
     error::{CallbackError, TokenError, Unavailable},
     events::{Event, EventKind},
     fake_ups::{Endpoint, FakeUps, Fault, Outcome, Requests, Times},
     http::{HttpClient, ReqwestClient},
     status::{Cause, CompanyStatus, Status},
-    store::{GrantKey, Store},
+    store::{RowKey, Store, StoredTokens},
     test_util::ManualClock,
 };
 use batchsuite_store::MemoryStore;
+use batchsuite_tests::{FlakyStore, Gate, Process, acme, ada, events};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::Request;
 
-use crate::{outage::OutageStore, wire::Wire};
-
-/// Everybody's UPS.com user.
-pub(crate) const USER: &str = "demo@example.com";
 /// The lease of a refresh.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
@@ -37,24 +32,17 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// Dropped, it looks for secrets in the event log and in every error that a test was told.
 pub(crate) struct World {
     pub(crate) ups: FakeUps,
-    pub(crate) store: OutageStore,
     pub(crate) company: CompanyId,
     pub(crate) actor: ActorId,
     /// The service's clock; UPS's too, if a test does not part them.
     pub(crate) clock: ManualClock,
     process: Process,
     policy: Policy,
-    http: Arc<dyn HttpClient>,
-    /// Of every process.
-    wires: Mutex<Vec<Wire>>,
+    network: Arc<dyn HttpClient>,
+    /// Those of every process.
+    gates: Mutex<Vec<Arc<Gate>>>,
     told: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
-}
-
-/// One process of the service.
-pub(crate) struct Process {
-    pub(crate) auth: BatchSuiteAuth,
-    pub(crate) wire: Wire,
 }
 
 /// What a test may want otherwise.
@@ -108,23 +96,21 @@ impl World {
         change(&mut setup);
         let ups = FakeUps::start().await;
         let clock = setup.clock.unwrap_or_else(|| ups.clock());
-        let store = OutageStore::over(MemoryStore::with_clock(clock.clone()));
-        let http: Arc<dyn HttpClient> =
+        let store = Arc::new(FlakyStore::over(MemoryStore::with_clock(clock.clone())));
+        let network: Arc<dyn HttpClient> =
             if setup.in_process { Arc::new(ups.in_process()) } else { Arc::new(setup.http) };
         let client = Client::new(ups.client_id(), ups.client_secret()).with_authentication(setup.authentication);
-        let wire = Wire::over(http.clone());
-        let auth = builder(&ups, client, &store, &clock, &setup.policy).http(wire.clone()).build().unwrap();
+        let process = start(&ups, client, store, &network, &clock, &setup.policy);
         Self {
-            company: CompanyId::new("acme").unwrap(),
-            actor: ActorId::new("ada").unwrap(),
-            wires: Mutex::new(vec![wire.clone()]),
-            process: Process { auth, wire },
+            company: acme(),
+            actor: ada(),
+            gates: Mutex::new(vec![Arc::clone(&process.http)]),
+            process,
             policy: setup.policy,
-            http,
+            network,
             told: Mutex::default(),
             secrets: Mutex::new(vec![ups.client_secret().to_owned()]),
             ups,
-            store,
             clock,
         }
     }
@@ -148,10 +134,9 @@ impl World {
 
     /// Another process over the same store, at the same UPS.
     pub(crate) fn another_process(&self, client: Client) -> Process {
-        let wire = Wire::over(self.http.clone());
-        self.wires.lock().unwrap().push(wire.clone());
-        let builder = builder(&self.ups, client, &self.store, &self.clock, &self.policy);
-        Process { auth: builder.http(wire.clone()).build().unwrap(), wire }
+        let process = start(&self.ups, client, Arc::clone(&self.store), &self.network, &self.clock, &self.policy);
+        self.gates.lock().unwrap().push(Arc::clone(&process.http));
+        process
     }
 
     /// A whole consent.
@@ -169,7 +154,7 @@ impl World {
         let begin = self.auth.authenticate(company, actor);
         let begin = browser.into_iter().fold(begin, |begin, secret| begin.browser_secret(secret.clone()));
         let trip = begin.await.unwrap();
-        let query = self.ups.consent(&trip.url, USER).await;
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
         let value = |name: &str| {
             let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             value.unwrap().to_owned()
@@ -204,7 +189,7 @@ impl World {
 
     /// The whole log, the oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
-        events(&self.auth).await
+        events(&self.auth, None).await
     }
 
     /// How often this is in the log.
@@ -220,11 +205,14 @@ impl World {
     }
 
     pub(crate) async fn look(&self) -> Look {
-        let key = GrantKey { environment: Environment::Cie, company: self.company.clone() };
-        let tokens = self.store.load(&key).await.unwrap().tokens.map(|tokens| {
-            let access = tokens.access_token.map(|token| token.expose_secret().to_owned());
-            (access, tokens.refresh_token.map(|token| token.expose_secret().to_owned()))
-        });
+        let key = RowKey::company(Environment::Cie, self.company.clone());
+        let tokens = match self.store.load(&key).await.unwrap().tokens {
+            StoredTokens::Readable(tokens) => {
+                let access = tokens.access.map(|token| token.expose_secret().to_owned());
+                Some((access, tokens.refresh.map(|token| token.expose_secret().to_owned())))
+            }
+            _ => None,
+        };
         Look { status: self.status().await, tokens, events: self.events().await, requests: self.ups.requests() }
     }
 
@@ -278,11 +266,11 @@ impl World {
 
     /// Secrets that can be read in the event log or in what a caller was told.
     fn leaks(&self) -> BTreeSet<String> {
-        let mut secrets: BTreeSet<String> = self.wires.lock().unwrap().iter().flat_map(Wire::secrets).collect();
+        let mut secrets: BTreeSet<String> = self.gates.lock().unwrap().iter().flat_map(|gate| gate.secrets()).collect();
         secrets.extend(self.secrets.lock().unwrap().drain(..));
         // What a test made up to be short is no secret, and would be found by chance.
         secrets.retain(|secret| secret.len() >= 12);
-        let events = events(&self.auth).now_or_never().expect("this store answers at once");
+        let events = events(&self.auth, None).now_or_never().expect("this store answers at once");
         let shown = format!("{events:?} {:?}", self.told.lock().unwrap());
         secrets.retain(|secret| shown.contains(secret.as_str()));
         secrets
@@ -306,25 +294,19 @@ impl Drop for World {
     }
 }
 
-async fn events(auth: &BatchSuiteAuth) -> Vec<Event> {
-    auth.events(EventFilter { limit: Some(100_000), ..EventFilter::default() }).await.unwrap().items
-}
-
-fn builder(
+/// Without a keeper: what happens is what the test does.
+fn start(
     ups: &FakeUps,
     client: Client,
-    store: &OutageStore,
+    store: Arc<FlakyStore>,
+    network: &Arc<dyn HttpClient>,
     clock: &ManualClock,
     policy: &Policy,
-) -> BatchSuiteAuthBuilder {
-    // No keeper: what happens is what the test does.
-    BatchSuiteAuth::builder(Environment::Cie, client)
-        .base_url(ups.base_url())
-        .redirect_uri(ups.redirect_uri())
-        .store(store.clone())
-        .clock(clock.clone())
-        .policy(policy.clone())
-        .without_keeper()
+) -> Process {
+    let http = Arc::new(Gate::before(Arc::clone(network)));
+    Process::start(ups, client, store, http, |builder| {
+        builder.clock(clock.clone()).policy(policy.clone()).without_keeper()
+    })
 }
 
 /// The HTTP adapter of a test. Its worlds share one: reading the system's certificates is most of its cost.
@@ -333,25 +315,6 @@ fn reqwest() -> ReqwestClient {
         static HTTP: ReqwestClient = ReqwestClient::builder().allow_loopback_http().build().unwrap();
     }
     HTTP.with(ReqwestClient::clone)
-}
-
-/// Companies of these numbers.
-pub(crate) fn companies(numbers: std::ops::Range<usize>) -> Vec<CompanyId> {
-    numbers.map(|number| CompanyId::new(format!("company-{number:04}")).unwrap()).collect()
-}
-
-/// Waits until `look` finds something.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
-    let mut interval = tokio::time::interval(Duration::from_millis(5));
-    let found = tokio::time::timeout(Duration::from_secs(20), async {
-        loop {
-            interval.tick().await;
-            if let Some(found) = look().await {
-                return found;
-            }
-        }
-    });
-    found.await.unwrap_or_else(|_| panic!("it never came about: {what}"))
 }
 
 /// Why there is no token now, and how long to wait.

@@ -4,42 +4,31 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, BatchSuiteAuth, BrowserSecret, Client, ClientAuthentication, CompanyId, CompanyQuery, Environment,
-    EventFilter, NewOptIn, OptInCheck, Policy, Trip,
+    BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication, CompanyQuery, EventFilter,
+    NewOptIn, OptInCheck, Policy, Trip,
     error::OptInRefused,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
+    http::ReqwestClient,
 };
 use batchsuite_store::MemoryStore;
+use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Process, Verb, acme, ada, log::Log};
 use serde_json::json;
 
-use crate::{
-    flaky::{Flaky, Moment, Verb},
-    log::Log,
-    recorder::Recorder,
-    secrets::Secrets,
-};
+use crate::{echo::Echo, secrets::Secrets};
 
-const HOUR: Duration = Duration::from_secs(3600);
 /// With everything that encodings write differently.
 const CLIENT_SECRET: &str = "client+secret/canary=%42&more of it";
 
 /// One walk, and all that could be seen on it besides the log.
 struct Walk {
     ups: FakeUps,
-    store: Arc<Flaky>,
-    http: Arc<Recorder>,
-    secrets: Arc<Secrets>,
+    store: Arc<FlakyStore>,
+    http: Arc<Gate>,
+    echo: Echo,
+    secrets: Secrets,
     mode: ClientAuthentication,
     auth: BatchSuiteAuth,
     shown: Vec<String>,
-}
-
-fn acme() -> CompanyId {
-    CompanyId::new("acme").unwrap()
-}
-
-fn ada() -> ActorId {
-    ActorId::new("ada").unwrap()
 }
 
 /// Refuses, in words for the person.
@@ -68,35 +57,32 @@ fn policy() -> Policy {
 impl Walk {
     async fn begin(mode: ClientAuthentication) -> Self {
         let ups = FakeUps::builder().client("canary-client", CLIENT_SECRET).start().await;
-        let secrets = Arc::new(Secrets::default());
+        let secrets = Secrets::default();
         secrets.add("client secret", CLIENT_SECRET);
-        let store = Arc::new(Flaky::witnessed(MemoryStore::with_clock(ups.clock())));
-        let http = Arc::new(Recorder::new(Arc::clone(&secrets)));
+        let store = Arc::new(FlakyStore::over(MemoryStore::with_clock(ups.clock())).witnessed());
+        let reqwest = ReqwestClient::builder().allow_loopback_http().build().unwrap();
+        let http = Arc::new(Gate::before(reqwest));
+        let echo = Echo::on(&http);
         let auth = Self::build(&ups, &store, &http, mode, None);
-        Self { ups, store, http, secrets, mode, auth, shown: Vec::new() }
+        Self { ups, store, http, echo, secrets, mode, auth, shown: Vec::new() }
     }
 
     fn build(
         ups: &FakeUps,
-        store: &Arc<Flaky>,
-        http: &Arc<Recorder>,
+        store: &Arc<FlakyStore>,
+        http: &Arc<Gate>,
         mode: ClientAuthentication,
         check: Option<Refuses>,
     ) -> BatchSuiteAuth {
         let client = Client::new("canary-client", CLIENT_SECRET).with_authentication(mode);
-        let mut builder = BatchSuiteAuth::builder(Environment::Cie, client)
-            .base_url(ups.base_url())
-            .redirect_uri(ups.redirect_uri())
-            .clock(ups.clock())
-            .policy(policy())
-            .http(Arc::clone(http))
-            .store(Arc::clone(store));
-        if let Some(check) = check {
-            builder = builder.opt_in_check(check);
-        }
-        let shown = format!("{builder:?} {builder:#?}");
-        assert!(!shown.contains("secret/canary"), "{shown}");
-        builder.build().unwrap()
+        let set_up = |builder: BatchSuiteAuthBuilder| {
+            let builder = builder.policy(policy());
+            let builder = check.into_iter().fold(builder, |builder, check| builder.opt_in_check(check));
+            let shown = format!("{builder:?} {builder:#?}");
+            assert!(!shown.contains("secret/canary"), "{shown}");
+            builder
+        };
+        Process::start(ups, client, Arc::clone(store), Arc::clone(http), set_up).auth
     }
 
     fn show(&mut self, shown: &impl fmt::Debug) {
@@ -187,9 +173,9 @@ impl Walk {
                     self.ups.fault(endpoint, answer, Times::Once);
                     self.step(endpoint).await;
                 }
-                self.http.echo(status);
+                self.echo.answer_with(status);
                 self.step(endpoint).await;
-                self.http.echo(0);
+                self.echo.answer_with(0);
                 self.ups.clear_faults(endpoint);
             }
             for fault in [Fault::DropAnswer, Fault::Reset, Fault::Truncate { keep_bytes: 200 }, Fault::Hang] {
@@ -212,23 +198,23 @@ impl Walk {
 
     async fn store_failures(&mut self) {
         let verbs = [
-            Verb::BeginConsent,
-            Verb::TakeConsent,
+            Verb::PutConsent,
+            Verb::UseConsent,
             Verb::Connect,
             Verb::Load,
             Verb::Claim,
             Verb::Commit,
-            Verb::Settle,
+            Verb::Verdict,
             Verb::Remove,
             Verb::Changes,
             Verb::Events,
-            Verb::Due,
-            Verb::Warn,
+            Verb::Wake,
+            Verb::Tell,
         ];
         for verb in verbs {
             for moment in [Moment::Before, Moment::After] {
                 self.store.fail_once(verb, moment);
-                if verb == Verb::BeginConsent {
+                if matches!(verb, Verb::PutConsent | Verb::Load) {
                     let error = self.auth.authenticate(&acme(), &ada()).await.unwrap_err();
                     self.show_error(&error);
                 }
@@ -300,6 +286,9 @@ async fn no_secret_is_ever_seen_in_the_whole_life_of_an_opt_in() {
         let before = log.text().len();
         let mut walk = Walk::begin(mode).await;
         walk.whole().await;
+        for (what, secret) in walk.http.exchanges().iter().flat_map(Exchange::secrets) {
+            walk.secrets.add(what, secret);
+        }
 
         let mut kinds = vec![
             "access token",

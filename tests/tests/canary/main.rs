@@ -5,14 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
-use batchsuite_tests::log;
-
-#[path = "../rotation/flaky.rs"]
-#[allow(dead_code, reason = "shared with the rotation's tests, which trouble more of it")]
-mod flaky;
-#[path = "../rotation/hold.rs"]
-#[allow(dead_code, reason = "shared with the rotation's tests, which hold more of it")]
-mod hold;
+mod echo;
 mod life;
-mod recorder;
 mod secrets;

@@ -117,7 +117,7 @@ fn a_secret_is_found_however_it_is_written() {
 
 #[test]
 fn a_token_that_is_logged_is_found() {
-    let log = super::log::Log::captured();
+    let log = batchsuite_tests::log::Log::captured();
     let secrets = Secrets::default();
     let secret = format!("logged-on-purpose-{:x}", rand::random::<u64>());
     secrets.add("canary", &secret);

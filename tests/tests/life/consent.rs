@@ -1,13 +1,14 @@
 use std::time::Duration;
 
-use batchsuite_auth::{ActorId, CompanyId, fake_ups::FakeUps};
+use batchsuite_auth::fake_ups::FakeUps;
 use batchsuite_store::MemoryStore;
+use batchsuite_tests::{acme, ada};
 
 #[tokio::test]
 async fn a_company_is_authenticated_refreshed_and_invalidated() {
     let ups = FakeUps::start().await;
     let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
-    let (company, actor) = (CompanyId::new("acme").unwrap(), ActorId::new("ada").unwrap());
+    let (company, actor) = (acme(), ada());
 
     let trip = auth.authenticate(&company, &actor).await.unwrap();
     let query = ups.consent(&trip.url, "demo@example.com").await;

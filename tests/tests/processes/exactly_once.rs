@@ -1,12 +1,11 @@
 //! Each rotation is sent once, however many ask for it.
 
+use batchsuite_auth::fake_ups::{Endpoint, Fault, Times};
+use batchsuite_tests::{Worker, eventually};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::{
-    stage::{World, eventually, server_that_waits_for_its_disk},
-    worker::Worker,
-};
+use crate::stage::{World, server_that_waits_for_its_disk};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the_access_token() {
@@ -35,8 +34,7 @@ async fn two_processes_with_1000_companies_refresh_each_once() {
     world.companies("acme", 1000).await;
     let workers = world.workers(2).await;
 
-    let order = json!({"do": "each", "company": "acme", "companies": 1000});
-    let answers = join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await;
+    let answers = join_all(workers.iter().map(|worker| worker.each("acme", 1000))).await;
 
     assert_eq!((world.rotations(), world.refreshes()), (1000, 1000));
     for answer in &answers {
@@ -53,6 +51,8 @@ async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing() {
     let world = World::new().await;
     world.companies("acme", 20).await;
     let workers = world.workers(2).await;
+    // Half as long as the most patient callers wait, so that many are dropped, however fast the machine is.
+    world.ups.fault(Endpoint::Refresh, Fault::Delay { milliseconds: 30 }, Times::UntilCleared);
 
     let (mut dropped, mut rounds) = (0, 0);
     while dropped < 1000 {
@@ -79,10 +79,21 @@ async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing() {
 async fn two_keepers_share_100_idle_companies_and_refresh_each_once() {
     let world = World::new().await;
     world.companies("acme", 100).await;
-    world.idle_weeks_pass().await;
-
     let keepers = [world.keeper().await, world.keeper().await];
-    eventually("all are refreshed", || world.rotations() >= 100).await;
+    for keeper in &keepers {
+        keeper.stop_at("after_due").await;
+        keeper.is_at("after_due").await;
+    }
+    world.idle_weeks_pass(&[&keepers[0], &keepers[1]]).await;
+
+    // Each takes its first ones before either refreshes any.
+    for keeper in &keepers {
+        keeper.stop_at("after_due").await;
+        keeper.go().await;
+        keeper.is_at("after_due").await;
+    }
+    join_all(keepers.iter().map(Worker::go)).await;
+    eventually("all are refreshed", async || world.rotations() >= 100).await;
 
     let order = json!({"do": "each", "company": "acme", "companies": 100});
     for answer in join_all(keepers.iter().map(|keeper| keeper.ask(order.clone()))).await {

@@ -10,4 +10,3 @@ mod outage;
 mod post;
 mod stage;
 mod stopped;
-mod worker;

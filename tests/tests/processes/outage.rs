@@ -3,41 +3,52 @@
 use std::time::Duration;
 
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
-use batchsuite_tests::wire::Wire;
+use batchsuite_tests::{Worker, eventually, wire::Wire};
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::stage::{World, eventually, own_server};
+use crate::stage::{World, own_server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     let server = own_server();
     let world = World::on(server).await;
     world.companies("acme", 200).await;
-    let workers = world.workers(2).await;
-    let order = json!({"do": "each", "company": "acme", "companies": 200});
+    world.companies("late", 20).await;
+    let post = world.post().await;
+    let workers = [world.worker_by_way_of(&post).await, world.worker_by_way_of(&post).await];
+    let each = |prefix: &str, companies: usize| json!({"do": "each", "company": prefix, "companies": companies});
 
-    let flights = join_all(workers.iter().map(|worker| worker.begin(order.clone()))).await;
-    eventually("flights are under way", || world.refreshes() > 20).await;
-    tokio::task::block_in_place(|| {
-        server.stop();
-        server.start_again();
-    });
+    // UPS's answers arrive while the server is away: no flight is over by then, and each has a pair that it cannot store.
+    post.hold_answers();
+    let flights = join_all(workers.iter().map(|worker| worker.begin(each("acme", 200)))).await;
+    eventually("flights are under way", async || world.rotations() > 20).await;
+    tokio::task::block_in_place(|| server.stop());
+    for worker in &workers {
+        assert_eq!(worker.ask(json!({"do": "gaps"})).await["microseconds"], json!([]), "a flight was over");
+    }
+    post.deliver();
+    let late = join_all(workers.iter().map(|worker| worker.ask(each("late", 20)))).await;
+    tokio::task::block_in_place(|| server.start_again());
     let during = join_all(flights.into_iter().map(|flight| flight.wait())).await;
 
-    let errors: Vec<_> = during.iter().flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
+    assert!(late.iter().all(|answer| answer["tokens"] == json!({})), "the server was not away: {late:?}");
+    let answers = late.iter().chain(&during);
+    let errors: Vec<_> = answers.flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
     assert!(!errors.is_empty(), "the restart met no flight");
     assert!(errors.iter().all(|error| error.contains("transient")), "{errors:?}");
     // A claim of which nobody knows whether it was taken ends with its lease.
     world.leases_end(&[&workers[0], &workers[1]]).await;
-    for answer in join_all(workers.iter().map(|worker| worker.ask(order.clone()))).await {
-        assert_eq!(answer["errors"], json!({}));
-        let tokens = answer["tokens"].as_object().unwrap();
-        assert_eq!(tokens.len(), 200);
-        tokens.keys().for_each(|token| world.assert_works(&json!({"token": token})));
+    for (prefix, companies) in [("acme", 200), ("late", 20)] {
+        for answer in join_all(workers.iter().map(|worker| worker.each(prefix, companies))).await {
+            assert_eq!(answer["errors"], json!({}));
+            let tokens = answer["tokens"].as_object().unwrap();
+            assert_eq!(tokens.len(), companies);
+            tokens.keys().for_each(|token| world.assert_works(&json!({"token": token})));
+        }
     }
-    assert_eq!((world.rotations(), world.refreshes()), (200, 200), "each token was sent once");
+    assert_eq!((world.rotations(), world.refreshes()), (220, 220), "each token was sent once");
     world.end().await;
 }
 
@@ -55,10 +66,9 @@ async fn a_pair_is_kept_while_the_database_is_away_and_stored_over_a_verdict() {
     assert_eq!(world.cause("acme-0").await, Some(CauseKind::RotationLost));
 
     tokio::task::block_in_place(|| server.stop());
-    holder.go().await;
-    // Some tries to store it fail.
-    sleep(Duration::from_millis(300)).await;
+    fails_to_commit(&holder).await;
     tokio::task::block_in_place(|| server.start_again());
+    holder.go().await;
 
     world.assert_works(&call.wait().await);
     assert_eq!(world.cause("acme-0").await, None);
@@ -67,54 +77,53 @@ async fn a_pair_is_kept_while_the_database_is_away_and_stored_over_a_verdict() {
     world.end().await;
 }
 
+/// Some tries to store the pair fail, of a process that stopped before the first one. After the last one it stops.
+async fn fails_to_commit(process: &Worker) {
+    // The first one saves; the others read first what became of it.
+    for point in ["after_commit", "after_load", "after_load"] {
+        process.stop_at(point).await;
+        process.go().await;
+        process.is_at(point).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
-    const COMPANIES: usize = 14;
+    const COMPANIES: usize = 10;
     let server = own_server();
     let world = World::on(server).await;
     world.companies("acme", COMPANIES).await;
     let wire = Wire::before(server).await;
     let worker = world.worker_at(&wire.url()).await;
-    // The cut must meet the commit itself: not its preparation, nor another statement of the same moment.
-    for warm in 0..4 {
-        world.assert_works(&worker.token(&format!("acme-{warm}")).await);
-    }
 
-    let mut unknown = 0;
-    for index in 4..COMPANIES {
+    for index in 0..COMPANIES {
         let name = format!("acme-{index}");
         worker.stop_at("before_commit").await;
         let call = worker.call(&name).await;
         worker.is_at("before_commit").await;
-        wire.swallow_answers(true);
+        // The cut must meet the commit itself: not its preparation, nor another statement of the same moment.
+        wire.swallow_answers_to(Some("save_and_replace"));
         worker.go().await;
-        let happened = is_refreshed(&world, &name).await;
-        let told = timeout(Duration::from_millis(50), call.wait());
-        // It was told nothing, so it has to ask again.
-        unknown += usize::from(happened && told.await.is_err());
-        wire.swallow_answers(false);
+        is_refreshed(&world, &name).await;
+        wire.swallow_answers_to(None);
 
-        let token = worker.token(&name).await;
-        world.assert_works(&token);
-        assert_eq!(token["version"], 2, "{token}");
+        // It was told nothing, so it has to ask again.
+        for token in [call.wait().await, worker.token(&name).await] {
+            world.assert_works(&token);
+            assert_eq!(token["version"], 2, "{token}");
+        }
         let stored = world.events(&name).await.into_iter().filter(|kind| *kind == EventKind::Refreshed).count();
         assert_eq!(stored, 1, "the pair was stored once");
     }
 
-    assert!(unknown > 0, "no cut met a commit");
+    assert_eq!(wire.swallowed(), COMPANIES, "each cut met a commit");
     assert_eq!((world.rotations(), world.refreshes()), (COMPANIES as u64, COMPANIES as u64));
     world.end().await;
 }
 
-/// Whether the refresh is stored within a second.
-async fn is_refreshed(world: &World, name: &str) -> bool {
-    for _ in 0..100 {
-        if world.events(name).await.contains(&EventKind::Refreshed) {
-            return true;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    false
+/// Waits until the refresh is stored.
+async fn is_refreshed(world: &World, name: &str) {
+    eventually("the refresh is stored", async || world.events(name).await.contains(&EventKind::Refreshed)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,11 +136,12 @@ async fn a_shutdown_waits_until_the_pair_is_stored() {
     let _ = leaving.call("acme-0").await;
     leaving.is_at("before_commit").await;
     tokio::task::block_in_place(|| server.stop());
-    let shutdown = leaving.begin(json!({"do": "shutdown"})).await;
-    leaving.go().await;
-    sleep(Duration::from_millis(300)).await;
+    let mut shutdown = leaving.begin(json!({"do": "shutdown"})).await;
+    fails_to_commit(&leaving).await;
+    assert!(!shutdown.is_told(), "it did not wait");
 
     tokio::task::block_in_place(|| server.start_again());
+    leaving.go().await;
     shutdown.wait().await;
     leaving.kill().await;
 

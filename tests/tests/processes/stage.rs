@@ -3,7 +3,7 @@
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    ActorId, BatchSuiteAuth, Client, CompanyId, Environment, EventFilter,
+    BatchSuiteAuth, Client, Environment,
     events::EventKind,
     fake_ups::{Endpoint, FakeUps, FakeUpsState, Outcome},
     machine::CauseKind,
@@ -11,19 +11,17 @@ use batchsuite_auth::{
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{
-    clock::ShiftedClock,
+    DAY, HOUR, ShiftedClock, Worker, ada, cause, company, events, eventually, opt_in,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::TcpListener;
 
-use crate::{post::Post, worker::Worker};
+use crate::post::Post;
 
 const CALLBACK: &str = "http://localhost:3000/callback";
-const USER: &str = "demo@example.com";
 const PASSWORD: &str = "password";
-const HOUR: Duration = Duration::from_secs(3600);
 /// The lease of a claim, and what the last probe may have to wait beyond it.
 const LEASE: Duration = Duration::from_secs(90);
 
@@ -48,6 +46,7 @@ pub(crate) struct World {
     pub(crate) ups: Arc<FakeUpsState>,
     /// The test's own way in: opts in, removes, looks. It never refreshes.
     pub(crate) auth: BatchSuiteAuth,
+    store: PostgresStore,
     server: &'static Server,
     schema: TestSchema,
     address: SocketAddr,
@@ -60,8 +59,12 @@ impl World {
     }
 
     pub(crate) async fn on(server: &'static Server) -> Self {
-        let ups =
-            FakeUps::builder().redirect_uri(CALLBACK).user(USER, PASSWORD).unsigned_access_tokens().build().unwrap();
+        let ups = FakeUps::builder()
+            .redirect_uri(CALLBACK)
+            .user(FakeUps::USER, PASSWORD)
+            .unsigned_access_tokens()
+            .build()
+            .unwrap();
         let ups = Arc::new(ups);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -75,16 +78,21 @@ impl World {
         let auth = BatchSuiteAuth::builder(Environment::Cie, client)
             .base_url(format!("http://{address}").parse().unwrap())
             .redirect_uri(CALLBACK.parse().unwrap())
-            .store(store)
+            .store(store.clone())
             .clock(clock.clone())
             .without_keeper()
             .build()
             .unwrap();
-        Self { ups, auth, server, schema, address, clock }
+        Self { ups, auth, store, server, schema, address, clock }
     }
 
     pub(crate) async fn worker(&self) -> Worker {
         self.start(self.server.url(), "-").await
+    }
+
+    /// A process that reaches UPS by way of `post`.
+    pub(crate) async fn worker_by_way_of(&self, post: &Post) -> Worker {
+        self.hurried_worker(post, 1, None).await
     }
 
     /// A process that reaches UPS by way of `post`, whose times are `speed` times shorter than the default ones. Its HTTP client
@@ -104,6 +112,19 @@ impl World {
         self.start(url, "-").await
     }
 
+    /// A process whose connections to the database have this name.
+    pub(crate) async fn worker_called(&self, name: &str) -> Worker {
+        self.worker_at(&format!("{} application_name={name}", self.server.url())).await
+    }
+
+    /// Waits until the server has done all that the process of this name asked for before it was killed.
+    pub(crate) async fn nothing_is_left_of(&self, name: &str) {
+        let client = self.server.client().await;
+        let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
+        let is_gone = async || client.query_one(connections, &[&name]).await.unwrap().get::<_, i64>(0) == 0;
+        eventually("no connection is left", is_gone).await;
+    }
+
     /// A process that refreshes what is due, without being asked.
     pub(crate) async fn keeper(&self) -> Worker {
         self.start(self.server.url(), "keeper").await
@@ -117,7 +138,11 @@ impl World {
         let (ups, ahead) = (format!("http://{ups}"), self.clock.ahead().as_secs().to_string());
         let client = [FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET];
         let schema = self.schema.name();
-        Worker::start(&[url, schema, &ups, client[0], client[1], &ahead, keeper, times[0], times[1]]).await
+        Worker::start(
+            env!("CARGO_BIN_EXE_worker"),
+            &[url, schema, &ups, client[0], client[1], &ahead, keeper, times[0], times[1]],
+        )
+        .await
     }
 
     pub(crate) async fn workers(&self, count: usize) -> Vec<Worker> {
@@ -125,10 +150,7 @@ impl World {
     }
 
     pub(crate) async fn opt_in(&self, name: &str) {
-        let (company, actor) = (company(name), actor());
-        let trip = self.auth.authenticate(&company, &actor).await.unwrap();
-        let query = self.ups.consent(&trip.url, USER).await;
-        self.auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
+        opt_in(&self.auth, &self.ups, &company(name)).await;
     }
 
     /// `prefix-0`, `prefix-1`, … have opted in, and their access tokens have ended.
@@ -140,7 +162,7 @@ impl World {
     }
 
     pub(crate) async fn remove(&self, name: &str) {
-        self.auth.remove_auth(&company(name), &actor()).await.unwrap();
+        self.auth.remove_auth(&company(name), &ada()).await.unwrap();
     }
 
     /// Time passes for everybody.
@@ -158,8 +180,8 @@ impl World {
     }
 
     /// Nobody asks for a token for so long that the refresh tokens would end within days.
-    pub(crate) async fn idle_weeks_pass(&self) {
-        self.advance(Duration::from_secs(54 * 24 * 3600), &[]).await;
+    pub(crate) async fn idle_weeks_pass(&self, workers: &[&Worker]) {
+        self.advance(54 * DAY, workers).await;
     }
 
     /// Leases end, and pauses after them.
@@ -183,15 +205,11 @@ impl World {
 
     /// Why the company has to opt in again, if it has to.
     pub(crate) async fn cause(&self, name: &str) -> Option<CauseKind> {
-        match self.status(name).await {
-            Status::ReauthRequired(cause) => Some(cause.kind),
-            _ => None,
-        }
+        cause(&self.auth, &company(name)).await
     }
 
     pub(crate) async fn events(&self, name: &str) -> Vec<EventKind> {
-        let filter = EventFilter { company: Some(company(name)), limit: Some(10_000), ..EventFilter::default() };
-        self.auth.events(filter).await.unwrap().items.into_iter().map(|event| event.kind).collect()
+        events(&self.auth, Some(&company(name))).await.into_iter().map(|event| event.kind).collect()
     }
 
     /// Whether UPS's API takes the token that a process handed out.
@@ -208,40 +226,23 @@ impl World {
 
     /// Nobody was told of a password change, and nobody left a transaction open.
     pub(crate) async fn end(self) {
-        let filter = EventFilter { limit: Some(100_000), ..EventFilter::default() };
-        for event in self.auth.events(filter).await.unwrap().items {
+        for event in events(&self.auth, None).await {
             let shown = format!("{event:?}");
             assert!(!shown.contains("OptInInvalidated"), "{shown}");
         }
-        let open = "SELECT count(*) FROM pg_stat_activity
+        let open = "SELECT pid, xact_start::text FROM pg_stat_activity
             WHERE application_name = 'batchsuite' AND state LIKE 'idle in transaction%'";
         let client = self.server.client().await;
-        for _ in 0..40 {
-            if client.query_one(open, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-                return;
-            }
-            // A migration is a transaction of several statements, and another test may be at it.
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("a transaction was left open");
+        let look = async || -> Vec<(i32, Option<String>)> {
+            client.query(open, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+        };
+        let mut left = look().await;
+        // A migration is a transaction of several statements, and another test may be at it: that one ends.
+        let none_is_left = async || {
+            let now = look().await;
+            left.retain(|transaction| now.contains(transaction));
+            left.is_empty()
+        };
+        eventually("no transaction is left open", none_is_left).await;
     }
-}
-
-pub(crate) fn company(name: &str) -> CompanyId {
-    CompanyId::new(name).unwrap()
-}
-
-fn actor() -> ActorId {
-    ActorId::new("ada").unwrap()
-}
-
-/// Waits until `condition` holds, 30 s at most.
-pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if condition() {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("in vain: {what}");
 }

@@ -9,13 +9,11 @@ use batchsuite_auth::{
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Outcome, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::{Hold, Process, Verb, acme, ada, company, seconds};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::{
-    flaky::Verb,
-    stage::{Process, Stage, acme, ada, company, seconds},
-};
+use crate::stage::Stage;
 
 async fn companies(stage: &Stage, process: &Process, count: usize) -> Vec<CompanyId> {
     let companies: Vec<_> = (0..count).map(|number| company(&format!("company {number}"))).collect();
@@ -64,7 +62,7 @@ async fn a_429_does_not_clear_unanswered() {
     process.auth.access_token(&acme()).await.unwrap_err();
     stage.live(seconds(65)).await;
     process.auth.access_token(&acme()).await.unwrap_err();
-    assert!(stage.opt_in_of(&acme()).await.unanswered);
+    assert!(stage.grant_of(&acme()).await.unanswered.is_some());
     stage.live(seconds(31)).await;
 
     process.auth.access_token(&acme()).await.unwrap_err();
@@ -138,7 +136,7 @@ async fn a_client_that_is_refused_later_costs_no_more_than_three_requests() {
 
 /// UPS answers so whenever the company's refresh token comes.
 async fn is_sick(stage: &Stage, process: &Process, company: &CompanyId, status: u16, body: &str) {
-    let token = stage.row(company).await.tokens.unwrap().refresh_token.unwrap();
+    let token = stage.tokens_of(company).await.unwrap().refresh.unwrap();
     let answer = http::Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap();
     process.http.answer_to(token.expose_secret(), answer);
 }
@@ -294,7 +292,7 @@ async fn failures_of_requests_that_were_under_way_together_count_as_one() {
     for request in &requests {
         request.reached().await;
     }
-    requests.iter().for_each(crate::hold::Hold::release);
+    requests.iter().for_each(Hold::release);
     for caller in callers {
         caller.await.unwrap().unwrap_err();
     }

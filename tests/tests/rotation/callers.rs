@@ -5,13 +5,11 @@ use std::{sync::Arc, time::Duration};
 use batchsuite_auth::{
     AccessToken, BatchSuiteAuth, CompanyId, NewOptIn, OptInCheck, error::OptInRefused, fake_ups::FakeUps,
 };
+use batchsuite_tests::{Moment, Process, Verb, acme, ada, company, eventually, seconds};
 use futures_util::future::join_all;
 use tokio::task::{JoinHandle, yield_now};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Process, Stage, acme, ada, company, eventually, policy, seconds},
-};
+use crate::stage::{Stage, policy};
 
 fn callers(process: &Process, company: &CompanyId, count: usize) -> Vec<JoinHandle<AccessToken>> {
     let call = |auth: BatchSuiteAuth, company: CompanyId| async move { auth.access_token(&company).await.unwrap() };
@@ -52,7 +50,13 @@ async fn two_processes_with_200_callers_each_refresh_once_a_rotation() {
 
 /// A company, and somebody who goes away at a random moment.
 async fn abandoned(stage: &Stage, process: &Process, number: usize) {
+    let claims = process.store.calls(Verb::Claim);
     let caller = process.caller(&acme());
+    if number % 4 == 1 {
+        // The token ended just now: whoever goes away leaves a flight behind.
+        let has_begun = || process.store.calls(Verb::Claim) > claims || caller.is_finished();
+        eventually("the flight has begun", async || has_begun()).await;
+    }
     for _ in 0..rand::random_range(0..12) {
         yield_now().await;
     }
@@ -77,23 +81,14 @@ async fn a_thousand_random_drops_of_callers_lose_no_pair() {
     }
 
     // Whatever is still under way comes home.
-    eventually_idle(&stage).await;
+    let is_idle = async || stage.grant_of(&acme()).await.revision.version == stage.rotations() + 1;
+    eventually("every flight comes home", is_idle).await;
     stage.access_tokens_end();
     let token = one.token(&acme()).await;
     assert!(stage.rotations() > 20, "{}", stage.rotations());
     assert_eq!(token.revision().version, stage.rotations() + 1, "as many rotations as UPS counted");
     assert_eq!(stage.refreshes(), stage.rotations(), "no refresh was refused");
     assert_eq!(one.cause(&acme()).await, None);
-}
-
-async fn eventually_idle(stage: &Stage) {
-    for _ in 0..1000 {
-        if stage.opt_in_of(&acme()).await.revision.version == stage.rotations() + 1 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("a flight never came home");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -109,8 +104,9 @@ async fn random_drops_of_callbacks_lose_no_opt_in() {
         let auth = process.auth.clone();
         let callback = tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await });
         // The callback has begun its task once the consent is taken.
-        let calls = process.store.calls(Verb::TakeConsent);
-        eventually(|| process.store.calls(Verb::TakeConsent) > calls || callback.is_finished()).await;
+        let calls = process.store.calls(Verb::UseConsent);
+        let has_begun = || process.store.calls(Verb::UseConsent) > calls || callback.is_finished();
+        eventually("the consent is taken", async || has_begun()).await;
         for _ in 0..rand::random_range(0..6) {
             yield_now().await;
         }
@@ -120,7 +116,7 @@ async fn random_drops_of_callbacks_lose_no_opt_in() {
     process.auth.shutdown().await;
 
     for company in taken {
-        assert_eq!(stage.opt_in_of(&company).await.revision.version, 1, "{company} is authenticated");
+        assert_eq!(stage.grant_of(&company).await.revision.version, 1, "{company} is authenticated");
     }
 }
 
@@ -139,7 +135,7 @@ async fn the_browser_goes_away_during_the_exchange_and_the_exchange_completes_an
     answer.release();
     process.auth.shutdown().await;
 
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1);
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 1);
 }
 
 #[tokio::test(start_paused = true)]

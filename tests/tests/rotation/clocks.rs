@@ -8,11 +8,9 @@ use batchsuite_auth::{
     machine::CauseKind,
     status::Status,
 };
+use batchsuite_tests::{DAY, HOUR, Moment, Process, Verb, acme, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{DAY, HOUR, Process, Stage, acme, seconds},
-};
+use crate::stage::Stage;
 
 fn jump_back(stage: &Stage, by: Duration) {
     let clock = stage.ups.clock();

@@ -8,9 +8,10 @@ use batchsuite_auth::{
     fake_ups::{Answer, Endpoint, FakeUps, Times},
     store::Store,
 };
+use batchsuite_tests::{DAY, HOUR, acme, ada, seconds};
 use tokio::time::timeout;
 
-use crate::stage::{DAY, HOUR, Stage, acme, ada, policy, seconds};
+use crate::stage::{Stage, policy};
 
 const EDGES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
 

@@ -9,13 +9,10 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, FakeUps, Fault, Times},
     store::{EventOrder, StoreErrorKind},
 };
+use batchsuite_tests::{CAUSE, DAY, Moment, Process, Verb, acme, ada, company, log::Log, seconds};
 use tokio::time::Instant;
 
-use crate::{
-    flaky::{CAUSE, Moment, Verb},
-    log::Log,
-    stage::{DAY, Process, Stage, acme, ada, company, policy, seconds},
-};
+use crate::stage::{Stage, policy};
 
 /// A life with an event of every kind that a company can have.
 async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKind> {
@@ -322,7 +319,7 @@ async fn a_warning_of_this_process_is_told_at_once() {
         stream.next().await.unwrap().unwrap();
     }
     stage.ups.clock().advance(47 * DAY);
-    let warn = process.store.hold(Verb::Warn, Moment::After);
+    let warn = process.store.hold(Verb::Tell, Moment::After);
     let told = tokio::spawn(async move { (stream.next().await.unwrap().unwrap().kind, Instant::now()) });
     warn.reached().await;
     tokio::task::yield_now().await;

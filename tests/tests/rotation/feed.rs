@@ -1,12 +1,9 @@
 //! The change feed: no token outlives a change for longer than the bounded age.
 
 use batchsuite_auth::{config::FeedLost, error::TokenError, store::StoreErrorKind};
+use batchsuite_tests::{CAUSE, Moment, Process, Verb, acme, ada, company, eventually, log::Log, seconds};
 
-use crate::{
-    flaky::{CAUSE, Moment, Verb},
-    log::Log,
-    stage::{Process, Stage, acme, ada, company, eventually, seconds},
-};
+use crate::stage::Stage;
 
 fn is_served(process: &Process, stage: &Stage) -> impl Future<Output = bool> {
     let _ = stage;
@@ -133,7 +130,7 @@ async fn a_feed_that_fails_is_not_read_in_a_busy_loop() {
     let stage = Stage::new().await;
     let process = stage.process();
     process.store.fail(Verb::Changes, Moment::Before);
-    eventually(|| process.store.calls(Verb::Changes) > 0).await;
+    eventually("the feed is read", async || process.store.calls(Verb::Changes) > 0).await;
     let calls = process.store.calls(Verb::Changes);
 
     stage.live(seconds(60)).await;

@@ -6,13 +6,9 @@ use batchsuite_auth::{
     fake_ups::{Edit, Endpoint, FakeUps, Fault, Times},
     store::StoreErrorKind,
 };
+use batchsuite_tests::{DAY, HOUR, Hold, Moment, Process, Verb, acme, ada, company, log::Log, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    hold::Hold,
-    log::Log,
-    stage::{DAY, HOUR, Process, Stage, acme, ada, company, policy, seconds},
-};
+use crate::stage::{Stage, policy};
 
 /// A process with a keeper.
 fn kept(stage: &Stage) -> Process {
@@ -126,8 +122,8 @@ async fn the_keeper_takes_no_more_than_it_sends_within_a_second() {
     let process = stage.process_with(|builder| builder.policy(policy));
     opted_in(&stage, &process, 100).await;
     stage.ups.clock().advance(55 * DAY);
-    process.store.hold(Verb::Due, Moment::Before).release();
-    let second = process.store.hold(Verb::Due, Moment::Before);
+    process.store.hold(Verb::Wake, Moment::Before).release();
+    let second = process.store.hold(Verb::Wake, Moment::Before);
 
     second.reached().await;
 
@@ -142,7 +138,7 @@ async fn stopped_after_reserving(stage: &Stage) -> (Process, Hold) {
     process.token(&acme()).await;
     stage.live(seconds(15)).await;
     stage.refreshes_are_due();
-    let due = process.store.hold(Verb::Due, Moment::After);
+    let due = process.store.hold(Verb::Wake, Moment::After);
     due.reached().await;
     (process, due)
 }
@@ -296,7 +292,7 @@ async fn without_keeper_nothing_is_done_before_somebody_asks() {
     }
 
     assert_eq!(stage.refreshes(), 0);
-    assert_eq!((process.store.calls(Verb::Due), process.store.calls(Verb::Warn)), (0, 0));
+    assert_eq!((process.store.calls(Verb::Wake), process.store.calls(Verb::Tell)), (0, 0));
     let events = process.auth.events(EventFilter::default()).await.unwrap().items;
     assert_eq!(events.len(), 2, "{events:?}");
 }
@@ -361,12 +357,12 @@ async fn a_keeper_that_an_operator_must_help_slows_down_and_goes_on_afterwards()
     let process = kept(&stage);
     stage.opt_in(&process, &acme()).await;
     stage.ups.clock().advance(55 * DAY);
-    process.store.fail_as(Verb::Due, StoreErrorKind::Misconfigured);
+    process.store.fail_as(Verb::Wake, StoreErrorKind::Misconfigured);
 
     stage.live(seconds(600)).await;
-    let rounds = process.store.calls(Verb::Due);
+    let rounds = process.store.calls(Verb::Wake);
     assert!((18..=25).contains(&rounds), "{rounds}");
-    process.store.mend(Verb::Due);
+    process.store.mend(Verb::Wake);
     stage.live(seconds(31)).await;
 
     assert_eq!(stage.rotations(), 1);

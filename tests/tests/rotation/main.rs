@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
-use batchsuite_tests::log;
-
 mod breaker;
 mod callers;
 mod check;
@@ -14,9 +12,6 @@ mod commit;
 mod durations;
 mod events;
 mod feed;
-mod flaky;
-mod gate;
-mod hold;
 mod keeper;
 mod rejected;
 mod removal;

@@ -1,12 +1,10 @@
 //! report_rejected: one refresh for a token that an API refused, and never a loop.
 
 use batchsuite_auth::error::{TokenError, Unavailable};
+use batchsuite_tests::{Moment, Process, Verb, acme, eventually, seconds};
 use futures_util::future::join_all;
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Stage, acme, eventually, seconds},
-};
+use crate::stage::Stage;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn any_number_of_rejected_callers_cause_one_rotation() {
@@ -16,7 +14,7 @@ async fn any_number_of_rejected_callers_cause_one_rotation() {
     let rejected = one.token(&acme()).await;
     other.token(&acme()).await;
 
-    let report = |process: &crate::stage::Process| {
+    let report = |process: &Process| {
         let (auth, rejected) = (process.auth.clone(), rejected.clone());
         tokio::spawn(async move { auth.report_rejected(&acme(), &rejected).await.unwrap() })
     };
@@ -99,5 +97,5 @@ async fn a_rejection_joins_the_refresh_that_is_under_way() {
     answer.release();
 
     assert_eq!(report.await.unwrap().revision().version, 2);
-    eventually(|| stage.refreshes() == 1).await;
+    eventually("UPS is asked", async || stage.refreshes() == 1).await;
 }

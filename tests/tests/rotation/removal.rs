@@ -7,14 +7,13 @@ use batchsuite_auth::{
     error::{CallbackError, TokenError},
     events::EventKind,
     fake_ups::FakeUps,
-    machine::{CauseKind, Standing},
+    machine::CauseKind,
+    test_util::machine::Standing,
 };
+use batchsuite_tests::{Moment, Process, Verb, acme, ada, seconds};
 use tokio::time::sleep;
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Process, Stage, acme, ada, seconds},
-};
+use crate::stage::Stage;
 
 async fn is_removed(process: &Process, company: &CompanyId) {
     let ended = process.auth.access_token(company).await;
@@ -33,7 +32,7 @@ async fn remove_during_a_flight_discards_its_pair() {
 
     assert!(matches!(caller.await.unwrap(), Err(TokenError::NotAuthenticated)));
     is_removed(&process, &acme()).await;
-    assert!(stage.row(&acme()).await.tokens.is_none());
+    assert!(stage.tokens_of(&acme()).await.is_none());
     assert!(!process.kinds(&acme()).await.contains(&EventKind::Refreshed));
 }
 
@@ -52,9 +51,9 @@ async fn remove_then_a_late_commit_stores_nothing() {
     stage.live(seconds(3)).await;
 
     is_removed(&process, &acme()).await;
-    let row = stage.opt_in_of(&acme()).await;
+    let row = stage.grant_of(&acme()).await;
     assert_eq!((row.standing, row.revision.epoch), (Standing::Unauthenticated, 2), "the epoch went up");
-    assert!(stage.row(&acme()).await.tokens.is_none());
+    assert!(stage.tokens_of(&acme()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +68,7 @@ async fn re_authentication_during_a_flight_wins_and_the_flights_pair_is_discarde
     let token = caller.await.unwrap().unwrap();
 
     assert_eq!((token.revision().epoch, token.revision().version), (2, 1));
-    assert_eq!(stage.opt_in_of(&acme()).await.revision, token.revision());
+    assert_eq!(stage.grant_of(&acme()).await.revision, token.revision());
     stage.access_tokens_end();
     assert_eq!(process.token(&acme()).await.revision().version, 2);
 }
@@ -81,7 +80,7 @@ async fn re_authentication_after_a_refusal_is_not_undone_by_the_verdict() {
     stage.opt_in(&process, &acme()).await;
     stage.ups.change_password(FakeUps::USER);
     stage.access_tokens_end();
-    let settle = process.store.hold(Verb::Settle, Moment::Before);
+    let settle = process.store.hold(Verb::Verdict, Moment::Before);
     let caller = process.caller(&acme());
     settle.reached().await;
 
@@ -94,7 +93,7 @@ async fn re_authentication_after_a_refusal_is_not_undone_by_the_verdict() {
 
 #[tokio::test(start_paused = true)]
 async fn callback_after_remove_auth_and_remove_during_the_exchange_store_nothing() {
-    for moment in [Verb::TakeConsent, Verb::Connect] {
+    for moment in [Verb::UseConsent, Verb::Connect] {
         let stage = Stage::new().await;
         let process = stage.process();
         let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
@@ -143,7 +142,7 @@ async fn an_answer_of_connect_that_was_lost_is_found_stored() {
     process.store.fail_once(Verb::Connect, Moment::After);
     stage.opt_in(&process, &acme()).await;
 
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1);
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 1);
     assert_eq!(process.kinds(&acme()).await, [EventKind::Started, EventKind::Authenticated]);
 }
 
@@ -175,7 +174,7 @@ async fn two_consents_of_one_company_keep_the_grant_that_ups_issued_later_whiche
             callback.await.unwrap().unwrap();
         }
 
-        let issued = stage.opt_in_of(&acme()).await.issued_at.unwrap();
+        let issued = stage.grant_of(&acme()).await.issued_at.unwrap();
         let now = batchsuite_auth::clock::Clock::now(&stage.ups.clock());
         assert_eq!((now - issued).num_seconds(), 10, "later first: {later_first}");
         stage.access_tokens_end();

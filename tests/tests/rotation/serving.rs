@@ -5,11 +5,9 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::{Moment, Verb, acme, ada, eventually, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Stage, acme, ada, eventually, seconds},
-};
+use crate::stage::Stage;
 
 #[tokio::test(start_paused = true)]
 async fn a_good_token_is_served_while_one_refresh_is_due_and_under_way() {
@@ -72,7 +70,7 @@ async fn a_good_token_is_served_while_its_refresh_is_unanswered() {
         assert_eq!(process.token(&acme()).await.revision().version, 1);
         stage.live(seconds(1)).await;
     }
-    assert!(stage.opt_in_of(&acme()).await.unanswered);
+    assert!(stage.grant_of(&acme()).await.unanswered.is_some());
     assert_eq!(stage.refreshes(), 1);
 }
 
@@ -135,7 +133,7 @@ async fn a_good_token_is_never_served_after_opt_in_invalidated() {
     stage.ups.change_password("demo@example.com");
 
     process.token(&acme()).await;
-    eventually(|| stage.refreshes() == 1).await;
+    eventually("UPS is asked", async || stage.refreshes() == 1).await;
     stage.live(seconds(2)).await;
 
     for process in [process, other, stage.process()] {

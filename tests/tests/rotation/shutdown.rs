@@ -8,12 +8,10 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
+use batchsuite_tests::{DAY, HOUR, Hold, Moment, Process, Verb, acme, ada, company, eventually, seconds};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{DAY, HOUR, Process, Stage, acme, ada, company, eventually, policy, seconds},
-};
+use crate::stage::{Stage, policy};
 
 /// Begins the end of a process, and lets it get as far as it can without time.
 async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<Shutdown> {
@@ -41,7 +39,7 @@ async fn shutdown_waits_for_the_answer_and_its_commit() {
     process.store.mend(Verb::Commit);
     assert_eq!(ending.await.unwrap(), Shutdown::Complete);
 
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2);
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +51,7 @@ async fn shutdown_waits_for_a_callback_and_its_connect() {
     process.store.fail(Verb::Connect, Moment::Before);
     let auth = process.auth.clone();
     drop(tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await }));
-    eventually(|| process.store.calls(Verb::Connect) > 0).await;
+    eventually("the connect", async || process.store.calls(Verb::Connect) > 0).await;
 
     let ending = shutting_down(&process).await;
     sleep(seconds(60)).await;
@@ -61,7 +59,7 @@ async fn shutdown_waits_for_a_callback_and_its_connect() {
     process.store.mend(Verb::Connect);
     ending.await.unwrap();
 
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1);
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,9 +112,9 @@ async fn shutdown_does_not_wait_for_a_verdict_that_the_store_does_not_take() {
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
     stage.ups.fault(Endpoint::Refresh, Fault::Unavailable, Times::Once);
-    process.store.fail(Verb::Settle, Moment::Before);
+    process.store.fail(Verb::Verdict, Moment::Before);
     drop(process.caller(&acme()));
-    eventually(|| process.store.calls(Verb::Settle) > 2).await;
+    eventually("the verdict", async || process.store.calls(Verb::Verdict) > 2).await;
 
     let begun = Instant::now();
     process.auth.shutdown().await;
@@ -131,7 +129,7 @@ async fn shutdown_cuts_no_write_off_that_is_under_way() {
     stage.opt_in(&process, &acme()).await;
     stage.ups.change_password("demo@example.com");
     stage.access_tokens_end();
-    let settle = process.store.hold(Verb::Settle, Moment::Before);
+    let settle = process.store.hold(Verb::Verdict, Moment::Before);
     drop(process.caller(&acme()));
     settle.reached().await;
 
@@ -150,7 +148,7 @@ async fn shutdown_returns_at_its_limit_and_says_what_is_not_stored() {
     stage.access_tokens_end();
     process.store.fail(Verb::Commit, Moment::Before);
     drop(process.caller(&acme()));
-    eventually(|| process.store.calls(Verb::Commit) > 0).await;
+    eventually("the commit", async || process.store.calls(Verb::Commit) > 0).await;
 
     let begun = Instant::now();
     let ended = timeout(HOUR, process.auth.shutdown()).await.expect("it has no limit");
@@ -161,7 +159,7 @@ async fn shutdown_returns_at_its_limit_and_says_what_is_not_stored() {
     // The runtime lives on, so the pair is stored all the same.
     process.store.mend(Verb::Commit);
     assert_eq!(process.auth.shutdown_within(seconds(2)).await, Shutdown::Complete);
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2);
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,8 +170,9 @@ async fn shutdown_returns_at_its_limit_where_the_store_or_ups_never_answers() {
         stage.opt_in(&process, &acme()).await;
         stage.access_tokens_end();
         process.store.hang(verb);
+        let before = process.store.calls(verb);
         drop(process.caller(&acme()));
-        eventually(|| process.store.calls(verb) > 0).await;
+        eventually("the call", async || process.store.calls(verb) > before).await;
 
         let ended = timeout(HOUR, process.auth.shutdown_within(seconds(5))).await.expect("it has no limit");
 
@@ -211,7 +210,7 @@ async fn due_after_quiesce(stage: &Stage) -> Process {
 async fn after_quiesce_nothing_begins_by_itself() {
     let stage = Stage::new().await;
     let process = due_after_quiesce(&stage).await;
-    let due = process.store.calls(Verb::Due);
+    let due = process.store.calls(Verb::Wake);
 
     for _ in 0..60 {
         process.token(&acme()).await;
@@ -219,7 +218,7 @@ async fn after_quiesce_nothing_begins_by_itself() {
     }
 
     assert_eq!(
-        (stage.refreshes(), process.store.calls(Verb::Due)),
+        (stage.refreshes(), process.store.calls(Verb::Wake)),
         (0, due),
         "neither the keeper nor the early window"
     );
@@ -279,7 +278,7 @@ async fn quiesce_during_the_keepers_reading_begins_none_of_what_was_read() {
     let process = stage.process_with(|builder| builder);
     stage.opt_in(&process, &acme()).await;
     stage.ups.clock().advance(55 * DAY);
-    let due = process.store.hold(Verb::Due, Moment::After);
+    let due = process.store.hold(Verb::Wake, Moment::After);
     due.reached().await;
 
     process.auth.quiesce();
@@ -296,13 +295,13 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
     stage.opt_in(&holder, &acme()).await;
     stage.ups.clock().advance(55 * DAY);
     // The keeper begins what another process has claimed meanwhile, and waits for that process.
-    let due = waiting.store.hold(Verb::Due, Moment::After);
+    let due = waiting.store.hold(Verb::Wake, Moment::After);
     due.reached().await;
     let claim = holder.store.hold(Verb::Claim, Moment::After);
     drop(holder.caller(&acme()));
     claim.reached().await;
     due.release();
-    eventually(|| waiting.store.calls(Verb::Load) > 1).await;
+    eventually("it reads the row", async || waiting.store.calls(Verb::Load) > 1).await;
     let claims = waiting.store.calls(Verb::Claim);
 
     waiting.auth.quiesce();
@@ -336,7 +335,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_others_of_its
     }
 
     process.auth.quiesce();
-    answers.iter().for_each(crate::hold::Hold::release);
+    answers.iter().for_each(Hold::release);
     stage.live(seconds(10)).await;
 
     assert_eq!((stage.refreshes(), stage.rotations()), (3, 3));

@@ -6,56 +6,20 @@
 use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    AccessToken, ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, EventFilter, OptedIn,
-    Policy,
-    error::{CallbackError, TokenError},
-    events::{Event, EventKind},
+    BatchSuiteAuthBuilder, Client, CompanyId, Environment, OptedIn, Policy,
+    error::CallbackError,
     fake_ups::{Endpoint, FakeUps, Outcome},
-    machine::{CauseKind, OptIn},
-    status::Status,
-    store::{GrantKey, Snapshot, Store},
+    store::{Row, RowKey, Store, StoredTokens, Tokens},
+    test_util::machine::Grant,
 };
 use batchsuite_store::MemoryStore;
-use tokio::{
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-
-use crate::{flaky::Flaky, gate::Gate, hold::Hold};
-
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const DAY: Duration = Duration::from_secs(86_400);
-
-pub(crate) fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-pub(crate) fn acme() -> CompanyId {
-    company("acme")
-}
-
-pub(crate) fn company(name: &str) -> CompanyId {
-    CompanyId::new(name).unwrap()
-}
-
-pub(crate) fn ada() -> ActorId {
-    ActorId::new("ada").unwrap()
-}
-
-/// A call of `access_token` in a task of its own.
-pub(crate) type Caller = JoinHandle<Result<AccessToken, TokenError>>;
+use batchsuite_tests::{Caller, FlakyStore, Gate, HOUR, Hold, Process, acme, ada, opt_in, seconds};
+use tokio::{task::JoinHandle, time::sleep};
 
 /// A UPS and a store, for any number of processes.
 pub(crate) struct Stage {
     pub(crate) ups: FakeUps,
     pub(crate) store: MemoryStore,
-}
-
-/// One process: its authenticator, and its own ways to the store and to UPS.
-pub(crate) struct Process {
-    pub(crate) auth: BatchSuiteAuth,
-    pub(crate) store: Arc<Flaky>,
-    pub(crate) http: Arc<Gate>,
 }
 
 impl Stage {
@@ -91,24 +55,14 @@ impl Stage {
     }
 
     fn build(&self, client: Client, settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder) -> Process {
-        let store = Arc::new(Flaky::over(self.store.clone()));
+        let store = Arc::new(FlakyStore::over(self.store.clone()));
         let http = Arc::new(Gate::before(self.ups.in_process()));
-        let builder = BatchSuiteAuth::builder(Environment::Cie, client)
-            .base_url(self.ups.base_url())
-            .redirect_uri(self.ups.redirect_uri())
-            .clock(self.ups.clock())
-            .policy(policy())
-            .http(Arc::clone(&http))
-            .store(Arc::clone(&store));
-        let auth = settings(builder).build().unwrap();
-        Process { auth, store, http }
+        Process::start(&self.ups, client, store, http, |builder| settings(builder.policy(policy())))
     }
 
     /// `company` opts in, by way of `process`.
     pub(crate) async fn opt_in(&self, process: &Process, company: &CompanyId) {
-        let trip = process.auth.authenticate(company, &ada()).await.unwrap();
-        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
-        process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap();
+        opt_in(&process.auth, &self.ups, company).await;
     }
 
     /// A caller of acme, whose access token has ended, and UPS's answer to its refresh, which is held up.
@@ -164,41 +118,22 @@ impl Stage {
         self.ups.requests().total(Endpoint::Refresh)
     }
 
-    pub(crate) async fn row(&self, company: &CompanyId) -> Snapshot {
-        self.store.load(&GrantKey { environment: Environment::Cie, company: company.clone() }).await.unwrap()
+    /// The company's grant, as it is stored.
+    pub(crate) async fn grant_of(&self, company: &CompanyId) -> Grant {
+        let row = self.row(company).await;
+        Grant::of_document(row.document.as_str(), row.revision).unwrap()
     }
 
-    pub(crate) async fn opt_in_of(&self, company: &CompanyId) -> OptIn {
-        self.row(company).await.opt_in
-    }
-}
-
-impl Process {
-    pub(crate) async fn token(&self, company: &CompanyId) -> AccessToken {
-        self.auth.access_token(company).await.unwrap_or_else(|error| panic!("{company}: {error:?}"))
-    }
-
-    /// A caller that nobody waits for.
-    pub(crate) fn caller(&self, company: &CompanyId) -> Caller {
-        let (auth, company) = (self.auth.clone(), company.clone());
-        tokio::spawn(async move { auth.access_token(&company).await })
-    }
-
-    /// Why the company has to opt in again, if it has to.
-    pub(crate) async fn cause(&self, company: &CompanyId) -> Option<CauseKind> {
-        match self.auth.status(company).await.unwrap().status {
-            Status::ReauthRequired(cause) => Some(cause.kind),
+    /// The tokens that are stored of a company.
+    pub(crate) async fn tokens_of(&self, company: &CompanyId) -> Option<Tokens> {
+        match self.row(company).await.tokens {
+            StoredTokens::Readable(tokens) => Some(tokens),
             _ => None,
         }
     }
 
-    pub(crate) async fn events(&self, company: &CompanyId) -> Vec<Event> {
-        let filter = EventFilter { company: Some(company.clone()), limit: Some(100_000), ..EventFilter::default() };
-        self.auth.events(filter).await.unwrap().items
-    }
-
-    pub(crate) async fn kinds(&self, company: &CompanyId) -> Vec<EventKind> {
-        self.events(company).await.into_iter().map(|event| event.kind).collect()
+    async fn row(&self, company: &CompanyId) -> Row {
+        self.store.load(&RowKey::company(Environment::Cie, company.clone())).await.unwrap()
     }
 }
 
@@ -209,19 +144,4 @@ pub(crate) fn policy() -> Policy {
     policy.feed_interval = seconds(1);
     policy.store_deadline = HOUR;
     policy
-}
-
-/// Waits until `condition` holds; not for ever.
-#[track_caller]
-pub(crate) fn eventually(condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
-    let caller = std::panic::Location::caller();
-    let mut condition = condition;
-    async move {
-        let poll = async {
-            while !condition() {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        assert!(timeout(seconds(10), poll).await.is_ok(), "it never came to be: {caller}");
-    }
 }

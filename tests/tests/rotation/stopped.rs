@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use batchsuite_auth::events::EventKind;
+use batchsuite_tests::{Hold, Moment, Verb, acme, company, seconds};
 
-use crate::{
-    flaky::{Moment, Verb},
-    stage::{Stage, acme, company, seconds},
-};
+use crate::stage::Stage;
 
 /// Within half a second the runtime has read what arrived.
 const TIME_TO_READ: Duration = Duration::from_millis(450);
@@ -30,7 +28,7 @@ async fn a_pair_that_arrives_while_the_process_stands_still_is_stored() {
     // Longer than the deadline, shorter than the lease. The fence is looked at first; the answers are out of the socket later.
     tokio::time::advance(seconds(35)).await;
     tokio::time::sleep(TIME_TO_READ).await;
-    answers.iter().for_each(crate::hold::Hold::release);
+    answers.iter().for_each(Hold::release);
     for caller in callers {
         // Its own wait was over, too; whatever it was told, nothing is lost.
         drop(caller.await.unwrap());
@@ -89,6 +87,6 @@ async fn a_claim_that_is_answered_while_the_process_stands_still_is_given_back_a
     stage.live(seconds(2)).await;
 
     assert_eq!(process.token(&acme()).await.revision().version, 2);
-    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was left to a lease");
+    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was left to a lease");
     assert_eq!(stage.refreshes(), 1);
 }

@@ -7,18 +7,16 @@ use batchsuite_auth::{
     CompanyQuery, EventFilter, Policy,
     events::{EventKind, Evidence},
     fake_ups::{Answer, Endpoint, FakeUps, Times},
-    http::{HttpClient, HttpError},
-    machine::{CauseKind, Phase},
+    http::HttpError,
+    machine::CauseKind,
     store::{StoreError, StoreErrorKind},
+    test_util::machine::Phase,
 };
+use batchsuite_tests::{CAUSE, HOUR, Moment, Process, Verb, acme, ada, company, eventually, log::Log, seconds};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    flaky::{CAUSE, Moment, Verb},
-    log::Log,
-    stage::{HOUR, Process, Stage, acme, ada, company, eventually, policy, seconds},
-};
+use crate::stage::{Stage, policy};
 
 const BEGINS: &str = "the store fails";
 const IS_OVER: &str = "the store works again";
@@ -30,7 +28,7 @@ async fn with_a_pair_in_hand(stage: &Stage, kind: StoreErrorKind) -> Process {
     stage.access_tokens_end();
     process.store.fail_as(Verb::Commit, kind);
     drop(process.caller(&acme()));
-    eventually(|| process.store.calls(Verb::Commit) > 0).await;
+    eventually("the commit", async || process.store.calls(Verb::Commit) > 0).await;
     process
 }
 
@@ -70,7 +68,7 @@ async fn a_pair_is_retried_at_once_and_each_second_when_the_process_ends() {
         let most = if is_mended { 0 } else { 9 };
         assert_eq!(began.elapsed().as_secs(), most);
         assert!((most as usize..=11).contains(&(process.store.calls(Verb::Commit) - tries)));
-        assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1 + u64::from(is_mended));
+        assert_eq!(stage.grant_of(&acme()).await.revision.version, 1 + u64::from(is_mended));
     }
 }
 
@@ -140,7 +138,7 @@ async fn a_verdict_whose_words_the_store_will_never_take_is_written_without_them
 
     assert!(error.needs_reauthorization(), "{error:?}");
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
-    assert_eq!(process.store.calls(Verb::Settle), 2, "once with, once without");
+    assert_eq!(process.store.calls(Verb::Verdict), 2, "once with, once without");
     let told = told_of(&process, EventKind::Invalidated).await;
     assert_eq!((told.status, told.code.as_deref()), (Some(400), Some("invalid_grant")));
     assert!(told.attempt.is_some() && told.message.is_some_and(|message| message.is_ascii()));
@@ -162,7 +160,7 @@ async fn a_give_back_and_an_event_whose_words_the_store_will_never_take_are_writ
     let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
     process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err();
 
-    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Idle));
+    assert!(matches!(stage.grant_of(&acme()).await.phase, Phase::Idle));
     for kind in [EventKind::Misconfigured, EventKind::Failed] {
         assert_eq!(told_of(&process, kind).await.status, Some(400), "{kind}");
     }
@@ -183,12 +181,12 @@ async fn a_verdict_that_the_store_will_never_take_at_all_is_given_up_and_said_so
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
     stage.ups.fault(Endpoint::Refresh, refusal("Invalid Refresh Token"), Times::Once);
-    process.store.fail_as(Verb::Settle, StoreErrorKind::Rejected);
+    process.store.fail_as(Verb::Verdict, StoreErrorKind::Rejected);
 
     process.auth.access_token(&acme()).await.unwrap_err();
     stage.live(seconds(30)).await;
 
-    assert_eq!(process.store.calls(Verb::Settle), 2);
+    assert_eq!(process.store.calls(Verb::Verdict), 2);
     assert_eq!(log.lines("it is given up").len(), 1);
     // Its lease ends by itself.
     stage.live(seconds(40)).await;
@@ -218,7 +216,7 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
 
         // What only a caller asked for is told to that caller.
         let is_told_to_the_caller =
-            matches!(verb, Verb::BeginConsent | Verb::TakeConsent | Verb::Remove | Verb::List | Verb::Other);
+            matches!(verb, Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Tell);
         let causes = log.lines(CAUSE);
         assert_eq!(causes.is_empty(), is_told_to_the_caller, "{verb:?}: {causes:#?}");
         assert_eq!(
@@ -226,7 +224,7 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
             causes.len(),
             "{verb:?}: without its cause"
         );
-        if !matches!(verb, Verb::Load | Verb::Claim | Verb::Record) {
+        if !matches!(verb, Verb::Load | Verb::Claim | Verb::Append) {
             assert!(causes.len() <= 2, "{verb:?}: {causes:#?}");
         }
     }
@@ -257,23 +255,13 @@ async fn exercise(stage: &Stage, process: &Process) {
     let _ = process.auth.remove_auth(&company("third"), &ada()).await;
 }
 
-/// A way to UPS that does not lead there.
-#[derive(Debug)]
-struct Unreachable;
-
-#[async_trait::async_trait]
-impl HttpClient for Unreachable {
-    async fn send(&self, _: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
-        Err(HttpError::not_sent().with_source(std::io::Error::other("no such name")))
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_log_tells_why_ups_cannot_be_reached() {
     let stage = Stage::new().await;
     let (log, _guard) = Log::of_this_test();
     stage.opt_in(&stage.process(), &acme()).await;
-    let process = stage.process_with(|builder| builder.without_keeper().http(Unreachable));
+    let process = stage.process();
+    process.http.answer_by(|_| Some(Err(HttpError::not_sent().with_source(std::io::Error::other("no such name")))));
     stage.access_tokens_end();
 
     process.auth.access_token(&acme()).await.unwrap_err();
@@ -347,7 +335,7 @@ async fn a_write_that_its_caller_gave_up_is_not_cut_off() {
     let process = impatient(&stage);
     stage.opt_in(&process, &acme()).await;
     let remove = process.store.hold(Verb::Remove, Moment::Before);
-    let begin = process.store.hold(Verb::BeginConsent, Moment::Before);
+    let begin = process.store.hold(Verb::PutConsent, Moment::Before);
     let connect = process.store.hold(Verb::Connect, Moment::Before);
 
     process.auth.remove_auth(&acme(), &ada()).await.unwrap_err();
@@ -360,7 +348,7 @@ async fn a_write_that_its_caller_gave_up_is_not_cut_off() {
     [remove, begin, connect].iter().for_each(|hold| hold.release());
     stage.live(seconds(1)).await;
 
-    assert!(stage.row(&acme()).await.tokens.is_none());
+    assert!(stage.tokens_of(&acme()).await.is_none());
     assert_eq!(process.kinds(&company("begun")).await, [EventKind::Started]);
     process.token(&company("back")).await;
 }
@@ -385,8 +373,8 @@ async fn a_commit_that_is_never_answered_is_repeated_and_one_that_comes_home_lat
             assert_eq!(process.token(&acme()).await.revision().version, 2, "though the store fails since");
         }
 
-        assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2, "late: {late}");
-        assert!(!stage.opt_in_of(&acme()).await.suspect, "before its lease ends");
+        assert_eq!(stage.grant_of(&acme()).await.revision.version, 2, "late: {late}");
+        assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "before its lease ends");
         let commits = process.store.calls(Verb::Commit);
         assert!(if late { commits > 5 } else { commits == 2 }, "late: {late}: {commits}");
     }
@@ -399,16 +387,16 @@ async fn no_loop_stops_for_good_at_a_store_that_does_not_answer_once() {
     impatient.feed_interval = seconds(1);
     let process = stage.process_with(|builder| builder.policy(impatient));
     stage.opt_in(&process, &acme()).await;
-    for verb in [Verb::Changes, Verb::Due, Verb::Warn, Verb::RecordUse, Verb::Load, Verb::Claim] {
+    for verb in [Verb::Changes, Verb::Wake, Verb::RecordUse, Verb::Load, Verb::Claim] {
         let _never_released = process.store.hold(verb, Moment::Before);
     }
     process.token(&acme()).await;
     stage.live(seconds(180)).await;
 
     let calls = |verb| process.store.calls(verb);
-    let before = [Verb::Changes, Verb::Due, Verb::Warn].map(calls);
+    let before = [Verb::Changes, Verb::Wake].map(calls);
     stage.live(seconds(30)).await;
-    let after = [Verb::Changes, Verb::Due, Verb::Warn].map(calls);
+    let after = [Verb::Changes, Verb::Wake].map(calls);
 
     assert!(before.iter().zip(after).all(|(before, after)| *before < after), "{before:?} {after:?}");
     stage.access_tokens_end();

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{
     lenient::{number, numbers, optional_number, texts},
-    ordered::Fields,
+    ordered::OrderedFields,
 };
-use crate::fake_ups::{tokens, wire};
+use crate::fake_ups::{token_signer, wire};
 
 /// An answer made up whole, for [`Fault::Answer`](super::Fault::Answer).
 ///
@@ -237,10 +237,10 @@ impl Edit {
     }
 
     pub(super) fn apply(&self, mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
-        if let Ok(mut fields) = serde_json::from_slice::<Fields>(response.body()) {
+        if let Ok(mut fields) = serde_json::from_slice::<OrderedFields>(response.body()) {
             for (field, value) in &mut fields.0 {
                 if let (Some(length), Value::String(text)) = (self.pad.get(field), &mut *value) {
-                    *text = tokens::pad(text, (*length).min(LONGEST_BODY));
+                    *text = token_signer::pad(text, (*length).min(LONGEST_BODY));
                 }
                 if let Some(number) = value.as_str().filter(|_| self.numbers).and_then(|text| text.parse::<i64>().ok())
                 {

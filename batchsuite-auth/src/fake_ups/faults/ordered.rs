@@ -8,9 +8,9 @@ use serde::{
 };
 use serde_json::Value;
 
-pub(super) struct Fields(pub(super) Vec<(String, Value)>);
+pub(super) struct OrderedFields(pub(super) Vec<(String, Value)>);
 
-impl Fields {
+impl OrderedFields {
     /// Sets a field where it stands, or adds it at the end.
     pub(super) fn set(&mut self, name: &str, value: &Value) {
         match self.0.iter_mut().find(|(field, _)| field == name) {
@@ -20,29 +20,29 @@ impl Fields {
     }
 }
 
-impl Serialize for Fields {
+impl Serialize for OrderedFields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
-impl<'de> Deserialize<'de> for Fields {
+impl<'de> Deserialize<'de> for OrderedFields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
 
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields;
+            type Value = OrderedFields;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<OrderedFields, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(field) = map.next_entry()? {
                     fields.push(field);
                 }
-                Ok(Fields(fields))
+                Ok(OrderedFields(fields))
             }
         }
 

@@ -1,19 +1,11 @@
 //! The head of an answer, on its way from the server to the client.
 
-use std::{io::Write as _, time::Duration};
+use std::io::Write as _;
 
-use http::{HeaderValue, Response};
+use http::Response;
 
-use crate::fake_ups::respond::{WireFault, front_end};
-
-/// The header in which an answer tells its body's length and its fault; no client ever sees it.
-pub(in crate::fake_ups) const HEADER: &str = "x-fake-ups-wire";
-
-/// The header in which an answer tells the length that the client is to believe, where it is not its body's; no client sees it either.
-pub(in crate::fake_ups) const TOLD_LENGTH: &str = "x-fake-ups-told-length";
-
-/// The same for a `Transfer-Encoding` in which the body is not.
-pub(in crate::fake_ups) const TOLD_CODING: &str = "x-fake-ups-told-coding";
+use super::fault::{self, HEADER, TOLD_CODING, TOLD_LENGTH, WireFault};
+use crate::fake_ups::response::front_end;
 
 /// What such a header is called on the wire.
 const TOLD: [(&str, &[u8]); 2] = [(TOLD_LENGTH, b"content-length: "), (TOLD_CODING, b"transfer-encoding: ")];
@@ -42,7 +34,7 @@ impl AnswerHead {
                 None => (line, &line[..0]),
             };
             if name.eq_ignore_ascii_case(HEADER.as_bytes()) {
-                told = std::str::from_utf8(value).ok().and_then(parse);
+                told = std::str::from_utf8(value).ok().and_then(fault::parse);
                 continue;
             }
             if let Some((_, told)) = TOLD.iter().find(|(told, _)| name.eq_ignore_ascii_case(told.as_bytes())) {
@@ -115,37 +107,10 @@ pub(super) fn end_of_head(before: &[u8], bytes: &[u8]) -> Option<usize> {
     bytes.windows(END.len()).position(|window| window == END).map(|at| at + END.len())
 }
 
-pub(in crate::fake_ups) fn header_value(body_length: usize, fault: Option<WireFault>) -> HeaderValue {
-    let Some(fault) = fault else { return body_length.into() };
-    let value = match fault {
-        WireFault::Reset => format!("{body_length} reset"),
-        WireFault::Close => format!("{body_length} close"),
-        WireFault::Hang => format!("{body_length} hang"),
-        WireFault::Truncate { keep_bytes } => format!("{body_length} truncate {keep_bytes}"),
-        WireFault::Trickle { pause } => format!("{body_length} trickle {}", pause.as_millis()),
-    };
-    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("0 reset"))
-}
-
-fn parse(value: &str) -> Option<(u64, Option<WireFault>)> {
-    let mut words = value.split(' ');
-    let body_length = words.next()?.parse().ok()?;
-    let fault = match (words.next(), words.next()) {
-        (None, _) => None,
-        (Some("reset"), None) => Some(WireFault::Reset),
-        (Some("close"), None) => Some(WireFault::Close),
-        (Some("hang"), None) => Some(WireFault::Hang),
-        (Some("truncate"), Some(bytes)) => Some(WireFault::Truncate { keep_bytes: bytes.parse().ok()? }),
-        (Some("trickle"), Some(pause)) => {
-            Some(WireFault::Trickle { pause: Duration::from_millis(pause.parse().ok()?) })
-        }
-        _ => return None,
-    };
-    Some((body_length, fault))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -158,7 +123,7 @@ mod tests {
             Some(WireFault::Truncate { keep_bytes: 12 }),
             Some(WireFault::Trickle { pause: Duration::from_millis(3) }),
         ] {
-            let value = header_value(7, fault);
+            let value = fault::header_value(7, fault);
             for line in [HEADER.to_owned(), HEADER.to_uppercase()] {
                 let head = format!("HTTP/1.1 200 OK\r\na: b\r\n{line}: {}\r\nc: d\r\n\r\n", value.to_str().unwrap());
 

@@ -20,7 +20,7 @@ pub(super) use crate::{
     ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
     machine::CauseKind,
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
-    store2::*,
+    store::*,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -141,7 +141,7 @@ impl Case {
         }
     }
 
-    pub(super) async fn append(&self, key: &RowKey, event: SwapEvent) -> EventId {
+    pub(super) async fn append(&self, key: &RowKey, event: EventContent) -> EventId {
         done(self.store.append(key.environment, NewEvent { company: key.company.clone(), event }).await)
     }
 
@@ -285,8 +285,8 @@ pub(super) fn replacing(row: &Row) -> Swap {
     }
 }
 
-pub(super) fn event(kind: EventKind) -> SwapEvent {
-    SwapEvent { kind, actor: None, evidence: None, cause: None }
+pub(super) fn event(kind: EventKind) -> EventContent {
+    EventContent { kind, actor: None, evidence: None, cause: None }
 }
 
 /// As much as evidence can hold.
@@ -296,7 +296,7 @@ pub(super) fn evidence() -> Evidence {
 }
 
 /// Events of every kind, with every cause, and with as much and as little beside that as there can be.
-pub(super) fn all_sorts_of_events() -> Vec<SwapEvent> {
+pub(super) fn all_sorts_of_events() -> Vec<EventContent> {
     use CauseKind::{ClientChanged, NoRefreshToken, OptInInvalidated, RefreshExpired, RotationLost};
     let causes = [OptInInvalidated, RotationLost, RefreshExpired, ClientChanged, NoRefreshToken];
     for cause in causes {
@@ -305,18 +305,18 @@ pub(super) fn all_sorts_of_events() -> Vec<SwapEvent> {
             OptInInvalidated | RotationLost | RefreshExpired | ClientChanged | NoRefreshToken => {}
         }
     }
-    let caused = causes.map(|cause| SwapEvent { cause: Some(cause), ..event(EventKind::Invalidated) });
+    let caused = causes.map(|cause| EventContent { cause: Some(cause), ..event(EventKind::Invalidated) });
     let told = [evidence(), Evidence::message("timed out"), Evidence::default()].map(|evidence| {
         let actor = Some(actor("Zoë \"the boss\" 漢字"));
-        SwapEvent { actor, evidence: Some(evidence), ..event(EventKind::RefreshFailed) }
+        EventContent { actor, evidence: Some(evidence), ..event(EventKind::RefreshFailed) }
     });
     EventKind::ALL.map(event).into_iter().chain(caused).chain(told).collect()
 }
 
 /// What the event of a log was written from.
-pub(super) fn written_as(event: Event) -> SwapEvent {
+pub(super) fn written_as(event: Event) -> EventContent {
     let Event { kind, actor, evidence, cause, .. } = event;
-    SwapEvent { kind, actor, evidence, cause }
+    EventContent { kind, actor, evidence, cause }
 }
 
 pub(super) const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 10 };
@@ -346,7 +346,7 @@ pub(super) fn consent(key: &RowKey, actor: &ActorId) -> NewConsent {
 
 /// The event of a consent that is put.
 pub(super) fn started(consent: &NewConsent) -> NewEvent {
-    let event = SwapEvent { actor: Some(consent.consent.actor.clone()), ..event(EventKind::Started) };
+    let event = EventContent { actor: Some(consent.consent.actor.clone()), ..event(EventKind::Started) };
     NewEvent { company: Some(consent.consent.company.clone()), event }
 }
 

@@ -164,7 +164,7 @@ pub(super) async fn a_follower_misses_none_of_64_concurrent_saves_of_16_rows(cas
     let saves = case
         .at_once(64, |store, number| async move {
             let key = company((number % 16).to_string());
-            let last = SwapEvent { actor: Some(actor(number.to_string())), ..event(EventKind::Recovered) };
+            let last = EventContent { actor: Some(actor(number.to_string())), ..event(EventKind::Recovered) };
             loop {
                 let row = store.load(&key).await?;
                 let events = vec![event(EventKind::Refreshed), last.clone()];

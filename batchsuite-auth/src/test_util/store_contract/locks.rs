@@ -1,7 +1,7 @@
 //! What waits for the lock of a row: the clauses of [`Harness::hold`](super::Harness::hold).
 
 use super::case::*;
-use crate::store2::MOST_AGE;
+use crate::store::MOST_AGE;
 
 /// How old the decision is that waits, and how long it waits: older than it may be only together.
 const AGE: Duration = Duration::from_secs(4);

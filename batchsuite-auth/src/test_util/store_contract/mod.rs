@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
-//! use batchsuite_auth::{store2::Store, test_util::store_contract::Harness};
+//! use batchsuite_auth::{store::Store, test_util::store_contract::Harness};
 //!
 //! #[derive(Debug)]
 //! struct MyHarness;
@@ -62,7 +62,7 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::store2::{RowKey, Store};
+use crate::store::{RowKey, Store};
 use case::Case;
 
 /// How the suite gets a store to test, and moves its time.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::case::*;
-use crate::store2::MOST_AGE;
+use crate::store::MOST_AGE;
 
 pub(super) async fn stores_the_document_whole(case: Case) {
     let whole = json!({
@@ -70,7 +70,7 @@ async fn exactly_one_of_64(case: &Case, row: &Row, tokens: TokenChange) {
 
     let answers = case
         .at_once(64, |store, number| {
-            let event = SwapEvent { actor: Some(actor(number.to_string())), ..event(EventKind::Refreshed) };
+            let event = EventContent { actor: Some(actor(number.to_string())), ..event(EventKind::Refreshed) };
             let document = document(&json!({ "winner": number.to_string() }));
             let swap = Swap { document, events: vec![event], tokens: tokens.clone(), ..replacing(row) };
             async move { store.save(swap).await }

@@ -8,7 +8,7 @@ async fn decline(case: &Case, consent: &NewConsent) -> Option<Timestamp> {
 }
 
 fn declined(name: &str) -> NewEvent {
-    let event = SwapEvent { actor: Some(actor(name)), evidence: Some(evidence()), ..event(EventKind::Declined) };
+    let event = EventContent { actor: Some(actor(name)), evidence: Some(evidence()), ..event(EventKind::Declined) };
     NewEvent { company: acme().company, event }
 }
 

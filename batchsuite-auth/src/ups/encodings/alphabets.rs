@@ -2,7 +2,7 @@
 
 use std::{mem, ops::Range};
 
-use super::View;
+use super::view::View;
 
 /// A run of a secret has so many bytes at least: shorter pieces hold none.
 const SHORTEST: usize = 12;

@@ -6,7 +6,8 @@ CREATE FUNCTION {schema}.clock_offset() RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT interval '0' $$;
 
 -- Numbers the events. The order of numbers is not the order of commits, so whoever is about to draw one says so first.
-CREATE SEQUENCE {schema}.event_number AS bigint;
+-- Three at a time: the events of one save, at most three, end with the number that was drawn.
+CREATE SEQUENCE {schema}.event_number AS bigint START 3 INCREMENT 3;
 
 -- Says that this transaction will draw numbers above the latest one, until it ends. The lock is shared and hinders
 -- nobody; readers of the log find it in pg_locks and read no further than below it (sql/horizon.sql).
@@ -25,146 +26,107 @@ BEGIN
     );
 END $$;
 
--- The number of the one event that a statement writes.
+-- The number of the last event that a statement writes.
 CREATE FUNCTION {schema}.next_event() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     PERFORM {schema}.announce_event();
     RETURN nextval('{schema}.event_number');
 END $$;
 
--- One row a company: where its opt-in stands. Narrow, because claims, reservations and the last use rewrite it; the
--- secrets are in `tokens`. The room left on each page keeps those rewrites out of the indexes.
+-- One row a company, and one of company '' for what concerns all companies of an environment. The state is a document that
+-- nothing here looks into; beside it stand the columns by which rows are found and compared. Narrow, because most writes
+-- change no column of an index: the room left on each page keeps those out of the indexes. The secrets are in `tokens`.
 CREATE TABLE {schema}.grants (
-    environment        text COLLATE "C" NOT NULL,
-    company            text COLLATE "C" NOT NULL,
-    epoch              bigint  NOT NULL DEFAULT 0,
-    version            bigint  NOT NULL DEFAULT 0,
-    removals           bigint  NOT NULL DEFAULT 0,
-    standing           text COLLATE "C" NOT NULL DEFAULT 'unauthenticated'
-        CHECK (standing IN ('unauthenticated', 'authenticated', 'opt_in_invalidated', 'rotation_lost')),
-    -- The phase. Idle: neither. Sent: both. Travelling: the lease alone.
-    attempt            uuid,
-    lease_until        timestamptz,
-    unanswered         boolean NOT NULL DEFAULT false,
-    suspect            boolean NOT NULL DEFAULT false,
-    consent            uuid,
-    issued_at          timestamptz,
-    client_id          text,
-    actor              text,
-    authenticated_at   timestamptz,
-    -- What decides about the tokens, without them.
-    has_access_token   boolean NOT NULL DEFAULT false,
-    has_refresh_token  boolean NOT NULL DEFAULT false,
-    obtained_at        timestamptz,
-    refresh_at         timestamptz,
-    access_expires_at  timestamptz,
-    refresh_expires_at timestamptz,
-    -- From when on a company that is used wants another access token.
-    due_at             timestamptz GENERATED ALWAYS AS
-        (CASE WHEN has_access_token THEN LEAST(refresh_at, access_expires_at) ELSE obtained_at END) STORED,
-    -- The recorded cause: when, and what UPS said.
-    cause_at           timestamptz,
-    cause_status       integer,
-    cause_code         text,
-    cause_message      text,
-    cause_attempt      uuid,
-    failures           bigint  NOT NULL DEFAULT 0,
-    retry_at           timestamptz,
-    used_at            timestamptz,
-    -- The hour of used_at: changes seldom enough to be in an index.
-    used_hour          timestamptz,
-    reserved_until     timestamptz,
-    -- The smallest warning window of the refresh token that was raised, in seconds; 0: its end; infinity: none.
-    warned             double precision NOT NULL DEFAULT 'infinity',
-    -- The number of the latest change, and the kind of its event.
-    change             bigint  NOT NULL DEFAULT 0,
-    change_kind        text,
-    PRIMARY KEY (environment, company),
-    CHECK (attempt IS NULL OR lease_until IS NOT NULL)
+    environment   text COLLATE "C" NOT NULL,
+    company       text COLLATE "C" NOT NULL,
+    -- Goes up with each save; 0: never saved.
+    number        bigint NOT NULL DEFAULT 0,
+    epoch         bigint NOT NULL DEFAULT 0,
+    version       bigint NOT NULL DEFAULT 0,
+    state         jsonb  NOT NULL DEFAULT '{}',
+    listed_as     text COLLATE "C" NOT NULL,
+    -- The number of the event that caches hear of.
+    change        bigint NOT NULL DEFAULT 0,
+    wake_at       timestamptz,
+    wake_if_used  timestamptz,
+    hidden_until  timestamptz,
+    used_at       timestamptz,
+    PRIMARY KEY (environment, company)
 ) WITH (fillfactor = 70);
+CREATE INDEX grants_wake ON {schema}.grants (environment, wake_at);
+CREATE INDEX grants_change ON {schema}.grants (environment, change);
+-- Of most companies there is nothing to find.
+CREATE INDEX grants_listed ON {schema}.grants (environment, listed_as, company) WHERE listed_as <> 'authenticated';
 
-CREATE INDEX grants_changed ON {schema}.grants (environment, change);
-CREATE INDEX grants_used ON {schema}.grants (environment, used_hour, due_at)
-    WHERE standing = 'authenticated' AND has_refresh_token;
-CREATE INDEX grants_ending ON {schema}.grants (environment, refresh_expires_at)
-    WHERE standing = 'authenticated' AND has_refresh_token;
-CREATE INDEX grants_warned ON {schema}.grants (environment, warned, refresh_expires_at)
-    WHERE standing = 'authenticated' AND has_refresh_token;
-CREATE INDEX grants_open_ended ON {schema}.grants (environment, obtained_at)
-    WHERE standing = 'authenticated' AND has_refresh_token AND refresh_expires_at IS NULL;
--- Finds what was dated by a clock that was set back since.
-CREATE INDEX grants_obtained ON {schema}.grants (environment, obtained_at)
-    WHERE standing = 'authenticated' AND has_refresh_token;
+-- For operators.
+CREATE VIEW {schema}.companies AS
+    SELECT environment, company, listed_as, epoch, version, wake_at, hidden_until, used_at, state, number, change
+    FROM {schema}.grants WHERE company <> '';
 
--- Ciphertext alone. The access token is bound to the version of its grant, the refresh token to the version that it
--- came with: a pair without one keeps the one before.
+-- Ciphertext alone, bound to the epoch and the version of its grant.
 CREATE TABLE {schema}.tokens (
-    environment     text COLLATE "C" NOT NULL,
-    company         text COLLATE "C" NOT NULL,
-    access_token    bytea,
-    refresh_token   bytea,
-    refresh_version bigint,
+    environment   text COLLATE "C" NOT NULL,
+    company       text COLLATE "C" NOT NULL,
+    access_token  bytea,
+    refresh_token bytea,
     PRIMARY KEY (environment, company)
 ) WITH (fillfactor = 70);
 ALTER TABLE {schema}.tokens ALTER access_token SET STORAGE MAIN, ALTER refresh_token SET STORAGE MAIN;
 
 CREATE TABLE {schema}.consents (
-    number       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id           uuid   NOT NULL,
-    environment  text COLLATE "C" NOT NULL,
-    company      text COLLATE "C" NOT NULL,
-    actor        text COLLATE "C" NOT NULL,
-    state        bytea  NOT NULL,
-    browser      bytea  NOT NULL,
-    verifier     bytea,
-    redirect_uri text   NOT NULL,
-    client_id    text   NOT NULL,
-    return_to    text,
-    removals     bigint NOT NULL,
-    expires_at   timestamptz NOT NULL
+    -- The order in which they began.
+    number          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    environment     text COLLATE "C" NOT NULL,
+    id              uuid   NOT NULL,
+    company         text COLLATE "C" NOT NULL,
+    actor           text COLLATE "C" NOT NULL,
+    state           bytea  NOT NULL,
+    browser         bytea  NOT NULL,
+    verifier        bytea,
+    redirect_uri    text   NOT NULL,
+    client_id       text   NOT NULL,
+    return_to       text,
+    removals        bigint NOT NULL,
+    expires_at      timestamptz NOT NULL,
+    used_at         timestamptz,
+    used_with_event boolean NOT NULL DEFAULT false
 );
+CREATE UNIQUE INDEX consents_id ON {schema}.consents (environment, id);
 CREATE UNIQUE INDEX consents_state ON {schema}.consents (environment, state);
 CREATE INDEX consents_company ON {schema}.consents (environment, company);
 CREATE INDEX consents_actor ON {schema}.consents (environment, actor);
 CREATE INDEX consents_end ON {schema}.consents (environment, expires_at);
 
--- Those that were used, for an hour and without their verifier: the same callback again is led to the company.
-CREATE TABLE {schema}.used_consents (
-    environment text COLLATE "C" NOT NULL,
-    state       bytea  NOT NULL,
-    id          uuid   NOT NULL,
-    company     text COLLATE "C" NOT NULL,
-    actor       text COLLATE "C" NOT NULL,
-    browser     bytea  NOT NULL,
-    return_to   text,
-    removals    bigint NOT NULL,
-    used_at     timestamptz NOT NULL,
-    PRIMARY KEY (environment, state)
-);
-CREATE INDEX used_consents_end ON {schema}.used_consents (used_at);
-
 CREATE TABLE {schema}.events (
-    id          bigint PRIMARY KEY,
-    at          timestamptz NOT NULL,
     environment text COLLATE "C" NOT NULL,
+    id          bigint NOT NULL,
+    at          timestamptz NOT NULL,
     company     text COLLATE "C",
-    actor       text,
-    kind        text   NOT NULL,
     epoch       bigint NOT NULL,
     version     bigint NOT NULL,
-    status      integer,
-    code        text,
-    message     text,
-    attempt     uuid
+    kind        text   NOT NULL,
+    actor       text,
+    cause       text,
+    evidence    jsonb,
+    PRIMARY KEY (environment, id)
 );
 CREATE INDEX events_company ON {schema}.events (environment, company, id);
 
--- One row: up to where events were pruned.
+-- Up to where events were pruned.
 CREATE TABLE {schema}.event_log (
-    id           boolean PRIMARY KEY DEFAULT true CHECK (id),
-    pruned_up_to bigint NOT NULL DEFAULT 0
+    environment  text COLLATE "C" PRIMARY KEY,
+    pruned_up_to bigint NOT NULL
 );
-INSERT INTO {schema}.event_log DEFAULT VALUES;
+
+-- How far each consumer of the log has come, and the process that reads for it.
+CREATE TABLE {schema}.deliveries (
+    environment text COLLATE "C" NOT NULL,
+    consumer    text COLLATE "C" NOT NULL,
+    cursor      bigint NOT NULL,
+    holder      uuid   NOT NULL,
+    held_until  timestamptz NOT NULL,
+    PRIMARY KEY (environment, consumer)
+);
 
 -- Which keys have encrypted what is stored: a name stands for one key for ever. A check value tells keys apart and says
 -- nothing about them.
@@ -174,30 +136,46 @@ CREATE TABLE {schema}.keys (
     primary_since timestamptz NOT NULL
 );
 
+-- Writes one event, of a company or of all, at the revision of the company's grant.
+CREATE FUNCTION {schema}.append_event(p_environment text, p_company text, p_event jsonb) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    drawn bigint := {schema}.next_event();
+BEGIN
+    INSERT INTO {schema}.events
+        (environment, id, at, company, epoch, version, kind, actor, cause, evidence)
+    SELECT p_environment, drawn, {clock}, p_company, COALESCE(g.epoch, 0), COALESCE(g.version, 0), e.*
+    FROM jsonb_to_record(p_event) AS e (kind text, actor text, cause text, evidence jsonb)
+    LEFT JOIN {schema}.grants g ON g.environment = p_environment AND g.company = p_company;
+    RETURN drawn;
+END $$;
+
+-- One after the other, those who hold the same of these names. Sorted, so that two never wait for each other.
+CREATE FUNCTION {schema}.take_turns(names text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(key) FROM (
+        SELECT DISTINCT hashtextextended(name, '{schema}.consents'::regclass::oid::bigint) AS key
+        FROM unnest(names) AS name ORDER BY key
+    ) AS keys;
+END $$;
+
 -- Stores a pending consent. A function, because the caps need a look that comes after its locks: each statement in it
 -- sees what committed before that statement began.
-CREATE FUNCTION {schema}.begin_consent(
-    p_id uuid, p_environment text, p_company text, p_actor text, p_state bytea, p_browser bytea, p_verifier bytea,
-    p_redirect_uri text, p_client_id text, p_return_to text, p_lifetime double precision, p_per_company bigint,
-    p_per_actor bigint
+CREATE FUNCTION {schema}.put_consent(
+    p_environment text, p_id uuid, p_company text, p_actor text, p_state bytea, p_browser bytea, p_verifier bytea,
+    p_redirect_uri text, p_client_id text, p_return_to text, p_removals bigint, p_lifetime double precision,
+    p_per_company bigint, p_per_actor bigint, p_listed_as text
 ) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     clock timestamptz;
-    seen  {schema}.grants;
 BEGIN
-    -- The company's and the actor's consents begin one after the other. Sorted, so that two never wait for each other.
-    PERFORM pg_advisory_xact_lock(key) FROM (
-        SELECT DISTINCT hashtextextended(name, '{schema}.consents'::regclass::oid::bigint) AS key
-        FROM unnest(ARRAY['company ' || p_environment || ' ' || p_company, 'actor ' || p_environment || ' ' || p_actor])
-            AS name
-        ORDER BY key
-    ) AS keys;
-    clock := clock_timestamp() + {schema}.clock_offset();
+    PERFORM {schema}.take_turns(
+        ARRAY['company ' || p_environment || ' ' || p_company, 'actor ' || p_environment || ' ' || p_actor]);
+    clock := {clock};
 
-    INSERT INTO {schema}.grants (environment, company) VALUES (p_environment, p_company) ON CONFLICT DO NOTHING;
-    SELECT * INTO seen FROM {schema}.grants g WHERE environment = p_environment AND company = p_company;
-    -- Those of a damaged row, as its next opt-in counts on from them.
-    SELECT {epoch}, {removals} INTO seen.epoch, seen.removals FROM (SELECT seen.*) AS g;
+    -- The company was seen.
+    INSERT INTO {schema}.grants (environment, company, listed_as) VALUES (p_environment, p_company, p_listed_as)
+    ON CONFLICT DO NOTHING;
 
     -- An expired one stays known for an hour, so that its person is told that it expired. Two with one state do not
     -- happen by chance; a repeated call replaces its own.
@@ -207,24 +185,21 @@ BEGIN
         ORDER BY number FOR UPDATE SKIP LOCKED
     );
     INSERT INTO {schema}.consents (
-        id, environment, company, actor, state, browser, verifier, redirect_uri, client_id, return_to, removals, expires_at
+        environment, id, company, actor, state, browser, verifier, redirect_uri, client_id, return_to, removals, expires_at
     ) VALUES (
-        p_id, p_environment, p_company, p_actor, p_state, p_browser, p_verifier, p_redirect_uri, p_client_id,
-        p_return_to, seen.removals, clock + make_interval(secs => p_lifetime)
+        p_environment, p_id, p_company, p_actor, p_state, p_browser, p_verifier, p_redirect_uri, p_client_id,
+        p_return_to, p_removals, clock + make_interval(secs => p_lifetime)
     );
     DELETE FROM {schema}.consents WHERE number IN (
         SELECT number FROM {schema}.consents WHERE number IN (
             (SELECT number FROM {schema}.consents
-             WHERE environment = p_environment AND company = p_company AND expires_at > clock
+             WHERE environment = p_environment AND company = p_company AND used_at IS NULL AND expires_at > clock
              ORDER BY number DESC OFFSET p_per_company)
             UNION ALL
             (SELECT number FROM {schema}.consents
-             WHERE environment = p_environment AND actor = p_actor AND expires_at > clock
+             WHERE environment = p_environment AND actor = p_actor AND used_at IS NULL AND expires_at > clock
              ORDER BY number DESC OFFSET p_per_actor)
         )
         ORDER BY number FOR UPDATE
     );
-
-    INSERT INTO {schema}.events (id, at, environment, company, actor, kind, epoch, version)
-    VALUES ({schema}.next_event(), clock, p_environment, p_company, p_actor, 'started', seen.epoch, seen.version);
 END $$;

@@ -1,9 +1,9 @@
 -- With each event, or alone if there is none, up to where events were pruned: in one reading, so that nothing is pruned
 -- between the two.
 SELECT e.*, log.pruned_up_to
-FROM (SELECT COALESCE((SELECT pruned_up_to FROM {schema}.event_log), 0) AS pruned_up_to) AS log
+FROM (SELECT (SELECT pruned_up_to FROM {schema}.event_log WHERE environment = $1) AS pruned_up_to) AS log
 LEFT JOIN LATERAL (
-    SELECT id, at, company, actor, kind, epoch, version, status, code, message, attempt FROM {schema}.events
+    SELECT {event} FROM {schema}.events
     WHERE environment = $1 AND {whose} AND id > $3 AND id <= $4
     ORDER BY id LIMIT $5
 ) AS e ON true

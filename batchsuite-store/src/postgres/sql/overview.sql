@@ -1,13 +1,10 @@
-SELECT count(*) FILTER (WHERE standing = 'unauthenticated'),
-       count(*) FILTER (WHERE standing = 'authenticated'),
-       count(*) FILTER (WHERE standing = 'authenticated' AND refresh_expires_at <= {now}),
-       count(*) FILTER (WHERE standing = 'opt_in_invalidated'),
-       count(*) FILTER (WHERE standing = 'rotation_lost'),
-       count(*) FILTER (WHERE standing = 'authenticated' AND unanswered),
-       count(*) FILTER (WHERE lease_until > {now}),
-       min(due_at) FILTER (WHERE standing = 'authenticated' AND has_refresh_token AND due_at <= {now}
-                             AND used_at >= {now} - make_interval(secs => $2)
-                             AND (refresh_expires_at IS NULL OR refresh_expires_at > {now})),
-       (SELECT count(*) FROM {schema}.consents WHERE environment = $1 AND expires_at > {now}),
-       {now}
-FROM {schema}.grants WHERE environment = $1
+-- All are counted by the primary key, and those of some statuses by the index that has only these.
+SELECT (SELECT count(*) FROM {schema}.grants WHERE environment = $1 AND company <> ''),
+       ARRAY(SELECT listed_as FROM {schema}.grants
+             WHERE environment = $1 AND company <> '' AND listed_as <> 'authenticated' GROUP BY listed_as ORDER BY listed_as),
+       ARRAY(SELECT count(*) FROM {schema}.grants
+             WHERE environment = $1 AND company <> '' AND listed_as <> 'authenticated' GROUP BY listed_as ORDER BY listed_as),
+       (SELECT wake_at FROM {schema}.grants
+        WHERE environment = $1 AND company <> '' AND wake_at <= {now} ORDER BY wake_at LIMIT 1),
+       (SELECT count(*) FROM {schema}.consents WHERE environment = $1 AND used_at IS NULL AND expires_at > {now}),
+       {clock}

@@ -1,13 +1,14 @@
--- Coarsely: a use within five minutes of the one before is not written. In the order of their names, so that two keepers
--- never wait for each other.
+-- Coarsely: a use within five minutes of the one before is not written, unless it wakes its company earlier. In the order of
+-- their names, so that two keepers never wait for each other.
 WITH used AS MATERIALIZED (
     SELECT environment, company FROM {schema}.grants
     WHERE environment = $1 AND company = ANY($2)
-      AND (used_at IS NULL OR used_at NOT BETWEEN {now} - interval '5 minutes' AND {now})
+      AND (used_at IS NULL OR used_at NOT BETWEEN {now} - interval '5 minutes' AND {now}
+           OR wake_if_used < COALESCE(wake_at, 'infinity'))
     ORDER BY company
     FOR UPDATE
 ), written AS (
-    UPDATE {schema}.grants g SET used_at = {now}, used_hour = date_trunc('hour', {now}, 'UTC')
+    UPDATE {schema}.grants g SET used_at = {now}, wake_at = LEAST(g.wake_at, g.wake_if_used)
     FROM used WHERE g.environment = used.environment AND g.company = used.company
     RETURNING true
 )

@@ -5,18 +5,16 @@
 
 #![allow(clippy::print_stdout, reason = "a program talks to its parent")]
 
-mod gate;
 mod orders;
-mod passage;
+mod points;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use batchsuite_auth::{BatchSuiteAuth, Client, Environment, Policy, http::ReqwestClient, machine::Backoff};
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::{clock::ShiftedClock, postgres::keyring};
-use gate::Gate;
+use batchsuite_tests::{FlakyStore, Gate, ShiftedClock, postgres::keyring};
 use orders::Desk;
-use passage::{ToStore, ToUps};
+use points::Points;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 
@@ -35,23 +33,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let has_keeper = argument()? == "keeper";
     let (speed, deadline) = (argument()?.parse()?, argument()?.parse().ok().map(Duration::from_millis));
 
-    let gate = Arc::new(Gate::default());
     let store = PostgresStore::at(&database, keyring().await).schema(&schema).build()?;
+    let store = Arc::new(FlakyStore::over(store));
     // The defaults, or in their ratio.
     let http = ReqwestClient::builder()
         .allow_loopback_http()
         .connect_timeout(Duration::from_secs(5) / speed)
         .deadline(deadline.unwrap_or(Duration::from_secs(20) / speed))
         .build()?;
+    let http = Arc::new(Gate::before(http));
+    let points = Points::on(&store, &http);
     let builder = BatchSuiteAuth::builder(Environment::Cie, Client::new(client_id, client_secret))
         .base_url(ups.parse()?)
         .redirect_uri("http://localhost:3000/callback".parse()?)
-        .store(ToStore { store, gate: Arc::clone(&gate) })
-        .http(ToUps { http, gate: Arc::clone(&gate) })
+        .store(store)
+        .http(http)
         .clock(clock.clone())
         .policy(policy(speed));
     let auth = if has_keeper { builder } else { builder.without_keeper() }.build()?;
-    let desk = Arc::new(Desk { auth, clock, gate });
+    let desk = Arc::new(Desk { auth, clock, points });
 
     println!("{}", json!({"at": "ready"}));
     let mut lines = BufReader::new(stdin()).lines();

@@ -1,19 +1,19 @@
 //! What a process can be told to do.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use batchsuite_auth::{AccessToken, BatchSuiteAuth, CompanyId, error::TokenError};
-use batchsuite_tests::clock::ShiftedClock;
+use batchsuite_tests::ShiftedClock;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::gate::{Gate, Point};
+use crate::points::Points;
 
 /// Where orders come in.
 pub(crate) struct Desk {
     pub(crate) auth: BatchSuiteAuth,
     pub(crate) clock: ShiftedClock,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) points: Points,
 }
 
 impl Desk {
@@ -34,15 +34,12 @@ impl Desk {
                 self.all(companies).await
             }
             "drop" => self.drop_callers(text("company"), number("companies"), number("callers")).await,
-            "stop_at" => match Point::named(text("point")) {
-                Some(point) => {
-                    self.gate.stop_at(point);
-                    json!({})
-                }
-                None => json!({"error": "no such point"}),
+            "stop_at" => match self.points.stop_at(text("point")) {
+                true => json!({}),
+                false => json!({"error": "no such point"}),
             },
             "go" => {
-                self.gate.go();
+                self.points.go();
                 json!({})
             }
             "advance" => {
@@ -50,7 +47,7 @@ impl Desk {
                 json!({})
             }
             "gaps" => {
-                let gaps = self.gate.gaps();
+                let gaps = self.points.gaps();
                 json!({"microseconds": gaps.iter().map(Duration::as_micros).map(|gap| gap as u64).collect::<Vec<_>>()})
             }
             "shutdown" => {

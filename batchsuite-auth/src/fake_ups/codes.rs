@@ -1,0 +1,25 @@
+//! The fake's authorization codes.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rand::Rng as _;
+
+use super::letters;
+
+/// A code in the shape of a recorded one: 132 characters, which are the base64 of 8 alphanumerics, `-`, and base64 of 64 bytes.
+/// Its number is the key under which it is kept.
+pub(super) fn new() -> (u64, String) {
+    let mut blob = [0; 64];
+    rand::rng().fill_bytes(&mut blob);
+    let mut text = [0; 97];
+    text[..8].copy_from_slice(&letters::random::<8>());
+    text[8] = b'-';
+    let _ = STANDARD.encode_slice(blob, &mut text[9..]);
+    let code = STANDARD.encode(text);
+    (number(&code).unwrap_or_default(), code)
+}
+
+/// The number of a code; `None` for what cannot be one.
+pub(super) fn number(code: &str) -> Option<u64> {
+    let bytes = STANDARD.decode(code.get(..12)?).ok()?;
+    Some(bytes.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte)))
+}

@@ -1,0 +1,73 @@
+//! What concerns every company of a client, in one row of its own.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Error, Map, Value};
+
+use super::limits::LOOK_AGAIN;
+use crate::clock::{Timestamp, later};
+
+/// The client row. Fields are only ever added.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientRecord {
+    /// The client id that was announced last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub announced_at: Option<Timestamp>,
+    /// The time of the restored backup, while the grants are being marked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored_at: Option<Timestamp>,
+    /// Fields of a newer release, which are handed back as they came.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// What an announcement of the client id changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Announcement {
+    /// Nothing: it is the one that was announced last.
+    Known,
+    /// It is the first one.
+    First(Box<ClientRecord>),
+    /// It is another one: the grants of the former client need a new opt-in, or a typing error is to be corrected.
+    Changed(Box<ClientRecord>),
+}
+
+impl ClientRecord {
+    /// The record of a document.
+    ///
+    /// # Errors
+    /// The document is not one of a client row.
+    pub fn of_document(json: &str) -> Result<Self, Error> {
+        serde_json::from_str(json)
+    }
+
+    /// The document of the record.
+    ///
+    /// # Errors
+    /// A time that JSON cannot show; none that a clock can tell.
+    pub fn document(&self) -> Result<String, Error> {
+        serde_json::to_string(self)
+    }
+
+    /// `client_id` is configured at `now`.
+    pub fn announce(&self, client_id: &str, now: Timestamp) -> Announcement {
+        let record = || {
+            let (client_id, announced_at) = (Some(client_id.to_owned()), Some(now));
+            Box::new(Self { client_id, announced_at, ..self.clone() })
+        };
+        match &self.client_id {
+            Some(known) if known == client_id => Announcement::Known,
+            Some(_) => Announcement::Changed(record()),
+            None => Announcement::First(record()),
+        }
+    }
+
+    /// Whether each grant's listed status goes by `client_id`: it was announced so long ago that every grant has woken since.
+    pub fn is_listed_for(&self, client_id: &str, now: Timestamp) -> bool {
+        let has_passed = |at: Timestamp| later(at, 2 * LOOK_AGAIN) <= now;
+        self.client_id.as_deref() == Some(client_id) && self.announced_at.is_some_and(has_passed)
+    }
+}

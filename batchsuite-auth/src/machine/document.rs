@@ -1,0 +1,86 @@
+//! A grant as the JSON document that a store keeps.
+
+use serde::{Deserialize as _, de::Error as _};
+use serde_json::{Deserializer, Error, Map, Value};
+
+use super::Grant;
+use crate::ids::Revision;
+
+impl Grant {
+    /// The grant of a document, with the revision that stands beside it. Fields that this release does not know are kept.
+    ///
+    /// # Errors
+    /// The document is not one of a grant.
+    pub fn of_document(json: &str, revision: Revision) -> Result<Self, Error> {
+        if !json.trim_start().starts_with('{') {
+            // serde takes an array for a struct whose fields may all be missing.
+            return Err(Error::custom("it is no object"));
+        }
+        let mut names = Vec::new();
+        let mut deserializer = Deserializer::from_str(json);
+        // Only a field of the object itself: a part of a field is that field's own.
+        let mut ignored = |path: serde_ignored::Path<'_>| {
+            if let serde_ignored::Path::Map { parent: serde_ignored::Path::Root, key } = path {
+                names.push(key);
+            }
+        };
+        let mut grant = Self::deserialize(serde_ignored::Deserializer::new(&mut deserializer, &mut ignored))?;
+        deserializer.end()?;
+        if !names.is_empty() {
+            let mut all: Map<String, Value> = serde_json::from_str(json)?;
+            grant.unknown = names.into_iter().filter_map(|name| all.remove_entry(&name)).collect();
+        }
+        grant.revision = revision;
+        Ok(grant)
+    }
+
+    /// The document of the grant.
+    ///
+    /// # Errors
+    /// A time that JSON cannot show; none that a clock can tell.
+    pub fn document(&self) -> Result<String, Error> {
+        if self.unknown.is_empty() {
+            return serde_json::to_string(self);
+        }
+        let Value::Object(mut all) = serde_json::to_value(self)? else { return serde_json::to_string(self) };
+        for (name, value) in &self.unknown {
+            all.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        serde_json::to_string(&all)
+    }
+
+    /// The grant of a row whose document cannot be read: nothing is known but its revision. A later opt-in counts on from there.
+    pub fn damaged(revision: Revision) -> Self {
+        Self { revision, removals: revision.epoch, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REVISION: Revision = Revision { epoch: 3, version: 7 };
+
+    #[test]
+    fn fields_of_a_newer_release_survive() {
+        let json = r#"{"standing":"authenticated","failures":2,"later":{"a":[1,null]},"much_later":"x"}"#;
+
+        let grant = Grant::of_document(json, REVISION).unwrap();
+        let written: Value = serde_json::from_str(&grant.document().unwrap()).unwrap();
+
+        assert_eq!((grant.revision, grant.failures), (REVISION, 2));
+        assert_eq!(written, serde_json::from_str::<Value>(json).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_grant_is_an_error() {
+        for json in ["", "[]", "7", "{\"standing\":\"dancing\"}", "{\"failures\":-1}", "{} x"] {
+            assert!(Grant::of_document(json, REVISION).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn an_empty_document_is_a_grant_that_was_never_saved() {
+        assert_eq!(Grant::of_document("{}", Revision::default()).unwrap(), Grant::default());
+    }
+}

@@ -1,0 +1,335 @@
+//! A flight's next action: one flight brings one company's token, and refreshes it if it must.
+//!
+//! The engine reads, claims, sends, saves and waits, and reports each to [`Flight::next`], which says what comes now. Nothing here
+//! reads a clock or a store.
+//!
+//! | what was read, or happened | next |
+//! |---|---|
+//! | the stored token works | serve |
+//! | it is due, and nobody waits; or it has ended | refresh |
+//! | another attempt holds the lease | wait, then read again |
+//! | its lease is over and it never said how it ended | wait once so that its holder can save a pair, then refresh over it |
+//! | the company pauses; an attempt of this flight failed | pause |
+//! | no opt-in, or a new one is needed; the tokens cannot be read | fail |
+//! | the attempt was settled, or its pair is stored | read again |
+
+use std::time::Duration;
+
+use super::{Access, Backoff, CauseKind, Demand, Grant, Phase, limits::MOST_LATE};
+use crate::{
+    clock::{Timestamp, remaining},
+    events::Evidence,
+    ids::AttemptId,
+};
+
+/// Another process's outcome is looked for again after this long at first, and then less often.
+const FIRST_LOOK: Duration = Duration::from_millis(25);
+/// And at least this often.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+const LOOKS: Backoff = Backoff { first: FIRST_LOOK, most: LAST_LOOK };
+
+/// Who waits for a flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Callers need a token: a token that works is handed out before a refresh.
+    Foreground,
+    /// Nobody waits: the refresh is its purpose.
+    Background,
+}
+
+/// How long a flight waits for others.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long nobody else may send a token that was sent.
+    pub lease: Duration,
+    /// How long a caller waits.
+    pub max_wait: Duration,
+    /// How long between two tries to save a pair.
+    pub commit_retry: Duration,
+    /// The pause after attempts that came too late to be sent again and again.
+    pub refresh_pause: Backoff,
+}
+
+/// Why there is no token at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// UPS cannot be reached; nothing was sent.
+    #[error("UPS cannot be reached")]
+    NotSent,
+    /// UPS did not answer a refresh; it will be asked again.
+    #[error("UPS did not answer")]
+    Unanswered,
+    /// UPS limits the rate.
+    #[error("UPS limits the rate")]
+    RateLimited,
+    /// UPS answered what nobody has described.
+    #[error("UPS gave an unknown answer")]
+    UnknownAnswer,
+    /// A refresh is still under way, here or in another process.
+    #[error("a refresh is under way")]
+    UnderWay,
+    /// UPS's tokens cannot be used, or APIs reject them although they look valid.
+    #[error("UPS's tokens cannot be used at present")]
+    Unusable,
+    /// The last try failed, and the next one is not due yet.
+    #[error("the last try failed and the next one is not due yet")]
+    Paused,
+}
+
+/// Why a flight pauses.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pause {
+    /// It may work later.
+    Unavailable {
+        /// Why not now.
+        reason: Unavailable,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// UPS refuses this application.
+    Misconfigured {
+        /// What UPS said.
+        evidence: Box<Evidence>,
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The store failed; the engine has its error.
+    Store,
+    /// The authenticator shuts down.
+    ShutDown,
+}
+
+/// Why a flight has no token to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Nobody has opted in.
+    NotAuthenticated,
+    /// A new opt-in is needed.
+    Reauthenticate(CauseKind),
+    /// The stored tokens cannot be read.
+    Unreadable,
+}
+
+/// Whether the process is about to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stopping {
+    /// No.
+    #[default]
+    No,
+    /// Nothing begins by itself any more.
+    Quiet,
+    /// Nothing begins any more.
+    Ended,
+}
+
+/// What a flight has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// The grant.
+    pub grant: &'a Grant,
+    /// The client that is configured now.
+    pub client_id: &'a str,
+    /// Whether its tokens can be read.
+    pub is_readable: bool,
+    /// Whether the keeper took the row, so that it is not from a reading that caches may follow.
+    pub is_reserved: bool,
+    /// How long the flight has lasted.
+    pub flown: Duration,
+    /// Whether the process is about to stop.
+    pub stopping: Stopping,
+    /// What speaks against sending anything for any company.
+    pub client_fault: Option<&'a Pause>,
+}
+
+/// What happened to a flight.
+#[derive(Clone, Debug)]
+pub enum News<'a> {
+    /// It read the row.
+    Read(Read<'a>),
+    /// Its attempt ended and the row says what comes next: UPS gave its verdict.
+    Settled,
+    /// Its attempt lost the row to another one, or the row moved on.
+    Lost,
+    /// So much time had passed since the row was read that nothing was sent.
+    Late,
+    /// Its attempt failed; this is the reason if the row says nothing clearer.
+    Failed(Pause),
+}
+
+/// A flight's next action.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Hand out the stored token.
+    Serve {
+        /// Whether a refresh should follow, for which nobody waits.
+        refresh_next: bool,
+    },
+    /// Claim, send, save.
+    Refresh {
+        /// The attempt that never said how it ended.
+        over: Option<AttemptId>,
+        /// How long the company pauses if this attempt comes too late.
+        pause_if_late: Duration,
+    },
+    /// Wait, then read the row again.
+    Wait(Wait),
+    /// No token now.
+    Pause(Pause),
+    /// No token.
+    Fail(Failure),
+}
+
+/// How long to wait before the next reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// So long, whatever happens.
+    Whole(Duration),
+    /// So long, or until news of the company comes.
+    OrNews(Duration),
+}
+
+/// One flight.
+#[derive(Clone, Debug)]
+pub struct Flight {
+    demand: Demand,
+    mode: Mode,
+    patience: Patience,
+    /// The attempt whose holder got its time to save a pair.
+    given_time: Option<AttemptId>,
+    /// How often it looked for another's outcome.
+    looks: u32,
+    /// How many of its attempts came too late.
+    late: u32,
+    /// Why its attempt failed.
+    failed: Option<Pause>,
+}
+
+impl Flight {
+    /// A flight that begins.
+    pub fn new(demand: Demand, mode: Mode, patience: Patience) -> Self {
+        Self { demand, mode, patience, given_time: None, looks: 0, late: 0, failed: None }
+    }
+
+    /// What comes next at `now`, the store's own time.
+    pub fn next(&mut self, news: News<'_>, now: Timestamp) -> Next {
+        match news {
+            News::Read(read) => self.after_reading(&read, now),
+            News::Settled => Next::Wait(Wait::No),
+            News::Lost => Next::Wait(self.look(LAST_LOOK)),
+            News::Late => self.after_coming_late(),
+            News::Failed(pause) => {
+                self.failed = Some(pause);
+                Next::Wait(Wait::No)
+            }
+        }
+    }
+
+    fn after_reading(&mut self, read: &Read<'_>, now: Timestamp) -> Next {
+        let access = read.grant.access(read.client_id, self.demand, now);
+        match access {
+            // The row was read before the flight registered with the cache. A refresh may begin with it, because the claim compares; for
+            // anything else it is read again.
+            Access::Refresh { .. } | Access::ServeAndRefresh => {}
+            _ if read.is_reserved => return Next::Wait(Wait::No),
+            _ => {}
+        }
+        match access {
+            Access::NotAuthenticated => return Next::Fail(Failure::NotAuthenticated),
+            Access::Reauthenticate(cause) => return Next::Fail(Failure::Reauthenticate(cause)),
+            _ if !read.is_readable => return Next::Fail(Failure::Unreadable),
+            Access::Serve => return Next::Serve { refresh_next: false },
+            Access::ServeAndRefresh
+                if !read.is_reserved && (self.mode == Mode::Foreground || self.failed.is_some()) =>
+            {
+                return Next::Serve { refresh_next: self.failed.is_none() };
+            }
+            Access::Paused { until } => return self.while_paused(read, remaining(until, now)),
+            Access::Leased { until } => return self.while_leased(read, remaining(until, now)),
+            Access::ServeAndRefresh | Access::Refresh { .. } => {}
+        }
+        self.before_a_refresh(read)
+    }
+
+    fn while_paused(&self, read: &Read<'_>, rest: Duration) -> Next {
+        let reason = if read.grant.unanswered.is_some() { Unavailable::Unanswered } else { Unavailable::Paused };
+        match (&self.failed, read.client_fault) {
+            (None, Some(fault)) => Next::Pause(fault.clone()),
+            _ => self.pause(reason, rest),
+        }
+    }
+
+    fn while_leased(&mut self, read: &Read<'_>, rest: Duration) -> Next {
+        if self.failed == Some(Pause::Store) {
+            // The store did not say whether it took the claim, and the claim that stands there may be this one.
+            return Next::Pause(Pause::Store);
+        }
+        // A request under way may be answered at any moment; after a silence nothing comes before its lease ends.
+        let is_silent = matches!(read.grant.phase, Phase::InDoubt { .. });
+        let has_waited = read.flown >= self.patience.lease * 2 || read.stopping == Stopping::Ended;
+        if has_waited || (is_silent && rest > self.patience.max_wait) {
+            let reason = if is_silent { Unavailable::Unanswered } else { Unavailable::UnderWay };
+            return self.pause(reason, rest);
+        }
+        Next::Wait(self.look(rest))
+    }
+
+    fn before_a_refresh(&mut self, read: &Read<'_>) -> Next {
+        // An attempt that never said how it ended: its holder may merely be waiting for a store that has just come back. It gets a
+        // chance to save its pair before the same token is sent again.
+        let over = match read.grant.phase {
+            Phase::Claimed { attempt, .. } => Some(attempt),
+            Phase::Idle | Phase::InDoubt { .. } => None,
+        };
+        if over.is_some() && self.given_time != over {
+            self.given_time = over;
+            return Next::Wait(Wait::Whole(self.patience.commit_retry * 2));
+        }
+        if read.stopping == Stopping::Ended {
+            return Next::Pause(self.failed.clone().unwrap_or(Pause::ShutDown));
+        }
+        if self.mode == Mode::Background && read.stopping == Stopping::Quiet {
+            // A caller who waits for it all the same may begin a flight of its own.
+            return self.pause(Unavailable::Paused, FIRST_LOOK);
+        }
+        if let Some(failed) = self.failed.clone() {
+            return Next::Pause(failed);
+        }
+        if read.flown >= self.patience.lease * 2 {
+            return self.pause(Unavailable::UnderWay, LAST_LOOK);
+        }
+        Next::Refresh { over, pause_if_late: self.pause_if_late() }
+    }
+
+    /// A store that is busy gets a rest before the next attempt, and the company a pause after too many.
+    fn after_coming_late(&mut self) -> Next {
+        let pause = self.pause_if_late();
+        self.late += 1;
+        if pause.is_zero() {
+            return Next::Wait(Wait::Whole(LOOKS.after(self.late, 1.0)));
+        }
+        self.failed = Some(Pause::Unavailable { reason: Unavailable::NotSent, retry_after: pause });
+        Next::Wait(Wait::No)
+    }
+
+    fn pause_if_late(&self) -> Duration {
+        if self.late + 1 < MOST_LATE { Duration::ZERO } else { self.patience.refresh_pause.after(1, 1.0) }
+    }
+
+    /// The wait before the next look for another's outcome.
+    fn look(&mut self, most: Duration) -> Wait {
+        self.looks = self.looks.saturating_add(1);
+        Wait::OrNews(LOOKS.after(self.looks, 1.0).min(most.max(FIRST_LOOK)))
+    }
+
+    /// The pause of a company: an attempt of this flight says why, the row says how long.
+    fn pause(&self, reason: Unavailable, retry_after: Duration) -> Next {
+        Next::Pause(match &self.failed {
+            Some(Pause::Unavailable { reason, .. }) => Pause::Unavailable { reason: *reason, retry_after },
+            Some(other) => other.clone(),
+            None => Pause::Unavailable { reason, retry_after },
+        })
+    }
+}

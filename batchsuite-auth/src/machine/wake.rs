@@ -1,0 +1,286 @@
+//! Time as a queue: when a grant next needs attention, and what is to be done then.
+//!
+//! | what is due | when |
+//! |---|---|
+//! | a refresh of a company that is used | the beginning of the early window; at once if the access token cannot be used |
+//! | a refresh of an idle one | *keep-alive* before the refresh token ends, though not before three quarters of its life; that long after it was obtained if its end is unknown |
+//! | a probe after an unanswered attempt | the end of its lease and its pause, used or not |
+//! | a warning | each window before the refresh token's end, if a person is needed: nothing renews it, or the renewal has failed |
+//! | the end | the refresh token's end, or the access token's if nothing can renew it |
+//! | a look | a day later, at the latest |
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CauseKind, Freshness, Grant, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes, Told,
+    limits::{CLOCK_TOLERANCE, KEEP_ALIVE_LATE, KEEP_ALIVE_NOT_BEFORE, LOOK_AGAIN},
+};
+use crate::{
+    clock::{Timestamp, earlier, later, remaining},
+    status::ListedAs,
+};
+
+/// When a row wakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wake {
+    /// When; `None`: never.
+    pub at: Option<Timestamp>,
+    /// To when a use of its tokens brings that forward; `None`: a use changes nothing.
+    pub if_used: Option<Timestamp>,
+}
+
+/// The configuration, as far as the machine depends on it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The client that is configured now.
+    pub client_id: String,
+    /// A company that was used within this is kept fresh.
+    pub used_within: Duration,
+    /// An idle company's refresh token is renewed this long before it ends; zero: never.
+    pub keep_alive: Duration,
+    /// How long before a refresh token ends people are warned.
+    pub warnings: Vec<Duration>,
+    /// The pauses after attempts that brought no usable pair.
+    pub pauses: Pauses,
+}
+
+/// What people are told of the end of a refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// It ends soon, within this window.
+    ExpiringSoon {
+        /// The window, in seconds.
+        within: u64,
+    },
+    /// A new opt-in is needed, for this reason, which is derived on reading.
+    Ended(CauseKind),
+}
+
+/// What a grant that has woken needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// A refresh, or a probe.
+    Refresh,
+    /// People are to be told.
+    Tell(Notice),
+    /// Nothing now. To save it says when it wakes next.
+    Look,
+    /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next.
+    Leave,
+}
+
+impl Grant {
+    /// What the grant needs at `now`. `clocks_agree`: the keeper's own clock agrees with the store's; what is derived from a wrong
+    /// clock is told to nobody.
+    pub fn chore(&self, used_at: Option<Timestamp>, settings: &Settings, clocks_agree: bool, now: Timestamp) -> Chore {
+        if self.leased_until(now).is_some() {
+            return Chore::Leave;
+        }
+        let refresh_is_due = self.refresh_due(used_at, settings, now).is_some_and(|at| at <= now);
+        // A keeper that was away tries first, and people hear of it if that fails.
+        if refresh_is_due && !self.has_failed() {
+            return Chore::Refresh;
+        }
+        if let Some(notice) = self.notice(settings, now).filter(|_| clocks_agree) {
+            return Chore::Tell(notice);
+        }
+        if refresh_is_due { Chore::Refresh } else { Chore::Look }
+    }
+
+    /// When the grant wakes next.
+    pub fn wake(&self, used_at: Option<Timestamp>, settings: &Settings, now: Timestamp) -> Wake {
+        if self.standing != Standing::Authenticated {
+            return Wake::default();
+        }
+        let look = later(now, LOOK_AGAIN);
+        let due = [
+            Some(look),
+            self.refresh_due(used_at, settings, now),
+            self.next_notice(settings, now),
+            self.leased_until(now),
+        ];
+        let at = due.into_iter().flatten().min().unwrap_or(look);
+        let if_used = self.refresh_due(Some(now), settings, now).map(|due| due.min(at).max(self.blocked_until(now)));
+        Wake { at: Some(at.max(now)), if_used }
+    }
+
+    /// The name of its status.
+    pub fn listed_as(&self, settings: &Settings, now: Timestamp) -> ListedAs {
+        match (self.standing, self.cause(&settings.client_id, now)) {
+            (_, Some(_)) => ListedAs::ReauthRequired,
+            (Standing::Unauthenticated, None) => ListedAs::Unauthenticated,
+            (_, None) if self.expires_soon(settings, now) => ListedAs::ExpiringSoon,
+            (_, None) => ListedAs::Authenticated,
+        }
+    }
+
+    /// Whether its refresh token ends within the widest warning window.
+    pub fn expires_soon(&self, settings: &Settings, now: Timestamp) -> bool {
+        self.expires_soon_from(settings).is_some_and(|from| from <= now)
+    }
+
+    fn expires_soon_from(&self, settings: &Settings) -> Option<Timestamp> {
+        let end = self.tokens?.refresh_end()?;
+        settings.warnings.iter().max().map(|widest| earlier(end, *widest))
+    }
+
+    /// When the refresh token is to be sent next; `None`: not by the keeper, or not at all.
+    fn refresh_due(&self, used_at: Option<Timestamp>, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+        let tokens = self.tokens.filter(|tokens| tokens.refresh_token_end != RefreshTokenEnd::Absent)?;
+        if self.standing != Standing::Authenticated || self.cause(&settings.client_id, now).is_some() {
+            return None;
+        }
+        let is_in_doubt = self.unanswered.is_some() || !matches!(self.phase, Phase::Idle);
+        let is_used = used_at.is_some_and(|used_at| used_at > earlier(now, settings.used_within));
+        let for_use = is_used.then(|| tokens.early_window(now));
+        let due = match is_in_doubt {
+            true => Some(now),
+            false => for_use.into_iter().chain(tokens.keep_alive_at(settings, now)).min(),
+        };
+        due.map(|due| due.max(self.blocked_until(now)))
+    }
+
+    /// Until when nothing can be sent for it.
+    fn blocked_until(&self, now: Timestamp) -> Timestamp {
+        self.leased_until(now).max(self.paused_until(now)).unwrap_or(now)
+    }
+
+    /// What people must be told now, if they were not told it already.
+    fn notice(&self, settings: &Settings, now: Timestamp) -> Option<Notice> {
+        let tokens = self.tokens?;
+        let told = self.told.filter(|told| told.is_of(&tokens)).map(|told| told.notice);
+        match self.cause(&settings.client_id, now) {
+            // One event for the whole client tells of it.
+            Some(CauseKind::ClientChanged) => None,
+            Some(cause @ (CauseKind::RefreshExpired | CauseKind::NoRefreshToken)) => {
+                Some(Notice::Ended(cause)).filter(|notice| told != Some(*notice))
+            }
+            // What is recorded was told with its record.
+            Some(CauseKind::OptInInvalidated | CauseKind::RotationLost) => None,
+            None => {
+                let window = self.warning(settings, now)?;
+                let is_smaller = match told {
+                    Some(Notice::ExpiringSoon { within }) => window.as_secs() < within,
+                    Some(Notice::Ended(_)) | None => true,
+                };
+                is_smaller.then_some(Notice::ExpiringSoon { within: window.as_secs() })
+            }
+        }
+    }
+
+    /// The smallest warning window that has begun, if a person is needed.
+    fn warning(&self, settings: &Settings, now: Timestamp) -> Option<Duration> {
+        let end = self.warned_end(settings, now)?;
+        settings.warnings.iter().copied().filter(|window| earlier(end, *window) <= now).min()
+    }
+
+    /// The end of which people are to be warned: nothing renews the opt-in before it, or the renewal has failed.
+    fn warned_end(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+        let tokens = self.tokens?;
+        let end = tokens.refresh_end()?;
+        let keep_alive_at = tokens.keep_alive_at(settings, now);
+        let has_failed = self.has_failed();
+        let is_kept_alive =
+            keep_alive_at.is_some_and(|at| now < at || (now < later(at, KEEP_ALIVE_LATE) && !has_failed));
+        (!is_kept_alive).then_some(end)
+    }
+
+    /// Whether the last attempt brought no usable pair.
+    fn has_failed(&self) -> bool {
+        self.failures > 0 || self.unanswered.is_some()
+    }
+
+    /// When people may have to be told next, or the name of its status changes.
+    fn next_notice(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+        let tokens = self.tokens?;
+        let end = tokens.refresh_end();
+        let access_end = tokens.access_token_end.filter(|_| tokens.refresh_token_end == RefreshTokenEnd::Absent);
+        let windows = settings.warnings.iter().filter_map(|window| Some(earlier(end?, *window)));
+        let late = tokens.keep_alive_at(settings, now).map(|at| later(at, KEEP_ALIVE_LATE));
+        windows.chain(end).chain(access_end).chain(late).filter(|at| *at > now).min()
+    }
+
+    /// The note of what people were told, as long as it holds.
+    fn told_still(&self, settings: &Settings, now: Timestamp) -> Option<Told> {
+        let tokens = self.tokens?;
+        self.told.filter(|told| {
+            told.is_of(&tokens)
+                && match told.notice {
+                    Notice::Ended(cause) => self.cause(&settings.client_id, now) == Some(cause),
+                    Notice::ExpiringSoon { .. } => true,
+                }
+        })
+    }
+}
+
+impl Told {
+    fn is_of(&self, tokens: &TokenTimes) -> bool {
+        self.refresh_end == tokens.refresh_end()
+    }
+}
+
+impl TokenTimes {
+    /// When the refresh token ends, as far as UPS said.
+    pub fn refresh_end(&self) -> Option<Timestamp> {
+        match self.refresh_token_end {
+            RefreshTokenEnd::At(end) => Some(end),
+            RefreshTokenEnd::Absent | RefreshTokenEnd::Unknown => None,
+        }
+    }
+
+    /// The beginning of the early window; now, if the access token cannot be used.
+    fn early_window(&self, now: Timestamp) -> Timestamp {
+        match self.freshness(now) {
+            Freshness::Ended => now,
+            Freshness::Fresh | Freshness::Due => self.refresh_at.min(self.access_token_end.unwrap_or(now)),
+        }
+    }
+
+    /// When an idle opt-in is renewed.
+    fn keep_alive_at(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+        if settings.keep_alive.is_zero() {
+            return None;
+        }
+        // It was dated by a clock that has been set back since: its end says nothing.
+        if self.obtained_at > later(now, CLOCK_TOLERANCE) {
+            return Some(now);
+        }
+        match self.refresh_token_end {
+            RefreshTokenEnd::Absent => None,
+            RefreshTokenEnd::Unknown => Some(later(self.obtained_at, settings.keep_alive)),
+            RefreshTokenEnd::At(end) => {
+                let life = remaining(end, self.obtained_at);
+                let not_before = later(self.obtained_at, life.mul_f64(KEEP_ALIVE_NOT_BEFORE));
+                Some(earlier(end, settings.keep_alive).max(not_before))
+            }
+        }
+    }
+}
+
+impl Step {
+    /// The same without the note of what people were told, if that no longer holds.
+    pub fn with_told_that_holds(mut self, settings: &Settings, now: Timestamp) -> Self {
+        self.grant.told = self.grant.told_still(settings, now);
+        self
+    }
+
+    /// When the grant wakes after the step; `None`: when it did before, which was `wake_at`.
+    pub fn wake(
+        &self,
+        wake_at: Option<Timestamp>,
+        used_at: Option<Timestamp>,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Option<Wake> {
+        if !self.keeps_wake {
+            return Some(self.grant.wake(used_at, settings, now));
+        }
+        // A holder that dies is noticed when its lease ends.
+        let lease_until = self.grant.leased_until(now)?;
+        let is_late = wake_at.is_none_or(|at| at > lease_until);
+        is_late.then_some(Wake { at: Some(lease_until), if_used: Some(lease_until) })
+    }
+}

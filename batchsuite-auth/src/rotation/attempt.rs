@@ -1,0 +1,293 @@
+//! One attempt: claim, send, save. The order is everything: the request is built before the claim, the claim is durable before the
+//! send, the pair is stored before anybody uses it, and whoever lost the row writes nothing.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{Engine, ReadRow, Taken, permit::UnderWay, persist::Words, rows::sent_at};
+use crate::{
+    clock::{Stopwatch, remaining},
+    error::{TokenError, Unavailable},
+    events::Evidence,
+    ids::{AttemptId, CompanyId},
+    machine::{Backoff, Claim, Errand, GrantEvent, Mode, PairRefresh, Phase, Release, StepRefusal},
+    store::StoreError,
+    telemetry,
+    ups::{Judgement, Pair},
+};
+
+/// How an attempt of ours went.
+pub(super) enum Attempt {
+    /// A new pair is stored.
+    Stored(Box<ReadRow>),
+    /// UPS gave its verdict: the row says what comes next.
+    Settled,
+    /// The row is another attempt's, or moved on.
+    Lost,
+    /// So much time had passed since the row was read that nothing was sent; the claim is released.
+    Late,
+    /// No pair; the reason if the row says nothing clearer.
+    Failed(TokenError),
+}
+
+/// What became of a new pair.
+enum Committed {
+    Stored(Box<ReadRow>),
+    Moved,
+}
+
+/// After a conflict the row is read again, with a rest that grows: the others need time, too.
+const AFTER_CONFLICT: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_secs(1) };
+
+impl Engine {
+    /// One claim and at most one request, within a few seconds after the row was read. If it comes too late, the next one is due in
+    /// `pause_if_late`.
+    pub(super) async fn attempt(self: &Arc<Self>, mode: Mode, read: &ReadRow, pause_if_late: Duration) -> Attempt {
+        let company = &read.snapshot.company;
+        let under_way = match self.permit(Errand::Refresh, company).await {
+            Ok(under_way) => under_way,
+            Err(error) => return Attempt::Failed(error),
+        };
+        // It may have waited for others of its client.
+        if mode == Mode::Background && self.tasks.is_quiet() {
+            return failed(Unavailable::Paused, Duration::ZERO);
+        }
+        // Built first, so that nothing can fail between the claim and the send.
+        let Some(request) = read.snapshot.refresh_token().and_then(|token| self.rotation.ups.refresh(token)) else {
+            return Attempt::Failed(TokenError::Misconfigured {
+                evidence: Evidence::message("the request could not be written").into(),
+                retry_after: self.rotation.policy.breaker_pause.first,
+            });
+        };
+        let claimed = match self.claim(read).await {
+            Ok(Some(claimed)) => claimed,
+            Ok(None) => return Attempt::Lost,
+            Err(error) => return Attempt::Failed(error.into()),
+        };
+        // After a stop of the process the lease may be over, and another request on its way.
+        let rotation = &self.rotation;
+        let limits = rotation.ups.limits().with_send_within_since(read.asked(), rotation.policy.claim_to_send);
+        let sent = Stopwatch::start();
+        let judgement = match limits.may_be_sent() {
+            // The HTTP client looks once more, when it has a connection.
+            true => rotation.ups.send(request, limits, rotation.now()).await,
+            false => Judgement::Late,
+        };
+        telemetry::refreshed(rotation.environment, &judgement, sent.elapsed());
+        self.act_on(read, claimed, judgement, &sent, pause_if_late, under_way).await
+    }
+
+    /// Saves the intent to send; `None`: another attempt was first, or the row moved on.
+    async fn claim(self: &Arc<Self>, read: &ReadRow) -> Result<Option<(Box<ReadRow>, Claim)>, StoreError> {
+        let claim = read.snapshot.grant.claim_of(AttemptId::random());
+        tracing::Span::current().record("attempt", tracing::field::display(claim.attempt));
+        let event = GrantEvent::Claim { attempt: claim.attempt, lease: self.rotation.policy.lease };
+        match self.rotation.in_time(self.rotation.take(read, &event, None)).await {
+            Ok(Taken::Saved(claimed)) => Ok(Some((claimed, claim))),
+            Ok(Taken::Refused(_) | Taken::Conflict) => Ok(None),
+            Err(error) => {
+                // Whether it is claimed is unknown, so nothing is sent, and no doubt may remain.
+                let (engine, read) = (Arc::clone(self), read.clone());
+                drop(self.tasks.spawn(async move { engine.fence(&read, &claim).await }));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes sure that a claim whose save may or may not have happened holds up nobody: releases it if it is in the row, else saves the
+    /// row unchanged, so that it never gets there. That save waits for a claim that is still committing, and then conflicts.
+    async fn fence(&self, read: &ReadRow, claim: &Claim) {
+        let fenced = self.persist_until_shutdown("a claim of unknown outcome", |_| async {
+            for tries in 1.. {
+                let row = self.rotation.read(&read.snapshot.company).await?;
+                let event = match row.snapshot.grant.phase {
+                    Phase::Claimed { attempt, .. } if attempt == claim.attempt => {
+                        GrantEvent::Release { claim: *claim, reason: Release::Unsent(Duration::ZERO), jitter: 1.0 }
+                    }
+                    _ if row.snapshot.number == read.snapshot.number => GrantEvent::Fence,
+                    // The row was saved since: the claim's save conflicts, if it is still to come.
+                    _ => return Ok(()),
+                };
+                match self.rotation.take(&row, &event, None).await? {
+                    Taken::Saved(_) | Taken::Refused(_) => return Ok(()),
+                    Taken::Conflict => tokio::time::sleep(AFTER_CONFLICT.after(tries, jitter())).await,
+                }
+            }
+            Ok(())
+        });
+        if fenced.await.is_none() {
+            tracing::debug!("a claim of unknown outcome is left to its lease");
+        }
+    }
+
+    /// Does what UPS's answer to a request that was `sent` asks for.
+    async fn act_on(
+        self: &Arc<Self>,
+        read: &ReadRow,
+        (claimed, claim): (Box<ReadRow>, Claim),
+        judgement: Judgement,
+        sent: &Stopwatch,
+        pause_if_late: Duration,
+        under_way: UnderWay,
+    ) -> Attempt {
+        let grant = &claimed.snapshot.grant;
+        let explained = grant.unanswered.is_some() || grant.suspect_until.is_some();
+        let company = &read.snapshot.company;
+        let opens = self.tell_breaker(Errand::Refresh, company, &judgement, explained);
+        // Nobody waits while the store is written.
+        drop(under_way);
+        let policy = &self.rotation.policy;
+        match judgement {
+            Judgement::Pair(pair) => self.commit(claimed, &claim, *pair, sent).await,
+            Judgement::Refused(evidence) => {
+                tracing::warn!(%evidence, "UPS refused the refresh token");
+                self.verdict("a verdict", company, |words| GrantEvent::Refused {
+                    claim,
+                    evidence: words.of(&evidence),
+                })
+                .await;
+                if opens {
+                    self.tell_of_wave().await;
+                }
+                Attempt::Settled
+            }
+            Judgement::Unanswered(evidence) => {
+                tracing::warn!(%evidence, "the refresh stayed unanswered");
+                let jitter = jitter();
+                let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(&evidence), jitter };
+                self.verdict("a verdict", company, event).await;
+                failed(Unavailable::Unanswered, policy.lease)
+            }
+            Judgement::NotSent(evidence) => {
+                tracing::warn!(%evidence, "the refresh was not sent");
+                let retry = self.release(company, claim, |words| Release::NotSent(words.of(&evidence))).await;
+                failed(Unavailable::NotSent, retry)
+            }
+            Judgement::Late => {
+                tracing::warn!(
+                    "too much time has passed since the row was read; nothing is sent and the claim is released"
+                );
+                self.release(company, claim, |_| Release::Unsent(pause_if_late)).await;
+                Attempt::Late
+            }
+            Judgement::RateLimited(pause, _) => {
+                let pause = pause.unwrap_or(policy.rate_limit_pause);
+                let retry = self.release(company, claim, |_| Release::RateLimited(pause)).await;
+                failed(Unavailable::RateLimited, retry)
+            }
+            // Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
+            Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
+                tracing::warn!(%evidence, "UPS refuses this application");
+                let retry = self.release(company, claim, |words| Release::Misconfigured(words.of(&evidence))).await;
+                let retry_after = self.client_fault(retry).and_then(|error| error.retry_after()).unwrap_or(retry);
+                Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
+            }
+            Judgement::Unknown(evidence) => {
+                tracing::warn!(%evidence, "UPS refused in unknown words");
+                let retry = self.release(company, claim, |words| Release::Unknown(words.of(&evidence))).await;
+                failed(Unavailable::UnknownAnswer, retry)
+            }
+        }
+    }
+
+    /// Saves first, judges after.
+    async fn commit(self: &Arc<Self>, claimed: Box<ReadRow>, claim: &Claim, pair: Pair, sent: &Stopwatch) -> Attempt {
+        let company = claimed.snapshot.company.clone();
+        let at = sent_at(claimed.now(), sent);
+        let (times, mut tokens) = self.rotation.dated(&pair, at, Some(&claimed.snapshot));
+        if times.refresh == PairRefresh::Kept {
+            tokens.refresh = claimed.snapshot.refresh_token().cloned();
+        }
+        let event = GrantEvent::Commit { claim: *claim, pair: times, jitter: jitter() };
+        let is_first = AtomicBool::new(true);
+        // Never given up: this pair is the opt-in.
+        let committed = self
+            .persist("a new token pair", || async {
+                let mut known = is_first.swap(false, Relaxed).then(|| claimed.clone());
+                for tries in 1.. {
+                    let row = match known.take() {
+                        Some(row) => row,
+                        None => Box::new(self.rotation.read(&company).await?),
+                    };
+                    match self.rotation.take(&row, &event, Some(&tokens)).await? {
+                        Taken::Saved(row) => return Ok(Committed::Stored(row)),
+                        Taken::Refused(StepRefusal::AlreadyStored) => return Ok(Committed::Stored(row)),
+                        Taken::Refused(_) => return Ok(Committed::Moved),
+                        Taken::Conflict => tokio::time::sleep(AFTER_CONFLICT.after(tries, jitter())).await,
+                    }
+                }
+                Ok(Committed::Moved)
+            })
+            .await;
+        match committed {
+            Committed::Stored(row) => {
+                self.report_oddities(&company, &pair).await;
+                tracing::debug!("refreshed");
+                Attempt::Stored(row)
+            }
+            Committed::Moved => {
+                tracing::warn!("the opt-in was removed or replaced during the refresh; the new pair is discarded");
+                Attempt::Lost
+            }
+        }
+    }
+
+    /// Ends the attempt with the same token as before; after how long the next one is due.
+    async fn release(&self, company: &CompanyId, claim: Claim, reason: impl Fn(Words) -> Release) -> Duration {
+        let jitter = jitter();
+        let event = |words: Words| GrantEvent::Release { claim, reason: reason(words), jitter };
+        let released = self.verdict("a release", company, event).await;
+        let retry_at = released.and_then(|row| Some(remaining(row.snapshot.grant.retry_at?, row.snapshot.as_of)));
+        retry_at.unwrap_or(self.rotation.policy.refresh_pause.first)
+    }
+
+    /// Ends the attempt without a pair, if the row is still its own. The row is read first: a request takes longer than a decision may
+    /// wait.
+    async fn verdict(
+        &self,
+        what: &'static str,
+        company: &CompanyId,
+        event: impl Fn(Words) -> GrantEvent,
+    ) -> Option<Box<ReadRow>> {
+        let written = self.persist_until_shutdown(what, |words| {
+            let event = event(words);
+            async move {
+                for tries in 1.. {
+                    let row = self.rotation.read(company).await?;
+                    match self.rotation.take(&row, &event, None).await? {
+                        Taken::Saved(row) => return Ok(Some(row)),
+                        Taken::Refused(_) => return Ok(None),
+                        Taken::Conflict => tokio::time::sleep(AFTER_CONFLICT.after(tries, jitter())).await,
+                    }
+                }
+                Ok(None)
+            }
+        });
+        let written = written.await?;
+        if written.is_none() {
+            tracing::debug!(what, "the row is no longer this attempt's; nothing is written");
+        }
+        written
+    }
+
+    /// Waits, unless the shutdown begins.
+    pub(super) async fn rest(&self, duration: Duration) {
+        let _ = timeout(duration, self.tasks.ending()).await;
+    }
+}
+
+fn failed(reason: Unavailable, retry_after: Duration) -> Attempt {
+    Attempt::Failed(TokenError::Unavailable { reason, retry_after })
+}
+
+/// Jitter for a back-off.
+pub(super) fn jitter() -> f64 {
+    rand::random()
+}

@@ -1,0 +1,91 @@
+//! The reader of the change feed.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Engine, no_answer,
+    outage::{Outage, backoff_of_reader},
+};
+use crate::{clock::Timestamp, events::EventId};
+
+/// A pause after the feed brought changes: while many companies are refreshed, one read brings the changes of all. A change may
+/// arrive that much later, which is little beside the time that a database needs to announce it.
+const FEED_REST: Duration = Duration::from_millis(5);
+/// The wall clock and the monotonic one disagree by more than this: one was set, or the machine slept.
+const CLOCK_DRIFT: Duration = Duration::from_secs(2);
+
+/// Reads the change feed from its cursor, so that no cached token outlives a change for long.
+pub(super) async fn feed(engine: Weak<Engine>) {
+    let mut cursor: Option<EventId> = None;
+    let mut drift = Drift::default();
+    let mut outage = Outage::during("reading the change feed");
+    while let Some(engine) = alive(&engine) {
+        drift.look(&engine);
+        let wait = engine.rotation.policy.feed_interval;
+        let limit = wait + engine.rotation.policy.store_deadline;
+        let store = Arc::clone(&engine.rotation.store);
+        let environment = engine.rotation.environment;
+        let ending = engine.tasks.ended().clone();
+        // Waiting must not keep an authenticator alive that nobody holds any more.
+        let weak = Arc::downgrade(&engine);
+        drop(engine);
+        let changes = tokio::select! {
+            changes = timeout(limit, store.changes(environment, cursor, wait)) => {
+                changes.unwrap_or_else(|_| Err(no_answer()))
+            }
+            () = ending.cancelled() => return,
+        };
+        let Some(engine) = alive(&weak) else { return };
+        match changes {
+            Ok(changes) => {
+                outage.over();
+                if cursor.is_none() {
+                    // What was read before the first cursor may have changed unheard.
+                    engine.tokens.cache.clear();
+                }
+                engine.tokens.cache.feed_told(&changes.changed);
+                let moved = cursor != Some(changes.cursor);
+                if moved {
+                    engine.tasks.wrote_events();
+                }
+                cursor = Some(changes.cursor);
+                drop(engine);
+                if moved || !changes.changed.is_empty() {
+                    let _ = timeout(FEED_REST, ending.cancelled()).await;
+                }
+            }
+            Err(error) => {
+                drop(engine);
+                let pause = outage.failed(&error, backoff_of_reader(wait));
+                let _ = timeout(pause, ending.cancelled()).await;
+            }
+        }
+    }
+}
+
+fn alive(engine: &Weak<Engine>) -> Option<Arc<Engine>> {
+    engine.upgrade().filter(|engine| !engine.tasks.is_ended())
+}
+
+/// Notices a clock that was set, and a machine that slept: what is cached is dated wrongly then.
+#[derive(Debug, Default)]
+struct Drift(Option<(Instant, Timestamp)>);
+
+impl Drift {
+    fn look(&mut self, engine: &Engine) {
+        let now = (Instant::now(), engine.rotation.now());
+        if let Some((monotonic, wall)) = self.0.replace(now) {
+            let monotonic = now.0 - monotonic;
+            let wall = (now.1 - wall).abs().to_std().unwrap_or(Duration::MAX);
+            if wall.abs_diff(monotonic) > CLOCK_DRIFT {
+                tracing::info!("the clock was set, or the machine slept: cached tokens are read again");
+                engine.tokens.cache.clear();
+            }
+        }
+    }
+}

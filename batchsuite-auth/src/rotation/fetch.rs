@@ -1,0 +1,192 @@
+//! One flight: reads, attempts and waits as [`machine::rotation`](crate::machine) says.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout};
+
+use super::{Engine, ReadRow, attempt::Attempt, flights::Reserved};
+use crate::{
+    cache::Reading,
+    error::TokenError,
+    ids::CompanyId,
+    machine::{Demand, Failure, Flight, Mode, News, Next, Patience, Pause, Read, Wait},
+    secret::AccessToken,
+    store::{RowNumber, StoreError},
+};
+
+/// What a flight brought: the outcome, and whether a refresh should follow in the background.
+pub(super) type Fetched = (Result<AccessToken, TokenError>, bool);
+
+/// What a flight knows.
+struct Fetch<'a> {
+    engine: &'a Arc<Engine>,
+    company: &'a CompanyId,
+    mode: Mode,
+    flight: Flight,
+    began: Instant,
+    /// The last error of the store.
+    store_error: Option<StoreError>,
+    /// The number of the row that a claim was lost over.
+    lost_over: Option<RowNumber>,
+}
+
+impl Engine {
+    /// Brings a company's token. A row that is `reserved` is not read again.
+    pub(super) async fn fetch(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        demand: Demand,
+        mode: Mode,
+        reserved: Option<Reserved>,
+    ) -> Fetched {
+        let policy = &self.rotation.policy;
+        let patience = Patience {
+            lease: policy.lease,
+            max_wait: policy.max_wait,
+            commit_retry: policy.commit_retry,
+            refresh_pause: policy.refresh_pause,
+        };
+        let flight = Flight::new(demand, mode, patience);
+        let began = Instant::now();
+        let fetch = Fetch { engine: self, company, mode, flight, began, store_error: None, lost_over: None };
+        let reserved = reserved.and_then(|reserved| reserved.recent(policy.lease));
+        fetch.run(reserved).await.unwrap_or_else(|error| (Err(error.into()), false))
+    }
+
+    /// A cached token of before ends with what was read: at once in this process, the others hear of it by the feed.
+    fn drop_cached(&self, read: &ReadRow) {
+        self.tokens.cache.changed(&[(read.snapshot.company.clone(), read.snapshot.change)]);
+    }
+}
+
+impl Fetch<'_> {
+    async fn run(mut self, mut reserved: Option<ReadRow>) -> Result<Fetched, StoreError> {
+        loop {
+            // Registered before the reading, so that nothing that changes after it is missed.
+            let reading = self.engine.tokens.cache.reading(self.company);
+            let is_reserved = reserved.is_some();
+            let row = match reserved.take() {
+                Some(row) => row,
+                None => self.engine.rotation.read(self.company).await?,
+            };
+            self.tell_if_too_old(&row);
+            match self.after_reading(&row, is_reserved) {
+                Next::Serve { refresh_next } => {
+                    if let Some(token) = served(&row, &reading) {
+                        return Ok((Ok(token), refresh_next));
+                    }
+                }
+                Next::Refresh { pause_if_late, .. } => {
+                    match self.engine.attempt(self.mode, &row, pause_if_late).await {
+                        Attempt::Stored(stored) => {
+                            if let Some(token) = served(&stored, &reading) {
+                                return Ok((Ok(token), false));
+                            }
+                        }
+                        ended => self.after_attempt(ended, &row, &reading).await,
+                    }
+                }
+                Next::Wait(wait) => self.wait(wait, &reading).await,
+                Next::Pause(pause) => return Ok((Err(self.paused(pause)), false)),
+                Next::Fail(failure) => return Ok((Err(self.failed(failure, &row)), false)),
+            }
+        }
+    }
+
+    fn after_reading(&mut self, row: &ReadRow, is_reserved: bool) -> Next {
+        let rotation = &self.engine.rotation;
+        if row.snapshot.damage.is_some() {
+            return Next::Fail(Failure::Unreadable);
+        }
+        let client_fault = self.engine.client_fault(Duration::ZERO).map(pause_of);
+        let read = Read {
+            grant: &row.snapshot.grant,
+            client_id: &rotation.settings.client_id,
+            is_readable: row.snapshot.unreadable().is_none(),
+            is_reserved,
+            flown: self.began.elapsed(),
+            stopping: self.engine.tasks.stopping(),
+            client_fault: client_fault.as_ref(),
+        };
+        self.flight.next(News::Read(read), row.now())
+    }
+
+    async fn after_attempt(&mut self, ended: Attempt, row: &ReadRow, reading: &Reading<'_>) {
+        let news = match ended {
+            Attempt::Stored(_) | Attempt::Settled => News::Settled,
+            Attempt::Lost => {
+                self.lost_over = Some(row.snapshot.number);
+                News::Lost
+            }
+            Attempt::Late => News::Late,
+            Attempt::Failed(TokenError::Store(error)) => {
+                self.store_error = Some(error);
+                News::Failed(Pause::Store)
+            }
+            Attempt::Failed(error) => News::Failed(pause_of(error)),
+        };
+        if let Next::Wait(wait) = self.flight.next(news, row.now()) {
+            self.wait(wait, reading).await;
+        }
+    }
+
+    /// A claim that was lost although nobody saved the row was decided too long ago.
+    fn tell_if_too_old(&mut self, row: &ReadRow) {
+        if self.lost_over.take() == Some(row.snapshot.number) {
+            tracing::warn!("a claim came to the store too late to be saved; the row is read again");
+        }
+    }
+
+    async fn wait(&self, wait: Wait, reading: &Reading<'_>) {
+        match wait {
+            Wait::No => {}
+            Wait::Whole(duration) => self.engine.rest(duration).await,
+            Wait::OrNews(duration) => {
+                tokio::select! {
+                    _ = timeout(duration, reading.news()) => {}
+                    () = self.engine.tasks.ending() => {}
+                }
+            }
+        }
+    }
+
+    fn paused(&mut self, pause: Pause) -> TokenError {
+        match pause {
+            Pause::Unavailable { reason, retry_after } => TokenError::Unavailable { reason, retry_after },
+            Pause::Misconfigured { evidence, retry_after } => TokenError::Misconfigured { evidence, retry_after },
+            Pause::Store => self.store_error.take().unwrap_or_else(super::no_answer).into(),
+            Pause::ShutDown => TokenError::ShutDown,
+        }
+    }
+
+    fn failed(&self, failure: Failure, row: &ReadRow) -> TokenError {
+        match failure {
+            Failure::NotAuthenticated => {
+                self.engine.drop_cached(row);
+                TokenError::NotAuthenticated
+            }
+            Failure::Reauthenticate(cause) => {
+                self.engine.drop_cached(row);
+                TokenError::ReauthRequired(row.snapshot.cause_of(cause).into())
+            }
+            Failure::Unreadable => row.snapshot.unreadable().cloned().unwrap_or_else(super::no_answer).into(),
+        }
+    }
+}
+
+/// The token of a row, once the cache has it too. `None`: the row must be read again.
+fn served(row: &ReadRow, reading: &Reading<'_>) -> Option<AccessToken> {
+    let token = row.snapshot.access_token()?;
+    let refresh_at = row.snapshot.grant.tokens?.refresh_at;
+    reading.insert(&token, row.snapshot.change, refresh_at, row.snapshot.as_of).then_some(token)
+}
+
+/// The pause that an error of an attempt means.
+fn pause_of(error: TokenError) -> Pause {
+    match error {
+        TokenError::Unavailable { reason, retry_after } => Pause::Unavailable { reason, retry_after },
+        TokenError::Misconfigured { evidence, retry_after } => Pause::Misconfigured { evidence, retry_after },
+        TokenError::ShutDown => Pause::ShutDown,
+        TokenError::Store(_) | TokenError::NotAuthenticated | TokenError::ReauthRequired(_) => Pause::Store,
+    }
+}

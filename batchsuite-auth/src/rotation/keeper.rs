@@ -1,0 +1,209 @@
+//! The keeper: looks after the grants that have woken, until nothing may begin by itself any more.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
+
+use super::{Engine, ReadRow, flights::Reserved, outage::Outage};
+use crate::{
+    clock::{Stopwatch, Timestamp},
+    error::chain,
+    ids::CompanyId,
+    machine::{Backoff, CLOCK_TOLERANCE, Chore, GrantEvent},
+    snapshot::Snapshot,
+    store::{Row, StoreError, StoreErrorKind},
+};
+
+/// The keeper takes as many as it sends within this, so that what it took is still so when it is sent.
+const BATCH: Duration = Duration::from_secs(1);
+/// And no more than so many, whose tokens are in memory until they are sent.
+const BATCH_COMPANIES: usize = 100;
+/// So many steps are saved side by side.
+const SAVED_AT_ONCE: usize = 8;
+
+/// Refreshes used companies, keeps idle opt-ins alive, and tells people in time.
+pub(super) async fn keeper(engine: Weak<Engine>) {
+    let mut keeper = Keeper::new();
+    while let Some(strong) = unquiet(&engine) {
+        let (interval, quiet) = (strong.rotation.policy.keeper_interval, strong.tasks.quiet().clone());
+        drop(strong);
+        if timeout(interval.max(std::mem::take(&mut keeper.pause)), quiet.cancelled()).await.is_ok() {
+            return;
+        }
+        let Some(strong) = unquiet(&engine) else { return };
+        keeper.round(&strong).await;
+    }
+}
+
+fn unquiet(engine: &Weak<Engine>) -> Option<Arc<Engine>> {
+    engine.upgrade().filter(|engine| !engine.tasks.is_quiet())
+}
+
+/// What the keeper remembers from round to round.
+struct Keeper {
+    /// Whether the store knows which client is configured.
+    is_announced: bool,
+    /// Companies whose use the store does not know yet.
+    used: Vec<CompanyId>,
+    announcement: Outage,
+    uses: Outage,
+    wake: Outage,
+    /// The least pause before the next round.
+    pause: Duration,
+}
+
+impl Keeper {
+    fn new() -> Self {
+        Self {
+            is_announced: false,
+            used: Vec::new(),
+            announcement: Outage::during("announcing the client"),
+            uses: Outage::during("recording the last use of tokens"),
+            wake: Outage::during("reading which companies need attention"),
+            pause: Duration::ZERO,
+        }
+    }
+
+    async fn round(&mut self, engine: &Arc<Engine>) {
+        self.announce_client(engine).await;
+        self.record_use(engine).await;
+        let mut left = engine.in_rate(engine.rotation.policy.keeper_interval);
+        while left > 0 && !engine.tasks.is_quiet() {
+            match self.batch(engine, left.min(engine.in_rate(BATCH)).min(BATCH_COMPANIES)).await {
+                Some(begun) => left = left.saturating_sub(begun),
+                None => return,
+            }
+        }
+    }
+
+    async fn announce_client(&mut self, engine: &Engine) {
+        if self.is_announced {
+            return;
+        }
+        match engine.announce_client().await {
+            Ok(()) => {
+                self.announcement.over();
+                self.is_announced = true;
+            }
+            Err(error) => self.pause = self.pause.max(self.announcement.failed(&error, engine.keeper_backoff())),
+        }
+    }
+
+    /// Uses that could not be recorded are recorded in the next round.
+    async fn record_use(&mut self, engine: &Engine) {
+        self.used.extend(engine.tokens.cache.take_used());
+        if self.used.is_empty() {
+            return;
+        }
+        self.used.sort_unstable();
+        self.used.dedup();
+        let rotation = &engine.rotation;
+        match rotation.in_time(rotation.store.record_use(rotation.environment, &self.used)).await {
+            Ok(()) => {
+                self.used.clear();
+                self.uses.over();
+            }
+            Err(error) if error.kind() == StoreErrorKind::Rejected => {
+                let (companies, error) = (self.used.len(), chain(&error));
+                tracing::error!(companies, %error, "the store will never take these companies' last use; it is dropped");
+                self.used.clear();
+            }
+            Err(error) => self.pause = self.pause.max(self.uses.failed(&error, engine.keeper_backoff())),
+        }
+    }
+
+    /// Looks after some of the grants that have woken; tells how many refreshes began. `None`: none has woken, or it is no time for it.
+    async fn batch(&mut self, engine: &Arc<Engine>, limit: usize) -> Option<usize> {
+        let rotation = &engine.rotation;
+        let asked = Stopwatch::start();
+        let rows = match rotation.in_time(rotation.store.wake(rotation.environment, limit)).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.pause = self.pause.max(self.wake.failed(&error, engine.keeper_backoff()));
+                return None;
+            }
+        };
+        self.wake.over();
+        if rows.is_empty() {
+            return None;
+        }
+        let (due, others) = engine.chores(rows, asked);
+        let saved =
+            stream::iter(others).map(|(row, chore)| engine.do_chore(row, chore)).buffer_unordered(SAVED_AT_ONCE);
+        let failed = saved.filter_map(async |saved| saved.err()).collect::<Vec<_>>().await;
+        if let Some(error) = failed.first() {
+            tracing::warn!(failed = failed.len(), error = %chain(error), "steps of the keeper could not be saved; they are taken again in a while");
+        }
+        let mut begun = 0;
+        for row in due {
+            // The order to stop may come between two companies. The rest is free again when it is no longer hidden.
+            if engine.tasks.is_quiet() {
+                return None;
+            }
+            engine.refresh_reserved(Reserved::new(row));
+            begun += 1;
+            if timeout(Duration::from_secs(1) / rotation.policy.keeper_rate, engine.tasks.quiet().cancelled())
+                .await
+                .is_ok()
+            {
+                return None;
+            }
+        }
+        Some(begun)
+    }
+}
+
+impl Engine {
+    /// What the rows that have woken need: those that are to be refreshed, and the others.
+    fn chores(&self, rows: Vec<Row>, asked: Stopwatch) -> (Vec<ReadRow>, Vec<(ReadRow, Option<Chore>)>) {
+        let (mut due, mut others) = (Vec::new(), Vec::new());
+        for row in rows.into_iter().filter_map(Snapshot::listed).map(|snapshot| ReadRow::new(snapshot, asked)) {
+            let (snapshot, now) = (&row.snapshot, row.now());
+            let chore = snapshot.damage.is_none().then(|| {
+                let clocks_agree = self.agrees_with(now);
+                snapshot.grant.chore(snapshot.used_at, &self.rotation.settings, clocks_agree, now)
+            });
+            match chore {
+                Some(Chore::Refresh) if snapshot.unreadable().is_none() => due.push(row),
+                Some(Chore::Refresh) => others.push((row, None)),
+                Some(Chore::Leave) => {}
+                Some(chore) => others.push((row, Some(chore))),
+                None => others.push((row, None)),
+            }
+        }
+        (due, others)
+    }
+
+    /// Whether this process's clock agrees with the store's `now`.
+    fn agrees_with(&self, now: Timestamp) -> bool {
+        (self.rotation.now() - now).abs().to_std().is_ok_and(|apart| apart <= CLOCK_TOLERANCE)
+    }
+
+    /// Saves a step of the keeper; `None`: the row cannot be read, and is looked at again in a while. If the row is another by now, it
+    /// has wake times of its own.
+    async fn do_chore(&self, row: ReadRow, chore: Option<Chore>) -> Result<(), StoreError> {
+        let event = match chore {
+            None => return self.rotation.in_time(self.rotation.postpone(&row)).await,
+            Some(Chore::Tell(notice)) => GrantEvent::Tell(notice),
+            Some(_) => GrantEvent::Look,
+        };
+        let taken = self.rotation.in_time(self.rotation.take(&row, &event, None)).await?;
+        if matches!(event, GrantEvent::Tell(_)) && matches!(taken, super::Taken::Saved(_)) {
+            self.tasks.wrote_events();
+        }
+        Ok(())
+    }
+
+    /// How many refreshes the keeper may begin within a time.
+    fn in_rate(&self, time: Duration) -> usize {
+        (time.as_secs_f64() * f64::from(self.rotation.policy.keeper_rate)).ceil() as usize
+    }
+
+    fn keeper_backoff(&self) -> Backoff {
+        Backoff::constant(self.rotation.policy.keeper_interval)
+    }
+}

@@ -1,0 +1,185 @@
+//! Calls of the store that must not be lost, or must not be waited for without end.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::timeout;
+
+use super::{Engine, outage::Outage};
+use crate::{
+    error::chain,
+    events::{EventKind, Evidence},
+    ids::CompanyId,
+    machine::Backoff,
+    store::{StoreError, StoreErrorKind},
+    telemetry,
+    ups::Pair,
+};
+
+/// When so many writes of one value are unanswered, the next try drops them: the repetition finds out whether they were done.
+const MOST_UNDER_WAY: usize = 8;
+
+/// Whether UPS's words are written with a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// As they are.
+    Kept,
+    /// Not: the store will never take them.
+    LeftOut,
+}
+
+impl Words {
+    /// `evidence` with UPS's words, or without.
+    pub(crate) fn of(self, evidence: &Evidence) -> Evidence {
+        match self {
+            Self::Kept => evidence.clone(),
+            Self::LeftOut => evidence.without_words(),
+        }
+    }
+}
+
+/// The worth of a write: when it may be given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worth {
+    /// The opt-in itself: it is never given up.
+    Pair,
+    /// Less work later: it does not hold up a shutdown, and is given up if the store will never take it.
+    Verdict,
+}
+
+/// The error of a call that the store did not answer in time.
+pub(crate) fn no_answer() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable).with_source(NoAnswer)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the store did not answer in time")]
+struct NoAnswer;
+
+impl Engine {
+    /// A write for a caller, who waits no longer than for a token. The write itself is never cut off.
+    pub(crate) async fn write_for_caller<T, F>(&self, write: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let finished = self.tasks.finish(write);
+        let written = self.rotation.read_for_caller(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
+        self.tasks.wrote_events();
+        written
+    }
+
+    /// Repeats the write of a pair until the store says how it went: giving up would lose the opt-in.
+    pub(crate) async fn persist<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let _in_hand = self.tasks.pair_in_hand();
+        loop {
+            if let Some(written) = self.repeat(what, Worth::Pair, |_| write()).await {
+                return written;
+            }
+        }
+    }
+
+    /// The same for a write that only saves work later: it does not hold up a shutdown. (A write under way is not cut off.)
+    /// If the store will never take the evidence as it is, it is written without UPS's words.
+    pub(crate) async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn(Words) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.repeat(what, Worth::Verdict, write).await
+    }
+
+    async fn repeat<T, F>(&self, what: &'static str, worth: Worth, write: impl Fn(Words) -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        // No slower while the store is away: after an outage other processes leave the holder of a pair so much time to store it.
+        let backoff = Backoff::constant(self.rotation.policy.commit_retry);
+        let mut outage = Outage::during(what);
+        let mut words = Words::Kept;
+        let mut writes = FuturesUnordered::new();
+        loop {
+            if writes.len() >= MOST_UNDER_WAY {
+                writes.clear();
+            }
+            writes.push(write(words));
+            let error = match timeout(self.rotation.policy.store_deadline, writes.next()).await {
+                Ok(Some(Ok(written))) => return Some(self.stored(&mut outage, written)),
+                Ok(Some(Err(error))) => error,
+                Ok(None) | Err(_) => no_answer(),
+            };
+            telemetry::not_stored(self.rotation.environment, what);
+            if worth == Worth::Verdict && error.kind() == StoreErrorKind::Rejected {
+                let error = chain(&error);
+                if words == Words::LeftOut {
+                    tracing::error!(what, %error, "the store will never take it; it is given up, and its lease ends by itself");
+                    return None;
+                }
+                tracing::warn!(what, %error, "the store will never take UPS's words; it is written without them");
+                words = Words::LeftOut;
+                continue;
+            }
+            let (is_ending, pause) = (self.tasks.is_ended(), outage.failed(&error, backoff));
+            // A process that ends has no time for long pauses: a store that an operator has repaired meanwhile is used at once.
+            let pause = if is_ending { pause.min(backoff.first) } else { pause };
+            let ending = async {
+                match (worth, is_ending) {
+                    (Worth::Pair, true) => std::future::pending().await,
+                    _ => self.tasks.ending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                written = late(&mut writes, pause) => {
+                    if let Some(written) = written {
+                        return Some(self.stored(&mut outage, written));
+                    }
+                }
+                () = ending => {
+                    if worth == Worth::Verdict {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes an event that changes nothing, and wakes the readers of the log.
+    pub(crate) async fn report(&self, company: Option<&CompanyId>, kind: EventKind, evidence: Evidence) {
+        if self.rotation.append(company, kind, evidence).await {
+            self.tasks.wrote_events();
+        }
+    }
+
+    /// Tells operators what was odd about a pair that is stored.
+    pub(crate) async fn report_oddities(&self, company: &CompanyId, pair: &Pair) {
+        for odd in &pair.oddities {
+            tracing::warn!(%company, odd, "UPS's answer is odd; its tokens are stored");
+            self.report(Some(company), EventKind::OddAnswer, Evidence::message(odd)).await;
+        }
+    }
+
+    fn stored<T>(&self, outage: &mut Outage, written: T) -> T {
+        outage.over();
+        self.tasks.wrote_events();
+        written
+    }
+}
+
+/// Waits for `pause`, or until an earlier write succeeds after all.
+async fn late<T, F>(writes: &mut FuturesUnordered<F>, pause: Duration) -> Option<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let written = async {
+        while let Some(outcome) = writes.next().await {
+            if let Ok(written) = outcome {
+                return written;
+            }
+        }
+        std::future::pending().await
+    };
+    timeout(pause, written).await.ok()
+}

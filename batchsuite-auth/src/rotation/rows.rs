@@ -1,0 +1,206 @@
+//! Rows: read one, ask the machine, save the step.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Rotation, no_answer};
+use crate::{
+    clock::{Stopwatch, Timestamp, earlier, later},
+    error::chain,
+    events::{EventContent, EventKind, Evidence},
+    http::fence,
+    ids::CompanyId,
+    machine::{CLOCK_DISAGREEMENT, GrantEvent, PairRefresh, PairTimes, Step, StepRefusal, TokensEffect},
+    snapshot::Snapshot,
+    store::{NewEvent, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens},
+    ups::Pair,
+};
+
+/// A row that was read, and how long ago.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadRow {
+    pub(crate) snapshot: Snapshot,
+    /// Since the store was asked for it: it is no older than that.
+    asked: Stopwatch,
+    /// Since the answer came: it is no younger than that.
+    arrived: Stopwatch,
+}
+
+/// What became of a step.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// It is saved; the row as it is now.
+    Saved(Box<ReadRow>),
+    /// The machine refuses it.
+    Refused(StepRefusal),
+    /// The row is another by now, or the decision is too old.
+    Conflict,
+}
+
+impl ReadRow {
+    /// A row that was asked for then, and has arrived now.
+    pub(super) fn new(snapshot: Snapshot, asked: Stopwatch) -> Self {
+        Self { snapshot, asked, arrived: Stopwatch::start() }
+    }
+
+    /// Since the store was asked for it.
+    pub(super) fn asked(&self) -> Stopwatch {
+        self.asked
+    }
+
+    /// The store's time now, or up to a second before: a pause or a lease that the store set a moment ago is over when it says so.
+    pub(crate) fn now(&self) -> Timestamp {
+        later(self.snapshot.as_of, Duration::from_secs(self.arrived.elapsed().as_secs()))
+    }
+}
+
+impl Rotation {
+    /// A call of the store that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
+    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        within(self.policy.store_deadline, call).await
+    }
+
+    /// A read of the store for a caller, who waits no longer than for a token.
+    pub(crate) async fn read_for_caller<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        within(self.policy.max_wait.min(self.policy.store_deadline), read).await
+    }
+
+    pub(crate) fn key(&self, company: &CompanyId) -> RowKey {
+        RowKey::company(self.environment, company.clone())
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Reads a company's row.
+    pub(crate) async fn read(&self, company: &CompanyId) -> Result<ReadRow, StoreError> {
+        let asked = Stopwatch::start();
+        let row = self.in_time(self.store.load(&self.key(company))).await?;
+        Ok(ReadRow::new(Snapshot::of(row, company.clone()), asked))
+    }
+
+    /// Asks the machine for the step that `event` is, and saves it. `pair`: the tokens that come with the event.
+    pub(crate) async fn take(
+        &self,
+        read: &ReadRow,
+        event: &GrantEvent,
+        pair: Option<&Tokens>,
+    ) -> Result<Taken, StoreError> {
+        let (row, now) = (&read.snapshot, read.now());
+        let step = match row.grant.on(event, &self.settings.pauses, now) {
+            Ok(step) => step.with_told_that_holds(&self.settings, now),
+            Err(refusal) => return Ok(Taken::Refused(refusal)),
+        };
+        let swap = self.swap(row, &step, pair, now)?;
+        let events = !swap.events.is_empty();
+        let stored = match &swap.tokens {
+            TokenChange::Keep => row.tokens.clone(),
+            TokenChange::Replace(tokens) => StoredTokens::Readable(tokens.clone()),
+            TokenChange::Erase => StoredTokens::None,
+        };
+        let wake_at = swap.wake.map_or(row.wake_at, |wake| wake.at);
+        let asked = Stopwatch::start();
+        let Saved::Yes { number, change, at } = self.store.save(swap).await? else { return Ok(Taken::Conflict) };
+        let _ = events;
+        let snapshot = Snapshot {
+            company: row.company.clone(),
+            number,
+            grant: step.grant,
+            tokens: stored,
+            damage: None,
+            change,
+            wake_at,
+            used_at: row.used_at,
+            consents: row.consents.clone(),
+            as_of: at,
+        };
+        Ok(Taken::Saved(Box::new(ReadRow::new(snapshot, asked))))
+    }
+
+    fn swap(&self, row: &Snapshot, step: &Step, pair: Option<&Tokens>, now: Timestamp) -> Result<Swap, StoreError> {
+        let document =
+            step.grant.document().map_err(|error| StoreError::new(StoreErrorKind::Rejected).with_source(error))?;
+        Ok(Swap {
+            key: self.key(&row.company),
+            expected: row.number,
+            decided_at: step.depends_on_time.then_some(now),
+            step: step.name,
+            document: crate::store::Document::new(document),
+            revision: step.grant.revision,
+            listed_as: step.grant.listed_as(&self.settings, now),
+            tokens: match step.tokens {
+                TokensEffect::Keep => TokenChange::Keep,
+                TokensEffect::Replace => TokenChange::Replace(pair.cloned().unwrap_or_default()),
+                TokensEffect::Erase => TokenChange::Erase,
+            },
+            wake: step.wake(row.wake_at, row.used_at, &self.settings, now),
+            used_at: row.used_at,
+            events: step.events.clone(),
+            announce: step.announce,
+        })
+    }
+
+    /// The tokens of a pair and their times, by the store's clock. The early window begins at a random moment of its first tenth, so
+    /// that companies that opted in together are not refreshed together. `before` is the row that was read, if it is known.
+    pub(crate) fn dated(&self, pair: &Pair, sent_at: Timestamp, before: Option<&Snapshot>) -> (PairTimes, Tokens) {
+        let lifetime = pair.access_lifetime;
+        let window = (lifetime / 4).min(self.policy.early_window);
+        let jitter = window.mul_f64(0.1 * rand::random::<f64>());
+        // UPS's date alone may be wrong. But if the row has seen a later time than ours as well, our clock went back, and an end that is
+        // dated by it would come too soon.
+        let is_set_back =
+            self.is_ahead(pair.issued_at) && before.is_some_and(|before| self.is_ahead(before.grant.latest_time()));
+        let refresh = match (&pair.refresh_token, pair.erases_refresh_token) {
+            (Some(_), _) => PairRefresh::New(pair.refresh_lifetime.filter(|_| !is_set_back)),
+            (None, false) => PairRefresh::Kept,
+            (None, true) => PairRefresh::Lost,
+        };
+        let times = PairTimes {
+            sent_at,
+            access_lifetime: pair.access_token.as_ref().map(|_| lifetime),
+            refresh_after: lifetime.saturating_sub(window) + jitter,
+            refresh,
+        };
+        (times, Tokens { access: pair.access_token.clone(), refresh: pair.refresh_token.clone() })
+    }
+
+    pub(crate) fn is_ahead(&self, time: Option<Timestamp>) -> bool {
+        time.is_some_and(|time| time > later(self.now(), CLOCK_DISAGREEMENT))
+    }
+
+    /// Writes an event that changes nothing. It is worth less than the step that it tells of: a failure is only logged. Whether it is
+    /// written.
+    pub(crate) async fn append(&self, company: Option<&CompanyId>, kind: EventKind, evidence: Evidence) -> bool {
+        let append = |evidence| {
+            let event = EventContent::new(kind).with_evidence(evidence);
+            self.in_time(self.store.append(self.environment, NewEvent { company: company.cloned(), event }))
+        };
+        let mut appended = append(evidence.clone()).await;
+        if appended.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Rejected) {
+            tracing::warn!(%kind, "the store will never take UPS's words; the event is written without them");
+            appended = append(evidence.without_words()).await;
+        }
+        appended
+            .inspect_err(|error| tracing::warn!(%kind, error = %chain(error), "an event could not be written"))
+            .is_ok()
+    }
+}
+
+/// When a request was sent, by the store's clock: `now` is its time now.
+pub(crate) fn sent_at(now: Timestamp, sent: &Stopwatch) -> Timestamp {
+    earlier(now, sent.elapsed())
+}
+
+/// An answer that arrived while the process was stopped beats the limit: otherwise a claim of unknown outcome would be left to its
+/// lease.
+pub(super) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    fence::until(Instant::now() + limit, call).await.unwrap_or_else(|| Err(no_answer()))
+}

@@ -1,0 +1,181 @@
+//! The tasks of a process: what must come to its end, what must stop, and in which order.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::timeout};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+use tracing::{Instrument, Span};
+
+use crate::machine::Stopping;
+
+/// How a shutdown ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// Everything came to its end and is stored.
+    Complete,
+    /// The limit came first. What was under way goes on as long as the runtime lives, and is lost with the process.
+    #[non_exhaustive]
+    Incomplete {
+        /// How many refreshes and callbacks are still under way.
+        under_way: usize,
+        /// How many of them hold a pair that the store has not taken: if the process ends now, those companies need a new
+        /// opt-in.
+        pairs: usize,
+    },
+}
+
+impl Shutdown {
+    /// Whether everything is stored.
+    pub fn is_complete(self) -> bool {
+        self == Self::Complete
+    }
+}
+
+/// The tasks of a process.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    runtime: Handle,
+    /// What must not be lost: flights and callbacks. Shutdown waits for them.
+    tracker: TaskTracker,
+    /// How many pairs the store has not taken yet.
+    pairs_in_hand: AtomicUsize,
+    /// Nothing begins by itself any more.
+    quiet: CancellationToken,
+    /// Ends the background loops.
+    ended: CancellationToken,
+    /// Goes up whenever the log may have grown: its readers read on.
+    log_grew: watch::Sender<u64>,
+}
+
+/// A pair that the store has not taken yet, until it is dropped.
+pub(super) struct InHand<'a>(&'a AtomicUsize);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Tasks {
+    pub(super) fn on(runtime: Handle) -> Self {
+        Self {
+            runtime,
+            tracker: TaskTracker::new(),
+            pairs_in_hand: AtomicUsize::new(0),
+            quiet: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            log_grew: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    pub(super) fn quiesce(&self) {
+        self.quiet.cancel();
+    }
+
+    pub(super) fn end(&self) {
+        self.quiet.cancel();
+        self.ended.cancel();
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet.is_cancelled()
+    }
+
+    pub(super) fn quiet(&self) -> &CancellationToken {
+        &self.quiet
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    pub(super) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// Completes when the shutdown begins.
+    pub(crate) async fn ending(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(super) fn stopping(&self) -> Stopping {
+        if self.is_ended() {
+            Stopping::Ended
+        } else if self.is_quiet() {
+            Stopping::Quiet
+        } else {
+            Stopping::No
+        }
+    }
+
+    /// Ends the background loops, lets nothing new begin, and waits at most `limit` for the tasks that must not be lost.
+    pub(crate) async fn shutdown(&self, limit: Duration) -> Shutdown {
+        self.end();
+        self.tracker.close();
+        if timeout(limit, self.tracker.wait()).await.is_ok() {
+            return Shutdown::Complete;
+        }
+        let (under_way, pairs) = (self.tracker.len(), self.pairs_in_hand.load(Relaxed));
+        tracing::error!(
+            under_way,
+            pairs,
+            "the time for the shutdown is over; what is not stored is lost with the process"
+        );
+        Shutdown::Incomplete { under_way, pairs }
+    }
+
+    /// Lets something begin that must not be lost, unless a shutdown has begun. Held until it is spawned, so that a shutdown
+    /// at this very moment waits for it.
+    pub(crate) fn admit(&self) -> Option<TaskTrackerToken> {
+        let admitted = self.tracker.token();
+        (!self.is_ended()).then_some(admitted)
+    }
+
+    /// Runs `task` to its end, whatever becomes of the caller.
+    pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tracker.spawn_on(task.instrument(Span::current()), &self.runtime)
+    }
+
+    /// Runs `task` to its end, whatever becomes of the caller, and brings its outcome. A panic (of a host's own code that is
+    /// called in it) goes on to the caller; `None`: the runtime is going away.
+    pub(crate) fn finish<T, F>(&self, task: F) -> impl Future<Output = Option<T>> + use<T, F>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let task = self.spawn(task);
+        async {
+            match task.await {
+                Ok(outcome) => Some(outcome),
+                Err(error) => error.try_into_panic().map_or(None, |panic| std::panic::resume_unwind(panic)),
+            }
+        }
+    }
+
+    /// A pair that must be stored before the process ends.
+    pub(super) fn pair_in_hand(&self) -> InHand<'_> {
+        self.pairs_in_hand.fetch_add(1, Relaxed);
+        InHand(&self.pairs_in_hand)
+    }
+
+    /// Hears whenever there may be something new in the log.
+    pub(crate) fn log_growth(&self) -> watch::Receiver<u64> {
+        self.log_grew.subscribe()
+    }
+
+    /// Wakes the readers of the log. The feed brings changes at once, but events that announce nothing only at intervals.
+    pub(crate) fn wrote_events(&self) {
+        self.log_grew.send_modify(|times| *times = times.wrapping_add(1));
+    }
+}

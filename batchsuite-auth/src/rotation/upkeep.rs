@@ -1,0 +1,300 @@
+//! Work over all companies, a page at a time: lists, the marks after a restored backup, re-encryption; and the client row.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{Engine, ReadRow, Rotation, Taken};
+use crate::{
+    clock::{Stopwatch, Timestamp, later},
+    events::{EventContent, EventKind, Evidence},
+    ids::CompanyId,
+    machine::{Announcement, ClientRecord, GrantEvent, LOOK_AGAIN_UNREADABLE, Wake},
+    snapshot::Snapshot,
+    status::{CompanyStatus, ListedAs, StatusFilter},
+    store::{
+        Document, ListQuery, Page, Prune, Row, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens, Swap,
+        TokenChange,
+    },
+};
+
+/// So many rows are listed at once, and their steps saved before the next ones.
+const PAGE: usize = 200;
+/// So many steps are saved side by side.
+const SAVED_AT_ONCE: usize = 8;
+/// So many events are deleted at once.
+const PRUNED_AT_ONCE: usize = 5000;
+
+/// What a re-encryption did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reencrypted {
+    /// How many companies' tokens were sealed with the newest key.
+    pub companies: u64,
+    /// The companies whose tokens cannot be read: a key is missing, or the data is damaged. They stay as they are.
+    pub unreadable: Vec<CompanyId>,
+}
+
+impl Engine {
+    /// Companies that stand so, by id. `next` is there if and only if there are more.
+    pub(crate) async fn list(
+        &self,
+        filter: Option<StatusFilter>,
+        after: Option<CompanyId>,
+        limit: usize,
+    ) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
+        let listed_as = self.rotation.narrowed(filter).await?;
+        let (mut items, mut after) = (Vec::new(), after);
+        // One more, to know whether there is one.
+        while items.len() <= limit {
+            let query = ListQuery {
+                environment: self.rotation.environment,
+                listed_as: listed_as.clone(),
+                after,
+                limit: (limit + 1 - items.len()).max(PAGE.min(limit + 1)),
+            };
+            let page = self.rotation.store.list(query).await?;
+            let listed = page.items.into_iter().filter_map(Snapshot::listed);
+            let statuses = listed.map(|snapshot| snapshot.status(&self.rotation.settings));
+            items.extend(statuses.filter(|company| filter.is_none_or(|filter| filter.accepts(&company.status))));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| has_more).map(|company| company.company.clone());
+        Ok(Page { items, next })
+    }
+
+    /// Says which client is configured, once for all processes if it is another one than before.
+    pub(super) async fn announce_client(&self) -> Result<(), StoreError> {
+        let rotation = &self.rotation;
+        loop {
+            let (row, record) = rotation.client_row().await?;
+            let (record, events) = match record.announce(&rotation.settings.client_id, row.as_of) {
+                Announcement::Known => return Ok(()),
+                Announcement::First(record) => (record, Vec::new()),
+                Announcement::Changed(record) => {
+                    let words = "another client id is configured than the one that the opt-ins belong to";
+                    let event = EventContent::new(EventKind::ClientChanged).with_evidence(Evidence::message(words));
+                    (record, vec![event.with_cause(crate::machine::CauseKind::ClientChanged)])
+                }
+            };
+            let has_events = !events.is_empty();
+            if let Saved::Yes { .. } = rotation.save_client_row(&row, &record, "announce", events).await? {
+                if has_events {
+                    self.tasks.wrote_events();
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// Marks every opt-in whose pair was obtained before now: its refresh token may be spent. Returns how many. Interrupted and repeated,
+    /// it goes on with the same time.
+    pub(crate) async fn after_restore(&self) -> Result<u64, StoreError> {
+        let at = self.begin_restore().await?;
+        let mut marked = 0;
+        let mut after = None;
+        loop {
+            let (rows, next) = self.rotation.page(after).await?;
+            let marks = stream::iter(rows).map(|row| self.rotation.mark(row, at)).buffer_unordered(SAVED_AT_ONCE);
+            marked += marks.try_fold(0, async |sum, is_marked| Ok(sum + u64::from(is_marked))).await?;
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.end_restore(at).await?;
+        self.tokens.cache.clear();
+        Ok(marked)
+    }
+
+    async fn begin_restore(&self) -> Result<Timestamp, StoreError> {
+        loop {
+            let (row, record) = self.rotation.client_row().await?;
+            if let Some(at) = record.restored_at {
+                return Ok(at);
+            }
+            let record = ClientRecord { restored_at: Some(row.as_of), ..record };
+            let events = vec![EventContent::new(EventKind::Restored)];
+            if let Saved::Yes { .. } = self.rotation.save_client_row(&row, &record, "restore", events).await? {
+                self.tasks.wrote_events();
+                return Ok(row.as_of);
+            }
+        }
+    }
+
+    async fn end_restore(&self, at: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let (row, record) = self.rotation.client_row().await?;
+            if record.restored_at != Some(at) {
+                return Ok(());
+            }
+            let record = ClientRecord { restored_at: None, ..record };
+            if let Saved::Yes { .. } = self.rotation.save_client_row(&row, &record, "restore", Vec::new()).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deletes old events, a piece at a time; returns how many.
+    pub(crate) async fn prune_events(&self, older_than: Duration) -> Result<u64, StoreError> {
+        let (rotation, mut events) = (&self.rotation, 0);
+        let environment = rotation.environment;
+        let prune = Prune { environment, older_than, limit: PRUNED_AT_ONCE, undelivered: false };
+        loop {
+            let pruned = rotation.in_time(rotation.store.prune(prune)).await?;
+            events += pruned.events;
+            if pruned.events < PRUNED_AT_ONCE as u64 {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Seals tokens with the newest key that are sealed with an older one.
+    pub(crate) async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
+        let mut done = Reencrypted::default();
+        let mut after = None;
+        loop {
+            let (rows, next) = self.rotation.page(after).await?;
+            let is_older = |row: &ReadRow| matches!(row.snapshot.tokens, StoredTokens::Sealed { with_older_key: true });
+            let older = rows.into_iter().filter(is_older).map(|row| row.snapshot.company);
+            let sealed =
+                stream::iter(older).map(|company| self.rotation.seal_anew(company)).buffer_unordered(SAVED_AT_ONCE);
+            for (company, sealed) in sealed.try_collect::<Vec<_>>().await? {
+                match sealed {
+                    Sealed::Anew => done.companies += 1,
+                    Sealed::Unreadable => done.unreadable.push(company),
+                    Sealed::Already => {}
+                }
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(done);
+            }
+        }
+    }
+}
+
+/// What became of the tokens of one company.
+enum Sealed {
+    Anew,
+    Already,
+    Unreadable,
+}
+
+impl Rotation {
+    /// The names under which a filter finds its rows; `None`: any may be one.
+    async fn narrowed(&self, filter: Option<StatusFilter>) -> Result<Option<Vec<ListedAs>>, StoreError> {
+        let Some(filter) = filter else { return Ok(None) };
+        let (row, record) = self.client_row().await?;
+        // Each grant of another client needs a new opt-in, whatever it is listed as.
+        Ok(record.is_listed_for(&self.settings.client_id, row.as_of).then(|| filter.listed_as()))
+    }
+
+    /// A page of all companies, and where the next one begins.
+    async fn page(&self, after: Option<CompanyId>) -> Result<(Vec<ReadRow>, Option<CompanyId>), StoreError> {
+        let asked = Stopwatch::start();
+        let query = ListQuery { environment: self.environment, listed_as: None, after, limit: PAGE };
+        let page = self.in_time(self.store.list(query)).await?;
+        let rows = page.items.into_iter().filter_map(Snapshot::listed).map(|snapshot| ReadRow::new(snapshot, asked));
+        Ok((rows.collect(), page.next))
+    }
+
+    /// Marks one company after a restored backup. Whether there was anything to mark.
+    async fn mark(&self, row: ReadRow, at: Timestamp) -> Result<bool, StoreError> {
+        let mut row = row;
+        while row.snapshot.damage.is_none() {
+            match self.in_time(self.take(&row, &GrantEvent::Restore { at }, None)).await? {
+                Taken::Saved(_) => return Ok(true),
+                Taken::Refused(_) => return Ok(false),
+                Taken::Conflict => row = self.read(&row.snapshot.company).await?,
+            }
+        }
+        Ok(false)
+    }
+
+    async fn seal_anew(&self, company: CompanyId) -> Result<(CompanyId, Sealed), StoreError> {
+        loop {
+            let row = self.read(&company).await?;
+            let tokens = match &row.snapshot.tokens {
+                StoredTokens::Readable(tokens) => tokens.clone(),
+                StoredTokens::Unreadable(_) => return Ok((company, Sealed::Unreadable)),
+                StoredTokens::None | StoredTokens::Sealed { .. } => return Ok((company, Sealed::Already)),
+            };
+            let swap = Swap { tokens: TokenChange::Replace(tokens), ..self.unchanged(&row, "reencrypt", None)? };
+            if let Saved::Yes { .. } = self.in_time(self.store.save(swap)).await? {
+                return Ok((company, Sealed::Anew));
+            }
+        }
+    }
+
+    /// A row that cannot be read is looked at again in a while, so that it does not come first again and again.
+    pub(super) async fn postpone(&self, row: &ReadRow) -> Result<(), StoreError> {
+        let again = later(row.now(), LOOK_AGAIN_UNREADABLE);
+        let swap = self.unchanged(row, "postpone", Some(Wake { at: Some(again), if_used: None }))?;
+        // If it is another by now, it has a wake time of its own.
+        self.store.save(swap).await.map(|_| ())
+    }
+
+    /// A save that changes nothing but the wake times, if there are new ones.
+    fn unchanged(&self, row: &ReadRow, step: &'static str, wake: Option<Wake>) -> Result<Swap, StoreError> {
+        let (snapshot, now) = (&row.snapshot, row.now());
+        let (document, listed_as) = match &snapshot.damage {
+            Some((_, document)) => (document.clone(), ListedAs::Unauthenticated),
+            None => (document_of(snapshot.grant.document())?, snapshot.grant.listed_as(&self.settings, now)),
+        };
+        Ok(Swap {
+            key: self.key(&snapshot.company),
+            expected: snapshot.number,
+            decided_at: wake.map(|_| now),
+            step,
+            document,
+            revision: snapshot.revision(),
+            listed_as,
+            tokens: TokenChange::Keep,
+            wake,
+            used_at: snapshot.used_at,
+            events: Vec::new(),
+            announce: false,
+        })
+    }
+
+    async fn client_row(&self) -> Result<(Row, ClientRecord), StoreError> {
+        let row = self.in_time(self.store.load(&RowKey::client(self.environment))).await?;
+        let record = ClientRecord::of_document(row.document.as_str())
+            .map_err(|error| StoreError::new(StoreErrorKind::Corrupt).with_source(error))?;
+        Ok((row, record))
+    }
+
+    async fn save_client_row(
+        &self,
+        row: &Row,
+        record: &ClientRecord,
+        step: &'static str,
+        events: Vec<EventContent>,
+    ) -> Result<Saved, StoreError> {
+        let swap = Swap {
+            key: row.key.clone(),
+            expected: row.number,
+            decided_at: None,
+            step,
+            document: document_of(record.document())?,
+            revision: row.revision,
+            listed_as: ListedAs::default(),
+            tokens: TokenChange::Keep,
+            wake: None,
+            used_at: None,
+            events,
+            announce: false,
+        };
+        self.in_time(self.store.save(swap)).await
+    }
+}
+
+fn document_of(json: Result<String, serde_json::Error>) -> Result<Document, StoreError> {
+    json.map(Document::new).map_err(|error| StoreError::new(StoreErrorKind::Rejected).with_source(error))
+}

@@ -1,0 +1,135 @@
+//! A company's row as the rest of the library reads it: its grant, and what goes with it.
+
+use crate::{
+    clock::Timestamp,
+    error::chain,
+    events::EventId,
+    ids::{CompanyId, Revision},
+    machine::{CauseKind, Grant, RefreshTokenEnd, Settings, Standing},
+    secret::{AccessToken, RefreshToken},
+    status::{Cause, CompanyStatus, Status},
+    store::{Document, PendingConsent, Row, RowKey, RowNumber, StoreError, StoreErrorKind, StoredTokens},
+};
+
+/// A company's row as it was at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) company: CompanyId,
+    pub(crate) number: RowNumber,
+    pub(crate) grant: Grant,
+    pub(crate) tokens: StoredTokens,
+    /// Why the document cannot be read, and the document; of the grant, only its revision counts then.
+    pub(crate) damage: Option<(StoreError, Document)>,
+    pub(crate) change: EventId,
+    pub(crate) wake_at: Option<Timestamp>,
+    pub(crate) used_at: Option<Timestamp>,
+    pub(crate) consents: Vec<PendingConsent>,
+    pub(crate) as_of: Timestamp,
+}
+
+impl Snapshot {
+    /// Reads the row of `company`.
+    pub(crate) fn of(row: Row, company: CompanyId) -> Self {
+        let (grant, damage) = match Grant::of_document(row.document.as_str(), row.revision) {
+            Ok(grant) => (grant, None),
+            Err(error) => {
+                let error = StoreError::new(StoreErrorKind::Corrupt).with_source(error);
+                (Grant::damaged(row.revision), Some((error, row.document)))
+            }
+        };
+        Self {
+            company,
+            number: row.number,
+            grant,
+            tokens: row.tokens,
+            damage,
+            change: row.change,
+            wake_at: row.wake_at,
+            used_at: row.used_at,
+            consents: row.consents,
+            as_of: row.as_of,
+        }
+    }
+
+    /// The same, from a list of companies. `None` for the client row, which no list contains.
+    pub(crate) fn listed(row: Row) -> Option<Self> {
+        let RowKey { company, .. } = &row.key;
+        let company = company.clone()?;
+        let snapshot = Self::of(row, company);
+        if let Some((error, _)) = &snapshot.damage {
+            tracing::error!(company = %snapshot.company, error = %chain(error), "a company's row cannot be read");
+        }
+        Some(snapshot)
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.grant.revision
+    }
+
+    /// Why its tokens cannot be read, if they cannot.
+    pub(crate) fn unreadable(&self) -> Option<&StoreError> {
+        match (&self.damage, &self.tokens) {
+            (Some((error, _)), _) | (None, StoredTokens::Unreadable(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Its refresh token, if it can be read.
+    pub(crate) fn refresh_token(&self) -> Option<&RefreshToken> {
+        match &self.tokens {
+            StoredTokens::Readable(tokens) => tokens.refresh.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Its access token, ready to send; `None` if it cannot be used.
+    pub(crate) fn access_token(&self) -> Option<AccessToken> {
+        let StoredTokens::Readable(tokens) = &self.tokens else { return None };
+        let end = self.grant.tokens?.access_token_end?;
+        AccessToken::new(tokens.access.as_ref()?, end, self.revision())
+    }
+
+    /// The cause `kind` with what is known of it.
+    pub(crate) fn cause_of(&self, kind: CauseKind) -> Cause {
+        let times = self.grant.tokens;
+        let (at, evidence) = match kind {
+            CauseKind::OptInInvalidated | CauseKind::RotationLost => {
+                self.grant.refusal.clone().map(|refusal| (refusal.at, refusal.evidence)).unzip()
+            }
+            CauseKind::RefreshExpired => (times.and_then(|times| times.refresh_end()), None),
+            CauseKind::NoRefreshToken => (times.and_then(|times| times.access_token_end), None),
+            CauseKind::ClientChanged => (None, None),
+        };
+        Cause { at, evidence, ..Cause::new(kind) }
+    }
+
+    /// Where the company stands.
+    pub(crate) fn status(&self, settings: &Settings) -> CompanyStatus {
+        let (grant, now) = (&self.grant, self.as_of);
+        let status = match grant.cause(&settings.client_id, now) {
+            Some(kind) => Status::ReauthRequired(self.cause_of(kind)),
+            None if grant.standing == Standing::Unauthenticated && self.damage.is_none() => Status::Unauthenticated,
+            None => Status::Authenticated {
+                refresh_expires_at: grant.tokens.and_then(|times| times.refresh_end()),
+                expiring_soon: grant.expires_soon(settings, now),
+                refreshable: grant.tokens.is_none_or(|times| times.refresh_token_end != RefreshTokenEnd::Absent),
+            },
+        };
+        CompanyStatus {
+            company: self.company.clone(),
+            status,
+            actor: grant.actor.clone(),
+            authenticated_at: grant.authenticated_at,
+            consent_pending_until: self.consent_pending_until(),
+            revision: self.revision(),
+            tokens_unreadable: self.unreadable().is_some(),
+        }
+    }
+
+    /// Until when a consent can come back that a removal has not ended.
+    fn consent_pending_until(&self) -> Option<Timestamp> {
+        let is_valid =
+            |consent: &&PendingConsent| consent.removals == self.grant.removals && consent.expires_at > self.as_of;
+        self.consents.iter().filter(is_valid).map(|consent| consent.expires_at).max()
+    }
+}

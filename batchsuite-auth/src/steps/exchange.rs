@@ -1,0 +1,175 @@
+//! Exchange and connect: the code that a browser brought becomes an opt-in.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use super::{
+    Consents,
+    callback::{Used, opted_in},
+    repeats::Completed,
+};
+use crate::{
+    clock::{Stopwatch, Timestamp, earlier, later},
+    consent::NewOptIn,
+    error::{CallbackError, TokenError},
+    events::{EventKind, Evidence},
+    ids::{CompanyId, Revision},
+    machine::{Connect, Errand, GrantEvent, StepRefusal},
+    rotation::{ReadRow, Taken, sent_at},
+    secret::{AccessToken, AuthorizationCode},
+    store::{Consent, StoreError},
+    telemetry,
+    ups::{Judgement, Pair},
+};
+
+impl Consents {
+    /// Sends the code, once. Whatever comes of it, the code is spent. The consent was taken when it was `used` here.
+    pub(super) async fn exchange(&self, used: Used, code: &AuthorizationCode, since_use: Stopwatch) -> Completed {
+        let Used { consent, verifier, used_at } = &used;
+        let (rotation, company) = (&self.engine.rotation, &consent.company);
+        if consent.client_id != rotation.settings.client_id {
+            return Err(CallbackError::ClientChanged);
+        }
+        let Some(request) = rotation.ups.exchange(code, &consent.redirect_uri, verifier.as_ref()) else {
+            return Err(CallbackError::Misconfigured(Evidence::message("the request could not be written")));
+        };
+        let under_way = match self.engine.permit(Errand::Exchange, company).await {
+            Ok(under_way) => under_way,
+            Err(error) => return Err(self.not_exchanged(company, error).await),
+        };
+        let sent = Stopwatch::start();
+        let judgement = rotation.ups.send(request, rotation.ups.limits(), rotation.now()).await;
+        telemetry::exchanged(rotation.environment, &judgement);
+        self.engine.tell_breaker(Errand::Exchange, company, &judgement, false);
+        drop(under_way);
+        let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
+            Judgement::Pair(pair) => {
+                let arrival = later(*used_at, since_use.elapsed());
+                let issued_at = pair.issued_at.filter(|issued_at| is_plausible(*issued_at, *used_at, arrival));
+                return self.connect(used, *pair, issued_at.unwrap_or(arrival), sent).await;
+            }
+            Judgement::Refused(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
+            Judgement::Unanswered(evidence) => (EventKind::Failed, evidence, CallbackError::Unanswered),
+            Judgement::Unknown(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
+            Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
+                (EventKind::Misconfigured, evidence, CallbackError::Misconfigured)
+            }
+            Judgement::NotSent(evidence) => {
+                self.engine.report(Some(company), EventKind::Failed, evidence).await;
+                return Err(CallbackError::Unavailable { retry_after: rotation.policy.refresh_pause.first });
+            }
+            Judgement::Late => {
+                // A code may be sent at any time, so no client has a reason to say so.
+                return Err(CallbackError::Unavailable { retry_after: rotation.policy.refresh_pause.first });
+            }
+            Judgement::RateLimited(pause, evidence) => {
+                let retry_after = pause.unwrap_or(rotation.policy.rate_limit_pause);
+                self.engine.report(Some(company), EventKind::Failed, evidence).await;
+                return Err(CallbackError::Unavailable { retry_after });
+            }
+        };
+        tracing::warn!(%kind, %evidence, "the exchange failed");
+        self.engine.report(Some(company), kind, evidence.clone()).await;
+        Err(error(evidence))
+    }
+
+    /// The breaker did not let the code go to UPS, for the reason `error`.
+    async fn not_exchanged(&self, company: &CompanyId, error: TokenError) -> CallbackError {
+        let error = match error {
+            TokenError::Misconfigured { evidence, .. } => CallbackError::Misconfigured(*evidence),
+            TokenError::ShutDown => CallbackError::ShutDown,
+            error => CallbackError::Unavailable {
+                retry_after: error.retry_after().unwrap_or(self.engine.rotation.policy.refresh_pause.first),
+            },
+        };
+        let words = "the code was not sent: UPS refuses this application or asks for a pause";
+        self.engine.report(Some(company), EventKind::Failed, Evidence::message(words)).await;
+        error
+    }
+
+    async fn connect(&self, used: Used, pair: Pair, issued_at: Timestamp, sent: Stopwatch) -> Completed {
+        let Used { consent, used_at, .. } = used;
+        self.check(&consent, &pair, &sent).await?;
+        let engine = &self.engine;
+        let reading = engine.tokens.cache.reading(&consent.company);
+        let tried = AtomicBool::new(false);
+        let connected = engine
+            .persist("an opt-in", || {
+                let is_retry = tried.swap(true, Ordering::Relaxed);
+                self.store_opt_in(&consent, used_at, issued_at, &pair, &sent, is_retry)
+            })
+            .await;
+        let row = connected.ok_or(CallbackError::RemovedSince)?;
+        engine.report_oddities(&consent.company, &pair).await;
+        let snapshot = &row.snapshot;
+        engine.tokens.cache.changed(&[(consent.company.clone(), snapshot.change)]);
+        if let (Some(token), Some(times)) = (snapshot.access_token(), snapshot.grant.tokens) {
+            let _ = reading.insert(&token, snapshot.change, times.refresh_at, snapshot.as_of);
+        }
+        tracing::info!("the company is authenticated");
+        Ok(opted_in(snapshot, consent.return_to))
+    }
+
+    /// Stores a first pair, or finds a later one stored; `None`: the authorization was removed since the consent began.
+    async fn store_opt_in(
+        &self,
+        consent: &Consent,
+        used_at: Timestamp,
+        issued_at: Timestamp,
+        pair: &Pair,
+        sent: &Stopwatch,
+        is_retry: bool,
+    ) -> Result<Option<Box<ReadRow>>, StoreError> {
+        let rotation = &self.engine.rotation;
+        loop {
+            // A row that cannot be read does not stop the opt-in that replaces it.
+            let row = rotation.read(&consent.company).await?;
+            let (times, tokens) = rotation.dated(pair, sent_at(row.now(), sent), Some(&row.snapshot));
+            let event = GrantEvent::Connect(Box::new(Connect {
+                consent: consent.id,
+                removals: consent.removals,
+                used_at,
+                issued_at,
+                is_retry,
+                actor: consent.actor.clone(),
+                client_id: rotation.settings.client_id.clone(),
+                pair: times,
+            }));
+            match rotation.take(&row, &event, Some(&tokens)).await? {
+                Taken::Saved(row) => return Ok(Some(row)),
+                Taken::Refused(StepRefusal::RemovedSince) => return Ok(None),
+                // Of two consents at once, the later grant stays; the company is authenticated either way.
+                Taken::Refused(_) => return Ok(Some(Box::new(row))),
+                Taken::Conflict => {}
+            }
+        }
+    }
+
+    /// Lets the host look at the opt-in before it counts.
+    async fn check(&self, consent: &Consent, pair: &Pair, sent: &Stopwatch) -> Result<(), CallbackError> {
+        let Some(check) = &self.opt_in_check else { return Ok(()) };
+        let company = &consent.company;
+        let expires_at = later(earlier(self.engine.rotation.now(), sent.elapsed()), pair.access_lifetime);
+        // Not stored yet: it has no revision.
+        let token =
+            pair.access_token.as_ref().and_then(|secret| AccessToken::new(secret, expires_at, Revision::default()));
+        let opt_in = NewOptIn { company, actor: &consent.actor, token: token.as_ref() };
+        if let Err(refused) = check.check(opt_in).await {
+            self.engine
+                .report(Some(company), EventKind::Failed, Evidence::message("the host's opt-in check refused"))
+                .await;
+            return Err(CallbackError::RefusedByHost(refused));
+        }
+        Ok(())
+    }
+}
+
+/// How far UPS's clock and the store's may be apart for a date of UPS's to count.
+const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// Whether UPS can have issued a pair then that was asked for after `used` and had come by `arrival`.
+fn is_plausible(issued_at: Timestamp, used: Timestamp, arrival: Timestamp) -> bool {
+    earlier(used, TOLERANCE) <= issued_at && issued_at <= later(arrival, TOLERANCE)
+}

@@ -1,0 +1,83 @@
+//! The event log and the change feed.
+
+use std::time::Duration;
+
+use crate::{
+    config::Environment,
+    events::{EventContent, EventId},
+    ids::CompanyId,
+};
+
+/// An event that changes no row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// To which company; `None` if it concerns all.
+    pub company: Option<CompanyId>,
+    /// What happened.
+    pub event: EventContent,
+}
+
+/// Which events to read.
+#[derive(Clone, Debug)]
+pub struct EventQuery {
+    /// At which UPS.
+    pub environment: Environment,
+    /// Only those of this company; `None`: all.
+    pub company: Option<CompanyId>,
+    /// In which order.
+    pub order: EventOrder,
+    /// Where to read on, exclusively; `None`: from the first one in that order.
+    pub after: Option<EventId>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// In which order events are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventOrder {
+    /// The oldest first: for a program that follows.
+    #[default]
+    OldestFirst,
+    /// The newest first: for a person.
+    NewestFirst,
+}
+
+/// Some of a list, and where it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, C> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where to read on.
+    pub next: Option<C>,
+}
+
+/// Which rows changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// Which companies, each with the number of its latest change.
+    pub changed: Vec<(CompanyId, EventId)>,
+    /// Where to read on.
+    pub cursor: EventId,
+}
+
+/// Which events to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// At which UPS.
+    pub environment: Environment,
+    /// Only those that are older.
+    pub older_than: Duration,
+    /// How many at most.
+    pub limit: usize,
+    /// Whether those are deleted, too, that a delivery has not passed yet.
+    pub undelivered: bool,
+}
+
+/// What was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many events. Fewer than the limit: that was all.
+    pub events: u64,
+    /// The latest event that was ever deleted.
+    pub up_to: EventId,
+}

@@ -1,0 +1,10 @@
+//! The two requests that UPS answers with tokens.
+
+/// What a request presents to get tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GrantType {
+    /// A code, at `POST /security/v1/oauth/token` (RFC 6749 §4.1.3).
+    AuthorizationCode,
+    /// A refresh token, at `POST /security/v1/oauth/refresh` (RFC 6749 §6).
+    RefreshToken,
+}

@@ -1,0 +1,6 @@
+-- $5: for how long the lease is renewed.
+UPDATE {schema}.deliveries SET
+    cursor = GREATEST(cursor, $4),
+    held_until = {clock} + make_interval(secs => $5)
+WHERE environment = $1 AND consumer = $2 AND holder = $3 AND held_until > {clock}
+RETURNING true, {durable} AS durable

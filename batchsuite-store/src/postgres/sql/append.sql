@@ -1,0 +1,1 @@
+SELECT {schema}.append_event($1, $2, $3::jsonb)

@@ -1,0 +1,1 @@
+id, at, company, epoch, version, kind, actor, cause, evidence::text
