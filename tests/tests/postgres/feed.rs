@@ -7,7 +7,7 @@ use batchsuite_auth::{
     events::EventId,
     store::{EventOrder, EventQuery, GrantKey, Store},
 };
-use batchsuite_tests::{DAY, eventually};
+use batchsuite_tests::DAY;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, types::Type};
 
@@ -156,10 +156,11 @@ async fn a_change_of_another_process_ends_the_wait_at_once() {
     let stage = Stage::new().await;
     let other = stage.another().await;
     let start = cursor(&stage).await;
-    // Both listen before anything happens: the first call waits in vain.
+    // Both listen before anything happens.
     for store in [&stage.store, &other] {
-        store.changes(Environment::Cie, Some(start), Duration::from_millis(500)).await.unwrap();
+        store.changes(Environment::Cie, Some(start), NOW).await.unwrap();
     }
+    stage.listeners(2, &[]).await;
     let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
     let began = Instant::now();
 
@@ -188,15 +189,11 @@ async fn a_listener_that_was_cut_listens_again() {
     let stage = Stage::new().await;
     let other = stage.another().await;
     let start = cursor(&stage).await;
-    stage.store.changes(Environment::Cie, Some(start), Duration::from_millis(500)).await.unwrap();
-    let client = server().client().await;
-    let listeners = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN \"batchsuite_{}\"'",
-        stage.schema.name()
-    );
-    assert_eq!(client.query(&listeners, &[]).await.unwrap().len(), 1, "one connection listens");
-    let listens = listeners.replace("pg_terminate_backend(pid)", "1");
-    eventually("it listens again", async || !client.query(&listens, &[]).await.unwrap().is_empty()).await;
+    stage.store.changes(Environment::Cie, Some(start), NOW).await.unwrap();
+    let cut = stage.listeners(1, &[]).await;
+    server().client().await.execute("SELECT pg_terminate_backend($1)", &[&cut[0]]).await.unwrap();
+    // It listens again.
+    stage.listeners(1, &cut).await;
 
     let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
     let began = Instant::now();

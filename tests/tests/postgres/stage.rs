@@ -56,6 +56,21 @@ impl Stage {
         PostgresStore::at(server.url(), keyring().await).schema(self.schema.name()).build().unwrap()
     }
 
+    /// The server's processes that listen for this stage, but for `ended`, once there are so many.
+    pub(crate) async fn listeners(&self, number: usize, ended: &[i32]) -> Vec<i32> {
+        let listeners = format!(
+            "SELECT pid FROM pg_stat_activity
+             WHERE query = 'LISTEN \"batchsuite_{}\"' AND state = 'idle' AND pid <> ALL ($1)",
+            self.schema.name()
+        );
+        let client = server().client().await;
+        let listen = async || {
+            let found = client.query(&listeners, &[&ended]).await.unwrap();
+            (found.len() == number).then(|| found.iter().map(|row| row.get(0)).collect())
+        };
+        eventually("so many listen", listen).await
+    }
+
     /// The statement of this name.
     pub(crate) fn statement(&self, name: &str) -> String {
         let (_, sql) = self.store.statements().find(|(known, _)| *known == name).expect("a known statement");

@@ -18,9 +18,9 @@ async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     world.companies("late", 20).await;
     let post = world.post().await;
     let workers = [world.worker_by_way_of(&post).await, world.worker_by_way_of(&post).await];
-    let each = |prefix: &str, companies: u64| json!({"do": "each", "company": prefix, "companies": companies});
+    let each = |prefix: &str, companies: usize| json!({"do": "each", "company": prefix, "companies": companies});
 
-    // UPS's answers arrive when the server is away, so that no flight is over by then.
+    // UPS's answers arrive while the server is away: no flight is over by then, and each has a pair that it cannot store.
     post.hold_answers();
     let flights = join_all(workers.iter().map(|worker| worker.begin(each("acme", 200)))).await;
     eventually("flights are under way", async || world.rotations() > 20).await;
@@ -28,8 +28,8 @@ async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     for worker in &workers {
         assert_eq!(worker.ask(json!({"do": "gaps"})).await["microseconds"], json!([]), "a flight was over");
     }
-    let late = join_all(workers.iter().map(|worker| worker.ask(each("late", 20)))).await;
     post.deliver();
+    let late = join_all(workers.iter().map(|worker| worker.ask(each("late", 20)))).await;
     tokio::task::block_in_place(|| server.start_again());
     let during = join_all(flights.into_iter().map(|flight| flight.wait())).await;
 
@@ -41,10 +41,10 @@ async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     // A claim of which nobody knows whether it was taken ends with its lease.
     world.leases_end(&[&workers[0], &workers[1]]).await;
     for (prefix, companies) in [("acme", 200), ("late", 20)] {
-        for answer in join_all(workers.iter().map(|worker| worker.ask(each(prefix, companies)))).await {
+        for answer in join_all(workers.iter().map(|worker| worker.each(prefix, companies))).await {
             assert_eq!(answer["errors"], json!({}));
             let tokens = answer["tokens"].as_object().unwrap();
-            assert_eq!(tokens.len() as u64, companies);
+            assert_eq!(tokens.len(), companies);
             tokens.keys().for_each(|token| world.assert_works(&json!({"token": token})));
         }
     }

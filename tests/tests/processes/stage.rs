@@ -236,11 +236,19 @@ impl World {
             let shown = format!("{event:?}");
             assert!(!shown.contains("OptInInvalidated"), "{shown}");
         }
-        let open = "SELECT count(*) FROM pg_stat_activity
+        let open = "SELECT pid, xact_start::text FROM pg_stat_activity
             WHERE application_name = 'batchsuite' AND state LIKE 'idle in transaction%'";
         let client = self.server.client().await;
-        // A migration is a transaction of several statements, and another test may be at it.
-        let none_is_open = async || client.query_one(open, &[]).await.unwrap().get::<_, i64>(0) == 0;
-        eventually("no transaction is left open", none_is_open).await;
+        let look = async || -> Vec<(i32, Option<String>)> {
+            client.query(open, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+        };
+        let mut left = look().await;
+        // A migration is a transaction of several statements, and another test may be at it: that one ends.
+        let none_is_left = async || {
+            let now = look().await;
+            left.retain(|transaction| now.contains(transaction));
+            left.is_empty()
+        };
+        eventually("no transaction is left open", none_is_left).await;
     }
 }

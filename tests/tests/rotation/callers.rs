@@ -50,7 +50,13 @@ async fn two_processes_with_200_callers_each_refresh_once_a_rotation() {
 
 /// A company, and somebody who goes away at a random moment.
 async fn abandoned(stage: &Stage, process: &Process, number: usize) {
+    let claims = process.store.calls(Verb::Claim);
     let caller = process.caller(&acme());
+    if number % 4 == 1 {
+        // The token ended just now: whoever goes away leaves a flight behind.
+        let has_begun = || process.store.calls(Verb::Claim) > claims || caller.is_finished();
+        eventually("the flight has begun", async || has_begun()).await;
+    }
     for _ in 0..rand::random_range(0..12) {
         yield_now().await;
     }
