@@ -143,7 +143,7 @@ fn events(grant: &Grant) -> Vec<(String, GrantEvent)> {
     }
     add("remove", GrantEvent::Remove { actor: actor() });
     add("restore", GrantEvent::Restore { at: restored_at() });
-    add("restore, pair is newer", GrantEvent::Restore { at: minute(60) });
+    add("restore, pair is newer", GrantEvent::Restore { at: minute(59) });
     add("tell", GrantEvent::Tell(NOTICE));
     add("look", GrantEvent::Look);
     add("fence", GrantEvent::Fence);
