@@ -136,7 +136,8 @@ fn every_demand_in_every_situation_gets_what_the_lines_say() {
                             let tokens = Some(TokenTimes { refresh_token_end, ..times });
                             let grant = Grant { phase, retry_at, ..grant(standing, tokens) };
                             let client_id = if same_client { CLIENT } else { "another" };
-                            let situation = Situation { standing, same_client, refresh_token_end, stored, lease, pause };
+                            let situation =
+                                Situation { standing, same_client, refresh_token_end, stored, lease, pause };
                             for demand in DEMANDS {
                                 let access = grant.access(client_id, demand, now());
 

@@ -67,7 +67,10 @@ fn the_first_answer_since_the_start_opens_it_and_is_the_only_request() {
     }
     // Any answer is one.
     for answer in [Pair, Refused, unknown("400")] {
-        play(&mut Breaker::new(PAUSE), &[("a", 0, answer, false), ("b", 1, MISCONFIGURED, false), ("b", 9, MISCONFIGURED, false)]);
+        play(
+            &mut Breaker::new(PAUSE),
+            &[("a", 0, answer, false), ("b", 1, MISCONFIGURED, false), ("b", 9, MISCONFIGURED, false)],
+        );
     }
 }
 
@@ -78,10 +81,20 @@ fn two_different_companies_in_a_row_open_it_and_one_alone_never_does() {
     // The same one again and again is one, and a success or a refused refresh token begins a new row.
     play(
         &mut proven(),
-        &[("a", 0, MISCONFIGURED, false), ("a", 9, BLOCKED, false), ("a", 99, MISCONFIGURED, false), ("b", 99, Pair, false)],
+        &[
+            ("a", 0, MISCONFIGURED, false),
+            ("a", 9, BLOCKED, false),
+            ("a", 99, MISCONFIGURED, false),
+            ("b", 99, Pair, false),
+        ],
     );
     for between in [Pair, Refused] {
-        let turns = [("sick", 0, MISCONFIGURED, false), ("b", 1, between, false), ("c", 2, MISCONFIGURED, false), ("d", 3, Pair, false)];
+        let turns = [
+            ("sick", 0, MISCONFIGURED, false),
+            ("b", 1, between, false),
+            ("c", 2, MISCONFIGURED, false),
+            ("d", 3, Pair, false),
+        ];
         play(&mut proven(), &turns);
     }
 }
@@ -116,10 +129,18 @@ fn the_trial_goes_to_another_company_if_there_is_one() {
         &[("sick", 0, MISCONFIGURED, true), ("b", 1, Held, false), ("sick", 30, Held, false), ("b", 31, Pair, false)],
     );
     // Nobody else has asked, or the other one asks no more.
-    play(&mut Breaker::new(PAUSE), &[("sick", 0, MISCONFIGURED, true), ("sick", 30, MISCONFIGURED, false), ("sick", 90, Pair, false)]);
     play(
         &mut Breaker::new(PAUSE),
-        &[("sick", 0, MISCONFIGURED, true), ("b", 1, Held, false), ("sick", 30, Held, false), ("sick", 60, MISCONFIGURED, false)],
+        &[("sick", 0, MISCONFIGURED, true), ("sick", 30, MISCONFIGURED, false), ("sick", 90, Pair, false)],
+    );
+    play(
+        &mut Breaker::new(PAUSE),
+        &[
+            ("sick", 0, MISCONFIGURED, true),
+            ("b", 1, Held, false),
+            ("sick", 30, Held, false),
+            ("sick", 60, MISCONFIGURED, false),
+        ],
     );
     // Two sick ones: neither gets a third trial before the others had one.
     play(
@@ -278,7 +299,10 @@ fn an_exchange_asks_it_and_counts_and_is_not_held_up_by_refused_refresh_tokens()
     breaker.succeeded(Errand::Exchange, at(1));
     assert_eq!(breaker.fault(), Some(&ClientFault::Wave), "a new opt-in says nothing about refresh tokens");
     assert!(!breaker.failed(&company("x"), ClientFault::Misconfigured, at(2)));
-    assert!(breaker.failed(&company("y"), ClientFault::Misconfigured, at(2)), "but a client that is refused stops the exchanges, too");
+    assert!(
+        breaker.failed(&company("y"), ClientFault::Misconfigured, at(2)),
+        "but a client that is refused stops the exchanges, too"
+    );
     assert_eq!(exchange(&mut breaker, 3), Permit::Refused { until: at(32) });
 }
 

@@ -19,11 +19,9 @@ fn another_client_id_is_announced_once() {
 #[test]
 fn lists_go_by_the_names_when_every_grant_has_woken_since_the_announcement() {
     let record = announced("first", day(0));
-    for (client_id, at, expected) in [
-        ("first", day(2), true),
-        ("first", earlier(day(2), MINUTE), false),
-        ("other", day(9), false),
-    ] {
+    for (client_id, at, expected) in
+        [("first", day(2), true), ("first", earlier(day(2), MINUTE), false), ("other", day(9), false)]
+    {
         assert_eq!(record.is_listed_for(client_id, at), expected, "{client_id} {at}");
     }
     assert!(!ClientRecord::default().is_listed_for("first", day(9)));
@@ -33,5 +31,9 @@ fn lists_go_by_the_names_when_every_grant_has_woken_since_the_announcement() {
 fn an_announcement_that_a_wrong_clock_dated_is_dated_anew_and_told_to_nobody() {
     let ahead = announced("first", day(365));
     assert_eq!(ahead.announce("first", day(0)), Announcement::First(Box::new(announced("first", day(0)))));
-    assert_eq!(announced("first", minute(5)).announce("first", minute(0)), Announcement::Known, "clocks differ a little");
+    assert_eq!(
+        announced("first", minute(5)).announce("first", minute(0)),
+        Announcement::Known,
+        "clocks differ a little"
+    );
 }

@@ -63,7 +63,8 @@ impl World {
     /// What distinguishes it from other worlds. What is left out decides nothing here: every pause is the same, and every consent that
     /// was used wins.
     fn key(&self) -> impl Eq + std::hash::Hash + use<> {
-        let Grant { revision, standing, phase, unanswered, suspect_until, removals, opt_in, rotated_by, .. } = self.grant;
+        let Grant { revision, standing, phase, unanswered, suspect_until, removals, opt_in, rotated_by, .. } =
+            self.grant;
         let is_new = self.grant.tokens.is_some_and(|tokens| tokens.obtained_at == self.now());
         let paused_until = self.grant.paused_until(self.now());
         let identity = (revision, standing, phase, removals, opt_in, rotated_by);
@@ -217,9 +218,9 @@ fn worlds() -> &'static [World] {
         let mut worlds = Vec::new();
         while let Some(world) = queue.pop_front() {
             for next in world.nexts() {
-                let is_within = LAST.iter().any(|last| {
-                    last.epoch == next.grant.revision.epoch && next.grant.revision.version <= last.version
-                });
+                let is_within = LAST
+                    .iter()
+                    .any(|last| last.epoch == next.grant.revision.epoch && next.grant.revision.version <= last.version);
                 if is_within && seen.insert(next.key()) {
                     queue.push_back(next);
                 }
@@ -265,11 +266,20 @@ fn what_every_allowed_step_keeps() {
         let is_removal = matches!(event, GrantEvent::Remove { .. });
 
         assert_eq!(step.name, event_name(event));
-        assert_eq!(to.revision.epoch, from.revision.epoch + u64::from(begins), "an epoch never comes back: {}", context());
+        assert_eq!(
+            to.revision.epoch,
+            from.revision.epoch + u64::from(begins),
+            "an epoch never comes back: {}",
+            context()
+        );
         if !begins {
             assert_eq!(to.revision.version, from.revision.version + u64::from(is_commit), "{}", context());
             assert_eq!((to.opt_in, to.issued_at), (from.opt_in, from.issued_at), "{}", context());
-            assert!(to.unanswered.is_some() >= from.unanswered.is_some() || is_commit, "only a commit answers: {}", context());
+            assert!(
+                to.unanswered.is_some() >= from.unanswered.is_some() || is_commit,
+                "only a commit answers: {}",
+                context()
+            );
             assert!(to.suspect_until == from.suspect_until || is_commit, "only a commit clears: {}", context());
         } else if !is_removal {
             assert!(to.issued_at >= from.issued_at, "the latest time of issue: {}", context());

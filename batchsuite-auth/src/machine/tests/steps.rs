@@ -99,8 +99,7 @@ fn a_release_pauses_counts_and_tells_what_its_reason_asks_for() {
         (Release::Unknown(evidence()), 8, 3, misconfigured),
     ] {
         let (now, marks) = (minute(50), in_doubt(Some(8), 55));
-        let grant =
-            Grant { phase: claimed(1, now), failures: 2, unanswered: marks, ..opted_in(minute(0)) };
+        let grant = Grant { phase: claimed(1, now), failures: 2, unanswered: marks, ..opted_in(minute(0)) };
 
         let step = on(&grant, &release(grant.claim_of(attempt(1)), reason.clone()), now);
 
@@ -219,8 +218,7 @@ fn the_cause_of_a_refusal_comes_from_the_row() {
         (marks(None, Some(40)), true),
         (marks(in_doubt(Some(1), 40), Some(40)), true),
     ] {
-        let grant =
-            Grant { phase: claimed(1, minute(50)), unanswered, suspect_until, ..opted_in(minute(0)) };
+        let grant = Grant { phase: claimed(1, minute(50)), unanswered, suspect_until, ..opted_in(minute(0)) };
 
         let step = on(&grant, &refused(grant.claim_of(attempt(1))), minute(50));
 
@@ -259,7 +257,11 @@ fn a_pair_brings_its_times_counted_from_its_send() {
     let (sent, lifetime) = (minute(50), Duration::from_secs(90));
     let of = |refresh, access_lifetime| PairTimes { sent_at: sent, access_lifetime, refresh_after: MINUTE, refresh };
     for (pair, access_token_end, refresh_token_end) in [
-        (of(PairRefresh::New(Some(DAY)), Some(lifetime)), Some(later(sent, lifetime)), RefreshTokenEnd::At(later(sent, DAY))),
+        (
+            of(PairRefresh::New(Some(DAY)), Some(lifetime)),
+            Some(later(sent, lifetime)),
+            RefreshTokenEnd::At(later(sent, DAY)),
+        ),
         (of(PairRefresh::New(None), Some(lifetime)), Some(later(sent, lifetime)), RefreshTokenEnd::Unknown),
         (of(PairRefresh::Kept, Some(lifetime)), Some(later(sent, lifetime)), end),
         (of(PairRefresh::Lost, Some(lifetime)), Some(later(sent, lifetime)), RefreshTokenEnd::Absent),
@@ -268,7 +270,8 @@ fn a_pair_brings_its_times_counted_from_its_send() {
     ] {
         let stored = after(&before, &commit(before.claim_of(attempt(1)), pair), minute(55)).tokens.unwrap();
 
-        let times = TokenTimes { obtained_at: sent, refresh_at: later(sent, MINUTE), access_token_end, refresh_token_end };
+        let times =
+            TokenTimes { obtained_at: sent, refresh_at: later(sent, MINUTE), access_token_end, refresh_token_end };
         assert_eq!(stored, times, "{pair:?}");
     }
 }
@@ -378,7 +381,8 @@ fn a_restore_marks_older_pairs_once() {
 
     // A later restore marks again, and an attempt in doubt becomes one of several.
     assert_eq!(after(&marked, &GrantEvent::Restore { at: minute(51) }, minute(55)).unanswered, in_doubt(None, 61));
-    for (known, expected) in [(in_doubt(Some(1), 55), in_doubt(None, 60)), (in_doubt(Some(1), 65), in_doubt(None, 65))] {
+    for (known, expected) in [(in_doubt(Some(1), 55), in_doubt(None, 60)), (in_doubt(Some(1), 65), in_doubt(None, 65))]
+    {
         let grant = Grant { unanswered: known, ..opted_in(minute(0)) };
         assert_eq!(after(&grant, &event, minute(55)).unanswered, expected);
     }

@@ -190,9 +190,7 @@ fn expectation(cell: &str, before: &Grant, event: &GrantEvent) -> Result<Step, S
         keeps_wake: false,
     };
     match (cell, event) {
-        ("connected", GrantEvent::Connect(connect)) => {
-            Ok(opens(step(connected(before, connect)), &connect.actor))
-        }
+        ("connected", GrantEvent::Connect(connect)) => Ok(opens(step(connected(before, connect)), &connect.actor)),
         ("imported", GrantEvent::Import(import)) => Ok(opens(step(imported(before, import)), &import.actor)),
         ("claimed" | "taken over", GrantEvent::Claim { attempt, .. }) => {
             let phase = Phase::Claimed { attempt: *attempt, at: now(), lease_until: later(now(), LEASE) };
@@ -330,17 +328,7 @@ fn of_holder(evidence: &Evidence) -> Evidence {
 
 fn refusal_of_name(name: &str) -> StepRefusal {
     use StepRefusal::*;
-    let all = [
-        Stale,
-        NotHolder,
-        Leased,
-        Paused,
-        NotAuthenticated,
-        RemovedSince,
-        AlreadyStored,
-        Superseded,
-        Unchanged,
-    ];
+    let all = [Stale, NotHolder, Leased, Paused, NotAuthenticated, RemovedSince, AlreadyStored, Superseded, Unchanged];
     all.into_iter().find(|refusal| format!("{refusal:?}") == name).unwrap_or_else(|| panic!("{name:?}"))
 }
 
