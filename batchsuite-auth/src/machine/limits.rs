@@ -42,8 +42,8 @@ pub(crate) const LOOK_AGAIN_UNREADABLE: Duration = hours(1);
 /// An idle opt-in is not renewed before this part of its refresh token's life has passed.
 pub(crate) const KEEP_ALIVE_NOT_BEFORE: f64 = 0.75;
 
-/// A renewal of an idle opt-in is tried for so long, or for half the time that is left to it, before a person should know that it
-/// fails. An outage of a few hours is nobody's business.
+/// The renewal of an idle opt-in is tried in vain for so long, or for half of the time that is left, before a person should know. An
+/// outage of a few hours is nobody's business.
 pub(crate) const KEEP_ALIVE_TRIES: Duration = hours(12);
 
 /// How long a store can still find a consent that was used or has expired.

@@ -96,13 +96,8 @@ impl Grant {
             return Wake::default();
         }
         let look = later(now, LOOK_AGAIN);
-        let due = [
-            Some(look),
-            self.refresh_due(used_at, settings, now),
-            self.next_notice(settings, now),
-            self.leased_until(now),
-        ];
-        let at = due.into_iter().flatten().min().unwrap_or(look);
+        let due = [self.refresh_due(used_at, settings, now), self.next_notice(settings, now)];
+        let at = due.into_iter().flatten().fold(look, Timestamp::min);
         let if_used = self.refresh_due(Some(now), settings, now).map(|due| due.min(at).max(self.blocked_until(now)));
         Wake { at: Some(at.max(now)), if_used }
     }
@@ -183,8 +178,11 @@ impl Grant {
     fn warned_end(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens?;
         let end = tokens.refresh_end()?;
-        let is_kept_alive = tokens.keep_alive_fails_at(settings, now).is_some_and(|fails_at| now < fails_at);
-        (!is_kept_alive).then_some(end)
+        let Some(keep_alive_at) = tokens.keep_alive_at(settings, now) else { return Some(end) };
+        // Late alone is no failure: it may be tried for the first time, after a wrong client id or with another keep-alive.
+        let is_failing = self.failures > 0 || self.unanswered.is_some();
+        let patience = KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2);
+        (is_failing && later(keep_alive_at, patience) <= now).then_some(end)
     }
 
     /// Whether the last attempt brought no usable pair.
@@ -198,8 +196,7 @@ impl Grant {
         let end = tokens.refresh_end();
         let access_end = tokens.access_token_end.filter(|_| tokens.refresh_token_end == RefreshTokenEnd::Absent);
         let windows = settings.warnings.iter().filter_map(|window| Some(earlier(end?, *window)));
-        let fails_at = tokens.keep_alive_fails_at(settings, now);
-        windows.chain(end).chain(access_end).chain(fails_at).filter(|at| *at > now).min()
+        windows.chain(end).chain(access_end).filter(|at| *at > now).min()
     }
 
     /// The note of what people were told, as long as it holds. Clocks that differ a little do not drop it.
@@ -256,13 +253,6 @@ impl TokenTimes {
                 Some(earlier(end, settings.keep_alive).max(not_before))
             }
         }
-    }
-
-    /// When the renewal of an idle opt-in counts as failed, so that a person is needed.
-    fn keep_alive_fails_at(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
-        let at = self.keep_alive_at(settings, now)?;
-        let rest = self.refresh_end().map_or(KEEP_ALIVE_TRIES, |end| remaining(end, at));
-        Some(later(at, KEEP_ALIVE_TRIES.min(rest / 2)))
     }
 }
 
