@@ -4,6 +4,7 @@
 //! Whatever is here panics where a test cannot go on, and says why.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
+mod capture;
 mod clock;
 mod eventually;
 mod flaky;

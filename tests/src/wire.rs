@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -33,7 +33,9 @@ pub struct Wire {
 struct Passing {
     round_trips: Arc<Mutex<Vec<RoundTrip>>>,
     swallows: Arc<AtomicBool>,
-    /// The statement whose answers are swallowed.
+    /// How many answers were swallowed because of their statement.
+    swallowed: Arc<AtomicUsize>,
+    /// The name of the statement whose answers are swallowed.
     swallows_to: Arc<Mutex<Option<String>>>,
 }
 
@@ -80,9 +82,14 @@ impl Wire {
         self.passing.swallows.store(swallow, Ordering::SeqCst);
     }
 
-    /// From now on the answer to each run of this statement is swallowed and its connection cut; with `None`, no longer.
-    pub fn swallow_answers_to(&self, sql: Option<&str>) {
-        *lock(&self.passing.swallows_to) = sql.map(str::to_owned);
+    /// From now on the answer to each run of the statement of this name is swallowed and its connection cut; with `None`, no longer.
+    pub fn swallow_answers_to(&self, name: Option<&str>) {
+        *lock(&self.passing.swallows_to) = name.map(str::to_owned);
+    }
+
+    /// How many answers [`swallow_answers_to`](Self::swallow_answers_to) has swallowed.
+    pub fn swallowed(&self) -> usize {
+        self.passing.swallowed.load(Ordering::SeqCst)
     }
 
     /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
@@ -160,8 +167,9 @@ impl Passing {
             if let Some(round_trip) = session.hear(kind, &message[HEAD..]) {
                 // Before the server hears of it, so that no byte of its answer gets through.
                 let swallowed = lock(&self.swallows_to).clone();
-                if swallowed.is_some_and(|sql| round_trip.0.contains(&Message::Run(sql))) {
+                if swallowed.is_some_and(|name| round_trip.0.iter().any(|message| message.told() == ("", &name))) {
                     is_cut.store(true, Ordering::SeqCst);
+                    self.swallowed.fetch_add(1, Ordering::SeqCst);
                 }
                 self.journal().push(round_trip);
             }

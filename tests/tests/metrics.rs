@@ -116,20 +116,20 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
     store.migrate().await.unwrap();
     let auth = ups.authenticator().without_keeper().store(store.clone()).build().unwrap();
     opt_in(&auth, &ups, &company).await;
-    let overview = store.overview(Environment::Cie, DAY).await.unwrap();
+    let overview = store.overview(Environment::Cie).await.unwrap();
     overview.record_metrics(Environment::Cie);
 
-    assert_eq!(book.value("batchsuite_companies{environment=cie,standing=authenticated}"), Some(1.0));
-    assert_eq!(book.value("batchsuite_companies{environment=cie,standing=rotation_lost}"), Some(0.0));
-    assert_eq!(book.value("batchsuite_leases{environment=cie}"), Some(0.0));
-    assert_eq!(book.value("batchsuite_oldest_due_seconds{environment=cie}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_companies{environment=cie,status=authenticated}"), Some(1.0));
+    assert_eq!(book.value("batchsuite_companies{environment=cie,status=reauth_required}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_consents_pending{environment=cie}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_oldest_wake_seconds{environment=cie}"), Some(0.0));
 
     // What cannot be read is left out, and counted.
     let damage =
         format!("UPDATE {0}.tokens SET access_token = ''; UPDATE {0}.events SET kind = 'unknown'", schema.name());
     server.client().await.batch_execute(&damage).await.unwrap();
     assert!(auth.events(EventFilter::default()).await.unwrap().items.is_empty());
-    store.reencrypt(Environment::Cie, None, 10).await.unwrap();
+    assert!(auth.status(&company).await.unwrap().tokens_unreadable);
 
     assert_eq!(book.value("batchsuite_unreadable_total{what=event}"), Some(2.0));
     assert_eq!(book.value("batchsuite_unreadable_total{what=tokens}"), Some(1.0));

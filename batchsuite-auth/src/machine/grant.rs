@@ -458,7 +458,7 @@ impl Grant {
             client_id: Some(client_id.to_owned()),
             actor: Some(actor.clone()),
             authenticated_at: Some(now),
-            tokens: Some(pair.token_times(None)),
+            tokens: Some(pair.token_times(RefreshTokenEnd::Absent)),
             failures: u32::from(pair.access_lifetime.is_none()),
             unknown: self.unknown.clone(),
             ..Self::default()
@@ -522,7 +522,8 @@ impl Grant {
             Release::Misconfigured(evidence) | Release::Unknown(evidence) => failed(EventKind::Misconfigured, evidence),
         };
         // `unanswered` stays: that this attempt was not sent says nothing about an earlier one.
-        let grant = Self { phase: Phase::Idle, failures, retry_at: Some(later(now, pause)), ..self.clone() };
+        let retry_at = (!pause.is_zero()).then(|| later(now, pause));
+        let grant = Self { phase: Phase::Idle, failures, retry_at, ..self.clone() };
         Ok(Step::new("release", grant).timed().writing(events))
     }
 
@@ -555,7 +556,9 @@ impl Grant {
             unanswered: None,
             suspect_until: self.suspect_after(claim, pair, now),
             rotated_by: Some(claim.attempt),
-            tokens: Some(pair.token_times(self.tokens.as_ref())),
+            tokens: Some(
+                pair.token_times(self.tokens.map_or(RefreshTokenEnd::Unknown, |tokens| tokens.refresh_token_end)),
+            ),
             failures,
             retry_at: cool_down.map(|pause| later(now, pause)),
             refusal: None,
@@ -655,7 +658,7 @@ impl Grant {
             .unanswered
             .is_some_and(|unanswered| unanswered.attempt.is_none() && unanswered.echo_until >= echo_until);
         // What was obtained later than now was dated by a wrong clock, and may be older.
-        let is_newer = at <= tokens.obtained_at && tokens.obtained_at <= later(now, CLOCK_TOLERANCE);
+        let is_newer = at < tokens.obtained_at && tokens.obtained_at <= later(now, CLOCK_TOLERANCE);
         if is_newer || is_marked {
             return Err(StepRefusal::Unchanged);
         }
@@ -720,8 +723,8 @@ impl Phase {
 }
 
 impl PairTimes {
-    /// The times of its tokens. A pair that keeps the refresh token keeps that of `before`.
-    fn token_times(&self, before: Option<&TokenTimes>) -> TokenTimes {
+    /// The times of its tokens. The refresh token that a pair keeps ends when `kept` says.
+    fn token_times(&self, kept: RefreshTokenEnd) -> TokenTimes {
         let end = |lifetime| later(self.sent_at, lifetime);
         TokenTimes {
             obtained_at: self.sent_at,
@@ -731,7 +734,7 @@ impl PairTimes {
                 PairRefresh::New(lifetime) => {
                     lifetime.map_or(RefreshTokenEnd::Unknown, |lifetime| RefreshTokenEnd::At(end(lifetime)))
                 }
-                PairRefresh::Kept => before.map_or(RefreshTokenEnd::Unknown, |before| before.refresh_token_end),
+                PairRefresh::Kept => kept,
                 PairRefresh::Lost => RefreshTokenEnd::Absent,
             },
         }

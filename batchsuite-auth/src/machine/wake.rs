@@ -79,13 +79,15 @@ impl Grant {
         if self.leased_until(now).is_some() {
             return Chore::Leave;
         }
+        let refresh_is_due = self.refresh_due(used_at, settings, now).is_some_and(|at| at <= now);
+        // A refresh may make it needless to tell anybody.
+        if refresh_is_due && !self.has_failed() {
+            return Chore::Refresh;
+        }
         if let Some(notice) = self.notice(settings, now).filter(|_| clocks_agree) {
             return Chore::Tell(notice);
         }
-        match self.refresh_due(used_at, settings, now) {
-            Some(at) if at <= now => Chore::Refresh,
-            _ => Chore::Look,
-        }
+        if refresh_is_due { Chore::Refresh } else { Chore::Look }
     }
 
     /// When the grant wakes next.
@@ -178,9 +180,13 @@ impl Grant {
         let end = tokens.refresh_end()?;
         let Some(keep_alive_at) = tokens.keep_alive_at(settings, now) else { return Some(end) };
         // Late alone is no failure: it may be tried for the first time, after a wrong client id or with another keep-alive.
-        let is_failing = self.failures > 0 || self.unanswered.is_some();
         let patience = KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2);
-        (is_failing && later(keep_alive_at, patience) <= now).then_some(end)
+        (self.has_failed() && later(keep_alive_at, patience) <= now).then_some(end)
+    }
+
+    /// Whether the last attempt brought no usable pair.
+    fn has_failed(&self) -> bool {
+        self.failures > 0 || self.unanswered.is_some()
     }
 
     /// When people may have to be told next, or the name of its status changes.

@@ -16,8 +16,8 @@ use crate::{
     clock::{Stopwatch, remaining},
     error::{TokenError, Unavailable},
     events::Evidence,
-    ids::AttemptId,
-    machine::{Backoff, Claim, Errand, GrantEvent, Mode, Phase, Release, StepRefusal},
+    ids::{AttemptId, CompanyId},
+    machine::{Backoff, Claim, Errand, GrantEvent, Mode, PairRefresh, Phase, Release, StepRefusal},
     store::StoreError,
     telemetry,
     ups::{Judgement, Pair},
@@ -139,7 +139,8 @@ impl Engine {
     ) -> Attempt {
         let grant = &claimed.snapshot.grant;
         let explained = grant.unanswered.is_some() || grant.suspect_until.is_some();
-        let opens = self.tell_breaker(Errand::Refresh, &read.snapshot.company, &judgement, explained);
+        let company = &read.snapshot.company;
+        let opens = self.tell_breaker(Errand::Refresh, company, &judgement, explained);
         // Nobody waits while the store is written.
         drop(under_way);
         let policy = &self.rotation.policy;
@@ -147,7 +148,7 @@ impl Engine {
             Judgement::Pair(pair) => self.commit(claimed, &claim, *pair, sent).await,
             Judgement::Refused(evidence) => {
                 tracing::warn!(%evidence, "UPS refused the refresh token");
-                self.verdict("a verdict", claimed, |words| GrantEvent::Refused {
+                self.verdict("a verdict", company, |words| GrantEvent::Refused {
                     claim,
                     evidence: words.of(&evidence),
                 })
@@ -161,36 +162,36 @@ impl Engine {
                 tracing::warn!(%evidence, "the refresh stayed unanswered");
                 let jitter = jitter();
                 let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(&evidence), jitter };
-                self.verdict("a verdict", claimed, event).await;
+                self.verdict("a verdict", company, event).await;
                 failed(Unavailable::Unanswered, policy.lease)
             }
             Judgement::NotSent(evidence) => {
                 tracing::warn!(%evidence, "the refresh was not sent");
-                let retry = self.release(claimed, claim, |words| Release::NotSent(words.of(&evidence))).await;
+                let retry = self.release(company, claim, |words| Release::NotSent(words.of(&evidence))).await;
                 failed(Unavailable::NotSent, retry)
             }
             Judgement::Late => {
                 tracing::warn!(
                     "too much time has passed since the row was read; nothing is sent and the claim is released"
                 );
-                self.release(claimed, claim, |_| Release::Unsent(pause_if_late)).await;
+                self.release(company, claim, |_| Release::Unsent(pause_if_late)).await;
                 Attempt::Late
             }
             Judgement::RateLimited(pause, _) => {
                 let pause = pause.unwrap_or(policy.rate_limit_pause);
-                let retry = self.release(claimed, claim, |_| Release::RateLimited(pause)).await;
+                let retry = self.release(company, claim, |_| Release::RateLimited(pause)).await;
                 failed(Unavailable::RateLimited, retry)
             }
             // Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
             Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
                 tracing::warn!(%evidence, "UPS refuses this application");
-                let retry = self.release(claimed, claim, |words| Release::Misconfigured(words.of(&evidence))).await;
+                let retry = self.release(company, claim, |words| Release::Misconfigured(words.of(&evidence))).await;
                 let retry_after = self.client_fault(retry).and_then(|error| error.retry_after()).unwrap_or(retry);
                 Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
             }
             Judgement::Unknown(evidence) => {
                 tracing::warn!(%evidence, "UPS refused in unknown words");
-                let retry = self.release(claimed, claim, |words| Release::Unknown(words.of(&evidence))).await;
+                let retry = self.release(company, claim, |words| Release::Unknown(words.of(&evidence))).await;
                 failed(Unavailable::UnknownAnswer, retry)
             }
         }
@@ -200,7 +201,10 @@ impl Engine {
     async fn commit(self: &Arc<Self>, claimed: Box<ReadRow>, claim: &Claim, pair: Pair, sent: &Stopwatch) -> Attempt {
         let company = claimed.snapshot.company.clone();
         let at = sent_at(claimed.now(), sent);
-        let (times, tokens) = self.rotation.dated(&pair, at, Some(&claimed.snapshot));
+        let (times, mut tokens) = self.rotation.dated(&pair, at, Some(&claimed.snapshot));
+        if times.refresh == PairRefresh::Kept {
+            tokens.refresh = claimed.snapshot.refresh_token().cloned();
+        }
         let event = GrantEvent::Commit { claim: *claim, pair: times, jitter: jitter() };
         let is_first = AtomicBool::new(true);
         // Never given up: this pair is the opt-in.
@@ -236,29 +240,27 @@ impl Engine {
     }
 
     /// Ends the attempt with the same token as before; after how long the next one is due.
-    async fn release(&self, claimed: Box<ReadRow>, claim: Claim, reason: impl Fn(Words) -> Release) -> Duration {
+    async fn release(&self, company: &CompanyId, claim: Claim, reason: impl Fn(Words) -> Release) -> Duration {
         let jitter = jitter();
         let event = |words: Words| GrantEvent::Release { claim, reason: reason(words), jitter };
-        // If the row is another attempt's, that one knows; the caller is told what this one would have written.
-        let planned = claimed.snapshot.grant.on(&event(Words::Kept), &self.rotation.settings.pauses, claimed.now());
-        let retry_at = planned.ok().and_then(|step| step.grant.retry_at);
-        let retry = retry_at.map_or(Duration::ZERO, |at| remaining(at, claimed.now()));
-        self.verdict("a release", claimed, event).await;
-        retry
+        let released = self.verdict("a release", company, event).await;
+        let retry_at = released.and_then(|row| Some(remaining(row.snapshot.grant.retry_at?, row.snapshot.as_of)));
+        retry_at.unwrap_or(self.rotation.policy.refresh_pause.first)
     }
 
-    /// Ends the attempt without a pair, if the row is still its own.
-    async fn verdict(&self, what: &'static str, claimed: Box<ReadRow>, event: impl Fn(Words) -> GrantEvent) {
-        let is_first = AtomicBool::new(true);
+    /// Ends the attempt without a pair, if the row is still its own. The row is read first: a request takes longer than a decision may
+    /// wait.
+    async fn verdict(
+        &self,
+        what: &'static str,
+        company: &CompanyId,
+        event: impl Fn(Words) -> GrantEvent,
+    ) -> Option<Box<ReadRow>> {
         let written = self.persist_until_shutdown(what, |words| {
-            let (event, mut known) = (event(words), is_first.swap(false, Relaxed).then(|| claimed.clone()));
-            let company = &claimed.snapshot.company;
+            let event = event(words);
             async move {
                 for tries in 1.. {
-                    let row = match known.take() {
-                        Some(row) => row,
-                        None => Box::new(self.rotation.read(company).await?),
-                    };
+                    let row = self.rotation.read(company).await?;
                     match self.rotation.take(&row, &event, None).await? {
                         Taken::Saved(row) => return Ok(Some(row)),
                         Taken::Refused(_) => return Ok(None),
@@ -268,9 +270,11 @@ impl Engine {
                 Ok(None)
             }
         });
-        if let Some(None) = written.await {
+        let written = written.await?;
+        if written.is_none() {
             tracing::debug!(what, "the row is no longer this attempt's; nothing is written");
         }
+        written
     }
 
     /// Waits, unless the shutdown begins.

@@ -49,9 +49,9 @@ impl ReadRow {
         self.asked
     }
 
-    /// The store's time now, or a little before.
+    /// The store's time now, or up to a second before: a pause or a lease that the store set a moment ago is over when it says so.
     pub(crate) fn now(&self) -> Timestamp {
-        later(self.snapshot.as_of, self.arrived.elapsed())
+        later(self.snapshot.as_of, Duration::from_secs(self.arrived.elapsed().as_secs()))
     }
 }
 
@@ -166,9 +166,7 @@ impl Rotation {
             refresh_after: lifetime.saturating_sub(window) + jitter,
             refresh,
         };
-        let kept = before.and_then(Snapshot::refresh_token).filter(|_| refresh == PairRefresh::Kept);
-        let refresh = pair.refresh_token.as_ref().or(kept).cloned();
-        (times, Tokens { access: pair.access_token.clone(), refresh })
+        (times, Tokens { access: pair.access_token.clone(), refresh: pair.refresh_token.clone() })
     }
 
     pub(crate) fn is_ahead(&self, time: Option<Timestamp>) -> bool {

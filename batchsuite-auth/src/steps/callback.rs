@@ -127,10 +127,15 @@ impl Consents {
                 removals: found.consent.removals,
             };
             refused = match judge_consent(facts, presented, removals, found.as_of) {
+                // It was found expired before, and the clock went back since.
+                Ok(()) if self.repeats.has_failed(visit.state) => return Err(CallbackError::UnknownState),
                 Ok(()) => return self.use_now(visit, found, response).await,
                 Err(ConsentRefusal::OtherBrowser) => CallbackError::OtherBrowser,
                 Err(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
-                Err(ConsentRefusal::Expired) => return Err(CallbackError::Expired),
+                Err(ConsentRefusal::Expired) => {
+                    self.repeats.failed(visit.state);
+                    return Err(CallbackError::Expired);
+                }
                 Err(ConsentRefusal::RemovedSince) => return Err(CallbackError::RemovedSince),
             };
         }

@@ -33,7 +33,7 @@ async fn assert_received(framed: &str, end: End) {
         }
     })
     .await;
-    let client = client().connect_timeout(Duration::from_millis(200)).deadline(Duration::from_secs(1)).build().unwrap();
+    let client = client().connect_timeout(Duration::from_millis(900)).deadline(Duration::from_secs(1)).build().unwrap();
     let received = Received::default();
     let mut request = refresh(server.url());
     request.extensions_mut().insert(received.clone());

@@ -8,7 +8,7 @@ mod broken;
 mod failure;
 mod head;
 #[path = "../../../tests/src/log.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
+#[allow(unreachable_pub, reason = "a part of the kit that tests of all crates share")]
 mod log;
 mod once;
 mod proxy;

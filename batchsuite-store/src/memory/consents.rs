@@ -121,7 +121,7 @@ impl Consents {
 
 #[cfg(test)]
 mod tests {
-    use batchsuite_auth::{Environment, store::Consent};
+    use batchsuite_auth::{Environment, secret::PkceVerifier, store::Consent};
 
     use super::*;
 
@@ -140,7 +140,12 @@ mod tests {
             return_to: None,
             removals: 0,
         };
-        NewConsent { consent, state: SecretHash::of(&number.to_string()), verifier: None, lifetime: LIFETIME }
+        NewConsent {
+            consent,
+            state: SecretHash::of(&number.to_string()),
+            verifier: Some(PkceVerifier::new("verifier")),
+            lifetime: LIFETIME,
+        }
     }
 
     #[test]
@@ -163,5 +168,18 @@ mod tests {
 
         assert_eq!(consents.by_number.len(), 1);
         assert_eq!(consents.by_place.len(), 4);
+    }
+
+    #[test]
+    fn a_use_erases_the_verifier_itself() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut consents = Consents::default();
+        consents.put(consent(1), CAPS, now);
+        assert!(consents.by_number.values().all(|stored| matches!(stored.found.verifier, Verifier::Readable(_))));
+
+        assert!(!consents.use_once(ConsentId::from_bits(1), false, later(now, LIFETIME)), "its lifetime is over");
+        assert!(consents.use_once(ConsentId::from_bits(1), false, later(now, LIFETIME - Duration::from_nanos(1))));
+
+        assert!(consents.by_number.values().all(|stored| matches!(stored.found.verifier, Verifier::None)));
     }
 }

@@ -183,6 +183,7 @@ mod tests {
 
     use super::*;
 
+    /// Saves what was computed from the present row.
     fn save(rows: &mut Rows, key: &Key, wake: Option<Wake>, announced: Option<EventId>) {
         let swap = Swap {
             key: RowKey { environment: batchsuite_auth::Environment::Cie, company: key.clone() },
@@ -194,7 +195,7 @@ mod tests {
             listed_as: ListedAs::Authenticated,
             tokens: TokenChange::Keep,
             wake,
-            used_at: None,
+            used_at: rows.find(key).and_then(|row| row.used_at),
             events: Vec::new(),
             announce: announced.is_some(),
         };
@@ -231,6 +232,61 @@ mod tests {
         }
 
         assert!(woken > 100 && most == 8, "{woken} were woken, and there were {most} places");
+    }
+
+    #[test]
+    fn times_are_kept_to_the_nanosecond() {
+        let now = later(Timestamp::UNIX_EPOCH, FURTHEST_WAKE);
+        let moment = Duration::from_nanos(1);
+        let wakes_at = [
+            (now, true),
+            (later(now, moment), false),
+            (later(now, FURTHEST_WAKE), false),
+            (later(now, FURTHEST_WAKE + moment), true),
+            (Timestamp::MAX_UTC, true),
+        ];
+        for (at, is_woken) in wakes_at {
+            let mut rows = Rows::default();
+            save(&mut rows, &CompanyId::new("acme").ok(), Some(Wake { at: Some(at), if_used: None }), None);
+            assert_eq!(rows.wake(1, now).len(), usize::from(is_woken), "wakes at {at}, now {now}");
+        }
+
+        let shown_at = [
+            (later(now, HIDDEN_FOR - moment), false),
+            (later(now, HIDDEN_FOR), true),
+            (now, false),
+            // The clock was set back since.
+            (earlier(now, moment), true),
+        ];
+        for (at, is_shown) in shown_at {
+            let mut rows = Rows::default();
+            let wake = Wake { at: Some(Timestamp::UNIX_EPOCH), if_used: None };
+            save(&mut rows, &CompanyId::new("acme").ok(), Some(wake), None);
+            assert_eq!(rows.wake(1, now).len(), 1);
+            assert_eq!(rows.wake(1, at).len(), usize::from(is_shown), "handed out at {now}, asked again at {at}");
+        }
+    }
+
+    #[test]
+    fn a_use_soon_after_another_is_recorded_only_if_it_brings_the_wake_time_forward() {
+        let used = Timestamp::UNIX_EPOCH;
+        let (soon, end) = (later(used, USE_RECORDED_WITHIN), later(used, Duration::from_secs(3600)));
+        let moment = Duration::from_nanos(1);
+        let acme = CompanyId::new("acme").unwrap();
+        let key = Some(acme.clone());
+        let mut rows = Rows::default();
+        save(&mut rows, &key, Some(Wake { at: Some(end), if_used: None }), None);
+        for (now, recorded) in [(used, used), (soon, used), (later(soon, moment), later(soon, moment))] {
+            rows.record_use(std::slice::from_ref(&acme), now);
+            let row = rows.find(&key).unwrap();
+            assert_eq!((row.used_at, row.wake_at), (Some(recorded), Some(end)), "used at {now}");
+        }
+
+        let (if_used, now) = (later(used, Duration::from_secs(900)), later(soon, 2 * moment));
+        save(&mut rows, &key, Some(Wake { at: Some(end), if_used: Some(if_used) }), None);
+        rows.record_use(&[acme], now);
+        let row = rows.find(&key).unwrap();
+        assert_eq!((row.used_at, row.wake_at), (Some(now), Some(if_used)));
     }
 
     #[test]

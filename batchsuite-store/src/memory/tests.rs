@@ -52,16 +52,18 @@ async fn a_clone_shares_what_is_stored_and_another_store_does_not() {
     assert_eq!(MemoryStore::new().load(&key(Environment::Cie)).await.unwrap().document.as_str(), "{}");
 }
 
-#[tokio::test]
-async fn a_save_of_a_clone_ends_a_wait_for_changes() {
+#[tokio::test(start_paused = true)]
+async fn a_save_of_a_clone_ends_a_wait_for_changes_at_once() {
     let store = MemoryStore::new();
     let writer = store.clone();
+    let start = tokio::time::Instant::now();
 
     let (changes, _) = tokio::join!(
         store.changes(Environment::Cie, Some(EventId::START), Duration::from_secs(600)),
         writer.save(first_save(key(Environment::Cie))),
     );
 
+    assert_eq!(start.elapsed(), Duration::ZERO);
     let number = EventId::new(1);
     let company = CompanyId::new("acme").unwrap();
     assert_eq!(changes.unwrap(), Changes { changed: vec![(company, number)], cursor: number });

@@ -5,7 +5,6 @@ use super::{
     database::Parameter,
     events::array,
     row::{self, Columns, LeftOut, Shown, limit, readable, signed, storable},
-    seal::Sealed,
 };
 use batchsuite_auth::{
     CompanyId,
@@ -30,13 +29,19 @@ impl PostgresStore {
     pub(super) async fn save_row(&self, swap: Swap) -> Result<Saved, StoreError> {
         let (database, statements) = (&self.0.database, &self.0.statements);
         let Swap { key, revision, decided_at, .. } = &swap;
-        let (statement, sealed) = match &swap.tokens {
-            TokenChange::Keep => (&statements.save, None),
-            TokenChange::Erase => (&statements.save_and_erase, None),
+        let sealed = match &swap.tokens {
             TokenChange::Replace(tokens) => {
                 self.0.ready_to_seal().await?;
-                (&statements.save_and_replace, Some(self.0.vault.seal_tokens(key, *revision, tokens)?))
+                Some(self.0.vault.seal_tokens(key, *revision, tokens)?)
             }
+            TokenChange::Keep | TokenChange::Erase => None,
+        };
+        let statement = match &swap.tokens {
+            _ if swap.expected == RowNumber::NEVER_SAVED => &statements.save_first,
+            TokenChange::Keep if swap.events.is_empty() => &statements.save,
+            TokenChange::Keep => &statements.save_and_tell,
+            TokenChange::Replace(_) => &statements.save_and_replace,
+            TokenChange::Erase => &statements.save_and_erase,
         };
         let wake = swap.wake.unwrap_or_default();
         let parameters: &[Parameter<'_>] = &[
@@ -55,13 +60,12 @@ impl PostgresStore {
             &swap.used_at.map(storable),
             &swap.announce,
             &array(&swap.events),
+            &sealed.as_ref().and_then(|sealed| sealed.access.as_deref()),
+            &sealed.as_ref().and_then(|sealed| sealed.refresh.as_deref()),
         ];
-        let saved = match &sealed {
+        let saved = match sealed {
             None => database.row(statement, parameters).await?,
-            Some(Sealed { access, refresh }) => {
-                let tokens: [Parameter<'_>; 2] = [access, refresh];
-                database.row_of_a_pair(statement, &[parameters, &tokens].concat()).await?
-            }
+            Some(_) => database.row_of_a_pair(statement, parameters).await?,
         };
         let Some(saved) = saved else { return Ok(Saved::Conflict) };
         if !swap.events.is_empty() {

@@ -109,7 +109,11 @@ impl Vault {
                 access: access.map(AccessTokenSecret::new),
                 refresh: refresh.map(RefreshToken::new),
             }),
-            (Err(reason), _) | (_, Err(reason)) => StoredTokens::Unreadable(reason),
+            (Err(reason), _) | (_, Err(reason)) => {
+                #[cfg(feature = "metrics")]
+                metrics::counter!("batchsuite_unreadable_total", "what" => "tokens").increment(1);
+                StoredTokens::Unreadable(reason)
+            }
         }
     }
 

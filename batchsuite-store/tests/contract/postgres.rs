@@ -1,4 +1,4 @@
-//! `PostgresStore` in a schema of its own, as a service has it and behind a transaction pooler.
+//! `PostgresStore` in a schema of its own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,25 +14,17 @@ use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
-struct Postgres {
-    schema: TestSchema,
-    unnamed_statements: bool,
-}
+struct Postgres(TestSchema);
 
 impl Postgres {
     fn new() -> Self {
-        Self { schema: TestSchema::new(Server::shared(Log::Normal)), unnamed_statements: false }
-    }
-
-    /// Without anything that outlives a statement.
-    fn unnamed() -> Self {
-        Self { unnamed_statements: true, ..Self::new() }
+        Self(TestSchema::new(Server::shared(Log::Normal)))
     }
 
     /// A statement about one row, whose environment and company are its first two parameters.
     async fn execute(&self, sql: &str, key: &RowKey) -> u64 {
-        let sql = sql.replace("{schema}", self.schema.name());
-        let client = self.schema.server().client().await;
+        let sql = sql.replace("{schema}", self.0.name());
+        let client = self.0.server().client().await;
         client.execute(&sql, &[&key.environment.name(), &key.name()]).await.expect("a statement")
     }
 }
@@ -40,27 +32,24 @@ impl Postgres {
 #[async_trait]
 impl Harness for Postgres {
     async fn fresh(&self) -> Arc<dyn Store> {
-        let store = PostgresStore::at(self.schema.server().url(), keyring().await).schema(self.schema.name());
-        let store = store.deadline(DEADLINE);
-        let store = if self.unnamed_statements { store.unnamed_statements() } else { store };
-        let store = store.build().expect("a store");
+        let store = PostgresStore::at(self.0.server().url(), keyring().await).schema(self.0.name());
+        let store = store.deadline(DEADLINE).build().expect("a store");
         store.migrate().await.expect("a schema of its own");
         Arc::new(store)
     }
 
     async fn advance(&self, by: Duration) {
-        self.schema.advance(by).await;
+        self.0.advance(by).await;
     }
 
     async fn set_back(&self, by: Duration) {
-        self.schema.set_back(by).await;
+        self.0.set_back(by).await;
     }
 
     async fn hold(&self, key: &RowKey) -> Option<Held> {
-        let client = self.schema.server().client().await;
+        let client = self.0.server().client().await;
         client.batch_execute("BEGIN").await.expect("a transaction");
-        let lock =
-            format!("SELECT FROM {}.grants WHERE environment = $1 AND company = $2 FOR UPDATE", self.schema.name());
+        let lock = format!("SELECT FROM {}.grants WHERE environment = $1 AND company = $2 FOR UPDATE", self.0.name());
         client.query_one(&lock, &[&key.environment.name(), &key.name()]).await.expect("a saved row");
         Some(Held::new(async move {
             client.batch_execute("ROLLBACK").await.expect("a transaction");
@@ -80,14 +69,4 @@ impl Harness for Postgres {
     }
 }
 
-mod prepared {
-    use super::*;
-
-    batchsuite_auth::store_contract_tests!(Postgres::new(), locks, damage);
-}
-
-mod unnamed {
-    use super::*;
-
-    batchsuite_auth::store_contract_tests!(Postgres::unnamed(), locks, damage);
-}
+batchsuite_auth::store_contract_tests!(Postgres::new(), locks, damage);

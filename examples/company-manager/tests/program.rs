@@ -11,7 +11,7 @@ use std::{process::Stdio, time::Duration};
 use program::process::{Program, command};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     time::timeout,
 };
 
@@ -109,12 +109,7 @@ async fn against_ups_itself_no_password_is_shown_and_no_fake_runs() {
 #[tokio::test]
 async fn sigterm_lets_a_request_that_is_under_way_finish_and_ends_with_status_0() {
     let mut program = Program::start(&[]).await;
-    let mut stream = program.connect().await;
-    let host = program.host();
-    let head = format!("POST /login HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: 4\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
-    // The server is alive and has read the head when it answers a later connection.
-    assert!(get(&program, "/healthz").await.starts_with("HTTP/1.1 200"));
+    let mut stream = half_open_request(&program).await;
 
     program.terminate();
     while program.accepts().await {}
@@ -130,10 +125,7 @@ async fn sigterm_lets_a_request_that_is_under_way_finish_and_ends_with_status_0(
 #[tokio::test]
 async fn a_half_open_request_does_not_keep_it_from_ending_in_its_time_with_status_0() {
     let mut program = Program::start(&[("STOP_TIMEOUT", "2")]).await;
-    let mut half_open = program.connect().await;
-    let head = format!("POST /login HTTP/1.1\r\nhost: {}\r\ncontent-length: 4\r\n\r\n", program.host());
-    half_open.write_all(head.as_bytes()).await.unwrap();
-    assert!(get(&program, "/healthz").await.starts_with("HTTP/1.1 200"));
+    let half_open = half_open_request(&program).await;
 
     program.terminate();
     while program.accepts().await {}
@@ -142,6 +134,20 @@ async fn a_half_open_request_does_not_keep_it_from_ending_in_its_time_with_statu
 
     assert!(status.success(), "{status}");
     drop(half_open);
+}
+
+/// A request whose head the program has read: it waits for the body.
+async fn half_open_request(program: &Program) -> TcpStream {
+    let mut stream = program.connect().await;
+    let head = format!(
+        "POST /login HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n",
+        program.host()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut waits = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    timeout(Duration::from_secs(20), stream.read_exact(&mut waits)).await.expect("it answers").unwrap();
+    assert_eq!(String::from_utf8_lossy(&waits), "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
 }
 
 async fn get(program: &Program, path: &str) -> String {

@@ -2,18 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
-#[path = "../../../tests/src/log.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
-mod log;
 #[path = "web/world.rs"]
 #[allow(dead_code, reason = "shared with the other tests, which need more of it")]
 mod world;
 
 use batchsuite_auth::fake_ups::{AccessTokens, FakeUps};
+use batchsuite_tests::log::Log;
 use company_manager::demo::UPS_USER;
 use url::Url;
 
-use log::Log;
 use world::{Browser, PASSWORD, TRACKING_NUMBER, World};
 
 /// Everything that a person can see of the application.

@@ -1,13 +1,14 @@
 //! What a browser brings back, and the parser refuses or understands.
 
 use batchsuite_auth::{
-    ActorId, BrowserSecret, CompanyId,
+    ActorId, BrowserSecret,
     error::{CallbackError, MalformedCallback},
     events::EventKind,
-    fake_ups::{Answer, Endpoint},
+    fake_ups::{Answer, Endpoint, FakeUps},
 };
+use batchsuite_tests::company;
 
-use crate::world::{Back, USER, World, assert_authenticated};
+use crate::world::{Back, World, assert_authenticated};
 
 /// Asserts that each query is refused so, that UPS is not asked, that nothing stored changes, and that the rightful
 /// return of the same consent still completes.
@@ -235,7 +236,7 @@ async fn a_state_replayed_after_success_is_refused_and_the_company_stays_authent
 async fn the_same_callback_again_after_it_succeeded_is_led_to_the_company() {
     let world = World::new().await;
     let trip = world.auth.authenticate(&world.company, &world.actor).return_to("/companies/7").await.unwrap();
-    let query = world.ups.consent(&trip.url, USER).await;
+    let query = world.ups.consent(&trip.url, FakeUps::USER).await;
     let first = world.auth.callback(&world.actor, &query, &trip.browser_secret).await.unwrap();
     let before = world.look().await;
 
@@ -300,7 +301,7 @@ async fn a_state_in_its_last_second_is_good() {
     let world = World::new().await;
     let trip = world.auth.authenticate(&world.company, &world.actor).await.unwrap();
     world.advance(599);
-    let query = world.ups.consent(&trip.url, USER).await;
+    let query = world.ups.consent(&trip.url, FakeUps::USER).await;
 
     world.auth.callback(&world.actor, query, &trip.browser_secret).await.unwrap();
 }
@@ -309,7 +310,7 @@ async fn a_state_in_its_last_second_is_good() {
 async fn a_state_of_another_company_is_refused_and_not_consumed() {
     // Two administrators at one browser: the one's consent is for one company, the other's for another.
     let world = World::new().await;
-    let (other, bob) = (CompanyId::new("globex").unwrap(), ActorId::new("bob").unwrap());
+    let (other, bob) = (company("globex"), ActorId::new("bob").unwrap());
     let ours = world.back().await;
     let theirs = world.back_for(&other, &bob, Some(&ours.browser)).await;
     let before = world.look().await;
@@ -328,7 +329,7 @@ async fn a_state_of_another_company_is_refused_and_not_consumed() {
 async fn a_state_of_another_browser_is_refused_and_the_rightful_browser_still_completes() {
     let world = World::authenticated().await;
     let back = world.back().await;
-    let stranger = world.back_for(&CompanyId::new("globex").unwrap(), &world.actor, None).await;
+    let stranger = world.back_for(&company("globex"), &world.actor, None).await;
     let before = world.look().await;
 
     for query in

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use batchsuite_auth::{
-    ActorId, BrowserSecret, ClientAuthentication, CompanyId, TripCookie, error::CallbackError, fake_ups::Endpoint,
+    ActorId, BrowserSecret, ClientAuthentication, TripCookie,
+    error::CallbackError,
+    fake_ups::{Endpoint, FakeUps},
 };
+use batchsuite_tests::company;
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-use crate::world::{USER, World};
+use crate::world::World;
 
 /// A request with these cookies.
 fn sent(cookies: &[&[u8]]) -> HeaderMap {
@@ -65,7 +68,7 @@ async fn a_garbage_secret_is_ignored_and_a_new_one_is_given_out() {
         let trip = begin.browser_secret(BrowserSecret::new(garbage)).await.unwrap();
 
         assert_ne!(trip.browser_secret.expose_secret(), garbage);
-        let query = world.ups.consent(&trip.url, USER).await;
+        let query = world.ups.consent(&trip.url, FakeUps::USER).await;
         world.auth.callback(&world.actor, &query, &trip.browser_secret).await.unwrap();
     }
     let kept = world.auth.authenticate(&world.company, &world.actor).browser_secret(valid.clone()).await.unwrap();
@@ -75,7 +78,7 @@ async fn a_garbage_secret_is_ignored_and_a_new_one_is_given_out() {
 #[tokio::test]
 async fn two_trips_that_began_without_a_cookie_both_complete() {
     let world = World::new().await;
-    let other = CompanyId::new("globex").unwrap();
+    let other = company("globex");
     let mut jar = BTreeMap::new();
     let mut queries = Vec::new();
     for company in [&world.company, &other] {
@@ -85,7 +88,7 @@ async fn two_trips_that_began_without_a_cookie_both_complete() {
         let (name, rest) = set.split_once('=').unwrap();
         assert!(rest.ends_with("; Path=/; Max-Age=600; HttpOnly; SameSite=Lax"), "{rest}");
         jar.insert(name.to_owned(), rest.split(';').next().unwrap().to_owned());
-        queries.push(world.ups.consent(&trip.url, USER).await);
+        queries.push(world.ups.consent(&trip.url, FakeUps::USER).await);
     }
     let line = jar.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ");
     let secrets = world.auth.trip_cookie().secrets(&sent(&[line.as_bytes()]));
@@ -106,7 +109,7 @@ async fn another_person_s_code_in_ones_own_trip_is_refused_with_pkce_and_cannot_
         (ClientAuthentication::PkceWithSecret, true),
     ] {
         let world = World::with(|setup| setup.authentication = mode).await;
-        let theirs = world.back_for(&CompanyId::new("globex").unwrap(), &ActorId::new("bob").unwrap(), None).await;
+        let theirs = world.back_for(&company("globex"), &ActorId::new("bob").unwrap(), None).await;
         let own = world.back().await;
 
         let done = world.callback_with(&own, &format!("code={}&state={}", theirs.code, own.state)).await;

@@ -1,12 +1,13 @@
 //! More of the same families as in `callback.rs`.
 
 use batchsuite_auth::{
-    BatchSuiteAuth, BrowserSecret, Client, CompanyId, Environment,
+    BatchSuiteAuth, BrowserSecret, Client, Environment,
     error::{CallbackError, MalformedCallback},
     events::EventKind,
     fake_ups::Endpoint,
     http::ReqwestClient,
 };
+use batchsuite_tests::company;
 
 use crate::{
     callback::assert_malformed,
@@ -223,5 +224,5 @@ async fn a_callback_of_a_company_that_was_never_seen_changes_nobody() {
 
     assert!(matches!(error, CallbackError::UnknownState), "{error:?}");
     assert_eq!(world.look().await, before);
-    assert!(world.token_of(&CompanyId::new("nobody").unwrap()).await.unwrap_err().needs_reauthorization());
+    assert!(world.token_of(&company("nobody")).await.unwrap_err().needs_reauthorization());
 }

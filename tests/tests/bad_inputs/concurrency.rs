@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    ActorId, BrowserSecret, Client, CompanyId,
+    ActorId, BrowserSecret, Client,
     error::CallbackError,
     events::EventKind,
-    fake_ups::{Answer, Edit, Endpoint, Outcome},
+    fake_ups::{Answer, Edit, Endpoint, FakeUps, Outcome},
     status::Status,
 };
-use batchsuite_tests::eventually;
+use batchsuite_tests::{company, eventually};
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::world::{Back, USER, World, assert_authenticated};
+use crate::world::{Back, World, assert_authenticated};
 
 #[tokio::test]
 async fn fifty_identical_callbacks_at_once_make_exactly_one_exchange() {
@@ -109,7 +109,7 @@ async fn a_callback_that_comes_again_after_its_opt_in_ended_is_led_to_the_compan
     let back = world.back().await;
     world.callback(&back).await.unwrap();
     let token = world.token().await.unwrap();
-    world.ups.change_password(USER);
+    world.ups.change_password(FakeUps::USER);
     world.auth.report_rejected(&world.company, &token).await.unwrap_err();
 
     let error = world.callback(&back).await.unwrap_err();
@@ -195,7 +195,7 @@ async fn a_callback_while_already_authenticated_lets_the_old_grant_serve_until_t
 #[tokio::test]
 async fn two_consents_of_one_browser_both_complete() {
     let world = World::new().await;
-    let other = CompanyId::new("globex").unwrap();
+    let other = company("globex");
     let first = world.back().await;
     let second = world.back_for(&other, &world.actor, Some(&first.browser)).await;
     assert!(first.browser.expose_secret() == second.browser.expose_secret(), "one cookie for both");

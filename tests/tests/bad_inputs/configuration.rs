@@ -8,8 +8,7 @@ use batchsuite_auth::{
     events::EventKind,
     fake_ups::{Answer, Endpoint, Fault, Outcome, Times},
     machine::CauseKind,
-    status::Status,
-    store::StatusFilter,
+    status::{Status, StatusFilter},
 };
 use batchsuite_tests::companies;
 use futures_util::future::join_all;

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    CompanyId,
     error::{TokenError, Unavailable},
     events::EventKind,
     fake_ups::{Answer, Endpoint, Fault, Times},
     machine::CauseKind,
 };
-use batchsuite_tests::companies;
+use batchsuite_tests::{companies, company};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -148,7 +147,7 @@ async fn error_bodies_of_other_shapes_are_judged_by_what_is_there() {
 async fn an_unknown_400_backs_off_that_company() {
     let body = json!({"response": {"errors": [{"code": "10499", "message": "Computer says no"}]}});
     let world = World::refresh_due().await;
-    world.opt_in(&CompanyId::new("globex").unwrap()).await;
+    world.opt_in(&company("globex")).await;
     world.next(Endpoint::Refresh, Answer::status(400).with_json(body));
 
     let wait = assert_retried(&world, Unavailable::UnknownAnswer, "an unknown 400").await;

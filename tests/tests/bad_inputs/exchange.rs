@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    ClientAuthentication, CompanyId,
+    ClientAuthentication,
     error::CallbackError,
     events::EventKind,
     fake_ups::{Answer, Endpoint, Fault},
 };
+use batchsuite_tests::company;
 use serde_json::json;
 
 use crate::{
@@ -57,7 +58,7 @@ async fn a_code_of_another_consent_is_refused_by_its_verifier() {
     // With PKCE, a code that somebody slipped into a return is worth nothing there.
     let world = World::with(|setup| setup.authentication = ClientAuthentication::PkceWithSecret).await;
     let back = world.back().await;
-    let other = world.back_for(&CompanyId::new("globex").unwrap(), &world.actor, Some(&back.browser)).await;
+    let other = world.back_for(&company("globex"), &world.actor, Some(&back.browser)).await;
 
     let error = world.callback_with(&back, &format!("code={}&state={}", other.code, back.state)).await.unwrap_err();
 

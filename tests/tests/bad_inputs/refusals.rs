@@ -4,7 +4,7 @@ use batchsuite_auth::{
     Client,
     error::{CallbackError, Unavailable},
     events::EventKind,
-    fake_ups::{Answer, Endpoint, Fault, Times},
+    fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
     machine::CauseKind,
     status::Status,
 };
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     steps::{assert_failed_exchange, assert_retried},
     unanswered::assert_all_unanswered,
-    world::{USER, World, cause, unavailable},
+    world::{World, cause, unavailable},
 };
 
 /// Asserts that this answer to a refresh, with status 400, ends the opt-in, with what UPS said as the evidence.
@@ -77,7 +77,7 @@ async fn invalid_refresh_token_is_reread_then_reauth() {
 #[tokio::test]
 async fn a_password_change_ends_the_opt_in_and_its_access_token() {
     let world = World::authenticated().await;
-    world.ups.change_password(USER);
+    world.ups.change_password(FakeUps::USER);
     world.advance(3000);
     // Inside the early window: served once more, while the refresh in the background finds out.
     let token = world.token().await.unwrap();

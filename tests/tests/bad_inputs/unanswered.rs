@@ -7,7 +7,7 @@ use batchsuite_auth::{
     Client,
     error::Unavailable,
     events::EventKind,
-    fake_ups::{Answer, Edit, Endpoint, Fault, Times},
+    fake_ups::{Answer, Edit, Endpoint, FakeUps, Fault, Times},
     machine::CauseKind,
 };
 use batchsuite_tests::eventually;
@@ -151,7 +151,7 @@ async fn a_refusal_after_a_probe_is_told_as_lost_for_the_rest_of_the_opt_in() {
     unavailable(world.token().await);
     world.advance(62);
     world.token().await.unwrap();
-    world.ups.change_password(crate::world::USER);
+    world.ups.change_password(FakeUps::USER);
     world.advance(2 * 3600);
 
     let cause = cause(world.token().await);

@@ -8,24 +8,22 @@ use std::{
 };
 
 use batchsuite_auth::{
-    AccessToken, ActorId, BrowserSecret, Client, ClientAuthentication, CompanyId, OptedIn, Policy,
+    AccessToken, ActorId, BrowserSecret, Client, ClientAuthentication, CompanyId, Environment, OptedIn, Policy,
     clock::Timestamp,
     error::{CallbackError, TokenError, Unavailable},
     events::{Event, EventKind},
     fake_ups::{Endpoint, FakeUps, Fault, Outcome, Requests, Times},
     http::{HttpClient, ReqwestClient},
     status::{Cause, CompanyStatus, Status},
-    store::Store,
+    store::{RowKey, Store, StoredTokens},
     test_util::ManualClock,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{FlakyStore, Gate, Process, acme, ada, events, key};
+use batchsuite_tests::{FlakyStore, Gate, Process, acme, ada, events};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use http::Request;
 
-/// Everybody's UPS.com user.
-pub(crate) const USER: &str = "demo@example.com";
 /// The lease of a refresh.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
@@ -156,7 +154,7 @@ impl World {
         let begin = self.auth.authenticate(company, actor);
         let begin = browser.into_iter().fold(begin, |begin, secret| begin.browser_secret(secret.clone()));
         let trip = begin.await.unwrap();
-        let query = self.ups.consent(&trip.url, USER).await;
+        let query = self.ups.consent(&trip.url, FakeUps::USER).await;
         let value = |name: &str| {
             let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
             value.unwrap().to_owned()
@@ -207,10 +205,14 @@ impl World {
     }
 
     pub(crate) async fn look(&self) -> Look {
-        let tokens = self.store.load(&key(&self.company)).await.unwrap().tokens.map(|tokens| {
-            let access = tokens.access_token.map(|token| token.expose_secret().to_owned());
-            (access, tokens.refresh_token.map(|token| token.expose_secret().to_owned()))
-        });
+        let key = RowKey::company(Environment::Cie, self.company.clone());
+        let tokens = match self.store.load(&key).await.unwrap().tokens {
+            StoredTokens::Readable(tokens) => {
+                let access = tokens.access.map(|token| token.expose_secret().to_owned());
+                Some((access, tokens.refresh.map(|token| token.expose_secret().to_owned())))
+            }
+            _ => None,
+        };
         Look { status: self.status().await, tokens, events: self.events().await, requests: self.ups.requests() }
     }
 

@@ -214,7 +214,7 @@ impl Walk {
         for verb in verbs {
             for moment in [Moment::Before, Moment::After] {
                 self.store.fail_once(verb, moment);
-                if verb == Verb::PutConsent {
+                if matches!(verb, Verb::PutConsent | Verb::Load) {
                     let error = self.auth.authenticate(&acme(), &ada()).await.unwrap_err();
                     self.show_error(&error);
                 }

@@ -1,14 +1,13 @@
 //! What `check()` names, so that an operator can set it.
 
 use batchsuite_auth::{
-    Environment,
-    events::{EventKind, Evidence},
+    events::{EventContent, EventKind, Evidence},
     store::{NewEvent, Store, StoreError, StoreErrorKind},
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
 
-use crate::stage::{Stage, server};
+use crate::stage::{CIE, Stage, event, server};
 
 async fn at(url: &str, schema: &str) -> PostgresStore {
     PostgresStore::at(url, keyring().await).schema(schema).build().unwrap()
@@ -48,15 +47,10 @@ async fn a_database_that_does_not_take_every_character_is_named() {
         evidence.message = Some(text.to_owned());
         Some(evidence)
     };
-    let event = |text| NewEvent {
-        environment: Environment::Cie,
-        company: None,
-        actor: None,
-        kind: EventKind::Failed,
-        evidence: evidence(text),
-    };
-    assert_eq!(store.record(event("a \u{2192} b")).await.unwrap_err().kind(), StoreErrorKind::Rejected);
-    store.record(event("a -> b")).await.unwrap();
+    let told =
+        |text| NewEvent { company: None, event: EventContent { evidence: evidence(text), ..event(EventKind::Failed) } };
+    assert_eq!(store.append(CIE, told("a \u{2192} b")).await.unwrap_err().kind(), StoreErrorKind::Rejected);
+    store.append(CIE, told("a -> b")).await.unwrap();
 }
 
 #[tokio::test]
@@ -117,7 +111,7 @@ async fn a_missing_right_is_named_with_its_object() {
     let functions = "SELECT oid::regprocedure::text FROM pg_proc
         WHERE pronamespace = to_regnamespace($1) AND proname NOT LIKE 'later%'";
     let functions = client.query(functions, &[&name]).await.unwrap();
-    assert_eq!(functions.len(), 4);
+    assert_eq!(functions.len(), 6);
     rights.extend(functions.iter().map(|function| ("EXECUTE", "FUNCTION", function.get(0))));
     for (right, kind, object) in rights {
         let role = format!("{name}_service");

@@ -2,56 +2,53 @@
 
 use std::error::Error;
 
-use batchsuite_auth::store::{Committed, Connected, Store, StoreErrorKind};
+use batchsuite_auth::store::{Saved, Store, StoreErrorKind};
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{postgres::keyring, wire::Wire};
 
-use crate::stage::{Stage, commit, company, connect, pair, server};
+use crate::stage::{Stage, are_tokens, company, removal, rotation, saved, server};
 
 #[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_found_stored_by_its_repetition() {
+async fn a_save_whose_answer_was_lost_is_found_stored() {
     let wire = Wire::before(server()).await;
     let stage = Stage::with(&wire.url(), |builder| builder.connections(1)).await;
-    // Once before, so that the statements are prepared and the cut one is the commit itself.
-    let mut grant = stage.authenticated(&company("acme")).await;
-    let attempt = stage.claimed(&grant).await;
-    let Committed::Stored(next) = stage.store.commit_refresh(commit(&grant, attempt, pair("2"))).await.unwrap() else {
-        panic!("not stored")
-    };
-    grant = *next;
-    let attempt = stage.claimed(&grant).await;
-    let rotation = commit(&grant, attempt, pair("3"));
+    // Once before, so that the statement is prepared and the cut one is the save itself.
+    let row = stage.paired(&company("acme")).await;
+    let row = saved(&stage.store, rotation(&row, "2")).await;
+    let rotation = rotation(&row, "3");
 
     wire.swallow_answers(true);
-    let cut = stage.store.commit_refresh(rotation.clone()).await;
+    let cut = stage.store.save(rotation.clone()).await;
     wire.swallow_answers(false);
-    let again = stage.store.commit_refresh(rotation).await.unwrap();
+    let again = stage.store.save(rotation).await.unwrap();
 
     assert_eq!(cut.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    assert!(matches!(again, Committed::AlreadyStored(_)), "{again:?}");
-    assert_eq!(stage.store.load(&company("acme")).await.unwrap().opt_in.revision.version, 3);
+    assert_eq!(again, Saved::Conflict);
+    let row = stage.store.load(&company("acme")).await.unwrap();
+    assert!(row.revision.version == 3 && are_tokens(&row.tokens, "3"), "{row:?}");
 }
 
 #[tokio::test]
-async fn a_connect_whose_answer_was_lost_is_found_stored_by_its_repetition() {
+async fn a_first_save_whose_answer_was_lost_is_found_stored() {
     let wire = Wire::before(server()).await;
     let stage = Stage::with(&wire.url(), |builder| builder.connections(1)).await;
-    stage.authenticated(&company("other")).await;
-    let first = connect(&company("acme"));
+    stage.paired(&company("other")).await;
+    let first = rotation(&stage.store.load(&company("acme")).await.unwrap(), "1");
 
     wire.swallow_answers(true);
-    let cut = stage.store.connect(first.clone()).await;
+    let cut = stage.store.save(first.clone()).await;
     wire.swallow_answers(false);
-    let again = stage.store.connect(first).await.unwrap();
+    let again = stage.store.save(first).await.unwrap();
 
     assert_eq!(cut.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    assert!(matches!(again, Connected::AlreadyStored(_)), "{again:?}");
+    assert_eq!(again, Saved::Conflict);
+    assert!(are_tokens(&stage.store.load(&company("acme")).await.unwrap().tokens, "1"));
 }
 
 #[tokio::test]
 async fn connections_that_the_server_ended_are_replaced() {
     let stage = Stage::new().await;
-    stage.authenticated(&company("acme")).await;
+    stage.paired(&company("acme")).await;
     let end = format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%{}%'",
         stage.schema.name()
@@ -61,7 +58,7 @@ async fn connections_that_the_server_ended_are_replaced() {
     // One try may meet a connection that does not know yet that it has ended.
     let mut answers = Vec::new();
     for _ in 0..10 {
-        answers.push(stage.store.load(&company("acme")).await.map_err(|error| error.kind()).map(|grant| grant.change));
+        answers.push(stage.store.load(&company("acme")).await.map_err(|error| error.kind()).map(|row| row.change));
     }
 
     assert!(answers.last().unwrap().is_ok(), "{answers:?}");
@@ -72,13 +69,11 @@ async fn connections_that_the_server_ended_are_replaced() {
 async fn a_call_that_is_dropped_leaves_no_transaction_open() {
     let stage = Stage::new().await;
     let blocker = server().client().await;
-    stage.authenticated(&company("acme")).await;
+    let row = stage.paired(&company("acme")).await;
     let lock = format!("BEGIN; SELECT 1 FROM {}.grants WHERE company = 'acme' FOR UPDATE", stage.schema.name());
     blocker.batch_execute(&lock).await.unwrap();
-    let actor = crate::stage::actor();
-    let key = company("acme");
     for _ in 0..5 {
-        let waiting = stage.store.remove(&key, &actor);
+        let waiting = stage.store.save(removal(&row));
         assert!(tokio::time::timeout(std::time::Duration::from_millis(50), waiting).await.is_err());
     }
 
@@ -88,7 +83,7 @@ async fn a_call_that_is_dropped_leaves_no_transaction_open() {
         "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' AND query LIKE '%{}%'",
         stage.schema.name()
     );
-    stage.store.load(&key).await.unwrap();
+    stage.store.load(&row.key).await.unwrap();
     assert_eq!(blocker.query_one(&open, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
@@ -144,8 +139,7 @@ async fn the_store_shows_neither_url_nor_keys() {
 #[tokio::test]
 async fn a_pair_goes_before_everybody_who_waits_for_a_connection() {
     let stage = Stage::with(server().url(), |builder| builder.connections(1)).await;
-    let grant = stage.authenticated(&company("acme")).await;
-    let attempt = stage.claimed(&grant).await;
+    let row = stage.paired(&company("acme")).await;
     let blocker = server().client().await;
     let lock = format!("BEGIN; LOCK TABLE {}.grants", stage.schema.name());
     blocker.batch_execute(&lock).await.unwrap();
@@ -163,7 +157,8 @@ async fn a_pair_goes_before_everybody_who_waits_for_a_connection() {
     }
     let store = stage.store.clone();
     tokio::spawn(async move {
-        store.commit_refresh(commit(&grant, attempt, pair("2"))).await.unwrap();
+        let saved = store.save(rotation(&row, "2")).await.unwrap();
+        assert!(matches!(saved, Saved::Yes { .. }), "{saved:?}");
         let _ = done.send("pair");
     });
     for _ in 0..100 {

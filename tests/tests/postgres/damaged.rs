@@ -3,21 +3,19 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    ActorId, BatchSuiteAuth, CompanyId, CompanyQuery, Policy,
+    BatchSuiteAuth, CompanyId, CompanyQuery, Policy,
     error::TokenError,
     fake_ups::FakeUps,
     status::{CompanyStatus, Status},
-    store::{Store, StoreErrorKind, TakeConsent, TakenConsent},
+    store::{Store, StoreErrorKind, Verifier},
 };
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::HOUR;
+use batchsuite_tests::{HOUR, ada, eventually, opt_in};
 
 use crate::{
     sealed::{NEW, OLD, store},
-    stage::{Stage, actor, company, consent, server},
+    stage::{CIE, Stage, company, consent, put, server},
 };
-
-const USER: &str = "demo@example.com";
 
 struct World {
     stage: Stage,
@@ -34,19 +32,13 @@ impl World {
         self.ups.authenticator().store(store.clone()).without_keeper().build().unwrap()
     }
 
-    async fn authenticate(&self, auth: &BatchSuiteAuth, company: &CompanyId, actor: &ActorId) {
-        let trip = auth.authenticate(company, actor).await.unwrap();
-        let query = self.ups.consent(&trip.url, USER).await;
-        auth.callback(actor, &query, &trip.browser_secret).await.unwrap();
-    }
-
     async fn damage(&self, sql: &str) {
         server().client().await.batch_execute(&sql.replace("{schema}", self.stage.schema.name())).await.unwrap();
     }
 }
 
 fn id(name: &str) -> CompanyId {
-    company(name).company
+    batchsuite_tests::company(name)
 }
 
 fn is_authenticated(status: &CompanyStatus) -> bool {
@@ -71,7 +63,7 @@ const DAMAGES: [&str; 5] = [
     "UPDATE {schema}.tokens t SET access_token = o.access_token, refresh_token = o.refresh_token
      FROM {schema}.tokens o WHERE t.company = 'acme' AND o.company = 'other'",
     "DELETE FROM {schema}.tokens WHERE company = 'acme'",
-    "UPDATE {schema}.grants SET obtained_at = NULL, refresh_at = NULL WHERE company = 'acme'",
+    "UPDATE {schema}.grants SET state = '[]' WHERE company = 'acme'",
 ];
 
 #[tokio::test]
@@ -80,7 +72,7 @@ async fn a_damaged_row_is_an_operators_error_of_its_company_alone() {
         let world = World::new().await;
         let auth = world.process(&world.stage.store);
         for name in ["acme", "other"] {
-            world.authenticate(&auth, &id(name), &actor()).await;
+            opt_in(&auth, &world.ups, &id(name)).await;
         }
         let others_token = auth.access_token(&id("other")).await.unwrap();
         world.damage(damage).await;
@@ -101,19 +93,19 @@ async fn a_damaged_company_can_be_authenticated_again_and_removed() {
         let world = World::new().await;
         let auth = world.process(&world.stage.store);
         for name in ["acme", "other"] {
-            world.authenticate(&auth, &id(name), &actor()).await;
+            opt_in(&auth, &world.ups, &id(name)).await;
         }
         world.damage(damage).await;
         let auth = world.process(&world.stage.store);
 
-        world.authenticate(&auth, &id("acme"), &actor()).await;
+        opt_in(&auth, &world.ups, &id("acme")).await;
         let status = auth.status(&id("acme")).await.unwrap();
         assert!(is_authenticated(&status) && !status.tokens_unreadable, "{damage}");
         auth.access_token(&id("acme")).await.unwrap();
 
         world.damage(damage).await;
         let auth = world.process(&world.stage.store);
-        auth.remove_auth(&id("acme"), &actor()).await.unwrap();
+        auth.remove_auth(&id("acme"), &ada()).await.unwrap();
         let status = auth.status(&id("acme")).await.unwrap();
         assert!(matches!(status.status, Status::Unauthenticated) && !status.tokens_unreadable, "{damage}");
     }
@@ -124,21 +116,20 @@ async fn the_keeper_goes_on_with_the_companies_that_are_well() {
     let world = World::new().await;
     let auth = world.process(&world.stage.store);
     for name in ["acme", "other"] {
-        world.authenticate(&auth, &id(name), &actor()).await;
+        opt_in(&auth, &world.ups, &id(name)).await;
     }
     let before = auth.status(&id("other")).await.unwrap().revision;
     world.damage(DAMAGES[0]).await;
     world.stage.schema.advance(4 * HOUR).await;
     world.ups.clock().advance(4 * HOUR);
     let used = [id("acme"), id("other")];
-    world.stage.store.record_use(company("acme").environment, &used).await.unwrap();
+    world.stage.store.record_use(CIE, &used).await.unwrap();
 
     let mut policy = Policy::default();
     policy.keeper_interval = Duration::from_millis(50);
     let keeper = world.ups.authenticator().store(world.stage.store.clone()).policy(policy).build().unwrap();
-    while auth.status(&id("other")).await.unwrap().revision == before {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let is_kept = async || auth.status(&id("other")).await.unwrap().revision != before;
+    eventually("the other company is kept", is_kept).await;
 
     assert!(auth.status(&id("acme")).await.unwrap().tokens_unreadable);
     keeper.shutdown().await;
@@ -150,9 +141,9 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     let world = World::new().await;
     let auth = world.process(&world.stage.store);
     for name in ["a", "b", "c"] {
-        world.authenticate(&auth, &id(name), &actor()).await;
+        opt_in(&auth, &world.ups, &id(name)).await;
     }
-    world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
+    world.damage(r#"UPDATE {schema}.grants SET state = jsonb_set(state, '{actor}', '""') WHERE company = 'b'"#).await;
 
     let names = async |limit| {
         let (mut names, mut after) = (Vec::new(), None);
@@ -175,14 +166,14 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     assert_eq!(damaged, [false, true, false]);
     let again = world.process(&world.stage.store);
     assert_is_damaged(&again, &id("b"), "an actor that is none").await;
-    world.authenticate(&again, &id("b"), &actor()).await;
+    opt_in(&again, &world.ups, &id("b")).await;
     again.access_token(&id("b")).await.unwrap();
 
     // Not even its name can be read: nobody can be shown it.
-    world.damage("UPDATE {schema}.grants SET actor = '' WHERE company = 'b'").await;
-    world.damage("UPDATE {schema}.grants SET company = '' WHERE company = 'a'").await;
+    world.damage(r#"UPDATE {schema}.grants SET state = jsonb_set(state, '{actor}', '""') WHERE company = 'b'"#).await;
+    world.damage("UPDATE {schema}.grants SET company = E'a\\n' WHERE company = 'a'").await;
     assert_eq!(names(10).await, ["b", "c"]);
-    again.remove_auth(&id("b"), &actor()).await.unwrap();
+    again.remove_auth(&id("b"), &ada()).await.unwrap();
     assert!(!again.status(&id("b")).await.unwrap().tokens_unreadable);
 }
 
@@ -195,16 +186,16 @@ async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
         [("/companies/7", Some("/companies/7")), ("//evil.example", None), ("https://evil.example", None)]
     {
         let company = id("acme");
-        let actor = actor();
+        let actor = ada();
         let trip = auth.authenticate(&company, &actor).return_to("/companies/7").await.unwrap();
         world.damage(&format!("UPDATE {{schema}}.consents SET return_to = '{stored}'")).await;
-        let query = world.ups.consent(&trip.url, USER).await;
+        let query = world.ups.consent(&trip.url, FakeUps::USER).await;
 
         let done = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
 
         assert_eq!(done.return_to.as_deref(), expected);
         // Nor when the same callback comes again, here or elsewhere.
-        world.damage(&format!("UPDATE {{schema}}.used_consents SET return_to = '{stored}'")).await;
+        world.damage(&format!("UPDATE {{schema}}.consents SET return_to = '{stored}'")).await;
         let elsewhere = world.process(&world.stage.store);
         for auth in [&auth, &elsewhere] {
             let again = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
@@ -219,10 +210,10 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
     let old = store(&world.stage, OLD).await;
     let process = world.process(&old);
     for name in ["acme", "other"] {
-        world.authenticate(&process, &id(name), &actor()).await;
+        opt_in(&process, &world.ups, &id(name)).await;
     }
     let pending = consent(&company("pending"));
-    old.begin_consent(pending.clone()).await.unwrap();
+    put(&old, pending.clone()).await.unwrap();
 
     // The documented way: a new key in front, and the lost one declared.
     let new = store(&world.stage, &format!("{NEW},old:lost")).await;
@@ -234,24 +225,20 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
     for name in ["acme", "other"] {
         assert_is_damaged(&auth, &id(name), "a lost key").await;
     }
-    let take = |consent: &batchsuite_auth::store::NewConsent| TakeConsent {
-        environment: consent.key.environment,
-        state: consent.state,
-        browser: consent.browser,
-        actor: consent.actor.clone(),
-        event: None,
-    };
-    assert_eq!(new.take_consent(take(&pending)).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    let verifier = async |state| new.find_consent(CIE, state).await.unwrap().unwrap().verifier;
+    assert!(
+        matches!(verifier(&pending.state).await, Verifier::Unreadable(error) if error.kind() == StoreErrorKind::Corrupt)
+    );
     let next = consent(&company("pending"));
-    new.begin_consent(next.clone()).await.unwrap();
-    assert!(matches!(new.take_consent(take(&next)).await.unwrap(), TakenConsent::Taken(_)));
-    world.authenticate(&auth, &id("new"), &actor()).await;
+    put(&new, next.clone()).await.unwrap();
+    assert!(matches!(verifier(&next.state).await, Verifier::Readable(_)));
+    opt_in(&auth, &world.ups, &id("new")).await;
     for name in ["acme", "other", "new"] {
-        world.authenticate(&auth, &id(name), &actor()).await;
+        opt_in(&auth, &world.ups, &id(name)).await;
         auth.access_token(&id(name)).await.unwrap();
     }
-    let step = new.reencrypt(company("any").environment, None, 10).await.unwrap();
-    assert_eq!((step.grants, step.unreadable), (0, Vec::new()));
+    let done = auth.reencrypt().await.unwrap();
+    assert_eq!((done.companies, done.unreadable), (0, Vec::new()));
 
     // Found again, it takes its place back.
     store(&world.stage, &format!("{NEW},{OLD}")).await.check().await.unwrap();

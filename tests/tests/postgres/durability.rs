@@ -2,21 +2,18 @@
 
 use batchsuite_auth::{
     events::EventKind,
-    ids::AttemptId,
-    machine::{Phase, Verdict},
-    store::{
-        ClaimRefresh, Claimed, Connect, GiveBack, GrantKey, NewEvent, NewPair, SettleRefresh, Snapshot, Store,
-        TakeConsent, WarnExpiring,
-    },
+    store::{Delivery, DeliveryEnd, Prune, RowKey, Store},
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::{
-    DAY, HOUR,
+    DAY, HOUR, ada,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use tokio_postgres::{Client, types::Type};
 
-use crate::stage::{CLIENT, Stage, actor, commit, company, connect, consent, pair, stored};
+use crate::stage::{
+    CIE, Stage, are_tokens, company, consent, id, paired, put, removal, rotation, saved, told, unchanged,
+};
 
 /// A server that, by default, tells of a commit ten seconds before it is on the disk.
 fn careless() -> &'static Server {
@@ -40,7 +37,7 @@ async fn is_flushed(client: &Client) -> bool {
 }
 
 /// Something else may be written at the same moment, so there are some tries.
-async fn assert_durable(client: &Client, verb: &str, write: impl AsyncFn(GrantKey)) {
+async fn assert_durable(client: &Client, verb: &str, write: impl AsyncFn(RowKey)) {
     for number in 0..5 {
         write(company(&format!("{}-{number}", verb.replace(' ', "-")))).await;
         if is_flushed(client).await {
@@ -50,95 +47,66 @@ async fn assert_durable(client: &Client, verb: &str, write: impl AsyncFn(GrantKe
     panic!("{verb} is not durable when it returns");
 }
 
-async fn claim(store: &PostgresStore, grant: &Snapshot) -> AttemptId {
-    let (key, revision, attempt) = (grant.key.clone(), grant.opt_in.revision, AttemptId::random());
-    let claim = ClaimRefresh { key, revision, attempt, lease: HOUR };
-    assert_eq!(store.claim_refresh(claim).await.unwrap(), Claimed::Yes);
-    attempt
-}
-
 #[tokio::test]
 async fn every_write_is_on_the_disk_when_it_returns() {
     let server = careless();
     let stage = stage(server).await;
     let (store, client) = (&stage.store, server.client().await);
-    let grant = async |key: &GrantKey| stored(store.connect(connect(key)).await.unwrap());
     client.batch_execute("CREATE TABLE careless (x integer); INSERT INTO careless VALUES (1)").await.unwrap();
     assert!(!is_flushed(&client).await, "by default this server is careless");
 
-    assert_durable(&client, "begin_consent", async |key| store.begin_consent(consent(&key)).await.unwrap()).await;
-    assert_durable(&client, "take_consent", async |key| {
+    assert_durable(&client, "put a consent", async |key| put(store, consent(&key)).await.unwrap()).await;
+    assert_durable(&client, "use a consent", async |key| {
         let consent = consent(&key);
-        store.begin_consent(consent.clone()).await.unwrap();
-        let take = TakeConsent {
-            environment: key.environment,
-            state: consent.state,
-            browser: consent.browser,
-            actor: consent.actor,
-            event: None,
-        };
-        store.take_consent(take).await.unwrap();
+        put(store, consent.clone()).await.unwrap();
+        store.use_consent(CIE, consent.consent.id, None).await.unwrap().unwrap();
     })
     .await;
-    assert_durable(&client, "connect", async |key| drop(grant(&key).await)).await;
-    assert_durable(&client, "claim", async |key| {
-        claim(store, &grant(&key).await).await;
+    assert_durable(&client, "save a first pair", async |key| drop(paired(store, &key).await)).await;
+    assert_durable(&client, "save", async |key| {
+        let row = paired(store, &key).await;
+        saved(store, unchanged(&row)).await;
     })
     .await;
-    assert_durable(&client, "give_back", async |key| {
-        let grant = grant(&key).await;
-        let (revision, attempt) = (grant.opt_in.revision, claim(store, &grant).await);
-        let _ = store.give_back(GiveBack { key, revision, attempt, retry_in: HOUR, event: None }).await.unwrap();
+    assert_durable(&client, "save a pair", async |key| {
+        let row = paired(store, &key).await;
+        saved(store, rotation(&row, "2")).await;
     })
     .await;
-    assert_durable(&client, "commit", async |key| {
-        let grant = grant(&key).await;
-        let attempt = claim(store, &grant).await;
-        store.commit_refresh(commit(&grant, attempt, pair("2"))).await.unwrap();
+    assert_durable(&client, "save a removal", async |key| {
+        let row = paired(store, &key).await;
+        saved(store, removal(&row)).await;
     })
     .await;
-    assert_durable(&client, "settle", async |key| {
-        let grant = grant(&key).await;
-        let settle = SettleRefresh {
-            revision: grant.opt_in.revision,
-            attempt: claim(store, &grant).await,
-            key,
-            verdict: Verdict::Refused,
-            evidence: Default::default(),
-            retry_in: HOUR,
-        };
-        let _ = store.settle_refresh(settle).await.unwrap();
+    assert_durable(&client, "append", async |key| {
+        store.append(CIE, told(&key, EventKind::Failed)).await.unwrap();
     })
     .await;
-    assert_durable(&client, "remove", async |key| drop(store.remove(&key, &actor()).await.unwrap())).await;
-    assert_durable(&client, "mark", async |key| {
-        store.mark_unanswered(key.environment).await.unwrap();
-    })
-    .await;
-    assert_durable(&client, "record", async |key| {
-        let (environment, company) = (key.environment, Some(key.company));
-        let event = NewEvent { environment, company, actor: None, kind: EventKind::Failed, evidence: None };
-        store.record(event).await.unwrap();
+    assert_durable(&client, "wake", async |key| {
+        paired(store, &key).await;
+        assert!(!store.wake(CIE, 1).await.unwrap().is_empty());
     })
     .await;
     assert_durable(&client, "record_use", async |key| {
-        grant(&key).await;
-        store.record_use(key.environment, &[key.company]).await.unwrap();
+        paired(store, &key).await;
+        store.record_use(CIE, &[id(&key)]).await.unwrap();
     })
     .await;
-    assert_durable(&client, "warn", async |key| {
-        let pair = NewPair { refresh_lifetime: Some(DAY), ..pair("1") };
-        store.connect(Connect { pair, ..connect(&key) }).await.unwrap();
-        let (environment, client_id) = (key.environment, CLIENT.to_owned());
-        let warn = WarnExpiring { environment, client_id, windows: vec![2 * DAY], limit: 10 };
-        assert_eq!(store.warn_expiring(warn).await.unwrap(), 1);
+    let delivery = |key: &RowKey| Delivery { consumer: key.name().to_owned(), holder: uuid::Uuid::nil() };
+    assert_durable(&client, "take a delivery", async |key| {
+        store.take_delivery(CIE, &delivery(&key), HOUR).await.unwrap().unwrap();
     })
     .await;
-    stage.schema.advance(90 * DAY).await;
+    assert_durable(&client, "advance a delivery", async |key| {
+        let cursor = store.take_delivery(CIE, &delivery(&key), HOUR).await.unwrap().unwrap();
+        assert!(store.advance_delivery(CIE, &delivery(&key), cursor, DeliveryEnd::End).await.unwrap());
+    })
+    .await;
     assert_durable(&client, "prune", async |key| {
-        grant(&key).await;
+        paired(store, &key).await;
         stage.schema.advance(90 * DAY).await;
-        assert!(store.prune_events(DAY).await.unwrap() > 0);
+        let prune = Prune { environment: CIE, older_than: DAY, limit: 1000, undelivered: true };
+        assert!(store.prune(prune).await.unwrap().events > 0);
     })
     .await;
 }
@@ -154,13 +122,13 @@ async fn what_the_host_itself_writes_over_the_pool_is_on_the_disk_too() {
     let (own, pooled) = (own.build().unwrap(), pooled.build().unwrap());
 
     assert_durable(&client, "a statement", async |key| {
-        own.rows(insert, &[Type::TEXT], &[&key.company.as_str()]).await.unwrap();
+        own.rows(insert, &[Type::TEXT], &[&key.name()]).await.unwrap();
     })
     .await;
     for pool in [&own, &pooled] {
         assert_durable(&client, "a transaction", async |key| {
             let mut transaction = pool.begin().await.unwrap();
-            transaction.rows(insert, &[Type::TEXT], &[&key.company.as_str()]).await.unwrap();
+            transaction.rows(insert, &[Type::TEXT], &[&key.name()]).await.unwrap();
             transaction.commit().await.unwrap();
         })
         .await;
@@ -177,18 +145,18 @@ async fn what_the_host_itself_writes_over_the_pool_is_on_the_disk_too() {
 async fn a_claim_and_a_pair_outlive_a_crash_of_a_server_that_is_careless_by_default() {
     let server = careless();
     let stage = stage(server).await;
-    let grant = stage.authenticated(&company("acme")).await;
+    let row = stage.paired(&company("acme")).await;
 
-    let attempt = stage.claimed(&grant).await;
+    let claimed = saved(&stage.store, unchanged(&row)).await;
     server.crash();
     server.start_again();
     let after = stage.another_on(server).await.load(&company("acme")).await.unwrap();
-    assert!(matches!(after.opt_in.phase, Phase::Sent { attempt: holder, .. } if holder == attempt), "{after:?}");
+    assert_eq!(after.number, claimed.number);
 
     let store = stage.another_on(server).await;
-    store.commit_refresh(commit(&grant, attempt, pair("2"))).await.unwrap();
+    saved(&store, rotation(&after, "2")).await;
     server.crash();
     server.start_again();
     let after = stage.another_on(server).await.load(&company("acme")).await.unwrap();
-    assert!(after.tokens.unwrap().is_pair(&pair("2")));
+    assert!(are_tokens(&after.tokens, "2"), "{after:?}");
 }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::store::{Claimed, Committed, Store, StoreErrorKind};
+use batchsuite_auth::store::{Saved, Store, StoreErrorKind};
 use batchsuite_store::{PostgresError, PostgresPool, PostgresStore};
 use batchsuite_tests::{
+    eventually,
     postgres::{Log, Server, keyring},
     proxy::Proxy,
 };
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::NoTls;
 
-use crate::stage::{Stage, commit, company, pair, server};
+use crate::stage::{Stage, are_tokens, company, paired, rotation, saved, server, unchanged};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -26,30 +27,22 @@ async fn sessions_of_a_server_that_was_read_only_end_and_writes_go_on() {
     };
     let writable = store(server.url()).await;
     writable.migrate().await.unwrap();
-    let grant = crate::stage::stored(writable.connect(crate::stage::connect(&company("acme"))).await.unwrap());
+    let row = paired(&writable, &company("acme")).await;
     operator.batch_execute("ALTER ROLE postgres SET default_transaction_read_only = on").await.unwrap();
     let any = store(&format!("{} target_session_attrs=any", server.url())).await;
     let (one, other) = (company("acme"), company("other"));
     tokio::try_join!(any.load(&one), any.load(&other)).unwrap();
-    let attempt = batchsuite_auth::ids::AttemptId::random();
-    let claim = batchsuite_auth::store::ClaimRefresh {
-        key: grant.key.clone(),
-        revision: grant.opt_in.revision,
-        attempt,
-        lease: LONG,
-    };
-
-    let refused = any.claim_refresh(claim.clone()).await.unwrap_err();
+    let refused = any.save(unchanged(&row)).await.unwrap_err();
     let never_writable = PostgresStore::connect(server.url(), keyring().await).await.unwrap_err();
     operator.batch_execute("ALTER ROLE postgres RESET default_transaction_read_only").await.unwrap();
-    let claimed = any.claim_refresh(claim).await;
-    let committed = any.commit_refresh(commit(&grant, attempt, pair("2"))).await;
+    let claimed = any.save(unchanged(&row)).await;
 
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
     assert_eq!(PostgresError::of(&refused).and_then(PostgresError::sql_state), Some("25006"));
     assert_eq!(never_writable.kind(), StoreErrorKind::Unavailable);
-    assert_eq!(claimed.unwrap(), Claimed::Yes);
-    assert!(matches!(committed.unwrap(), Committed::Stored(_)));
+    assert!(matches!(claimed, Ok(Saved::Yes { .. })), "{claimed:?}");
+    let row = any.load(&one).await.unwrap();
+    assert!(are_tokens(&saved(&any, rotation(&row, "2")).await.tokens, "2"));
 }
 
 #[tokio::test]
@@ -83,14 +76,15 @@ async fn a_prepared_statement_that_is_gone_is_prepared_again() {
 #[tokio::test]
 async fn a_plan_whose_result_has_changed_is_made_again() {
     let stage = Stage::with(server().url(), |builder| builder.connections(3)).await;
-    stage.authenticated(&company("acme")).await;
     let key = company("acme");
+    stage.paired(&key).await;
     tokio::try_join!(stage.store.load(&key), stage.store.load(&key)).unwrap();
-    let change = format!("ALTER TABLE {}.grants ALTER COLUMN client_id TYPE varchar(300)", stage.schema.name());
-    server().client().await.batch_execute(&change).await.unwrap();
+    let change =
+        "DROP VIEW {schema}.companies; ALTER TABLE {schema}.grants ALTER company TYPE varchar(300) COLLATE \"C\"";
+    stage.execute(change).await;
 
     for _ in 0..3 {
-        assert!(stage.store.load(&key).await.unwrap().tokens.is_some());
+        assert!(are_tokens(&stage.store.load(&key).await.unwrap().tokens, "1"));
     }
 }
 
@@ -139,14 +133,13 @@ async fn a_server_without_room_is_asked_again_until_there_is_some() {
         others.push((client, tokio::spawn(connection)));
     }
     let pool = PostgresPool::at(server.url()).build().unwrap();
-    let impatient = PostgresPool::at(server.url()).deadline(Duration::from_millis(300)).build().unwrap();
+    // Patient enough to be refused once, on a busy machine too.
+    let impatient = PostgresPool::at(server.url()).deadline(Duration::from_secs(3)).build().unwrap();
     let refused = impatient.rows("SELECT 1", &[], &[]).await.unwrap_err();
     let refusals = || server.log().matches("too many clients").count();
     let before = refusals();
     let asks = tokio::spawn(async move { pool.rows("SELECT 1", &[], &[]).await.map(drop) });
-    while refusals() == before {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("it is refused", async || refusals() > before).await;
 
     others.clear();
 

@@ -3,10 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use batchsuite_auth::{
-    ids::AttemptId,
-    store::{Committed, Store, StoreError, StoreErrorKind},
-};
+use batchsuite_auth::store::{Saved, Store, StoreError, StoreErrorKind};
 use batchsuite_store::{
     PostgresStore,
     keyring::{KeySet, KeySource, KeySourceError, Keyring},
@@ -15,7 +12,7 @@ use batchsuite_tests::postgres::TestSchema;
 
 use crate::{
     sealed::{NEW, OLD, keys, store},
-    stage::{Stage, commit, company, connect, consent, due, pair, server, stored},
+    stage::{CIE, Stage, are_tokens, company, consent, paired, put, rotation, saved, server},
 };
 
 /// Another key under the name of the old one.
@@ -34,7 +31,7 @@ async fn under_the_old_key() -> Stage {
     let schema = TestSchema::new(server());
     let store = PostgresStore::at(server().url(), keys(OLD).await).schema(schema.name()).build().unwrap();
     store.migrate().await.unwrap();
-    stored(store.connect(connect(&company("acme"))).await.unwrap());
+    paired(&store, &company("acme")).await;
     Stage { schema, store }
 }
 
@@ -46,10 +43,11 @@ async fn a_wrong_key_under_the_right_name_is_refused_before_anything_is_sealed()
     assert_names_the_key("check", wrong.check().await);
     assert_names_the_key("migrate", wrong.migrate().await);
     assert_names_the_key("load", wrong.load(&company("acme")).await);
-    assert_names_the_key("due", wrong.due(due()).await);
-    assert_names_the_key("connect", wrong.connect(connect(&company("new"))).await);
-    assert_names_the_key("begin", wrong.begin_consent(consent(&company("new"))).await);
-    assert_names_the_key("reencrypt", wrong.reencrypt(company("acme").environment, None, 10).await);
+    assert_names_the_key("wake", wrong.wake(CIE, 10).await);
+    let first = rotation(&stage.store.load(&company("new")).await.unwrap(), "1");
+    assert_names_the_key("save", wrong.save(first).await);
+    assert_names_the_key("put a consent", put(&wrong, consent(&company("new"))).await);
+    assert_names_the_key("find a consent", wrong.find_consent(CIE, &consent(&company("new")).state).await);
     // Also where it only decrypts.
     assert_names_the_key("behind", store(&stage, &format!("{NEW},{NAMESAKE}")).await.check().await);
 
@@ -78,11 +76,13 @@ async fn of_two_processes_that_begin_with_different_keys_of_one_name_one_can_sea
         let process = async |text: &str| {
             let store = PostgresStore::at(server().url(), keys(text).await).schema(schema.name()).build().unwrap();
             store.migrate().await?;
-            store.connect(connect(&company("acme"))).await.map(drop)
+            store.save(rotation(&store.load(&company("acme")).await?, "1")).await
         };
         let (one, other) = tokio::join!(process(OLD), process(NAMESAKE));
 
-        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+        let is_saved = |answer: &Result<Saved, StoreError>| matches!(answer, Ok(Saved::Yes { .. }));
+        assert!(is_saved(&one) != is_saved(&other), "{one:?} {other:?}");
+        assert!(one.is_err() != other.is_err(), "{one:?} {other:?}");
     }
 }
 
@@ -104,16 +104,16 @@ async fn a_reload_that_brings_a_wrong_key_leaves_the_keys_before_it_at_work() {
     let source = Changing(Arc::new(Mutex::new(KeySet::parse(NEW).unwrap())));
     let keyring = Keyring::load(source.clone()).await.unwrap();
     let reloaded = PostgresStore::at(server().url(), keyring.clone()).schema(stage.schema.name()).build().unwrap();
-    let grant = stored(reloaded.connect(connect(&company("new"))).await.unwrap());
+    let row = paired(&reloaded, &company("new")).await;
 
     *source.0.lock().unwrap() = KeySet::parse(&format!("{NAMESAKE},{NEW}")).unwrap();
     keyring.reload().await.unwrap();
-    let committed = reloaded.commit_refresh(commit(&grant, AttemptId::random(), pair("2"))).await.unwrap();
+    let row = saved(&reloaded, rotation(&row, "2")).await;
 
-    assert!(matches!(committed, Committed::Stored(_)));
+    assert!(are_tokens(&row.tokens, "2"), "{row:?}");
     assert_names_the_key("check", reloaded.check().await);
     let alone = store(&stage, NEW).await.load(&company("new")).await.unwrap();
-    assert!(alone.tokens.unwrap().is_pair(&pair("2")), "it is under the new key");
+    assert!(are_tokens(&alone.tokens, "2"), "it is under the new key");
 }
 
 #[tokio::test]
@@ -127,12 +127,11 @@ async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
     check(&format!("{NEW},old:lost")).await.unwrap();
     check(&format!("{NEW},{OLD}")).await.unwrap();
 
-    // Rotated in order: the old key is not needed any more.
+    // Rotated in order: what is sealed next is under the new key, and the old key is not needed for a check any more.
     let both = store(&stage, &format!("{NEW},{OLD}")).await;
-    assert_eq!(both.reencrypt(company("acme").environment, None, 10).await.unwrap().grants, 1);
+    let row = saved(&both, rotation(&both.load(&company("acme")).await.unwrap(), "2")).await;
     check(NEW).await.unwrap();
     // And back again.
-    let back = store(&stage, &format!("{OLD},{NEW}")).await;
-    assert_eq!(back.reencrypt(company("acme").environment, None, 10).await.unwrap().grants, 1);
+    saved(&store(&stage, &format!("{OLD},{NEW}")).await, rotation(&row, "3")).await;
     check(OLD).await.unwrap();
 }

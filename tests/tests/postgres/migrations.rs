@@ -2,9 +2,12 @@
 
 use batchsuite_auth::store::{Store, StoreErrorKind};
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::postgres::{TestSchema, keyring};
+use batchsuite_tests::{
+    ada,
+    postgres::{TestSchema, keyring},
+};
 
-use crate::stage::{Stage, company, server};
+use crate::stage::{CIE, Stage, company, consent, paired, put, removal, saved, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn eight_processes_that_start_at_once_all_come_up() {
@@ -30,11 +33,11 @@ async fn eight_processes_that_start_at_once_all_come_up() {
 #[tokio::test]
 async fn a_repetition_changes_nothing() {
     let stage = Stage::new().await;
-    let grant = stage.authenticated(&company("acme")).await;
+    let row = stage.paired(&company("acme")).await;
 
     stage.store.migrate().await.unwrap();
 
-    assert_eq!(stage.store.load(&company("acme")).await.unwrap().change, grant.change);
+    assert_eq!(stage.store.load(&company("acme")).await.unwrap().change, row.change);
 }
 
 #[tokio::test]
@@ -94,9 +97,10 @@ async fn the_rights_that_are_needed_are_few() {
         .unwrap();
 
     service.check().await.unwrap();
-    service.begin_consent(crate::stage::consent(&company("acme"))).await.unwrap();
-    service.connect(crate::stage::connect(&company("acme"))).await.unwrap();
-    service.remove(&company("acme"), &crate::stage::actor()).await.unwrap();
+    put(&service, consent(&company("acme"))).await.unwrap();
+    let row = paired(&service, &company("acme")).await;
+    assert_eq!(service.wake(CIE, 10).await.unwrap().len(), 1);
+    saved(&service, removal(&row)).await;
 }
 
 #[tokio::test]

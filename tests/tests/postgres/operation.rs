@@ -3,83 +3,79 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    Environment, Policy,
+    Policy,
     events::{EventId, EventKind},
     fake_ups::FakeUps,
-    store::{EventOrder, EventQuery, Store, StoreError, StoreErrorKind},
+    status::ListedAs,
+    store::{EventOrder, EventQuery, Prune, RowKey, Store, StoreError, StoreErrorKind, Swap, TokenChange, Wake},
 };
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::{DAY, HOUR};
+use batchsuite_tests::{DAY, ada};
 
-use crate::stage::{Stage, actor, commit, company, consent, pair, server};
+use crate::stage::{CIE, Stage, company, consent, events, id, put, removal, rotation, saved, server};
+
+/// Deletes what is older than a month, and tells how many.
+async fn prune(store: &PostgresStore) -> u64 {
+    let prune = Prune { environment: CIE, older_than: 30 * DAY, limit: 100_000, undelivered: false };
+    store.prune(prune).await.unwrap().events
+}
 
 #[tokio::test]
 async fn old_events_are_pruned_and_the_feed_misses_none() {
     let stage = Stage::new().await;
-    let grant = stage.authenticated(&company("acme")).await;
+    let row = stage.paired(&company("acme")).await;
     stage.schema.advance(90 * DAY).await;
-    let attempt = stage.claimed(&grant).await;
-    stage.store.commit_refresh(commit(&grant, attempt, pair("2"))).await.unwrap();
+    saved(&stage.store, rotation(&row, "2")).await;
 
-    let pruned = stage.store.prune_events(30 * DAY).await.unwrap();
+    assert_eq!(prune(&stage.store).await, 1);
 
-    assert_eq!(pruned, 1);
-    let query = EventQuery {
-        environment: Environment::Cie,
-        company: None,
-        order: EventOrder::OldestFirst,
-        after: None,
-        limit: 10,
-    };
-    let left = stage.store.events(query).await.unwrap().items;
+    let left = stage.store.events(events()).await.unwrap().items;
     assert_eq!(left.iter().map(|event| event.kind).collect::<Vec<_>>(), [EventKind::Refreshed]);
-    let told = stage.store.changes(Environment::Cie, Some(Default::default()), Default::default()).await.unwrap();
-    assert_eq!(told.changed, [(company("acme").company, left[0].id)]);
-}
-
-fn from(after: Option<EventId>) -> EventQuery {
-    EventQuery { environment: Environment::Cie, company: None, order: EventOrder::OldestFirst, after, limit: 10 }
+    let told = stage.store.changes(CIE, Some(EventId::START), Duration::ZERO).await.unwrap();
+    assert_eq!(told.changed, [(id(&row.key), left[0].id)]);
 }
 
 #[tokio::test]
 async fn a_reader_behind_what_was_pruned_is_told_of_the_gap_and_goes_on_after_it() {
     let stage = Stage::new().await;
-    let ids = async |store: &PostgresStore, after| {
-        let page = store.events(from(after)).await?;
-        Ok::<_, StoreError>(page.items.into_iter().map(|event| event.id.number()).collect::<Vec<_>>())
+    let ids = async |after| {
+        let page = stage.store.events(EventQuery { after, ..events() }).await?;
+        Ok::<_, StoreError>(page.items.into_iter().map(|event| event.id).collect::<Vec<_>>())
     };
+    let mut written = Vec::new();
     for name in ["a", "b", "c"] {
-        stage.authenticated(&company(name)).await;
+        written.push(stage.paired(&company(name)).await.change);
     }
     stage.schema.advance(90 * DAY).await;
-    stage.authenticated(&company("d")).await;
-    assert_eq!(ids(&stage.store, Some(EventId::new(1))).await.unwrap(), [2, 3, 4]);
+    written.push(stage.paired(&company("d")).await.change);
+    let [first, second, third, fourth] = written[..] else { panic!("four") };
+    assert_eq!(ids(Some(first)).await.unwrap(), [second, third, fourth]);
 
-    assert_eq!(stage.store.prune_events(30 * DAY).await.unwrap(), 3);
+    assert_eq!(prune(&stage.store).await, 3);
 
-    let up_to = EventId::new(3);
-    for behind in [EventId::START, EventId::new(1), EventId::new(2)] {
+    for behind in [EventId::START, first, second] {
         // Also of one company: whether it had events in the gap, nobody knows.
-        for company in [None, Some(company("d").company)] {
-            let error = stage.store.events(EventQuery { company, ..from(Some(behind)) }).await.unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Pruned { up_to });
-            assert!(error.to_string().contains("number 3"), "{error}");
+        for company in [None, Some(id(&company("d")))] {
+            let query = EventQuery { company, after: Some(behind), ..events() };
+            let error = stage.store.events(query).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Pruned { up_to: third });
+            assert!(error.to_string().contains(&format!("number {}", third.number())), "{error}");
         }
     }
-    assert_eq!(ids(&stage.store, Some(up_to)).await.unwrap(), [4]);
-    assert_eq!(ids(&stage.store, None).await.unwrap(), [4], "without a cursor, nothing was missed");
-    let newest = EventQuery { order: EventOrder::NewestFirst, ..from(None) };
+    assert_eq!(ids(Some(third)).await.unwrap(), [fourth]);
+    assert_eq!(ids(None).await.unwrap(), [fourth], "without a cursor, nothing was missed");
+    let newest = EventQuery { order: EventOrder::NewestFirst, ..events() };
     assert_eq!(stage.store.events(newest).await.unwrap().items.len(), 1);
-    assert_eq!(stage.store.prune_events(30 * DAY).await.unwrap(), 0);
-    assert_eq!(ids(&stage.store, Some(up_to)).await.unwrap(), [4]);
+    assert_eq!(prune(&stage.store).await, 0);
+    assert_eq!(ids(Some(third)).await.unwrap(), [fourth]);
 }
 
 #[tokio::test]
 async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_to_its_end() {
     let stage = Stage::new().await;
-    stage.authenticated(&company("a")).await;
+    stage.paired(&company("a")).await;
     stage.schema.advance(90 * DAY).await;
-    assert_eq!(stage.store.prune_events(30 * DAY).await.unwrap(), 1);
+    assert_eq!(prune(&stage.store).await, 1);
     let ups = FakeUps::start().await;
     let mut policy = Policy::default();
     policy.feed_interval = Duration::from_millis(50);
@@ -93,7 +89,7 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
         // The second stream begins with its first reading.
         for _ in 0..500 {
             tokio::time::sleep(Duration::from_millis(20)).await;
-            auth.authenticate(&company("b").company, &actor()).await.unwrap();
+            auth.authenticate(&id(&company("b")), &ada()).await.unwrap();
         }
     };
     let (restarted, from_now) = tokio::select! {
@@ -101,7 +97,7 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
         () = write => panic!("a stream tells nothing"),
     };
 
-    assert_eq!(restarted.unwrap().unwrap().id, EventId::new(2));
+    assert_eq!(restarted.unwrap().unwrap().kind, EventKind::Started);
     assert!(from_now.unwrap().unwrap().id > up_to);
 }
 
@@ -110,35 +106,46 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
 async fn an_event_that_cannot_be_read_hides_no_other() {
     let stage = Stage::new().await;
     for name in ["a", "b", "c"] {
-        stage.authenticated(&company(name)).await;
+        stage.paired(&company(name)).await;
     }
     let damage = format!("UPDATE {0}.events SET kind = 'of a later release' WHERE company = 'b'", stage.schema.name());
     server().client().await.batch_execute(&damage).await.unwrap();
 
-    let page = stage.store.events(from(None)).await.unwrap();
+    let page = stage.store.events(events()).await.unwrap();
     assert_eq!(page.items.len(), 2);
-    let page = stage.store.events(EventQuery { limit: 2, ..from(None) }).await.unwrap();
-    assert_eq!((page.items.len(), page.next), (1, Some(EventId::new(2))), "the cursor goes past it");
+    let page = stage.store.events(EventQuery { limit: 2, ..events() }).await.unwrap();
+    let second = stage.store.load(&company("b")).await.unwrap().change;
+    assert_eq!((page.items.len(), page.next), (1, Some(second)), "the cursor goes past it");
 }
 
 #[tokio::test]
-async fn the_overview_counts_how_companies_stand() {
+async fn the_overview_counts_what_companies_are_listed_as() {
     let stage = Stage::new().await;
-    stage.store.begin_consent(consent(&company("began"))).await.unwrap();
-    for name in ["waiting", "flying", "removed"] {
-        stage.authenticated(&company(name)).await;
+    put(&stage.store, consent(&company("began"))).await.unwrap();
+    let mut rows = Vec::new();
+    for name in ["ended", "ending", "removed", "waiting"] {
+        rows.push(stage.paired(&company(name)).await);
     }
-    stage.store.remove(&company("removed"), &actor()).await.unwrap();
-    stage.schema.advance(4 * HOUR).await;
-    stage.claimed(&stage.store.load(&company("flying")).await.unwrap()).await;
-    stage.store.mark_unanswered(Environment::Cie).await.unwrap();
-    stage.store.record_use(Environment::Cie, &[company("waiting").company]).await.unwrap();
+    let [ended, ending, removed, waiting] = &rows[..] else { panic!("four") };
+    let listed_as = |row, listed_as| Swap { listed_as, wake: Some(Wake::default()), ..rotation(row, "2") };
+    saved(&stage.store, listed_as(ended, ListedAs::ReauthRequired)).await;
+    saved(&stage.store, listed_as(ending, ListedAs::ExpiringSoon)).await;
+    saved(&stage.store, Swap { wake: None, ..removal(removed) }).await;
+    let client = stage.store.load(&RowKey::client(CIE)).await.unwrap();
+    saved(&stage.store, Swap { tokens: TokenChange::Keep, ..rotation(&client, "none") }).await;
 
-    let overview = stage.store.overview(Environment::Cie, DAY).await.unwrap();
+    let overview = stage.store.overview(CIE).await.unwrap();
 
-    assert_eq!((overview.unauthenticated, overview.authenticated, overview.refresh_expired), (2, 2, 0));
-    assert_eq!((overview.opt_in_invalidated, overview.rotation_lost), (0, 0));
-    assert_eq!((overview.unanswered, overview.leases, overview.consents_pending), (2, 1, 0));
-    let waits = overview.as_of - overview.oldest_due.expect("one waits");
-    assert!((59..62).contains(&waits.num_minutes()), "{waits}");
+    let companies: Vec<_> = overview.companies.into_iter().collect();
+    assert_eq!(
+        companies,
+        [
+            (ListedAs::Unauthenticated, 2),
+            (ListedAs::Authenticated, 1),
+            (ListedAs::ExpiringSoon, 1),
+            (ListedAs::ReauthRequired, 1)
+        ]
+    );
+    assert_eq!((overview.oldest_wake, overview.consents_pending), (removed.wake_at, 1));
+    assert!(waiting.wake_at > removed.wake_at);
 }

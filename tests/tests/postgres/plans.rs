@@ -1,180 +1,136 @@
-//! Which indexes the statements use, and which statements there are.
+//! Which indexes the statements use, and which columns they leave alone.
 
-use batchsuite_auth::clock::Timestamp;
-use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
+use std::time::Duration;
 
-use crate::stage::{CLIENT, Stage, server};
+use batchsuite_auth::{
+    events::{EventId, EventKind},
+    status::ListedAs,
+    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, ListQuery, Prune, Store},
+};
+use batchsuite_store::{PostgresPool, PostgresStore};
+use batchsuite_tests::{HOUR, eventually, postgres::keyring};
 
-type Typed<'a> = (&'a (dyn ToSql + Sync), Type);
+use crate::stage::{
+    CIE, Stage, all, company, consent, events, id, paired, put, removal, rotation, saved, server, told, unchanged,
+};
 
-/// A stage with many companies: each was used lately, and no access token ends soon.
+/// A store on one connection, so that a test sees what was prepared on it.
+struct Session {
+    stage: Stage,
+    store: PostgresStore,
+    pool: PostgresPool,
+}
+
+impl Session {
+    async fn on(stage: Stage) -> Self {
+        let pool = PostgresPool::at(server().url()).connections(1).build().unwrap();
+        let store = PostgresStore::builder(pool.clone(), keyring().await).schema(stage.schema.name()).build().unwrap();
+        Self { stage, store, pool }
+    }
+
+    /// Every statement of the store is sent once.
+    async fn say_everything(&self) {
+        let store = &self.store;
+        let new = consent(&company("acme"));
+        put(store, new.clone()).await.unwrap();
+        store.find_consent(CIE, &new.state).await.unwrap();
+        store.use_consent(CIE, new.consent.id, None).await.unwrap();
+        let row = paired(store, &company("acme")).await;
+        let row = saved(store, unchanged(&row)).await;
+        let row = saved(store, rotation(&row, "2")).await;
+        let telling =
+            batchsuite_auth::store::Swap { tokens: batchsuite_auth::store::TokenChange::Keep, ..rotation(&row, "2") };
+        let row = saved(store, telling).await;
+        saved(store, removal(&row)).await;
+        store.wake(CIE, 10).await.unwrap();
+        store.record_use(CIE, &[id(&row.key)]).await.unwrap();
+        for listed_as in [None, Some(vec![ListedAs::ReauthRequired])] {
+            store.list(ListQuery { listed_as, ..all() }).await.unwrap();
+        }
+        for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
+            for company in [None, Some(id(&row.key))] {
+                store.events(EventQuery { company, order, ..events() }).await.unwrap();
+            }
+        }
+        store.append(CIE, told(&row.key, EventKind::Failed)).await.unwrap();
+        store.changes(CIE, Some(EventId::START), Duration::ZERO).await.unwrap();
+        let delivery = Delivery { consumer: "mails".to_owned(), holder: uuid::Uuid::nil() };
+        let cursor = store.take_delivery(CIE, &delivery, HOUR).await.unwrap().unwrap();
+        assert!(store.advance_delivery(CIE, &delivery, cursor, DeliveryEnd::End).await.unwrap());
+        let prune = Prune { environment: CIE, older_than: 100 * HOUR, limit: 10, undelivered: false };
+        store.prune(prune).await.unwrap();
+        store.overview(CIE).await.unwrap();
+    }
+
+    /// What the store has prepared: the name that a statement begins with, its name in the session, its text, and how many
+    /// parameters it has.
+    async fn prepared(&self) -> Vec<(String, String, String, i32)> {
+        let prepared = "SELECT substring(statement FROM '^/\\* batchsuite (\\w+) \\*/'), name, statement, cardinality(parameter_types)
+            FROM pg_prepared_statements WHERE statement LIKE '/* batchsuite %' ORDER BY 1";
+        let rows = self.pool.rows(prepared, &[], &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
+    }
+
+    /// The plan that the server keeps.
+    async fn plan(&self, name: &str) -> String {
+        let prepared = self.prepared().await;
+        let (_, in_session, _, parameters) = prepared.iter().find(|(known, ..)| known == name).expect(name);
+        let nulls = vec!["NULL"; usize::try_from(*parameters).unwrap()].join(", ");
+        self.pool.rows("SET plan_cache_mode = force_generic_plan", &[], &[]).await.unwrap();
+        let rows = self.pool.rows(&format!("EXPLAIN EXECUTE {in_session}({nulls})"), &[], &[]).await.unwrap();
+        rows.iter().map(|row| row.get::<_, &str>(0)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A stage with many companies, of which few wake and few are listed as anything but authenticated.
 async fn crowded() -> Stage {
     let stage = Stage::new().await;
-    let fill = "INSERT INTO {schema}.grants (environment, company, epoch, version, standing, client_id, has_access_token,
-            has_refresh_token, obtained_at, refresh_at, access_expires_at, refresh_expires_at, used_at, used_hour, change)
-        SELECT 'cie', 'company-' || n, 1, 1, 'authenticated', 'our-client', true,
-            true, now(), now() + interval '3 hours', now() + interval '4 hours', now() + interval '60 days',
-            now() - n * interval '1 second', date_trunc('hour', now() - n * interval '1 second'), n
+    let fill = "INSERT INTO {schema}.grants (environment, company, number, epoch, version, listed_as, wake_at, change)
+        SELECT 'cie', 'company-' || n, n, 1, 1, CASE WHEN n % 1000 = 7 THEN 'reauth_required' ELSE 'authenticated' END,
+            now() + interval '1 second' * (n - 100), n
         FROM generate_series(1, 20000) AS n;
-        INSERT INTO {schema}.tokens SELECT environment, company, 'a', 'r', 1 FROM {schema}.grants;
-        INSERT INTO {schema}.events SELECT n, now(), 'cie', 'company-' || n, NULL, 'refreshed', 1, 1
+        INSERT INTO {schema}.tokens SELECT environment, company, 'a', 'r' FROM {schema}.grants;
+        INSERT INTO {schema}.events (environment, id, at, company, epoch, version, kind)
+        SELECT 'cie', 3 * n, now(), 'company-' || n, 1, 1, 'refreshed' FROM generate_series(1, 20000) AS n;
+        INSERT INTO {schema}.consents (environment, id, company, actor, state, browser, redirect_uri, client_id, removals,
+            expires_at)
+        SELECT 'cie', gen_random_uuid(), 'company-' || n, 'ada-' || n, sha256(n::text::bytea), '', '', '', 0,
+            now() + interval '1 hour'
         FROM generate_series(1, 20000) AS n;
-        SELECT setval('{schema}.event_number', 20000);
-        VACUUM ANALYZE {schema}.grants; VACUUM ANALYZE {schema}.tokens; VACUUM ANALYZE {schema}.events";
-    let client = server().client().await;
-    for statement in fill.replace("{schema}", stage.schema.name()).split(';') {
-        client.batch_execute(statement).await.unwrap();
+        SELECT setval('{schema}.event_number', 60000)";
+    stage.execute(fill).await;
+    for table in ["grants", "tokens", "events", "consents"] {
+        stage.execute(&format!("VACUUM ANALYZE {{schema}}.{table}")).await;
     }
     stage
 }
 
-async fn plan(stage: &Stage, name: &str, parameters: &[Typed<'_>]) -> String {
-    let explain = format!("EXPLAIN {}", stage.statement(name));
-    let rows = server().client().await.query_typed(&explain, parameters).await.unwrap();
-    rows.iter().map(|row| row.get::<_, &str>(0)).collect::<Vec<_>>().join("\n")
-}
-
 #[tokio::test]
-async fn each_statement_of_the_hot_paths_goes_by_an_index() {
-    let stage = crowded().await;
-    let (environment, acme): (Typed<'_>, Typed<'_>) = ((&"cie", Type::TEXT), (&"company-77", Type::TEXT));
-    let one: Typed<'_> = (&1_i64, Type::INT8);
-    let seconds: Typed<'_> = (&3600.0, Type::FLOAT8);
-    let id: Typed<'_> = (&Uuid::nil(), Type::UUID);
-    let (sealed, text): (Typed<'_>, Typed<'_>) = ((&&b"x"[..], Type::BYTEA), (&CLIENT, Type::TEXT));
-    let number: Typed<'_> = (&Some(400_i32), Type::INT4);
-    let at: Typed<'_> = (&None::<Timestamp>, Type::TIMESTAMPTZ);
-    let key = [environment.clone(), acme.clone()];
-    let windows = vec![14.0 * 86_400.0, 86_400.0];
-    let companies = vec!["company-7", "company-8"];
-    let cases: Vec<(&str, Vec<Typed<'_>>, &[&str])> = vec![
-        ("load", key.to_vec(), &["grants_pkey", "tokens_pkey"]),
-        (
-            "claim_refresh",
-            vec![environment.clone(), acme.clone(), one.clone(), one.clone(), id.clone(), seconds.clone()],
-            &["grants_pkey"],
-        ),
-        (
-            "commit_refresh",
-            vec![
-                environment.clone(),
-                acme.clone(),
-                one.clone(),
-                one.clone(),
-                sealed.clone(),
-                sealed.clone(),
-                seconds.clone(),
-                seconds.clone(),
-                seconds.clone(),
-                seconds.clone(),
-                one.clone(),
-                seconds.clone(),
-                id.clone(),
-                (&false, Type::BOOL),
-            ],
-            &["grants_pkey"],
-        ),
-        (
-            "settle_refresh",
-            vec![
-                environment.clone(),
-                acme.clone(),
-                one.clone(),
-                one.clone(),
-                id.clone(),
-                (&true, Type::BOOL),
-                seconds.clone(),
-                text.clone(),
-                number.clone(),
-                text.clone(),
-                text.clone(),
-                id.clone(),
-            ],
-            &["grants_pkey"],
-        ),
-        (
-            "used_consent",
-            vec![environment.clone(), sealed.clone(), sealed.clone(), text.clone()],
-            &["used_consents_pkey"],
-        ),
-        (
-            "connect",
-            vec![
-                environment.clone(),
-                acme.clone(),
-                one.clone(),
-                id.clone(),
-                one.clone(),
-                at.clone(),
-                text.clone(),
-                text.clone(),
-                sealed.clone(),
-                sealed.clone(),
-                seconds.clone(),
-                seconds.clone(),
-                seconds.clone(),
-                seconds.clone(),
-                one.clone(),
-                at.clone(),
-                (&false, Type::BOOL),
-            ],
-            &["grants_pkey"],
-        ),
-        (
-            "due",
-            vec![
-                environment.clone(),
-                text.clone(),
-                (&86_400.0, Type::FLOAT8),
-                (&604_800.0, Type::FLOAT8),
-                seconds.clone(),
-                (&100_i64, Type::INT8),
-            ],
-            &["grants_used", "grants_obtained", "grants_ending", "grants_open_ended", "grants_pkey", "tokens_pkey"],
-        ),
-        (
-            "warn_expiring",
-            vec![environment.clone(), text.clone(), (&windows, Type::FLOAT8_ARRAY), (&100_i64, Type::INT8)],
-            &["grants_warned", "grants_pkey"],
-        ),
-        ("record_use", vec![environment.clone(), (&companies, Type::TEXT_ARRAY)], &["grants_pkey"]),
-        (
-            "changes",
-            vec![environment.clone(), (&19_990_i64, Type::INT8), (&20_000_i64, Type::INT8)],
-            &["grants_changed"],
-        ),
-        (
-            "events_oldest_first",
-            vec![
-                environment.clone(),
-                (&None::<&str>, Type::TEXT),
-                (&19_000_i64, Type::INT8),
-                (&20_000_i64, Type::INT8),
-                (&100_i64, Type::INT8),
-            ],
-            &["events_pkey"],
-        ),
-        (
-            "company_events_newest_first",
-            vec![environment.clone(), acme.clone(), (&20_000_i64, Type::INT8), (&100_i64, Type::INT8)],
-            &["events_company"],
-        ),
-        (
-            "list",
-            vec![
-                environment.clone(),
-                text.clone(),
-                (&None::<&str>, Type::TEXT),
-                (&"company-5", Type::TEXT),
-                (&100_i64, Type::INT8),
-            ],
-            &["grants_pkey"],
-        ),
-    ];
-    for (name, parameters, indexes) in cases {
-        let plan = plan(&stage, name, &parameters).await;
-        for table in ["grants", "tokens", "events"] {
+async fn each_statement_goes_by_an_index() {
+    let session = Session::on(crowded().await).await;
+    session.say_everything().await;
+
+    for (name, indexes) in [
+        ("load", &["grants_pkey", "tokens_pkey", "consents_company"][..]),
+        ("save", &["grants_pkey"]),
+        ("save_and_tell", &["grants_pkey"]),
+        ("save_and_replace", &["grants_pkey"]),
+        ("save_and_erase", &["grants_pkey", "tokens_pkey"]),
+        ("wake", &["grants_wake", "grants_pkey", "tokens_pkey", "consents_company"]),
+        ("record_use", &["grants_pkey"]),
+        ("list", &["grants_pkey", "tokens_pkey", "consents_company"]),
+        ("list_some", &["grants_listed", "grants_wake", "grants_pkey", "tokens_pkey", "consents_company"]),
+        ("find_consent", &["consents_state"]),
+        ("use_consent", &["consents_id"]),
+        ("events_oldest_first", &["events_pkey"]),
+        ("events_newest_first", &["events_pkey"]),
+        ("company_events_oldest_first", &["events_company"]),
+        ("company_events_newest_first", &["events_company"]),
+        ("changes", &["grants_change"]),
+        ("prune", &["events_pkey"]),
+    ] {
+        let plan = session.plan(name).await;
+        for table in ["grants", "tokens", "events", "consents"] {
             assert!(!plan.contains(&format!("Seq Scan on {table}")), "{name}:\n{plan}");
         }
         for index in indexes {
@@ -185,92 +141,79 @@ async fn each_statement_of_the_hot_paths_goes_by_an_index() {
 
 /// By the time of the moment, an index could not be searched.
 #[tokio::test]
-async fn what_is_due_is_searched_by_its_time() {
-    let stage = crowded().await;
-    let hour: Typed<'_> = (&3600.0, Type::FLOAT8);
-    let parameters = [
-        (&"cie" as _, Type::TEXT),
-        (&CLIENT as _, Type::TEXT),
-        hour.clone(),
-        hour.clone(),
-        hour,
-        (&100_i64, Type::INT8),
-    ];
+async fn what_wakes_is_searched_by_its_time_and_comes_from_the_index_in_order() {
+    let session = Session::on(crowded().await).await;
+    session.say_everything().await;
 
-    let plan = plan(&stage, "due", &parameters).await;
+    for name in ["wake", "list_some"] {
+        let plan = session.plan(name).await;
 
-    for searched in ["due_at <= ", "refresh_expires_at <= ", "obtained_at <= ", "obtained_at > "] {
-        let by_index = |line: &str| line.contains("Index Cond:") && line.contains(searched);
-        assert!(plan.lines().any(by_index), "no index is searched for {searched}\n{plan}");
+        let by_index = |line: &str| line.contains("Index Cond:") && line.contains("wake_at <= ");
+        assert!(plan.lines().any(by_index), "{plan}");
+        assert!(!plan.contains("Sort Key: grants.wake_at"), "{plan}");
     }
-    assert!(!plan.contains("Sort Key: grants.due_at"), "the longest due come from the index in order:\n{plan}");
 }
 
-/// To plan it takes as long as to run it.
+/// To plan a statement takes longer than to run it.
 #[tokio::test]
-async fn the_plan_of_what_is_due_is_kept() {
-    let stage = crowded().await;
-    let client = server().client().await;
-    // The more there are, the dearer looks a plan that knows no limit.
-    let all_due = "UPDATE {schema}.grants SET refresh_at = now() - interval '1 minute'; ANALYZE {schema}.grants";
-    client.batch_execute(&all_due.replace("{schema}", stage.schema.name())).await.unwrap();
-    let types = [Type::TEXT, Type::TEXT, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8, Type::INT8];
-    let due = client.prepare_typed(&stage.statement("due"), &types).await.unwrap();
-    let (day, week, minute) = (86_400.0, 7.0 * 86_400.0, 60.0);
+async fn the_plans_of_a_refresh_are_kept() {
+    let session = Session::on(crowded().await).await;
+    let mut row = paired(&session.store, &company("acme")).await;
     for _ in 0..10 {
-        client.query(&due, &[&"cie", &CLIENT, &day, &week, &minute, &100_i64]).await.unwrap();
+        row = saved(&session.store, unchanged(&row)).await;
+        row = saved(&session.store, rotation(&row, "2")).await;
+        session.store.wake(CIE, 100).await.unwrap();
     }
 
-    let kept = "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1";
-    let kept = client.query_one(kept, &[&stage.statement("due")]).await.unwrap();
+    let kept = "SELECT generic_plans, statement FROM pg_prepared_statements
+        WHERE statement ~ '^/\\* batchsuite (load|save|save_and_replace|wake) '";
+    let kept = session.pool.rows(kept, &[], &[]).await.unwrap();
 
-    // The first five are planned for their parameters, says Postgres.
-    assert_eq!(kept.get::<_, i64>(0), 5);
+    assert_eq!(kept.len(), 4);
+    for statement in kept {
+        // The first five are planned for their parameters, says Postgres.
+        assert!(statement.get::<_, i64>(0) >= 5, "{}", statement.get::<_, &str>(1));
+    }
 }
 
-/// Of each hour only some are read at first.
+/// An update that changes no column of an index writes to no index.
 #[tokio::test]
-async fn the_longest_due_come_first_also_if_all_were_used_in_one_hour_of_many() {
-    let stage = crowded().await;
+async fn a_claim_and_a_wake_write_to_no_index_and_to_no_token() {
+    let session = Session::on(Stage::new().await).await;
+    let mut row = paired(&session.store, &company("acme")).await;
+    let counted = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+        WHERE schemaname = $1 AND relname IN ('grants', 'tokens') ORDER BY relname";
     let client = server().client().await;
-    // The longest due: those of one hour. The next ones: those of the hour after it.
-    let spread = "UPDATE {schema}.grants SET used_at = used, used_hour = date_trunc('hour', used, 'UTC'),
-            refresh_at = now() - CASE hour WHEN 7 THEN interval '2 hours' WHEN 8 THEN interval '1 hour' ELSE interval '0' END
-                         - change * interval '1 second'
-        FROM (SELECT n, n % 23 AS hour, now() - (n % 23) * interval '1 hour' AS used FROM generate_series(1, 2300) AS n) AS at
-        WHERE change = n";
-    client.batch_execute(&spread.replace("{schema}", stage.schema.name())).await.unwrap();
-    let types = [Type::TEXT, Type::TEXT, Type::FLOAT8, Type::FLOAT8, Type::FLOAT8, Type::INT8];
-    let due = client.prepare_typed(&stage.statement("due"), &types).await.unwrap();
-    let (day, week, minute) = (86_400.0, 7.0 * 86_400.0, 60.0);
+    let count = async || {
+        // The server counts what a session has done when that says so.
+        session.pool.rows("SELECT pg_stat_force_next_flush()", &[], &[]).await.unwrap();
+        let rows = client.query(counted, &[&session.stage.schema.name()]).await.unwrap();
+        rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1))).collect::<Vec<_>>()
+    };
+    let before = count().await;
 
-    let mut handed_out = Vec::new();
-    for _ in 0..3 {
-        let rows = client.query(&due, &[&"cie", &CLIENT, &day, &week, &minute, &60_i64]).await.unwrap();
-        handed_out.extend(rows.iter().map(|row| row.get::<_, String>("company")));
+    for _ in 0..20 {
+        row = saved(&session.store, unchanged(&row)).await;
     }
+    assert_eq!(session.store.wake(CIE, 10).await.unwrap().len(), 1);
 
-    let of_hour = |hour: usize| (0..100).rev().map(move |n| format!("company-{}", n * 23 + hour));
-    let expected: Vec<_> = of_hour(7).chain(of_hour(8)).take(180).collect();
-    assert_eq!(handed_out, expected);
+    let is_counted = async || count().await[0].0 == before[0].0 + 21;
+    eventually("the updates are counted", is_counted).await;
+    assert_eq!(count().await, [(before[0].0 + 21, before[0].1 + 21), before[1]]);
 }
 
-/// A statement that is not in the list could not be granted, explained or measured by an operator.
 #[tokio::test]
-async fn every_statement_is_listed_names_its_schema_and_notifies_nobody() {
-    let stage = Stage::new().await;
-    let listed: Vec<_> = stage.store.statements().map(|(name, _)| name).collect();
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../batchsuite-store/src/postgres/sql");
-    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+async fn every_statement_names_its_schema_and_itself_and_notifies_nobody() {
+    let session = Session::on(Stage::new().await).await;
+    session.say_everything().await;
 
-    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "sql")) {
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        assert!(listed.contains(&name), "{name} is not listed");
-    }
-    let schema = format!("\"{}\".", stage.schema.name());
-    for (name, sql) in stage.store.statements() {
+    let prepared = session.prepared().await;
+
+    assert!(prepared.len() > 25, "{prepared:?}");
+    let schema = format!("\"{}\".", session.stage.schema.name());
+    for (name, _, sql, _) in prepared {
         assert!(!sql.contains('{') && !sql.to_lowercase().contains("notify"), "{name}");
-        for table in ["grants", "tokens", "consents", "events"] {
+        for table in ["grants", "tokens", "consents", "events", "event_log", "deliveries"] {
             for (at, _) in sql.match_indices(&format!(" {table} ")) {
                 let line = sql[..at].rsplit('\n').next().unwrap_or_default();
                 assert!(line.trim_start().starts_with("--"), "{name} names {table} without its schema");

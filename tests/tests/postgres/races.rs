@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use batchsuite_auth::{
     events::EventKind,
-    ids::AttemptId,
-    machine::{Standing, Verdict},
-    store::{
-        Claimed, Committed, Connect, Connected, GrantKey, NewConsent, NewPair, SettleRefresh, Store, StoreError,
-        TakeConsent, TakenConsent, Written,
-    },
+    store::{RowKey, Saved, Store, StoreError},
 };
 use batchsuite_store::PostgresStore;
 use tokio_postgres::Client;
 
-use crate::stage::{Stage, actor, commit, company, connect, consent, due, pair, server, stored};
+use crate::stage::{
+    CIE, Stage, are_tokens, company, consent, put, removal, rotation, server, told, unchanged, waiting,
+};
 
 /// Holds up every statement that writes an event of one kind, after all that it writes.
 struct Gate {
@@ -38,8 +35,8 @@ impl Gate {
         Self { client, lock, schema }
     }
 
-    /// Holds up `due` after its view of the tables is taken, before it locks a row.
-    async fn in_due(stage: &Stage) -> Self {
+    /// Holds up `wake` after its view of the tables is taken, before it locks a row.
+    async fn in_wake(stage: &Stage) -> Self {
         let (client, lock) = (server().client().await, rand::random::<i32>());
         let schema = stage.schema.name().to_owned();
         // Volatile, so that it is not called while the statement is planned.
@@ -57,16 +54,7 @@ impl Gate {
 
     /// Until so many statements of the stage wait for a lock.
     async fn until_waiting(&self, statements: i64) {
-        let waiting = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%\"{}\"%'",
-            self.schema
-        );
-        let waits = async {
-            while self.client.query_one(&waiting, &[]).await.unwrap().get::<_, i64>(0) < statements {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(8), waits).await.expect("the statements meet");
+        waiting(&self.client, &self.schema, statements).await;
     }
 
     async fn open(&self) {
@@ -95,153 +83,82 @@ impl Gate {
     }
 }
 
-fn take(consent: &NewConsent) -> TakeConsent {
-    TakeConsent {
-        environment: consent.key.environment,
-        state: consent.state,
-        browser: consent.browser,
-        actor: consent.actor.clone(),
-        event: Some((EventKind::Declined, None)),
-    }
-}
-
-fn acme() -> GrantKey {
+fn acme() -> RowKey {
     company("acme")
 }
 
 #[tokio::test]
-async fn a_consent_that_is_just_being_taken_is_taken_once() {
+async fn a_consent_that_is_just_being_used_is_used_once() {
     let stage = Stage::new().await;
     let consent = consent(&acme());
-    stage.store.begin_consent(consent.clone()).await.unwrap();
-    let (one, other) = (take(&consent), TakeConsent { event: None, ..take(&consent) });
+    let id = consent.consent.id;
+    put(&stage.store, consent).await.unwrap();
     let gate = Gate::before(&stage, EventKind::Declined).await;
 
     let (first, second) = gate
         .meet(
             &stage,
-            |store| async move { store.take_consent(one).await },
-            |store| async move { store.take_consent(other).await },
+            |store| async move { store.use_consent(CIE, id, Some(told(&acme(), EventKind::Declined))).await },
+            |store| async move { store.use_consent(CIE, id, None).await },
         )
         .await;
 
-    assert!(matches!((&first, &second), (TakenConsent::Taken(_), TakenConsent::Unknown)), "{first:?} {second:?}");
-}
-
-/// The row of the tokens is younger than the removal's view of the table.
-#[tokio::test]
-async fn a_removal_erases_the_tokens_of_a_first_opt_in_that_it_waited_for() {
-    let stage = Stage::new().await;
-    let gate = Gate::before(&stage, EventKind::Authenticated).await;
-
-    let (connected, removed) = gate
-        .meet(
-            &stage,
-            |store| async move { store.connect(connect(&acme())).await },
-            |store| async move { store.remove(&acme(), &actor()).await },
-        )
-        .await;
-
-    assert!(matches!(connected, Connected::Stored(_)), "{connected:?}");
-    assert_eq!((removed.opt_in.revision.epoch, removed.opt_in.standing), (2, Standing::Unauthenticated));
-    let left = format!("SELECT count(access_token) + count(refresh_token) FROM {}.tokens", stage.schema.name());
-    assert_eq!(gate.client.query_one(&left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert!(first.is_some() && second.is_none(), "{first:?} {second:?}");
 }
 
 #[tokio::test]
-async fn a_connect_that_waited_for_a_removal_is_refused() {
+async fn a_save_that_waited_for_another_one_is_a_conflict() {
     let stage = Stage::new().await;
-    let gate = Gate::before(&stage, EventKind::Removed).await;
-
-    let (_, connected) = gate
-        .meet(
-            &stage,
-            |store| async move { store.remove(&acme(), &actor()).await },
-            |store| async move { store.connect(connect(&acme())).await },
-        )
-        .await;
-
-    assert!(matches!(connected, Connected::RemovedSince), "{connected:?}");
-    assert!(stage.store.load(&acme()).await.unwrap().tokens.is_none());
-}
-
-#[tokio::test]
-async fn a_pair_that_waited_for_a_refusal_is_stored_over_it() {
-    let stage = Stage::new().await;
-    let grant = stage.authenticated(&acme()).await;
-    let attempt = stage.claimed(&grant).await;
-    let (revision, pair) = (grant.opt_in.revision, commit(&grant, attempt, pair("2")));
-    let refused = SettleRefresh {
-        key: acme(),
-        revision,
-        attempt,
-        verdict: Verdict::Refused,
-        evidence: Default::default(),
-        retry_in: Duration::ZERO,
-    };
-    let gate = Gate::before(&stage, EventKind::Invalidated).await;
-
-    let (verdict, committed) = gate
-        .meet(
-            &stage,
-            |store| async move { store.settle_refresh(refused).await },
-            |store| async move { store.commit_refresh(pair).await },
-        )
-        .await;
-
-    let Committed::Stored(stored) = committed else { panic!("{committed:?}") };
-    assert_eq!((verdict, stored.opt_in.standing), (Written::Yes, Standing::Authenticated));
-    assert!(stored.opt_in.suspect && stored.cause.is_none());
-    let tokens = stage.store.load(&acme()).await.unwrap().tokens.unwrap();
-    assert!(tokens.refresh_token.unwrap().matches(&crate::stage::pair("2").refresh_token.unwrap()));
-    let kinds = format!("SELECT kind FROM {}.events ORDER BY id DESC LIMIT 1", stage.schema.name());
-    assert_eq!(gate.client.query_one(&kinds, &[]).await.unwrap().get::<_, &str>(0), "recovered");
-}
-
-#[tokio::test]
-async fn a_claim_that_waited_for_a_commit_is_lost() {
-    let stage = Stage::new().await;
-    let grant = stage.authenticated(&acme()).await;
-    let attempt = stage.claimed(&grant).await;
-    stage.schema.advance(Duration::from_secs(120)).await;
-    let pair = commit(&grant, attempt, pair("2"));
-    let claim = batchsuite_auth::store::ClaimRefresh {
-        key: acme(),
-        revision: grant.opt_in.revision,
-        attempt: batchsuite_auth::ids::AttemptId::random(),
-        lease: Duration::from_secs(60),
-    };
+    let row = stage.paired(&acme()).await;
+    let (commit, claim) = (rotation(&row, "2"), unchanged(&row));
     let gate = Gate::before(&stage, EventKind::Refreshed).await;
 
     let (committed, claimed) = gate
-        .meet(
-            &stage,
-            |store| async move { store.commit_refresh(pair).await },
-            |store| async move { store.claim_refresh(claim).await },
-        )
+        .meet(&stage, |store| async move { store.save(commit).await }, |store| async move { store.save(claim).await })
         .await;
 
-    assert!(matches!(committed, Committed::Stored(_)), "{committed:?}");
-    assert_eq!(claimed, Claimed::Lost);
+    assert!(matches!(committed, Saved::Yes { .. }), "{committed:?}");
+    assert_eq!(claimed, Saved::Conflict);
+    let row = stage.store.load(&acme()).await.unwrap();
+    assert!(are_tokens(&row.tokens, "2"), "{row:?}");
 }
 
-/// The row that `due` locks is younger than its view of the tokens.
+/// There is no row yet that could be locked.
 #[tokio::test]
-async fn what_is_rotated_while_it_is_being_reserved_is_not_handed_out_with_the_tokens_before() {
+async fn of_two_first_saves_that_meet_the_second_is_a_conflict_and_a_removal_behind_it_finds_the_tokens() {
     let stage = Stage::new().await;
-    let unusable = |name| NewPair { access_token: None, ..pair(name) };
-    let grant = stored(stage.store.connect(Connect { pair: unusable("1"), ..connect(&acme()) }).await.unwrap());
-    stage.store.record_use(acme().environment, &[acme().company]).await.unwrap();
-    let gate = Gate::in_due(&stage).await;
+    let empty = stage.store.load(&acme()).await.unwrap();
+    let (connect, remove) = (rotation(&empty, "1"), removal(&empty));
+    let gate = Gate::before(&stage, EventKind::Refreshed).await;
+
+    let (connected, removed) = gate
+        .meet(&stage, |store| async move { store.save(connect).await }, |store| async move { store.save(remove).await })
+        .await;
+
+    assert!(matches!(connected, Saved::Yes { .. }), "{connected:?}");
+    assert_eq!(removed, Saved::Conflict);
+    let row = stage.store.load(&acme()).await.unwrap();
+    assert!(are_tokens(&row.tokens, "1"), "{row:?}");
+    assert!(matches!(stage.store.save(removal(&row)).await.unwrap(), Saved::Yes { .. }));
+    let left = format!("SELECT count(*) FROM {}.tokens", stage.schema.name());
+    assert_eq!(gate.client.query_one(&left, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+/// The row that `wake` locks is younger than its view of the tokens.
+#[tokio::test]
+async fn what_is_rotated_while_it_is_being_woken_is_not_handed_out_with_the_tokens_before() {
+    let stage = Stage::new().await;
+    let row = stage.paired(&acme()).await;
+    let gate = Gate::in_wake(&stage).await;
 
     let store = stage.store.clone();
-    let reserving = tokio::spawn(async move { store.due(due()).await });
+    let waking = tokio::spawn(async move { store.wake(CIE, 10).await });
     gate.until_waiting(1).await;
-    stage.store.commit_refresh(commit(&grant, AttemptId::random(), unusable("2"))).await.unwrap();
+    let saved = stage.store.save(rotation(&row, "2")).await.unwrap();
     gate.open().await;
 
-    assert!(reserving.await.unwrap().unwrap().is_empty(), "it is another rotation");
-    let [next] = &stage.store.due(due()).await.unwrap()[..] else { panic!("it was not reserved either") };
-    assert_eq!(next.opt_in.revision.version, 2);
-    assert!(next.tokens.as_ref().unwrap().is_pair(&unusable("2")));
+    assert!(matches!(saved, Saved::Yes { .. }), "{saved:?}");
+    assert!(waking.await.unwrap().unwrap().is_empty(), "it is another rotation");
+    let [next] = &stage.store.wake(CIE, 10).await.unwrap()[..] else { panic!("it was not hidden either") };
+    assert!(next.revision.version == 2 && are_tokens(&next.tokens, "2"), "{next:?}");
 }

@@ -2,23 +2,20 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use batchsuite_auth::{
-    BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, Policy,
-    store::{Connect, NewPair, Store},
-};
+use batchsuite_auth::{BatchSuiteAuthBuilder, Policy, store::Store};
 use batchsuite_store::PostgresStoreBuilder;
-use batchsuite_tests::{Gate, wire::Wire};
+use batchsuite_tests::{Gate, HOUR, wire::Wire};
 
-use crate::stage::{CLIENT, Stage, company, connect, new_pair, pair, server};
+use crate::stage::{CIE, Stage, new_pair, server};
 
 /// A token that the process does not have, and the store has.
 const MISS: &[&str] = &["load"];
 /// A token that must be refreshed: one read, and the two writes of a refresh.
-const REFRESH: &[&str] = &["load", "claim_refresh", "commit_refresh"];
-/// A company that the keeper refreshes: it got the row with what is due.
-const KEPT: &[&str] = &["claim_refresh", "commit_refresh"];
+const REFRESH: &[&str] = &["load", "save", "save_and_replace"];
+/// A company that the keeper refreshes: it got the row when the row woke.
+const KEPT: &[&str] = &["save", "save_and_replace"];
 /// What the keeper says besides, once a round.
-const ROUND: &[&str] = &["record_use", "warn_expiring", "due"];
+const ROUND: &[&str] = &["record_use", "wake"];
 
 /// A store that is listened to. What has no name in the protocol goes around the wire: its notifications.
 async fn overheard(set_up: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder) -> (Wire, Stage) {
@@ -29,46 +26,27 @@ async fn overheard(set_up: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBui
 }
 
 fn authenticator(stage: &Stage) -> BatchSuiteAuthBuilder {
-    BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT, "secret"))
-        .redirect_uri("https://host.example/callback".parse().unwrap())
-        .store(stage.store.clone())
-        .http(Gate::answering(|_| new_pair()))
-}
-
-impl Stage {
-    /// Companies of which each has this pair.
-    async fn with_pair(&self, names: &str, number: usize, pair: NewPair) -> Vec<CompanyId> {
-        let mut companies = Vec::new();
-        for number in 0..number {
-            let key = company(&format!("{names}-{number}"));
-            self.store.connect(Connect { pair: pair.clone(), ..connect(&key) }).await.unwrap();
-            companies.push(key.company);
-        }
-        companies
-    }
-
-    async fn without_a_token(&self, names: &str, number: usize) -> Vec<CompanyId> {
-        self.with_pair(names, number, NewPair { access_token: None, ..pair("1") }).await
-    }
+    stage.process(Gate::answering(|_| new_pair()))
 }
 
 /// The statements of misses and of refreshes, `shown` as their mode sends them.
 async fn costs_of_a_caller(wire: &Wire, stage: &Stage, shown: fn(&str) -> String) {
     let auth = authenticator(stage).without_keeper().build().unwrap();
-    let stored = stage.with_pair("stored", 4, pair("1")).await;
-    let ended = stage.without_a_token("ended", 4).await;
+    let ended = stage.opted_in("ended", 4).await;
+    stage.schema.advance(5 * HOUR).await;
+    let stored = stage.opted_in("stored", 4).await;
     // The first ones prepare what the connection has not prepared yet.
     for company in [&stored[0], &ended[0]] {
         auth.access_token(company).await.unwrap();
     }
-    wire.round_trips(&stage.store);
+    wire.round_trips();
 
     for (companies, expected) in [(stored, MISS), (ended, REFRESH)] {
         for company in &companies[1..] {
             auth.access_token(company).await.unwrap();
-            let first = wire.round_trips(&stage.store);
+            let first = wire.round_trips();
             auth.access_token(company).await.unwrap();
-            let again = wire.round_trips(&stage.store);
+            let again = wire.round_trips();
 
             assert_eq!(first, expected.iter().map(|statement| shown(statement)).collect::<Vec<_>>());
             assert_eq!(again, [""; 0], "it is cached");
@@ -94,8 +72,9 @@ async fn unnamed_statements_take_no_round_trip_more() {
 async fn each_statement_is_prepared_once_a_connection() {
     let (wire, stage) = overheard(|builder| builder).await;
     let auth = authenticator(&stage).without_keeper().build().unwrap();
-    let ended = stage.without_a_token("ended", 2).await;
-    wire.round_trips(&stage.store);
+    let ended = stage.opted_in("ended", 2).await;
+    stage.schema.advance(5 * HOUR).await;
+    wire.round_trips();
 
     for company in &ended {
         auth.access_token(company).await.unwrap();
@@ -103,26 +82,28 @@ async fn each_statement_is_prepared_once_a_connection() {
 
     let prepared_first = REFRESH.iter().flat_map(|statement| [format!("parse {statement}"), (*statement).to_owned()]);
     let expected: Vec<_> = prepared_first.chain(REFRESH.iter().map(|statement| (*statement).to_owned())).collect();
-    assert_eq!(wire.round_trips(&stage.store), expected);
+    assert_eq!(wire.round_trips(), expected);
 }
 
 #[tokio::test]
-async fn what_the_keeper_keeps_costs_the_same_statements_and_one_due_for_all() {
+async fn what_the_keeper_keeps_costs_the_same_statements_and_one_wake_for_all() {
     let (wire, stage) = overheard(|builder| builder).await;
     let number = 100;
-    let kept = stage.without_a_token("kept", number).await;
+    let kept = stage.opted_in("kept", number).await;
+    stage.schema.advance(5 * HOUR).await;
     // They were used lately.
-    stage.store.record_use(Environment::Cie, &kept).await.unwrap();
-    wire.round_trips(&stage.store);
+    stage.store.record_use(CIE, &kept).await.unwrap();
+    wire.round_trips();
     let mut policy = Policy::default();
-    policy.keeper_interval = Duration::from_secs(1);
+    // Longer than all of them take: the rounds are to be fewer than the companies.
+    policy.keeper_interval = Duration::from_secs(5);
     policy.keeper_rate = 1000;
 
     let auth = authenticator(&stage).policy(policy).build().unwrap();
     let mut counts = BTreeMap::<String, usize>::new();
-    while counts.get("commit_refresh").is_none_or(|commits| *commits < number) {
+    while counts.get("save_and_replace").is_none_or(|commits| *commits < number) {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        for trip in wire.round_trips(&stage.store) {
+        for trip in wire.round_trips() {
             *counts.entry(trip).or_default() += 1;
         }
     }
@@ -132,5 +113,5 @@ async fn what_the_keeper_keeps_costs_the_same_statements_and_one_due_for_all() {
     let (of_rounds, of_companies): (BTreeMap<_, _>, BTreeMap<_, _>) =
         counts.into_iter().partition(|(trip, _)| ROUND.contains(&trip.as_str()));
     assert_eq!(of_companies, KEPT.iter().map(|statement| ((*statement).to_owned(), number)).collect());
-    assert!(of_rounds["due"] * 10 < number, "{of_rounds:?}");
+    assert!(of_rounds["wake"] * 10 < number, "{of_rounds:?}");
 }

@@ -7,13 +7,11 @@ use base64::{
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use batchsuite_auth::{
-    machine::Verdict,
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
-    store::{Connect, NewConsent, NewPair, SettleRefresh, Store, TakeConsent, Written},
+    store::{Consent, NewConsent, Store, Swap, TokenChange, Tokens},
 };
-use batchsuite_tests::HOUR;
 
-use crate::stage::{Stage, commit, company, connect, consent, pair, server, stored};
+use crate::stage::{CIE, Stage, company, consent, put, rotation, saved, server, unchanged};
 
 /// A secret in the shapes in which it could be found: as it is, in hexadecimal, and inside a base64 of more than it.
 fn shapes(secret: &str) -> Vec<String> {
@@ -47,45 +45,26 @@ async fn neither_a_dump_nor_the_log_of_all_statements_shows_a_secret() {
     let acme = company("acme");
 
     // Act: the whole life, and one that stays.
+    let new = consent(&acme);
     let consent = NewConsent {
+        consent: Consent { browser: browser.hash(), ..new.consent.clone() },
         state: state.hash(),
-        browser: browser.hash(),
         verifier: Some(PkceVerifier::new(verifier.clone())),
-        ..consent(&acme)
+        ..new
     };
-    stage.store.begin_consent(consent.clone()).await.unwrap();
-    let pending = NewConsent { state: BrowserSecret::random().hash(), ..consent.clone() };
-    stage.store.begin_consent(pending).await.unwrap();
-    let take = TakeConsent {
-        environment: acme.environment,
-        state: consent.state,
-        browser: consent.browser,
-        actor: consent.actor.clone(),
-        event: None,
+    put(&stage.store, consent.clone()).await.unwrap();
+    put(&stage.store, NewConsent { verifier: consent.verifier.clone(), ..self::consent(&acme) }).await.unwrap();
+    stage.store.find_consent(CIE, &consent.state).await.unwrap().unwrap();
+    stage.store.use_consent(CIE, consent.consent.id, None).await.unwrap().unwrap();
+    let with_pair = |swap: Swap, access: &str, refresh: &str| {
+        let tokens = Tokens { access: Some(AccessTokenSecret::new(access)), refresh: Some(RefreshToken::new(refresh)) };
+        Swap { tokens: TokenChange::Replace(tokens), ..swap }
     };
-    stage.store.take_consent(take).await.unwrap();
-    let new_pair = |access: &str, refresh: &str| NewPair {
-        access_token: Some(AccessTokenSecret::new(access)),
-        refresh_token: Some(RefreshToken::new(refresh)),
-        ..pair("")
-    };
-    let first = Connect { pair: new_pair(access, refresh), ..connect(&acme) };
-    let grant = stored(stage.store.connect(first).await.unwrap());
-    let attempt = stage.claimed(&grant).await;
-    let rotation = commit(&grant, attempt, new_pair(access_2, refresh_2));
-    stage.store.commit_refresh(rotation.clone()).await.unwrap();
-    stage.store.commit_refresh(rotation).await.unwrap();
-    let rotated = stage.store.load(&acme).await.unwrap();
-    let attempt = stage.claimed(&rotated).await;
-    let settle = SettleRefresh {
-        key: acme.clone(),
-        revision: rotated.opt_in.revision,
-        attempt,
-        verdict: Verdict::Unanswered,
-        evidence: Default::default(),
-        retry_in: HOUR,
-    };
-    assert_eq!(stage.store.settle_refresh(settle).await.unwrap(), Written::Yes);
+    let empty = stage.store.load(&acme).await.unwrap();
+    let row = saved(&stage.store, with_pair(rotation(&empty, "1"), access, refresh)).await;
+    let row = saved(&stage.store, unchanged(&row)).await;
+    saved(&stage.store, with_pair(rotation(&row, "2"), access_2, refresh_2)).await;
+    assert_eq!(stage.store.wake(CIE, 10).await.unwrap().len(), 1);
 
     // Assert
     let (dump, log) = (server().dump(stage.schema.name()), server().log());

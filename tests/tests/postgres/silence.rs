@@ -3,19 +3,19 @@
 use std::{cell::RefCell, future::Future, io, pin::Pin, time::Duration};
 
 use batchsuite_auth::{
-    BatchSuiteAuth, Client, Environment,
-    ids::{AttemptId, Revision},
-    store::{
-        ClaimRefresh, Committed, Connect, EventOrder, EventQuery, ListQuery, NewPair, Store, StoreError,
-        StoreErrorKind, WarnExpiring,
-    },
+    events::EventKind,
+    status::ListedAs,
+    store::{Delivery, DeliveryEnd, ListQuery, Prune, Saved, Store, StoreError, StoreErrorKind, StoredTokens},
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
-use batchsuite_tests::{DAY, Gate, HOUR, postgres::keyring, proxy::Proxy};
+use batchsuite_tests::{DAY, Gate, HOUR, ada, postgres::keyring, proxy::Proxy};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client as PostgresClient;
 
-use crate::stage::{CLIENT, Stage, actor, commit, company, connect, consent, due, new_pair, pair, server};
+use crate::stage::{
+    self, CIE, Stage, all, are_tokens, company, consent, events, id, new_pair, paired, put, rotation, server, told,
+    unchanged,
+};
 
 /// By the library's clock.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -48,7 +48,7 @@ impl Through {
             let store = self.stage.store.clone();
             reads.spawn(async move { store.load(&company("acme")).await.map(drop) });
         }
-        waiting(&self.stage, CONNECTIONS).await;
+        waiting(&self.stage, CONNECTIONS as i64).await;
         blocker.batch_execute("ROLLBACK").await.unwrap();
         reads.join_all().await;
     }
@@ -62,71 +62,62 @@ async fn blocked(stage: &Stage) -> PostgresClient {
 }
 
 /// Returns when so many statements wait at the server.
-async fn waiting(stage: &Stage, statements: usize) {
-    let client = server().client().await;
-    let count = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{}%'",
-        stage.schema.name()
-    );
-    let waiting = async {
-        while client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) != i64::try_from(statements).unwrap() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(LONG, waiting).await.expect("so many wait");
+async fn waiting(stage: &Stage, statements: i64) {
+    stage::waiting(&server().client().await, stage.schema.name(), statements).await;
 }
 
 type Call = for<'a> fn(&'a PostgresStore) -> Answer<'a>;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
+/// One process's part in a delivery.
+fn delivery() -> Delivery {
+    Delivery { consumer: "mails".to_owned(), holder: uuid::Uuid::nil() }
+}
+
 /// Calls of all kinds. Each can be repeated.
 const CALLS: &[(&str, Call)] = &[
     ("load", |store| Box::pin(async { store.load(&company("acme")).await.map(drop) })),
-    ("claim_refresh", |store| {
-        let claim = ClaimRefresh {
-            key: company("acme"),
-            revision: Revision { epoch: 1, version: 1 },
-            attempt: AttemptId::random(),
-            lease: HOUR,
-        };
-        Box::pin(async { store.claim_refresh(claim).await.map(drop) })
+    ("save", |store| {
+        Box::pin(async {
+            let row = store.load(&company("acme")).await?;
+            store.save(unchanged(&row)).await.map(drop)
+        })
     }),
-    ("begin_consent", |store| Box::pin(async { store.begin_consent(consent(&company("acme"))).await })),
-    ("connect", |store| Box::pin(async { store.connect(connect(&company("new"))).await.map(drop) })),
-    ("remove", |store| Box::pin(async { store.remove(&company("acme"), &actor()).await.map(drop) })),
-    ("due", |store| Box::pin(async { store.due(due()).await.map(drop) })),
-    ("record_use", |store| Box::pin(async { store.record_use(Environment::Cie, &[company("acme").company]).await })),
-    ("changes", |store| Box::pin(async { store.changes(Environment::Cie, None, Duration::ZERO).await.map(drop) })),
-    ("events", |store| {
-        let query = EventQuery {
-            environment: Environment::Cie,
-            company: None,
-            order: EventOrder::OldestFirst,
-            after: None,
-            limit: 10,
-        };
-        Box::pin(async { store.events(query).await.map(drop) })
+    ("save a pair", |store| {
+        Box::pin(async {
+            let row = store.load(&company("acme")).await?;
+            store.save(rotation(&row, "1")).await.map(drop)
+        })
     }),
-    ("list", |store| {
-        let query = ListQuery {
-            environment: Environment::Cie,
-            client_id: CLIENT.to_owned(),
-            warning_window: DAY,
-            filter: None,
-            after: None,
-            limit: 10,
-        };
+    ("put_consent", |store| Box::pin(async { put(store, consent(&company("acme"))).await })),
+    ("find_consent", |store| {
+        Box::pin(async { store.find_consent(CIE, &consent(&company("acme")).state).await.map(drop) })
+    }),
+    ("use_consent", |store| {
+        Box::pin(async { store.use_consent(CIE, consent(&company("acme")).consent.id, None).await.map(drop) })
+    }),
+    ("wake", |store| Box::pin(async { store.wake(CIE, 10).await.map(drop) })),
+    ("record_use", |store| Box::pin(async { store.record_use(CIE, &[id(&company("acme"))]).await })),
+    ("list", |store| Box::pin(async { store.list(all()).await.map(drop) })),
+    ("list some", |store| {
+        let query = ListQuery { listed_as: Some(vec![ListedAs::ReauthRequired]), ..all() };
         Box::pin(async { store.list(query).await.map(drop) })
     }),
-    ("warn_expiring", |store| {
-        let query =
-            WarnExpiring { environment: Environment::Cie, client_id: CLIENT.to_owned(), windows: vec![DAY], limit: 10 };
-        Box::pin(async { store.warn_expiring(query).await.map(drop) })
+    ("events", |store| Box::pin(async { store.events(events()).await.map(drop) })),
+    ("append", |store| {
+        Box::pin(async { store.append(CIE, told(&company("acme"), EventKind::Failed)).await.map(drop) })
     }),
-    ("mark_unanswered", |store| Box::pin(async { store.mark_unanswered(Environment::Cie).await.map(drop) })),
-    ("overview", |store| Box::pin(async { store.overview(Environment::Cie, DAY).await.map(drop) })),
-    ("prune_events", |store| Box::pin(async { store.prune_events(HOUR).await.map(drop) })),
-    ("reencrypt", |store| Box::pin(async { store.reencrypt(Environment::Cie, None, 10).await.map(drop) })),
+    ("prune", |store| {
+        let prune = Prune { environment: CIE, older_than: HOUR, limit: 10, undelivered: false };
+        Box::pin(async { store.prune(prune).await.map(drop) })
+    }),
+    ("changes", |store| Box::pin(async { store.changes(CIE, None, Duration::ZERO).await.map(drop) })),
+    ("take_delivery", |store| Box::pin(async { store.take_delivery(CIE, &delivery(), HOUR).await.map(drop) })),
+    ("advance_delivery", |store| {
+        let then = DeliveryEnd::Renew(HOUR);
+        Box::pin(async { store.advance_delivery(CIE, &delivery(), Default::default(), then).await.map(drop) })
+    }),
+    ("overview", |store| Box::pin(async { store.overview(CIE).await.map(drop) })),
     ("check", |store| Box::pin(async { store.check().await })),
     ("migrate", |store| Box::pin(async { store.migrate().await })),
 ];
@@ -154,24 +145,22 @@ async fn a_call_over_a_silent_connection_ends_and_the_next_one_goes_over_a_new_c
 async fn one_silent_connection_takes_those_with_it_that_lie_idle() {
     let through = Through::new().await;
     through.fill().await;
-    let grant = through.stage.authenticated(&company("acme")).await;
-    let attempt = through.stage.claimed(&grant).await;
+    let row = through.stage.paired(&company("acme")).await;
     through.proxy.silence_connections();
-    let rotation = commit(&grant, attempt, pair("2"));
+    let rotation = rotation(&row, "2");
 
-    let silent = timeout(LONG, through.stage.store.commit_refresh(rotation.clone())).await.unwrap();
-    let next = timeout(LONG, through.stage.store.commit_refresh(rotation)).await.unwrap();
+    let silent = timeout(LONG, through.stage.store.save(rotation.clone())).await.unwrap();
+    let next = timeout(LONG, through.stage.store.save(rotation)).await.unwrap();
 
     assert_eq!(silent.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    assert!(matches!(next, Ok(Committed::Stored(_))), "{next:?}");
+    assert!(matches!(next, Ok(Saved::Yes { .. })), "{next:?}");
 }
 
 #[tokio::test]
 async fn a_pool_that_silent_connections_have_used_up_takes_a_pair_again() {
     let through = Through::new().await;
     let store = &through.stage.store;
-    let grant = through.stage.authenticated(&company("acme")).await;
-    let attempt = through.stage.claimed(&grant).await;
+    let row = through.stage.paired(&company("acme")).await;
     through.fill().await;
     through.proxy.silence_connections();
     let mut reads = JoinSet::new();
@@ -183,9 +172,9 @@ async fn a_pool_that_silent_connections_have_used_up_takes_a_pair_again() {
         tokio::task::yield_now().await;
     }
 
-    let stored = timeout(LONG, store.commit_refresh(commit(&grant, attempt, pair("2")))).await.unwrap();
+    let stored = timeout(LONG, store.save(rotation(&row, "2"))).await.unwrap();
 
-    assert!(matches!(stored, Ok(Committed::Stored(_))), "{stored:?}");
+    assert!(matches!(stored, Ok(Saved::Yes { .. })), "{stored:?}");
     timeout(LONG, reads.join_all()).await.unwrap();
 }
 
@@ -292,29 +281,19 @@ async fn a_migration_may_wait_for_another_process_for_as_long_as_it_takes() {
 #[tokio::test]
 async fn a_listener_that_fell_silent_listens_again() {
     let Through { proxy, stage } = Through::new().await;
-    let start = stage.store.changes(Environment::Cie, None, Duration::ZERO).await.unwrap().cursor;
-    stage.store.changes(Environment::Cie, Some(start), Duration::from_millis(500)).await.unwrap();
-    let listeners =
-        format!("SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN \"batchsuite_{}\"'", stage.schema.name());
-    let client = server().client().await;
-    let first: i32 = client.query_one(&listeners, &[]).await.unwrap().get(0);
+    let start = stage.store.changes(CIE, None, Duration::ZERO).await.unwrap().cursor;
+    stage.store.changes(CIE, Some(start), Duration::ZERO).await.unwrap();
+    let first = stage.listeners(1, &[]).await;
 
     proxy.silence_connections();
 
-    // The server knows nothing of it: for it, the first one listens on.
-    let others = format!("{listeners} AND pid <> {first}");
-    let listens = async {
-        while client.query(&others, &[]).await.unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(LONG, listens).await.expect("it listens again");
+    // It listens again. The server knows nothing of it: for it, the first one listens on.
+    stage.listeners(1, &first).await;
     // What lies idle in the pool is silent as well.
     let _ = stage.store.load(&company("acme")).await;
     let other = stage.another().await;
-    let waiting = stage.store.changes(Environment::Cie, Some(start), LONG);
-    let (changes, connected) = tokio::join!(waiting, other.connect(connect(&company("acme"))));
-    connected.unwrap();
+    let waiting = stage.store.changes(CIE, Some(start), LONG);
+    let (changes, _) = tokio::join!(waiting, paired(&other, &company("acme")));
     assert_eq!(changes.unwrap().changed.len(), 1);
 }
 
@@ -323,27 +302,22 @@ async fn a_pair_in_hand_is_stored_over_a_new_connection_when_the_old_ones_fall_s
     let through = Through::new().await;
     through.fill().await;
     let Through { proxy, stage } = through;
-    let key = company("acme");
-    let ended = NewPair { access_token: None, ..pair("1") };
-    stage.store.connect(Connect { pair: ended, ..connect(&key) }).await.unwrap();
-    let auth = BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT, "secret"))
-        .redirect_uri("https://host.example/callback".parse().unwrap())
-        .store(stage.store.clone())
-        .http(Gate::answering(move |_| {
-            // The answer comes in the moment in which the connections to the database fall silent.
-            proxy.silence_connections();
-            new_pair()
-        }))
-        .build()
-        .unwrap();
+    let companies = stage.opted_in("company", 1).await;
+    stage.schema.advance(5 * HOUR).await;
+    let http = Gate::answering(move |_| {
+        // The answer comes in the moment in which the connections to the database fall silent.
+        proxy.silence_connections();
+        new_pair()
+    });
+    let auth = stage.process(http).build().unwrap();
 
-    let token = timeout(LONG, auth.access_token(&key.company)).await.expect("it is answered");
+    let token = timeout(LONG, auth.access_token(&companies[0])).await.expect("it is answered");
     timeout(LONG, auth.shutdown()).await.expect("it shuts down");
 
     drop(token);
-    let stored = stage.another().await.load(&key).await.unwrap();
-    let stored = stored.tokens.unwrap().refresh_token.unwrap();
-    assert_eq!(stored.expose_secret(), "new-refresh");
+    let stored = stage.another().await.load(&company("company-0")).await.unwrap();
+    let StoredTokens::Readable(tokens) = stored.tokens else { panic!("{stored:?}") };
+    assert_eq!(tokens.refresh.unwrap().expose_secret(), "new-refresh");
 }
 
 /// A helper thread of the host that is not asynchronous asks, and its runtime goes away, or is left alone.

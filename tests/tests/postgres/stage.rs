@@ -3,23 +3,28 @@
 use std::{sync::OnceLock, time::Duration};
 
 use batchsuite_auth::{
-    ActorId, Environment,
-    clock::Timestamp,
-    ids::{AttemptId, ConsentId},
+    BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment,
+    events::{EventContent, EventKind},
+    fake_ups::FakeUps,
+    http::HttpClient,
+    ids::{ConsentId, Revision},
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
     store::{
-        ClaimRefresh, Claimed, CommitRefresh, Connect, Connected, DueQuery, GrantKey, NewConsent, NewPair, Snapshot,
-        Store,
+        Consent, ConsentCaps, Document, EventOrder, EventQuery, ListQuery, ListedAs, NewConsent, NewEvent, Row, RowKey,
+        Saved, Store, StoredTokens, Swap, TokenChange, Tokens, Wake,
     },
 };
 use batchsuite_store::{PostgresStore, PostgresStoreBuilder};
 use batchsuite_tests::{
-    Answer, DAY, HOUR, key,
+    Answer, HOUR, ada, eventually, opt_in,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use serde_json::json;
+use tokio_postgres::Client as PostgresClient;
 
 pub(crate) const CLIENT: &str = "our-client";
+const REDIRECT_URI: &str = "https://host.example/callback";
+pub(crate) const CIE: Environment = Environment::Cie;
 
 pub(crate) struct Stage {
     pub(crate) schema: TestSchema,
@@ -55,64 +60,145 @@ impl Stage {
         PostgresStore::at(server.url(), keyring().await).schema(self.schema.name()).build().unwrap()
     }
 
-    /// The statement of this name.
-    pub(crate) fn statement(&self, name: &str) -> String {
-        let (_, sql) = self.store.statements().find(|(known, _)| *known == name).expect("a known statement");
-        sql.to_owned()
+    /// The server's processes that listen for this stage, but for `ended`, once there are so many.
+    pub(crate) async fn listeners(&self, number: usize, ended: &[i32]) -> Vec<i32> {
+        let listeners = format!(
+            "SELECT pid FROM pg_stat_activity
+             WHERE query = 'LISTEN \"batchsuite_{}\"' AND state = 'idle' AND pid <> ALL ($1)",
+            self.schema.name()
+        );
+        let client = server().client().await;
+        let listen = async || {
+            let found = client.query(&listeners, &[&ended]).await.unwrap();
+            (found.len() == number).then(|| found.iter().map(|row| row.get(0)).collect())
+        };
+        eventually("so many listen", listen).await
     }
 
-    /// An authenticated company with `pair("1")`.
-    pub(crate) async fn authenticated(&self, key: &GrantKey) -> Snapshot {
-        stored(self.store.connect(connect(key)).await.unwrap())
+    /// A company with the tokens `"1"`, saved for the first time.
+    pub(crate) async fn paired(&self, key: &RowKey) -> Row {
+        paired(&self.store, key).await
     }
 
-    /// A new attempt that has claimed the refresh token of `grant`.
-    pub(crate) async fn claimed(&self, grant: &Snapshot) -> AttemptId {
-        let (key, revision, attempt) = (grant.key.clone(), grant.opt_in.revision, AttemptId::random());
-        let claim = ClaimRefresh { key, revision, attempt, lease: Duration::from_secs(60) };
-        assert_eq!(self.store.claim_refresh(claim).await.unwrap(), Claimed::Yes);
-        attempt
+    /// A process over this store that reaches UPS by `http`.
+    pub(crate) fn process(&self, http: impl HttpClient) -> BatchSuiteAuthBuilder {
+        BatchSuiteAuth::builder(CIE, Client::new(CLIENT, "secret"))
+            .redirect_uri(REDIRECT_URI.parse().unwrap())
+            .store(self.store.clone())
+            .http(http)
     }
-}
 
-pub(crate) fn company(name: &str) -> GrantKey {
-    key(&batchsuite_tests::company(name))
-}
-
-pub(crate) fn actor() -> ActorId {
-    ActorId::new("alice").unwrap()
-}
-
-pub(crate) fn pair(name: &str) -> NewPair {
-    NewPair {
-        access_token: Some(AccessTokenSecret::new(format!("access-canary-{name}"))),
-        access_lifetime: 4 * HOUR,
-        refresh_after: 3 * HOUR,
-        refresh_token: Some(RefreshToken::new(format!("refresh-canary-{name}"))),
-        erases_refresh_token: false,
-        refresh_lifetime: Some(60 * DAY),
-        age: Duration::ZERO,
+    /// Companies that have opted in at a UPS, each with a token that lives for four hours.
+    pub(crate) async fn opted_in(&self, names: &str, number: usize) -> Vec<CompanyId> {
+        let ups = FakeUps::builder()
+            .client(CLIENT, "secret")
+            .redirect_uri(REDIRECT_URI)
+            .access_lifetime(4 * HOUR)
+            .start()
+            .await;
+        let auth = ups.authenticator().store(self.store.clone()).without_keeper().build().unwrap();
+        let companies: Vec<_> =
+            (0..number).map(|number| batchsuite_tests::company(&format!("{names}-{number}"))).collect();
+        for company in &companies {
+            opt_in(&auth, &ups, company).await;
+        }
+        auth.shutdown().await;
+        companies
     }
-}
 
-pub(crate) fn connect(key: &GrantKey) -> Connect {
-    Connect {
-        key: key.clone(),
-        consent: ConsentId::random(),
-        removals: 0,
-        actor: actor(),
-        client_id: CLIENT.to_owned(),
-        used_at: Timestamp::UNIX_EPOCH,
-        issued_at: None,
-        retry: false,
-        pair: pair("1"),
-        failures: 0,
+    /// Does something to the schema by hand.
+    pub(crate) async fn execute(&self, sql: &str) {
+        server().client().await.batch_execute(&sql.replace("{schema}", self.schema.name())).await.unwrap();
     }
 }
 
-pub(crate) fn commit(grant: &Snapshot, attempt: AttemptId, pair: NewPair) -> CommitRefresh {
-    let (key, revision) = (grant.key.clone(), grant.opt_in.revision);
-    CommitRefresh { key, revision, attempt, pair, failures: 0, retry_in: None }
+/// A company with the tokens `"1"`, saved for the first time.
+pub(crate) async fn paired(store: &PostgresStore, key: &RowKey) -> Row {
+    let row = store.load(key).await.unwrap();
+    saved(store, rotation(&row, "1")).await
+}
+
+/// What is stored afterwards.
+pub(crate) async fn saved(store: &PostgresStore, swap: Swap) -> Row {
+    let key = swap.key.clone();
+    let saved = store.save(swap).await.unwrap();
+    assert!(matches!(saved, Saved::Yes { .. }), "{saved:?}");
+    store.load(&key).await.unwrap()
+}
+
+pub(crate) fn company(name: &str) -> RowKey {
+    RowKey::company(CIE, batchsuite_tests::company(name))
+}
+
+/// The company of a key.
+pub(crate) fn id(key: &RowKey) -> CompanyId {
+    key.company.clone().unwrap()
+}
+
+/// A save that changes nothing but the row's number.
+pub(crate) fn unchanged(row: &Row) -> Swap {
+    Swap {
+        key: row.key.clone(),
+        expected: row.number,
+        decided_at: None,
+        step: "a test's",
+        document: row.document.clone(),
+        revision: row.revision,
+        listed_as: ListedAs::Authenticated,
+        tokens: TokenChange::Keep,
+        wake: None,
+        used_at: row.used_at,
+        events: Vec::new(),
+        announce: false,
+    }
+}
+
+/// A save of the next pair.
+pub(crate) fn rotation(row: &Row, name: &str) -> Swap {
+    Swap {
+        document: Document::new(json!({ "pair": name }).to_string()),
+        revision: Revision { version: row.revision.version + 1, ..row.revision },
+        tokens: TokenChange::Replace(tokens(name)),
+        wake: Some(Wake { at: Some(row.as_of), if_used: None }),
+        events: vec![event(EventKind::Refreshed)],
+        announce: true,
+        ..unchanged(row)
+    }
+}
+
+/// A save that erases the tokens.
+pub(crate) fn removal(row: &Row) -> Swap {
+    Swap {
+        revision: Revision { epoch: row.revision.epoch + 1, version: 0 },
+        listed_as: ListedAs::Unauthenticated,
+        tokens: TokenChange::Erase,
+        events: vec![event(EventKind::Removed)],
+        ..rotation(row, "none")
+    }
+}
+
+pub(crate) fn tokens(name: &str) -> Tokens {
+    Tokens {
+        access: Some(AccessTokenSecret::new(format!("access-canary-{name}"))),
+        refresh: Some(RefreshToken::new(format!("refresh-canary-{name}"))),
+    }
+}
+
+/// Whether these are `tokens(name)`.
+pub(crate) fn are_tokens(stored: &StoredTokens, name: &str) -> bool {
+    let (StoredTokens::Readable(stored), expected) = (stored, tokens(name)) else { return false };
+    let (Some(access), Some(refresh)) = (&stored.access, &stored.refresh) else { return false };
+    access.expose_secret() == expected.access.unwrap().expose_secret()
+        && refresh.expose_secret() == expected.refresh.unwrap().expose_secret()
+}
+
+pub(crate) fn event(kind: EventKind) -> EventContent {
+    EventContent { kind, actor: None, evidence: None, cause: None }
+}
+
+/// An event of a company.
+pub(crate) fn told(key: &RowKey, kind: EventKind) -> NewEvent {
+    NewEvent { company: key.company.clone(), event: event(kind) }
 }
 
 /// UPS without a network: every refresh gets the same new pair.
@@ -124,36 +210,47 @@ pub(crate) fn new_pair() -> Answer {
     Ok(http::Response::new(pair.to_string().into_bytes()))
 }
 
-pub(crate) fn due() -> DueQuery {
-    DueQuery {
-        environment: Environment::Cie,
-        client_id: CLIENT.to_owned(),
-        used_within: DAY,
-        keep_alive: 7 * DAY,
-        reserve_for: Duration::from_secs(120),
-        limit: 100,
-    }
+/// The whole log, or the first events after a cursor.
+pub(crate) fn events() -> EventQuery {
+    EventQuery { environment: CIE, company: None, order: EventOrder::OldestFirst, after: None, limit: 1000 }
 }
 
-pub(crate) fn consent(key: &GrantKey) -> NewConsent {
+/// Every row.
+pub(crate) fn all() -> ListQuery {
+    ListQuery { environment: CIE, listed_as: None, after: None, limit: 100 }
+}
+
+pub(crate) const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 10 };
+
+pub(crate) fn consent(key: &RowKey) -> NewConsent {
     NewConsent {
-        id: ConsentId::random(),
-        key: key.clone(),
-        actor: actor(),
+        consent: Consent {
+            id: ConsentId::random(),
+            environment: key.environment,
+            company: id(key),
+            actor: ada(),
+            browser: BrowserSecret::random().hash(),
+            redirect_uri: REDIRECT_URI.parse().unwrap(),
+            client_id: CLIENT.to_owned(),
+            return_to: None,
+            removals: 0,
+        },
         state: BrowserSecret::random().hash(),
-        browser: BrowserSecret::random().hash(),
         verifier: Some(PkceVerifier::new("verifier-canary")),
-        redirect_uri: "https://host.example/callback".parse().unwrap(),
-        client_id: CLIENT.to_owned(),
-        return_to: None,
         lifetime: Duration::from_secs(600),
-        per_company: 10,
-        per_actor: 10,
     }
 }
 
-#[track_caller]
-pub(crate) fn stored(connected: Connected) -> Snapshot {
-    let Connected::Stored(grant) = connected else { panic!("not stored: {connected:?}") };
-    *grant
+/// Puts a consent, with its event.
+pub(crate) async fn put(store: &PostgresStore, consent: NewConsent) -> Result<(), batchsuite_auth::store::StoreError> {
+    let event = NewEvent { company: Some(consent.consent.company.clone()), event: event(EventKind::Started) };
+    store.put_consent(consent, CAPS, event).await
+}
+
+/// Returns when so many statements on the schema wait for a lock.
+pub(crate) async fn waiting(client: &PostgresClient, schema: &str, statements: i64) {
+    let count =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%'");
+    let wait = async || client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) == statements;
+    eventually("so many statements wait", wait).await;
 }

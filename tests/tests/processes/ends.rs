@@ -1,10 +1,7 @@
 //! Remove auth and a new opt-in while a refresh is under way in another process.
 
-use std::time::Duration;
-
 use batchsuite_auth::status::Status;
-use batchsuite_tests::Worker;
-use tokio::time::sleep;
+use batchsuite_tests::{Worker, eventually};
 
 use crate::stage::World;
 
@@ -111,11 +108,6 @@ async fn a_row_that_was_read_before_a_removal_is_not_handed_out_after_it() {
 
 /// Waits until a process hands out no token of the company; the bounded age of 30 s is for when nobody is told.
 async fn is_gone(worker: &Worker, name: &str) {
-    for _ in 0..500 {
-        if worker.token(name).await["error"] == "not authenticated" {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("a token of {name} is still handed out");
+    let is_gone = async || worker.token(name).await["error"] == "not authenticated";
+    eventually("no token is handed out", is_gone).await;
 }

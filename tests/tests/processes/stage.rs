@@ -11,12 +11,12 @@ use batchsuite_auth::{
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{
-    DAY, HOUR, ShiftedClock, Worker, ada, cause, company, events, opt_in,
+    DAY, HOUR, ShiftedClock, Worker, ada, cause, company, events, eventually, opt_in,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::TcpListener;
 
 use crate::post::Post;
 
@@ -112,28 +112,17 @@ impl World {
         self.start(url, "-").await
     }
 
-    /// The statement of this name, as the processes send it.
-    pub(crate) fn statement(&self, name: &str) -> String {
-        let (_, sql) = self.store.statements().find(|(known, _)| *known == name).expect("a known statement");
-        sql.to_owned()
-    }
-
     /// A process whose connections to the database have this name.
     pub(crate) async fn worker_called(&self, name: &str) -> Worker {
         self.worker_at(&format!("{} application_name={name}", self.server.url())).await
     }
 
-    /// Waits until the server has done all that the process of this name asked for before it was killed, 30 s at most.
+    /// Waits until the server has done all that the process of this name asked for before it was killed.
     pub(crate) async fn nothing_is_left_of(&self, name: &str) {
         let client = self.server.client().await;
         let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
-        for _ in 0..3000 {
-            if client.query_one(connections, &[&name]).await.unwrap().get::<_, i64>(0) == 0 {
-                return;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        panic!("a connection of {name} is left");
+        let is_gone = async || client.query_one(connections, &[&name]).await.unwrap().get::<_, i64>(0) == 0;
+        eventually("no connection is left", is_gone).await;
     }
 
     /// A process that refreshes what is due, without being asked.
@@ -241,16 +230,19 @@ impl World {
             let shown = format!("{event:?}");
             assert!(!shown.contains("OptInInvalidated"), "{shown}");
         }
-        let open = "SELECT count(*) FROM pg_stat_activity
+        let open = "SELECT pid, xact_start::text FROM pg_stat_activity
             WHERE application_name = 'batchsuite' AND state LIKE 'idle in transaction%'";
         let client = self.server.client().await;
-        for _ in 0..40 {
-            if client.query_one(open, &[]).await.unwrap().get::<_, i64>(0) == 0 {
-                return;
-            }
-            // A migration is a transaction of several statements, and another test may be at it.
-            sleep(Duration::from_millis(50)).await;
-        }
-        panic!("a transaction was left open");
+        let look = async || -> Vec<(i32, Option<String>)> {
+            client.query(open, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+        };
+        let mut left = look().await;
+        // A migration is a transaction of several statements, and another test may be at it: that one ends.
+        let none_is_left = async || {
+            let now = look().await;
+            left.retain(|transaction| now.contains(transaction));
+            left.is_empty()
+        };
+        eventually("no transaction is left open", none_is_left).await;
     }
 }

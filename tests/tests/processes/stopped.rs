@@ -73,10 +73,10 @@ async fn a_late_refusal_writes_nothing_while_the_pair_of_another_travels() {
     let probe = other.call("acme-0").await;
     other.is_at("before_commit").await;
 
-    stalled.stop_at("after_settle").await;
+    stalled.stop_at("after_load").await;
     post.deliver();
-    // It has heard the refusal, and tried to write a verdict that it must not write.
-    stalled.is_at("after_settle").await;
+    // It has heard the refusal, and reads whether the row is still its own: the verdict must not be written.
+    stalled.is_at("after_load").await;
     assert_eq!(world.refreshes(), 2);
     assert_eq!(world.cause("acme-0").await, None, "no verdict from whoever lost the row");
     stalled.go().await;

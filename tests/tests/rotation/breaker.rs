@@ -62,7 +62,7 @@ async fn a_429_does_not_clear_unanswered() {
     process.auth.access_token(&acme()).await.unwrap_err();
     stage.live(seconds(65)).await;
     process.auth.access_token(&acme()).await.unwrap_err();
-    assert!(stage.opt_in_of(&acme()).await.unanswered);
+    assert!(stage.grant_of(&acme()).await.unanswered.is_some());
     stage.live(seconds(31)).await;
 
     process.auth.access_token(&acme()).await.unwrap_err();
@@ -136,7 +136,7 @@ async fn a_client_that_is_refused_later_costs_no_more_than_three_requests() {
 
 /// UPS answers so whenever the company's refresh token comes.
 async fn is_sick(stage: &Stage, process: &Process, company: &CompanyId, status: u16, body: &str) {
-    let token = stage.row(company).await.tokens.unwrap().refresh_token.unwrap();
+    let token = stage.tokens_of(company).await.unwrap().refresh.unwrap();
     let answer = http::Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap();
     process.http.answer_to(token.expose_secret(), answer);
 }

@@ -43,9 +43,9 @@ async fn an_opt_in_that_the_host_refuses_is_not_stored_and_an_earlier_one_stays(
         assert_eq!(checked.kinds(&company).await.last(), Some(&EventKind::Failed));
     }
 
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.epoch, 1, "the earlier one stays");
+    assert_eq!(stage.grant_of(&acme()).await.revision.epoch, 1, "the earlier one stays");
     checked.token(&acme()).await;
-    assert!(stage.row(&company("new")).await.tokens.is_none());
+    assert!(stage.tokens_of(&company("new")).await.is_none());
     stage.opt_in(&checked, &company("another")).await;
 }
 

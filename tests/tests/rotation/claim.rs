@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::{events::EventKind, machine::Phase};
+use batchsuite_auth::{events::EventKind, test_util::machine::Phase};
 use batchsuite_tests::{Moment, Verb, acme, company, seconds};
 
 use crate::stage::Stage;
@@ -18,7 +18,7 @@ async fn the_claim_is_stored_before_ups_sees_the_request() {
     let caller = process.caller(&acme());
     request.reached().await;
 
-    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }));
+    assert!(matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }));
     assert_eq!(stage.refreshes(), 0);
     request.release();
     caller.await.unwrap().unwrap();
@@ -38,11 +38,11 @@ async fn a_claim_that_fails_sends_nothing() {
     assert_eq!(stage.refreshes(), 0);
     process.store.mend(Verb::Claim);
     process.token(&acme()).await;
-    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_whose_answer_is_lost_sends_nothing_until_the_lease_ends_and_then_one_probe() {
+async fn a_claim_whose_answer_is_lost_sends_nothing_and_is_released() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
@@ -51,10 +51,9 @@ async fn a_claim_whose_answer_is_lost_sends_nothing_until_the_lease_ends_and_the
     process.store.fail_once(Verb::Claim, Moment::After);
     let error = process.auth.access_token(&acme()).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
-    stage.live(seconds(45)).await;
-    assert!(process.auth.access_token(&acme()).await.is_err());
-    assert_eq!(stage.refreshes(), 0, "the lease still runs");
-    stage.live(seconds(16)).await;
+    stage.live(seconds(1)).await;
+    assert_eq!(stage.refreshes(), 0);
+    assert!(matches!(stage.grant_of(&acme()).await.phase, Phase::Idle), "no lease keeps others waiting");
 
     process.token(&acme()).await;
     assert_eq!((stage.refreshes(), stage.rotations()), (1, 1));
@@ -125,7 +124,7 @@ async fn a_claim_that_is_too_old_is_given_back_and_not_sent() {
     caller.await.unwrap().unwrap();
     assert_eq!(process.store.calls(Verb::Release), 1, "the old claim is given back");
     assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "and a new one is sent");
-    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +146,7 @@ async fn a_claim_that_is_old_past_its_lease_disturbs_nobody() {
 
     assert_eq!(stage.refreshes(), 1, "the stopped process sends nothing");
     assert!(
-        matches!(stage.opt_in_of(&acme()).await.phase, Phase::Sent { .. }),
+        matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }),
         "nor does it give back what is not its own"
     );
     answer.release();
@@ -219,12 +218,12 @@ async fn the_time_is_looked_at_once_more_when_the_connection_is_there() {
     let connection = process.http.hold_connection();
     let caller = process.caller(&acme());
     connection.reached().await;
-    tokio::time::advance(seconds(6)).await;
+    stage.live(seconds(6)).await;
     connection.release();
 
     caller.await.unwrap().unwrap();
     assert_eq!((process.store.calls(Verb::Release), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
-    assert!(!stage.opt_in_of(&acme()).await.suspect, "nothing was in doubt");
+    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
     assert!(!process.kinds(&acme()).await.contains(&EventKind::RefreshFailed), "nothing failed");
 }
 

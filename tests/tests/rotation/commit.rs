@@ -57,7 +57,7 @@ async fn a_commit_that_was_written_without_an_answer_is_found_stored() {
     let token = process.token(&acme()).await;
 
     assert_eq!(token.revision().version, 2);
-    assert_eq!(process.store.calls(Verb::Commit), 2);
+    assert_eq!(process.store.calls(Verb::Commit), 1, "the row is read again, and holds it");
     let refreshed = process.kinds(&acme()).await.into_iter().filter(|kind| *kind == EventKind::Refreshed).count();
     assert_eq!(refreshed, 1, "it is told once");
     assert_eq!(stage.refreshes(), 1);
@@ -81,7 +81,10 @@ async fn a_commit_wins_though_its_lease_is_over_and_another_process_claimed() {
     commit.release();
     stage.live(seconds(2)).await;
     drop(first);
-    assert!(stage.opt_in_of(&acme()).await.suspect, "a commit over an attempt that was taken over leaves a mark");
+    assert!(
+        stage.grant_of(&acme()).await.suspect_until.is_some(),
+        "a commit over an attempt that was taken over leaves a mark"
+    );
     request.release();
 
     // The probe is refused, and writes nothing: the row has moved on.

@@ -7,7 +7,8 @@ use batchsuite_auth::{
     error::{CallbackError, TokenError},
     events::EventKind,
     fake_ups::FakeUps,
-    machine::{CauseKind, Standing},
+    machine::CauseKind,
+    test_util::machine::Standing,
 };
 use batchsuite_tests::{Moment, Process, Verb, acme, ada, seconds};
 use tokio::time::sleep;
@@ -31,7 +32,7 @@ async fn remove_during_a_flight_discards_its_pair() {
 
     assert!(matches!(caller.await.unwrap(), Err(TokenError::NotAuthenticated)));
     is_removed(&process, &acme()).await;
-    assert!(stage.row(&acme()).await.tokens.is_none());
+    assert!(stage.tokens_of(&acme()).await.is_none());
     assert!(!process.kinds(&acme()).await.contains(&EventKind::Refreshed));
 }
 
@@ -50,9 +51,9 @@ async fn remove_then_a_late_commit_stores_nothing() {
     stage.live(seconds(3)).await;
 
     is_removed(&process, &acme()).await;
-    let row = stage.opt_in_of(&acme()).await;
+    let row = stage.grant_of(&acme()).await;
     assert_eq!((row.standing, row.revision.epoch), (Standing::Unauthenticated, 2), "the epoch went up");
-    assert!(stage.row(&acme()).await.tokens.is_none());
+    assert!(stage.tokens_of(&acme()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +68,7 @@ async fn re_authentication_during_a_flight_wins_and_the_flights_pair_is_discarde
     let token = caller.await.unwrap().unwrap();
 
     assert_eq!((token.revision().epoch, token.revision().version), (2, 1));
-    assert_eq!(stage.opt_in_of(&acme()).await.revision, token.revision());
+    assert_eq!(stage.grant_of(&acme()).await.revision, token.revision());
     stage.access_tokens_end();
     assert_eq!(process.token(&acme()).await.revision().version, 2);
 }
@@ -141,7 +142,7 @@ async fn an_answer_of_connect_that_was_lost_is_found_stored() {
     process.store.fail_once(Verb::Connect, Moment::After);
     stage.opt_in(&process, &acme()).await;
 
-    assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1);
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 1);
     assert_eq!(process.kinds(&acme()).await, [EventKind::Started, EventKind::Authenticated]);
 }
 
@@ -173,7 +174,7 @@ async fn two_consents_of_one_company_keep_the_grant_that_ups_issued_later_whiche
             callback.await.unwrap().unwrap();
         }
 
-        let issued = stage.opt_in_of(&acme()).await.issued_at.unwrap();
+        let issued = stage.grant_of(&acme()).await.issued_at.unwrap();
         let now = batchsuite_auth::clock::Clock::now(&stage.ups.clock());
         assert_eq!((now - issued).num_seconds(), 10, "later first: {later_first}");
         stage.access_tokens_end();

@@ -70,7 +70,7 @@ async fn a_good_token_is_served_while_its_refresh_is_unanswered() {
         assert_eq!(process.token(&acme()).await.revision().version, 1);
         stage.live(seconds(1)).await;
     }
-    assert!(stage.opt_in_of(&acme()).await.unanswered);
+    assert!(stage.grant_of(&acme()).await.unanswered.is_some());
     assert_eq!(stage.refreshes(), 1);
 }
 

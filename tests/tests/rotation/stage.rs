@@ -6,14 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    BatchSuiteAuthBuilder, Client, CompanyId, OptedIn, Policy,
+    BatchSuiteAuthBuilder, Client, CompanyId, Environment, OptedIn, Policy,
     error::CallbackError,
     fake_ups::{Endpoint, FakeUps, Outcome},
-    machine::OptIn,
-    store::{Snapshot, Store},
+    store::{Row, RowKey, Store, StoredTokens, Tokens},
+    test_util::machine::Grant,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{Caller, FlakyStore, Gate, HOUR, Hold, Process, acme, ada, key, opt_in, seconds};
+use batchsuite_tests::{Caller, FlakyStore, Gate, HOUR, Hold, Process, acme, ada, opt_in, seconds};
 use tokio::{task::JoinHandle, time::sleep};
 
 /// A UPS and a store, for any number of processes.
@@ -118,12 +118,22 @@ impl Stage {
         self.ups.requests().total(Endpoint::Refresh)
     }
 
-    pub(crate) async fn row(&self, company: &CompanyId) -> Snapshot {
-        self.store.load(&key(company)).await.unwrap()
+    /// The company's grant, as it is stored.
+    pub(crate) async fn grant_of(&self, company: &CompanyId) -> Grant {
+        let row = self.row(company).await;
+        Grant::of_document(row.document.as_str(), row.revision).unwrap()
     }
 
-    pub(crate) async fn opt_in_of(&self, company: &CompanyId) -> OptIn {
-        self.row(company).await.opt_in
+    /// The tokens that are stored of a company.
+    pub(crate) async fn tokens_of(&self, company: &CompanyId) -> Option<Tokens> {
+        match self.row(company).await.tokens {
+            StoredTokens::Readable(tokens) => Some(tokens),
+            _ => None,
+        }
+    }
+
+    async fn row(&self, company: &CompanyId) -> Row {
+        self.store.load(&RowKey::company(Environment::Cie, company.clone())).await.unwrap()
     }
 }
 

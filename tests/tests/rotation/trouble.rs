@@ -8,8 +8,9 @@ use batchsuite_auth::{
     events::{EventKind, Evidence},
     fake_ups::{Answer, Endpoint, FakeUps, Times},
     http::HttpError,
-    machine::{CauseKind, Phase},
+    machine::CauseKind,
     store::{StoreError, StoreErrorKind},
+    test_util::machine::Phase,
 };
 use batchsuite_tests::{CAUSE, HOUR, Moment, Process, Verb, acme, ada, company, eventually, log::Log, seconds};
 use serde_json::json;
@@ -67,7 +68,7 @@ async fn a_pair_is_retried_at_once_and_each_second_when_the_process_ends() {
         let most = if is_mended { 0 } else { 9 };
         assert_eq!(began.elapsed().as_secs(), most);
         assert!((most as usize..=11).contains(&(process.store.calls(Verb::Commit) - tries)));
-        assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 1 + u64::from(is_mended));
+        assert_eq!(stage.grant_of(&acme()).await.revision.version, 1 + u64::from(is_mended));
     }
 }
 
@@ -159,7 +160,7 @@ async fn a_give_back_and_an_event_whose_words_the_store_will_never_take_are_writ
     let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
     process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err();
 
-    assert!(matches!(stage.opt_in_of(&acme()).await.phase, Phase::Idle));
+    assert!(matches!(stage.grant_of(&acme()).await.phase, Phase::Idle));
     for kind in [EventKind::Misconfigured, EventKind::Failed] {
         assert_eq!(told_of(&process, kind).await.status, Some(400), "{kind}");
     }
@@ -215,7 +216,7 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
 
         // What only a caller asked for is told to that caller.
         let is_told_to_the_caller =
-            matches!(verb, Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Other);
+            matches!(verb, Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Tell);
         let causes = log.lines(CAUSE);
         assert_eq!(causes.is_empty(), is_told_to_the_caller, "{verb:?}: {causes:#?}");
         assert_eq!(
@@ -347,7 +348,7 @@ async fn a_write_that_its_caller_gave_up_is_not_cut_off() {
     [remove, begin, connect].iter().for_each(|hold| hold.release());
     stage.live(seconds(1)).await;
 
-    assert!(stage.row(&acme()).await.tokens.is_none());
+    assert!(stage.tokens_of(&acme()).await.is_none());
     assert_eq!(process.kinds(&company("begun")).await, [EventKind::Started]);
     process.token(&company("back")).await;
 }
@@ -372,8 +373,8 @@ async fn a_commit_that_is_never_answered_is_repeated_and_one_that_comes_home_lat
             assert_eq!(process.token(&acme()).await.revision().version, 2, "though the store fails since");
         }
 
-        assert_eq!(stage.opt_in_of(&acme()).await.revision.version, 2, "late: {late}");
-        assert!(!stage.opt_in_of(&acme()).await.suspect, "before its lease ends");
+        assert_eq!(stage.grant_of(&acme()).await.revision.version, 2, "late: {late}");
+        assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "before its lease ends");
         let commits = process.store.calls(Verb::Commit);
         assert!(if late { commits > 5 } else { commits == 2 }, "late: {late}: {commits}");
     }
@@ -386,16 +387,16 @@ async fn no_loop_stops_for_good_at_a_store_that_does_not_answer_once() {
     impatient.feed_interval = seconds(1);
     let process = stage.process_with(|builder| builder.policy(impatient));
     stage.opt_in(&process, &acme()).await;
-    for verb in [Verb::Changes, Verb::Wake, Verb::Tell, Verb::RecordUse, Verb::Load, Verb::Claim] {
+    for verb in [Verb::Changes, Verb::Wake, Verb::RecordUse, Verb::Load, Verb::Claim] {
         let _never_released = process.store.hold(verb, Moment::Before);
     }
     process.token(&acme()).await;
     stage.live(seconds(180)).await;
 
     let calls = |verb| process.store.calls(verb);
-    let before = [Verb::Changes, Verb::Wake, Verb::Tell].map(calls);
+    let before = [Verb::Changes, Verb::Wake].map(calls);
     stage.live(seconds(30)).await;
-    let after = [Verb::Changes, Verb::Wake, Verb::Tell].map(calls);
+    let after = [Verb::Changes, Verb::Wake].map(calls);
 
     assert!(before.iter().zip(after).all(|(before, after)| *before < after), "{before:?} {after:?}");
     stage.access_tokens_end();

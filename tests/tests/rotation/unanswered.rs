@@ -4,7 +4,8 @@ use batchsuite_auth::{
     error::{TokenError, Unavailable},
     events::EventKind,
     fake_ups::{Answer, Endpoint, Fault, Times},
-    machine::{CauseKind, Phase},
+    machine::CauseKind,
+    test_util::machine::Phase,
 };
 use batchsuite_tests::{DAY, HOUR, Verb, acme, ada, company, eventually, seconds};
 
@@ -37,8 +38,8 @@ async fn an_unanswered_request_is_followed_by_no_other_before_its_lease_ends_and
         assert!(error.is_transient() && error.retry_after().is_some(), "{words}: {error:?}");
         // The flight of a hanging request lives on to its deadline.
         tokio::time::sleep(seconds(35).saturating_sub(begun.elapsed())).await;
-        let row = stage.opt_in_of(&acme()).await;
-        assert!(row.unanswered && matches!(row.phase, Phase::Travelling { .. }), "{words}: {row:?}");
+        let row = stage.grant_of(&acme()).await;
+        assert!(row.unanswered.is_some() && matches!(row.phase, Phase::InDoubt { .. }), "{words}: {row:?}");
         for _ in 0..11 {
             stage.live(seconds(5)).await;
             assert!(process.auth.access_token(&acme()).await.is_err(), "{words}");
@@ -144,7 +145,7 @@ async fn a_clean_refusal_is_told_as_a_password_change() {
     process.auth.access_token(&acme()).await.unwrap_err();
 
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
-    assert!(stage.row(&acme()).await.tokens.is_none(), "its tokens are erased");
+    assert!(stage.tokens_of(&acme()).await.is_none(), "its tokens are erased");
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,7 +165,7 @@ async fn what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt() {
         matches!(error, TokenError::Unavailable { reason: Unavailable::NotSent, retry_after } if retry_after >= seconds(1)),
         "{error:?}"
     );
-    assert!(stage.opt_in_of(&acme()).await.unanswered, "a give-back clears no doubt");
+    assert!(stage.grant_of(&acme()).await.unanswered.is_some(), "a give-back clears no doubt");
     let claims = process.store.calls(Verb::Claim);
     for _ in 0..100 {
         process.auth.access_token(&acme()).await.unwrap_err();

@@ -65,10 +65,9 @@ impl World {
     fn key(&self) -> impl Eq + std::hash::Hash + use<> {
         let Grant { revision, standing, phase, unanswered, suspect_until, removals, opt_in, rotated_by, .. } =
             self.grant;
-        let is_new = self.grant.tokens.is_some_and(|tokens| tokens.obtained_at == self.now());
         let paused_until = self.grant.paused_until(self.now());
         let identity = (revision, standing, phase, removals, opt_in, rotated_by);
-        (identity, (unanswered, suspect_until, paused_until, is_new), self.moment, self.truth.clone())
+        (identity, (unanswered, suspect_until, paused_until), self.moment, self.truth.clone())
     }
 
     /// The world after an allowed step. `sent`: the attempt that reports.

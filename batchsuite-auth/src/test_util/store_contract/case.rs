@@ -1,9 +1,15 @@
 //! What the clauses are written with: a store of their own, and saves, consents and events that fit each other.
 
-use std::{future::Future, sync::Arc, time::Duration};
+pub(super) use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use serde_json::Value;
-use tokio::{sync::Barrier, task::JoinSet};
+use tokio::sync::Barrier;
 use url::Url;
 
 use super::{Harness, Held, Part};
@@ -13,13 +19,8 @@ pub(super) use crate::{
     events::{Event, EventId, EventKind, Evidence},
     ids::{ActorId, AttemptId, CompanyId, ConsentId, Revision},
     machine::CauseKind,
-    secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken, SecretHash},
-    store::{
-        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, Document, EventContent, EventOrder,
-        EventQuery, FoundConsent, ListQuery, ListedAs, NewConsent, NewEvent, Page, PendingConsent, Prune, Pruned, Row,
-        RowKey, RowNumber, Saved, Store, StoreError, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens, Verifier,
-        Wake,
-    },
+    secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
+    store::*,
 };
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -169,47 +170,36 @@ impl Case {
         done(self.store.changes(Environment::Cie, None, Duration::ZERO).await).cursor
     }
 
-    /// The answers of `calls` calls that begin at once, each in a task of its own.
+    /// The answers of `calls` calls that begin at once, each in a task of its own, by the numbers of the calls.
     pub(super) async fn at_once<T, F>(&self, calls: usize, call: impl Fn(Arc<dyn Store>, usize) -> F) -> Vec<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let gate = Arc::new(Barrier::new(calls));
-        let mut tasks = JoinSet::new();
-        for number in 0..calls {
+        let begin = |number| {
             let (gate, call) = (gate.clone(), call(self.store.clone(), number));
-            tasks.spawn(async move {
+            tokio::spawn(async move {
                 gate.wait().await;
                 done(call.await)
-            });
+            })
+        };
+        let mut answers = Vec::new();
+        for task in (0..calls).map(begin).collect::<Vec<_>>() {
+            answers.push(task.await.expect("the call ends"));
         }
-        tasks.join_all().await
+        answers
     }
+}
 
-    /// The answers of two calls that begin at once.
-    pub(super) async fn race<A, B>(
-        &self,
-        one: impl Future<Output = Result<A, StoreError>> + Send + 'static,
-        other: impl Future<Output = Result<B, StoreError>> + Send + 'static,
-    ) -> (A, B)
-    where
-        A: Send + 'static,
-        B: Send + 'static,
-    {
-        let gate = Arc::new(Barrier::new(2));
-        let (here, there) = (gate.clone(), gate);
-        let one = tokio::spawn(async move {
-            here.wait().await;
-            one.await
-        });
-        let other = tokio::spawn(async move {
-            there.wait().await;
-            other.await
-        });
-        let (one, other) = (one.await, other.await);
-        (done(one.expect("the task ends")), done(other.expect("the task ends")))
-    }
+/// Polls a call so often at most, and drops it.
+pub(super) async fn polled(call: impl Future, mut polls: usize) {
+    let mut call = pin!(call);
+    poll_fn(|context| {
+        polls -= 1;
+        if call.as_mut().poll(context).is_ready() || polls == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// The answer of a store that works.
@@ -303,6 +293,30 @@ pub(super) fn event(kind: EventKind) -> EventContent {
 pub(super) fn evidence() -> Evidence {
     let message = "Refresh → denied, \"Zürich\" 漢字 😀 ".repeat(10);
     Evidence::of_answer(400, Some("10400"), Some(&message)).with_attempt(AttemptId::random())
+}
+
+/// Events of every kind, with every cause, and with as much and as little beside that as there can be.
+pub(super) fn all_sorts_of_events() -> Vec<EventContent> {
+    use CauseKind::{ClientChanged, NoRefreshToken, OptInInvalidated, RefreshExpired, RotationLost};
+    let causes = [OptInInvalidated, RotationLost, RefreshExpired, ClientChanged, NoRefreshToken];
+    for cause in causes {
+        match cause {
+            // A new one does not compile until it is here and above.
+            OptInInvalidated | RotationLost | RefreshExpired | ClientChanged | NoRefreshToken => {}
+        }
+    }
+    let caused = causes.map(|cause| EventContent { cause: Some(cause), ..event(EventKind::Invalidated) });
+    let told = [evidence(), Evidence::message("timed out"), Evidence::default()].map(|evidence| {
+        let actor = Some(actor("Zoë \"the boss\" 漢字"));
+        EventContent { actor, evidence: Some(evidence), ..event(EventKind::RefreshFailed) }
+    });
+    EventKind::ALL.map(event).into_iter().chain(caused).chain(told).collect()
+}
+
+/// What the event of a log was written from.
+pub(super) fn written_as(event: Event) -> EventContent {
+    let Event { kind, actor, evidence, cause, .. } = event;
+    EventContent { kind, actor, evidence, cause }
 }
 
 pub(super) const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 10 };

@@ -14,9 +14,10 @@ pub(super) async fn shows_every_save_that_returned_before(case: Case) {
         let swap = replacing(&case.load(&acme()).await);
         let revision = swap.revision;
 
-        let (number, change, _) = yes(case.save(swap).await);
+        let (number, change, at) = yes(case.save(swap).await);
 
         let row = case.load(&acme()).await;
+        assert_about(at, row.as_of);
         assert_eq!((row.number, row.change, row.revision), (number, change, revision));
         assert_eq!(secrets(&row), Some(secrets_of(&pair(revision))));
     }
@@ -66,7 +67,7 @@ pub(super) async fn companies_and_environments_are_apart(case: Case) {
     let here = case.opted_in(&acme()).await;
     case.put(&consent(&acme(), &actor("alice"))).await;
 
-    for key in [company("other"), company("ACME"), elsewhere(&acme())] {
+    for key in [company("other"), company("ACME"), company("acme "), elsewhere(&acme())] {
         let row = case.load(&key).await;
         assert_same(&row, &Row::empty(key.clone(), row.as_of));
         assert!(case.history(&key).await.is_empty());

@@ -1,7 +1,5 @@
 //! What waits for the lock of a row: the clauses of [`Harness::hold`](super::Harness::hold).
 
-use std::time::Duration;
-
 use super::case::*;
 use crate::store::MOST_AGE;
 
@@ -9,14 +7,15 @@ use crate::store::MOST_AGE;
 const AGE: Duration = Duration::from_secs(4);
 const WAIT: Duration = Duration::from_secs(2);
 
-/// What becomes of a save that waits for a lock which is then rolled back, of a row that nobody changed meanwhile.
-async fn waited(case: &Case, swap: Swap) -> Saved {
+/// What becomes of a save that waits for a lock which is then rolled back, of a row that nobody changed meanwhile. A clock that
+/// is moved by hand goes on `by_hand`.
+async fn waited(case: &Case, swap: Swap, by_hand: Duration) -> Saved {
     let held = case.hold(&swap.key).await;
     let store = case.store.clone();
     let save = tokio::spawn(async move { store.save(swap).await });
-    // Of real time, and on a clock that is moved by hand: whichever the store has.
+    // Of real time, for a store whose clock runs on.
     tokio::time::sleep(WAIT).await;
-    case.advance(WAIT).await;
+    case.advance(by_hand).await;
     assert!(!save.is_finished(), "the row is not locked");
 
     held.roll_back().await;
@@ -29,18 +28,17 @@ pub(super) async fn a_decision_that_became_6_seconds_old_behind_a_lock_is_a_conf
     let row = case.opted_in(&acme()).await;
     case.advance(AGE).await;
 
-    let saved = waited(&case, Swap { decided_at: Some(row.as_of), ..replacing(&row) }).await;
+    let saved = waited(&case, Swap { decided_at: Some(row.as_of), ..replacing(&row) }, WAIT).await;
 
     assert_eq!(saved, Saved::Conflict);
     assert_same(&row, &case.load(&acme()).await);
     assert_eq!(case.history(&acme()).await.len(), 1);
 }
 
-pub(super) async fn a_save_without_a_time_of_decision_that_waited_as_long_is_stored(case: Case) {
+pub(super) async fn a_save_without_a_time_of_decision_is_stored_however_long_it_waited(case: Case) {
     let row = case.opted_in(&acme()).await;
-    case.advance(AGE).await;
 
-    let (number, ..) = yes(waited(&case, replacing(&row)).await);
+    let (number, ..) = yes(waited(&case, replacing(&row), DAY).await);
 
     let after = case.load(&acme()).await;
     assert_eq!((after.number, secrets(&after)), (number, Some(secrets_of(&pair(after.revision)))));

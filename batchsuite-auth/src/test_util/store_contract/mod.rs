@@ -38,12 +38,25 @@
 //! No clause knows which store it is about, nor compares times closer than a minute: a database's clock runs on between
 //! two calls. A document is any JSON object here, and compared as one.
 
+mod append;
 mod case;
+mod changes;
+mod client_row;
 mod damage;
+mod deliveries;
+mod events;
+mod find_consent;
+mod list;
 mod load;
 mod locks;
+mod prune;
+mod put_consent;
+mod record_use;
 mod save;
+mod secrets;
 mod tokens;
+mod use_consent;
+mod wake;
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
@@ -152,7 +165,6 @@ macro_rules! __store_clauses {
             }
             save {
                 stores_the_document_whole,
-                answers_what_load_shows,
                 stores_the_revision_that_it_is_given,
                 over_another_number_is_a_conflict_and_stores_nothing,
                 of_a_row_that_was_never_saved_is_a_conflict_over_any_number,
@@ -168,8 +180,7 @@ macro_rules! __store_clauses {
                 the_number_goes_up_also_when_the_clock_is_set_back,
                 its_events_follow_each_other_with_time_company_and_revision,
                 without_events_it_writes_none,
-                every_kind_of_event_and_cause_is_kept,
-                actor_and_evidence_of_an_event_are_kept_whole,
+                every_sort_of_event_is_kept_whole,
                 one_that_was_cut_off_happened_or_did_not_wholly,
             }
             tokens {
@@ -180,13 +191,141 @@ macro_rules! __store_clauses {
                 erases_both,
                 a_token_of_16_kib_is_stored_whole,
             }
+            client_row {
+                is_saved_and_loaded_like_a_company,
+                its_events_concern_no_company,
+                is_never_listed_nor_woken,
+                is_apart_from_companies_and_from_that_of_the_other_environment,
+            }
+            put_consent {
+                writes_its_event_with_the_revision_of_the_company,
+                can_be_used_until_its_lifetime_ends,
+                changes_no_row,
+                the_row_of_a_company_that_was_never_saved_has_number_0_and_is_listed,
+                the_oldest_of_a_company_is_dropped_at_its_cap,
+                the_oldest_of_an_actor_is_dropped_at_its_cap,
+                the_caps_spare_other_companies_and_actors,
+                used_and_expired_ones_do_not_count_for_the_caps,
+                the_caps_hold_when_50_are_put_at_once,
+                one_that_is_put_again_replaces_itself,
+            }
+            find_consent {
+                gives_what_was_put_under_each_state,
+                a_state_that_was_never_put_in_this_environment_is_unknown,
+                a_used_one_is_found_for_an_hour_without_its_verifier,
+                an_expired_one_is_found_for_an_hour_without_its_verifier,
+                an_old_one_stays_found_for_its_hour_when_others_are_put,
+                tells_whether_its_use_wrote_an_event,
+            }
+            use_consent {
+                of_50_at_once_exactly_one_uses_it_and_writes_its_event,
+                tells_the_time_and_writes_the_event_with_it,
+                a_used_an_expired_and_a_dropped_one_are_refused_without_an_event,
+                one_that_is_unknown_or_of_the_other_environment_is_refused_without_an_event,
+                changes_no_row_and_no_other_consent,
+                one_that_was_cut_off_wrote_its_event_or_left_the_consent_to_the_next,
+            }
+            wake {
+                a_row_wakes_when_its_time_has_passed,
+                a_woken_row_comes_as_load_shows_it_and_is_not_changed,
+                a_row_that_wakes_more_than_two_days_ahead_is_woken,
+                the_longest_overdue_come_first_at_most_as_many_as_asked,
+                a_woken_row_is_hidden_for_two_minutes,
+                what_hides_a_row_for_longer_does_not_count,
+                of_20_callers_at_once_no_two_get_the_same_row,
+                of_20_callers_at_once_for_one_row_exactly_one_gets_it,
+                a_hidden_row_is_saved_and_is_shown_again_if_that_sets_wake_times,
+                a_save_that_keeps_wake_times_leaves_it_hidden,
+                a_save_replaces_the_wake_time,
+                the_other_environment_is_apart,
+            }
+            record_use {
+                brings_the_wake_time_forward_also_from_never,
+                never_puts_the_wake_time_off,
+                remembers_when,
+                changes_nothing_else,
+                leaves_a_hidden_row_hidden,
+                between_the_read_and_the_save_it_still_counts,
+                a_use_that_the_step_was_computed_from_changes_no_wake_time,
+                at_the_moment_of_a_save_it_counts,
+                a_save_that_keeps_wake_times_keeps_those_of_a_use,
+                of_many_companies_each_counts_and_no_row_is_made,
+            }
+            list {
+                goes_by_id_whatever_the_size_of_a_page,
+                begins_after_the_cursor,
+                only_companies_that_were_seen_are_listed,
+                shows_what_load_shows_without_opening_tokens,
+                finds_what_was_last_saved_as_listed_so,
+                a_company_of_whom_only_a_consent_was_put_is_listed_as_unauthenticated,
+                a_row_whose_wake_time_has_passed_is_listed_as_anything,
+                one_call_reads_at_most_1000_rows,
+                environments_are_apart,
+            }
+            events {
+                the_oldest_or_the_newest_come_first_whatever_the_size_of_a_page,
+                of_one_company_alone,
+                of_one_environment_alone,
+                the_cursor_is_exclusive_in_both_orders,
+                an_empty_page_gives_the_cursor_of_the_query_back,
+                the_cursor_finds_what_is_written_later,
+                reading_forward_misses_no_event_of_concurrent_writers,
+            }
+            append {
+                gets_time_and_number_and_the_revision_of_its_company,
+                one_that_concerns_all_has_no_company,
+                every_sort_is_kept_whole,
+                changes_no_row_and_makes_none,
+            }
+            prune {
+                deletes_what_is_older_and_nothing_else,
+                the_oldest_go_first_at_most_as_many_as_asked,
+                remembers_up_to_where,
+                reading_on_below_a_pruned_event_is_refused_and_names_it,
+                reading_on_from_the_last_pruned_event_misses_nothing,
+                without_a_cursor_or_backward_reading_is_not_refused,
+                does_not_pass_the_slowest_delivery_unless_told,
+                a_delivery_that_has_passed_nothing_holds_everything_after_its_begin,
+                changes_no_row_and_silences_no_change,
+                a_number_never_comes_back,
+                environments_are_apart,
+            }
+            changes {
+                without_a_cursor_it_gives_the_present_one_at_once,
+                every_announced_save_is_told_by_the_next_call,
+                a_save_that_does_not_announce_leaves_change_and_feed_alone,
+                other_events_are_told_as_no_change,
+                a_company_that_changed_twice_is_told_with_the_later_change,
+                reading_on_tells_only_what_is_later_than_the_cursor,
+                the_other_environment_is_apart,
+                a_quiet_feed_answers_after_the_wait,
+                waits_and_returns_early_when_something_changes,
+                a_change_at_the_moment_of_the_call_is_not_slept_through,
+                a_follower_misses_none_of_64_concurrent_saves_of_16_rows,
+            }
+            deliveries {
+                a_new_consumer_begins_at_the_end_of_the_log,
+                another_process_does_not_get_what_is_held,
+                of_20_processes_at_once_exactly_one_gets_it,
+                a_lease_ends_by_the_clock_of_the_store,
+                a_holder_that_takes_it_again_renews_its_lease,
+                moving_the_cursor_renews_the_lease,
+                moving_the_cursor_can_end_the_lease,
+                only_the_holder_moves_the_cursor,
+                a_cursor_never_moves_back,
+                who_no_longer_holds_it_moves_nothing,
+                consumers_and_environments_are_apart,
+            }
+            secrets {
+                neither_the_store_nor_what_it_hands_out_shows_one,
+            }
         }
     };
     (locks [$($callback:tt)+] $arguments:tt) => {
         $($callback)+! { $arguments
             locks {
                 a_decision_that_became_6_seconds_old_behind_a_lock_is_a_conflict,
-                a_save_without_a_time_of_decision_that_waited_as_long_is_stored,
+                a_save_without_a_time_of_decision_is_stored_however_long_it_waited,
             }
         }
     };

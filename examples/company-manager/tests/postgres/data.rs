@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use batchsuite_auth::{ActorId, CompanyId, clock::Timestamp};
+use batchsuite_tests::postgres::{Log, Server, keyring};
 use company_manager::{
     database::Database,
     demo,
     directory::{CompanyName, Directory, Newcomer, PostgresDirectory, Role, Settings, StoredAccessKey},
     sessions::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, PostgresSessions, SessionId, Sessions},
 };
-
-use crate::postgres::{Log, Server, keyring};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, process::Stdio, sync::Mutex, time::Duration};
 
 use batchsuite_auth::fake_ups::FakeUps;
 use batchsuite_store::keyring::{KeySet, Keyring, StaticKeySource};
+use batchsuite_tests::postgres::{Log, Server};
 use company_manager::sessions::SessionId;
 use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
 use tokio::{
@@ -14,10 +15,7 @@ use tokio::{
 };
 use url::{Url, form_urlencoded};
 
-use crate::{
-    postgres::{Log, Server},
-    process::command,
-};
+use crate::process::command;
 
 pub(crate) const PASSWORD: &str = "canary-sign-in-password";
 pub(crate) const KEYS: &str = "2026-11:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -10,13 +10,6 @@ mod pooler;
 mod sharing;
 mod silence;
 
-/// The throw-away server that all Postgres tests use.
-#[path = "../../../../tests/src/postgres.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
-mod postgres;
 #[path = "../program/process.rs"]
 #[allow(dead_code, reason = "shared with other tests, which need more of it")]
 mod process;
-#[path = "../../../../tests/src/proxy.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared with other tests, which need more of it")]
-mod proxy;

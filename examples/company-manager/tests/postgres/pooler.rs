@@ -1,14 +1,12 @@
 //! Behind PgBouncer, with its default settings.
 
 use batchsuite_auth::fake_ups::Endpoint;
+use batchsuite_tests::postgres::{PgBouncer, PoolMode};
 use company_manager::demo::{COMPANY_ADMIN, UPS_USER};
 use http::StatusCode;
 use url::Url;
 
-use crate::{
-    instance::{Site, companies_on},
-    postgres::{PgBouncer, PoolMode},
-};
+use crate::instance::{Site, companies_on};
 
 const TRACKING_NUMBER: &str = "1Z999AA10123456784";
 

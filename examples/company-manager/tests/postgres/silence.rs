@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use batchsuite_tests::proxy::Proxy;
 use company_manager::demo::COMPANY_ADMIN;
 use http::StatusCode;
 use tokio::time::timeout;
 
-use crate::{instance::Site, proxy::Proxy};
+use crate::instance::Site;
 
 /// For what would take for ever.
 const LONG: Duration = Duration::from_secs(60);

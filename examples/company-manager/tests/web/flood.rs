@@ -1,6 +1,6 @@
 //! Many sign-ins of one client at once.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, sync::mpsc};
 
 use axum::extract::ConnectInfo;
 use http::{Method, Request, StatusCode, header};
@@ -27,14 +27,46 @@ async fn sign_in(browser: Arc<Browser>, last: u8, name: String, password: &str) 
     browser.request(request, form).await.status
 }
 
-#[tokio::test]
-async fn a_flood_of_one_client_turns_nobody_else_away_and_what_it_turned_away_is_no_failed_try() {
+/// Runs a test on one thread, with one more for passwords.
+fn run(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(1).build().unwrap().block_on(test);
+}
+
+/// Verifies no password before it is dropped.
+struct Standstill {
+    _ends_when_dropped: mpsc::Sender<()>,
+}
+
+impl Standstill {
+    fn begin() -> Self {
+        let (_ends_when_dropped, ends) = mpsc::channel();
+        tokio::task::spawn_blocking(move || ends.recv());
+        Self { _ends_when_dropped }
+    }
+
+    /// Ends when all that was asked for has arrived.
+    async fn end_after_arrivals(self) {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_one_client_turns_nobody_else_away_and_what_it_turned_away_is_no_failed_try() {
+    run(flood_of_one_client());
+}
+
+async fn flood_of_one_client() {
     let world = World::new().await;
     let (flooding, other) = (browser(&world).await, browser(&world).await);
     // All of them arrive before the first password is verified; the same client's own tries come last.
+    let standstill = Standstill::begin();
     let flood: Vec<_> =
         (0..60).map(|number| tokio::spawn(sign_in(flooding.clone(), 1, format!("nobody {number}"), "wrong"))).collect();
     let own: Vec<_> = (0..12).map(|_| tokio::spawn(sign_in(flooding.clone(), 1, "admin".into(), "wrong"))).collect();
+    standstill.end_after_arrivals().await;
 
     assert_eq!(sign_in(other, 2, "company.admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
     let mut turned_away = 0;
@@ -49,16 +81,21 @@ async fn a_flood_of_one_client_turns_nobody_else_away_and_what_it_turned_away_is
     assert_eq!(sign_in(flooding, 1, "admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
 }
 
-#[tokio::test]
-async fn a_flood_through_the_same_proxy_turns_a_known_browser_not_away() {
+#[test]
+fn a_flood_through_the_same_proxy_turns_a_known_browser_not_away() {
+    run(flood_through_the_same_proxy());
+}
+
+async fn flood_through_the_same_proxy() {
     let world = World::new().await;
     let (flooding, own) = (browser(&world).await, browser(&world).await);
     assert_eq!(sign_in(own.clone(), 1, "company.admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
     own.cookies.lock().unwrap().remove("session");
     own.get("/login").await;
+    let standstill = Standstill::begin();
     let flood: Vec<_> =
         (0..60).map(|number| tokio::spawn(sign_in(flooding.clone(), 1, format!("nobody {number}"), "wrong"))).collect();
-    tokio::task::yield_now().await;
+    standstill.end_after_arrivals().await;
 
     assert_eq!(sign_in(own, 1, "company.admin".into(), PASSWORD).await, StatusCode::SEE_OTHER);
 
