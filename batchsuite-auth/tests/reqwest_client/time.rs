@@ -1,7 +1,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use batchsuite_auth::http::{HttpClient, HttpError, HttpErrorKind, ReqwestClient, TimeLimits};
 use tokio::runtime::Runtime;

@@ -14,10 +14,8 @@ fn verifier(found: &FoundConsent) -> Option<&str> {
 
 pub(super) async fn gives_what_was_put_under_each_state(case: Case) {
     let whole = consent(&acme(), &actor("Zoë \"the boss\" 漢字"));
-    let plain = Consent { return_to: None, removals: 0, ..whole.consent.clone() };
-    let plain = NewConsent { consent: plain, verifier: None, ..consent(&acme(), &actor("bob")) };
-    let plain = NewConsent { consent: Consent { id: ConsentId::random(), ..plain.consent }, ..plain };
-
+    let mut plain = NewConsent { verifier: None, ..consent(&acme(), &actor("bob")) };
+    plain.consent = Consent { return_to: None, removals: 0, ..plain.consent };
     for put in [&whole, &plain] {
         case.put(put).await;
     }
