@@ -80,7 +80,7 @@ pub struct UsedFacts<'a> {
 
 /// Whether a callback whose state was used is the same callback again: of the same person and browser, within
 /// [`USED_CONSENT_KNOWN`]. To anybody else the state is an unknown one.
-pub fn is_repeated(used: UsedFacts<'_>, presented: Presented<'_>, now: Timestamp) -> bool {
+pub(crate) fn is_repeated(used: UsedFacts<'_>, presented: Presented<'_>, now: Timestamp) -> bool {
     used.browser == presented.browser && used.actor == presented.actor && later(used.used_at, USED_CONSENT_KNOWN) > now
 }
 

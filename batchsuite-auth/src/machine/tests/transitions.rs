@@ -143,7 +143,7 @@ fn events(grant: &Grant) -> Vec<(String, GrantEvent)> {
     }
     add("remove", GrantEvent::Remove { actor: actor() });
     add("restore", GrantEvent::Restore { at: restored_at() });
-    add("restore, pair is newer", GrantEvent::Restore { at: earlier(minute(60), Duration::from_millis(1)) });
+    add("restore, pair is newer", GrantEvent::Restore { at: minute(59) });
     add("tell", GrantEvent::Tell(NOTICE));
     add("look", GrantEvent::Look);
     add("fence", GrantEvent::Fence);
@@ -199,7 +199,7 @@ fn expectation(cell: &str, before: &Grant, event: &GrantEvent) -> Result<Step, S
             Ok(Step { depends_on_time: true, keeps_wake: true, ..step(grant) })
         }
         ("released", _) => {
-            let grant = Grant { phase: Phase::Idle, retry_at: None, ..before.clone() };
+            let grant = Grant { phase: Phase::Idle, retry_at: Some(now()), ..before.clone() };
             Ok(Step { depends_on_time: true, ..step(grant) })
         }
         ("committed", GrantEvent::Commit { claim, .. }) => {
