@@ -11,10 +11,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    CauseKind, Freshness, Grant, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes, Told,
+    access::Freshness,
+    cause::CauseKind,
+    grant::{Grant, Notice, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes, Told},
     limits::{CLOCK_TOLERANCE, KEEP_ALIVE_NOT_BEFORE, KEEP_ALIVE_TRIES, LOOK_AGAIN},
 };
 use crate::{
@@ -44,19 +44,6 @@ pub struct Settings {
     pub warnings: Vec<Duration>,
     /// The pauses after attempts that brought no usable pair.
     pub pauses: Pauses,
-}
-
-/// What people are told of the end of a refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Notice {
-    /// It ends soon, within this window.
-    ExpiringSoon {
-        /// The window, in seconds.
-        within: u64,
-    },
-    /// A new opt-in is needed, for this reason, which is derived on reading.
-    Ended(CauseKind),
 }
 
 /// What a grant that has woken needs.
@@ -218,14 +205,6 @@ impl Told {
 }
 
 impl TokenTimes {
-    /// When the refresh token ends, as far as UPS said.
-    pub fn refresh_end(&self) -> Option<Timestamp> {
-        match self.refresh_token_end {
-            RefreshTokenEnd::At(end) => Some(end),
-            RefreshTokenEnd::Absent | RefreshTokenEnd::Unknown => None,
-        }
-    }
-
     /// The beginning of the early window; now, if the access token cannot be used.
     fn early_window(&self, now: Timestamp) -> Timestamp {
         match self.freshness(now) {
