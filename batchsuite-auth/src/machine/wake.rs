@@ -55,7 +55,7 @@ pub enum Chore {
     Tell(Notice),
     /// Nothing now. To save it says when it wakes next.
     Look,
-    /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next.
+    /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next; or it is tried again soon.
     Leave,
 }
 
@@ -75,6 +75,23 @@ impl Grant {
             return Chore::Tell(notice);
         }
         if refresh_is_due { Chore::Refresh } else { Chore::Look }
+    }
+
+    /// The same while nothing may be sent to UPS for any company.
+    pub fn chore_while_blocked(
+        &self,
+        used_at: Option<Timestamp>,
+        settings: &Settings,
+        clocks_agree: bool,
+        now: Timestamp,
+    ) -> Chore {
+        match self.chore(used_at, settings, clocks_agree, now) {
+            Chore::Refresh => {
+                let notice = self.notice(settings, now).filter(|_| clocks_agree);
+                notice.map_or(Chore::Leave, Chore::Tell)
+            }
+            chore => chore,
+        }
     }
 
     /// When the grant wakes next.
