@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::Core;
 use crate::{
-    cache::Hit,
     error::{TokenError, Unavailable},
     ids::{CompanyId, Revision},
     machine::Demand,
@@ -19,14 +18,9 @@ use crate::{
 
 impl Core {
     /// What is cached and good; no lock, no allocation.
+    #[inline]
     pub(crate) fn cached(self: &Arc<Self>, company: &CompanyId) -> Option<AccessToken> {
-        match self.cache.get(company)? {
-            Hit::Fresh(token) => Some(token),
-            Hit::Due(token) => {
-                self.refresh_in_background(company, Demand::Token);
-                Some(token)
-            }
-        }
+        self.cache.get(company, || self.refresh_in_background(company, Demand::Token))
     }
 
     /// After a 401 of an API: refreshes if that very token is still the current one.
