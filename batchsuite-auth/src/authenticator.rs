@@ -4,7 +4,7 @@ mod builder;
 mod consent;
 mod event_stream;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 pub(crate) use self::consent::CookieOfTrip;
 pub use self::{
@@ -93,11 +93,23 @@ impl BatchSuiteAuth {
     ///
     /// # Cancellation
     /// A refresh goes on without its callers.
-    pub async fn access_token(&self, company: &CompanyId) -> Result<AccessToken, TokenError> {
-        match self.core.cached(company) {
-            Some(token) => Ok(token),
-            None => self.core.fetched(company).await,
-        }
+    #[inline]
+    pub fn access_token<'a>(
+        &'a self,
+        company: &'a CompanyId,
+    ) -> impl Future<Output = Result<AccessToken, TokenError>> + Send + 'a {
+        // By hand, not `async`: a cached token is then handed out by code that is part of the caller's.
+        let mut fetching = None;
+        poll_fn(move |context| {
+            let fetching = match &mut fetching {
+                Some(fetching) => fetching,
+                None => match self.core.cached(company) {
+                    Some(token) => return Poll::Ready(Ok(token)),
+                    None => fetching.insert(self.core.fetched(company)),
+                },
+            };
+            fetching.as_mut().poll(context)
+        })
     }
 
     /// After an API answered 401 to `rejected`: another token, fetched from UPS if that very token is still the current one.
