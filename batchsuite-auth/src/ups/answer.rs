@@ -12,8 +12,7 @@ use serde_json::{Value, value::RawValue};
 use super::{content::Content, repair::repaired as repaired_json};
 use crate::{
     clock::Timestamp,
-    ids::Revision,
-    secret::{AccessToken, AccessTokenSecret, RefreshToken},
+    secret::{AccessTokenSecret, RefreshToken},
     store::NewPair,
 };
 
@@ -68,9 +67,7 @@ impl Pair {
         };
         let bearer = fields.text("token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
         let access_token = fields.text("access_token").map(AccessTokenSecret::new);
-        let sendable = access_token
-            .as_ref()
-            .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some());
+        let sendable = access_token.as_ref().is_some_and(AccessTokenSecret::is_sendable);
         let refresh = Refresh::of(&fields, content.damaged);
         if (is_wrapped || is_faulty || !content.whole) && matches!(refresh, Refresh::Absent) {
             return None;
