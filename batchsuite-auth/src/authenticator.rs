@@ -159,7 +159,7 @@ impl BatchSuiteAuth {
     /// Removes a company's authorization here: its tokens are erased, what is under way is discarded, the history stays.
     ///
     /// UPS has no way to be told; the person can end it there by changing the UPS.com password. This process hands out no token
-    /// afterwards, others not longer than [`Policy::max_age`].
+    /// afterwards, others not longer than [`Policy::cache_max_age`].
     ///
     /// # Errors
     /// [`StoreError`], at the latest after [`Policy::max_wait`]; whether it was removed is unknown, and the call can be repeated.
