@@ -13,10 +13,14 @@
 
 #[cfg(feature = "keyring")]
 pub mod keyring;
+#[cfg(feature = "postgres")]
+mod left_out;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod seal;
 
 #[cfg(feature = "keyring")]
 pub use keyring::Keyring;
