@@ -51,6 +51,16 @@ impl<B: AsRef<[u8]>> Sealed<B> {
             }
         }
     }
+
+    /// What there is to say of them without opening them.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn look(&self, keyring: &Keyring, _: &RowKey, _: Revision) -> StoredTokens {
+        let mut sealed = self.access.iter().chain(&self.refresh);
+        if self.is_empty() {
+            return StoredTokens::None;
+        }
+        StoredTokens::Sealed { with_older_key: sealed.any(|sealed| keyring.needs_reencryption(sealed.as_ref())) }
+    }
 }
 
 /// The grant of a company's row.
