@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use url::Url;
 
 use crate::{
-    machine::{Backoff, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_RATE_LIMIT},
+    machine::{Backoff, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT},
     secret::ClientSecret,
 };
 
@@ -156,6 +156,10 @@ pub struct Policy {
     pub refresh_pause: Backoff,
     /// The pause between an unanswered attempt's lease and the next probe. Default: 1 s to 10 minutes.
     pub probe_pause: Backoff,
+    /// How long after its refusal UPS is asked again about a refresh token, each time: UPS has been seen to refuse in waves. Until
+    /// then the token stays sealed; after the last refusal it is erased. An empty list erases it at once. Default: after 15 minutes,
+    /// 1 h and 24 h.
+    pub second_opinions: Vec<Duration>,
     /// The pause of a company whose pairs cannot be used. Default: 1 minute to 1 h.
     pub unusable_pause: Backoff,
     /// The pause of the whole client when UPS refuses its configuration or blocks it. Default: 30 s to 15 minutes.
@@ -218,6 +222,7 @@ impl Default for Policy {
             assumed_access_lifetime: seconds(3600),
             refresh_pause: pause(2, 300),
             probe_pause: pause(1, 600),
+            second_opinions: vec![seconds(900), seconds(3600), DAY],
             unusable_pause: pause(60, 3600),
             breaker_pause: pause(30, 900),
             rate_limit_pause: seconds(30),
@@ -264,6 +269,7 @@ impl Policy {
             assumed_access_lifetime,
             refresh_pause,
             probe_pause,
+            second_opinions,
             unusable_pause,
             breaker_pause,
             rate_limit_pause,
@@ -302,6 +308,7 @@ impl Policy {
         ]
         .into_iter()
         .chain(pauses)
+        .chain(second_opinions)
         .chain(expiry_warnings)
     }
 
@@ -323,6 +330,11 @@ impl Policy {
             (!self.request_deadline.is_zero(), "request_deadline must not be zero"),
             (!self.consent_lifetime.is_zero(), "consent_lifetime must not be zero: nobody could come back in time"),
             (!self.feed_interval.is_zero(), "feed_interval must not be zero"),
+            (
+                self.second_opinions.is_sorted()
+                    && self.second_opinions.iter().all(|after| !after.is_zero() && *after <= LONGEST_QUARANTINE),
+                "second_opinions must be above zero, one after the other, and at most a week",
+            ),
             (
                 !self.rate_limit_pause.is_zero() && self.rate_limit_pause <= LONGEST_RATE_LIMIT,
                 "rate_limit_pause must be above zero and at most an hour",

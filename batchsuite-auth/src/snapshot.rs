@@ -5,7 +5,7 @@ use crate::{
     error::chain,
     events::EventId,
     ids::{CompanyId, Revision},
-    machine::{CauseKind, Grant, RefreshTokenEnd, Settings, Standing},
+    machine::{CauseKind, Grant, Pauses, RefreshTokenEnd, Settings, Standing},
     secret::{AccessToken, RefreshToken},
     status::{Cause, CompanyStatus, Status},
     store::{Document, PendingConsent, Row, RowKey, RowNumber, StoreError, StoreErrorKind, StoredTokens},
@@ -90,7 +90,7 @@ impl Snapshot {
     }
 
     /// The cause `kind` with what is known of it.
-    pub(crate) fn cause_of(&self, kind: CauseKind) -> Cause {
+    pub(crate) fn cause_of(&self, kind: CauseKind, pauses: &Pauses) -> Cause {
         let times = self.grant.tokens;
         let (at, evidence) = match kind {
             CauseKind::OptInInvalidated | CauseKind::RotationLost => {
@@ -100,14 +100,20 @@ impl Snapshot {
             CauseKind::NoRefreshToken => (times.and_then(|times| times.access_token_end), None),
             CauseKind::ClientChanged => (None, None),
         };
-        Cause { at, evidence, ..Cause::new(kind) }
+        let asked_again_at = match kind {
+            CauseKind::OptInInvalidated | CauseKind::RotationLost if self.grant.asks_again(pauses) => {
+                self.grant.quarantined_until(self.as_of)
+            }
+            _ => None,
+        };
+        Cause { at, evidence, asked_again_at, ..Cause::new(kind) }
     }
 
     /// Where the company stands.
     pub(crate) fn status(&self, settings: &Settings) -> CompanyStatus {
         let (grant, now) = (&self.grant, self.as_of);
         let status = match grant.cause(&settings.client_id, now) {
-            Some(kind) => Status::ReauthRequired(self.cause_of(kind)),
+            Some(kind) => Status::ReauthRequired(self.cause_of(kind, &settings.pauses)),
             None if grant.standing == Standing::Unauthenticated && self.damage.is_none() => Status::Unauthenticated,
             None => Status::Authenticated {
                 refresh_expires_at: grant.tokens.and_then(|times| times.refresh_end()),

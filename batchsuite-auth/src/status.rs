@@ -60,11 +60,13 @@ pub struct Cause {
     pub at: Option<Timestamp>,
     /// What UPS said, where the cause is recorded.
     pub evidence: Option<Evidence>,
+    /// When UPS is asked again, by itself: if it takes the refresh token after all, the company is authenticated again.
+    pub asked_again_at: Option<Timestamp>,
 }
 
 impl Cause {
     pub(crate) fn new(kind: CauseKind) -> Self {
-        Self { kind, at: None, evidence: None }
+        Self { kind, at: None, evidence: None, asked_again_at: None }
     }
 }
 

@@ -12,6 +12,7 @@
 //! | remove | no tokens, no opt-in; ends attempts and consents under way | – |
 //! | restore | a pair from before that time may be spent: in doubt | the pair is newer |
 //! | tell | a note of what people were told | they were |
+//! | erase | a refused refresh token is erased | UPS is to be asked again |
 //! | look, fence | nothing but a save | – |
 
 mod attempt;
@@ -24,7 +25,8 @@ pub use self::{
     attempt::Pauses,
     event::{Claim, Connect, GrantEvent, Import, PairRefresh, PairTimes, Release},
     record::{
-        Grant, Notice, Phase, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing, TokenTimes, Told, Unanswered,
+        Grant, Notice, Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing, TokenTimes, Told,
+        Unanswered,
     },
     step::{Step, StepRefusal, TokensEffect},
 };
@@ -49,10 +51,11 @@ impl Grant {
             GrantEvent::Unanswered { claim, evidence, jitter } => {
                 self.unanswered(claim, evidence, pauses, *jitter, now)
             }
-            GrantEvent::Refused { claim, evidence } => self.refused(claim, evidence, now),
+            GrantEvent::Refused { claim, evidence } => self.refused(claim, evidence, pauses, now),
             GrantEvent::Remove { actor } => Ok(self.remove(actor)),
             GrantEvent::Restore { at } => self.restore(*at, now),
             GrantEvent::Tell(notice) => self.tell(*notice),
+            GrantEvent::Erase => self.erase(pauses, now),
             GrantEvent::Look => Ok(Step::new("look", self.clone()).timed()),
             GrantEvent::Fence => Ok(Step::new("fence", self.clone()).keeping_wake()),
         }

@@ -22,6 +22,9 @@ pub(crate) const LONGEST_BACKOFF: Duration = hours(1);
 /// A pause of a company never ends later: after an unanswered attempt it begins with the end of the lease.
 pub(crate) const LONGEST_PAUSE: Duration = hours(2);
 
+/// No policy leaves a refused refresh token alone for longer.
+pub(crate) const LONGEST_QUARANTINE: Duration = hours(7 * 24);
+
 /// Clocks of one installation agree better than this. A pair that was obtained later than "now" by more was dated by a clock that has
 /// been set back since, so its end says nothing.
 pub(crate) const CLOCK_TOLERANCE: Duration = minutes(5);

@@ -55,7 +55,8 @@ pub(crate) use {
         TokensEffect,
     },
     limits::{
-        CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_RATE_LIMIT, LOOK_AGAIN_UNREADABLE,
+        CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT,
+        LOOK_AGAIN_UNREADABLE,
     },
     rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
     wake::{Chore, Settings},
@@ -70,8 +71,8 @@ pub(crate) mod whole {
         client::{Announcement, ClientRecord},
         consent::{ConsentFacts, ConsentRefusal, Presented, UsedFacts},
         grant::{
-            Claim, Connect, Grant, GrantEvent, Import, Notice, PairRefresh, PairTimes, Pauses, Phase, RecordedCause,
-            RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Told, Unanswered,
+            Claim, Connect, Grant, GrantEvent, Import, Notice, PairRefresh, PairTimes, Pauses, Phase, Quarantine,
+            RecordedCause, RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Told, Unanswered,
         },
         rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
         wake::{Chore, Settings},

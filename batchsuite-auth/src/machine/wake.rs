@@ -53,6 +53,8 @@ pub enum Chore {
     Refresh,
     /// People are to be told.
     Tell(Notice),
+    /// A refused refresh token is to be erased.
+    Erase,
     /// Nothing now. To save it says when it wakes next.
     Look,
     /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next; or it is tried again soon.
@@ -65,6 +67,14 @@ impl Grant {
     pub fn chore(&self, used_at: Option<Timestamp>, settings: &Settings, clocks_agree: bool, now: Timestamp) -> Chore {
         if self.leased_until(now).is_some() {
             return Chore::Leave;
+        }
+        if let Standing::ReauthRequired(_) = self.standing {
+            return match self.second_opinion_due(settings, now) {
+                Some(at) if at > now => Chore::Look,
+                Some(_) if self.asks_again(&settings.pauses) => Chore::Refresh,
+                Some(_) => Chore::Erase,
+                None => Chore::Look,
+            };
         }
         let refresh_is_due = self.refresh_due(used_at, settings, now).is_some_and(|at| at <= now);
         // A refresh may make it needless to tell anybody.
@@ -96,10 +106,16 @@ impl Grant {
 
     /// When the grant wakes next.
     pub fn wake(&self, used_at: Option<Timestamp>, settings: &Settings, now: Timestamp) -> Wake {
-        if self.standing != Standing::Authenticated {
-            return Wake::default();
-        }
         let look = later(now, LOOK_AGAIN);
+        match self.standing {
+            Standing::Unauthenticated => return Wake::default(),
+            Standing::ReauthRequired(_) => {
+                let at =
+                    self.quarantine.map(|_| self.second_opinion_due(settings, now).map_or(look, |at| at.min(look)));
+                return Wake { at, if_used: None };
+            }
+            Standing::Authenticated => {}
+        }
         let due = [self.refresh_due(used_at, settings, now), self.next_notice(settings, now)];
         let at = due.into_iter().flatten().fold(look, Timestamp::min);
         let if_used = self.refresh_due(Some(now), settings, now).map(|due| due.min(at).max(self.blocked_until(now)));
@@ -124,6 +140,12 @@ impl Grant {
     fn expires_soon_from(&self, settings: &Settings) -> Option<Timestamp> {
         let end = self.tokens?.refresh_end()?;
         settings.warnings.iter().max().map(|widest| earlier(end, *widest))
+    }
+
+    /// When UPS is to be asked again about a refused refresh token, or it is to be erased; `None`: not with this client id, or never.
+    fn second_opinion_due(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+        let is_own = self.client_id.as_deref() == Some(&settings.client_id);
+        self.quarantined_until(now).filter(|_| is_own).map(|until| until.max(self.blocked_until(now)))
     }
 
     /// When the refresh token is to be sent next; `None`: not by the keeper, or not at all.

@@ -17,7 +17,7 @@ use crate::{
     error::{TokenError, Unavailable},
     events::Evidence,
     ids::{AttemptId, CompanyId},
-    machine::{Backoff, Claim, Errand, GrantEvent, Mode, PairRefresh, Phase, Release, StepRefusal},
+    machine::{Backoff, Claim, Errand, GrantEvent, Mode, PairRefresh, Phase, Release, Standing, StepRefusal},
     store::StoreError,
     telemetry,
     ups::{Judgement, Pair},
@@ -138,7 +138,8 @@ impl Engine {
         under_way: UnderWay,
     ) -> Attempt {
         let grant = &claimed.snapshot.grant;
-        let explained = grant.unanswered.is_some() || grant.suspect_until.is_some();
+        // A second opinion says nothing new about the client.
+        let explained = grant.explains_refusal() || grant.standing != Standing::Authenticated;
         let company = &read.snapshot.company;
         let opens = self.report_to_breaker(Errand::Refresh, company, &judgement, explained);
         // Nobody waits while the store is written.

@@ -167,7 +167,7 @@ impl Fetch<'_> {
             }
             Failure::Reauthenticate(cause) => {
                 self.engine.drop_cached(row);
-                TokenError::ReauthRequired(row.snapshot.cause_of(cause).into())
+                TokenError::ReauthRequired(row.snapshot.cause_of(cause, &self.engine.rotation.settings.pauses).into())
             }
             Failure::Unreadable => row.snapshot.unreadable().cloned().unwrap_or_else(super::no_answer).into(),
         }

@@ -193,6 +193,7 @@ impl Engine {
         let event = match chore {
             None => return self.rotation.in_time(self.rotation.postpone(&row)).await,
             Some(Chore::Tell(notice)) => GrantEvent::Tell(notice),
+            Some(Chore::Erase) => GrantEvent::Erase,
             Some(_) => GrantEvent::Look,
         };
         let taken = self.rotation.in_time(self.rotation.take(&row, &event, None)).await?;

@@ -111,6 +111,7 @@ impl Engine {
                 refresh: policy.refresh_pause,
                 probe: policy.probe_pause,
                 unusable: policy.unusable_pause,
+                second_opinions: policy.second_opinions.clone(),
             },
         };
         let breaker = Mutex::new(Breaker::new(policy.breaker_pause));

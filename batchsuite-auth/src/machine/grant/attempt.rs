@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{
     event::{Claim, PairRefresh, PairTimes, Release},
-    record::{Grant, Phase, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing, Unanswered},
+    record::{
+        Grant, Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing, TokenTimes, Unanswered,
+    },
     step::{Step, StepRefusal},
 };
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// The pauses after attempts that brought no usable pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pauses {
     /// After one that was not sent, or refused for another reason than its refresh token.
     pub refresh: Backoff,
@@ -26,6 +28,8 @@ pub struct Pauses {
     pub probe: Backoff,
     /// After pairs that cannot be used.
     pub unusable: Backoff,
+    /// How long after its refusal UPS is asked again about a refresh token, each time.
+    pub second_opinions: Vec<Duration>,
 }
 
 impl Grant {
@@ -35,7 +39,7 @@ impl Grant {
     }
 
     pub(super) fn claim(&self, attempt: AttemptId, lease: Duration, now: Timestamp) -> Result<Step, StepRefusal> {
-        if self.standing != Standing::Authenticated {
+        if !self.may_be_sent(now) {
             return Err(StepRefusal::NotAuthenticated);
         }
         // The first request may still be in transit: two at once would make one of them a spent token.
@@ -114,6 +118,7 @@ impl Grant {
             failures,
             retry_at: cool_down.map(|pause| later(now, pause)),
             refusal: None,
+            quarantine: None,
             told: self.told.filter(|_| pair.refresh == PairRefresh::Kept),
             ..self.clone()
         };
@@ -149,22 +154,76 @@ impl Grant {
         Ok(Step::new("unanswered", grant).writing(vec![event]))
     }
 
-    pub(super) fn refused(&self, claim: &Claim, evidence: &Evidence, now: Timestamp) -> Result<Step, StepRefusal> {
+    /// Whether its refresh token may be sent at all: that of an opt-in, or a refused one that UPS is to be asked about again.
+    fn may_be_sent(&self, now: Timestamp) -> bool {
+        match self.standing {
+            Standing::Unauthenticated => false,
+            Standing::Authenticated => true,
+            Standing::ReauthRequired(_) => self.may_ask_again(now),
+        }
+    }
+
+    pub(super) fn refused(
+        &self,
+        claim: &Claim,
+        evidence: &Evidence,
+        pauses: &Pauses,
+        now: Timestamp,
+    ) -> Result<Step, StepRefusal> {
         self.held_by(claim)?;
         let evidence = evidence.clone().with_attempt(claim.attempt);
-        let is_explained = self.explains_refusal();
-        let cause = if is_explained { RecordedCause::RotationLost } else { RecordedCause::OptInInvalidated };
+        // A single refusal says nothing about an opt-in of which an earlier answer is missing; nor does a later one take that back.
+        let cause = match self.standing {
+            _ if self.explains_refusal() => RecordedCause::RotationLost,
+            Standing::ReauthRequired(cause) => cause,
+            Standing::Authenticated | Standing::Unauthenticated => RecordedCause::OptInInvalidated,
+        };
+        let standing = Standing::ReauthRequired(cause);
+        let refused_at = self.refusal.as_ref().map_or(now, |refusal| refusal.at);
+        let quarantine = self.next_quarantine(refused_at, pauses, now);
+        // The access token of a withdrawn opt-in ends with it; that of a lost rotation works until its own end.
+        let access_token_end = self
+            .tokens
+            .and_then(|tokens| tokens.access_token_end)
+            .filter(|end| cause == RecordedCause::RotationLost && *end > now);
+        let is_kept = quarantine.is_some() || access_token_end.is_some();
         let grant = Self {
-            standing: Standing::ReauthRequired(cause),
+            standing,
             phase: Phase::Idle,
-            refusal: Some(RecordedRefusal { at: now, evidence: evidence.clone() }),
-            tokens: self.tokens.filter(|_| is_explained),
+            refusal: Some(RecordedRefusal { at: refused_at, evidence: evidence.clone() }),
+            quarantine: quarantine.or(access_token_end.map(|until| Quarantine { refusals: 0, until, is_over: true })),
+            tokens: self.tokens.filter(|_| is_kept).map(|tokens| TokenTimes { access_token_end, ..tokens }),
             ..self.clone()
         };
+        let step = Step::new("refused", grant);
+        let step = if is_kept { step } else { step.erasing_tokens() };
+        // A refusal that changes nothing was told before.
         let event = EventContent::new(EventKind::Invalidated).with_evidence(evidence).with_cause(cause.into());
-        let step = Step::new("refused", grant).writing(vec![event]).announced();
-        // After a lost rotation the tokens stay: the access token works until it ends.
-        Ok(if is_explained { step } else { step.erasing_tokens() })
+        Ok(if self.standing == standing { step } else { step.writing(vec![event]).announced() })
+    }
+
+    /// The quarantine after one more refusal; `None`: UPS has been asked often enough.
+    fn next_quarantine(&self, refused_at: Timestamp, pauses: &Pauses, now: Timestamp) -> Option<Quarantine> {
+        let refusals = self.quarantine.map_or(0, |quarantine| quarantine.refusals.saturating_add(1));
+        let after = pauses.second_opinions.get(refusals)?;
+        // After an outage of the keeper, the asks do not follow each other at once.
+        let until = later(refused_at, *after).max(later(now, *pauses.second_opinions.first()?));
+        Some(Quarantine { refusals, until, is_over: false })
+    }
+
+    pub(super) fn erase(&self, pauses: &Pauses, now: Timestamp) -> Result<Step, StepRefusal> {
+        let is_over = self.quarantined_until(now).is_some_and(|until| until <= now);
+        if !is_over || self.asks_again(pauses) || !matches!(self.standing, Standing::ReauthRequired(_)) {
+            return Err(StepRefusal::Unchanged);
+        }
+        Ok(Step::new("erase", Self { tokens: None, quarantine: None, ..self.clone() }).erasing_tokens())
+    }
+
+    /// Whether UPS is to be asked again about its refused refresh token.
+    pub fn asks_again(&self, pauses: &Pauses) -> bool {
+        let is_left =
+            |quarantine: Quarantine| !quarantine.is_over && quarantine.refusals < pauses.second_opinions.len();
+        self.quarantine.is_some_and(is_left)
     }
 
     /// Whether the row is still this attempt's: when it claimed, and the end of its lease.

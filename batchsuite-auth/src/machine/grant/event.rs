@@ -69,6 +69,8 @@ pub enum GrantEvent {
     },
     /// People are told of the end of the refresh token.
     Tell(Notice),
+    /// UPS has been asked about a refused refresh token often enough.
+    Erase,
     /// The keeper looked at the grant and found nothing to do.
     Look,
     /// It is unknown whether a claim of this grant was saved, and it is not in the row that was read. To save the row unchanged makes

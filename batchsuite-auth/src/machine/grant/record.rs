@@ -9,7 +9,7 @@ use crate::{
     ids::{ActorId, AttemptId, ConsentId, Revision},
     machine::{
         cause::CauseKind,
-        limits::{LONGEST_LEASE, LONGEST_PAUSE},
+        limits::{LONGEST_LEASE, LONGEST_PAUSE, LONGEST_QUARANTINE},
     },
 };
 
@@ -66,6 +66,9 @@ pub struct Grant {
     /// When the recorded cause was recorded, and what UPS said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RecordedRefusal>,
+    /// The refused refresh token, which is kept until UPS has been asked about it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
     /// What people were last told of the end of this refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub told: Option<Told>,
@@ -106,6 +109,18 @@ pub struct RecordedRefusal {
     pub at: Timestamp,
     /// What UPS said.
     pub evidence: Evidence,
+}
+
+/// A refused refresh token that is kept for a second opinion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// How often UPS refused it again.
+    pub refusals: usize,
+    /// When UPS is asked again, or the tokens are erased.
+    pub until: Timestamp,
+    /// UPS has been asked often enough: what is left is an access token that works until then.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub is_over: bool,
 }
 
 /// How far the present rotation is.
@@ -198,6 +213,19 @@ impl Grant {
     /// Until when nothing is sent for the company after a try that failed, if that is later than `now`.
     pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.retry_at.filter(|until| within(*until, now, LONGEST_PAUSE))
+    }
+
+    /// Whether UPS is to be asked about a refused refresh token now.
+    pub fn may_ask_again(&self, now: Timestamp) -> bool {
+        self.quarantine.is_some_and(|quarantine| !quarantine.is_over)
+            && self.quarantined_until(now).is_some_and(|until| until <= now)
+    }
+
+    /// Until when a refused refresh token is left alone; `None`: there is none.
+    pub fn quarantined_until(&self, now: Timestamp) -> Option<Timestamp> {
+        // A later time was set by a wrong clock.
+        self.quarantine
+            .map(|quarantine| if within(quarantine.until, now, LONGEST_QUARANTINE) { quarantine.until } else { now })
     }
 
     /// Whether a refusal of its refresh token may come from a lost answer, or from another system that uses the same token, so that

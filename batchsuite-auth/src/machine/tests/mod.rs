@@ -8,6 +8,7 @@ mod diagram;
 mod queue;
 mod reachable;
 mod rotation;
+mod second_opinion;
 mod steps;
 mod transitions;
 mod wake;
@@ -60,6 +61,8 @@ fn pauses() -> Pauses {
         refresh: pause(Duration::from_secs(2), 5 * MINUTE),
         probe: pause(Duration::from_secs(1), 10 * MINUTE),
         unusable: pause(MINUTE, HOUR),
+        // Most tests are about the first opinion.
+        second_opinions: Vec::new(),
     }
 }
 
@@ -171,6 +174,7 @@ fn event_name(event: &GrantEvent) -> &'static str {
         GrantEvent::Remove { .. } => "remove",
         GrantEvent::Restore { .. } => "restore",
         GrantEvent::Tell(_) => "tell",
+        GrantEvent::Erase => "erase",
         GrantEvent::Look => "look",
         GrantEvent::Fence => "fence",
     }

@@ -110,6 +110,7 @@ impl Company {
                 self.told.push(notice);
                 self.take(&GrantEvent::Tell(notice));
             }
+            Chore::Erase => self.take(&GrantEvent::Erase),
             Chore::Look => self.take(&GrantEvent::Look),
             // It stays hidden for a while, which is shorter than a tick.
             Chore::Leave => panic!("it wakes during a lease: {:?}", self.grant),

@@ -219,7 +219,7 @@ fn unused_attempt(world: &World) -> AttemptId {
 
 fn pauses() -> Pauses {
     let second = Backoff::constant(Duration::from_secs(1));
-    Pauses { refresh: second, probe: second, unusable: second }
+    Pauses { refresh: second, probe: second, unusable: second, second_opinions: Vec::new() }
 }
 
 /// Every world that a history within the bounds leads to, breadth-first.

@@ -309,6 +309,8 @@ fn judged(step: Step, evidence: &Evidence) -> Step {
         phase: Phase::Idle,
         tokens: step.grant.tokens.filter(|_| is_marked),
         refusal: Some(RecordedRefusal { at: now(), evidence: evidence.clone() }),
+        quarantine: Some(crate::machine::grant::Quarantine { refusals: 0, until: minute(120), is_over: true })
+            .filter(|_| is_marked),
         ..step.grant.clone()
     };
     let event = EventContent::new(EventKind::Invalidated).with_evidence(evidence.clone()).with_cause(kind);
