@@ -137,8 +137,7 @@ impl Engine {
         pause_if_late: Duration,
         under_way: UnderWay,
     ) -> Attempt {
-        let grant = &claimed.snapshot.grant;
-        let explained = grant.unanswered.is_some() || grant.suspect_until.is_some();
+        let explained = claimed.snapshot.grant.explains_refusal();
         let company = &read.snapshot.company;
         let opens = self.tell_breaker(Errand::Refresh, company, &judgement, explained);
         // Nobody waits while the store is written.
