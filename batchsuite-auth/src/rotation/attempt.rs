@@ -139,7 +139,7 @@ impl Engine {
     ) -> Attempt {
         let explained = claimed.snapshot.grant.explains_refusal();
         let company = &read.snapshot.company;
-        let opens = self.tell_breaker(Errand::Refresh, company, &judgement, explained);
+        let opens = self.report_to_breaker(Errand::Refresh, company, &judgement, explained);
         // Nobody waits while the store is written.
         drop(under_way);
         let policy = &self.rotation.policy;
@@ -153,7 +153,7 @@ impl Engine {
                 })
                 .await;
                 if opens {
-                    self.tell_of_wave().await;
+                    self.report_wave().await;
                 }
                 Attempt::Settled
             }

@@ -48,6 +48,11 @@ impl<'a> Columns<'a> {
         self.next().map(|number| unsigned(number).unwrap_or(ANEW))
     }
 
+    /// The number of an event; where it is damaged, before the first one: what was read already is read again.
+    pub(super) fn event(&mut self) -> EventId {
+        EventId::new(self.number().unwrap_or_default())
+    }
+
     fn revision(&mut self) -> Result<Revision, StoreError> {
         Ok(Revision { epoch: self.counted()?, version: self.counted()? })
     }
@@ -83,7 +88,7 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     let number = RowNumber::new(columns.next::<i64>()?.cast_unsigned());
     let revision = columns.revision()?;
     let document = Document::new(columns.next::<&str>()?);
-    let change = EventId::new(columns.number().unwrap_or_default());
+    let change = columns.event();
     // A time that no clock shows is none.
     let (wake_at, used_at) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
     let consents = pending(&mut columns).unwrap_or_default();

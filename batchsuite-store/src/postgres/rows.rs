@@ -9,7 +9,6 @@ use super::{
 use batchsuite_auth::{
     CompanyId,
     clock::{earlier, later},
-    events::EventId,
     store::{self, ListQuery, ListedAs, MOST_AGE, Page, RowKey, RowNumber, Saved, StoreError, Swap, TokenChange},
 };
 
@@ -74,7 +73,7 @@ impl PostgresStore {
         let mut columns = Columns::of(&saved);
         Ok(Saved::Yes {
             number: RowNumber::new(columns.next::<i64>()?.cast_unsigned()),
-            change: EventId::new(columns.number().unwrap_or_default()),
+            change: columns.event(),
             at: columns.next()?,
         })
     }
