@@ -68,7 +68,7 @@
 //!
 //! | state | shown as | leaves by |
 //! |---|---|---|
-//! | [`Unauthenticated`](status::Status::Unauthenticated) | not authenticated | authenticate |
+//! | [`Unauthenticated`](status::Status::Unauthenticated) | not authenticated | authenticate, import (tokens that another system kept) |
 //! | (a consent is pending; it never changes the grant's state) | waiting for UPS.com | callback, denial, 10 minutes |
 //! | [`Authenticated`](status::Status::Authenticated) | Refresh expires: … | refresh, expiry, invalidation, remove |
 //! | [`ReauthRequired`](status::Status::ReauthRequired) | Authenticate again, and why | a new consent, remove, or a pair that was thought lost |

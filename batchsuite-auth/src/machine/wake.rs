@@ -81,10 +81,11 @@ impl Grant {
         if refresh_is_due && !self.has_failed() {
             return Chore::Refresh;
         }
-        if let Some(notice) = self.notice(settings, now).filter(|_| clocks_agree) {
-            return Chore::Tell(notice);
+        match self.notice(settings, self.has_failed(), now).filter(|_| clocks_agree) {
+            Some(notice) => Chore::Tell(notice),
+            None if refresh_is_due => Chore::Refresh,
+            None => Chore::Look,
         }
-        if refresh_is_due { Chore::Refresh } else { Chore::Look }
     }
 
     /// The same while nothing may be sent to UPS for any company.
@@ -97,7 +98,7 @@ impl Grant {
     ) -> Chore {
         match self.chore(used_at, settings, clocks_agree, now) {
             Chore::Refresh => {
-                let notice = self.notice(settings, now).filter(|_| clocks_agree);
+                let notice = self.notice(settings, true, now).filter(|_| clocks_agree);
                 notice.map_or(Chore::Leave, Chore::Tell)
             }
             chore => chore,
@@ -134,12 +135,8 @@ impl Grant {
 
     /// Whether its refresh token ends within the widest warning window.
     pub fn expires_soon(&self, settings: &Settings, now: Timestamp) -> bool {
-        self.expires_soon_from(settings).is_some_and(|from| from <= now)
-    }
-
-    fn expires_soon_from(&self, settings: &Settings) -> Option<Timestamp> {
-        let end = self.tokens?.refresh_end()?;
-        settings.warnings.iter().max().map(|widest| earlier(end, *widest))
+        let end = self.tokens.and_then(|tokens| tokens.refresh_end());
+        end.zip(settings.warnings.iter().max()).is_some_and(|(end, widest)| earlier(end, *widest) <= now)
     }
 
     /// When UPS is to be asked again about a refused refresh token, or it is to be erased; `None`: not with this client id, or never.
@@ -171,8 +168,8 @@ impl Grant {
         self.leased_until(now).max(self.paused_until(now)).unwrap_or(now)
     }
 
-    /// What people must be told now, if they were not told it already.
-    fn notice(&self, settings: &Settings, now: Timestamp) -> Option<Notice> {
+    /// What people must be told now, if they were not told it already. `in_vain`: a renewal was tried, or none can be sent.
+    fn notice(&self, settings: &Settings, in_vain: bool, now: Timestamp) -> Option<Notice> {
         let tokens = self.tokens?;
         let told = self.told.filter(|told| told.is_of(&tokens)).map(|told| told.notice);
         match self.cause(&settings.client_id, now) {
@@ -184,7 +181,7 @@ impl Grant {
             // What is recorded was told with its record.
             Some(CauseKind::OptInInvalidated | CauseKind::RotationLost) => None,
             None => {
-                let window = self.warning(settings, now)?;
+                let window = self.warning(settings, in_vain, now)?;
                 let is_smaller = match told {
                     Some(Notice::ExpiringSoon { within }) => window.as_secs() < within,
                     Some(Notice::Ended(_)) | None => true,
@@ -195,19 +192,19 @@ impl Grant {
     }
 
     /// The smallest warning window that has begun, if a person is needed.
-    fn warning(&self, settings: &Settings, now: Timestamp) -> Option<Duration> {
-        let end = self.warned_end(settings, now)?;
+    fn warning(&self, settings: &Settings, in_vain: bool, now: Timestamp) -> Option<Duration> {
+        let end = self.warned_end(settings, in_vain, now)?;
         settings.warnings.iter().copied().filter(|window| earlier(end, *window) <= now).min()
     }
 
     /// The end of which people are to be warned: nothing renews the opt-in before it, or the renewal has failed.
-    fn warned_end(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+    fn warned_end(&self, settings: &Settings, in_vain: bool, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens?;
         let end = tokens.refresh_end()?;
         let Some(keep_alive_at) = tokens.keep_alive_at(settings, now) else { return Some(end) };
         // Late alone is no failure: it may be tried for the first time, after a wrong client id or with another keep-alive.
         let patience = KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2);
-        (self.has_failed() && later(keep_alive_at, patience) <= now).then_some(end)
+        (in_vain && later(keep_alive_at, patience) <= now).then_some(end)
     }
 
     /// Whether the last attempt brought no usable pair.

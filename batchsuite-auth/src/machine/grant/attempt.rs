@@ -15,7 +15,7 @@ use crate::{
     ids::{AttemptId, Revision},
     machine::{
         backoff::{Backoff, cool_down},
-        limits::ECHO,
+        limits::{ECHO, LONGEST_RATE_LIMIT},
     },
 };
 
@@ -73,7 +73,8 @@ impl Grant {
             (pauses.refresh.after(failures, jitter), failures, vec![EventContent::new(kind).with_evidence(evidence)])
         };
         let (pause, failures, events) = match reason {
-            Release::Unsent(pause) | Release::RateLimited(pause) => (*pause, self.failures, Vec::new()),
+            Release::Unsent(pause) => (*pause, self.failures, Vec::new()),
+            Release::RateLimited(pause) => ((*pause).min(LONGEST_RATE_LIMIT), self.failures, Vec::new()),
             Release::NotSent(evidence) => failed(EventKind::RefreshFailed, evidence),
             Release::Misconfigured(evidence) | Release::Unknown(evidence) => failed(EventKind::Misconfigured, evidence),
         };
@@ -102,6 +103,7 @@ impl Grant {
         if self.revision.version > claim.revision.version {
             return Err(StepRefusal::Stale);
         }
+        let kept_end = self.tokens.map_or(RefreshTokenEnd::Unknown, |tokens| tokens.refresh_token_end);
         let given_up = matches!(self.standing, Standing::ReauthRequired(_));
         let failures = if pair.access_lifetime.is_some() { 0 } else { self.failures.saturating_add(1) };
         let cool_down = cool_down(pauses.unusable, failures, jitter);
@@ -112,9 +114,7 @@ impl Grant {
             unanswered: None,
             suspect_until: self.suspect_after(claim, pair, now),
             rotated_by: Some(claim.attempt),
-            tokens: Some(
-                pair.token_times(self.tokens.map_or(RefreshTokenEnd::Unknown, |tokens| tokens.refresh_token_end)),
-            ),
+            tokens: Some(pair.token_times(kept_end)),
             failures,
             retry_at: cool_down.map(|pause| later(now, pause)),
             refusal: None,

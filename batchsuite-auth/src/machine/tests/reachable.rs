@@ -14,9 +14,9 @@ use super::{super::*, *};
 /// first three cannot come any more at the last.
 const MOMENTS: [i64; 4] = [0, 1, 3, 14];
 const LONG_LEASE: Duration = Duration::from_secs(2 * 60);
-/// One rotation of the first opt-in, none of the next.
+/// Two rotations of the first opt-in, so that the second can end a mark that the first one left; none of the next opt-in.
 const LAST: [Revision; 3] =
-    [Revision { epoch: 0, version: 0 }, Revision { epoch: 1, version: 2 }, Revision { epoch: 2, version: 1 }];
+    [Revision { epoch: 0, version: 0 }, Revision { epoch: 1, version: 3 }, Revision { epoch: 2, version: 1 }];
 /// So many attempts are out at once.
 const MOST_OUT: usize = 2;
 

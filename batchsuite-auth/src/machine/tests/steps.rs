@@ -92,7 +92,8 @@ fn a_release_pauses_counts_and_tells_what_its_reason_asks_for() {
     for (reason, seconds, failures, kind) in [
         (Release::Unsent(Duration::ZERO), None, 2, None),
         (Release::Unsent(MINUTE), Some(60), 2, None),
-        (Release::RateLimited(HOUR), Some(3600), 2, None),
+        (Release::RateLimited(MINUTE), Some(60), 2, None),
+        (Release::RateLimited(DAY), Some(3600), 2, None),
         // The third failure in a row.
         (Release::NotSent(evidence()), Some(8), 3, failed),
         (Release::Misconfigured(evidence()), Some(8), 3, misconfigured),

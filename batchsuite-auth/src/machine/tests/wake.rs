@@ -105,6 +105,26 @@ fn what_has_woken_gets_the_chore_that_its_row_asks_for() {
 }
 
 #[test]
+fn while_nothing_may_be_sent_people_are_warned_where_a_renewal_would_be_late_and_nothing_else_is_done() {
+    let overdue = |by: Duration| opted_in(earlier(earlier(now(), 53 * DAY), by));
+    let expired = Chore::Tell(Notice::Ended(CauseKind::RefreshExpired));
+    for (name, grant, used_at, expected) in [
+        ("fresh", opted_in(now()), in_use(), Chore::Look),
+        ("due", opted_in(earlier(now(), 50 * MINUTE)), in_use(), Chore::Leave),
+        ("renewal due", overdue(Duration::ZERO), None, Chore::Leave),
+        ("nearly late", overdue(12 * HOUR - SECOND), None, Chore::Leave),
+        ("late", overdue(12 * HOUR), None, Chore::Tell(soon(7))),
+        ("late, told", told(overdue(12 * HOUR), soon(7)), None, Chore::Leave),
+        ("claimed", claimed(overdue(12 * HOUR), SECOND), None, Chore::Leave),
+        ("expired", ending_in(0), None, expired),
+    ] {
+        assert_eq!(grant.chore_while_blocked(used_at, &settings(), true, now()), expected, "{name}");
+    }
+    let late = overdue(12 * HOUR);
+    assert_eq!(late.chore_while_blocked(None, &settings(), false, now()), Chore::Leave, "the clocks differ");
+}
+
+#[test]
 fn a_use_that_a_wrong_clock_dated_is_no_use() {
     let due = opted_in(earlier(now(), 50 * MINUTE));
     for (used_at, expected) in [
