@@ -130,6 +130,8 @@ mod cache;
 pub mod clock;
 pub mod config;
 mod consent;
+#[cfg(doc)]
+pub mod docs;
 pub mod error;
 pub mod events;
 pub mod http;
