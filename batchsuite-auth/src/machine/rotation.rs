@@ -15,7 +15,13 @@
 
 use std::time::Duration;
 
-use super::{Access, Backoff, CauseKind, Demand, Grant, Phase, limits::MOST_LATE};
+use super::{
+    access::{Access, Demand},
+    backoff::Backoff,
+    cause::CauseKind,
+    grant::{Grant, Phase},
+    limits::MOST_LATE,
+};
 use crate::{
     clock::{Timestamp, remaining},
     events::Evidence,

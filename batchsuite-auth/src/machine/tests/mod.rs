@@ -15,10 +15,10 @@ mod wake;
 use std::time::Duration;
 
 use super::{
-    Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RecordedCause, RefreshTokenEnd,
-    Settings, Standing, TokenTimes,
-    grant::{Import, RecordedRefusal, Unanswered},
-    wake::Notice,
+    Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RefreshTokenEnd, Settings,
+    Standing, TokenTimes,
+    access::{Access, Freshness},
+    grant::{Import, Notice, RecordedCause, RecordedRefusal, Told, Unanswered},
 };
 use crate::{
     clock::{Timestamp, earlier, later},
