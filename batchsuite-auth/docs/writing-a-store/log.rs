@@ -1,6 +1,5 @@
 use batchsuite_auth::{
-    events::{Event, EventKind, Evidence},
-    machine::CauseKind,
+    events::Event,
     store::{Changes, Delivery, DeliveryEnd, EventContent, EventOrder, EventQuery, Prune, Pruned},
 };
 use serde::de::IgnoredAny;
@@ -10,11 +9,8 @@ use serde::de::IgnoredAny;
 struct StoredEvent {
     at: Timestamp,
     company: Option<CompanyId>,
-    actor: Option<ActorId>,
-    kind: String,
     revision: Revision,
-    evidence: Option<Evidence>,
-    cause: Option<CauseKind>,
+    content: EventContent,
 }
 
 /// How far a consumer has read, and which process reads for it until when.
@@ -31,9 +27,7 @@ impl Verb<'_> {
         let first = self.key("event", "");
         let written = self.batch.iter().filter(|(key, _)| key.starts_with(&first)).count();
         let id = EventId::new(self.last_event()?.number() + 1 + written as u64);
-        let EventContent { kind, actor, evidence, cause } = event;
-        let kind = kind.name().to_owned();
-        let event = StoredEvent { at: self.now, company, actor, kind, revision, evidence, cause };
+        let event = StoredEvent { at: self.now, company, revision, content: event };
         self.put("event", &format!("{:020}", id.number()), &event)?;
         Ok(id)
     }
@@ -54,19 +48,10 @@ impl Verb<'_> {
     }
 
     fn log(&self) -> impl DoubleEndedIterator<Item = Event> {
-        self.all("event").filter_map(|(number, stored): (_, StoredEvent)| {
-            Some(Event {
-                id: EventId::new(number.parse().ok()?),
-                at: stored.at,
-                environment: self.environment,
-                company: stored.company,
-                actor: stored.actor,
-                // A newer release may have written a kind that this one does not know.
-                kind: EventKind::of_name(&stored.kind)?,
-                revision: stored.revision,
-                evidence: stored.evidence,
-                cause: stored.cause,
-            })
+        self.all("event").filter_map(|(number, StoredEvent { at, company, revision, content }): (_, _)| {
+            let id = EventId::new(number.parse().ok()?);
+            let (environment, EventContent { kind, actor, evidence, cause }) = (self.environment, content);
+            Some(Event { id, at, environment, company, actor, kind, revision, evidence, cause })
         })
     }
 
