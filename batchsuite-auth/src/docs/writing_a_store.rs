@@ -143,6 +143,8 @@
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/log.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/store.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/contract.rs"));
+//! use batchsuite_auth::events::EventKind;
+//!
 //! #[tokio::main]
 //! async fn main() {
 //!     let clauses = store_contract::CLAUSES.iter().chain(store_contract::DAMAGE);
