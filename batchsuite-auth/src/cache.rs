@@ -6,8 +6,8 @@
 //! # What keeps it honest
 //! An entry says which change of the store it comes from. The store's change feed evicts entries that are older than a
 //! change. Whoever read a row before a change and inserts after it must not bring it back, so every reader registers
-//! *before* it reads ([`Cache::reading`]), the feed tells the registered readers too, and an insert checks what they were
-//! told ([`Cache::insert`]).
+//! *before* it reads ([`Cache::begin_read`]), the feed's changes are noted for the registered readers too, and an insert compares
+//! its row with them ([`ReadGuard::insert`]).
 
 mod key;
 
@@ -47,7 +47,7 @@ pub(crate) struct Cache {
     entries: papaya::HashMap<Key<CompanyId>, Entry, KnownHash>,
     readers: Mutex<Readers>,
     clock: HotClock,
-    /// Without news from the feed for this long, nothing is served (if set).
+    /// If the feed was not read for this long, nothing is served (if set).
     refuse_after: Option<Duration>,
     feed_read_at: AtomicU64,
     /// Whether any entry may be marked as used.
@@ -76,27 +76,26 @@ struct Readers {
     /// Goes up when everything cached is dropped; whoever began before inserts nothing.
     generation: u64,
     next: u64,
-    /// By company and reader: what each was told.
-    told: HashMap<CompanyId, HashMap<u64, Told>>,
+    by_company: HashMap<CompanyId, HashMap<u64, Reader>>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
-    /// The latest change that the feed told of.
+struct Reader {
+    /// The company's latest change since it registered.
     change: EventId,
-    /// Wakes the reader.
-    news: Arc<Notify>,
+    /// Wakes it.
+    changed: Arc<Notify>,
 }
 
-/// Somebody is between reading a row and inserting it. Registered until dropped.
+/// Held by a reader from before it reads a row until it has inserted it. Registered until dropped.
 #[derive(Debug)]
-pub(crate) struct Reading<'a> {
+pub(crate) struct ReadGuard<'a> {
     cache: &'a Cache,
     company: &'a CompanyId,
     generation: u64,
     number: u64,
     from: u64,
-    news: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Cache {
@@ -151,39 +150,39 @@ impl Cache {
     }
 
     /// Registers a reader, before it reads.
-    pub(crate) fn reading<'a>(&'a self, company: &'a CompanyId) -> Reading<'a> {
+    pub(crate) fn begin_read<'a>(&'a self, company: &'a CompanyId) -> ReadGuard<'a> {
         let mut readers = self.readers();
         let number = readers.next;
         readers.next += 1;
-        let told = Told::default();
-        let news = Arc::clone(&told.news);
-        readers.told.entry(company.clone()).or_default().insert(number, told);
-        Reading { cache: self, company, generation: readers.generation, number, from: self.clock.now(), news }
+        let reader = Reader::default();
+        let changed = Arc::clone(&reader.changed);
+        readers.by_company.entry(company.clone()).or_default().insert(number, reader);
+        ReadGuard { cache: self, company, generation: readers.generation, number, from: self.clock.now(), changed }
     }
 
-    /// What the feed told, and so everything up to now was.
-    pub(crate) fn feed_told(&self, changed: &[(CompanyId, EventId)]) {
+    /// The same for what the feed reported. Everything up to now was reported then.
+    pub(crate) fn feed_reported(&self, changed: &[(CompanyId, EventId)]) {
         self.changed(changed);
         self.feed_read_at.store(self.clock.now(), Relaxed);
     }
 
-    /// Drops what is older than a change. Told also to whoever is reading.
+    /// Drops what is older than a change, and notes the change for those who are reading.
     pub(crate) fn changed(&self, changed: &[(CompanyId, EventId)]) {
         let mut readers = self.readers();
         let entries = self.entries.pin();
         for (company, change) in changed {
-            for told in readers.told.get_mut(company).into_iter().flat_map(HashMap::values_mut) {
-                told.change = told.change.max(*change);
-                told.news.notify_one();
+            for reader in readers.by_company.get_mut(company).into_iter().flat_map(HashMap::values_mut) {
+                reader.change = reader.change.max(*change);
+                reader.changed.notify_one();
             }
             let _ = entries.remove_if(&Key(company), |_, entry| entry.change < *change);
         }
     }
 
-    /// Wakes whoever is reading the company's row: a refresh of this process has ended.
+    /// Wakes those who are reading the company's row: a refresh of this process has ended.
     pub(crate) fn wake(&self, company: &CompanyId) {
-        for told in self.readers().told.get(company).into_iter().flat_map(HashMap::values) {
-            told.news.notify_one();
+        for reader in self.readers().by_company.get(company).into_iter().flat_map(HashMap::values) {
+            reader.changed.notify_one();
         }
     }
 
@@ -235,19 +234,19 @@ impl Entry {
     }
 }
 
-impl Reading<'_> {
-    /// Completes when something is told of the company, or was since this reader registered.
-    pub(crate) async fn news(&self) {
-        self.news.notified().await;
+impl ReadGuard<'_> {
+    /// Completes when the company changes, or if it did since this reader registered.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
-    /// Caches the access token of a row that was read (or written), at `as_of`, after this reader registered. `false`: the feed
-    /// told of a later change meanwhile, or the token may have ended, so the row must be read again.
+    /// Caches the access token of a row that was read (or written), at `as_of`, after this reader registered. `false`: the company
+    /// changed later than the row, or the token may have ended, so the row must be read again.
     #[must_use = "an outdated row must be read again"]
     pub(crate) fn insert(&self, token: &AccessToken, change: EventId, refresh_at: Timestamp, as_of: Timestamp) -> bool {
         let readers = self.cache.readers();
-        let told = readers.told.get(self.company).and_then(|told| told.get(&self.number));
-        if told.is_some_and(|told| told.change > change) {
+        let reader = readers.by_company.get(self.company).and_then(|readers| readers.get(&self.number));
+        if reader.is_some_and(|reader| reader.change > change) {
             return false;
         }
         let ends_after = milliseconds(remaining(token.expires_at(), as_of));
@@ -281,13 +280,13 @@ impl Reading<'_> {
     }
 }
 
-impl Drop for Reading<'_> {
+impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         let mut readers = self.cache.readers();
-        if let Some(told) = readers.told.get_mut(self.company) {
-            told.remove(&self.number);
-            if told.is_empty() {
-                readers.told.remove(self.company);
+        if let Some(of_company) = readers.by_company.get_mut(self.company) {
+            of_company.remove(&self.number);
+            if of_company.is_empty() {
+                readers.by_company.remove(self.company);
             }
         }
     }
@@ -343,13 +342,13 @@ mod tests {
         AccessToken::new(&secret, later(clock.now(), Duration::from_secs(3600)), Revision::default()).unwrap()
     }
 
-    fn insert(reading: &Reading<'_>, token: &AccessToken, change: u64) -> bool {
+    fn insert(guard: &ReadGuard<'_>, token: &AccessToken, change: u64) -> bool {
         let as_of = crate::clock::earlier(token.expires_at(), Duration::from_secs(3600));
-        reading.insert(token, EventId::new(change), later(as_of, Duration::from_secs(2700)), as_of)
+        guard.insert(token, EventId::new(change), later(as_of, Duration::from_secs(2700)), as_of)
     }
 
     fn put(cache: &Cache, company: &CompanyId, clock: &Hands, change: u64) {
-        assert!(insert(&cache.reading(company), &token(clock, change), change));
+        assert!(insert(&cache.begin_read(company), &token(clock, change), change));
     }
 
     /// What a caller gets.
@@ -400,14 +399,14 @@ mod tests {
     #[test]
     fn a_row_that_was_read_before_a_change_is_not_inserted_after_it() {
         let (cache, clock, acme) = arranged(None);
-        let reading = cache.reading(&acme);
+        let guard = cache.begin_read(&acme);
         let old = token(&clock, 5);
 
         cache.changed(&[(acme.clone(), EventId::new(6))]);
 
-        assert!(!insert(&reading, &old, 5));
+        assert!(!insert(&guard, &old, 5));
         assert_eq!(got(&cache, &acme), "nothing");
-        assert!(insert(&reading, &token(&clock, 6), 6), "what was read again is");
+        assert!(insert(&guard, &token(&clock, 6), 6), "what was read again is");
     }
 
     #[test]
@@ -423,12 +422,12 @@ mod tests {
     fn clear_drops_also_what_is_being_read() {
         let (cache, clock, acme) = arranged(None);
         put(&cache, &acme, &clock, 1);
-        let reading = cache.reading(&acme);
+        let guard = cache.begin_read(&acme);
         let read = token(&clock, 1);
 
         cache.clear();
 
-        assert!(insert(&reading, &read, 1), "the caller may use what it read");
+        assert!(insert(&guard, &read, 1), "the caller may use what it read");
         assert_eq!(got(&cache, &acme), "nothing");
     }
 
@@ -443,7 +442,7 @@ mod tests {
         assert_eq!(got(&cache, &acme), "nothing");
         cache.changed(&[]);
         assert_eq!(got(&cache, &acme), "nothing", "a change of our own is no look at the feed");
-        cache.feed_told(&[]);
+        cache.feed_reported(&[]);
         assert_eq!(got(&cache, &acme), "fresh token-1");
     }
 
@@ -468,8 +467,8 @@ mod tests {
     fn readers_leave_nothing_behind() {
         let (cache, _, acme) = arranged(None);
 
-        drop((cache.reading(&acme), cache.reading(&acme)));
+        drop((cache.begin_read(&acme), cache.begin_read(&acme)));
 
-        assert!(cache.readers().told.is_empty());
+        assert!(cache.readers().by_company.is_empty());
     }
 }

@@ -55,9 +55,9 @@ pub enum EventKind {
     RefreshUnanswered,
     /// The refresh token ends soon.
     ExpiringSoon,
-    /// The refresh token's end has passed.
+    /// A new opt-in is needed because a time has passed; the [cause](Event::cause) says which.
     Expired,
-    /// UPS ended the opt-in.
+    /// A new opt-in is needed because UPS refused the refresh token; the [cause](Event::cause) says why.
     Invalidated,
     /// The host removed the authorization.
     Removed,
@@ -69,7 +69,7 @@ pub enum EventKind {
     OddAnswer,
     /// For operators: every grant was marked as unanswered after a restored backup.
     Restored,
-    /// For operators: another client id is configured than the one that the grants belong to.
+    /// For operators, once for all companies: another client id is configured than the one that the grants belong to.
     ClientChanged,
 }
 

@@ -60,8 +60,14 @@
 //! - [`quiesce`](BatchSuiteAuth::quiesce) at the order to stop, [`shutdown`](BatchSuiteAuth::shutdown) when the requests are done:
 //!   nothing begins that the end of the process would cut off, and the [`Shutdown`] says whether everything is stored.
 //! - [`event_stream`](BatchSuiteAuth::event_stream) tells what happens;
-//!   [`needs_reauthorization`](events::EventKind::needs_reauthorization) picks the events that a person must hear of.
+//!   [`needs_reauthorization`](events::EventKind::needs_reauthorization) picks the events that a person must hear of. Each new opt-in
+//!   that a company needs is one of them, with its cause.
+//! - [`companies`](BatchSuiteAuth::companies) lists who stands how: [`StatusFilter`](status::StatusFilter).
 //! - Every error says who must act ([`error::Responsible`]), and [`error::chain`] shows it with its causes, for a log.
+//!
+//! # Operating
+//! Three verbs of an operator work on every store: [`after_restore`](BatchSuiteAuth::after_restore) after a restored backup or a fail-over
+//! that lost commits, [`reencrypt`](BatchSuiteAuth::reencrypt) after a new key, and [`prune_events`](BatchSuiteAuth::prune_events).
 //!
 //! # The life of an opt-in
 #![doc = include_str!("../docs/opt-in.svg")]
@@ -70,12 +76,28 @@
 //! |---|---|---|
 //! | [`Unauthenticated`](status::Status::Unauthenticated) | not authenticated | authenticate, import (tokens that another system kept) |
 //! | (a consent is pending; it never changes the grant's state) | waiting for UPS.com | callback, denial, 10 minutes |
-//! | [`Authenticated`](status::Status::Authenticated) | Refresh expires: … | refresh, expiry, invalidation, remove |
+//! | [`Authenticated`](status::Status::Authenticated) | Refresh expires: … (*expiring soon* inside the warning window) | refresh, expiry, invalidation, remove |
 //! | [`ReauthRequired`](status::Status::ReauthRequired) | Authenticate again, and why | a new consent, remove, or a pair that was thought lost |
+//!
+//! After a removal a company is *unauthenticated* again, with its history.
 //!
 //! Why a new opt-in is needed is always known: [`CauseKind`](machine::CauseKind). What is *recorded* is what UPS said; what
 //! is *derived on reading* (an end that has passed, another client id) erases nothing, so a wrong clock or a typing error
 //! repairs itself.
+//!
+//! # The rooms
+//! | room | what it does |
+//! |---|---|
+//! | [`authenticator`] | the handle that a service holds; its verbs read like UPS's guide |
+//! | [`machine`] | decides. Pure: no I/O, no clock, no randomness. The only place for rules |
+//! | `rotation` | reads, sends, saves and waits as the machine says. Its file `mod.rs` is the protocol, clause by clause, each with its functions and tests |
+//! | `steps` | the guide's verbs, a file each |
+//! | `ups` | the wire: requests, JSON, the meaning of every answer |
+//! | [`store`] | the trait of what keeps rows, swaps them and finds them. It knows no rule |
+//! | [`http`] | the trait of an HTTP client, and the adapter on reqwest |
+//! | `cache` | the hot path |
+//!
+//! A chapter shows how a store is written: [`docs::writing_a_store`].
 //!
 //! # What it promises
 //! 1. No opt-in is ever lost by us: no race, crash, cancelled caller or slow network makes us throw away a living refresh
@@ -119,6 +141,10 @@
 //! # Why not …
 //! - *the `oauth2` crate alone?* It writes requests well, and writes ours. It stores nothing, refreshes nothing, drops the
 //!   status and `Retry-After` of an error, refuses UPS's numbers-as-strings, and its parse errors carry the raw body.
+//! - *a lock around the refresh, e.g. `SELECT … FOR UPDATE`?* It is held while UPS is asked, ends with its connection, and leaves no note: the
+//!   next holder does not know whether the token in its hand was sent.
+//! - *rules in the store, as SQL?* Each rule would be written once a store, and proved in none of them. Here the machine decides, and a
+//!   store compares a number and swaps.
 //! - *a cache of tokens?* The token is the easy part. A refresh token that rotates needs a claim before the send and a
 //!   compare-and-swap after it, or two processes end the opt-in between them.
 //! - *retrying?* A retry after a time-out sends a spent token. Whether it is spent is the one thing the client cannot know;
@@ -130,6 +156,8 @@ mod cache;
 pub mod clock;
 pub mod config;
 mod consent;
+#[cfg(doc)]
+pub mod docs;
 pub mod error;
 pub mod events;
 pub mod http;

@@ -6,7 +6,12 @@
 //! | `sqlite` | [`SqliteStore`] | a service of any number of processes on one machine, without a database server |
 //! | `postgres` | [`PostgresStore`] | a service of any number of processes |
 //!
-//! Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`.
+//! None of them knows a rule of an opt-in: the library's machine decides what a row becomes, and a store puts it there if the row is still
+//! the one that was read. Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`. The chapter
+//! `batchsuite_auth::docs::writing_a_store` builds another one.
+//!
+//! One store (a schema, a file) serves one UPS client id. An operator's verbs (`after_restore`, `reencrypt`, `prune_events`) are those of
+//! [`BatchSuiteAuth`](batchsuite_auth::BatchSuiteAuth), for every store.
 //!
 //! Feature `keyring`: encryption at rest, [`keyring`]. Feature `metrics`: the operator's view as gauges,
 //! `Overview::record_metrics`, and `batchsuite_unreadable_total` by `what`: how often something stored could not be read and

@@ -48,7 +48,7 @@ pub(super) async fn feed(engine: Weak<Engine>) {
                     // What was read before the first cursor may have changed unheard.
                     engine.tokens.cache.clear();
                 }
-                engine.tokens.cache.feed_told(&changes.changed);
+                engine.tokens.cache.feed_reported(&changes.changed);
                 let moved = cursor != Some(changes.cursor);
                 if moved {
                     engine.tasks.wrote_events();

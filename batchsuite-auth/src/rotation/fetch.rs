@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Engine, ReadRow, attempt::Attempt, flights::Reserved};
 use crate::{
-    cache::Reading,
+    cache::ReadGuard,
     error::TokenError,
     ids::CompanyId,
     machine::{Demand, Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Wait},
@@ -63,7 +63,7 @@ impl Fetch<'_> {
     async fn run(mut self, mut reserved: Option<ReadRow>) -> Result<Fetched, StoreError> {
         loop {
             // Registered before the reading, so that nothing that changes after it is missed.
-            let reading = self.engine.tokens.cache.reading(self.company);
+            let guard = self.engine.tokens.cache.begin_read(self.company);
             let is_reserved = reserved.is_some();
             let row = match reserved.take() {
                 Some(row) => row,
@@ -72,21 +72,21 @@ impl Fetch<'_> {
             self.report_if_too_old(&row);
             match self.after_reading(&row, is_reserved) {
                 Next::Serve { refresh_next } => {
-                    if let Some(token) = served(&row, &reading) {
+                    if let Some(token) = served(&row, &guard) {
                         return Ok((Ok(token), refresh_next));
                     }
                 }
                 Next::Refresh { pause_if_late, .. } => {
                     match self.engine.attempt(self.mode, &row, pause_if_late).await {
                         Attempt::Stored(stored) => {
-                            if let Some(token) = served(&stored, &reading) {
+                            if let Some(token) = served(&stored, &guard) {
                                 return Ok((Ok(token), false));
                             }
                         }
-                        ended => self.after_attempt(ended, &row, &reading).await,
+                        ended => self.after_attempt(ended, &row, &guard).await,
                     }
                 }
-                Next::Wait(wait) => self.wait(wait, &reading).await,
+                Next::Wait(wait) => self.wait(wait, &guard).await,
                 Next::Pause(pause) => return Ok((Err(self.paused(pause)), false)),
                 Next::Fail(failure) => return Ok((Err(self.failed(failure, &row)), false)),
             }
@@ -111,7 +111,7 @@ impl Fetch<'_> {
         self.flight.next(FlightEvent::Read(read), row.now())
     }
 
-    async fn after_attempt(&mut self, ended: Attempt, row: &ReadRow, reading: &Reading<'_>) {
+    async fn after_attempt(&mut self, ended: Attempt, row: &ReadRow, guard: &ReadGuard<'_>) {
         let event = match ended {
             Attempt::Stored(_) | Attempt::Settled => FlightEvent::Settled,
             Attempt::Lost => {
@@ -126,7 +126,7 @@ impl Fetch<'_> {
             Attempt::Failed(error) => FlightEvent::Failed(pause_of(error)),
         };
         if let Next::Wait(wait) = self.flight.next(event, row.now()) {
-            self.wait(wait, reading).await;
+            self.wait(wait, guard).await;
         }
     }
 
@@ -137,13 +137,13 @@ impl Fetch<'_> {
         }
     }
 
-    async fn wait(&self, wait: Wait, reading: &Reading<'_>) {
+    async fn wait(&self, wait: Wait, guard: &ReadGuard<'_>) {
         match wait {
             Wait::No => {}
             Wait::Whole(duration) => self.engine.rest(duration).await,
             Wait::OrChange(duration) => {
                 tokio::select! {
-                    _ = timeout(duration, reading.news()) => {}
+                    _ = timeout(duration, guard.changed()) => {}
                     () = self.engine.tasks.ending() => {}
                 }
             }
@@ -175,10 +175,10 @@ impl Fetch<'_> {
 }
 
 /// The token of a row, once the cache has it too. `None`: the row must be read again.
-fn served(row: &ReadRow, reading: &Reading<'_>) -> Option<AccessToken> {
+fn served(row: &ReadRow, guard: &ReadGuard<'_>) -> Option<AccessToken> {
     let token = row.snapshot.access_token()?;
     let refresh_at = row.snapshot.grant.tokens?.refresh_at;
-    reading.insert(&token, row.snapshot.change, refresh_at, row.snapshot.as_of).then_some(token)
+    guard.insert(&token, row.snapshot.change, refresh_at, row.snapshot.as_of).then_some(token)
 }
 
 /// The pause that an error of an attempt means.

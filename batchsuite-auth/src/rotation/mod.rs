@@ -3,21 +3,219 @@
 //! [`machine`](crate::machine) decides; this room reads, sends, saves and waits as it is told.
 //!
 //! # The protocol
-//! Every write is one compare-and-swap: read the row, let the machine compute the step, save it if the row is still the one that was
-//! read and, where the step depends on the time, if the decision is younger than five seconds ([`Rotation::take`]). On a conflict the row
-//! is read again and the machine asked again. So no store contains a rule.
+//! Clause by clause, each with the functions that keep it and the tests that prove it. `tests/check-protocol`, a step of `tests/run`,
+//! fails if one of these functions or tests is gone.
 //!
-//! | clause | where | proved by |
-//! |---|---|---|
-//! | 1. The request is built before the claim, so that nothing can fail between claim and send. | `Engine::attempt` | `rotation::claim::the_claim_is_stored_before_ups_sees_the_request` |
-//! | 2. The claim is saved before the send. A claim whose save may or may not have happened sends nothing and is released. | `Engine::claim`, `Engine::fence` | `rotation::claim::a_claim_that_fails_sends_nothing` |
-//! | 3. Too much time since the row was read: the claim is released, and nothing is sent. | `Engine::attempt` | `rotation::claim::a_claim_that_is_too_old_is_given_back_and_not_sent` |
-//! | 4. A pair is saved over whatever the row says of the attempt, if the opt-in is still the same and no later pair is there. | `Grant::commit`, `Engine::commit` | `rotation::commit::a_commit_wins_though_its_lease_is_over_and_another_process_claimed` |
-//! | 5. A pair is published after it is saved, and kept until it is. | `Engine::persist` | `rotation::commit::a_pair_is_published_only_after_its_commit` |
-//! | 6. Save first, judge after: an odd answer with a refresh token is a pair. | `Engine::commit` | `rotation::commit::save_first_judge_after_a_pair_whose_access_token_is_unusable_is_stored_and_refreshed_once_more` |
-//! | 7. Any other outcome ends its own attempt alone; whoever lost the row writes nothing. | `Engine::act_on` | `rotation::verdict` |
-//! | 8. A token that works is served while its successor is fetched. | `machine::Grant::access` | `rotation::serving` |
-//! | 9. After a restored backup every older refresh token may be spent. | `Engine::after_restore` | `rotation::restore` |
+//! ## Each write is one compare-and-swap
+//! Read the row, let the machine compute the step, save it if the row's number is still the one that was read. A step that
+//! depends on the time (a claim, a release, a warning) is saved only if it was decided within five seconds, by the store's clock.
+//! On a conflict the row is read again and the machine is asked again. So nothing is decided on an old state, and no store
+//! contains a rule.
+//!
+//! Done by: `Rotation::read`, `Rotation::take`, `ReadRow::now`, `Grant::on`.
+//!
+//! Proved by: `every_pair_of_state_and_event_does_what_the_table_says`, `of_64_at_once_exactly_one_succeeds`,
+//! `a_decision_6_seconds_old_is_a_conflict_and_stores_nothing`,
+//! `a_decision_that_became_6_seconds_old_behind_a_lock_is_a_conflict`, `writers_who_read_again_lose_no_update`.
+//!
+//! ## One flight for all callers
+//! A flight runs in a task of its own, and callers wait for what it brings: a caller that goes away changes nothing, and a
+//! thousand of them cause one refresh. The flight does what `Flight::next` says: serve, refresh, wait, pause or fail.
+//!
+//! Done by: `Engine::join_flight`, `Engine::fetch`, `Flight::next`.
+//!
+//! Proved by: `a_thousand_callers_on_one_expired_company_cause_exactly_one_refresh_and_get_the_same_token`,
+//! `a_thousand_random_drops_of_callers_lose_no_pair`, `two_processes_with_200_callers_each_refresh_once_a_rotation`,
+//! `every_row_that_it_can_read_has_one_answer`.
+//!
+//! ## 1. Build the request first
+//! Between the claim and the send nothing can fail: what has to be built is built before the claim.
+//!
+//! Done by: `Engine::attempt`, `Ups::refresh`.
+//!
+//! Proved by: `the_claim_is_stored_before_ups_sees_the_request`.
+//!
+//! ## 2. Claim
+//! Before the request is sent, the claim is in the store: the phase *claimed*, a fresh attempt id, the end of the lease. It is
+//! refused while another lease or a pause runs. A claim over an attempt that never said how it ended puts that attempt in doubt;
+//! and it gives the holder of a pair one more `commit_retry` after an outage of the store to save it.
+//!
+//! If it is unknown whether the claim was saved, nothing is sent. A save that changes nothing then raises the row's number, so
+//! that a claim that is still on its way can only conflict; a claim that is in the row is released.
+//!
+//! Done by: `Engine::claim`, `Grant::claim`, `Engine::fence`, `Flight::before_a_refresh`.
+//!
+//! Proved by: `the_claim_is_stored_before_ups_sees_the_request`, `a_claim_that_fails_sends_nothing`,
+//! `a_claim_whose_answer_is_lost_sends_nothing_and_is_released`, `a_lost_claim_sends_nothing_and_waits_for_the_winners_pair`,
+//! `a_claim_over_an_attempt_that_was_never_recorded_puts_it_in_doubt`,
+//! `a_holder_that_merely_waits_for_the_database_gets_one_more_commit_retry_interval`,
+//! `the_holder_of_an_unrecorded_attempt_gets_its_time_once`.
+//!
+//! ## 3. Not too late
+//! If more than a few seconds have passed since the row was read, nothing is sent and the claim is released: the process may have
+//! been stopped past its lease. The HTTP client looks once more when it has a connection. Times are measured by a clock that
+//! counts while the machine is suspended. The reverse holds, too: an answer that has arrived beats each deadline, also one that
+//! lies in the socket of a process that was stopped.
+//!
+//! Done by: `Engine::attempt`, `TimeLimits::may_be_sent`, `Stopwatch::elapsed`, `fence::within`.
+//!
+//! Proved by: `a_claim_that_is_too_old_is_given_back_and_not_sent`,
+//! `the_time_is_looked_at_once_more_when_the_connection_is_there`,
+//! `a_row_that_was_read_too_long_ago_is_read_again_before_anything_is_sent`, `who_comes_too_late_again_and_again_pauses`,
+//! `stopped_between_claim_and_send_it_sends_nothing_when_it_goes_on`,
+//! `a_pair_that_arrives_while_the_process_stands_still_is_stored`,
+//! `answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is_judged`,
+//! `the_clock_of_the_machine_counts_what_the_monotonic_one_counts`.
+//!
+//! ## 4. Commit
+//! The new pair is saved, with the next version, if the opt-in is still the claim's and the row has no later version. Lease,
+//! attempt and standing are not compared: a slow holder with a valid pair must win, even over a row that was given up meanwhile.
+//! After a removal or a new opt-in it is discarded.
+//!
+//! If the same token may have been sent by another attempt, too, a late copy of that request can still end UPS's whole token
+//! family. Until ten minutes after the last such send, and until a rotation after that, the grant is *suspect*, and a refusal
+//! counts as a lost rotation.
+//!
+//! Done by: `Engine::commit`, `Grant::commit`, `Grant::suspect_after`.
+//!
+//! Proved by: `a_commit_wins_though_its_lease_is_over_and_another_process_claimed`,
+//! `a_late_pair_over_rotation_lost_recovers_the_opt_in`, `a_late_pair_wins_over_a_row_that_was_given_up_and_erased`,
+//! `a_row_that_a_fail_over_set_back_takes_the_pair_in_hand`, `remove_then_a_late_commit_stores_nothing`,
+//! `re_authentication_during_a_flight_wins_and_the_flights_pair_is_discarded`,
+//! `the_mark_after_a_commit_tells_until_when_an_echo_can_come`, `an_opt_in_that_recovered_tells_a_later_password_change_as_one`.
+//!
+//! ## 5. Publish after the save
+//! Callers and the cache get the token when it is stored. Until then the pair is kept and the save is repeated, for as long as
+//! the store is away; a row that holds this very pair already is a success. The shutdown waits for it.
+//!
+//! Done by: `Engine::persist`, `Tasks::pair_in_hand`, `ReadGuard::insert`.
+//!
+//! Proved by: `a_pair_is_published_only_after_its_commit`,
+//! `the_database_is_away_when_the_new_pair_must_be_stored_it_is_held_and_retried_then_stored`,
+//! `a_commit_that_was_written_without_an_answer_is_found_stored`,
+//! `a_pair_is_never_given_up_and_retried_slowly_where_an_operator_must_look`, `shutdown_waits_for_the_answer_and_its_commit`,
+//! `a_shutdown_waits_until_the_pair_is_stored`.
+//!
+//! ## 6. Save first, judge after
+//! Each successful JSON answer with a refresh token is committed, whatever its content type, its coding or its other fields are,
+//! and also if it breaks off behind the tokens. An access token in it that cannot be used counts as expired.
+//!
+//! Done by: `judge_success`, `Pair::parse`, `Engine::report_oddities`.
+//!
+//! Proved by: `save_first_judge_after_a_pair_whose_access_token_is_unusable_is_stored_and_refreshed_once_more`,
+//! `access_token_missing_or_empty_commits_the_refresh_token_first`, `a_whole_object_followed_by_anything_is_a_pair_and_told`,
+//! `a_body_that_breaks_off_after_its_object_was_whole_is_a_pair`,
+//! `an_answer_that_broke_off_is_a_pair_or_none_and_never_a_verdict`.
+//!
+//! ## 7. Each attempt ends itself alone
+//! A verdict or a release is saved only if the row is still that very attempt's. A holder that lost the row writes nothing and
+//! reads again. None of them clears a doubt about another attempt. If the store is away they are repeated.
+//!
+//! Done by: `Engine::act_on`, `Engine::verdict`, `Engine::release`, `Grant::held_by`, `Engine::persist_until_shutdown`.
+//!
+//! Proved by: `a_verdict_that_comes_after_its_row_was_taken_over_writes_nothing`,
+//! `a_verdict_that_cannot_be_written_is_kept_and_retried`, `a_give_back_that_cannot_be_written_is_kept_and_retried`,
+//! `a_late_refusal_writes_nothing_while_the_pair_of_another_travels`.
+//!
+//! ## 7a. Not sent, or too often
+//! The same token is tried again later, with back-off. A 429 pauses the whole client, for as long as UPS says, an hour at most.
+//!
+//! Done by: `Grant::release`, `Breaker::rate_limited`.
+//!
+//! Proved by: `what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt`,
+//! `a_429_pauses_the_whole_client_and_obeys_retry_after`, `a_429_does_not_clear_unanswered`,
+//! `a_release_pauses_counts_and_tells_what_its_reason_asks_for`.
+//!
+//! ## 7b. Refused
+//! The cause comes from the row. It is `OptInInvalidated`, a password change, only if each attempt since the last commit was
+//! settled by a clean answer and the grant is not suspect. Otherwise it is `RotationLost`. Three companies that are refused
+//! within ten minutes, without a success in between, stop the whole client for a while.
+//!
+//! Done by: `Grant::refused`, `Grant::explains_refusal`, `Breaker::refused`, `Engine::report_wave`.
+//!
+//! Proved by: `a_clean_refusal_is_told_as_a_password_change`, `the_cause_of_a_refusal_comes_from_the_row`,
+//! `after_a_lost_answer_a_refusal_is_a_lost_rotation_until_a_rotation_after_the_last_echo`,
+//! `a_refusal_that_nobody_caused_is_still_told_as_a_password_change`,
+//! `three_companies_refused_one_after_the_other_stop_the_whole_client`.
+//!
+//! ## 7c. Unanswered
+//! The row says that the attempt is in doubt. After its lease the same token is sent again, as a probe: one at a time, with
+//! back-off, until UPS answers, also for a company that nobody asks for. A pair: the first request never arrived. A refusal:
+//! `RotationLost`. Silence: another probe.
+//!
+//! Done by: `Grant::unanswered`, `Grant::also_in_doubt`, `Grant::chore`.
+//!
+//! Proved by: `an_unanswered_request_is_followed_by_no_other_before_its_lease_ends_and_then_by_one_probe`,
+//! `probes_go_one_at_a_time_each_after_the_lease_of_the_one_before_with_back_off`,
+//! `an_outage_of_an_hour_at_ups_ends_with_every_opt_in_alive`,
+//! `rotated_and_then_dropped_is_told_as_rotation_lost_after_the_probe`.
+//!
+//! ## 7d. Misconfigured, blocked, unknown
+//! All tokens are kept, and the company pauses. If two companies in a row get an answer that concerns the client (or the first
+//! one since the start does), the breaker opens: nothing is sent for any company, and then one trial at a time. An answer that
+//! nobody has described takes three companies in a row, and never ends an opt-in.
+//!
+//! Done by: `Engine::permit`, `Engine::report_to_breaker`, `Breaker::failed`, `Breaker::permit`.
+//!
+//! Proved by: `a_thousand_companies_with_one_bad_secret_open_one_breaker_and_need_no_new_opt_in`,
+//! `one_company_that_is_always_refused_as_a_client_pauses_alone`,
+//! `an_unknown_refusal_is_that_companys_alone_until_three_companies_in_a_row_get_the_same`, `faults_of_ours_never_end_an_opt_in`,
+//! `the_exchange_asks_the_same_breaker_and_counts_towards_it`, `half_open_lets_one_trial_through_and_its_success_closes_it`.
+//!
+//! ## 8. A token that works is served
+//! While a refresh is due, under way or unanswered, an access token that has not ended is handed out; after `RotationLost` too,
+//! until it ends. After `OptInInvalidated` and a removal it never is: the feed ends it in the caches of the other processes.
+//!
+//! Done by: `Grant::access`, `Flight::after_reading`, `Cache::get`, `Cache::changed`, `feed::feed`.
+//!
+//! Proved by: `a_good_token_is_served_while_one_refresh_is_due_and_under_way`,
+//! `a_good_token_is_served_while_its_refresh_is_unanswered`, `a_good_token_is_served_after_rotation_lost_until_it_ends`,
+//! `a_good_token_is_never_served_after_opt_in_invalidated`, `a_good_token_is_never_served_after_remove_auth`,
+//! `after_remove_auth_in_another_process_no_token_is_handed_out_once_the_feed_was_read`,
+//! `a_row_that_was_read_before_a_removal_does_not_reach_the_cache_after_it`.
+//!
+//! ## 9. After a restored backup
+//! Each pair that is older than the restore may be spent. `after_restore` marks those grants as in doubt, page by page, so that a
+//! spent token is reported as lost and not as a password change. Interrupted, it goes on with the same time. Row numbers never
+//! come back, because they are not below the store's microseconds since 1970.
+//!
+//! Done by: `Engine::after_restore`, `Rotation::mark`, `Grant::restore`, `RowNumber::next`.
+//!
+//! Proved by: `after_restore_a_spent_token_is_told_as_rotation_lost_and_not_as_a_password_change`,
+//! `after_restore_a_company_whose_token_is_good_works_on`, `a_restore_marks_older_pairs_once`,
+//! `a_refusal_after_a_restore_is_a_lost_rotation`, `a_row_number_goes_up_and_is_never_below_the_clock`.
+//!
+//! ## Killed at any point
+//! The row says what a dead process may have done, so another one goes on from there. Only a pair that was in its memory is lost.
+//!
+//! Done by: `Grant::claim`, `Grant::refused`.
+//!
+//! Proved by: `killed_before_the_claim_works_at_once`, `killed_after_the_claim_works_after_a_probe`,
+//! `killed_after_a_send_that_came_to_nothing_works_after_a_probe`, `killed_after_a_send_that_rotated_says_rotation_lost`,
+//! `killed_after_the_answer_and_before_the_commit_says_rotation_lost`,
+//! `killed_after_the_commit_and_before_the_reply_works_at_once`, `killed_at_any_moment_every_rotation_is_stored_or_told_as_lost`.
+//!
+//! ## Time as a queue
+//! Each save says when the grant next needs attention, and to when a use brings that forward; never more than a day ahead, so
+//! that a corrected clock or client id reaches every grant. The keeper takes the rows that have woken, hidden from the other
+//! keepers for two minutes, and asks the machine what each needs: a refresh, a probe, a warning, or only another look.
+//!
+//! Done by: `Step::wake`, `Grant::wake`, `Grant::chore`, `keeper::keeper`.
+//!
+//! Proved by: `no_grant_sleeps_longer_than_a_day_and_no_use_wakes_it_during_a_lease_or_a_pause`,
+//! `what_has_woken_gets_the_chore_that_its_row_asks_for`, `two_keepers_share_the_companies_without_refreshing_one_twice`,
+//! `an_idle_company_is_refreshed_before_its_refresh_token_ends_and_stays_idle`,
+//! `expiry_warnings_come_14_7_3_and_1_days_before_the_end_each_once_and_expired_once`.
+//!
+//! ## No wait without a deadline, and two halves of stopping
+//! Each call of the store ends by this library's own clock. *Quiesce*: nothing begins by itself any more. *Shutdown*: what is
+//! under way comes home and is saved.
+//!
+//! Done by: `Rotation::in_time`, `Engine::quiesce`, `Engine::shutdown`.
+//!
+//! Proved by: `nobody_waits_for_a_store_that_never_answers_longer_than_max_wait`,
+//! `no_loop_stops_for_good_at_a_store_that_does_not_answer_once`, `after_quiesce_nothing_begins_by_itself`,
+//! `shutdown_returns_at_its_limit_and_says_what_is_not_stored`.
 
 mod attempt;
 mod feed;

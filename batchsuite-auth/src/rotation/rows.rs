@@ -97,7 +97,6 @@ impl Rotation {
             Err(refusal) => return Ok(Taken::Refused(refusal)),
         };
         let swap = self.swap(row, &step, pair, now)?;
-        let events = !swap.events.is_empty();
         let stored = match &swap.tokens {
             TokenChange::Keep => row.tokens.clone(),
             TokenChange::Replace(tokens) => StoredTokens::Readable(tokens.clone()),
@@ -106,7 +105,6 @@ impl Rotation {
         let wake_at = swap.wake.map_or(row.wake_at, |wake| wake.at);
         let asked = Stopwatch::start();
         let Saved::Yes { number, change, at } = self.store.save(swap).await? else { return Ok(Taken::Conflict) };
-        let _ = events;
         let snapshot = Snapshot {
             company: row.company.clone(),
             number,

@@ -93,7 +93,7 @@ impl Consents {
         let Used { consent, used_at, .. } = used;
         self.check(&consent, &pair, &sent).await?;
         let engine = &self.engine;
-        let reading = engine.tokens.cache.reading(&consent.company);
+        let guard = engine.tokens.cache.begin_read(&consent.company);
         let tried = AtomicBool::new(false);
         let connected = engine
             .persist("an opt-in", || {
@@ -106,7 +106,7 @@ impl Consents {
         let snapshot = &row.snapshot;
         engine.tokens.cache.changed(&[(consent.company.clone(), snapshot.change)]);
         if let (Some(token), Some(times)) = (snapshot.access_token(), snapshot.grant.tokens) {
-            let _ = reading.insert(&token, snapshot.change, times.refresh_at, snapshot.as_of);
+            let _ = guard.insert(&token, snapshot.change, times.refresh_at, snapshot.as_of);
         }
         tracing::info!("the company is authenticated");
         Ok(opted_in(snapshot, consent.return_to))

@@ -1,0 +1,65 @@
+use std::sync::OnceLock;
+
+use async_trait::async_trait;
+use batchsuite_auth::test_util::{
+    ManualClock,
+    store_contract::{self, Clause, Harness, Part},
+};
+use batchsuite_store::keyring::{KeySet, StaticKeySource};
+
+/// A store in a new directory, on a clock that is moved by hand.
+#[derive(Debug)]
+struct InDirectory {
+    directory: PathBuf,
+    clock: ManualClock,
+    store: OnceLock<FileStore>,
+}
+
+impl InDirectory {
+    fn new() -> Self {
+        let directory = std::env::temp_dir().join(format!("file-store-{}", ConsentId::random()));
+        Self { directory, clock: ManualClock::new(), store: OnceLock::new() }
+    }
+
+    /// The store. It reads the directory anew each time.
+    async fn store(&self) -> FileStore {
+        let keys = KeySet::parse("2026-11:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
+        let keyring = Keyring::load(StaticKeySource::new(keys)).await.expect("a keyring");
+        FileStore::open(&self.directory, keyring, self.clock.clone()).expect("a directory")
+    }
+}
+
+impl Drop for InDirectory {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[async_trait]
+impl Harness for InDirectory {
+    async fn fresh(&self) -> Arc<dyn Store> {
+        let store = self.store().await;
+        Arc::new(self.store.get_or_init(|| store).clone())
+    }
+
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    async fn set_back(&self, by: Duration) {
+        self.clock.set(earlier(self.clock.now(), by));
+    }
+
+    async fn damage(&self, key: &RowKey, part: Part) -> bool {
+        let (store, key) = (self.store.get().expect("a store"), key.clone());
+        let damaged = store.run(key.environment, move |verb| {
+            let mut row = verb.row(&key)?;
+            match part {
+                Part::Document => row.document = Some("[]".to_owned()),
+                Part::Tokens => (row.access_token, row.refresh_token) = (row.refresh_token, row.access_token),
+            }
+            verb.put("row", key.name(), &row)
+        });
+        damaged.await.is_ok()
+    }
+}

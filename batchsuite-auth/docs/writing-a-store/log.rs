@@ -1,0 +1,126 @@
+use batchsuite_auth::{
+    events::Event,
+    store::{Changes, Delivery, DeliveryEnd, EventContent, EventOrder, EventQuery, Prune, Pruned},
+};
+use serde::de::IgnoredAny;
+
+/// An event in the file, under its number.
+#[derive(Deserialize, Serialize)]
+struct StoredEvent {
+    at: Timestamp,
+    company: Option<CompanyId>,
+    revision: Revision,
+    content: EventContent,
+}
+
+/// How far a consumer has read, and which process reads for it until when.
+#[derive(Deserialize, Serialize)]
+struct StoredDelivery {
+    cursor: u64,
+    holder: String,
+    ends_at: Timestamp,
+}
+
+impl Verb<'_> {
+    /// Events of one batch follow each other, and a number never comes back: it is above the last one, also if that was pruned.
+    fn write_event(&mut self, company: Option<CompanyId>, event: EventContent, revision: Revision) -> Result<EventId> {
+        let first = self.key("event", "");
+        let written = self.batch.iter().filter(|(key, _)| key.starts_with(&first)).count();
+        let id = EventId::new(self.last_event()?.number() + 1 + written as u64);
+        let event = StoredEvent { at: self.now, company, revision, content: event };
+        self.put("event", &format!("{:020}", id.number()), &event)?;
+        Ok(id)
+    }
+
+    fn append(&mut self, NewEvent { company, event }: NewEvent) -> Result<EventId> {
+        let row = self.row(&RowKey { environment: self.environment, company: company.clone() })?;
+        self.write_event(company, event, row.revision)
+    }
+
+    fn last_event(&self) -> Result<EventId> {
+        let last = self.all::<IgnoredAny>("event").next_back().and_then(|(number, _)| number.parse().ok());
+        Ok(last.map(EventId::new).unwrap_or_default().max(self.pruned()?))
+    }
+
+    /// The latest event that was ever pruned.
+    fn pruned(&self) -> Result<EventId> {
+        Ok(EventId::new(self.find("pruned", "")?.unwrap_or_default()))
+    }
+
+    fn log(&self) -> impl DoubleEndedIterator<Item = Event> {
+        self.all("event").filter_map(|(number, StoredEvent { at, company, revision, content }): (_, _)| {
+            let id = EventId::new(number.parse().ok()?);
+            let (environment, EventContent { kind, actor, evidence, cause }) = (self.environment, content);
+            Some(Event { id, at, environment, company, actor, kind, revision, evidence, cause })
+        })
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Page<Event, EventId>> {
+        let up_to = self.pruned()?;
+        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < up_to) {
+            return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
+        }
+        let is_asked = |event: &Event| query.company.is_none() || event.company == query.company;
+        let asked = self.log().filter(is_asked);
+        let items: Vec<_> = match query.order {
+            EventOrder::OldestFirst => {
+                asked.skip_while(|event| Some(event.id) <= query.after).take(query.limit).collect()
+            }
+            EventOrder::NewestFirst => {
+                let is_later = |event: &Event| query.after.is_some_and(|after| event.id >= after);
+                asked.rev().skip_while(is_later).take(query.limit).collect()
+            }
+        };
+        let next = items.last().map(|event| event.id).or(query.after);
+        Ok(Page { items, next })
+    }
+
+    /// It ends at an event that is not old, or that a delivery has not passed.
+    fn prune(&mut self, prune: Prune) -> Result<Pruned> {
+        let before = earlier(self.now, prune.older_than);
+        let deliveries = self.all("delivery").map(|(_, delivery): (_, StoredDelivery)| EventId::new(delivery.cursor));
+        let slowest = deliveries.min().filter(|_| !prune.undelivered);
+        let is_old = |event: &Event| event.at < before && slowest.is_none_or(|cursor| event.id <= cursor);
+        let old: Vec<_> = self.log().take_while(is_old).take(prune.limit).map(|event| event.id).collect();
+        for id in &old {
+            self.erase("event", &format!("{:020}", id.number()));
+        }
+        let up_to = old.last().copied().unwrap_or(self.pruned()?);
+        if !old.is_empty() {
+            self.put("pruned", "", &up_to.number())?;
+        }
+        Ok(Pruned { events: old.len() as u64, up_to })
+    }
+
+    fn changes(&self, after: Option<EventId>) -> Result<Changes> {
+        let rows = self.companies().map(|(company, row)| (company, EventId::new(row.change)));
+        let changed = rows.filter(|(_, change)| after.is_some_and(|after| *change > after)).collect();
+        Ok(Changes { changed, cursor: self.last_event()? })
+    }
+
+    fn take_delivery(&mut self, delivery: &Delivery, lease: Duration) -> Result<Option<EventId>> {
+        let holder = delivery.holder.to_string();
+        let stored: Option<StoredDelivery> = self.find("delivery", &delivery.consumer)?;
+        if stored.as_ref().is_some_and(|stored| stored.holder != holder && stored.ends_at > self.now) {
+            return Ok(None);
+        }
+        let cursor = stored.map_or(self.last_event()?.number(), |stored| stored.cursor);
+        let taken = StoredDelivery { cursor, holder, ends_at: later(self.now, lease) };
+        self.put("delivery", &delivery.consumer, &taken)?;
+        Ok(Some(EventId::new(cursor)))
+    }
+
+    fn advance_delivery(&mut self, delivery: &Delivery, to: EventId, then: DeliveryEnd) -> Result<bool> {
+        let stored: Option<StoredDelivery> = self.find("delivery", &delivery.consumer)?;
+        let is_held =
+            |stored: &StoredDelivery| stored.holder == delivery.holder.to_string() && stored.ends_at > self.now;
+        let Some(mut held) = stored.filter(is_held) else { return Ok(false) };
+        held.cursor = held.cursor.max(to.number());
+        held.ends_at = match then {
+            DeliveryEnd::Renew(lease) => later(self.now, lease),
+            DeliveryEnd::End => self.now,
+        };
+        self.put("delivery", &delivery.consumer, &held)?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,3 @@
+//! Chapters.
+
+pub mod writing_a_store;
