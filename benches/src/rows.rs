@@ -73,6 +73,9 @@ rows! {
     "store/scale/wake100", "100 that wake of 1,000,000 companies", "of 10,000 companies", Nanoseconds, Some(1.3);
     "store/seal", "seal and open 2 KB", "the bare AEAD", Nanoseconds, Some(1.3);
     "store/roundtrips", "round trips a refresh", "claim and commit", Count, Some(1.0);
+    "service/handwritten", "64 companies refreshed at once, UPS 200 ms away", "SELECT … FOR UPDATE, oauth2, UPDATE, COMMIT", Nanoseconds, Some(0.2);
+    "service/statements", "statements a refresh", "the same", Count, Some(1.0);
+    "service/wal", "WAL of a refresh", "the same", Bytes, Some(1.0);
     "memory/company", "bytes a cached company, token aside", "512", Bytes, Some(1.0);
     "keeper/1m", "keeper over 1,000,000 idle companies", "5 s of processor an hour", CpuSeconds, Some(1.0);
     "fake/axum", "a refresh at fake-ups, 16 at once", "axum handler that returns a constant", Nanoseconds, Some(1.7);

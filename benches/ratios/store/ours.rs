@@ -15,7 +15,7 @@ use batchsuite_auth::{
     store::{RowKey, RowNumber, Saved, Store as _, StoredTokens, Swap, TokenChange},
 };
 use batchsuite_benches::{
-    companies::{ENDED, text_of},
+    companies::{ACCESS_LENGTH, ENDED, REFRESH_LENGTH, text_of},
     life::{Life, tokens},
     measure::{nanoseconds, now},
 };
@@ -23,10 +23,7 @@ use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::postgres::Server;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{
-    rounds::{CLIENTS, ROW, Verb, WOKEN_AT_ONCE, Work},
-    tables::{ACCESS_LENGTH, REFRESH_LENGTH},
-};
+use super::rounds::{CLIENTS, ROW, Verb, WOKEN_AT_ONCE, Work};
 
 /// The saves of a refresh by the keeper, as the library makes them.
 pub(super) struct Saves {

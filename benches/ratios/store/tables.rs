@@ -3,16 +3,17 @@
 use std::{ops::Range, pin::pin, time::Duration};
 
 use batchsuite_auth::{CompanyId, Environment, ids::Revision, store::GrantKey};
-use batchsuite_benches::{companies::text_of, life::Life, measure::now, report};
+use batchsuite_benches::{
+    companies::{ACCESS_LENGTH, REFRESH_LENGTH, text_of},
+    life::Life,
+    measure::now,
+    report,
+};
 use batchsuite_store::{PostgresStore, keyring::Binding};
 use batchsuite_tests::postgres::{self, Server};
 use tokio_postgres::{binary_copy::BinaryCopyInWriter, types::Type};
 
 use super::rounds::{CLIENTS, FIRST, ROW, Verb, WOKEN_AT_ONCE, Work};
-
-/// The lengths of the tokens.
-pub(super) const ACCESS_LENGTH: usize = 2048;
-pub(super) const REFRESH_LENGTH: usize = 256;
 
 /// One schema with its companies. The first three quarters wake, and are loaded, claimed and handed out; the rest are
 /// committed: a commit of pgbench leaves tokens that nobody can open.
