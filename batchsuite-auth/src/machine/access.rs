@@ -1,91 +1,14 @@
 //! What somebody gets who asks for a token, and what has to happen for it.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    Grant, RecordedCause, Standing,
-    limits::{CLOCK_TOLERANCE, LONGEST_PAUSE},
+    cause::CauseKind,
+    grant::{Grant, RefreshTokenEnd, Standing, TokenTimes},
+    limits::CLOCK_TOLERANCE,
 };
 use crate::{
-    clock::{Timestamp, later, within},
+    clock::{Timestamp, later},
     ids::Revision,
 };
-
-/// Why a new opt-in is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CauseKind {
-    /// Recorded: UPS refused a refresh token that was certainly ours and unused. The UPS.com password was changed, or
-    /// access was withdrawn at UPS.com.
-    OptInInvalidated,
-    /// Recorded: an attempt stayed unanswered and its token is now refused. The new tokens were lost on the way, or the
-    /// password was changed at that very time.
-    RotationLost,
-    /// Derived: the refresh token's end has passed.
-    RefreshExpired,
-    /// Derived: the grant belongs to another client id than the one configured now.
-    ClientChanged,
-    /// Derived: UPS sent no refresh token that can be sent back, and the access token has ended.
-    NoRefreshToken,
-}
-
-impl CauseKind {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::OptInInvalidated, Self::RotationLost, Self::RefreshExpired, Self::ClientChanged, Self::NoRefreshToken];
-
-    /// A stable name, e.g. for a column or a metric: `rotation_lost`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OptInInvalidated => "opt_in_invalidated",
-            Self::RotationLost => "rotation_lost",
-            Self::RefreshExpired => "refresh_expired",
-            Self::ClientChanged => "client_changed",
-            Self::NoRefreshToken => "no_refresh_token",
-        }
-    }
-
-    /// The one of this name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-impl From<RecordedCause> for CauseKind {
-    fn from(cause: RecordedCause) -> Self {
-        match cause {
-            RecordedCause::OptInInvalidated => Self::OptInInvalidated,
-            RecordedCause::RotationLost => Self::RotationLost,
-        }
-    }
-}
-
-/// Until when the refresh token can be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefreshTokenEnd {
-    /// There is none.
-    Absent,
-    /// UPS said nothing plausible, so UPS is asked.
-    Unknown,
-    /// UPS said when.
-    At(Timestamp),
-}
-
-/// When the stored tokens were obtained and when they end, by the store's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenTimes {
-    /// When the pair was obtained.
-    pub obtained_at: Timestamp,
-    /// From when on the access token should be refreshed: the beginning of the early window.
-    pub refresh_at: Timestamp,
-    /// When the access token ends; `None`: it cannot be used.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub access_token_end: Option<Timestamp>,
-    /// When the refresh token ends.
-    pub refresh_token_end: RefreshTokenEnd,
-}
 
 /// Who asks, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,11 +75,6 @@ impl TokenTimes {
 }
 
 impl Grant {
-    /// Until when nothing is sent for the company after a try that failed, if that is later than `now`.
-    pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.retry_at.filter(|until| within(*until, now, LONGEST_PAUSE))
-    }
-
     /// Why a new opt-in is needed at `now`, for the client that is configured now, if one is. What is derived repairs itself with
     /// the clock or the setting.
     pub fn cause(&self, client_id: &str, now: Timestamp) -> Option<CauseKind> {

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::{
-    Backoff,
+    backoff::Backoff,
     limits::{
         CLIENT_IN_A_ROW, LONGEST_RATE_LIMIT, MOST_FAILED, OUT_OF_REACH_IN_A_ROW, PROVEN_FOR, REFUSED_IN_A_WAVE,
         UNKNOWN_IN_A_ROW, UNPROVEN, WAVE,

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Grant, Standing, limits::USED_CONSENT_KNOWN};
+use super::{
+    grant::{Grant, Standing},
+    limits::USED_CONSENT_KNOWN,
+};
 use crate::{
     clock::{Timestamp, later},
     ids::{ActorId, ConsentId},

@@ -3,7 +3,7 @@
 use serde::{Deserialize as _, de::Error as _};
 use serde_json::{Deserializer, Error, Map, Value};
 
-use super::Grant;
+use super::grant::Grant;
 use crate::ids::Revision;
 
 impl Grant {

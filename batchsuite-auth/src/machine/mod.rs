@@ -7,6 +7,7 @@
 //! | `rotation` | what does a flight do next? |
 //! | `wake` | when does a grant next need attention, and what is to be done then? |
 //! | `consent` | may this callback use this consent? |
+//! | `cause` | why is a new opt-in needed? |
 //! | `breaker` | may anything be sent to UPS at all? |
 //! | `client` | what is kept for all companies of a client |
 //! | `backoff` | how long until the next try? |
@@ -18,6 +19,7 @@
     allow(
         unreachable_pub,
         dead_code,
+        unused_imports,
         reason = "public for tests alone, which explore the machine as it is: `test_util::machine`"
     )
 )]
@@ -25,6 +27,7 @@
 mod access;
 mod backoff;
 mod breaker;
+mod cause;
 mod client;
 mod consent;
 mod document;
@@ -33,14 +36,14 @@ mod limits;
 mod rotation;
 mod wake;
 
-pub use access::{CauseKind, RefreshTokenEnd, TokenTimes};
 pub use backoff::Backoff;
+pub use cause::CauseKind;
+pub use grant::{RefreshTokenEnd, TokenTimes};
 pub use limits::USED_CONSENT_KNOWN;
 pub use rotation::Unavailable;
 pub use wake::Wake;
 pub(crate) use {
-    access::{Access, Demand, Freshness},
-    backoff::cool_down,
+    access::Demand,
     breaker::{Breaker, ClientFault, Errand, Permit},
     client::{Announcement, ClientRecord},
     consent::{
@@ -48,13 +51,13 @@ pub(crate) use {
         judge as judge_consent,
     },
     grant::{
-        Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RecordedCause, Release, Standing,
-        Step, StepRefusal, TokensEffect, Told,
+        Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, Release, Standing, Step, StepRefusal,
+        TokensEffect,
     },
     limits::{
         CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_RATE_LIMIT, LOOK_AGAIN_UNREADABLE,
     },
-    rotation::{Failure, Flight, Mode, News, Next, Patience, Pause, Read, Stopping, Wait},
+    rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
     wake::{Chore, Settings},
 };
 
@@ -67,11 +70,11 @@ pub(crate) mod whole {
         client::{Announcement, ClientRecord},
         consent::{ConsentFacts, ConsentRefusal, Presented, UsedFacts},
         grant::{
-            Claim, Connect, Grant, GrantEvent, Import, PairRefresh, PairTimes, Pauses, Phase, RecordedCause,
+            Claim, Connect, Grant, GrantEvent, Import, Notice, PairRefresh, PairTimes, Pauses, Phase, RecordedCause,
             RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Told, Unanswered,
         },
-        rotation::{Failure, Flight, Mode, News, Next, Patience, Pause, Read, Stopping, Wait},
-        wake::{Chore, Notice, Settings},
+        rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
+        wake::{Chore, Settings},
     };
 }
 

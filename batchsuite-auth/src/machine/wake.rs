@@ -11,10 +11,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    CauseKind, Freshness, Grant, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes, Told,
+    access::Freshness,
+    cause::CauseKind,
+    grant::{Grant, Notice, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes, Told},
     limits::{CLOCK_TOLERANCE, KEEP_ALIVE_NOT_BEFORE, KEEP_ALIVE_TRIES, LOOK_AGAIN},
 };
 use crate::{
@@ -37,26 +37,13 @@ pub struct Settings {
     /// The client that is configured now.
     pub client_id: String,
     /// A company that was used within this is kept fresh.
-    pub used_within: Duration,
+    pub fresh_if_used_within: Duration,
     /// An idle company's refresh token is renewed this long before it ends; zero: never.
-    pub keep_alive: Duration,
+    pub keep_alive_before_end: Duration,
     /// How long before a refresh token ends people are warned.
     pub warnings: Vec<Duration>,
     /// The pauses after attempts that brought no usable pair.
     pub pauses: Pauses,
-}
-
-/// What people are told of the end of a refresh token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Notice {
-    /// It ends soon, within this window.
-    ExpiringSoon {
-        /// The window, in seconds.
-        within: u64,
-    },
-    /// A new opt-in is needed, for this reason, which is derived on reading.
-    Ended(CauseKind),
 }
 
 /// What a grant that has woken needs.
@@ -68,7 +55,7 @@ pub enum Chore {
     Tell(Notice),
     /// Nothing now. To save it says when it wakes next.
     Look,
-    /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next.
+    /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next; or it is tried again soon.
     Leave,
 }
 
@@ -80,7 +67,7 @@ impl Grant {
             return Chore::Leave;
         }
         let refresh_is_due = self.refresh_due(used_at, settings, now).is_some_and(|at| at <= now);
-        // A keeper that was away tries first, and people hear of it if that fails.
+        // A refresh may make it needless to tell anybody.
         if refresh_is_due && !self.has_failed() {
             return Chore::Refresh;
         }
@@ -88,6 +75,23 @@ impl Grant {
             return Chore::Tell(notice);
         }
         if refresh_is_due { Chore::Refresh } else { Chore::Look }
+    }
+
+    /// The same while nothing may be sent to UPS for any company.
+    pub fn chore_while_blocked(
+        &self,
+        used_at: Option<Timestamp>,
+        settings: &Settings,
+        clocks_agree: bool,
+        now: Timestamp,
+    ) -> Chore {
+        match self.chore(used_at, settings, clocks_agree, now) {
+            Chore::Refresh => {
+                let notice = self.notice(settings, now).filter(|_| clocks_agree);
+                notice.map_or(Chore::Leave, Chore::Tell)
+            }
+            chore => chore,
+        }
     }
 
     /// When the grant wakes next.
@@ -130,7 +134,7 @@ impl Grant {
         }
         let is_in_doubt = self.unanswered.is_some() || !matches!(self.phase, Phase::Idle);
         // A use of later than now was dated by a clock that has been set back since.
-        let (since, until) = (earlier(now, settings.used_within), later(now, CLOCK_TOLERANCE));
+        let (since, until) = (earlier(now, settings.fresh_if_used_within), later(now, CLOCK_TOLERANCE));
         let is_used = used_at.is_some_and(|used_at| since < used_at && used_at <= until);
         let for_use = is_used.then(|| tokens.early_window(now));
         let due = match is_in_doubt {
@@ -180,9 +184,8 @@ impl Grant {
         let end = tokens.refresh_end()?;
         let Some(keep_alive_at) = tokens.keep_alive_at(settings, now) else { return Some(end) };
         // Late alone is no failure: it may be tried for the first time, after a wrong client id or with another keep-alive.
-        let is_failing = self.failures > 0 || self.unanswered.is_some();
         let patience = KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2);
-        (is_failing && later(keep_alive_at, patience) <= now).then_some(end)
+        (self.has_failed() && later(keep_alive_at, patience) <= now).then_some(end)
     }
 
     /// Whether the last attempt brought no usable pair.
@@ -219,14 +222,6 @@ impl Told {
 }
 
 impl TokenTimes {
-    /// When the refresh token ends, as far as UPS said.
-    pub fn refresh_end(&self) -> Option<Timestamp> {
-        match self.refresh_token_end {
-            RefreshTokenEnd::At(end) => Some(end),
-            RefreshTokenEnd::Absent | RefreshTokenEnd::Unknown => None,
-        }
-    }
-
     /// The beginning of the early window; now, if the access token cannot be used.
     fn early_window(&self, now: Timestamp) -> Timestamp {
         match self.freshness(now) {
@@ -237,7 +232,7 @@ impl TokenTimes {
 
     /// When an idle opt-in is renewed.
     fn keep_alive_at(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
-        if settings.keep_alive.is_zero() {
+        if settings.keep_alive_before_end.is_zero() {
             return None;
         }
         // It was dated by a clock that has been set back since: its end says nothing.
@@ -246,11 +241,11 @@ impl TokenTimes {
         }
         match self.refresh_token_end {
             RefreshTokenEnd::Absent => None,
-            RefreshTokenEnd::Unknown => Some(later(self.obtained_at, settings.keep_alive)),
+            RefreshTokenEnd::Unknown => Some(later(self.obtained_at, settings.keep_alive_before_end)),
             RefreshTokenEnd::At(end) => {
                 let life = remaining(end, self.obtained_at);
                 let not_before = later(self.obtained_at, life.mul_f64(KEEP_ALIVE_NOT_BEFORE));
-                Some(earlier(end, settings.keep_alive).max(not_before))
+                Some(earlier(end, settings.keep_alive_before_end).max(not_before))
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
     clock::{Stopwatch, Timestamp},
     error::chain,
     ids::CompanyId,
-    machine::{Backoff, CLOCK_TOLERANCE, Chore, GrantEvent},
+    machine::{Backoff, CLOCK_TOLERANCE, Chore, Grant, GrantEvent},
     snapshot::Snapshot,
     store::{Row, StoreError, StoreErrorKind},
 };
@@ -161,11 +161,15 @@ impl Engine {
     /// What the rows that have woken need: those that are to be refreshed, and the others.
     fn chores(&self, rows: Vec<Row>, asked: Stopwatch) -> (Vec<ReadRow>, Vec<(ReadRow, Option<Chore>)>) {
         let (mut due, mut others) = (Vec::new(), Vec::new());
+        let chore_of = match self.client_fault(Duration::ZERO) {
+            None => Grant::chore,
+            Some(_) => Grant::chore_while_blocked,
+        };
         for row in rows.into_iter().filter_map(Snapshot::listed).map(|snapshot| ReadRow::new(snapshot, asked)) {
             let (snapshot, now) = (&row.snapshot, row.now());
             let chore = snapshot.damage.is_none().then(|| {
                 let clocks_agree = self.agrees_with(now);
-                snapshot.grant.chore(snapshot.used_at, &self.rotation.settings, clocks_agree, now)
+                chore_of(&snapshot.grant, snapshot.used_at, &self.rotation.settings, clocks_agree, now)
             });
             match chore {
                 Some(Chore::Refresh) if snapshot.unreadable().is_none() => due.push(row),

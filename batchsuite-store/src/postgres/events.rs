@@ -17,8 +17,9 @@ use super::{
     PostgresStore,
     database::Parameter,
     failure,
-    row::{self, Columns, LeftOut, limit, seconds, signed},
+    row::{self, Columns, limit, seconds, signed},
 };
+use crate::left_out::LeftOut;
 
 /// How many events one statement deletes.
 const PRUNED_AT_ONCE: u64 = 5000;
@@ -102,7 +103,7 @@ impl PostgresStore {
             let row = self.0.database.one(&self.0.statements.prune, parameters).await?;
             let mut columns = Columns::of(&row);
             let piece = columns.number()?;
-            pruned = Pruned { events: pruned.events + piece, up_to: EventId::new(columns.number()?) };
+            pruned = Pruned { events: pruned.events + piece, up_to: columns.event() };
             if piece < most || pruned.events == limit {
                 return Ok(pruned);
             }
@@ -120,7 +121,7 @@ impl PostgresStore {
         let parameters: &[Parameter<'_>] =
             &[&environment.name(), &delivery.consumer, &delivery.holder, &lease, &signed(end.number())];
         let taken = self.0.database.row(&self.0.statements.take_delivery, parameters).await?;
-        taken.map(|row| Columns::of(&row).number().map(EventId::new)).transpose()
+        Ok(taken.map(|row| Columns::of(&row).event()))
     }
 
     pub(super) async fn advance(

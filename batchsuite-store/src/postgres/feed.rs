@@ -25,9 +25,10 @@ use super::{
     database::Parameter,
     failure,
     pool::Shared,
-    row::{Columns, LeftOut, signed},
+    row::{Columns, signed},
     runtime::{AbortOnDrop, ConnectionRuntime},
 };
+use crate::left_out::LeftOut;
 
 /// How often a waiting reader looks without a hint, if it is given hints.
 const LOOK: Duration = Duration::from_secs(5);
@@ -64,7 +65,7 @@ impl PostgresStore {
             let now = Instant::now();
             let is_over = end.is_some_and(|end| end <= now);
             // Also for an event that announces nothing: a reader of the log reads on then.
-            if settled.cursor > after {
+            if !settled.changed.is_empty() || settled.cursor > after {
                 return Ok(settled);
             }
             // Something changed behind a writer that has not ended. Its readers hear of it all the same; the cursor stays

@@ -4,14 +4,15 @@ use super::{
     PostgresStore,
     database::Parameter,
     events::array,
-    row::{self, Columns, LeftOut, Shown, limit, readable, signed, storable},
+    row::{self, Columns, Shown, limit, readable, signed, storable},
 };
 use batchsuite_auth::{
     CompanyId,
     clock::{earlier, later},
-    events::EventId,
     store::{self, ListQuery, ListedAs, MOST_AGE, Page, RowKey, RowNumber, Saved, StoreError, Swap, TokenChange},
 };
+
+use crate::left_out::LeftOut;
 
 /// How many rows one call lists at most.
 const LISTED_AT_ONCE: usize = 1000;
@@ -74,7 +75,7 @@ impl PostgresStore {
         let mut columns = Columns::of(&saved);
         Ok(Saved::Yes {
             number: RowNumber::new(columns.next::<i64>()?.cast_unsigned()),
-            change: EventId::new(columns.number().unwrap_or_default()),
+            change: columns.event(),
             at: columns.next()?,
         })
     }

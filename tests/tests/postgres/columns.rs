@@ -126,7 +126,7 @@ impl World {
         self.stage.store.migrate().await.unwrap();
         let auth = self.process();
         for name in ["acme", "other"] {
-            self.authenticate(&auth, &id(name), &ada()).await.unwrap();
+            self.authenticate(&auth, &batchsuite_tests::company(name), &ada()).await.unwrap();
         }
         auth.authenticate(&acme(), &ada()).await.unwrap();
         self.stage.store.take_delivery(CIE, &delivery(), HOUR).await.unwrap();

@@ -6,7 +6,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::{
-    DAY, HOUR, ada,
+    DAY, HOUR,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use tokio_postgres::{Client, types::Type};

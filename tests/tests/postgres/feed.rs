@@ -6,7 +6,6 @@ use batchsuite_auth::{
     events::EventId,
     store::{EventQuery, Store},
 };
-use batchsuite_tests::DAY;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 
@@ -21,9 +20,9 @@ const BOUNDED_AGE: Duration = Duration::from_secs(30);
 async fn held_open(stage: &Stage, company: &str) -> Client {
     let client = server().client().await;
     let save = "BEGIN;
-        UPDATE {schema}.rows SET number = number + 1, change = {schema}.next_event() WHERE company = '{company}';
+        UPDATE {schema}.grants SET number = number + 1, change = {schema}.next_event() WHERE company = '{company}';
         INSERT INTO {schema}.events (environment, id, at, company, epoch, version, kind)
-        SELECT environment, change, now(), company, epoch, version, 'removed' FROM {schema}.rows
+        SELECT environment, change, now(), company, epoch, version, 'removed' FROM {schema}.grants
         WHERE company = '{company}'";
     let save = save.replace("{schema}", stage.schema.name()).replace("{company}", company);
     client.batch_execute(&save).await.unwrap();
@@ -130,7 +129,8 @@ async fn a_change_of_another_process_ends_the_wait_at_once() {
     let waiting = stage.store.changes(CIE, Some(start), LONG);
     let began = Instant::now();
 
-    let (changes, row) = tokio::join!(waiting, paired(&other, &company("acme")));
+    let acme = company("acme");
+    let (changes, row) = tokio::join!(waiting, paired(&other, &acme));
 
     assert_eq!(changes.unwrap().changed, [(id(&row.key), row.change)]);
     assert!(began.elapsed() < Duration::from_secs(3), "not told by a notification: {:?}", began.elapsed());
@@ -143,7 +143,8 @@ async fn without_notifications_a_change_is_told_within_the_bounded_age() {
     let start = cursor(&stage).await;
     let waiting = stage.store.changes(CIE, Some(start), 10 * LONG);
 
-    let both = async { tokio::join!(waiting, paired(&other, &company("acme"))) };
+    let acme = company("acme");
+    let both = async { tokio::join!(waiting, paired(&other, &acme)) };
     let (changes, _) = timeout(BOUNDED_AGE, both).await.expect("told in time");
 
     assert_eq!(changes.unwrap().changed.len(), 1);
@@ -162,7 +163,8 @@ async fn a_listener_that_was_cut_listens_again() {
 
     let waiting = stage.store.changes(CIE, Some(start), LONG);
     let began = Instant::now();
-    let (changes, row) = tokio::join!(waiting, paired(&other, &company("acme")));
+    let acme = company("acme");
+    let (changes, row) = tokio::join!(waiting, paired(&other, &acme));
 
     assert!(began.elapsed() < Duration::from_secs(3), "not told by a notification: {:?}", began.elapsed());
     assert_eq!(changes.unwrap().changed, [(id(&row.key), row.change)]);

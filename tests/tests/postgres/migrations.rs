@@ -2,10 +2,7 @@
 
 use batchsuite_auth::store::{Store, StoreErrorKind};
 use batchsuite_store::PostgresStore;
-use batchsuite_tests::{
-    ada,
-    postgres::{TestSchema, keyring},
-};
+use batchsuite_tests::postgres::{TestSchema, keyring};
 
 use crate::stage::{CIE, Stage, company, consent, paired, put, removal, saved, server};
 

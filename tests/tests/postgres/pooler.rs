@@ -9,7 +9,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::{
-    ada, eventually,
+    eventually,
     postgres::{PgBouncer, PoolMode, keyring},
 };
 

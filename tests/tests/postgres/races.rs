@@ -1,7 +1,5 @@
 //! Two statements that meet on one row, the first held up just before its commit: what the second makes of it.
 
-use std::time::Duration;
-
 use batchsuite_auth::{
     events::EventKind,
     store::{RowKey, Saved, Store, StoreError},

@@ -14,6 +14,8 @@ const MISS: &[&str] = &["load"];
 const REFRESH: &[&str] = &["load", "save", "save_and_replace"];
 /// A company that the keeper refreshes: it got the row when the row woke.
 const KEPT: &[&str] = &["save", "save_and_replace"];
+/// What a process says of its client, once.
+const OF_CLIENT: &[&str] = &["load", "save_first"];
 /// What the keeper says besides, once a round.
 const ROUND: &[&str] = &["record_use", "wake"];
 
@@ -112,6 +114,8 @@ async fn what_the_keeper_keeps_costs_the_same_statements_and_one_wake_for_all() 
     counts.retain(|trip, _| !trip.starts_with("parse "));
     let (of_rounds, of_companies): (BTreeMap<_, _>, BTreeMap<_, _>) =
         counts.into_iter().partition(|(trip, _)| ROUND.contains(&trip.as_str()));
+    let of_companies: BTreeMap<_, _> =
+        of_companies.into_iter().filter(|(trip, times)| *times > 1 || !OF_CLIENT.contains(&trip.as_str())).collect();
     assert_eq!(of_companies, KEPT.iter().map(|statement| ((*statement).to_owned(), number)).collect());
     assert!(of_rounds["wake"] * 10 < number, "{of_rounds:?}");
 }

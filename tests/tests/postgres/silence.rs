@@ -8,13 +8,12 @@ use batchsuite_auth::{
     store::{Delivery, DeliveryEnd, ListQuery, Prune, Saved, Store, StoreError, StoreErrorKind, StoredTokens},
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
-use batchsuite_tests::{DAY, Gate, HOUR, ada, postgres::keyring, proxy::Proxy};
+use batchsuite_tests::{Gate, HOUR, postgres::keyring, proxy::Proxy};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client as PostgresClient;
 
 use crate::stage::{
-    self, CIE, Stage, all, are_tokens, company, consent, events, id, new_pair, paired, put, rotation, server, told,
-    unchanged,
+    self, CIE, Stage, all, company, consent, events, id, new_pair, paired, put, rotation, server, told, unchanged,
 };
 
 /// By the library's clock.
@@ -109,13 +108,13 @@ const CALLS: &[(&str, Call)] = &[
     }),
     ("prune", |store| {
         let prune = Prune { environment: CIE, older_than: HOUR, limit: 10, undelivered: false };
-        Box::pin(async { store.prune(prune).await.map(drop) })
+        Box::pin(async move { store.prune(prune).await.map(drop) })
     }),
     ("changes", |store| Box::pin(async { store.changes(CIE, None, Duration::ZERO).await.map(drop) })),
     ("take_delivery", |store| Box::pin(async { store.take_delivery(CIE, &delivery(), HOUR).await.map(drop) })),
     ("advance_delivery", |store| {
         let then = DeliveryEnd::Renew(HOUR);
-        Box::pin(async { store.advance_delivery(CIE, &delivery(), Default::default(), then).await.map(drop) })
+        Box::pin(async move { store.advance_delivery(CIE, &delivery(), Default::default(), then).await.map(drop) })
     }),
     ("overview", |store| Box::pin(async { store.overview(CIE).await.map(drop) })),
     ("check", |store| Box::pin(async { store.check().await })),
@@ -293,7 +292,8 @@ async fn a_listener_that_fell_silent_listens_again() {
     let _ = stage.store.load(&company("acme")).await;
     let other = stage.another().await;
     let waiting = stage.store.changes(CIE, Some(start), LONG);
-    let (changes, _) = tokio::join!(waiting, paired(&other, &company("acme")));
+    let acme = company("acme");
+    let (changes, _) = tokio::join!(waiting, paired(&other, &acme));
     assert_eq!(changes.unwrap().changed.len(), 1);
 }
 

@@ -88,7 +88,7 @@ impl Stage {
             .http(http)
     }
 
-    /// Companies that have opted in at a UPS, each with a token that lives for four hours.
+    /// Companies that have opted in at a UPS, by way of another process, each with a token that lives for four hours.
     pub(crate) async fn opted_in(&self, names: &str, number: usize) -> Vec<CompanyId> {
         let ups = FakeUps::builder()
             .client(CLIENT, "secret")
@@ -96,7 +96,7 @@ impl Stage {
             .access_lifetime(4 * HOUR)
             .start()
             .await;
-        let auth = ups.authenticator().store(self.store.clone()).without_keeper().build().unwrap();
+        let auth = ups.authenticator().store(self.another().await).without_keeper().build().unwrap();
         let companies: Vec<_> =
             (0..number).map(|number| batchsuite_tests::company(&format!("{names}-{number}"))).collect();
         for company in &companies {
@@ -220,7 +220,7 @@ pub(crate) fn all() -> ListQuery {
     ListQuery { environment: CIE, listed_as: None, after: None, limit: 100 }
 }
 
-pub(crate) const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 10 };
+const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 100 };
 
 pub(crate) fn consent(key: &RowKey) -> NewConsent {
     NewConsent {

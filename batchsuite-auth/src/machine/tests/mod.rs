@@ -15,10 +15,10 @@ mod wake;
 use std::time::Duration;
 
 use super::{
-    Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RecordedCause, RefreshTokenEnd,
-    Settings, Standing, TokenTimes,
-    grant::{Import, RecordedRefusal, Unanswered},
-    wake::Notice,
+    Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RefreshTokenEnd, Settings,
+    Standing, TokenTimes,
+    access::{Access, Freshness},
+    grant::{Import, Notice, RecordedCause, RecordedRefusal, Told, Unanswered},
 };
 use crate::{
     clock::{Timestamp, earlier, later},
@@ -66,8 +66,8 @@ fn pauses() -> Pauses {
 fn settings() -> Settings {
     Settings {
         client_id: CLIENT.to_owned(),
-        used_within: DAY,
-        keep_alive: 7 * DAY,
+        fresh_if_used_within: DAY,
+        keep_alive_before_end: 7 * DAY,
         warnings: vec![14 * DAY, 7 * DAY, 3 * DAY, DAY],
         pauses: pauses(),
     }

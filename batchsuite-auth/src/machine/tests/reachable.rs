@@ -14,9 +14,9 @@ use super::{super::*, *};
 /// first three cannot come any more at the last.
 const MOMENTS: [i64; 4] = [0, 1, 3, 14];
 const LONG_LEASE: Duration = Duration::from_secs(2 * 60);
-/// Two rotations of the first opt-in, none of the next.
+/// One rotation of the first opt-in, none of the next.
 const LAST: [Revision; 3] =
-    [Revision { epoch: 0, version: 0 }, Revision { epoch: 1, version: 3 }, Revision { epoch: 2, version: 1 }];
+    [Revision { epoch: 0, version: 0 }, Revision { epoch: 1, version: 2 }, Revision { epoch: 2, version: 1 }];
 /// So many attempts are out at once.
 const MOST_OUT: usize = 2;
 
@@ -60,15 +60,19 @@ impl World {
         minute(MOMENTS[self.moment])
     }
 
-    /// What distinguishes it from other worlds. What is left out decides nothing here: every pause is the same, and every consent that
-    /// was used wins.
+    /// What distinguishes it from other worlds. What is left out decides nothing here: every pause is the same, every consent that was
+    /// used wins, and an attempt that has reported does not come back.
     fn key(&self) -> impl Eq + std::hash::Hash + use<> {
-        let Grant { revision, standing, phase, unanswered, suspect_until, removals, opt_in, rotated_by, .. } =
-            self.grant;
-        let is_new = self.grant.tokens.is_some_and(|tokens| tokens.obtained_at == self.now());
+        let Grant { revision, standing, phase, unanswered, suspect_until, removals, opt_in, .. } = self.grant;
+        let unanswered =
+            unanswered.map(|known| (known.attempt.map(|id| self.truth.is_out(id).then_some(id)), known.echo_until));
         let paused_until = self.grant.paused_until(self.now());
-        let identity = (revision, standing, phase, removals, opt_in, rotated_by);
-        (identity, (unanswered, suspect_until, paused_until, is_new), self.moment, self.truth.clone())
+        (
+            (revision, standing, phase, removals, opt_in),
+            (unanswered, suspect_until, paused_until),
+            self.moment,
+            self.truth.clone(),
+        )
     }
 
     /// The world after an allowed step. `sent`: the attempt that reports.
@@ -97,6 +101,7 @@ impl World {
             GrantEvent::Commit { pair, .. } => truth.rotated(sent.unwrap(), pair, self.grant.phase.claimed_by()),
             _ => {}
         }
+        truth.fold();
         truth.tokens = match step.tokens {
             TokensEffect::Keep => truth.tokens,
             TokensEffect::Replace => true,
@@ -133,6 +138,7 @@ impl World {
     fn without(&self, sent: Sent) -> Self {
         let mut world = self.clone();
         world.truth.out.remove(&sent);
+        world.truth.fold();
         world
     }
 
@@ -143,6 +149,18 @@ impl World {
 }
 
 impl Truth {
+    fn is_out(&self, attempt: AttemptId) -> bool {
+        self.out.iter().any(|sent| sent.attempt == attempt)
+    }
+
+    /// Of the doubtful sends that will not be answered any more the last one is enough.
+    fn fold(&mut self) {
+        let (open, closed): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.doubtful).into_iter().partition(|(id, _)| id.is_some_and(|id| self.is_out(id)));
+        self.doubtful = open;
+        self.doubtful.extend(closed.into_iter().map(|(_, at)| at).max().map(|at| (None, at)));
+    }
+
     /// A new opt-in, or none.
     fn begin(&mut self, echo: Option<Timestamp>) {
         self.doubtful.clear();
@@ -196,13 +214,7 @@ fn events(world: &World) -> Vec<(GrantEvent, Option<Sent>)> {
 fn unused_attempt(world: &World) -> AttemptId {
     let Grant { rotated_by, unanswered, phase, .. } = world.grant;
     let remembered = [rotated_by, unanswered.and_then(|unanswered| unanswered.attempt), phase.claimed_by()];
-    let truth = &world.truth;
-    let is_known = |id: &AttemptId| {
-        remembered.contains(&Some(*id))
-            || truth.out.iter().any(|sent| sent.attempt == *id)
-            || truth.doubtful.iter().any(|(attempt, _)| *attempt == Some(*id))
-    };
-    (1..).map(attempt).find(|id| !is_known(id)).unwrap()
+    (1..).map(attempt).find(|id| !remembered.contains(&Some(*id)) && !world.truth.is_out(*id)).unwrap()
 }
 
 fn pauses() -> Pauses {

@@ -90,21 +90,20 @@ fn a_release_pauses_counts_and_tells_what_its_reason_asks_for() {
     let evidence = || Evidence::message("no connection");
     let (failed, misconfigured) = (Some(EventKind::RefreshFailed), Some(EventKind::Misconfigured));
     for (reason, seconds, failures, kind) in [
-        (Release::Unsent(Duration::ZERO), 0, 2, None),
-        (Release::Unsent(MINUTE), 60, 2, None),
-        (Release::RateLimited(HOUR), 3600, 2, None),
+        (Release::Unsent(Duration::ZERO), None, 2, None),
+        (Release::Unsent(MINUTE), Some(60), 2, None),
+        (Release::RateLimited(HOUR), Some(3600), 2, None),
         // The third failure in a row.
-        (Release::NotSent(evidence()), 8, 3, failed),
-        (Release::Misconfigured(evidence()), 8, 3, misconfigured),
-        (Release::Unknown(evidence()), 8, 3, misconfigured),
+        (Release::NotSent(evidence()), Some(8), 3, failed),
+        (Release::Misconfigured(evidence()), Some(8), 3, misconfigured),
+        (Release::Unknown(evidence()), Some(8), 3, misconfigured),
     ] {
         let (now, marks) = (minute(50), in_doubt(Some(8), 55));
         let grant = Grant { phase: claimed(1, now), failures: 2, unanswered: marks, ..opted_in(minute(0)) };
 
         let step = on(&grant, &release(grant.claim_of(attempt(1)), reason.clone()), now);
 
-        let until = (seconds > 0).then(|| later(now, Duration::from_secs(seconds)));
-        let grant = step.grant;
+        let (grant, until) = (step.grant, seconds.map(|seconds| later(now, Duration::from_secs(seconds))));
         assert_eq!((grant.phase, grant.retry_at, grant.failures), (Phase::Idle, until, failures), "{reason:?}");
         assert_eq!(grant.unanswered, marks, "that it was not sent says nothing of an earlier attempt: {reason:?}");
         assert_eq!(step.events.first().map(|event| event.kind), kind, "{reason:?}");
@@ -387,6 +386,7 @@ fn a_restore_marks_older_pairs_once() {
     }
 
     for (obtained_at, expected) in [
+        // In the same moment: it may be older.
         (minute(50), None),
         (later(minute(50), Duration::from_millis(1)), Some(StepRefusal::Unchanged)),
         (minute(60), Some(StepRefusal::Unchanged)),

@@ -199,7 +199,7 @@ fn expectation(cell: &str, before: &Grant, event: &GrantEvent) -> Result<Step, S
             Ok(Step { depends_on_time: true, keeps_wake: true, ..step(grant) })
         }
         ("released", _) => {
-            let grant = Grant { phase: Phase::Idle, retry_at: Some(now()), ..before.clone() };
+            let grant = Grant { phase: Phase::Idle, retry_at: None, ..before.clone() };
             Ok(Step { depends_on_time: true, ..step(grant) })
         }
         ("committed", GrantEvent::Commit { claim, .. }) => {

@@ -1,7 +1,7 @@
 -- A piece of the oldest ones at a time, so that no statement is long. Up to where is remembered in the same write: a reader
 -- whose cursor lies below it is told of the gap.
 WITH gone AS (
-    DELETE FROM {schema}.events WHERE environment = $1 AND id IN (
+    DELETE FROM {schema}.events WHERE environment = $1 AND id = ANY (ARRAY(
         SELECT id FROM (
             SELECT id, at FROM {schema}.events
             WHERE environment = $1
@@ -9,7 +9,7 @@ WITH gone AS (
             ORDER BY id LIMIT $3
         ) AS oldest
         WHERE at < {clock} - make_interval(secs => $2)
-    )
+    ))
     RETURNING id
 ), remembered AS (
     INSERT INTO {schema}.event_log AS log (environment, pruned_up_to) SELECT $1, max(id) FROM gone HAVING count(*) > 0

@@ -1,0 +1,44 @@
+//! Why a new opt-in is needed.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a new opt-in is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CauseKind {
+    /// Recorded: UPS refused a refresh token that was certainly ours and unused. The UPS.com password was changed, or
+    /// access was withdrawn at UPS.com.
+    OptInInvalidated,
+    /// Recorded: an attempt stayed unanswered and its token is now refused. The new tokens were lost on the way, or the
+    /// password was changed at that very time.
+    RotationLost,
+    /// Derived: the refresh token's end has passed.
+    RefreshExpired,
+    /// Derived: the grant belongs to another client id than the one configured now.
+    ClientChanged,
+    /// Derived: UPS sent no refresh token that can be sent back, and the access token has ended.
+    NoRefreshToken,
+}
+
+impl CauseKind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::OptInInvalidated, Self::RotationLost, Self::RefreshExpired, Self::ClientChanged, Self::NoRefreshToken];
+
+    /// A stable name, e.g. for a column or a metric: `rotation_lost`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OptInInvalidated => "opt_in_invalidated",
+            Self::RotationLost => "rotation_lost",
+            Self::RefreshExpired => "refresh_expired",
+            Self::ClientChanged => "client_changed",
+            Self::NoRefreshToken => "no_refresh_token",
+        }
+    }
+
+    /// The one of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}

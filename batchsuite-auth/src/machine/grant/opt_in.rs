@@ -1,0 +1,96 @@
+//! The beginning and the end of an opt-in: connect, import, remove.
+
+use super::{
+    event::{Connect, Import, PairTimes},
+    record::{Grant, RefreshTokenEnd, Standing},
+    step::{Step, StepRefusal},
+};
+use crate::{
+    clock::{Timestamp, later},
+    events::{EventContent, EventKind},
+    ids::{ActorId, ConsentId, Revision},
+    machine::limits::CLOCK_DISAGREEMENT,
+};
+
+impl Grant {
+    pub(super) fn connect(&self, connect: &Connect, now: Timestamp) -> Result<Step, StepRefusal> {
+        let Connect { consent, removals, used_at, issued_at, is_retry, .. } = connect;
+        if *removals != self.removals {
+            return Err(StepRefusal::RemovedSince);
+        }
+        if self.opt_in == Some(*consent) {
+            return Err(StepRefusal::AlreadyStored);
+        }
+        let stored = self.plausible_issue(now);
+        let is_rival = |stored: Timestamp| match self.authenticated_at {
+            // It is no later than something that was stored: either its own, or it has lost. Its refresh token may be spent.
+            _ if *is_retry => stored >= *issued_at,
+            // The two were under way together.
+            Some(stored_at) if *used_at <= stored_at => stored > *issued_at,
+            // The person has just consented.
+            _ => false,
+        };
+        // An opt-in that has ended is no rival, whenever it was issued.
+        if self.standing == Standing::Authenticated && stored.is_some_and(is_rival) {
+            return Err(StepRefusal::Superseded);
+        }
+        let grant = Self {
+            issued_at: stored.max(Some(*issued_at)),
+            ..self.opted_in(*consent, &connect.actor, &connect.client_id, &connect.pair, now)
+        };
+        Ok(Step::authenticated("connect", grant, &connect.actor))
+    }
+
+    pub(super) fn import(&self, import: &Import, now: Timestamp) -> Result<Step, StepRefusal> {
+        if self.opt_in == Some(import.id) {
+            return Err(StepRefusal::AlreadyStored);
+        }
+        if self.revision.epoch != import.epoch {
+            return Err(StepRefusal::Stale);
+        }
+        let stored = self.plausible_issue(now);
+        if self.standing == Standing::Authenticated && stored >= import.issued_at {
+            return Err(StepRefusal::Superseded);
+        }
+        let grant = Self {
+            issued_at: stored.max(import.issued_at),
+            // The other system may have spent the token.
+            suspect_until: Some(now),
+            ..self.opted_in(import.id, &import.actor, &import.client_id, &import.pair, now)
+        };
+        Ok(Step::authenticated("import", grant, &import.actor))
+    }
+
+    pub(super) fn remove(&self, actor: &ActorId) -> Step {
+        // The epoch goes up even where nothing is stored: it ends flights, and the count ends consents under way.
+        let grant = Self {
+            revision: Revision { epoch: self.revision.epoch + 1, version: 0 },
+            removals: self.removals + 1,
+            unknown: self.unknown.clone(),
+            ..Self::default()
+        };
+        let event = EventContent::new(EventKind::Removed).with_actor(actor.clone());
+        Step::new("remove", grant).erasing_tokens().writing(vec![event]).announced()
+    }
+
+    /// A time of issue from the future is wrong, and must not shut out every consent to come.
+    fn plausible_issue(&self, now: Timestamp) -> Option<Timestamp> {
+        self.issued_at.filter(|stored| *stored <= later(now, CLOCK_DISAGREEMENT))
+    }
+
+    fn opted_in(&self, id: ConsentId, actor: &ActorId, client_id: &str, pair: &PairTimes, now: Timestamp) -> Self {
+        Self {
+            revision: Revision { epoch: self.revision.epoch + 1, version: 1 },
+            standing: Standing::Authenticated,
+            removals: self.removals,
+            opt_in: Some(id),
+            client_id: Some(client_id.to_owned()),
+            actor: Some(actor.clone()),
+            authenticated_at: Some(now),
+            tokens: Some(pair.token_times(RefreshTokenEnd::Absent)),
+            failures: u32::from(pair.access_lifetime.is_none()),
+            unknown: self.unknown.clone(),
+            ..Self::default()
+        }
+    }
+}
