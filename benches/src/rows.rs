@@ -71,6 +71,15 @@ rows! {
     "store/scale/load", "load, 1,000,000 companies", "10,000 companies", Nanoseconds, Some(1.3);
     "store/scale/claim", "claim, 1,000,000 companies", "10,000 companies", Nanoseconds, Some(1.3);
     "store/scale/wake100", "100 that wake of 1,000,000 companies", "of 10,000 companies", Nanoseconds, Some(1.3);
+    "store/listed", "12 of 1,000,000 that must opt in again, listed", "50 ms", Nanoseconds, Some(1.0);
+    "store/overview", "overview of 1,000,000 companies", "1 s", Nanoseconds, Some(1.0);
+    "store/snapshot/wake100", "100 that wake, a snapshot held open, 370 refreshes a second", "none open", Nanoseconds, Some(3.0);
+    "store/restore", "a company marked after a restore", "pgbench: a claim", Nanoseconds, None;
+    "store/reencrypt", "a company sealed with a new key", "pgbench: a commit", Nanoseconds, None;
+    "store/sqlite/open", "SQLite: a file of 1,000,000 companies opened", "Postgres: a first connection", Nanoseconds, None;
+    "store/sqlite/load", "SQLite: load, 8 tasks", "Postgres", Nanoseconds, None;
+    "store/sqlite/claim", "SQLite: claim, 8 tasks", "Postgres", Nanoseconds, None;
+    "store/sqlite/commit", "SQLite: commit, 8 tasks", "Postgres", Nanoseconds, None;
     "store/seal", "seal and open 2 KB", "the bare AEAD", Nanoseconds, Some(1.3);
     "store/roundtrips", "round trips a refresh", "claim and commit", Count, Some(1.0);
     "service/handwritten", "64 companies refreshed at once, UPS 200 ms away", "SELECT … FOR UPDATE, oauth2, UPDATE, COMMIT", Nanoseconds, Some(0.2);
