@@ -6,9 +6,11 @@ mod counted;
 mod fake;
 mod header;
 mod keeper;
+mod oauth;
 mod refresh;
 mod roundtrips;
 mod server;
+mod service;
 mod store;
 mod token;
 
@@ -62,6 +64,7 @@ enum Group {
     Refresh,
     Fake,
     Store,
+    Service,
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
             Group::Refresh => refresh::measure(pace),
             Group::Fake => fake::measure(pace),
             Group::Store => store::measure(pace),
+            Group::Service => service::measure(pace),
         }
         return ExitCode::SUCCESS;
     }

@@ -14,8 +14,11 @@ use batchsuite_benches::{
 use batchsuite_store::MemoryStore;
 use tokio::runtime::Runtime;
 
-use crate::server::{CLIENTS, DISTANCE, Role, Server};
-use peer::{Http, Peer};
+use crate::{
+    oauth::Http,
+    server::{CLIENTS, DISTANCE, Role, Server},
+};
+use peer::Peer;
 
 /// The rows of this group.
 pub(crate) fn measure(pace: Pace) {

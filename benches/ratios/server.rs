@@ -30,6 +30,9 @@ pub(crate) const REFRESH: &str = "/security/v1/oauth/refresh";
 /// How long [`Role::DistantUps`] takes to answer: about what a network and a server far away take.
 pub(crate) const DISTANCE: Duration = Duration::from_millis(20);
 
+/// How long [`Role::SlowUps`] takes: about what UPS takes.
+pub(crate) const SLOW: Duration = Duration::from_millis(200);
+
 /// How many clients ask at once.
 pub(crate) const CLIENTS: usize = 16;
 
@@ -40,6 +43,8 @@ pub(crate) enum Role {
     Ups,
     /// The same, [`DISTANCE`] later.
     DistantUps,
+    /// [`SLOW`] later, with tokens of UPS's length.
+    SlowUps,
     /// What `fake-ups` serves, with [`CLIENTS`] opt-ins, whose refresh tokens it tells.
     FakeUps,
     /// The same answer of `fake-ups`, byte by byte, to everybody.
@@ -121,8 +126,9 @@ pub(crate) fn serve(role: Role) {
 
 async fn serving(role: Role) -> io::Result<()> {
     match role {
-        Role::Ups => axum::serve(listen().await?, ups(Duration::ZERO)).await,
-        Role::DistantUps => axum::serve(listen().await?, ups(DISTANCE)).await,
+        Role::Ups => axum::serve(listen().await?, ups(Duration::ZERO, companies::answer)).await,
+        Role::DistantUps => axum::serve(listen().await?, ups(DISTANCE, companies::answer)).await,
+        Role::SlowUps => axum::serve(listen().await?, ups(SLOW, companies::long_answer)).await,
         Role::FakeUps => {
             let ups = fake_ups();
             for _ in 0..CLIENTS {
@@ -145,12 +151,12 @@ async fn listen() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-fn ups(distance: Duration) -> Router {
+fn ups(distance: Duration, body: fn() -> Vec<u8>) -> Router {
     let answer = move || async move {
         if !distance.is_zero() {
             tokio::time::sleep(distance).await;
         }
-        ([(header::CONTENT_TYPE, "application/json")], companies::answer())
+        ([(header::CONTENT_TYPE, "application/json")], body())
     };
     Router::new().route(REFRESH, post(answer))
 }

@@ -5,8 +5,11 @@ mod ours;
 mod pgbench;
 mod rounds;
 mod seal;
+mod snapshot;
+mod sqlite;
 mod statement;
 mod tables;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -50,6 +53,10 @@ pub(crate) fn measure(pace: Pace) {
     ));
     report::note(format_args!("store: {many} rows, {few} in the smaller table; access tokens of 2 KB"));
 
+    bed.listed();
+    for table in [&bed.many, &bed.few] {
+        bed.runtime.block_on(table.fall_due(&bed.server));
+    }
     for (row, verb, mode) in [
         ("store/load", Verb::Load, Mode::Prepared),
         ("store/claim", Verb::Claim, Mode::Prepared),
@@ -65,6 +72,9 @@ pub(crate) fn measure(pace: Pace) {
     {
         bed.scale(row, verb);
     }
+    bed.sqlite();
+    bed.upkeep();
+    bed.snapshot();
 }
 
 /// What the rows are measured on.

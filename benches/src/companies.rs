@@ -26,6 +26,11 @@ pub const ACCESS_LIFETIME: Duration = Duration::from_secs(4 * 3600);
 /// The age of an opt-in whose access token has ended.
 pub const ENDED: Duration = Duration::from_secs(4 * 3600 + 60);
 
+/// The lengths of tokens like UPS's.
+pub const ACCESS_LENGTH: usize = 2048;
+/// The same of refresh tokens.
+pub const REFRESH_LENGTH: usize = 256;
+
 /// The names of so many companies.
 pub fn names(number: usize) -> Vec<CompanyId> {
     (0..number).map(name).collect()
@@ -149,7 +154,15 @@ impl HttpClient for AtOnce {
 
 /// The body of an answer with a new pair, in UPS's shape: every number a string.
 pub fn answer() -> Vec<u8> {
-    let (access, refresh) = (text(), text());
+    answer_with(&text(), &text())
+}
+
+/// The same with tokens of the length of UPS's.
+pub fn long_answer() -> Vec<u8> {
+    answer_with(&text_of(ACCESS_LENGTH), &text_of(REFRESH_LENGTH))
+}
+
+fn answer_with(access: &str, refresh: &str) -> Vec<u8> {
     format!(
         r#"{{"refresh_token_expires_in":"7776000","refresh_token_status":"approved","token_type":"Bearer","issued_at":"0","client_id":"{CLIENT_ID}","access_token":"{access}","refresh_token":"{refresh}","refresh_token_issued_at":"0","expires_in":"14399","refresh_count":"1","status":"approved"}}"#
     )

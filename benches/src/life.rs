@@ -10,7 +10,7 @@ use std::{
 };
 
 use batchsuite_auth::{
-    ActorId, CompanyId, Environment,
+    ActorId, BatchSuiteAuth, CompanyId, Environment,
     clock::{Clock, SystemClock, Timestamp, earlier},
     forward_store,
     ids::Revision,
@@ -21,16 +21,30 @@ use batchsuite_store::MemoryStore;
 
 use crate::companies::{self, text};
 
-/// What the library saved of one company: its opt-in, and the claim and the commit of a refresh if its access token had ended.
+/// What the library saved of one company.
 #[derive(Clone, Debug)]
 pub struct Life(Vec<Swap>);
 
 impl Life {
-    /// One whose opt-in is so old. The access token of one older than [`companies::ACCESS_LIFETIME`] has ended.
+    /// Its opt-in, so long ago: the step `connect`.
+    ///
+    /// # Panics
+    /// If the opt-in fails.
+    pub async fn begun_ago(age: Duration) -> Self {
+        Self::led(age, async |_, _| {}).await
+    }
+
+    /// The same, and a refresh of its ended token by a caller: the steps `claim` and `commit`.
     ///
     /// # Panics
     /// If the opt-in or the refresh fails.
-    pub async fn begun_ago(age: Duration) -> Self {
+    pub async fn with_a_refresh() -> Self {
+        let refresh =
+            async |auth: &BatchSuiteAuth, company: &CompanyId| drop(auth.access_token(company).await.expect("a token"));
+        Self::led(companies::ENDED, refresh).await
+    }
+
+    async fn led(age: Duration, then: impl AsyncFn(&BatchSuiteAuth, &CompanyId)) -> Self {
         let clock = Arc::new(SetBack(AtomicU64::new(age.as_secs())));
         let saves = Arc::new(Mutex::new(Vec::new()));
         let store = Witness { store: MemoryStore::with_clock(Arc::clone(&clock)), saves: Arc::clone(&saves) };
@@ -42,7 +56,7 @@ impl Life {
         let query = format!("code=bench&state={}", state.expect("a state"));
         auth.callback(&actor, query, &trip.browser_secret).await.expect("an opt-in");
         clock.0.store(0, Relaxed);
-        auth.access_token(&company).await.expect("a token");
+        then(&auth, &company).await;
         auth.shutdown().await;
         let saves = std::mem::take(&mut *saves.lock().unwrap_or_else(PoisonError::into_inner));
         Self(saves)
@@ -51,7 +65,7 @@ impl Life {
     /// A save, by the name of its step.
     ///
     /// # Panics
-    /// If there was none: the access token had not ended, and there was no refresh.
+    /// If there was none.
     pub fn step(&self, name: &str) -> &Swap {
         self.0.iter().find(|swap| swap.step == name).unwrap_or_else(|| panic!("no {name} in {:?}", self.0))
     }
@@ -113,11 +127,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_life_has_a_refresh_if_its_first_token_has_ended() {
-        let (young, old) = (Life::begun_ago(Duration::ZERO).await, Life::begun_ago(companies::ENDED).await);
-
+    async fn a_life_is_what_the_library_saves() {
         let names = |life: &Life| life.0.iter().map(|swap| swap.step).collect::<Vec<_>>();
-        assert_eq!(names(&young), ["connect"]);
-        assert_eq!(names(&old), ["connect", "claim", "commit"]);
+
+        assert_eq!(names(&Life::begun_ago(Duration::ZERO).await), ["connect"]);
+        assert_eq!(names(&Life::with_a_refresh().await), ["connect", "claim", "commit"]);
     }
 }

@@ -12,10 +12,10 @@ use batchsuite_auth::{
     CompanyId, Environment,
     clock::{Clock as _, SystemClock},
     ids::Revision,
-    store::{RowKey, RowNumber, Saved, Store as _, StoredTokens, Swap, TokenChange},
+    store::{RowKey, RowNumber, Saved, Store, StoredTokens, Swap, TokenChange},
 };
 use batchsuite_benches::{
-    companies::{ENDED, text_of},
+    companies::{ACCESS_LENGTH, REFRESH_LENGTH, text_of},
     life::{Life, tokens},
     measure::{nanoseconds, now},
 };
@@ -23,10 +23,7 @@ use batchsuite_store::{PostgresPool, PostgresStore};
 use batchsuite_tests::postgres::Server;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::{
-    rounds::{CLIENTS, ROW, Verb, WOKEN_AT_ONCE, Work},
-    tables::{ACCESS_LENGTH, REFRESH_LENGTH},
-};
+use super::rounds::{CLIENTS, ROW, Verb, WOKEN_AT_ONCE, Work};
 
 /// The saves of a refresh by the keeper, as the library makes them.
 pub(super) struct Saves {
@@ -36,7 +33,7 @@ pub(super) struct Saves {
 
 impl Saves {
     pub(super) async fn of_the_library() -> Self {
-        let life = Life::begun_ago(ENDED).await;
+        let life = Life::with_a_refresh().await;
         // The row of the keeper wakes before the lease ends: that stays.
         let claim = Swap { wake: None, ..life.step("claim").clone() };
         Self { claim, commit: life.step("commit").clone() }
@@ -86,7 +83,7 @@ pub(super) fn pool(server: &Server) -> PostgresPool {
 }
 
 /// Does a round; nanoseconds an operation.
-pub(super) async fn run(store: &PostgresStore, saves: &Arc<Saves>, work: &Work) -> f64 {
+pub(super) async fn run<S: Store + Clone>(store: &S, saves: &Arc<Saves>, work: &Work) -> f64 {
     let work = Arc::new(work.clone());
     let mut clients = JoinSet::new();
     let start = now();
@@ -97,7 +94,7 @@ pub(super) async fn run(store: &PostgresStore, saves: &Arc<Saves>, work: &Work) 
     nanoseconds(start.elapsed(), CLIENTS * work.share)
 }
 
-async fn client_of(store: PostgresStore, saves: Arc<Saves>, work: Arc<Work>, client: u64) {
+async fn client_of(store: impl Store, saves: Arc<Saves>, work: Arc<Work>, client: u64) {
     for operation in 0..work.share {
         let company = || CompanyId::new(work.company(client, operation).to_string()).expect("a valid name");
         match work.verb {
@@ -110,12 +107,12 @@ async fn client_of(store: PostgresStore, saves: Arc<Saves>, work: Arc<Work>, cli
     }
 }
 
-async fn load(store: &PostgresStore, key: &RowKey) {
+async fn load(store: &impl Store, key: &RowKey) {
     let row = store.load(key).await.expect("the store answers");
     assert!(matches!(row.tokens, StoredTokens::Readable(_)), "{row:?}");
 }
 
-async fn save(store: &PostgresStore, swap: Swap) {
+async fn save(store: &impl Store, swap: Swap) {
     let saved = store.save(swap).await.expect("the store answers");
     assert!(matches!(saved, Saved::Yes { .. }), "a row has another number than it was filled with");
 }

@@ -11,13 +11,13 @@ use batchsuite_auth::{
     clock::{Clock as _, SystemClock, earlier, later},
     store::Swap,
 };
+use batchsuite_benches::companies::{ACCESS_LENGTH, REFRESH_LENGTH};
 use batchsuite_tests::postgres::{Server, programs};
 
 use super::{
     ours::Saves,
     rounds::{CLIENTS, FIRST, ROW, STRIDE, Verb, WOKEN_AT_ONCE, Work},
     statement::Statement,
-    tables::{ACCESS_LENGTH, REFRESH_LENGTH},
 };
 
 /// What is written down with a commit.

@@ -5,14 +5,12 @@ use std::hint::black_box;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use batchsuite_auth::ids::Revision;
 use batchsuite_benches::{
-    companies::{self, text_of},
+    companies::{self, ACCESS_LENGTH, text_of},
     measure::Pace,
     report,
 };
 use batchsuite_store::keyring::Binding;
 use batchsuite_tests::postgres::keyring;
-
-use super::tables::ACCESS_LENGTH;
 
 /// The associated data of ours: header 2 + 4, environment 2 + 3, company 2 + 36, field 2 + 12, epoch 2 + 8, version 2 + 8.
 const ASSOCIATED: usize = 83;

@@ -3,18 +3,19 @@
 use std::{ops::Range, pin::pin, time::Duration};
 
 use batchsuite_auth::{CompanyId, Environment, ids::Revision, store::GrantKey};
-use batchsuite_benches::{companies::text_of, life::Life, measure::now, report};
+use batchsuite_benches::{
+    companies::{ACCESS_LENGTH, CLIENT_ID, REFRESH_LENGTH, text_of},
+    life::Life,
+    measure::now,
+    report,
+};
 use batchsuite_store::{PostgresStore, keyring::Binding};
 use batchsuite_tests::postgres::{self, Server};
 use tokio_postgres::{binary_copy::BinaryCopyInWriter, types::Type};
 
 use super::rounds::{CLIENTS, FIRST, ROW, Verb, WOKEN_AT_ONCE, Work};
 
-/// The lengths of the tokens.
-pub(super) const ACCESS_LENGTH: usize = 2048;
-pub(super) const REFRESH_LENGTH: usize = 256;
-
-/// One schema with its companies. The first three quarters wake, and are loaded, claimed and handed out; the rest are
+/// One schema with its companies. The first three quarters wake once they [fall due](Table::fall_due), and are loaded, claimed and handed out; the rest are
 /// committed: a commit of pgbench leaves tokens that nobody can open.
 pub(super) struct Table {
     schema: &'static str,
@@ -36,14 +37,18 @@ impl Table {
         let client = server.client().await;
         let kept = companies / 4 * 3;
         let life = Life::begun_ago(AGE).await;
+        let expired = Life::begun_ago(EXPIRED).await;
         let grants = [
             ("schema", schema),
             ("document", life.step("connect").document.as_str()),
+            ("expired", expired.step("connect").document.as_str()),
+            ("client_id", CLIENT_ID),
             ("listed_as", life.step("connect").listed_as.name()),
             ("first", &FIRST.to_string()),
             ("row", &ROW.to_string()),
             ("companies", &companies.to_string()),
             ("kept", &kept.to_string()),
+            ("again", &TO_OPT_IN_AGAIN.to_string()),
         ];
         client.batch_execute(&filled_in(GRANTS, &grants)).await.expect("grants");
 
@@ -73,6 +78,19 @@ impl Table {
         client.batch_execute("CHECKPOINT").await.expect("a checkpoint");
         report::note(format_args!("store: {companies} companies filled in {:.0} s", start.elapsed().as_secs_f64()));
         Self { schema, kept: 0..kept, committed: kept..companies, turns: [0, 0], version: 1 }
+    }
+
+    /// Lets the first three quarters wake.
+    pub(super) async fn fall_due(&self, server: &Server) {
+        let kept = [("schema", self.schema), ("first", &FIRST.to_string()), ("kept", &self.kept.end.to_string())];
+        let client = server.client().await;
+        client.batch_execute(&filled_in(FALL_DUE, &kept)).await.expect("they fall due");
+        client.batch_execute(&format!("VACUUM ANALYZE {}.grants", self.schema)).await.expect("a vacuum");
+    }
+
+    /// How many companies it has.
+    pub(super) fn companies(&self) -> u64 {
+        self.committed.end
     }
 
     /// A round's work on companies that are as they were filled, the next ones in turn.
@@ -120,18 +138,35 @@ impl Table {
 }
 
 /// How long ago everybody opted in: the access token ends soon.
-const AGE: Duration = Duration::from_secs(3 * 3600);
+pub(super) const AGE: Duration = Duration::from_secs(3 * 3600);
 
-/// As connect leaves them, with another time to wake each. Most wake in the last hours; the rest tomorrow.
+/// How long ago those did who must opt in again: their refresh tokens have ended.
+const EXPIRED: Duration = Duration::from_secs(91 * 86_400);
+
+/// How many these are.
+pub(super) const TO_OPT_IN_AGAIN: u64 = 12;
+
+/// As connect leaves them, and the client that was announced some days ago. Everybody wakes within a day.
 const GRANTS: &str = "
     INSERT INTO {schema}.grants (
         environment, company, number, epoch, version, state, listed_as, change, wake_at, wake_if_used, used_at
     )
     SELECT 'cie', ({first} + number)::text, {row}, 1, 1, '{document}', '{listed_as}', number + 1,
-           CASE WHEN number < {kept} THEN now() - random() * interval '6 hours' ELSE now() + interval '1 day' END,
-           now() + interval '30 minutes', now() - random() * interval '6 hours' + 0 * number * interval '1 second'
+           now() + interval '1 hour' + random() * interval '23 hours', now() + interval '30 minutes',
+           now() - random() * interval '6 hours' + 0 * number * interval '1 second'
     FROM generate_series(0, {companies} - 1) AS number;
+    UPDATE {schema}.grants SET state = '{expired}', listed_as = 'reauth_required'
+    WHERE environment = 'cie'
+      AND company = ANY (SELECT ({first} + {kept} + number)::text FROM generate_series(0, {again} - 1) AS number);
+    INSERT INTO {schema}.grants (environment, company, number, state, listed_as)
+    VALUES ('cie', '', {row},
+            jsonb_build_object('client_id', '{client_id}', 'announced_at', now() - interval '3 days'), 'unauthenticated');
     SELECT setval('{schema}.event_number', 3 * ({companies} + 1))";
+
+/// Those that are kept wake in the last hours.
+const FALL_DUE: &str = "
+    UPDATE {schema}.grants SET wake_at = now() - random() * interval '6 hours'
+    WHERE environment = 'cie' AND company < ({first} + {kept})::text COLLATE \"C\" AND company <> ''";
 
 const WARM: &str = "
     SELECT pg_prewarm(c.oid) FROM pg_class c

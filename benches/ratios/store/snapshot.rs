@@ -1,0 +1,105 @@
+//! The queue while some transaction holds a snapshot open: nothing that dies is cleared away.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    Environment,
+    clock::{Clock as _, SystemClock, later},
+    ids::Revision,
+    store::{Row, Saved, Store as _, Swap, TokenChange, Wake},
+};
+use batchsuite_benches::{
+    companies::{ACCESS_LENGTH, REFRESH_LENGTH, text_of},
+    life::tokens,
+    measure::{median, nanoseconds, now},
+    report,
+};
+use batchsuite_store::PostgresStore;
+use tokio::{task::JoinSet, time::interval};
+
+use super::{
+    Bed, Saves,
+    pgbench::Mode,
+    rounds::{CLIENTS, WOKEN_AT_ONCE},
+};
+
+/// As many as a keeper of 1,000,000 companies must do.
+const REFRESHES_A_SECOND: f64 = 370.0;
+
+impl Bed {
+    /// The keeper's day without a snapshot, and with one. It leaves the larger table as no other row can use it.
+    pub(super) fn snapshot(&self) {
+        let watched = self.pace.of(Duration::from_secs(600), Duration::from_secs(15));
+        let [without, with] = self.runtime.block_on(async {
+            let client = self.server.client().await;
+            client.batch_execute("VACUUM many.grants").await.expect("a vacuum");
+            let without = self.keep(watched).await;
+            client.batch_execute("VACUUM many.grants").await.expect("a vacuum");
+            let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM many.grants LIMIT 1";
+            client.batch_execute(snapshot).await.expect("a snapshot");
+            let with = self.keep(watched).await;
+            client.batch_execute("COMMIT").await.expect("the snapshot ends");
+            [without, with]
+        });
+        for (name, times) in [("no snapshot", &without), ("a snapshot", &with)] {
+            report::note(format_args!(
+                "store/snapshot: {name} for {} s: {} rounds, {} refreshes a second",
+                watched.as_secs(),
+                times.len(),
+                times.len() as u64 * WOKEN_AT_ONCE / watched.as_secs()
+            ));
+        }
+        // What has died by then counts.
+        let [with, without] = [with, without].map(|times| median(times[times.len() / 2..].to_vec()));
+        report::ratio("store/snapshot/wake100", with, without);
+    }
+
+    /// Hands rows out and refreshes them, as many a second as that; what each `wake` took.
+    async fn keep(&self, watched: Duration) -> Vec<f64> {
+        let store = self.store("many", Mode::Prepared);
+        super::ours::connect(&store).await;
+        let mut rounds = interval(Duration::from_secs_f64(WOKEN_AT_ONCE as f64 / REFRESHES_A_SECOND));
+        let (start, mut times) = (now(), Vec::new());
+        while start.elapsed() < watched {
+            rounds.tick().await;
+            let asked = now();
+            let rows = store.wake(Environment::Cie, WOKEN_AT_ONCE as usize).await.expect("the store answers");
+            times.push(nanoseconds(asked.elapsed(), 1));
+            assert_eq!(rows.len() as u64, WOKEN_AT_ONCE, "enough rows are due");
+            let mut refreshes = JoinSet::new();
+            for rows in rows.chunks(rows.len().div_ceil(CLIENTS as usize)) {
+                let swaps: Vec<_> = rows.iter().map(|row| refresh(&self.saves, row)).collect();
+                refreshes.spawn(saved(store.clone(), swaps));
+            }
+            refreshes.join_all().await;
+        }
+        times
+    }
+}
+
+/// The claim of a row that woke, and the commit that follows it.
+fn refresh(saves: &Saves, row: &Row) -> [Swap; 2] {
+    let now = SystemClock.now();
+    let (key, expected, revision) = (row.key.clone(), row.number, row.revision);
+    let claim = Swap { key: key.clone(), expected, decided_at: Some(now), revision, ..saves.claim.clone() };
+    let tomorrow = Wake { at: Some(later(now, Duration::from_secs(86_400))), if_used: None };
+    let commit = Swap {
+        key,
+        revision: Revision { version: revision.version + 1, ..revision },
+        tokens: TokenChange::Replace(tokens(text_of(ACCESS_LENGTH), text_of(REFRESH_LENGTH))),
+        wake: Some(tomorrow),
+        used_at: row.used_at,
+        ..saves.commit.clone()
+    };
+    [claim, commit]
+}
+
+async fn saved(store: PostgresStore, swaps: Vec<[Swap; 2]>) {
+    for [claim, commit] in swaps {
+        let Saved::Yes { number, .. } = store.save(claim).await.expect("the store answers") else {
+            panic!("nobody else writes");
+        };
+        let committed = store.save(Swap { expected: number, ..commit }).await.expect("the store answers");
+        assert!(matches!(committed, Saved::Yes { .. }), "nobody else writes");
+    }
+}

@@ -1,0 +1,120 @@
+//! What operators ask for: lists and counts, and work over all companies.
+
+use batchsuite_auth::{CompanyQuery, Environment, status::StatusFilter};
+use batchsuite_benches::{
+    companies,
+    measure::{median, nanoseconds, now},
+    report,
+};
+use batchsuite_store::{
+    PostgresStore,
+    keyring::{KeySet, Keyring, StaticKeySource},
+};
+
+use super::{
+    Bed,
+    pgbench::Mode,
+    rounds::{CLIENTS, Verb},
+    statement::Statement,
+    tables::TO_OPT_IN_AGAIN,
+};
+
+/// How often a list and an overview are asked for.
+const LOOKS: usize = 11;
+
+/// What a look without an index costs.
+const SCAN: &str = "
+    SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; SET max_parallel_workers_per_gather = 0;
+    SELECT count(*) FROM many.grants WHERE environment = 'cie' AND listed_as = 'reauth_required'";
+
+impl Bed {
+    /// The few companies of many that need a person, and the count of all.
+    pub(super) fn listed(&self) {
+        let store = self.store("many", Mode::Prepared);
+        let figures = self.runtime.block_on(async {
+            let auth = companies::listening(store.clone()).await;
+            let client = self.server.client().await;
+            let mut figures = [(); 3].map(|()| Vec::new());
+            for look in 0..=LOOKS {
+                let start = now();
+                let query = CompanyQuery { filter: Some(StatusFilter::ReauthRequired), ..CompanyQuery::default() };
+                let page = auth.companies(query).await.expect("the store answers");
+                let listed = nanoseconds(start.elapsed(), 1);
+                assert_eq!((page.items.len() as u64, page.next), (TO_OPT_IN_AGAIN, None));
+
+                let start = now();
+                let overview = store.overview(Environment::Cie).await.expect("the store answers");
+                let counted = nanoseconds(start.elapsed(), 1);
+                assert_eq!(overview.companies.values().sum::<u64>(), self.many.companies());
+
+                let start = now();
+                client.batch_execute(SCAN).await.expect("the server answers");
+                let scanned = nanoseconds(start.elapsed(), 1);
+                // The first look warms up.
+                if look > 0 {
+                    figures.iter_mut().zip([listed, counted, scanned]).for_each(|(all, figure)| all.push(figure));
+                }
+            }
+            auth.shutdown().await;
+            figures
+        });
+        let [listed, counted, scanned] = figures.map(median);
+        report::ratio("store/listed", listed, 50e6);
+        report::ratio("store/overview", counted, 1e9);
+        report::note(format_args!(
+            "store: a scan of all {} rows takes {:.1} ms; of it {TO_OPT_IN_AGAIN} listed {:.3}, the overview {:.2}",
+            self.many.companies(),
+            scanned / 1e6,
+            listed / scanned,
+            counted / scanned,
+        ));
+    }
+
+    /// The marks after a restored backup, and new seals for all. The smaller table is enough: each is a save a company.
+    pub(super) fn upkeep(&mut self) {
+        let companies = self.few.companies() as f64;
+        let [claim, commit] = [Verb::Claim, Verb::Commit].map(|verb| self.by_pgbench(verb));
+        let store = self.store("few", Mode::Prepared);
+        let start = now();
+        let marked = self.runtime.block_on(async {
+            let auth = companies::listening(store).await;
+            auth.after_restore().await.expect("all are marked")
+        });
+        let taken = start.elapsed();
+        report::note(format_args!("store/restore: {marked} of {companies} marked in {:.1} s", taken.as_secs_f64()));
+        report::ratio("store/restore", nanoseconds(taken, marked), claim);
+
+        let start = now();
+        let sealed = self.runtime.block_on(async {
+            let store = PostgresStore::at(self.server.url(), two_keys().await).schema("few");
+            let store = store.connections(CLIENTS as usize).build().expect("a store");
+            let auth = companies::listening(store).await;
+            auth.reencrypt().await.expect("all are sealed")
+        });
+        let taken = start.elapsed();
+        report::note(format_args!(
+            "store/reencrypt: {} sealed anew, {} unreadable, in {:.1} s",
+            sealed.companies,
+            sealed.unreadable.len(),
+            taken.as_secs_f64()
+        ));
+        report::ratio("store/reencrypt", nanoseconds(taken, sealed.companies), commit);
+    }
+
+    /// A verb's time by pgbench, in the larger table.
+    fn by_pgbench(&mut self, verb: Verb) -> f64 {
+        let statement = self.runtime.block_on(Statement::of(&self.server, "many", verb, &self.saves));
+        let script = self.pgbench.script(&statement, verb);
+        let times = (0..5).map(|_| {
+            let work = self.runtime.block_on(self.many.next(&self.server, verb, verb.share().1));
+            self.pgbench.run(&script, Mode::Prepared, &self.saves, &work)
+        });
+        median(times.collect())
+    }
+}
+
+/// The key of the other stores behind a new one.
+async fn two_keys() -> Keyring {
+    let keys = "newer:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=,test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    Keyring::load(StaticKeySource::new(KeySet::parse(keys).expect("keys"))).await.expect("a keyring")
+}
