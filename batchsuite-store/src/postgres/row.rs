@@ -102,14 +102,15 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     Ok(store::Row { key, number, revision, document, tokens, change, wake_at, used_at, consents, as_of })
 }
 
-/// The row of whichever company, unless it has no company that can be named.
+/// The row of whichever company. `None` where there is none, or none that can be named.
 pub(super) fn readable(
     answer: &Row,
     environment: Environment,
     shown: &Shown<'_>,
     left_out: &mut LeftOut,
 ) -> Option<store::Row> {
-    let company = Columns::of(answer).company();
+    let company = Columns::of(answer).next::<Option<&str>>().transpose()?;
+    let company = company.and_then(|name| CompanyId::new(name).map_err(|_| no_id()));
     let read = company.and_then(|company| row(answer, RowKey::company(environment, company), shown));
     read.inspect_err(|error| left_out.add(&"of a company", error)).ok()
 }
