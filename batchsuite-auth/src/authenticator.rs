@@ -4,7 +4,7 @@ mod authenticate;
 mod builder;
 mod event_stream;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 pub use self::{authenticate::Authenticate, builder::BatchSuiteAuthBuilder, event_stream::EventStream};
 #[cfg(doc)]
@@ -92,11 +92,23 @@ impl BatchSuiteAuth {
     ///
     /// # Cancellation
     /// A refresh goes on without its callers.
-    pub async fn access_token(&self, company: &CompanyId) -> Result<AccessToken, TokenError> {
-        match self.engine.cached(company) {
-            Some(token) => Ok(token),
-            None => self.engine.fetched(company).await,
-        }
+    #[inline]
+    pub fn access_token<'a>(
+        &'a self,
+        company: &'a CompanyId,
+    ) -> impl Future<Output = Result<AccessToken, TokenError>> + Send + 'a {
+        // By hand, not `async`: a cached token is then handed out by code that is part of the caller's.
+        let mut fetching = None;
+        poll_fn(move |context| {
+            let fetching = match &mut fetching {
+                Some(fetching) => fetching,
+                None => match self.engine.cached(company) {
+                    Some(token) => return Poll::Ready(Ok(token)),
+                    None => fetching.insert(self.engine.fetched(company)),
+                },
+            };
+            fetching.as_mut().poll(context)
+        })
     }
 
     /// After an API answered 401 to `rejected`: another token, fetched from UPS if that very token is still the current one.
@@ -147,7 +159,7 @@ impl BatchSuiteAuth {
     /// Removes a company's authorization here: its tokens are erased, what is under way is discarded, the history stays.
     ///
     /// UPS has no way to be told; the person can end it there by changing the UPS.com password. This process hands out no token
-    /// afterwards, others not longer than [`Policy::max_age`].
+    /// afterwards, others not longer than [`Policy::cache_max_age`].
     ///
     /// # Errors
     /// [`StoreError`], at the latest after [`Policy::max_wait`]; whether it was removed is unknown, and the call can be repeated.

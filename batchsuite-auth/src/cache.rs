@@ -9,12 +9,14 @@
 //! *before* it reads ([`Cache::reading`]), the feed tells the registered readers too, and an insert checks what they were
 //! told ([`Cache::insert`]).
 
+mod key;
+
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool, AtomicU32, AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -24,6 +26,7 @@ use std::{
 use papaya::ResizeMode;
 use tokio::sync::Notify;
 
+use self::key::{Key, KnownHash};
 use crate::{
     clock::{HotClock, Timestamp, remaining},
     events::EventId,
@@ -41,7 +44,7 @@ const COPIED_AT_ONCE: usize = 4096;
 /// The access tokens that are ready.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    entries: papaya::HashMap<CompanyId, Entry, foldhash::fast::RandomState>,
+    entries: papaya::HashMap<Key<CompanyId>, Entry, KnownHash>,
     readers: Mutex<Readers>,
     clock: HotClock,
     /// Without news from the feed for this long, nothing is served (if set).
@@ -58,11 +61,13 @@ struct Entry {
     /// When its reader began to read; everything below counts from here, so that a row that took long to arrive is not
     /// served past its end, and a clock that is set back ends it.
     from: u64,
-    /// How long to hand it out without a thought; moved on while a refresh in the background is tried.
-    fresh_for: AtomicU64,
-    /// How long it may be handed out at all.
-    ends_after: u64,
-    used: AtomicBool,
+    /// How long to hand it out without a thought, in milliseconds; moved on while a refresh in the background is tried.
+    fresh_for: AtomicU32,
+    /// How long it may be handed out at all, in milliseconds.
+    ends_after: u32,
+    /// How long a hit has nothing to do but to hand it out, in nanoseconds: until it is due or ends, and not at all before its
+    /// first use. So one comparison is enough for nearly every hit.
+    quiet_for: AtomicU64,
 }
 
 /// Those who are between reading a row and inserting it.
@@ -81,15 +86,6 @@ struct Told {
     change: EventId,
     /// Wakes the reader.
     news: Arc<Notify>,
-}
-
-/// What the cache has.
-#[derive(Debug)]
-pub(crate) enum Hit {
-    /// A good token.
-    Fresh(AccessToken),
-    /// A good token; the caller should begin a refresh in the background (no other caller is told so soon).
-    Due(AccessToken),
 }
 
 /// Somebody is between reading a row and inserting it. Registered until dropped.
@@ -112,27 +108,46 @@ impl Cache {
         Self { entries, readers, clock, refuse_after, feed_read_at, some_used }
     }
 
-    /// The company's token, if it is cached and good.
+    /// The company's token, if it is cached and good. `due` begins a refresh in the background, if it is time; no other caller is
+    /// told so soon.
     #[inline]
-    pub(crate) fn get(&self, company: &CompanyId) -> Option<Hit> {
+    pub(crate) fn get(&self, company: &CompanyId, due: impl FnOnce()) -> Option<AccessToken> {
+        self.quiet(company).or_else(|| self.look_closer(company, due))
+    }
+
+    /// The company's token, if there is nothing to do but to hand it out. Nearly every look-up ends here, so this does nothing
+    /// else, and any other begins again.
+    #[inline]
+    fn quiet(&self, company: &CompanyId) -> Option<AccessToken> {
         let now = self.clock.now();
         let entries = self.entries.pin();
-        let entry = entries.get(company)?;
+        let entry = entries.get(&Key(company))?;
         // A clock that was set back makes the difference huge: the entry has ended.
+        let is_quiet = now.wrapping_sub(entry.from) < entry.quiet_for.load(Relaxed);
+        (is_quiet && !self.is_unchecked(now)).then(|| entry.token.clone())
+    }
+
+    /// The token of an entry that was not used yet, is due or has ended.
+    #[cold]
+    fn look_closer(&self, company: &CompanyId, due: impl FnOnce()) -> Option<AccessToken> {
+        let now = self.clock.now();
+        let entries = self.entries.pin();
+        let entry = entries.get(&Key(company))?;
         let age = now.wrapping_sub(entry.from);
-        if age >= entry.ends_after || self.is_unchecked(now) {
+        if age >= in_nanoseconds(entry.ends_after) || self.is_unchecked(now) {
             return None;
         }
-        if !entry.used.load(Relaxed) {
-            self.mark(entry);
-        }
         let fresh_for = entry.fresh_for.load(Relaxed);
-        if age < fresh_for {
-            return Some(Hit::Fresh(entry.token.clone()));
+        let next = milliseconds(Duration::from_nanos(age).saturating_add(BACKGROUND_RETRY));
+        let is_due = age >= in_nanoseconds(fresh_for)
+            && entry.fresh_for.compare_exchange(fresh_for, next, Relaxed, Relaxed).is_ok();
+        self.mark(entry);
+        let token = entry.token.clone();
+        drop(entries);
+        if is_due {
+            due();
         }
-        let next = age.saturating_add(nanoseconds(BACKGROUND_RETRY));
-        let first = entry.fresh_for.compare_exchange(fresh_for, next, Relaxed, Relaxed).is_ok();
-        Some(if first { Hit::Due(entry.token.clone()) } else { Hit::Fresh(entry.token.clone()) })
+        Some(token)
     }
 
     /// Registers a reader, before it reads.
@@ -161,7 +176,7 @@ impl Cache {
                 told.change = told.change.max(*change);
                 told.news.notify_one();
             }
-            let _ = entries.remove_if(company, |_, entry| entry.change < *change);
+            let _ = entries.remove_if(&Key(company), |_, entry| entry.change < *change);
         }
     }
 
@@ -181,13 +196,14 @@ impl Cache {
 
     /// A caller got the company's token by way of the store. (What the keeper brings is no use.)
     pub(crate) fn mark_used(&self, company: &CompanyId) {
-        if let Some(entry) = self.entries.pin().get(company) {
+        if let Some(entry) = self.entries.pin().get(&Key(company)) {
             self.mark(entry);
         }
     }
 
     fn mark(&self, entry: &Entry) {
-        entry.used.store(true, Relaxed);
+        let quiet_for = entry.fresh_for.load(Relaxed).min(entry.ends_after);
+        entry.quiet_for.store(in_nanoseconds(quiet_for), Relaxed);
         self.some_used.store(true, Release);
     }
 
@@ -198,16 +214,24 @@ impl Cache {
             return Vec::new();
         }
         let entries = self.entries.pin();
-        let used = entries.iter().filter(|(_, entry)| entry.used.load(Relaxed) && entry.used.swap(false, Relaxed));
-        used.map(|(company, _)| company.clone()).collect()
+        let used = entries.iter().filter(|(_, entry)| entry.is_used() && entry.quiet_for.swap(0, Relaxed) != 0);
+        used.map(|(company, _)| company.0.clone()).collect()
     }
 
     fn readers(&self) -> MutexGuard<'_, Readers> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     fn is_unchecked(&self, now: u64) -> bool {
         self.refuse_after.is_some_and(|limit| now.saturating_sub(self.feed_read_at.load(Relaxed)) >= nanoseconds(limit))
+    }
+}
+
+impl Entry {
+    /// Whether it was handed out since [`take_used`](Cache::take_used).
+    fn is_used(&self) -> bool {
+        self.quiet_for.load(Relaxed) != 0
     }
 }
 
@@ -226,8 +250,8 @@ impl Reading<'_> {
         if told.is_some_and(|told| told.change > change) {
             return false;
         }
-        let ends_after = nanoseconds(remaining(token.expires_at(), as_of));
-        if self.cache.clock.now().wrapping_sub(self.from) >= ends_after {
+        let ends_after = milliseconds(remaining(token.expires_at(), as_of));
+        if self.cache.clock.now().wrapping_sub(self.from) >= in_nanoseconds(ends_after) {
             return false;
         }
         // Whoever brings a token in its early window has begun its refresh, or found that none can begin now.
@@ -239,18 +263,18 @@ impl Reading<'_> {
             token: token.clone(),
             change,
             from: self.from,
-            fresh_for: nanoseconds(fresh_for).into(),
+            fresh_for: milliseconds(fresh_for).into(),
             ends_after,
-            used: false.into(),
+            quiet_for: 0.into(),
         };
         if readers.generation == self.generation {
             let entries = self.cache.entries.pin();
-            let stored = entries.get(self.company);
+            let stored = entries.get(&Key(self.company));
             if stored.is_none_or(|stored| stored.change <= change) {
-                if stored.is_some_and(|stored| stored.used.load(Relaxed)) {
+                if stored.is_some_and(Entry::is_used) {
                     self.cache.mark(&entry);
                 }
-                entries.insert(self.company.clone(), entry);
+                entries.insert(Key(self.company.clone()), entry);
             }
         }
         true
@@ -267,6 +291,15 @@ impl Drop for Reading<'_> {
             }
         }
     }
+}
+
+/// Whole milliseconds in half the room of nanoseconds, 49 days at most: whoever is told an end earlier reads the row again.
+fn milliseconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn in_nanoseconds(milliseconds: u32) -> u64 {
+    u64::from(milliseconds) * 1_000_000
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -319,29 +352,28 @@ mod tests {
         assert!(insert(&cache.reading(company), &token(clock, change), change));
     }
 
-    fn shown(hit: Option<Hit>) -> String {
-        match hit {
-            None => "nothing".to_owned(),
-            Some(Hit::Fresh(token)) => format!("fresh {}", token.expose_secret()),
-            Some(Hit::Due(token)) => format!("due {}", token.expose_secret()),
-        }
+    /// What a caller gets.
+    fn got(cache: &Cache, company: &CompanyId) -> String {
+        let mut due = false;
+        let Some(token) = cache.get(company, || due = true) else { return "nothing".to_owned() };
+        format!("{} {}", if due { "due" } else { "fresh" }, token.expose_secret())
     }
 
     #[test]
     fn a_token_is_fresh_then_due_once_then_gone() {
         let (cache, clock, acme) = arranged(None);
-        assert_eq!(shown(cache.get(&acme)), "nothing");
+        assert_eq!(got(&cache, &acme), "nothing");
         put(&cache, &acme, &clock, 1);
 
         clock.move_by(2699);
-        assert_eq!(shown(cache.get(&acme)), "fresh token-1");
+        assert_eq!(got(&cache, &acme), "fresh token-1");
         clock.move_by(1);
-        assert_eq!(shown(cache.get(&acme)), "due token-1");
-        assert_eq!(shown(cache.get(&acme)), "fresh token-1", "one caller is told");
+        assert_eq!(got(&cache, &acme), "due token-1");
+        assert_eq!(got(&cache, &acme), "fresh token-1", "one caller is told");
         clock.move_by(15);
-        assert_eq!(shown(cache.get(&acme)), "due token-1", "and another after a pause");
+        assert_eq!(got(&cache, &acme), "due token-1", "and another after a pause");
         clock.move_by(885);
-        assert_eq!(shown(cache.get(&acme)), "nothing");
+        assert_eq!(got(&cache, &acme), "nothing");
     }
 
     #[test]
@@ -351,7 +383,7 @@ mod tests {
 
         clock.move_by(-5 * 3600);
 
-        assert_eq!(shown(cache.get(&acme)), "nothing");
+        assert_eq!(got(&cache, &acme), "nothing");
     }
 
     #[test]
@@ -360,9 +392,9 @@ mod tests {
         put(&cache, &acme, &clock, 5);
 
         cache.changed(&[(acme.clone(), EventId::new(5))]);
-        assert_eq!(shown(cache.get(&acme)), "fresh token-5", "it knows this change");
+        assert_eq!(got(&cache, &acme), "fresh token-5", "it knows this change");
         cache.changed(&[(acme.clone(), EventId::new(6))]);
-        assert_eq!(shown(cache.get(&acme)), "nothing");
+        assert_eq!(got(&cache, &acme), "nothing");
     }
 
     #[test]
@@ -374,7 +406,7 @@ mod tests {
         cache.changed(&[(acme.clone(), EventId::new(6))]);
 
         assert!(!insert(&reading, &old, 5));
-        assert_eq!(shown(cache.get(&acme)), "nothing");
+        assert_eq!(got(&cache, &acme), "nothing");
         assert!(insert(&reading, &token(&clock, 6), 6), "what was read again is");
     }
 
@@ -384,7 +416,7 @@ mod tests {
         put(&cache, &acme, &clock, 6);
         put(&cache, &acme, &clock, 5);
 
-        assert_eq!(shown(cache.get(&acme)), "fresh token-6");
+        assert_eq!(got(&cache, &acme), "fresh token-6");
     }
 
     #[test]
@@ -397,7 +429,7 @@ mod tests {
         cache.clear();
 
         assert!(insert(&reading, &read, 1), "the caller may use what it read");
-        assert_eq!(shown(cache.get(&acme)), "nothing");
+        assert_eq!(got(&cache, &acme), "nothing");
     }
 
     #[test]
@@ -406,13 +438,13 @@ mod tests {
         put(&cache, &acme, &clock, 1);
 
         clock.move_by(29);
-        assert_eq!(shown(cache.get(&acme)), "fresh token-1");
+        assert_eq!(got(&cache, &acme), "fresh token-1");
         clock.move_by(1);
-        assert_eq!(shown(cache.get(&acme)), "nothing");
+        assert_eq!(got(&cache, &acme), "nothing");
         cache.changed(&[]);
-        assert_eq!(shown(cache.get(&acme)), "nothing", "a change of our own is no look at the feed");
+        assert_eq!(got(&cache, &acme), "nothing", "a change of our own is no look at the feed");
         cache.feed_told(&[]);
-        assert_eq!(shown(cache.get(&acme)), "fresh token-1");
+        assert_eq!(got(&cache, &acme), "fresh token-1");
     }
 
     #[test]
@@ -421,9 +453,11 @@ mod tests {
         put(&cache, &acme, &clock, 1);
         assert!(cache.take_used().is_empty(), "to be cached is no use");
 
-        cache.get(&acme);
-        assert_eq!(cache.take_used(), std::slice::from_ref(&acme));
-        assert!(cache.take_used().is_empty());
+        for _ in 0..2 {
+            got(&cache, &acme);
+            assert_eq!(cache.take_used(), std::slice::from_ref(&acme));
+            assert!(cache.take_used().is_empty());
+        }
 
         cache.mark_used(&acme);
         put(&cache, &acme, &clock, 2);

@@ -167,23 +167,23 @@ pub struct Policy {
     /// How often the store's change feed is read if nothing announces a change. Default: 5 s.
     pub feed_interval: Duration,
     /// How long a cached token may be handed out without a look at the feed. Default: 30 s.
-    pub max_age: Duration,
-    /// What happens when the feed cannot be read for `max_age`. Default: serve.
+    pub cache_max_age: Duration,
+    /// What happens when the feed cannot be read for [`cache_max_age`](Self::cache_max_age). Default: serve.
     pub feed_lost: FeedLost,
     /// How often the keeper looks for due companies. Default: 10 s.
     pub keeper_interval: Duration,
     /// How many refreshes the keeper begins per second, at most. Default: 20.
     pub keeper_rate: u32,
     /// A company that was used within this is kept fresh by the keeper. Default: 24 h.
-    pub used_within: Duration,
-    /// An idle company's refresh token is renewed this long before it ends. Default: 7 days.
-    pub keep_alive: Duration,
+    pub fresh_if_used_within: Duration,
+    /// An idle company's refresh token is renewed this long before it ends; zero: never. Default: 7 days.
+    pub keep_alive_before_end: Duration,
     /// How long before a refresh token ends people are warned, each once. The longest is the window in which a company *expires
     /// soon*. Default: 14, 7, 3 and 1 days.
     pub expiry_warnings: Vec<Duration>,
 }
 
-/// What happens when the store's change feed cannot be read for [`Policy::max_age`].
+/// What happens when the store's change feed cannot be read for [`Policy::cache_max_age`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FeedLost {
@@ -223,12 +223,12 @@ impl Default for Policy {
             rate_limit_pause: seconds(30),
             rejection_pause: seconds(300),
             feed_interval: seconds(5),
-            max_age: seconds(30),
+            cache_max_age: seconds(30),
             feed_lost: FeedLost::default(),
             keeper_interval: seconds(10),
             keeper_rate: 20,
-            used_within: DAY,
-            keep_alive: 7 * DAY,
+            fresh_if_used_within: DAY,
+            keep_alive_before_end: 7 * DAY,
             expiry_warnings: vec![14 * DAY, 7 * DAY, 3 * DAY, DAY],
         }
     }
@@ -245,7 +245,7 @@ impl Policy {
         for wait in [&mut self.feed_interval, &mut self.max_wait, &mut self.store_deadline] {
             *wait = (*wait).max(Duration::from_millis(1));
         }
-        self.max_age = self.max_age.max(self.feed_interval);
+        self.cache_max_age = self.cache_max_age.max(self.feed_interval);
         Ok(self)
     }
 
@@ -271,12 +271,12 @@ impl Policy {
             store_deadline,
             shutdown_limit,
             feed_interval,
-            max_age,
+            cache_max_age,
             feed_lost: _,
             keeper_interval,
             keeper_rate: _,
-            used_within,
-            keep_alive,
+            fresh_if_used_within,
+            keep_alive_before_end,
             expiry_warnings,
         } = self;
         let pauses = [refresh_pause, probe_pause, unusable_pause, breaker_pause];
@@ -295,10 +295,10 @@ impl Policy {
             store_deadline,
             shutdown_limit,
             feed_interval,
-            max_age,
+            cache_max_age,
             keeper_interval,
-            used_within,
-            keep_alive,
+            fresh_if_used_within,
+            keep_alive_before_end,
         ]
         .into_iter()
         .chain(pauses)
@@ -313,7 +313,7 @@ impl Policy {
                 "request_deadline and claim_to_send together must be shorter than lease",
             ),
             (self.lease <= LONGEST_LEASE, "lease must be at most an hour"),
-            (self.feed_interval <= self.max_age, "feed_interval must not be longer than max_age"),
+            (self.feed_interval <= self.cache_max_age, "feed_interval must not be longer than cache_max_age"),
             (self.consents_per_company > 0 && self.consents_per_actor > 0, "a cap on consents must be at least 1"),
             (self.keeper_rate > 0, "keeper_rate must be at least 1"),
             (!self.keeper_interval.is_zero(), "keeper_interval must not be zero"),
@@ -372,7 +372,7 @@ mod tests {
             |policy| policy.lease = policy.request_deadline,
             |policy| policy.claim_to_send = policy.lease,
             |policy| policy.lease = 2 * DAY,
-            |policy| policy.max_age = policy.feed_interval / 2,
+            |policy| policy.cache_max_age = policy.feed_interval / 2,
             |policy| policy.consents_per_actor = 0,
             |policy| policy.breaker_pause.first = Duration::ZERO,
         ];

@@ -1,6 +1,14 @@
 //! The identifiers that every layer speaks of.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{BuildHasher, Hash, Hasher},
+    ops::Deref,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
@@ -12,12 +20,12 @@ use uuid::Uuid;
 pub struct InvalidId;
 
 macro_rules! host_id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident($text:ty)) => {
         $(#[$doc])*
         ///
         /// The host's own text: 1 to 128 bytes without control characters. A clone copies no text.
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Takes the host's text over.
@@ -25,9 +33,9 @@ macro_rules! host_id {
             /// # Errors
             /// [`InvalidId`] if it is empty, longer than 128 bytes, or holds a control character.
             pub fn new(text: impl Into<Arc<str>>) -> Result<Self, InvalidId> {
-                let text = text.into();
+                let text: Arc<str> = text.into();
                 let valid = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
-                valid.then_some(Self(text)).ok_or(InvalidId)
+                valid.then(|| Self(text.into())).ok_or(InvalidId)
             }
 
             /// The host's text.
@@ -38,7 +46,7 @@ macro_rules! host_id {
 
         impl From<Uuid> for $name {
             fn from(id: Uuid) -> Self {
-                Self(id.to_string().into())
+                Self(Arc::<str>::from(id.to_string()).into())
             }
         }
 
@@ -76,7 +84,7 @@ macro_rules! host_id {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
     };
@@ -84,12 +92,74 @@ macro_rules! host_id {
 
 host_id! {
     /// The company (tenant) that opts in.
-    CompanyId
+    CompanyId(HashedText)
 }
 
 host_id! {
     /// The person in the host application who acts for a company.
-    ActorId
+    ActorId(Arc<str>)
+}
+
+impl CompanyId {
+    /// A hash of the text that this process knows already. It differs from process to process.
+    #[inline]
+    pub(crate) fn known_hash(&self) -> u64 {
+        self.0.hash
+    }
+}
+
+/// A text whose hash is computed once, so that a look-up does not have to read the text to find its place in a map.
+///
+/// [`Hash`] hashes the text all the same: `Borrow<str>` promises that.
+#[derive(Clone)]
+struct HashedText {
+    hash: u64,
+    text: Arc<str>,
+}
+
+/// Drawn at random once a process: texts that collide here cannot be prepared elsewhere.
+static SEED: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+
+impl From<Arc<str>> for HashedText {
+    fn from(text: Arc<str>) -> Self {
+        Self { hash: SEED.hash_one(&*text), text }
+    }
+}
+
+impl Deref for HashedText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for HashedText {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for HashedText {}
+
+impl Hash for HashedText {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl PartialOrd for HashedText {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for HashedText {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
 }
 
 macro_rules! random_id {
@@ -184,6 +254,22 @@ mod tests {
         for invalid in ["", "a\nb", "a\0", &"x".repeat(129), &"ö".repeat(65)] {
             assert_eq!(CompanyId::new(invalid), Err(InvalidId), "{invalid:?}");
         }
+    }
+
+    #[test]
+    fn the_known_hash_belongs_to_the_text() {
+        let company = CompanyId::new("acme").unwrap();
+
+        assert_eq!(company.known_hash(), CompanyId::new("acme").unwrap().known_hash());
+        assert_ne!(company.known_hash(), CompanyId::new("acmf").unwrap().known_hash());
+    }
+
+    /// What `Borrow<str>` promises.
+    #[test]
+    fn a_company_is_found_by_its_text_in_a_map_of_the_hosts() {
+        let companies = std::collections::HashMap::from([(CompanyId::new("acme").unwrap(), 1)]);
+
+        assert_eq!(companies.get("acme"), Some(&1));
     }
 
     #[test]

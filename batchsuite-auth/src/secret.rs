@@ -79,6 +79,13 @@ secret! {
     BrowserSecret
 }
 
+impl AccessTokenSecret {
+    /// Whether a header can carry it (RFC 9110 §5.5).
+    pub(crate) fn is_sendable(&self) -> bool {
+        self.expose_secret().bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+    }
+}
+
 impl BrowserSecret {
     /// 256 random bits, as 43 characters that a cookie can carry.
     pub fn random() -> Self {
@@ -148,8 +155,14 @@ const BEARER: &str = "Bearer ";
 impl AccessToken {
     /// Makes the header value ready; `None` if the text cannot be one (RFC 9110 §5.5).
     pub(crate) fn new(secret: &AccessTokenSecret, expires_at: Timestamp, revision: Revision) -> Option<Self> {
-        let mut header = HeaderValue::try_from(format!("{BEARER}{}", secret.expose_secret())).ok()?;
-        header.to_str().ok()?;
+        if !secret.is_sendable() {
+            return None;
+        }
+        let token = secret.expose_secret();
+        let mut header = String::with_capacity(BEARER.len() + token.len());
+        header.push_str(BEARER);
+        header.push_str(token);
+        let mut header = HeaderValue::try_from(header).ok()?;
         header.set_sensitive(true);
         Some(Self(Arc::new(Inner { header, expires_at, revision })))
     }
@@ -210,8 +223,9 @@ mod tests {
 
     #[test]
     fn a_text_that_no_header_can_carry_is_no_access_token() {
-        for text in ["a\nb", "a\0b", "sn\u{f6}"] {
+        for text in ["a\nb", "a\0b", "a\u{7f}b", "sn\u{f6}"] {
             let secret = AccessTokenSecret::new(text);
+            assert!(!secret.is_sendable(), "{text:?}");
             assert!(AccessToken::new(&secret, Timestamp::UNIX_EPOCH, Revision::default()).is_none(), "{text:?}");
         }
     }

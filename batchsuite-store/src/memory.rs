@@ -222,7 +222,7 @@ impl Store for MemoryStore {
                 cursor: log.last,
             })
         };
-        let news = async {
+        let changed = async {
             loop {
                 let changes = look();
                 if after != Some(changes.cursor) || written.changed().await.is_err() {
@@ -230,7 +230,7 @@ impl Store for MemoryStore {
                 }
             }
         };
-        Ok(timeout(wait, news).await.unwrap_or_else(|_| look()))
+        Ok(timeout(wait, changed).await.unwrap_or_else(|_| look()))
     }
 
     async fn take_delivery(

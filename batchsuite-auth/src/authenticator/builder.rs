@@ -135,7 +135,7 @@ impl BatchSuiteAuthBuilder {
         let ups = Ups::new(&base_url, self.client, http, self.policy.request_deadline, defaults)
             .ok_or(BuildError::Invalid { setting: "base_url", reason: "it cannot carry a path" })?;
         let hot_clock = self.clock.clone().map_or(HotClock::System, HotClock::Host);
-        let refuse_after = (self.policy.feed_lost == FeedLost::Refuse).then_some(self.policy.max_age);
+        let refuse_after = (self.policy.feed_lost == FeedLost::Refuse).then_some(self.policy.cache_max_age);
         let parts = Parts {
             environment: self.environment,
             client_id,

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct EventStream {
     auth: BatchSuiteAuth,
-    news: watch::Receiver<u64>,
+    growth: watch::Receiver<u64>,
     cursor: Option<EventId>,
     read: VecDeque<Event>,
     outage: Outage,
@@ -29,7 +29,7 @@ pub struct EventStream {
 impl EventStream {
     pub(super) fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
         let outage = Outage::during("reading the event log");
-        Self { news: auth.engine.tasks.log_growth(), auth, cursor, read: VecDeque::new(), outage, retry_at: None }
+        Self { growth: auth.engine.tasks.log_growth(), auth, cursor, read: VecDeque::new(), outage, retry_at: None }
     }
 
     /// The next event; waits for it. `None` once the authenticator is shut down.
@@ -67,9 +67,9 @@ impl EventStream {
             }
             self.outage.over();
             if self.read.is_empty() {
-                // News is a hint: not every event comes with it, so the log is read now and then in any case.
+                // That the log grew is a hint: not every event comes with it, so the log is read now and then in any case.
                 tokio::select! {
-                    _ = timeout(self.auth.engine.rotation.policy.feed_interval, self.news.changed()) => {}
+                    _ = timeout(self.auth.engine.rotation.policy.feed_interval, self.growth.changed()) => {}
                     () = self.auth.engine.tasks.ending() => {}
                 }
             }

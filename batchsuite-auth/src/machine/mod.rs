@@ -57,7 +57,7 @@ pub(crate) use {
     limits::{
         CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_RATE_LIMIT, LOOK_AGAIN_UNREADABLE,
     },
-    rotation::{Failure, Flight, Mode, News, Next, Patience, Pause, Read, Stopping, Wait},
+    rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
     wake::{Chore, Settings},
 };
 
@@ -73,7 +73,7 @@ pub(crate) mod whole {
             Claim, Connect, Grant, GrantEvent, Import, Notice, PairRefresh, PairTimes, Pauses, Phase, RecordedCause,
             RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Told, Unanswered,
         },
-        rotation::{Failure, Flight, Mode, News, Next, Patience, Pause, Read, Stopping, Wait},
+        rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
         wake::{Chore, Settings},
     };
 }

@@ -150,7 +150,7 @@ pub struct Read<'a> {
 
 /// What happened to a flight.
 #[derive(Clone, Debug)]
-pub enum News<'a> {
+pub enum FlightEvent<'a> {
     /// It read the row.
     Read(Read<'a>),
     /// Its attempt ended and the row says what comes next: UPS gave its verdict.
@@ -193,8 +193,8 @@ pub enum Wait {
     No,
     /// So long, whatever happens.
     Whole(Duration),
-    /// So long, or until news of the company comes.
-    OrNews(Duration),
+    /// So long, or until the company changes.
+    OrChange(Duration),
 }
 
 /// One flight.
@@ -220,13 +220,13 @@ impl Flight {
     }
 
     /// What comes next at `now`, the store's own time.
-    pub fn next(&mut self, news: News<'_>, now: Timestamp) -> Next {
-        match news {
-            News::Read(read) => self.after_reading(&read, now),
-            News::Settled => Next::Wait(Wait::No),
-            News::Lost => Next::Wait(self.look(LAST_LOOK)),
-            News::Late => self.after_coming_late(),
-            News::Failed(pause) => {
+    pub fn next(&mut self, event: FlightEvent<'_>, now: Timestamp) -> Next {
+        match event {
+            FlightEvent::Read(read) => self.after_reading(&read, now),
+            FlightEvent::Settled => Next::Wait(Wait::No),
+            FlightEvent::Lost => Next::Wait(self.look(LAST_LOOK)),
+            FlightEvent::Late => self.after_coming_late(),
+            FlightEvent::Failed(pause) => {
                 self.failed = Some(pause);
                 Next::Wait(Wait::No)
             }
@@ -324,7 +324,7 @@ impl Flight {
     /// The wait before the next look for another's outcome.
     fn look(&mut self, most: Duration) -> Wait {
         self.looks = self.looks.saturating_add(1);
-        Wait::OrNews(LOOKS.after(self.looks, 1.0).min(most.max(FIRST_LOOK)))
+        Wait::OrChange(LOOKS.after(self.looks, 1.0).min(most.max(FIRST_LOOK)))
     }
 
     /// The pause of a company: an attempt of this flight says why, the row says how long.

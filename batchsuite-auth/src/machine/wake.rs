@@ -37,9 +37,9 @@ pub struct Settings {
     /// The client that is configured now.
     pub client_id: String,
     /// A company that was used within this is kept fresh.
-    pub used_within: Duration,
+    pub fresh_if_used_within: Duration,
     /// An idle company's refresh token is renewed this long before it ends; zero: never.
-    pub keep_alive: Duration,
+    pub keep_alive_before_end: Duration,
     /// How long before a refresh token ends people are warned.
     pub warnings: Vec<Duration>,
     /// The pauses after attempts that brought no usable pair.
@@ -134,7 +134,7 @@ impl Grant {
         }
         let is_in_doubt = self.unanswered.is_some() || !matches!(self.phase, Phase::Idle);
         // A use of later than now was dated by a clock that has been set back since.
-        let (since, until) = (earlier(now, settings.used_within), later(now, CLOCK_TOLERANCE));
+        let (since, until) = (earlier(now, settings.fresh_if_used_within), later(now, CLOCK_TOLERANCE));
         let is_used = used_at.is_some_and(|used_at| since < used_at && used_at <= until);
         let for_use = is_used.then(|| tokens.early_window(now));
         let due = match is_in_doubt {
@@ -232,7 +232,7 @@ impl TokenTimes {
 
     /// When an idle opt-in is renewed.
     fn keep_alive_at(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
-        if settings.keep_alive.is_zero() {
+        if settings.keep_alive_before_end.is_zero() {
             return None;
         }
         // It was dated by a clock that has been set back since: its end says nothing.
@@ -241,11 +241,11 @@ impl TokenTimes {
         }
         match self.refresh_token_end {
             RefreshTokenEnd::Absent => None,
-            RefreshTokenEnd::Unknown => Some(later(self.obtained_at, settings.keep_alive)),
+            RefreshTokenEnd::Unknown => Some(later(self.obtained_at, settings.keep_alive_before_end)),
             RefreshTokenEnd::At(end) => {
                 let life = remaining(end, self.obtained_at);
                 let not_before = later(self.obtained_at, life.mul_f64(KEEP_ALIVE_NOT_BEFORE));
-                Some(earlier(end, settings.keep_alive).max(not_before))
+                Some(earlier(end, settings.keep_alive_before_end).max(not_before))
             }
         }
     }

@@ -140,7 +140,7 @@ impl Engine {
         let grant = &claimed.snapshot.grant;
         let explained = grant.unanswered.is_some() || grant.suspect_until.is_some();
         let company = &read.snapshot.company;
-        let opens = self.tell_breaker(Errand::Refresh, company, &judgement, explained);
+        let opens = self.report_to_breaker(Errand::Refresh, company, &judgement, explained);
         // Nobody waits while the store is written.
         drop(under_way);
         let policy = &self.rotation.policy;
@@ -154,7 +154,7 @@ impl Engine {
                 })
                 .await;
                 if opens {
-                    self.tell_of_wave().await;
+                    self.report_wave().await;
                 }
                 Attempt::Settled
             }

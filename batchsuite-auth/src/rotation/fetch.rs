@@ -9,7 +9,7 @@ use crate::{
     cache::Reading,
     error::TokenError,
     ids::CompanyId,
-    machine::{Demand, Failure, Flight, Mode, News, Next, Patience, Pause, Read, Wait},
+    machine::{Demand, Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Wait},
     secret::AccessToken,
     store::{RowNumber, StoreError},
 };
@@ -69,7 +69,7 @@ impl Fetch<'_> {
                 Some(row) => row,
                 None => self.engine.rotation.read(self.company).await?,
             };
-            self.tell_if_too_old(&row);
+            self.report_if_too_old(&row);
             match self.after_reading(&row, is_reserved) {
                 Next::Serve { refresh_next } => {
                     if let Some(token) = served(&row, &reading) {
@@ -108,30 +108,30 @@ impl Fetch<'_> {
             stopping: self.engine.tasks.stopping(),
             client_fault: client_fault.as_ref(),
         };
-        self.flight.next(News::Read(read), row.now())
+        self.flight.next(FlightEvent::Read(read), row.now())
     }
 
     async fn after_attempt(&mut self, ended: Attempt, row: &ReadRow, reading: &Reading<'_>) {
-        let news = match ended {
-            Attempt::Stored(_) | Attempt::Settled => News::Settled,
+        let event = match ended {
+            Attempt::Stored(_) | Attempt::Settled => FlightEvent::Settled,
             Attempt::Lost => {
                 self.lost_over = Some(row.snapshot.number);
-                News::Lost
+                FlightEvent::Lost
             }
-            Attempt::Late => News::Late,
+            Attempt::Late => FlightEvent::Late,
             Attempt::Failed(TokenError::Store(error)) => {
                 self.store_error = Some(error);
-                News::Failed(Pause::Store)
+                FlightEvent::Failed(Pause::Store)
             }
-            Attempt::Failed(error) => News::Failed(pause_of(error)),
+            Attempt::Failed(error) => FlightEvent::Failed(pause_of(error)),
         };
-        if let Next::Wait(wait) = self.flight.next(news, row.now()) {
+        if let Next::Wait(wait) = self.flight.next(event, row.now()) {
             self.wait(wait, reading).await;
         }
     }
 
     /// A claim that was lost although nobody saved the row was decided too long ago.
-    fn tell_if_too_old(&mut self, row: &ReadRow) {
+    fn report_if_too_old(&mut self, row: &ReadRow) {
         if self.lost_over.take() == Some(row.snapshot.number) {
             tracing::warn!("a claim came to the store too late to be saved; the row is read again");
         }
@@ -141,7 +141,7 @@ impl Fetch<'_> {
         match wait {
             Wait::No => {}
             Wait::Whole(duration) => self.engine.rest(duration).await,
-            Wait::OrNews(duration) => {
+            Wait::OrChange(duration) => {
                 tokio::select! {
                     _ = timeout(duration, reading.news()) => {}
                     () = self.engine.tasks.ending() => {}

@@ -104,8 +104,8 @@ impl Engine {
         let Parts { environment, client_id, policy, store, ups, clock, cache, keeper } = parts;
         let settings = Settings {
             client_id,
-            used_within: policy.used_within,
-            keep_alive: policy.keep_alive,
+            fresh_if_used_within: policy.fresh_if_used_within,
+            keep_alive_before_end: policy.keep_alive_before_end,
             warnings: policy.expiry_warnings.clone(),
             pauses: Pauses {
                 refresh: policy.refresh_pause,

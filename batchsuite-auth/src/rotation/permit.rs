@@ -22,7 +22,7 @@ use crate::{
 /// all. (It also waits no longer than half the time in which it may be sent.)
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A request that the breaker let through. Drop it when the request has ended and the breaker was [told](Engine::tell_breaker) the
+/// A request that the breaker let through. Drop it when the request has ended and the breaker was [told](Engine::report_to_breaker) the
 /// outcome.
 #[must_use = "dropped, the request has ended"]
 pub(crate) struct UnderWay(Arc<Engine>);
@@ -72,9 +72,9 @@ impl Engine {
         (!pause.is_zero()).then(|| refusal(Some(fault.clone()), pause.max(own_pause)))
     }
 
-    /// Tells the breaker the outcome of a request; returns whether the breaker opens because of it. `explained`: if the outcome is
+    /// Reports the outcome of a request to the breaker; returns whether the breaker opens because of it. `explained`: if the outcome is
     /// a refusal, a lost answer explains it.
-    pub(crate) fn tell_breaker(
+    pub(crate) fn report_to_breaker(
         &self,
         errand: Errand,
         company: &CompanyId,
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Tells operators that refusals are no longer taken for the companies' own matter.
-    pub(crate) async fn tell_of_wave(&self) {
+    pub(crate) async fn report_wave(&self) {
         let words = "UPS refused the refresh tokens of several companies one after the other; it is asked again later";
         self.report(None, EventKind::Misconfigured, Evidence::message(words)).await;
     }

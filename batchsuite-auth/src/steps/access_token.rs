@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    cache::Hit,
     error::{TokenError, Unavailable},
     ids::{CompanyId, Revision},
     machine::Demand,
@@ -15,14 +14,9 @@ use crate::{
 
 impl Engine {
     /// What is cached and good; no lock, no allocation.
+    #[inline]
     pub(crate) fn cached(self: &Arc<Self>, company: &CompanyId) -> Option<AccessToken> {
-        match self.tokens.cache.get(company)? {
-            Hit::Fresh(token) => Some(token),
-            Hit::Due(token) => {
-                self.refresh_in_background(company, Demand::Token);
-                Some(token)
-            }
-        }
+        self.tokens.cache.get(company, || self.refresh_in_background(company, Demand::Token))
     }
 
     /// After a 401 of an API: refreshes if that very token is still the current one.

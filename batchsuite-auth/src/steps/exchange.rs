@@ -42,7 +42,7 @@ impl Consents {
         let sent = Stopwatch::start();
         let judgement = rotation.ups.send(request, rotation.ups.limits(), rotation.now()).await;
         telemetry::exchanged(rotation.environment, &judgement);
-        self.engine.tell_breaker(Errand::Exchange, company, &judgement, false);
+        self.engine.report_to_breaker(Errand::Exchange, company, &judgement, false);
         drop(under_way);
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
             Judgement::Pair(pair) => {

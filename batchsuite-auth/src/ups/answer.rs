@@ -12,8 +12,7 @@ use serde_json::{Value, value::RawValue};
 use super::{content::Content, repair::repaired as repaired_json};
 use crate::{
     clock::Timestamp,
-    ids::Revision,
-    secret::{AccessToken, AccessTokenSecret, RefreshToken},
+    secret::{AccessTokenSecret, RefreshToken},
 };
 
 /// A lifetime beyond this says nothing about a refresh token; that of an access token is cut to it.
@@ -107,9 +106,7 @@ impl SentAccess {
                 Lifetime::Lasts(lifetime) => lifetime.min(LONGEST_LIFETIME),
             },
             is_bearer: fields.text("token_type").is_none_or(|kind| kind.eq_ignore_ascii_case("bearer")),
-            is_sendable: token
-                .as_ref()
-                .is_some_and(|token| AccessToken::new(token, Timestamp::UNIX_EPOCH, Revision::default()).is_some()),
+            is_sendable: token.as_ref().is_some_and(AccessTokenSecret::is_sendable),
             token,
         }
     }

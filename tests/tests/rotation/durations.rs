@@ -39,11 +39,11 @@ const SETTINGS: [(&str, Set); 27] = [
     ("store_deadline", |policy, edge| policy.store_deadline = edge),
     ("shutdown_limit", |policy, edge| policy.shutdown_limit = edge),
     ("feed_interval", |policy, edge| policy.feed_interval = edge),
-    ("max_age", |policy, edge| policy.max_age = edge),
-    ("feed_interval and max_age", |policy, edge| (policy.feed_interval, policy.max_age) = (edge, edge)),
+    ("cache_max_age", |policy, edge| policy.cache_max_age = edge),
+    ("feed_interval and cache_max_age", |policy, edge| (policy.feed_interval, policy.cache_max_age) = (edge, edge)),
     ("keeper_interval", |policy, edge| policy.keeper_interval = edge),
-    ("used_within", |policy, edge| policy.used_within = edge),
-    ("keep_alive", |policy, edge| policy.keep_alive = edge),
+    ("fresh_if_used_within", |policy, edge| policy.fresh_if_used_within = edge),
+    ("keep_alive_before_end", |policy, edge| policy.keep_alive_before_end = edge),
     ("expiry_warnings", |policy, edge| policy.expiry_warnings = vec![edge, DAY]),
 ];
 

@@ -81,8 +81,8 @@ async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKin
 
 fn two_processes(stage: &Stage) -> (Process, Process) {
     let mut policy = policy();
-    policy.keep_alive = seconds(0);
-    policy.used_within = seconds(0);
+    policy.keep_alive_before_end = seconds(0);
+    policy.fresh_if_used_within = seconds(0);
     let process = || stage.process_with(|builder| builder.policy(policy.clone()));
     (process(), process())
 }
@@ -311,7 +311,7 @@ async fn a_warning_of_this_process_is_told_at_once() {
     let stage = Stage::new().await;
     let mut policy = policy();
     policy.feed_interval = seconds(30);
-    policy.keep_alive = seconds(0);
+    policy.keep_alive_before_end = seconds(0);
     let process = stage.process_with(|builder| builder.policy(policy));
     stage.opt_in(&process, &acme()).await;
     let mut stream = process.auth.event_stream(Some(EventId::START));

@@ -242,7 +242,7 @@ async fn expiry_warnings_come_14_7_3_and_1_days_before_the_end_each_once_and_exp
     let stage = Stage::new().await;
     let mut policy = policy();
     // Nothing is kept alive, so that it ends.
-    policy.keep_alive = seconds(0);
+    policy.keep_alive_before_end = seconds(0);
     let keeper = || stage.process_with(|builder| builder.policy(policy.clone()));
     let (one, other) = (keeper(), keeper());
     stage.opt_in(&one, &acme()).await;
@@ -266,7 +266,7 @@ async fn expiry_warnings_come_14_7_3_and_1_days_before_the_end_each_once_and_exp
 async fn a_new_refresh_token_begins_the_warnings_anew() {
     let stage = Stage::new().await;
     let mut policy = policy();
-    policy.keep_alive = seconds(0);
+    policy.keep_alive_before_end = seconds(0);
     let process = stage.process_with(|builder| builder.policy(policy));
     stage.opt_in(&process, &acme()).await;
     for _ in 0..2 {

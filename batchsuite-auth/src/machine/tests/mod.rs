@@ -66,8 +66,8 @@ fn pauses() -> Pauses {
 fn settings() -> Settings {
     Settings {
         client_id: CLIENT.to_owned(),
-        used_within: DAY,
-        keep_alive: 7 * DAY,
+        fresh_if_used_within: DAY,
+        keep_alive_before_end: 7 * DAY,
         warnings: vec![14 * DAY, 7 * DAY, 3 * DAY, DAY],
         pauses: pauses(),
     }

@@ -275,7 +275,7 @@ fn a_longer_keep_alive_reaches_every_opt_in() {
     for from in [1, 30, 44, 46, 52] {
         let mut company = Company::opted_in(0);
         company.live_until(from);
-        company.settings.keep_alive = 20 * DAY;
+        company.settings.keep_alive_before_end = 20 * DAY;
         company.live_until(300);
 
         // Not before three quarters of its life.
@@ -289,7 +289,7 @@ fn a_longer_keep_alive_reaches_every_opt_in() {
 #[test]
 fn without_keep_alive_people_are_told_and_nothing_is_sent() {
     let mut company = Company::opted_in(0);
-    company.settings.keep_alive = Duration::ZERO;
+    company.settings.keep_alive_before_end = Duration::ZERO;
     company.live_until(60 - 1);
     company.refresh_end = day(1000);
     company.live_until(90);

@@ -32,7 +32,7 @@ fn read(grant: &Grant) -> Read<'_> {
 }
 
 fn next(flight: &mut Flight, read: Read<'_>) -> Next {
-    flight.next(News::Read(read), now())
+    flight.next(FlightEvent::Read(read), now())
 }
 
 fn first(mode: Mode, read: Read<'_>) -> Next {
@@ -42,7 +42,7 @@ fn first(mode: Mode, read: Read<'_>) -> Next {
 /// The answer after its attempt failed so.
 fn after_failure(mode: Mode, failed: Pause, read: Read<'_>) -> Next {
     let mut flight = flight(mode);
-    assert_eq!(flight.next(News::Failed(failed), now()), Next::Wait(Wait::No));
+    assert_eq!(flight.next(FlightEvent::Failed(failed), now()), Next::Wait(Wait::No));
     next(&mut flight, read)
 }
 
@@ -55,7 +55,7 @@ fn unavailable(reason: Unavailable, retry_after: Duration) -> Pause {
 }
 
 fn look(after: Duration) -> Next {
-    Next::Wait(Wait::OrNews(after))
+    Next::Wait(Wait::OrChange(after))
 }
 
 /// An access token works for an hour, and is due after 45 minutes.
@@ -241,10 +241,10 @@ fn it_looks_for_anothers_outcome_less_and_less_often_and_at_the_end_of_the_lease
 #[test]
 fn what_happened_to_its_attempt_is_read_from_the_row() {
     let mut flight = flight(Mode::Foreground);
-    assert_eq!(flight.next(News::Settled, now()), AGAIN);
+    assert_eq!(flight.next(FlightEvent::Settled, now()), AGAIN);
     // Another attempt was first: its outcome is looked for.
-    assert_eq!(flight.next(News::Lost, now()), look(FIRST_LOOK));
-    assert_eq!(flight.next(News::Lost, now()), look(2 * FIRST_LOOK));
+    assert_eq!(flight.next(FlightEvent::Lost, now()), look(FIRST_LOOK));
+    assert_eq!(flight.next(FlightEvent::Lost, now()), look(2 * FIRST_LOOK));
     assert_eq!(next(&mut flight, read(&ended())), REFRESH);
 }
 
@@ -314,11 +314,11 @@ fn attempts_that_come_too_late_are_repeated_with_a_rest_and_then_the_company_pau
     let (mut flight, ended) = (flight(Mode::Foreground), ended());
     for rest in [25, 50, 100, 200, 400, 800, 1000] {
         assert_eq!(next(&mut flight, read(&ended)), REFRESH);
-        assert_eq!(flight.next(News::Late, now()), Next::Wait(Wait::Whole(rest * MILLISECOND)));
+        assert_eq!(flight.next(FlightEvent::Late, now()), Next::Wait(Wait::Whole(rest * MILLISECOND)));
     }
     let pause = 2 * SECOND;
     assert_eq!(next(&mut flight, read(&ended)), Next::Refresh { over: None, pause_if_late: pause });
-    assert_eq!(flight.next(News::Late, now()), AGAIN);
+    assert_eq!(flight.next(FlightEvent::Late, now()), AGAIN);
 
     let not_sent = |rest| Next::Pause(unavailable(Unavailable::NotSent, rest));
     assert_eq!(next(&mut flight.clone(), read(&ended)), not_sent(pause));

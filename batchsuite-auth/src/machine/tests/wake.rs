@@ -57,7 +57,7 @@ fn soon(days: u64) -> Notice {
 
 /// Nothing is kept alive, so a person is always needed.
 fn without_keep_alive() -> Settings {
-    Settings { keep_alive: Duration::ZERO, ..settings() }
+    Settings { keep_alive_before_end: Duration::ZERO, ..settings() }
 }
 
 fn in_use() -> Option<Timestamp> {
@@ -214,7 +214,7 @@ fn no_grant_sleeps_longer_than_a_day_and_no_use_wakes_it_during_a_lease_or_a_pau
 
 #[test]
 fn an_idle_opt_in_is_renewed_some_days_before_its_end_though_not_in_the_first_three_quarters() {
-    let of = |keep_alive| Settings { keep_alive, ..settings() };
+    let of = |keep_alive_before_end| Settings { keep_alive_before_end, ..settings() };
     let due_after = |settings: &Settings, end: RefreshTokenEnd| {
         let obtained_at = day(0);
         let grant = with_refresh_end(opted_in(obtained_at), end);
@@ -224,7 +224,7 @@ fn an_idle_opt_in_is_renewed_some_days_before_its_end_though_not_in_the_first_th
         })
     };
     let at = |days| RefreshTokenEnd::At(day(days));
-    for (keep_alive, end, expected) in [
+    for (keep_alive_before_end, end, expected) in [
         (7 * DAY, at(60), Some(day(53))),
         (15 * DAY, at(60), Some(day(45))),
         (20 * DAY, at(60), Some(day(45))),
@@ -235,7 +235,7 @@ fn an_idle_opt_in_is_renewed_some_days_before_its_end_though_not_in_the_first_th
         (Duration::ZERO, at(60), None),
         (Duration::ZERO, RefreshTokenEnd::Unknown, None),
     ] {
-        assert_eq!(due_after(&of(keep_alive), end), expected, "{keep_alive:?} {end:?}");
+        assert_eq!(due_after(&of(keep_alive_before_end), end), expected, "{keep_alive_before_end:?} {end:?}");
     }
 }
 
@@ -272,9 +272,9 @@ fn people_are_told_of_each_window_once_if_they_are_needed() {
     assert_eq!(notices(&grant, &settings()), all[4..], "the keeper renews it as soon as it can");
     let failing = Grant { failures: 1, ..grant.clone() };
     assert_eq!(notices(&failing, &settings()), all[1..], "it was tried in vain for half a day");
-    let early = Settings { keep_alive: 15 * DAY, ..settings() };
+    let early = Settings { keep_alive_before_end: 15 * DAY, ..settings() };
     assert_eq!(notices(&failing, &early), all, "the same, before the first window");
-    let late = Settings { keep_alive: DAY, ..settings() };
+    let late = Settings { keep_alive_before_end: DAY, ..settings() };
     assert_eq!(notices(&failing, &late), all[3..], "it is to be renewed on its last day");
     let probed = Grant { unanswered: Some(Unanswered { attempt: None, echo_until: day(0) }), ..grant.clone() };
     assert_eq!(notices(&probed, &settings()), all[1..], "UPS has not answered for half a day");
@@ -289,8 +289,8 @@ fn people_are_told_of_each_window_once_if_they_are_needed() {
 
 #[test]
 fn a_renewal_that_fails_concerns_a_person_after_half_a_day_or_half_of_what_is_left() {
-    let first_warning = |keep_alive: Duration| {
-        let settings = Settings { keep_alive, warnings: vec![60 * DAY], ..settings() };
+    let first_warning = |keep_alive_before_end: Duration| {
+        let settings = Settings { keep_alive_before_end, warnings: vec![60 * DAY], ..settings() };
         let grant = Grant { failures: 1, ..opted_in(day(0)) };
         let minutes = (0..60 * 24 * 60).map(|minutes| later(day(0), minutes * MINUTE));
         let mut told = minutes.filter(|now| matches!(grant.chore(None, &settings, true, *now), Chore::Tell(_)));

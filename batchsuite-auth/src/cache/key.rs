@@ -1,0 +1,106 @@
+//! The keys of the cache's map. A company brings its hash, so a look-up neither reads nor hashes the text to find its place.
+
+use std::{
+    borrow::Borrow,
+    hash::{BuildHasherDefault, Hash, Hasher},
+    ptr,
+};
+
+use papaya::Equivalent;
+
+use crate::ids::CompanyId;
+
+/// A company that is found by the hash it brings; owned as a key, borrowed for a look-up.
+#[derive(Debug)]
+pub(super) struct Key<C>(pub(super) C);
+
+impl<C: Borrow<CompanyId>> Key<C> {
+    #[inline]
+    fn is<D: Borrow<CompanyId>>(&self, other: &Key<D>) -> bool {
+        let (one, other) = (self.0.borrow(), other.0.borrow());
+        // A host that keeps its ids asks with the very text that is the key; no two texts are in one place, for none is empty.
+        ptr::addr_eq(one.as_str(), other.as_str()) || have_same_text(one, other)
+    }
+}
+
+/// Out of line, so that the look-up of a host that keeps its ids stays short.
+#[inline(never)]
+fn have_same_text(one: &CompanyId, other: &CompanyId) -> bool {
+    one.known_hash() == other.known_hash() && one == other
+}
+
+impl<C: Borrow<CompanyId>> Hash for Key<C> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.borrow().known_hash());
+    }
+}
+
+impl PartialEq for Key<CompanyId> {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other)
+    }
+}
+
+impl Eq for Key<CompanyId> {}
+
+impl Equivalent<Key<CompanyId>> for Key<&CompanyId> {
+    #[inline]
+    fn equivalent(&self, key: &Key<CompanyId>) -> bool {
+        self.is(key)
+    }
+}
+
+/// Takes a key's hash as it is.
+pub(super) type KnownHash = BuildHasherDefault<AsKnown>;
+
+#[derive(Debug, Default)]
+pub(super) struct AsKnown(u64);
+
+impl Hasher for AsKnown {
+    /// A [`Key`] does not get here; other values would be hashed badly, but not wrongly.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    #[inline]
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use super::*;
+
+    fn is_found(asked: &str, key: &str) -> bool {
+        let (asked, key) = (CompanyId::new(asked).unwrap(), CompanyId::new(key).unwrap());
+        Key(&asked).equivalent(&Key(key))
+    }
+
+    #[test]
+    fn a_company_is_found_by_its_text() {
+        assert!(is_found("acme", "acme"));
+        assert!(!is_found("acme", "acm"));
+        assert!(!is_found("acme", "acmf"));
+        let acme = CompanyId::new("acme").unwrap();
+        assert!(Key(&acme).equivalent(&Key(acme.clone())), "by the very text");
+    }
+
+    #[test]
+    fn a_key_is_hashed_as_its_company_is_known() {
+        let acme = CompanyId::new("acme").unwrap();
+
+        assert_eq!(KnownHash::default().hash_one(Key(&acme)), acme.known_hash());
+        assert_eq!(KnownHash::default().hash_one(Key(acme.clone())), acme.known_hash());
+    }
+}
