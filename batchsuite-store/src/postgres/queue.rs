@@ -1,4 +1,4 @@
-//! The rows that wake.
+//! The queue of the rows that wake.
 
 use std::{
     collections::HashMap,
@@ -6,47 +6,11 @@ use std::{
     time::Duration,
 };
 
-use batchsuite_auth::{
-    CompanyId, Environment,
-    clock::Timestamp,
-    store::{Row, StoreError},
-};
+use batchsuite_auth::{Environment, clock::Timestamp};
 use tokio::time::Instant;
 
-use super::{
-    PostgresStore,
-    database::Parameter,
-    row::{Shown, limit, readable},
-};
-use crate::left_out::LeftOut;
-
-/// How many rows one call hands out at most.
-const WOKEN_AT_ONCE: usize = 1000;
-/// How many companies one statement marks as used, so that none takes long.
-const USED_AT_ONCE: usize = 5000;
 /// How often a reading begins at the head of the queue at least.
 const FROM_THE_HEAD: Duration = Duration::from_secs(30);
-
-impl PostgresStore {
-    pub(super) async fn wake_rows(&self, environment: Environment, most: usize) -> Result<Vec<Row>, StoreError> {
-        self.0.compare_keys().await?;
-        let begin = self.0.queue.begin(environment);
-        let parameters: &[Parameter<'_>] = &[&environment.name(), &limit(most.min(WOKEN_AT_ONCE)), &begin];
-        let rows = self.0.database.rows(&self.0.statements.wake, parameters).await?;
-        let reached = rows.first().and_then(|row| row.try_get("reached").ok().flatten());
-        self.0.queue.ended(environment, begin, reached);
-        let (shown, mut left_out) = (Shown::With(&self.0.vault), LeftOut::of("row that wakes"));
-        Ok(rows.iter().filter_map(|row| readable(row, environment, &shown, &mut left_out)).collect())
-    }
-
-    pub(super) async fn use_of(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        for companies in companies.chunks(USED_AT_ONCE) {
-            let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
-            self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
-        }
-        Ok(())
-    }
-}
 
 /// Where a reading of the queue begins.
 ///
@@ -70,13 +34,13 @@ impl Queue {
     }
 
     /// `None`: at the head.
-    fn begin(&self, environment: Environment) -> Option<Timestamp> {
+    pub(super) fn begin(&self, environment: Environment) -> Option<Timestamp> {
         let reached = self.reached().get(&environment).copied()?;
         (reached.from_head.elapsed() < FROM_THE_HEAD).then_some(reached.wake_at)
     }
 
     /// A reading that began so came up to `wake_at`; `None`: the next one can as well begin at the head.
-    fn ended(&self, environment: Environment, begin: Option<Timestamp>, wake_at: Option<Timestamp>) {
+    pub(super) fn ended(&self, environment: Environment, begin: Option<Timestamp>, wake_at: Option<Timestamp>) {
         let mut reached = self.reached();
         let before = reached.remove(&environment).filter(|_| begin.is_some());
         if let Some(wake_at) = wake_at {
