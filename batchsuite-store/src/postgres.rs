@@ -1,11 +1,8 @@
 //! The store of several processes.
 
-mod address;
 mod builder;
 mod check;
-mod connection;
 mod database;
-mod failure;
 mod feed;
 mod keys;
 mod migrate;
@@ -13,12 +10,10 @@ mod operation;
 mod pool;
 mod queue;
 mod row;
-mod runtime;
 mod schema;
 mod seal;
 mod statements;
 mod store;
-mod tls;
 
 use std::{fmt, sync::Arc};
 
@@ -27,16 +22,15 @@ use batchsuite_auth::store::StoreError;
 use crate::keyring::Keyring;
 use database::Database;
 use feed::Feed;
+use pool::{address, connection, failure, runtime};
 use queue::Queue;
 use schema::Schema;
 use seal::Vault;
 use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
-pub use connection::PostgresTransaction;
-pub use failure::PostgresError;
 pub use operation::Overview;
-pub use pool::{PostgresPool, PostgresPoolBuilder};
+pub use pool::{PostgresPool, PostgresPoolBuilder, connection::PostgresTransaction, failure::PostgresError};
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.
 ///
