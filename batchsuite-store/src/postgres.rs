@@ -1,13 +1,8 @@
 //! The store of several processes.
 
-mod address;
 mod builder;
 mod check;
-mod connection;
-mod consents;
 mod database;
-mod events;
-mod failure;
 mod feed;
 mod keys;
 mod migrate;
@@ -15,41 +10,27 @@ mod operation;
 mod pool;
 mod queue;
 mod row;
-mod rows;
-mod runtime;
 mod schema;
 mod seal;
 mod statements;
-mod tls;
+mod store;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use async_trait::async_trait;
-use batchsuite_auth::{
-    CompanyId, Environment,
-    clock::Timestamp,
-    events::{Event, EventId},
-    ids::ConsentId,
-    secret::SecretHash,
-    store::{
-        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, NewConsent, NewEvent, Page,
-        Prune, Pruned, Row, RowKey, Saved, Store, StoreError, Swap,
-    },
-};
+use batchsuite_auth::store::StoreError;
 
 use crate::keyring::Keyring;
 use database::Database;
 use feed::Feed;
+use pool::{address, connection, failure, runtime};
 use queue::Queue;
 use schema::Schema;
 use seal::Vault;
 use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
-pub use connection::PostgresTransaction;
-pub use failure::PostgresError;
 pub use operation::Overview;
-pub use pool::{PostgresPool, PostgresPoolBuilder};
+pub use pool::{PostgresPool, PostgresPoolBuilder, connection::PostgresTransaction, failure::PostgresError};
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.
 ///
@@ -185,89 +166,5 @@ impl fmt::Debug for PostgresStore {
             .field("pool", &self.0.database.pool)
             .field("feed", &self.0.feed)
             .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Store for PostgresStore {
-    async fn load(&self, key: &RowKey) -> Result<Row, StoreError> {
-        self.load_row(key).await
-    }
-
-    async fn save(&self, swap: Swap) -> Result<Saved, StoreError> {
-        self.save_row(swap).await
-    }
-
-    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
-        self.put(consent, caps, event).await
-    }
-
-    async fn find_consent(
-        &self,
-        environment: Environment,
-        state: &SecretHash,
-    ) -> Result<Option<FoundConsent>, StoreError> {
-        self.find(environment, state).await
-    }
-
-    async fn use_consent(
-        &self,
-        environment: Environment,
-        id: ConsentId,
-        event: Option<NewEvent>,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        self.use_once(environment, id, event).await
-    }
-
-    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.wake_rows(environment, limit).await
-    }
-
-    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        self.use_of(environment, companies).await
-    }
-
-    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError> {
-        self.list_rows(query).await
-    }
-
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        self.read_events(query).await
-    }
-
-    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError> {
-        self.append_event(environment, event).await
-    }
-
-    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
-        self.prune_events(prune).await
-    }
-
-    async fn changes(
-        &self,
-        environment: Environment,
-        after: Option<EventId>,
-        wait: Duration,
-    ) -> Result<Changes, StoreError> {
-        self.read_changes(environment, after, wait).await
-    }
-
-    async fn take_delivery(
-        &self,
-        environment: Environment,
-        delivery: &Delivery,
-        lease: Duration,
-    ) -> Result<Option<EventId>, StoreError> {
-        self.take(environment, delivery, lease).await
-    }
-
-    async fn advance_delivery(
-        &self,
-        environment: Environment,
-        delivery: &Delivery,
-        cursor: EventId,
-        then: DeliveryEnd,
-    ) -> Result<bool, StoreError> {
-        self.advance(environment, delivery, cursor, then).await
     }
 }

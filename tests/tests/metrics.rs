@@ -126,7 +126,7 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
 
     // What cannot be read is left out, and counted.
     let damage =
-        format!("UPDATE {0}.tokens SET access_token = ''; UPDATE {0}.events SET kind = 'unknown'", schema.name());
+        format!("UPDATE {0}.tokens SET access_token = ''; UPDATE {0}.events SET content = '{{}}'", schema.name());
     server.client().await.batch_execute(&damage).await.unwrap();
     assert!(auth.events(EventFilter::default()).await.unwrap().items.is_empty());
     assert!(auth.status(&company).await.unwrap().tokens_unreadable);

@@ -8,7 +8,10 @@ use batchsuite_auth::{
     store::{ListedAs, StoreError},
 };
 
-use super::{PostgresStore, database::Parameter, row::Columns, rows::NOT_INDEXED};
+use super::{PostgresStore, database::Parameter, row::Columns};
+
+/// The status that most companies have: the index of the others leaves it out.
+pub(super) const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
 
 /// How the companies of an environment stand, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

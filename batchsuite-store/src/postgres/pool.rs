@@ -1,4 +1,10 @@
-//! The connections to one database.
+//! The connections to one database: a pool for the store's statements and the host's own.
+
+pub(super) mod address;
+pub(super) mod connection;
+pub(super) mod failure;
+pub(super) mod runtime;
+mod tls;
 
 use std::{
     fmt,
@@ -19,13 +25,12 @@ use tokio::{
 };
 use tokio_postgres::{Client, Row, types::Type};
 
-use super::{
+use self::{
     address::Address,
     connection::{Connection, Parameter, PostgresTransaction},
-    failure,
     runtime::{AbortOnDrop, ConnectionRuntime},
-    schema::IS_CARELESS,
 };
+use super::schema::IS_CARELESS;
 
 /// Connections of a pool, if the host does not say.
 const CONNECTIONS: usize = 8;

@@ -1,96 +1,90 @@
-//! The rows that wake.
+//! The queue of the rows that wake.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use batchsuite_auth::{
-    CompanyId, Environment,
-    clock::Timestamp,
-    store::{Row, StoreError},
-};
+use batchsuite_auth::{Environment, clock::Timestamp};
 use tokio::time::Instant;
 
-use super::{
-    PostgresStore,
-    database::Parameter,
-    row::{Shown, limit, readable},
-};
-use crate::left_out::LeftOut;
-
-/// How many rows one call hands out at most.
-const WOKEN_AT_ONCE: usize = 1000;
-/// How many companies one statement marks as used, so that none takes long.
-const USED_AT_ONCE: usize = 5000;
-/// With fewer dead rows in the table, the whole queue is read each time.
-const FEW_DEAD_ROWS: i64 = 10_000;
-/// How often it is read from its head if there are more.
+/// How often a reading begins at the head of the queue at least.
 const FROM_THE_HEAD: Duration = Duration::from_secs(30);
-
-impl PostgresStore {
-    pub(super) async fn wake_rows(&self, environment: Environment, most: usize) -> Result<Vec<Row>, StoreError> {
-        self.0.compare_keys().await?;
-        let begin = self.0.queue.begin(environment);
-        let parameters: &[Parameter<'_>] = &[&environment.name(), &limit(most.min(WOKEN_AT_ONCE)), &begin];
-        let rows = self.0.database.rows(&self.0.statements.wake, parameters).await?;
-        let mut left_out = LeftOut::of("row that wakes");
-        let woken: Vec<_> = rows
-            .iter()
-            .filter_map(|row| readable(row, environment, &Shown::With(&self.0.vault), &mut left_out))
-            .collect();
-        let many_dead =
-            rows.first().is_some_and(|row| row.try_get("dead").is_ok_and(|dead: i64| dead >= FEW_DEAD_ROWS));
-        let overdue = woken.iter().filter_map(|row| row.wake_at.filter(|at| *at <= row.as_of)).max();
-        self.0.queue.handed_out(environment, begin.is_some(), overdue.filter(|_| many_dead));
-        Ok(woken)
-    }
-
-    pub(super) async fn use_of(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
-        for companies in companies.chunks(USED_AT_ONCE) {
-            let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
-            self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
-        }
-        Ok(())
-    }
-}
 
 /// Where a reading of the queue begins.
 ///
-/// A row that was dealt with leaves a dead entry behind, at the head of the index of wake times, until the server clears it away.
-/// While some snapshot is held open the server cannot, and each reading would walk over all of them. So a reading begins
-/// where the last one ended, and from time to time at the head again: for rows that were handed out in vain, and for
-/// wake times that were set into the past.
+/// A row that was dealt with leaves a dead entry behind at the head of the index of wake times, until the server clears it away.
+/// While a snapshot is held open somewhere in the database, the server cannot, and each reading would walk over all of them. So,
+/// with many dead rows, a reading begins where the last one ended, and now and then at the head: for rows that were
+/// handed out and not saved, and for wake times that were set into the past.
 #[derive(Debug, Default)]
-pub(super) struct Queue(Mutex<BTreeMap<&'static str, Reached>>);
+pub(super) struct Queue(Mutex<HashMap<Environment, Reached>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Reached {
     wake_at: Timestamp,
-    read_from_head: Instant,
+    /// When a reading last began at the head.
+    from_head: Instant,
 }
 
 impl Queue {
-    /// `None`: at the head.
-    fn begin(&self, environment: Environment) -> Option<Timestamp> {
-        let reached = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(environment.name()).copied();
-        reached.filter(|reached| reached.read_from_head.elapsed() < FROM_THE_HEAD).map(|reached| reached.wake_at)
+    fn reached(&self) -> MutexGuard<'_, HashMap<Environment, Reached>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reading ended at `wake_at`; `None`: it need not be remembered where.
-    fn handed_out(&self, environment: Environment, from_reached: bool, wake_at: Option<Timestamp>) {
-        let mut reached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = reached.get(environment.name()).filter(|_| from_reached).map(|reached| reached.read_from_head);
-        match wake_at {
-            Some(wake_at) => {
-                let read_from_head = before.unwrap_or_else(Instant::now);
-                reached.insert(environment.name(), Reached { wake_at, read_from_head });
-            }
-            None if before.is_none() => {
-                reached.remove(environment.name());
-            }
-            None => {}
+    /// `None`: at the head.
+    pub(super) fn begin(&self, environment: Environment) -> Option<Timestamp> {
+        let reached = self.reached().get(&environment).copied()?;
+        (reached.from_head.elapsed() < FROM_THE_HEAD).then_some(reached.wake_at)
+    }
+
+    /// A reading that began so came up to `wake_at`; `None`: the next one can as well begin at the head.
+    pub(super) fn ended(&self, environment: Environment, begin: Option<Timestamp>, wake_at: Option<Timestamp>) {
+        let mut reached = self.reached();
+        let before = reached.remove(&environment).filter(|_| begin.is_some());
+        if let Some(wake_at) = wake_at {
+            let from_head = before.map_or_else(Instant::now, |before| before.from_head);
+            reached.insert(environment, Reached { wake_at, from_head });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const HERE: Environment = Environment::Cie;
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_timestamp(second, 0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_begins_where_the_last_one_ended_and_every_30_seconds_at_the_head() {
+        let queue = Queue::default();
+        queue.ended(HERE, None, at(7));
+        for second in 7..37 {
+            assert_eq!(queue.begin(HERE), at(second));
+            queue.ended(HERE, at(second), at(second + 1));
+            advance(Duration::from_secs(1)).await;
+        }
+
+        assert_eq!(queue.begin(HERE), None);
+        queue.ended(HERE, None, at(8));
+        assert_eq!(queue.begin(HERE), at(8));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_the_last_one_ended_is_forgotten_with_the_dead_rows_and_told_apart_by_environment() {
+        let queue = Queue::default();
+        queue.ended(HERE, None, at(7));
+        assert_eq!(queue.begin(Environment::Production), None);
+
+        queue.ended(HERE, at(7), None);
+
+        assert_eq!(queue.begin(HERE), None);
     }
 }

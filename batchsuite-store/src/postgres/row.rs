@@ -5,12 +5,14 @@ use std::time::Duration;
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     clock::{Timestamp, later},
-    events::{Event, EventId, EventKind, Evidence},
-    ids::{AttemptId, ConsentId, Revision},
-    machine::CauseKind,
-    store::{self, Document, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
+    events::{Event, EventContent, EventId},
+    ids::{ConsentId, Revision},
+    secret::SecretHash,
+    store::{
+        self, Document, EventOrder, EventQuery, Page, PendingConsent, RowKey, RowNumber, StoreError, StoreErrorKind,
+        StoredTokens,
+    },
 };
-use serde_json::{Value, json};
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
@@ -58,7 +60,7 @@ impl<'a> Columns<'a> {
     }
 
     pub(super) fn company(&mut self) -> Result<CompanyId, StoreError> {
-        CompanyId::new(self.next::<&str>()?).map_err(|_| failure::corrupt("a company id is none"))
+        CompanyId::new(self.next::<&str>()?).map_err(|_| no_id())
     }
 
     pub(super) fn consent(&mut self) -> Result<ConsentId, StoreError> {
@@ -66,7 +68,12 @@ impl<'a> Columns<'a> {
     }
 
     pub(super) fn actor(&mut self) -> Result<ActorId, StoreError> {
-        actor(self.next()?)
+        ActorId::new(self.next::<&str>()?).map_err(|_| no_id())
+    }
+
+    pub(super) fn hash(&mut self) -> Result<SecretHash, StoreError> {
+        let bytes = self.next::<&[u8]>()?.try_into();
+        bytes.map(SecretHash::from_bytes).map_err(|_| failure::corrupt("the hash of a secret is none"))
     }
 }
 
@@ -104,14 +111,15 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     Ok(store::Row { key, number, revision, document, tokens, change, wake_at, used_at, consents, as_of })
 }
 
-/// The row of whichever company, unless it has no company that can be named.
+/// The row of whichever company. `None` where there is none, or none that can be named.
 pub(super) fn readable(
     answer: &Row,
     environment: Environment,
     shown: &Shown<'_>,
     left_out: &mut LeftOut,
 ) -> Option<store::Row> {
-    let company = Columns::of(answer).company();
+    let company = Columns::of(answer).next::<Option<&str>>().transpose()?;
+    let company = company.and_then(|name| CompanyId::new(name).map_err(|_| no_id()));
     let read = company.and_then(|company| row(answer, RowKey::company(environment, company), shown));
     read.inspect_err(|error| left_out.add(&"of a company", error)).ok()
 }
@@ -127,46 +135,38 @@ fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>, StoreError>
     all.map(consent).collect()
 }
 
+/// A page of events. A reader who goes on from below what was pruned has missed some.
+pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+    let forward = rows.first().filter(|_| query.order == EventOrder::OldestFirst);
+    let pruned = forward.and_then(|row| row.try_get::<_, Option<i64>>("pruned_up_to").ok().flatten());
+    let up_to = EventId::new(pruned.unwrap_or_default().unsigned_abs());
+    if query.after.is_some_and(|after| after < up_to) {
+        return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
+    }
+    let (mut items, mut next) = (Vec::with_capacity(rows.len()), query.after);
+    let mut left_out = LeftOut::of("event");
+    for row in rows {
+        // None where there is no event, but something to say of the log.
+        let Some(number) = Columns::of(row).next::<Option<i64>>()? else { continue };
+        match event(row, query.environment) {
+            Ok(event) => items.push(event),
+            Err(error) => left_out.add(&number, &error),
+        }
+        next = Some(EventId::new(number.unsigned_abs()));
+    }
+    Ok(Page { items, next })
+}
+
 /// The columns of `sql/fragments/event.sql`.
-pub(super) fn event(row: &Row, environment: Environment) -> Result<Event, StoreError> {
+fn event(row: &Row, environment: Environment) -> Result<Event, StoreError> {
     let mut columns = Columns::of(row);
-    Ok(Event {
-        environment,
-        id: EventId::new(columns.number()?),
-        at: columns.next()?,
-        company: columns.next::<Option<&str>>()?.map(CompanyId::new).transpose().map_err(|_| no_id())?,
-        revision: columns.revision()?,
-        kind: EventKind::of_name(columns.next()?)
-            .ok_or_else(|| failure::corrupt("a kind of event is unknown; was it written by a later release?"))?,
-        actor: columns.next::<Option<&str>>()?.map(actor).transpose()?,
-        cause: columns.next::<Option<&str>>()?.and_then(CauseKind::of_name),
-        evidence: columns.next::<Option<&str>>()?.map(evidence).transpose()?,
-    })
-}
-
-/// How evidence is kept: a JSON object.
-pub(super) fn object(evidence: &Evidence) -> Value {
-    json!({
-        "status": evidence.status,
-        "code": evidence.code,
-        "message": evidence.message,
-        "attempt": evidence.attempt.map(|attempt| attempt.to_string()),
-    })
-}
-
-fn evidence(object: &str) -> Result<Evidence, StoreError> {
-    let object: Value =
-        serde_json::from_str(object).map_err(|_| failure::corrupt("the evidence of an event is none"))?;
-    let text = |name: &str| object[name].as_str().map(str::to_owned);
-    let mut evidence = Evidence::default();
-    evidence.status = object["status"].as_u64().and_then(|status| u16::try_from(status).ok());
-    (evidence.code, evidence.message) = (text("code"), text("message"));
-    evidence.attempt = text("attempt").and_then(|id| u128::from_str_radix(&id, 16).ok()).map(AttemptId::from_bits);
-    Ok(evidence)
-}
-
-fn actor(text: &str) -> Result<ActorId, StoreError> {
-    ActorId::new(text).map_err(|_| no_id())
+    let (id, at) = (EventId::new(columns.number()?), columns.next()?);
+    let company = columns.next::<Option<&str>>()?.map(CompanyId::new).transpose().map_err(|_| no_id())?;
+    let revision = columns.revision()?;
+    let content = serde_json::from_str(columns.next()?);
+    let unreadable = |_| failure::corrupt("the content of an event is none; was it written by a later release?");
+    let EventContent { kind, actor, evidence, cause } = content.map_err(unreadable)?;
+    Ok(Event { id, at, environment, company, actor, kind, revision, evidence, cause })
 }
 
 fn no_id() -> StoreError {
@@ -209,6 +209,6 @@ pub(super) fn storable(at: Timestamp) -> Timestamp {
     at.clamp(BEGINNING, later(BEGINNING, 3 * LONGEST))
 }
 
-pub(super) fn uuid_of_consent(consent: ConsentId) -> Uuid {
+pub(super) fn uuid(consent: ConsentId) -> Uuid {
     Uuid::from_u128(consent.to_bits())
 }

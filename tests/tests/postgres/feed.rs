@@ -21,8 +21,8 @@ async fn held_open(stage: &Stage, company: &str) -> Client {
     let client = server().client().await;
     let save = "BEGIN;
         UPDATE {schema}.grants SET number = number + 1, change = {schema}.next_event() WHERE company = '{company}';
-        INSERT INTO {schema}.events (environment, id, at, company, epoch, version, kind)
-        SELECT environment, change, now(), company, epoch, version, 'removed' FROM {schema}.grants
+        INSERT INTO {schema}.events (environment, id, at, company, epoch, version, content)
+        SELECT environment, change, now(), company, epoch, version, '{\"kind\": \"removed\"}' FROM {schema}.grants
         WHERE company = '{company}'";
     let save = save.replace("{schema}", stage.schema.name()).replace("{company}", company);
     client.batch_execute(&save).await.unwrap();

@@ -90,8 +90,8 @@ async fn crowded() -> Stage {
             now() + interval '1 second' * (n - 100), n
         FROM generate_series(1, 20000) AS n;
         INSERT INTO {schema}.tokens SELECT environment, company, 'a', 'r' FROM {schema}.grants;
-        INSERT INTO {schema}.events (environment, id, at, company, epoch, version, kind)
-        SELECT 'cie', 3 * n, now(), 'company-' || n, 1, 1, 'refreshed' FROM generate_series(1, 20000) AS n;
+        INSERT INTO {schema}.events (environment, id, at, company, epoch, version, content)
+        SELECT 'cie', 3 * n, now(), 'company-' || n, 1, 1, '{}' FROM generate_series(1, 20000) AS n;
         INSERT INTO {schema}.consents (environment, id, company, actor, state, browser, redirect_uri, client_id, removals,
             expires_at)
         SELECT 'cie', gen_random_uuid(), 'company-' || n, 'ada-' || n, sha256(n::text::bytea), '', '', '', 0,

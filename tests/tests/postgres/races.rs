@@ -26,7 +26,7 @@ impl Gate {
             "SELECT pg_advisory_lock({lock});
              CREATE FUNCTION {schema}.wait() RETURNS trigger LANGUAGE plpgsql AS
                  $$ BEGIN PERFORM pg_advisory_xact_lock_shared({lock}); RETURN NULL; END $$;
-             CREATE TRIGGER gate AFTER INSERT ON {schema}.events FOR EACH ROW WHEN (NEW.kind = '{kind}')
+             CREATE TRIGGER gate AFTER INSERT ON {schema}.events FOR EACH ROW WHEN (NEW.content ->> 'kind' = '{kind}')
                  EXECUTE FUNCTION {schema}.wait()"
         );
         client.batch_execute(&close).await.unwrap();

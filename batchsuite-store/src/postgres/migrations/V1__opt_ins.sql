@@ -104,10 +104,8 @@ CREATE TABLE {schema}.events (
     company     text COLLATE "C",
     epoch       bigint NOT NULL,
     version     bigint NOT NULL,
-    kind        text   NOT NULL,
-    actor       text,
-    cause       text,
-    evidence    jsonb,
+    -- What happened, who did it, what UPS said, and why a new opt-in is needed.
+    content     jsonb  NOT NULL,
     PRIMARY KEY (environment, id)
 );
 CREATE INDEX events_company ON {schema}.events (environment, company, id);
@@ -137,16 +135,14 @@ CREATE TABLE {schema}.keys (
 );
 
 -- Writes one event, of a company or of all, at the revision of the company's grant.
-CREATE FUNCTION {schema}.append_event(p_environment text, p_company text, p_event jsonb) RETURNS bigint
+CREATE FUNCTION {schema}.append_event(p_environment text, p_company text, p_content jsonb) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     drawn bigint := {schema}.next_event();
 BEGIN
-    INSERT INTO {schema}.events
-        (environment, id, at, company, epoch, version, kind, actor, cause, evidence)
-    SELECT p_environment, drawn, {clock}, p_company, COALESCE(g.epoch, 0), COALESCE(g.version, 0), e.*
-    FROM jsonb_to_record(p_event) AS e (kind text, actor text, cause text, evidence jsonb)
-    LEFT JOIN {schema}.grants g ON g.environment = p_environment AND g.company = p_company;
+    INSERT INTO {schema}.events (environment, id, at, company, epoch, version, content)
+    SELECT p_environment, drawn, {clock}, p_company, COALESCE(g.epoch, 0), COALESCE(g.version, 0), p_content
+    FROM (SELECT) AS once LEFT JOIN {schema}.grants g ON g.environment = p_environment AND g.company = p_company;
     RETURN drawn;
 END $$;
 

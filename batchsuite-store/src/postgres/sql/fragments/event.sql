@@ -1,1 +1,1 @@
-id, at, company, epoch, version, kind, actor, cause, evidence::text
+id, at, company, epoch, version, content::text

@@ -19,16 +19,16 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(1);
 /// Where connections are made and driven: the runtime in which the pool was made, not that of a caller, whose `block_on`
 /// may end while the connection goes on. If that runtime ends, or nobody drives it, the next caller's takes its place.
 #[derive(Clone, Debug)]
-pub(super) struct ConnectionRuntime(Arc<Mutex<Option<Handle>>>);
+pub(in crate::postgres) struct ConnectionRuntime(Arc<Mutex<Option<Handle>>>);
 
 impl ConnectionRuntime {
     /// The runtime that this is called in; outside of one, that of the first use.
-    pub(super) fn here() -> Self {
+    pub(in crate::postgres) fn here() -> Self {
         Self(Arc::new(Mutex::new(Handle::try_current().ok())))
     }
 
     /// Runs `work` there, and breaks it off if the caller goes away.
-    pub(super) async fn run<T, F>(&self, work: impl Fn() -> F) -> T
+    pub(in crate::postgres) async fn run<T, F>(&self, work: impl Fn() -> F) -> T
     where
         F: Future<Output = T> + Send + 'static,
         T: Send + 'static,
@@ -47,7 +47,7 @@ impl ConnectionRuntime {
     }
 
     /// Spawns `work` there; nobody waits for it.
-    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(in crate::postgres) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let runtime = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = runtime.as_ref() {
             runtime.spawn(work);
@@ -83,15 +83,15 @@ async fn done_by<T: Send + 'static>(
 
 /// Aborts a task when it is dropped.
 #[derive(Debug)]
-pub(super) struct AbortOnDrop(Option<AbortHandle>);
+pub(in crate::postgres) struct AbortOnDrop(Option<AbortHandle>);
 
 impl AbortOnDrop {
-    pub(super) fn of<T>(task: &JoinHandle<T>) -> Self {
+    pub(in crate::postgres) fn of<T>(task: &JoinHandle<T>) -> Self {
         Self(Some(task.abort_handle()))
     }
 
     /// Lets the task go on by itself.
-    pub(super) fn release(mut self) {
+    pub(in crate::postgres) fn release(mut self) {
         self.0 = None;
     }
 }

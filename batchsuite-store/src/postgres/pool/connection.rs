@@ -13,10 +13,11 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{failure, pool::Shared, runtime::AbortOnDrop, schema::IS_CARELESS};
+use super::{Shared, failure, runtime::AbortOnDrop};
+use crate::postgres::schema::IS_CARELESS;
 
 /// A parameter of a statement.
-pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+pub(in crate::postgres) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 /// The least time that the server gets to say what one of its processes does, and that a transaction without time limits may lie idle.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const NOTICEABLE: Duration = Duration::from_millis(100);
 
 /// A connection that goes back to the pool only if it is in order: no statement is under way on it, no transaction is
 /// open, and no error has concerned it.
-pub(super) struct Connection {
+pub(in crate::postgres) struct Connection {
     client: Option<Object>,
     state: State,
     shared: Arc<Shared>,
@@ -43,12 +44,12 @@ struct State {
 }
 
 impl Connection {
-    pub(super) fn new(client: Object, shared: Arc<Shared>) -> Self {
+    pub(in crate::postgres) fn new(client: Object, shared: Arc<Shared>) -> Self {
         Self { client: Some(client), state: State::default(), shared }
     }
 
     /// Runs one statement: one round trip (two, the first time on a connection).
-    pub(super) async fn rows(
+    pub(in crate::postgres) async fn rows(
         &mut self,
         sql: &str,
         types: &[Type],
@@ -73,7 +74,10 @@ impl Connection {
         judged(state, shared, client.batch_execute(sql)).await
     }
 
-    pub(super) async fn begin(mut self, turn: OwnedSemaphorePermit) -> Result<PostgresTransaction, StoreError> {
+    pub(in crate::postgres) async fn begin(
+        mut self,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<PostgresTransaction, StoreError> {
         self.state.is_in_transaction = true;
         // Durable also behind a pooler that hands each transaction to another server.
         self.run(&format!("BEGIN; SELECT set_config('synchronous_commit', 'on', true) WHERE {IS_CARELESS}")).await?;
@@ -137,7 +141,7 @@ impl PostgresTransaction {
     }
 
     /// Takes the time limits of its statements away.
-    pub(super) async fn remove_time_limits(&mut self) -> Result<(), StoreError> {
+    pub(in crate::postgres) async fn remove_time_limits(&mut self) -> Result<(), StoreError> {
         let limit = self.connection.shared.deadline.max(LEAST_LIMIT).as_millis();
         let settings = format!(
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;

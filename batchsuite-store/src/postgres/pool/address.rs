@@ -42,17 +42,17 @@ const OF_THE_DRIVER: &[&str] = &[
 
 /// Where to connect to, and how.
 #[derive(Clone)]
-pub(super) struct Address {
-    pub(super) config: Config,
-    pub(super) tls: MakeRustlsConnect,
+pub(in crate::postgres) struct Address {
+    pub(in crate::postgres) config: Config,
+    pub(in crate::postgres) tls: MakeRustlsConnect,
     /// Whether a pooler is in between that hands each transaction to another server (`pgbouncer=true`).
-    pub(super) is_pooled: bool,
+    pub(in crate::postgres) is_pooled: bool,
 }
 
 impl Address {
     /// Reads a connection string of libpq, as a URL or as words. What it leaves open is set so that nothing waits for
     /// long, and that no server is used that allows no writes.
-    pub(super) fn new(text: &str) -> Result<Self, StoreError> {
+    pub(in crate::postgres) fn new(text: &str) -> Result<Self, StoreError> {
         let text = Text::read(text)?;
         let mut own = Own::default();
         let mut kept = Vec::new();
@@ -87,7 +87,7 @@ impl Address {
     }
 
     /// Makes a connection, and the task that drives it here.
-    pub(super) async fn connect(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+    pub(in crate::postgres) async fn connect(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
         let (client, connection) = self.config.connect(self.tls.clone()).await?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {

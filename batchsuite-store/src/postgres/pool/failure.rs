@@ -43,7 +43,7 @@ impl fmt::Display for PostgresError {
 
 impl Error for PostgresError {}
 
-pub(super) fn of_database(error: &tokio_postgres::Error) -> StoreError {
+pub(in crate::postgres) fn of_database(error: &tokio_postgres::Error) -> StoreError {
     let Some(answer) = error.as_db_error() else { return of_connection(error) };
     let (kind, speaks_of_objects) = judge(answer.code());
     let failure = PostgresError {
@@ -53,7 +53,7 @@ pub(super) fn of_database(error: &tokio_postgres::Error) -> StoreError {
     StoreError::new(kind).with_source(failure)
 }
 
-pub(super) fn of_pool(error: &PoolError) -> StoreError {
+pub(in crate::postgres) fn of_pool(error: &PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => of_database(error),
         PoolError::Timeout(_) => unavailable("no connection of the pool became free in time"),
@@ -62,15 +62,15 @@ pub(super) fn of_pool(error: &PoolError) -> StoreError {
     }
 }
 
-pub(super) fn unavailable(message: &str) -> StoreError {
+pub(in crate::postgres) fn unavailable(message: &str) -> StoreError {
     told(StoreErrorKind::Unavailable, message)
 }
 
-pub(super) fn misconfigured(message: impl Into<String>) -> StoreError {
+pub(in crate::postgres) fn misconfigured(message: impl Into<String>) -> StoreError {
     told(StoreErrorKind::Misconfigured, message)
 }
 
-pub(super) fn corrupt(message: impl Into<String>) -> StoreError {
+pub(in crate::postgres) fn corrupt(message: impl Into<String>) -> StoreError {
     told(StoreErrorKind::Corrupt, message)
 }
 
@@ -79,13 +79,13 @@ fn told(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
 }
 
 /// Whether it is the connection that failed, and not the statement: whatever is sent on it next would fail as well.
-pub(super) fn concerns_the_connection(error: &tokio_postgres::Error) -> bool {
+pub(in crate::postgres) fn concerns_the_connection(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|state| ends_a_connection(state.code()))
 }
 
 /// Whether it concerns all connections that are as old, because the server or the prepared statements changed. (A
 /// damaged page is read over each connection alike, and a transaction is a connection's own.)
-pub(super) fn concerns_all_connections(error: &tokio_postgres::Error) -> bool {
+pub(in crate::postgres) fn concerns_all_connections(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|state| {
         let state = state.code();
         concerns_the_connection(error) && (state == READ_ONLY || !matches!(state.get(..2), Some("25" | "58" | "XX")))
@@ -93,19 +93,19 @@ pub(super) fn concerns_all_connections(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Whether the server did not do what it was asked, for a reason that another connection does not have.
-pub(super) fn is_worth_another_connection(error: &StoreError) -> bool {
+pub(in crate::postgres) fn is_worth_another_connection(error: &StoreError) -> bool {
     let state = PostgresError::of(error).and_then(PostgresError::sql_state);
     state.is_some_and(|state| matches!(state, READ_ONLY | STATEMENT_MISSING | STATEMENT_EXISTS | PLAN_CHANGED))
 }
 
 /// Whether the server has no room for one more connection, or does not let anybody in yet.
-pub(super) fn is_refused_for_now(error: &tokio_postgres::Error) -> bool {
+pub(in crate::postgres) fn is_refused_for_now(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "53300" | "57P03"))
 }
 
 /// Whether the server or a pooler refused one more connection, perhaps for want of room. (A pooler has one code for all reasons,
 /// 08P01.)
-pub(super) fn is_refused(error: &tokio_postgres::Error) -> bool {
+pub(in crate::postgres) fn is_refused(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| state.code().starts_with("08"))
 }
 
@@ -128,7 +128,7 @@ fn ends_a_connection(state: &str) -> bool {
 }
 
 /// An error of the connection speaks of addresses and of I/O, and so do its causes.
-pub(super) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
+pub(in crate::postgres) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
     unavailable(&chain(error).to_string())
 }
 

@@ -1,0 +1,320 @@
+//! The verbs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use batchsuite_auth::{
+    CompanyId, Environment,
+    clock::{Timestamp, earlier, later},
+    events::{Event, EventId},
+    ids::ConsentId,
+    secret::SecretHash,
+    status::ListedAs,
+    store::{
+        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, EventOrder, EventQuery, FoundConsent,
+        ListQuery, MOST_AGE, NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, RowNumber, Saved, Store,
+        StoreError, Swap, TokenChange,
+    },
+};
+use serde_json::json;
+use url::Url;
+
+use super::{
+    PostgresStore,
+    connection::Parameter,
+    failure,
+    operation::NOT_INDEXED,
+    row::{self, Columns, Shown, limit, readable, seconds, signed, storable},
+    statements::Statement,
+};
+use crate::left_out::LeftOut;
+
+/// How many rows one call hands out, or lists, at most.
+const ROWS_AT_ONCE: usize = 1000;
+/// How many companies one statement marks as used, so that none takes long.
+const USED_AT_ONCE: usize = 5000;
+/// How many events one statement deletes.
+const PRUNED_AT_ONCE: u64 = 5000;
+/// No process holds a delivery for longer: a lease that was dated by a wrong clock ends.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn load(&self, key: &RowKey) -> Result<Row, StoreError> {
+        self.0.compare_keys().await?;
+        let parameters: &[Parameter<'_>] = &[&key.environment.name(), &key.name()];
+        let loaded = self.0.database.one(&self.0.statements.load, parameters).await?;
+        row::row(&loaded, key.clone(), &Shown::With(&self.0.vault))
+    }
+
+    async fn save(&self, swap: Swap) -> Result<Saved, StoreError> {
+        let Swap { key, revision, decided_at, events, .. } = &swap;
+        let sealed = match &swap.tokens {
+            TokenChange::Replace(tokens) => {
+                self.0.ready_to_seal().await?;
+                Some(self.0.vault.seal_tokens(key, *revision, tokens)?)
+            }
+            TokenChange::Keep | TokenChange::Erase => None,
+        };
+        let wake = swap.wake.unwrap_or_default();
+        let parameters: &[Parameter<'_>] = &[
+            &key.environment.name(),
+            &key.name(),
+            &swap.expected.number().cast_signed(),
+            &decided_at.map(|at| storable(earlier(at, MOST_AGE))),
+            &decided_at.map(|at| storable(later(at, MOST_AGE))),
+            &swap.document.as_str(),
+            &signed(revision.epoch),
+            &signed(revision.version),
+            &swap.listed_as.name(),
+            &swap.wake.is_some(),
+            &wake.at.map(storable),
+            &wake.if_used.map(storable),
+            &swap.used_at.map(storable),
+            &swap.announce,
+            &(!events.is_empty()).then(|| json!(events).to_string()),
+            &sealed.as_ref().and_then(|sealed| sealed.access.as_deref()),
+            &sealed.as_ref().and_then(|sealed| sealed.refresh.as_deref()),
+        ];
+        let (database, statement) = (&self.0.database, self.saving(&swap));
+        let saved = match sealed {
+            None => database.row(statement, parameters).await?,
+            Some(_) => database.row_of_a_pair(statement, parameters).await?,
+        };
+        let Some(saved) = saved else { return Ok(Saved::Conflict) };
+        if !events.is_empty() {
+            self.0.feed.announce();
+        }
+        let mut columns = Columns::of(&saved);
+        let number = RowNumber::new(columns.next::<i64>()?.cast_unsigned());
+        Ok(Saved::Yes { number, change: columns.event(), at: columns.next()? })
+    }
+
+    async fn put_consent(&self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
+        let NewConsent { consent, state, verifier, lifetime } = &new;
+        if verifier.is_some() {
+            self.0.ready_to_seal().await?;
+        }
+        let parameters: &[Parameter<'_>] = &[
+            &consent.environment.name(),
+            &row::uuid(consent.id),
+            &consent.company.as_str(),
+            &consent.actor.as_str(),
+            &&state.as_bytes()[..],
+            &&consent.browser.as_bytes()[..],
+            &self.0.vault.seal_verifier(consent, verifier.as_ref())?,
+            &consent.redirect_uri.as_str(),
+            &consent.client_id,
+            &consent.return_to,
+            &signed(consent.removals),
+            &seconds(*lifetime),
+            &limit(caps.per_company),
+            &limit(caps.per_actor),
+            &ListedAs::default().name(),
+            &event.company.as_ref().map(CompanyId::as_str),
+            &json!(event.event).to_string(),
+        ];
+        self.0.database.rows(&self.0.statements.put_consent, parameters).await?;
+        self.0.feed.announce();
+        Ok(())
+    }
+
+    async fn find_consent(
+        &self,
+        environment: Environment,
+        state: &SecretHash,
+    ) -> Result<Option<FoundConsent>, StoreError> {
+        self.0.compare_keys().await?;
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &&state.as_bytes()[..]];
+        let found = self.0.database.row(&self.0.statements.find_consent, parameters).await?;
+        let Some(found) = found else { return Ok(None) };
+        let mut columns = Columns::of(&found);
+        let consent = Consent {
+            environment,
+            id: columns.consent()?,
+            company: columns.company()?,
+            actor: columns.actor()?,
+            browser: columns.hash()?,
+            redirect_uri: Url::parse(columns.next()?).map_err(|_| failure::corrupt("a redirect URI is no URL"))?,
+            client_id: columns.next()?,
+            return_to: columns.next()?,
+            removals: columns.number()?,
+        };
+        let expires_at = columns.next()?;
+        let (used_at, with_event): (Option<Timestamp>, _) = (columns.next()?, columns.next()?);
+        let used = used_at.map(|at| ConsentUse { at, with_event });
+        let as_of = columns.next()?;
+        let verifier = self.0.vault.open_verifier(&consent, columns.next()?);
+        Ok(Some(FoundConsent { consent, verifier, expires_at, used, as_of }))
+    }
+
+    async fn use_consent(
+        &self,
+        environment: Environment,
+        id: ConsentId,
+        event: Option<NewEvent>,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let company = event.as_ref().and_then(|event| event.company.as_ref()).map(CompanyId::as_str);
+        let content = event.as_ref().map(|event| json!(event.event).to_string());
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &row::uuid(id), &company, &content];
+        let used = self.0.database.row(&self.0.statements.use_consent, parameters).await?;
+        if used.is_some() && event.is_some() {
+            self.0.feed.announce();
+        }
+        used.map(|used| Columns::of(&used).next()).transpose()
+    }
+
+    async fn wake(&self, environment: Environment, most: usize) -> Result<Vec<Row>, StoreError> {
+        self.0.compare_keys().await?;
+        let begin = self.0.queue.begin(environment);
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &limit(most.min(ROWS_AT_ONCE)), &begin];
+        let rows = self.0.database.rows(&self.0.statements.wake, parameters).await?;
+        let reached = rows.first().and_then(|row| row.try_get("reached").ok().flatten());
+        self.0.queue.ended(environment, begin, reached);
+        let (shown, mut left_out) = (Shown::With(&self.0.vault), LeftOut::of("row that wakes"));
+        Ok(rows.iter().filter_map(|row| readable(row, environment, &shown, &mut left_out)).collect())
+    }
+
+    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
+        for companies in companies.chunks(USED_AT_ONCE) {
+            let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
+            self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
+        }
+        Ok(())
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError> {
+        let (database, statements) = (&self.0.database, &self.0.statements);
+        let (environment, header) = (query.environment.name(), self.0.vault.primary_header());
+        let after = query.after.as_ref().map_or("", CompanyId::as_str);
+        let most = query.limit.min(ROWS_AT_ONCE);
+        // One more than asked for tells whether there are more.
+        let wanted = limit(most + 1);
+        let rows = match &query.listed_as {
+            None => database.rows(&statements.list, &[&environment, &after, &wanted, &header]).await?,
+            Some(listed) => {
+                let names: Vec<&str> = listed.iter().map(|listed| listed.name()).collect();
+                let reads_all = listed.contains(&NOT_INDEXED);
+                let parameters: &[Parameter<'_>] = &[&environment, &after, &wanted, &header, &names, &reads_all];
+                database.rows(&statements.list_some, parameters).await?
+            }
+        };
+        let (mut items, mut next) = (Vec::with_capacity(rows.len()), query.after);
+        let mut left_out = LeftOut::of("row of a list");
+        for row in rows.iter().take(most) {
+            items.extend(readable(row, query.environment, &Shown::Sealed, &mut left_out));
+            // Also behind a row that cannot be read.
+            next = Columns::of(row).company().ok().or(next);
+        }
+        // Where rows were read that are not listed, the page goes on behind them.
+        let read_up_to = rows.first().and_then(|row| row.try_get::<_, Option<&str>>("read_up_to").ok().flatten());
+        let is_cut = rows.len() > most;
+        let next = if is_cut { next } else { read_up_to.and_then(|company| CompanyId::new(company).ok()) };
+        Ok(Page { items, next })
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+        let (database, statements) = (&self.0.database, &self.0.statements);
+        let (environment, most) = (query.environment.name(), limit(query.limit));
+        let company = query.company.as_ref().map(CompanyId::as_str);
+        let rows = match query.order {
+            EventOrder::OldestFirst => {
+                // No further than the log is settled: a program that follows must not step over a number that is still
+                // being written.
+                let settled = self.horizon().await?.settled;
+                let after = signed(query.after.unwrap_or_default().number());
+                let statement = match company {
+                    Some(_) => &statements.company_events_oldest_first,
+                    None => &statements.events_oldest_first,
+                };
+                database.rows(statement, &[&environment, &company, &after, &signed(settled.number()), &most]).await?
+            }
+            EventOrder::NewestFirst => {
+                let before = query.after.map_or(i64::MAX, |after| signed(after.number()));
+                let statement = match company {
+                    Some(_) => &statements.company_events_newest_first,
+                    None => &statements.events_newest_first,
+                };
+                database.rows(statement, &[&environment, &company, &before, &most]).await?
+            }
+        };
+        row::events(&rows, &query)
+    }
+
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError> {
+        let company = event.company.as_ref().map(CompanyId::as_str);
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &company, &json!(event.event).to_string()];
+        let row = self.0.database.one(&self.0.statements.append, parameters).await?;
+        self.0.feed.announce();
+        Columns::of(&row).number().map(EventId::new)
+    }
+
+    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
+        let mut pruned = Pruned { events: 0, up_to: EventId::START };
+        let limit = prune.limit as u64;
+        loop {
+            let most = PRUNED_AT_ONCE.min(limit - pruned.events);
+            let parameters: &[Parameter<'_>] =
+                &[&prune.environment.name(), &seconds(prune.older_than), &signed(most), &prune.undelivered];
+            let row = self.0.database.one(&self.0.statements.prune, parameters).await?;
+            let mut columns = Columns::of(&row);
+            let piece = columns.number()?;
+            pruned = Pruned { events: pruned.events + piece, up_to: columns.event() };
+            if piece < most || pruned.events == limit {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    async fn changes(
+        &self,
+        environment: Environment,
+        after: Option<EventId>,
+        wait: Duration,
+    ) -> Result<Changes, StoreError> {
+        self.read_changes(environment, after, wait).await
+    }
+
+    async fn take_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        lease: Duration,
+    ) -> Result<Option<EventId>, StoreError> {
+        let end = self.horizon().await?.settled;
+        let lease = seconds(lease.min(LONGEST_LEASE));
+        let parameters: &[Parameter<'_>] =
+            &[&environment.name(), &delivery.consumer, &delivery.holder, &lease, &signed(end.number())];
+        let taken = self.0.database.row(&self.0.statements.take_delivery, parameters).await?;
+        Ok(taken.map(|row| Columns::of(&row).event()))
+    }
+
+    async fn advance_delivery(
+        &self,
+        environment: Environment,
+        delivery: &Delivery,
+        cursor: EventId,
+        then: DeliveryEnd,
+    ) -> Result<bool, StoreError> {
+        let lease = match then {
+            DeliveryEnd::Renew(lease) => seconds(lease.min(LONGEST_LEASE)),
+            DeliveryEnd::End => 0.0,
+        };
+        let parameters: &[Parameter<'_>] =
+            &[&environment.name(), &delivery.consumer, &delivery.holder, &signed(cursor.number()), &lease];
+        Ok(self.0.database.row(&self.0.statements.advance_delivery, parameters).await?.is_some())
+    }
+}
+
+impl PostgresStore {
+    fn saving(&self, swap: &Swap) -> &Statement {
+        let statements = &self.0.statements;
+        match &swap.tokens {
+            _ if swap.expected == RowNumber::NEVER_SAVED => &statements.save_first,
+            TokenChange::Keep if swap.events.is_empty() => &statements.save,
+            TokenChange::Keep => &statements.save_and_tell,
+            TokenChange::Replace(_) => &statements.save_and_replace,
+            TokenChange::Erase => &statements.save_and_erase,
+        }
+    }
+}
