@@ -1,6 +1,7 @@
 //! The store of several processes.
 
 mod builder;
+mod changes;
 mod check;
 mod database;
 mod feed;

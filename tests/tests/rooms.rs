@@ -41,14 +41,7 @@ const KNOWN: &[(&str, &[(&str, &str)])] = &[
             ("test_util/store_contract/case.rs", "test_util/store_contract/mod.rs"),
         ],
     ),
-    (
-        "batchsuite-store",
-        &[
-            ("postgres.rs", "postgres/builder.rs"),
-            ("postgres.rs", "postgres/feed.rs"),
-            ("postgres/pool.rs", "postgres/connection.rs"),
-        ],
-    ),
+    ("batchsuite-store", &[("postgres.rs", "postgres/builder.rs")]),
 ];
 
 #[test]

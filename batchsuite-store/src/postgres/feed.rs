@@ -1,4 +1,4 @@
-//! The change feed: the log is the truth, notifications are a hint.
+//! Notifications of changes, to and from other processes: a hint to look, never the truth.
 
 use std::{
     fmt,
@@ -7,28 +7,19 @@ use std::{
     time::Duration,
 };
 
-use batchsuite_auth::{
-    CompanyId, Environment,
-    error::chain,
-    events::EventId,
-    store::{Changes, StoreError},
-};
+use batchsuite_auth::{error::chain, store::StoreError};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_postgres::AsyncMessage;
 
 use super::{
-    PostgresStore,
     address::Address,
-    database::Parameter,
     failure,
     pool::Shared,
-    row::{Columns, signed},
     runtime::{AbortOnDrop, ConnectionRuntime},
 };
-use crate::left_out::LeftOut;
 
 /// How often a waiting reader looks without a hint, if it is given hints.
 const LOOK: Duration = Duration::from_secs(5);
@@ -36,92 +27,10 @@ const LOOK: Duration = Duration::from_secs(5);
 const LOOK_WITHOUT_HINTS: Duration = Duration::from_secs(1);
 /// The least time between two looks of waiting readers: under many writes, each look finds many changes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// How long a change waits for a writer before it that has not ended. (A statement takes milliseconds.)
-const PATIENCE_WITH_WRITERS: Duration = Duration::from_secs(1);
 /// Announcements that come within this are sent as one.
 const COALESCE: Duration = Duration::from_millis(20);
 /// The pause before the messenger connects again, doubled from the one to the other.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
-
-impl PostgresStore {
-    pub(super) async fn read_changes(
-        &self,
-        environment: Environment,
-        after: Option<EventId>,
-        wait: Duration,
-    ) -> Result<Changes, StoreError> {
-        let Some(after) = after else {
-            return Ok(Changes { changed: Vec::new(), cursor: self.horizon().await?.settled });
-        };
-        // Subscribed before looking: what is written in between wakes the wait.
-        let mut hints = self.0.feed.follow();
-        let began = Instant::now();
-        let end = began.checked_add(wait);
-        loop {
-            if !wait.is_zero() {
-                sleep_until(self.0.feed.next_look()).await;
-            }
-            let (settled, ahead) = self.look(environment, after).await?;
-            let now = Instant::now();
-            let is_over = end.is_some_and(|end| end <= now);
-            // Also for an event that announces nothing: a reader of the log reads on then.
-            if !settled.changed.is_empty() || settled.cursor > after {
-                return Ok(settled);
-            }
-            // Something changed behind a writer that has not ended. Its readers hear of it all the same; the cursor stays
-            // below that writer, so they hear of it again, and not without a pause.
-            let pause = began + PATIENCE_WITH_WRITERS;
-            if is_over || (!ahead.is_empty() && pause <= now) {
-                return Ok(Changes { changed: ahead, ..settled });
-            }
-            let next_look = now + self.0.feed.look_every();
-            let next_look = if ahead.is_empty() { next_look } else { next_look.min(pause) };
-            tokio::select! {
-                _ = hints.changed() => {}
-                () = sleep_until(end.map_or(next_look, |end| end.min(next_look))) => {}
-            }
-        }
-    }
-
-    /// What changed up to where the log is settled, and what changed beyond.
-    async fn look(
-        &self,
-        environment: Environment,
-        after: EventId,
-    ) -> Result<(Changes, Vec<(CompanyId, EventId)>), StoreError> {
-        let Horizon { latest, settled } = self.horizon().await?;
-        // Beyond the end of the log: it was restored, or lost its latest writes with a fail-over, and will give out the same
-        // numbers again. So everything may have changed.
-        let after = if after > latest { EventId::START } else { after };
-        let parameters: &[Parameter<'_>] = &[&environment.name(), &signed(after.number()), &signed(latest.number())];
-        let rows = self.0.database.rows(&self.0.statements.changes, parameters).await?;
-        let change = |row| {
-            let mut columns = Columns::of(row);
-            Ok((columns.company()?, EventId::new(columns.number()?)))
-        };
-        let mut left_out = LeftOut::of("change");
-        let readable = |row| change(row).inspect_err(|error| left_out.add(&"of a company", error)).ok();
-        let changed: Vec<_> = rows.iter().filter_map(readable).collect();
-        let (changed, ahead) = changed.into_iter().partition(|(_, change)| *change <= settled);
-        Ok((Changes { changed, cursor: after.max(settled) }, ahead))
-    }
-
-    /// How far the log goes, for the *next* statement.
-    pub(super) async fn horizon(&self) -> Result<Horizon, StoreError> {
-        let row = self.0.database.one(&self.0.statements.horizon, &[]).await?;
-        let mut columns = Columns::of(&row);
-        Ok(Horizon { latest: EventId::new(columns.number()?), settled: EventId::new(columns.number()?) })
-    }
-}
-
-/// How far the log goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Horizon {
-    /// The latest number that was drawn.
-    latest: EventId,
-    /// Up to here, everything that will ever be in the log is in it.
-    pub(super) settled: EventId,
-}
 
 /// Tells and hears that something changed.
 pub(super) struct Feed {
@@ -160,20 +69,20 @@ impl Feed {
         self.announcements.send_replace(());
     }
 
-    fn follow(&self) -> watch::Receiver<()> {
+    pub(super) fn follow(&self) -> watch::Receiver<()> {
         self.run_messenger();
         self.hints.subscribe()
     }
 
     /// When the next look may be, which is the caller's from now on.
-    fn next_look(&self) -> Instant {
+    pub(super) fn next_look(&self) -> Instant {
         let mut last_look = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
         let next = last_look.map_or_else(Instant::now, |last| Instant::now().max(last + BETWEEN_LOOKS));
         *last_look = Some(next);
         next
     }
 
-    fn look_every(&self) -> Duration {
+    pub(super) fn look_every(&self) -> Duration {
         if self.address.is_some() { LOOK } else { LOOK_WITHOUT_HINTS }
     }
 

@@ -4,18 +4,14 @@ pub(super) mod address;
 pub(super) mod connection;
 pub(super) mod failure;
 pub(super) mod runtime;
+mod shared;
 mod tls;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use batchsuite_auth::{error::chain, store::StoreError};
+use batchsuite_auth::store::StoreError;
 use deadpool_postgres::{
-    ClientWrapper, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolConfig, PoolError, QueueMode,
-    RecyclingMethod,
+    Connect, Hook, HookError, Manager, ManagerConfig, Pool, PoolConfig, PoolError, QueueMode, RecyclingMethod,
 };
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -29,8 +25,11 @@ use self::{
     address::Address,
     connection::{Connection, Parameter, PostgresTransaction},
     runtime::{AbortOnDrop, ConnectionRuntime},
+    shared::Trust,
 };
 use super::schema::IS_CARELESS;
+
+pub(super) use shared::Shared;
 
 /// Connections of a pool, if the host does not say.
 const CONNECTIONS: usize = 8;
@@ -42,8 +41,6 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 /// How often a server that had no room is asked again, unless a connection becomes free before.
 const ASKED_AGAIN: Duration = Duration::from_millis(100);
-/// How long the server is asked to end a statement that nobody waits for.
-const CANCELLING: Duration = Duration::from_secs(1);
 
 /// Connections to one database, which a [`PostgresStore`](crate::PostgresStore) and the host's own statements share.
 ///
@@ -360,130 +357,5 @@ impl Connect for Connector {
             }
         };
         Box::pin(self.runtime.run(connect))
-    }
-}
-
-/// What all connections of a pool share.
-pub(super) struct Shared {
-    pub(super) pool: Pool,
-    pub(super) address: Address,
-    pub(super) runtime: ConnectionRuntime,
-    pub(super) deadline: Duration,
-    /// Whether statements are prepared once a connection and kept; else each is sent without a name.
-    pub(super) prepares: bool,
-    trust: Arc<Trust>,
-    /// How many there are at most, and as many turns.
-    connections: usize,
-    turns: Arc<Semaphore>,
-    /// Told when a connection comes back, or its place becomes free.
-    returned: Notify,
-}
-
-impl Shared {
-    /// How long the wait for a connection is at most: longer than a silent statement holds one.
-    fn longest_wait(&self) -> Duration {
-        self.deadline * 3 / 2
-    }
-
-    /// Whether somebody else has a connection, or is about to have one, that will become free.
-    fn has_others_at_work(&self) -> bool {
-        self.turns.available_permits() + 1 < self.connections
-    }
-
-    /// Takes a connection back that no statement is under way on.
-    pub(super) fn take_back(&self, client: Object) {
-        drop(client);
-        self.returned.notify_one();
-    }
-
-    /// Closes a connection, after the server was asked to end what is `under_way` on it. (Before it is closed: a pooler
-    /// passes the wish on for a client that is there.)
-    pub(super) fn close(&self, client: Object, under_way: bool) {
-        let client: ClientWrapper = Object::take(client);
-        self.returned.notify_one();
-        if !under_way || client.is_closed() {
-            return;
-        }
-        let (token, tls) = (client.cancel_token(), self.address.tls.clone());
-        self.runtime.spawn(async move {
-            let _ = timeout(CANCELLING, token.cancel_query(tls)).await;
-            drop(client);
-        });
-    }
-
-    /// No answer to a statement that began at `began`. Whatever made this connection silent made those silent, too, that
-    /// lie idle; those that are in use will answer or not.
-    pub(super) fn fell_silent(&self, began: Instant) {
-        let idle = self.pool.retain(|_, _| false).removed.len();
-        let is_news = self.trust.silence(began);
-        if is_news {
-            let deadline = self.deadline;
-            tracing::warn!(?deadline, idle, "the database does not answer; its silent connections are closed");
-        }
-    }
-
-    /// The server, or the session, has changed since these connections were made.
-    pub(super) fn distrust(&self, error: &StoreError) {
-        self.trust.renew();
-        let idle = self.pool.retain(|_, _| false).removed.len();
-        tracing::warn!(error = %chain(error), idle, "the connections to the database are made anew");
-    }
-
-    /// Closes connections that have been idle for too long, now and then.
-    fn sweep(&self) {
-        if self.trust.is_time_to_sweep() {
-            let trust = &self.trust;
-            self.pool.retain(|_, metrics| trust.includes(metrics.age(), metrics.last_used()));
-        }
-    }
-}
-
-/// Which connections are used again.
-struct Trust {
-    max_age: Duration,
-    max_idle: Duration,
-    times: Mutex<Times>,
-}
-
-struct Times {
-    /// Connections that were made before are not used again.
-    since: Instant,
-    swept: Instant,
-    silent: Instant,
-}
-
-impl Trust {
-    fn new(max_age: Duration, max_idle: Duration) -> Self {
-        let now = Instant::now();
-        Self { max_age, max_idle, times: Mutex::new(Times { since: now, swept: now, silent: now }) }
-    }
-
-    fn times(&self) -> MutexGuard<'_, Times> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn includes(&self, age: Duration, idle: Duration) -> bool {
-        age < self.max_age && idle < self.max_idle && age <= self.times().since.elapsed()
-    }
-
-    fn renew(&self) {
-        self.times().since = Instant::now();
-    }
-
-    /// Whether a silence from `began` on is another than the last one.
-    fn silence(&self, began: Instant) -> bool {
-        let mut times = self.times();
-        let is_news = times.silent <= began;
-        times.silent = Instant::now();
-        is_news
-    }
-
-    fn is_time_to_sweep(&self) -> bool {
-        let mut times = self.times();
-        let is_time = self.max_idle / 4 < times.swept.elapsed();
-        if is_time {
-            times.swept = Instant::now();
-        }
-        is_time
     }
 }

@@ -13,7 +13,7 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{Shared, failure, runtime::AbortOnDrop};
+use super::{failure, runtime::AbortOnDrop, shared::Shared};
 use crate::postgres::schema::IS_CARELESS;
 
 /// A parameter of a statement.
