@@ -376,6 +376,17 @@ mod tests {
     }
 
     #[test]
+    fn a_refresh_that_is_tried_at_the_end_does_not_move_the_end() {
+        let (cache, clock, acme) = arranged(None);
+        put(&cache, &acme, &clock, 1);
+
+        clock.move_by(3599);
+        assert_eq!(got(&cache, &acme), "due token-1");
+        clock.move_by(1);
+        assert_eq!(got(&cache, &acme), "nothing");
+    }
+
+    #[test]
     fn a_clock_that_is_set_back_ends_what_it_dated() {
         let (cache, clock, acme) = arranged(None);
         put(&cache, &acme, &clock, 1);
