@@ -35,7 +35,8 @@ impl EventId {
 }
 
 /// What kind of thing happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
     /// A person was sent to UPS.com.
@@ -173,7 +174,7 @@ pub struct Event {
 }
 
 /// An event that is about to be written. The store adds when, where in the log, which company and which revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventContent {
     /// What happened.
     pub kind: EventKind,
@@ -301,6 +302,13 @@ pub(crate) fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_has_one_name_in_columns_and_in_documents() {
+        for kind in EventKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        }
+    }
 
     #[test]
     fn a_message_is_printable_and_at_most_200_characters() {

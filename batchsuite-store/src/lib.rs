@@ -3,6 +3,7 @@
 //! | feature | store | for |
 //! |---|---|---|
 //! | `memory` (default) | [`MemoryStore`] | tests, demonstrations, a service that may forget its opt-ins with its process |
+//! | `sqlite` | [`SqliteStore`] | a service of any number of processes on one machine, without a database server |
 //! | `postgres` | [`PostgresStore`] | a service of any number of processes |
 //!
 //! Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`.
@@ -13,10 +14,16 @@
 
 #[cfg(feature = "keyring")]
 pub mod keyring;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod left_out;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod seal;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 #[cfg(feature = "keyring")]
 pub use keyring::Keyring;
@@ -27,3 +34,5 @@ pub use postgres::{
     Overview, PostgresError, PostgresPool, PostgresPoolBuilder, PostgresStore, PostgresStoreBuilder,
     PostgresTransaction,
 };
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;

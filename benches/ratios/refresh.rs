@@ -6,7 +6,8 @@ use std::{thread, time::Duration};
 
 use batchsuite_auth::{BatchSuiteAuth, CompanyId, http::ReqwestClient};
 use batchsuite_benches::{
-    companies::{self, text},
+    companies::{self, ENDED},
+    life::Life,
     measure::{Pace, now, processor_time},
     report,
 };
@@ -113,15 +114,17 @@ async fn all_have_the_token(auth: &BatchSuiteAuth, company: CompanyId, callers: 
 struct Companies {
     auth: BatchSuiteAuth,
     store: MemoryStore,
+    life: Life,
 }
 
 impl Companies {
     fn new(runtime: &Runtime, server: &Server) -> Self {
         let store = MemoryStore::new();
         let http = ReqwestClient::builder().allow_loopback_http().build().expect("the settings fit");
+        let life = runtime.block_on(Life::begun_ago(ENDED));
         let _inside = runtime.enter();
         let auth = companies::authenticator(store.clone()).http(http).base_url(server.url()).build();
-        Self { auth: auth.expect("the settings fit"), store }
+        Self { auth: auth.expect("the settings fit"), store, life }
     }
 
     /// Lets so many opt in anew, with an access token that has ended.
@@ -129,9 +132,7 @@ impl Companies {
         let names = companies::names(number as usize);
         runtime.block_on(async {
             for company in &names {
-                let mut pair = companies::pair(text(), text());
-                pair.access_lifetime = Duration::ZERO;
-                companies::connect(&self.store, company, pair).await;
+                self.life.opt_in(&self.store, company).await;
             }
         });
         settle();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::{
-    CompanyId, Environment, Policy,
-    store::{NewPair, Store as _},
+use batchsuite_auth::{CompanyId, Environment, Policy, store::Store as _};
+use batchsuite_benches::{
+    companies::{self, ENDED},
+    life::Life,
+    report,
 };
-use batchsuite_benches::{companies, report};
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{
     postgres::{Log, Server, keyring},
@@ -16,7 +17,7 @@ use batchsuite_tests::{
 /// How many refreshes are listened to.
 const REFRESHES: usize = 100;
 /// What the keeper says once a round, for all the companies that it takes.
-const ROUND: [&str; 3] = ["record_use", "warn_expiring", "due"];
+const ROUND: [&str; 2] = ["record_use", "wake"];
 
 /// The row of refreshes by the keeper; those that a caller waits for are noted.
 pub(crate) fn measure() {
@@ -45,27 +46,27 @@ async fn by_callers(wire: &Wire, store: &PostgresStore) -> Vec<String> {
     let ended = without_a_token(store, 0).await;
     // The first one prepares the statements.
     auth.access_token(&ended[REFRESHES]).await.expect("a token");
-    wire.round_trips(store);
+    wire.round_trips();
     for company in &ended[..REFRESHES] {
         auth.access_token(company).await.expect("a token");
     }
     auth.shutdown().await;
-    wire.round_trips(store)
+    wire.round_trips()
 }
 
 /// What was said for the companies, and what once a round.
 async fn by_the_keeper(wire: &Wire, store: &PostgresStore) -> (Vec<String>, Vec<String>) {
     let ended = without_a_token(store, REFRESHES + 1).await;
     store.record_use(Environment::Cie, &ended[..REFRESHES]).await.expect("it is recorded");
-    wire.round_trips(store);
+    wire.round_trips();
     let mut policy = Policy::default();
     policy.keeper_interval = Duration::from_secs(1);
     policy.keeper_rate = 1000;
     let auth = companies::with_keeper(store.clone()).policy(policy).build().expect("the settings fit");
     let mut trips = Vec::new();
-    while trips.iter().filter(|trip| *trip == "commit_refresh").count() < REFRESHES {
+    while trips.iter().filter(|trip| *trip == "save_and_replace").count() < REFRESHES {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        trips.extend(wire.round_trips(store));
+        trips.extend(wire.round_trips());
     }
     auth.shutdown().await;
     trips.into_iter().partition(|trip| !ROUND.contains(&trip.trim_start_matches("parse ")))
@@ -73,11 +74,10 @@ async fn by_the_keeper(wire: &Wire, store: &PostgresStore) -> (Vec<String>, Vec<
 
 /// Companies whose access tokens have ended, one more than are refreshed.
 async fn without_a_token(store: &PostgresStore, first: usize) -> Vec<CompanyId> {
+    let life = Life::begun_ago(ENDED).await;
     let names: Vec<_> = (first..=first + REFRESHES).map(companies::name).collect();
     for name in &names {
-        let pair = companies::pair(companies::text(), companies::text());
-        let pair = NewPair { access_token: None, ..pair };
-        companies::connect(store, name, pair).await;
+        life.opt_in(store, name).await;
     }
     names
 }

@@ -5,7 +5,10 @@ mod ours;
 mod pgbench;
 mod rounds;
 mod seal;
+mod statement;
 mod tables;
+
+use std::sync::Arc;
 
 use batchsuite_benches::{
     measure::{Pace, median},
@@ -15,9 +18,10 @@ use batchsuite_store::PostgresStore;
 use batchsuite_tests::postgres::{self, Log, Server};
 use tokio::runtime::{Builder, Runtime};
 
-use ours::Following;
+use ours::{Following, Saves};
 use pgbench::{Mode, Pgbench};
 use rounds::{CLIENTS, Verb};
+use statement::Statement;
 use tables::Table;
 
 /// A server that keeps what it says is kept, and has room for all tables in its memory. No checkpoint and no vacuum of its own accord: they would meet one side only.
@@ -35,6 +39,7 @@ pub(crate) fn measure(pace: Pace) {
         many: runtime.block_on(Table::filled(&server, "many", many)),
         few: runtime.block_on(Table::filled(&server, "few", few)),
         pgbench: Pgbench::of(&server),
+        saves: Arc::new(runtime.block_on(Saves::of_the_library())),
         server,
         runtime,
         pace,
@@ -49,14 +54,14 @@ pub(crate) fn measure(pace: Pace) {
         ("store/load", Verb::Load, Mode::Prepared),
         ("store/claim", Verb::Claim, Mode::Prepared),
         ("store/commit", Verb::Commit, Mode::Prepared),
-        ("store/due100", Verb::Due, Mode::Prepared),
+        ("store/wake100", Verb::Wake, Mode::Prepared),
         ("store/unnamed/load", Verb::Load, Mode::Extended),
     ] {
         bed.beside_pgbench(row, verb, mode);
     }
     bed.notify();
     for (row, verb) in
-        [("store/scale/load", Verb::Load), ("store/scale/claim", Verb::Claim), ("store/scale/due100", Verb::Due)]
+        [("store/scale/load", Verb::Load), ("store/scale/claim", Verb::Claim), ("store/scale/wake100", Verb::Wake)]
     {
         bed.scale(row, verb);
     }
@@ -69,6 +74,7 @@ struct Bed {
     many: Table,
     few: Table,
     pgbench: Pgbench,
+    saves: Arc<Saves>,
     pace: Pace,
 }
 
@@ -90,19 +96,20 @@ impl Bed {
         let (mut ours, mut reference) = (Vec::new(), Vec::new());
         // What is planned each time takes five times as long.
         let share = self.share(verb) / if mode == Mode::Extended { 5 } else { 1 };
-        let script = self.pgbench.script(&self.store("many", mode), verb);
+        let statement = self.runtime.block_on(Statement::of(&self.server, "many", verb, &self.saves));
+        let script = self.pgbench.script(&statement, verb);
         for round in 0..=self.rounds(verb) {
             let work = self.runtime.block_on(self.many.next(&self.server, verb, share));
             let store = self.store("many", mode);
             let time = self.runtime.block_on(async {
                 ours::connect(&store).await;
-                ours::run(&store, &work).await
+                ours::run(&store, &self.saves, &work).await
             });
             drop(store);
             let done = self.runtime.block_on(self.many.done(&self.server, &work, round == 0));
 
             let next = self.runtime.block_on(self.many.next(&self.server, verb, share));
-            let reference_time = self.pgbench.run(&script, mode, &next);
+            let reference_time = self.pgbench.run(&script, mode, &self.saves, &next);
             let done_by_pgbench = self.runtime.block_on(self.many.done(&self.server, &next, round == 0));
             // The first round warms up.
             if round > 0 {
@@ -133,7 +140,7 @@ impl Bed {
             for (((store, follower), times), heard) in sides.iter().zip(&mut times).zip(&mut heard) {
                 let work = self.runtime.block_on(self.many.next(&self.server, Verb::Commit, share));
                 let following = self.runtime.block_on(Following::begin(follower));
-                let time = self.runtime.block_on(ours::run(store, &work));
+                let time = self.runtime.block_on(ours::run(store, &self.saves, &work));
                 let changes = self.runtime.block_on(following.end());
                 if round > 0 {
                     times.push(time);
@@ -156,7 +163,7 @@ impl Bed {
         for round in 0..=self.rounds(verb) {
             let of = |store: &PostgresStore, table: &mut Table| {
                 let work = self.runtime.block_on(table.next(&self.server, verb, share));
-                let time = self.runtime.block_on(ours::run(store, &work));
+                let time = self.runtime.block_on(ours::run(store, &self.saves, &work));
                 time / self.runtime.block_on(table.done(&self.server, &work, round == 0))
             };
             let (of_many, of_few) = (of(&many, &mut self.many), of(&few, &mut self.few));

@@ -8,23 +8,23 @@ use std::{
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment,
-    clock::Timestamp,
+    BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment,
     http::{HttpClient, HttpError},
-    ids::ConsentId,
-    secret::{AccessTokenSecret, RefreshToken},
-    store::{Connect, GrantKey, NewPair, Store},
+    store::{GrantKey, Store},
 };
 use batchsuite_store::MemoryStore;
 use url::Url;
 
-use crate::measure::Shuffled;
+use crate::{life::Life, measure::Shuffled};
 
 /// The client id of every grant.
 pub const CLIENT_ID: &str = "bench-client";
 
 /// How long an access token lives: UPS's four hours.
 pub const ACCESS_LIFETIME: Duration = Duration::from_secs(4 * 3600);
+
+/// The age of an opt-in whose access token has ended.
+pub const ENDED: Duration = Duration::from_secs(4 * 3600 + 60);
 
 /// The names of so many companies.
 pub fn names(number: usize) -> Vec<CompanyId> {
@@ -52,54 +52,21 @@ pub fn text_of(length: usize) -> String {
     text
 }
 
-/// A fresh pair.
-pub fn pair(access: String, refresh: String) -> NewPair {
-    NewPair {
-        access_token: Some(AccessTokenSecret::new(access)),
-        access_lifetime: ACCESS_LIFETIME,
-        refresh_after: Duration::from_secs(3 * 3600),
-        refresh_token: Some(RefreshToken::new(refresh)),
-        erases_refresh_token: false,
-        refresh_lifetime: Some(Duration::from_secs(90 * 24 * 3600)),
-        age: Duration::ZERO,
-    }
-}
-
 /// Where a company's grant is.
 pub fn key(company: &CompanyId) -> GrantKey {
     GrantKey { environment: Environment::Cie, company: company.clone() }
 }
 
-/// Lets a company have opted in with `pair`.
-///
-/// # Panics
-/// If the store does not take it.
-pub async fn connect(store: &dyn Store, company: &CompanyId, pair: NewPair) {
-    let connect = Connect {
-        key: key(company),
-        consent: ConsentId::random(),
-        removals: 0,
-        actor: ActorId::new("bench").expect("a valid name"),
-        client_id: CLIENT_ID.to_owned(),
-        used_at: Timestamp::UNIX_EPOCH,
-        issued_at: None,
-        retry: false,
-        pair,
-        failures: 0,
-    };
-    store.connect(connect).await.expect("the store takes it");
-}
-
-/// A store in memory in which every company has opted in.
+/// A store in memory in which every company has just opted in.
 pub async fn connected(companies: &[CompanyId]) -> MemoryStore {
-    connected_for(companies, ACCESS_LIFETIME).await
+    connected_ago(companies, Duration::ZERO).await
 }
 
-/// The same with access tokens that live so long.
-pub async fn connected_for(companies: &[CompanyId], access_lifetime: Duration) -> MemoryStore {
-    let store = MemoryStore::new();
+/// The same, so long ago.
+pub async fn connected_ago(companies: &[CompanyId], age: Duration) -> MemoryStore {
+    let (store, life) = (MemoryStore::new(), Life::begun_ago(age).await);
     for company in companies {
-        connect(&store, company, NewPair { access_lifetime, ..pair(text(), text()) }).await;
+        life.opt_in(&store, company).await;
     }
     store
 }

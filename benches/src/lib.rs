@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod companies;
 pub mod floor;
+pub mod life;
 pub mod measure;
 pub mod report;
 pub mod rows;

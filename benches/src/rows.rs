@@ -65,12 +65,12 @@ rows! {
     "store/load", "load, 8 connections", "pgbench", Nanoseconds, Some(1.1);
     "store/claim", "claim, 8 connections", "pgbench", Nanoseconds, Some(1.1);
     "store/commit", "commit, 8 connections", "pgbench", Nanoseconds, Some(1.1);
-    "store/due100", "100 due companies, 8 connections", "pgbench", Nanoseconds, Some(1.1);
+    "store/wake100", "100 companies that wake, 8 connections", "pgbench", Nanoseconds, Some(1.1);
     "store/notify", "commit with notifications", "without", Nanoseconds, Some(1.15);
     "store/unnamed/load", "load with unnamed statements", "pgbench, extended mode", Nanoseconds, None;
     "store/scale/load", "load, 1,000,000 companies", "10,000 companies", Nanoseconds, Some(1.3);
     "store/scale/claim", "claim, 1,000,000 companies", "10,000 companies", Nanoseconds, Some(1.3);
-    "store/scale/due100", "100 due of 1,000,000 companies", "of 10,000 companies", Nanoseconds, Some(1.3);
+    "store/scale/wake100", "100 that wake of 1,000,000 companies", "of 10,000 companies", Nanoseconds, Some(1.3);
     "store/seal", "seal and open 2 KB", "the bare AEAD", Nanoseconds, Some(1.3);
     "store/roundtrips", "round trips a refresh", "claim and commit", Count, Some(1.0);
     "memory/company", "bytes a cached company, token aside", "512", Bytes, Some(1.0);

@@ -16,6 +16,7 @@ mod mark;
 pub mod postgres;
 mod process;
 pub mod proxy;
+pub mod sqlite;
 pub mod wire;
 mod worker;
 

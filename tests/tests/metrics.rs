@@ -12,7 +12,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::{MemoryStore, PostgresStore};
 use batchsuite_tests::{
-    DAY, company, opt_in,
+    company, opt_in,
     postgres::{Log, Server, TestSchema, keyring},
 };
 use metrics::{

@@ -216,7 +216,7 @@ impl KeySet {
     }
 
     /// The check value of the key of this name. (It is for a store that compares keys.)
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn check_value(&self, name: &str) -> Option<&[u8; 16]> {
         self.find(name.as_bytes()).map(Key::check_value)
     }

@@ -5,9 +5,7 @@ use batchsuite_auth::{
     clock::Timestamp,
     ids::ConsentId,
     secret::SecretHash,
-    store::{
-        Consent, ConsentCaps, ConsentUse, FoundConsent, GrantKey, ListedAs, NewConsent, NewEvent, StoreError, Verifier,
-    },
+    store::{Consent, ConsentCaps, ConsentUse, FoundConsent, ListedAs, NewConsent, NewEvent, StoreError},
 };
 use url::Url;
 
@@ -22,13 +20,10 @@ use super::{
 impl PostgresStore {
     pub(super) async fn put(&self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
         let NewConsent { consent, state, verifier, lifetime } = new;
-        let sealed = match &verifier {
-            None => None,
-            Some(verifier) => {
-                self.0.ready_to_seal().await?;
-                Some(self.0.vault.seal_verifier(&grant(&consent), consent.id, verifier)?)
-            }
-        };
+        if verifier.is_some() {
+            self.0.ready_to_seal().await?;
+        }
+        let sealed = self.0.vault.seal_verifier(&consent, verifier.as_ref())?;
         let parameters: &[Parameter<'_>] = &[
             &consent.environment.name(),
             &uuid_of_consent(consent.id),
@@ -81,13 +76,7 @@ impl PostgresStore {
         let (used_at, with_event): (Option<Timestamp>, _) = (columns.next()?, columns.next()?);
         let used = used_at.map(|at| ConsentUse { at, with_event });
         let as_of = columns.next()?;
-        let verifier = match columns.next::<Option<&[u8]>>()? {
-            None => Verifier::None,
-            Some(sealed) => match self.0.vault.open_verifier(&grant(&consent), consent.id, sealed) {
-                Ok(verifier) => Verifier::Readable(verifier),
-                Err(reason) => Verifier::Unreadable(reason),
-            },
-        };
+        let verifier = self.0.vault.open_verifier(&consent, columns.next()?);
         Ok(Some(FoundConsent { consent, verifier, expires_at, used, as_of }))
     }
 
@@ -106,8 +95,4 @@ impl PostgresStore {
         }
         used.map(|used| Columns::of(&used).next()).transpose()
     }
-}
-
-fn grant(consent: &Consent) -> GrantKey {
-    GrantKey { environment: consent.environment, company: consent.company.clone() }
 }

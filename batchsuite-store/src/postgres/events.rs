@@ -17,8 +17,9 @@ use super::{
     PostgresStore,
     database::Parameter,
     failure,
-    row::{self, Columns, LeftOut, limit, seconds, signed},
+    row::{self, Columns, limit, seconds, signed},
 };
+use crate::left_out::LeftOut;
 
 /// How many events one statement deletes.
 const PRUNED_AT_ONCE: u64 = 5000;

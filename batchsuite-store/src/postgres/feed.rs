@@ -25,9 +25,10 @@ use super::{
     database::Parameter,
     failure,
     pool::Shared,
-    row::{Columns, LeftOut, signed},
+    row::{Columns, signed},
     runtime::{AbortOnDrop, ConnectionRuntime},
 };
+use crate::left_out::LeftOut;
 
 /// How often a waiting reader looks without a hint, if it is given hints.
 const LOOK: Duration = Duration::from_secs(5);

@@ -8,13 +8,10 @@ use batchsuite_auth::{
 };
 
 use super::{Inner, database::Parameter, failure, row::Columns};
-use crate::keyring::{KeyId, KeySet};
-
-/// A key that the database knows: its name, and what tells it from others.
-struct Known {
-    name: String,
-    check_value: Vec<u8>,
-}
+use crate::{
+    keyring::KeySet,
+    seal::{KnownKey, exchanged_key, missing_key},
+};
 
 impl Inner {
     /// Compares the keys of this process, unless that was done.
@@ -63,41 +60,28 @@ impl Inner {
         }
     }
 
-    /// At a check: compared in any case, and the key that sealed last must be there. Without it, these may be the keys of
-    /// another database, and what others have just sealed cannot be read.
+    /// At a check: compared in any case, and the key that sealed last must be there.
     pub(super) async fn check_keys(&self) -> Result<(), StoreError> {
         let (known, keys) = (self.known_keys().await?, self.vault.keys());
         self.agree(Arc::clone(&keys), &known)?;
-        let Some(latest) = known.last() else { return Ok(()) };
-        let declared_lost = KeyId::new(&latest.name).is_ok_and(|name| keys.is_lost(&name));
-        if keys.check_value(&latest.name).is_some() || declared_lost {
-            return Ok(());
+        missing_key(&known, &keys).map_or(Ok(()), |why| Err(failure::misconfigured(why)))
+    }
+
+    fn agree(&self, keys: Arc<KeySet>, known: &[KnownKey]) -> Result<(), StoreError> {
+        if let Some(why) = exchanged_key(known, &keys) {
+            self.vault.refuse(keys);
+            return Err(failure::misconfigured(why));
         }
-        let name = &latest.name;
-        Err(failure::misconfigured(format!(
-            "the keys are not those of this database: there is no key named {name}; add it, or, if it is lost, write {name}:lost"
-        )))
+        let recorded = known.last().is_some_and(|latest| latest.name == keys.primary().as_str());
+        self.vault.agree(keys, recorded);
+        Ok(())
     }
 
-    fn agree(&self, keys: Arc<KeySet>, known: &[Known]) -> Result<(), StoreError> {
-        let is_another = |known: &&Known| keys.check_value(&known.name).is_some_and(|value| known.check_value != value);
-        let Some(Known { name, .. }) = known.iter().find(is_another) else {
-            let recorded = known.last().is_some_and(|latest| latest.name == keys.primary().as_str());
-            self.vault.agree(keys, recorded);
-            return Ok(());
-        };
-        self.vault.refuse(keys);
-        Err(failure::misconfigured(format!(
-            "the keys are not those of this database: the key named {name} is another one here than the one that has encrypted \
-             what is stored; restore it, and give a new key a new name"
-        )))
-    }
-
-    async fn known_keys(&self) -> Result<Vec<Known>, StoreError> {
+    async fn known_keys(&self) -> Result<Vec<KnownKey>, StoreError> {
         let rows = self.database.rows(&self.statements.known_keys, &[]).await?;
         let known = rows.iter().map(|row| {
             let mut columns = Columns::of(row);
-            Ok(Known { name: columns.next()?, check_value: columns.next()? })
+            Ok(KnownKey { name: columns.next()?, check_value: columns.next()? })
         });
         known.collect()
     }

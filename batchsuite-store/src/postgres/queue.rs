@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::{
     PostgresStore,
     database::Parameter,
-    row::{LeftOut, Shown, limit, readable},
+    row::{Shown, limit, readable},
 };
+use crate::left_out::LeftOut;
 
 /// How many rows one call hands out at most.
 const WOKEN_AT_ONCE: usize = 1000;

@@ -1,11 +1,10 @@
 //! Rows of the database as what they mean.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     clock::{Timestamp, later},
-    error::chain,
     events::{Event, EventId, EventKind, Evidence},
     ids::{AttemptId, ConsentId, Revision},
     machine::CauseKind,
@@ -16,6 +15,7 @@ use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
 use super::{failure, seal::Vault};
+use crate::{left_out::LeftOut, seal::Sealed};
 
 /// Reads the columns of a row from left to right: an order that the statement and its reader agree on costs no search by
 /// name.
@@ -93,7 +93,9 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     let (wake_at, used_at) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
     let consents = pending(&mut columns).unwrap_or_default();
     let tokens = match shown {
-        Shown::With(vault) => vault.open_tokens(&key, revision, columns.next()?, columns.next()?),
+        Shown::With(vault) => {
+            vault.open_tokens(&key, revision, &Sealed { access: columns.next()?, refresh: columns.next()? })
+        }
         Shown::Sealed => match (columns.next()?, columns.next()?) {
             (false, _) => StoredTokens::None,
             (true, with_older_key) => StoredTokens::Sealed { with_older_key },
@@ -169,43 +171,6 @@ fn actor(text: &str) -> Result<ActorId, StoreError> {
 
 fn no_id() -> StoreError {
     failure::corrupt("an id is none")
-}
-
-/// Items that cannot be read and are left out, so that the others go on. The log names the first ones and counts the
-/// rest: it may be every company.
-pub(super) struct LeftOut {
-    what: &'static str,
-    items: usize,
-}
-
-/// How many are told by name.
-const NAMED: usize = 10;
-
-impl LeftOut {
-    pub(super) fn of(what: &'static str) -> Self {
-        Self { what, items: 0 }
-    }
-
-    pub(super) fn add(&mut self, name: &dyn fmt::Display, error: &StoreError) {
-        self.items += 1;
-        if self.items <= NAMED {
-            tracing::error!(what = self.what, %name, error = %chain(error), "an item cannot be read; it is left out");
-        }
-        #[cfg(feature = "metrics")]
-        metrics::counter!("batchsuite_unreadable_total", "what" => self.what).increment(1);
-    }
-}
-
-impl Drop for LeftOut {
-    fn drop(&mut self) {
-        if self.items > NAMED {
-            tracing::error!(
-                what = self.what,
-                items = self.items - NAMED,
-                "as many more cannot be read and are left out"
-            );
-        }
-    }
 }
 
 /// No number is counted up to this.

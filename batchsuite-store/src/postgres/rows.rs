@@ -4,13 +4,15 @@ use super::{
     PostgresStore,
     database::Parameter,
     events::array,
-    row::{self, Columns, LeftOut, Shown, limit, readable, signed, storable},
+    row::{self, Columns, Shown, limit, readable, signed, storable},
 };
 use batchsuite_auth::{
     CompanyId,
     clock::{earlier, later},
     store::{self, ListQuery, ListedAs, MOST_AGE, Page, RowKey, RowNumber, Saved, StoreError, Swap, TokenChange},
 };
+
+use crate::left_out::LeftOut;
 
 /// How many rows one call lists at most.
 const LISTED_AT_ONCE: usize = 1000;

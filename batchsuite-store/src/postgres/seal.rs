@@ -1,15 +1,18 @@
-//! Secrets on their way to the database and back: the only file of the store that sees both a secret and its ciphertext.
+//! The keys that seal.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchsuite_auth::{
-    ids::{ConsentId, Revision},
-    secret::{AccessTokenSecret, PkceVerifier, RefreshToken},
-    store::{GrantKey, RowKey, StoreError, StoredTokens, Tokens},
+    ids::Revision,
+    secret::PkceVerifier,
+    store::{Consent, RowKey, StoreError, StoredTokens, Tokens, Verifier},
 };
 
 use super::failure;
-use crate::keyring::{Binding, KeySet, Keyring};
+use crate::{
+    keyring::{KeySet, Keyring},
+    seal::{self, Sealed},
+};
 
 /// Seals and opens what is secret, each in its place.
 #[derive(Debug)]
@@ -84,74 +87,23 @@ impl Vault {
         self.keyring.primary_header()
     }
 
-    /// Both tokens of a pair, for the grant at this revision of it.
     pub(super) fn seal_tokens(&self, key: &RowKey, revision: Revision, tokens: &Tokens) -> Result<Sealed, StoreError> {
-        let key = grant(key).ok_or_else(|| failure::misconfigured("the client row has no tokens"))?;
-        let access = tokens.access.as_ref();
-        let access = access.map(|token| self.seal(&Binding::access_token(&key, revision), token.expose_secret()));
-        let refresh = tokens.refresh.as_ref();
-        let refresh = refresh.map(|token| self.seal(&Binding::refresh_token(&key, revision), token.expose_secret()));
-        Ok(Sealed { access: access.transpose()?, refresh: refresh.transpose()? })
+        Sealed::new(&*self.sealing()?, key, revision, tokens)
     }
 
-    pub(super) fn open_tokens(
-        &self,
-        key: &RowKey,
-        revision: Revision,
-        access: Option<&[u8]>,
-        refresh: Option<&[u8]>,
-    ) -> StoredTokens {
-        let (false, Some(key)) = (access.is_none() && refresh.is_none(), grant(key)) else { return StoredTokens::None };
-        let access = access.map(|sealed| self.open(&Binding::access_token(&key, revision), sealed)).transpose();
-        let refresh = refresh.map(|sealed| self.open(&Binding::refresh_token(&key, revision), sealed)).transpose();
-        match (access, refresh) {
-            (Ok(access), Ok(refresh)) => StoredTokens::Readable(Tokens {
-                access: access.map(AccessTokenSecret::new),
-                refresh: refresh.map(RefreshToken::new),
-            }),
-            (Err(reason), _) | (_, Err(reason)) => {
-                #[cfg(feature = "metrics")]
-                metrics::counter!("batchsuite_unreadable_total", "what" => "tokens").increment(1);
-                StoredTokens::Unreadable(reason)
-            }
-        }
+    pub(super) fn open_tokens(&self, key: &RowKey, revision: Revision, sealed: &Sealed<&[u8]>) -> StoredTokens {
+        sealed.open(&self.keyring, key, revision)
     }
 
     pub(super) fn seal_verifier(
         &self,
-        key: &GrantKey,
-        consent: ConsentId,
-        verifier: &PkceVerifier,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.seal(&Binding::pkce_verifier(key, consent), verifier.expose_secret())
+        consent: &Consent,
+        verifier: Option<&PkceVerifier>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        verifier.map(|verifier| seal::seal_verifier(&*self.sealing()?, consent, verifier)).transpose()
     }
 
-    pub(super) fn open_verifier(
-        &self,
-        key: &GrantKey,
-        consent: ConsentId,
-        sealed: &[u8],
-    ) -> Result<PkceVerifier, StoreError> {
-        self.open(&Binding::pkce_verifier(key, consent), sealed).map(PkceVerifier::new)
+    pub(super) fn open_verifier(&self, consent: &Consent, sealed: Option<&[u8]>) -> Verifier {
+        seal::open_verifier(&self.keyring, consent, sealed)
     }
-
-    fn seal(&self, binding: &Binding<'_>, secret: &str) -> Result<Vec<u8>, StoreError> {
-        Ok(self.sealing()?.seal(binding, secret.as_bytes())?)
-    }
-
-    fn open(&self, binding: &Binding<'_>, sealed: &[u8]) -> Result<String, StoreError> {
-        Ok(self.keyring.open(binding, sealed)?.into_text()?)
-    }
-}
-
-/// A pair as it reaches the database.
-#[derive(Default)]
-pub(super) struct Sealed {
-    pub(super) access: Option<Vec<u8>>,
-    pub(super) refresh: Option<Vec<u8>>,
-}
-
-/// The grant of a company's row.
-fn grant(key: &RowKey) -> Option<GrantKey> {
-    Some(GrantKey { environment: key.environment, company: key.company.clone()? })
 }

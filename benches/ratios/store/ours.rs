@@ -10,11 +10,13 @@ use std::{
 
 use batchsuite_auth::{
     CompanyId, Environment,
-    ids::{AttemptId, Revision},
-    store::{ClaimRefresh, Claimed, CommitRefresh, Committed, DueQuery, GrantKey, Store as _},
+    clock::{Clock as _, SystemClock},
+    ids::Revision,
+    store::{RowKey, RowNumber, Saved, Store as _, StoredTokens, Swap, TokenChange},
 };
 use batchsuite_benches::{
-    companies::{self, CLIENT_ID},
+    companies::{ENDED, text_of},
+    life::{Life, tokens},
     measure::{nanoseconds, now},
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
@@ -22,16 +24,50 @@ use batchsuite_tests::postgres::Server;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::{
-    rounds::{CLIENTS, DUE_AT_ONCE, Verb, Work},
+    rounds::{CLIENTS, ROW, Verb, WOKEN_AT_ONCE, Work},
     tables::{ACCESS_LENGTH, REFRESH_LENGTH},
 };
 
-/// How long a claim keeps others away.
-pub(super) const LEASE: Duration = Duration::from_secs(60);
-/// What the keeper asks for.
-pub(super) const USED_WITHIN: Duration = Duration::from_secs(86_400);
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(7 * 86_400);
-pub(super) const RESERVE_FOR: Duration = Duration::from_secs(600);
+/// The saves of a refresh by the keeper, as the library makes them.
+pub(super) struct Saves {
+    pub(super) claim: Swap,
+    pub(super) commit: Swap,
+}
+
+impl Saves {
+    pub(super) async fn of_the_library() -> Self {
+        let life = Life::begun_ago(ENDED).await;
+        // The row of the keeper wakes before the lease ends: that stays.
+        let claim = Swap { wake: None, ..life.step("claim").clone() };
+        Self { claim, commit: life.step("commit").clone() }
+    }
+
+    /// The claim of a company's token of this version.
+    pub(super) fn claim(&self, company: CompanyId, version: u64) -> Swap {
+        Swap {
+            key: key(company),
+            expected: RowNumber::new(ROW),
+            decided_at: Some(SystemClock.now()),
+            revision: Revision { epoch: 1, version },
+            ..self.claim.clone()
+        }
+    }
+
+    /// The commit of the pair that follows on this version.
+    pub(super) fn commit(&self, company: CompanyId, version: u64) -> Swap {
+        Swap {
+            key: key(company),
+            expected: RowNumber::new(ROW),
+            revision: Revision { epoch: 1, version: version + 1 },
+            tokens: TokenChange::Replace(tokens(text_of(ACCESS_LENGTH), text_of(REFRESH_LENGTH))),
+            ..self.commit.clone()
+        }
+    }
+}
+
+pub(super) fn key(company: CompanyId) -> RowKey {
+    RowKey::company(Environment::Cie, company)
+}
 
 /// Opens all connections.
 pub(super) async fn connect(store: &PostgresStore) {
@@ -50,62 +86,38 @@ pub(super) fn pool(server: &Server) -> PostgresPool {
 }
 
 /// Does a round; nanoseconds an operation.
-pub(super) async fn run(store: &PostgresStore, work: &Work) -> f64 {
+pub(super) async fn run(store: &PostgresStore, saves: &Arc<Saves>, work: &Work) -> f64 {
     let work = Arc::new(work.clone());
     let mut clients = JoinSet::new();
     let start = now();
     for client in 0..CLIENTS {
-        clients.spawn(client_of(store.clone(), Arc::clone(&work), client));
+        clients.spawn(client_of(store.clone(), Arc::clone(saves), Arc::clone(&work), client));
     }
     clients.join_all().await;
     nanoseconds(start.elapsed(), CLIENTS * work.share)
 }
 
-async fn client_of(store: PostgresStore, work: Arc<Work>, client: u64) {
+async fn client_of(store: PostgresStore, saves: Arc<Saves>, work: Arc<Work>, client: u64) {
     for operation in 0..work.share {
+        let company = || CompanyId::new(work.company(client, operation).to_string()).expect("a valid name");
         match work.verb {
-            Verb::Due => due(&store).await,
-            verb => {
-                let company = CompanyId::new(work.company(client, operation).to_string()).expect("a valid name");
-                let key = GrantKey { environment: Environment::Cie, company };
-                let revision = Revision { epoch: 1, version: work.version };
-                match verb {
-                    Verb::Load => load(&store, &key).await,
-                    Verb::Claim => claim(&store, key, revision).await,
-                    _ => commit(&store, key, revision).await,
-                }
-            }
+            Verb::Load => load(&store, &key(company())).await,
+            Verb::Claim => save(&store, saves.claim(company(), work.version)).await,
+            Verb::Commit => save(&store, saves.commit(company(), work.version)).await,
+            // Whoever comes while others hold the rows gets fewer.
+            Verb::Wake => drop(store.wake(Environment::Cie, WOKEN_AT_ONCE as usize).await.expect("the store answers")),
         }
     }
 }
 
-async fn load(store: &PostgresStore, key: &GrantKey) {
-    let snapshot = store.load(key).await.expect("the store answers");
-    assert!(snapshot.tokens.is_some(), "{key:?} has no tokens");
+async fn load(store: &PostgresStore, key: &RowKey) {
+    let row = store.load(key).await.expect("the store answers");
+    assert!(matches!(row.tokens, StoredTokens::Readable(_)), "{row:?}");
 }
 
-async fn claim(store: &PostgresStore, key: GrantKey, revision: Revision) {
-    let claim = ClaimRefresh { key, revision, attempt: AttemptId::random(), lease: LEASE };
-    assert_eq!(store.claim_refresh(claim).await.expect("the store answers"), Claimed::Yes);
-}
-
-async fn commit(store: &PostgresStore, key: GrantKey, revision: Revision) {
-    let pair = companies::pair(companies::text_of(ACCESS_LENGTH), companies::text_of(REFRESH_LENGTH));
-    let commit = CommitRefresh { key, revision, attempt: AttemptId::random(), pair, failures: 0, retry_in: None };
-    let committed = store.commit_refresh(commit).await.expect("the store answers");
-    assert!(matches!(committed, Committed::Stored(_)), "{committed:?}");
-}
-
-async fn due(store: &PostgresStore) {
-    let query = DueQuery {
-        environment: Environment::Cie,
-        client_id: CLIENT_ID.to_owned(),
-        used_within: USED_WITHIN,
-        keep_alive: KEEP_ALIVE,
-        reserve_for: RESERVE_FOR,
-        limit: DUE_AT_ONCE as usize,
-    };
-    store.due(query).await.expect("the store answers");
+async fn save(store: &PostgresStore, swap: Swap) {
+    let saved = store.save(swap).await.expect("the store answers");
+    assert!(matches!(saved, Saved::Yes { .. }), "a row has another number than it was filled with");
 }
 
 /// Another process that reads the change feed.

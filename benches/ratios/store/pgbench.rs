@@ -4,20 +4,24 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
-use batchsuite_benches::companies::CLIENT_ID;
-use batchsuite_store::PostgresStore;
+use batchsuite_auth::{
+    clock::{Clock as _, SystemClock, earlier, later},
+    store::Swap,
+};
 use batchsuite_tests::postgres::{Server, programs};
 
 use super::{
-    ours::{KEEP_ALIVE, LEASE, RESERVE_FOR, USED_WITHIN},
-    rounds::{CLIENTS, DUE_AT_ONCE, FIRST, STRIDE, Verb, Work},
+    ours::Saves,
+    rounds::{CLIENTS, FIRST, ROW, STRIDE, Verb, WOKEN_AT_ONCE, Work},
+    statement::Statement,
     tables::{ACCESS_LENGTH, REFRESH_LENGTH},
 };
 
-/// The attempt of every claim and commit.
-const ATTEMPT: &str = "0b9fb1e0-5d0c-4c5e-9d9c-5d0c4c5e9d9c";
+/// What is written down with a commit.
+const EVENTS: &str = r#"[{"actor":null,"cause":null,"evidence":{"attempt":"0b9fb1e05d0c4c5e9d9c5d0c4c5e9d9c","code":null,"message":null,"status":null},"kind":"refreshed"}]"#;
 /// What a ciphertext has beside the secret: its header with a key's name of four letters, nonce and tag.
 const SEALED: usize = 2 + 4 + 12 + 16;
 
@@ -51,21 +55,14 @@ impl Pgbench {
     }
 
     /// Writes the script of a verb.
-    pub(super) fn script(&self, store: &PostgresStore, verb: Verb) -> PathBuf {
-        let name = match verb {
-            Verb::Load => "load",
-            Verb::Claim => "claim_refresh",
-            Verb::Commit => "commit_refresh",
-            Verb::Due => "due",
-        };
-        let (_, sql) = store.statements().find(|(of, _)| *of == name).expect("the store has the statement");
-        let path = self.directory.join(format!("{name}.pgbench"));
-        fs::write(&path, script(sql, variables(verb))).expect("the script can be written");
+    pub(super) fn script(&self, statement: &Statement, verb: Verb) -> PathBuf {
+        let path = self.directory.join(format!("{verb:?}.pgbench"));
+        fs::write(&path, script(statement, variables(verb))).expect("the script can be written");
         path
     }
 
     /// Does a round; nanoseconds an operation.
-    pub(super) fn run(&self, script: &Path, mode: Mode, work: &Work) -> f64 {
+    pub(super) fn run(&self, script: &Path, mode: Mode, saves: &Saves, work: &Work) -> f64 {
         let mut pgbench = Command::new(&self.program);
         let mode = match mode {
             Mode::Prepared => "prepared",
@@ -82,28 +79,23 @@ impl Pgbench {
             ("share", signed(work.share)),
             ("companies", signed(work.companies.end - work.companies.start)),
             ("first", signed(FIRST + work.companies.start)),
-            ("version", signed(work.version)),
+            ("row", signed(ROW)),
             ("epoch", 1),
-            ("lease", signed(LEASE.as_secs())),
-            ("used_within", signed(USED_WITHIN.as_secs())),
-            ("keep_alive", signed(KEEP_ALIVE.as_secs())),
-            ("reserve_for", signed(RESERVE_FOR.as_secs())),
-            ("most", signed(DUE_AT_ONCE)),
-            ("age", 0),
-            ("refresh_after", 3 * 3600),
-            ("access_lifetime", 4 * 3600),
-            ("refresh_lifetime", 90 * 86_400),
-            ("failures", 0),
+            ("most", signed(WOKEN_AT_ONCE)),
         ] {
             define(name, &number.to_string());
         }
         define("environment", "cie");
-        define("client", CLIENT_ID);
-        define("attempt", ATTEMPT);
         define("present", "x");
-        if work.verb == Verb::Commit {
-            define("access", &self.tokens[0]);
-            define("refresh", &self.tokens[1]);
+        match work.verb {
+            Verb::Load | Verb::Wake => {}
+            Verb::Claim => saved(&saves.claim, work.version, define),
+            Verb::Commit => {
+                define("access", &self.tokens[0]);
+                define("refresh", &self.tokens[1]);
+                define("events", EVENTS);
+                saved(&saves.commit, work.version + 1, define);
+            }
         }
         let output = pgbench.arg("postgres").output().expect("pgbench starts");
         let told = String::from_utf8_lossy(&output.stdout);
@@ -123,61 +115,86 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).expect("a number that pgbench knows")
 }
 
-/// What stands for each parameter, cast to the type that the store declares.
+/// What a save says of itself.
+fn saved(swap: &Swap, version: u64, mut define: impl FnMut(&str, &str)) {
+    let an_hour = Duration::from_secs(3600);
+    // For as long as the round may take.
+    let (from, until) = (earlier(SystemClock.now(), an_hour), later(SystemClock.now(), an_hour));
+    let wake = swap.wake.unwrap_or_default();
+    define("version", &version.to_string());
+    define("document", swap.document.as_str());
+    define("listed_as", swap.listed_as.name());
+    define("sets_wake", if swap.wake.is_some() { "true" } else { "false" });
+    define("announce", if swap.announce { "true" } else { "false" });
+    for (name, time) in
+        [("from", Some(from)), ("until", Some(until)), ("wake_at", wake.at), ("wake_if_used", wake.if_used)]
+    {
+        define(name, &time.map(|time| time.to_rfc3339()).unwrap_or_default());
+    }
+}
+
+/// What stands for each parameter.
 fn variables(verb: Verb) -> &'static [&'static str] {
     match verb {
-        Verb::Load => &[":environment::text", ":company::text"],
+        Verb::Load => &[":environment", ":company"],
         Verb::Claim => &[
-            ":environment::text",
-            ":company::text",
-            ":epoch::int8",
-            ":version::int8",
-            ":attempt::uuid",
-            ":lease::float8",
+            ":environment",
+            ":company",
+            ":row",
+            ":from",
+            ":until",
+            ":document",
+            ":epoch",
+            ":version",
+            ":listed_as",
+            ":sets_wake",
+            "NULL",
+            "NULL",
+            "NULL",
+            ":announce",
+            "NULL",
+            "NULL",
+            "NULL",
         ],
         Verb::Commit => &[
-            ":environment::text",
-            ":company::text",
-            ":epoch::int8",
-            ":version::int8",
-            ":access::bytea",
-            ":refresh::bytea",
-            ":age::float8",
-            ":refresh_after::float8",
-            ":access_lifetime::float8",
-            ":refresh_lifetime::float8",
-            ":failures::int8",
-            "NULL::float8",
-            ":attempt::uuid",
-            "false::bool",
+            ":environment",
+            ":company",
+            ":row",
+            "NULL",
+            "NULL",
+            ":document",
+            ":epoch",
+            ":version",
+            ":listed_as",
+            ":sets_wake",
+            ":wake_at",
+            ":wake_if_used",
+            "NULL",
+            ":announce",
+            ":events",
+            ":access",
+            ":refresh",
         ],
-        Verb::Due => &[
-            ":environment::text",
-            ":client::text",
-            ":used_within::float8",
-            ":keep_alive::float8",
-            ":reserve_for::float8",
-            ":most::int8",
-        ],
+        Verb::Wake => &[":environment", ":most", "NULL"],
     }
 }
 
 /// pgbench sends a variable as often as it is named. Where only its absence is asked for, a short one does, so that a token
 /// is sent once, as by the store.
-fn script(sql: &str, variables: &[&str]) -> String {
+fn script(statement: &Statement, variables: &[&str]) -> String {
+    let Statement { sql, types } = statement;
+    assert_eq!(types.len(), variables.len(), "pgbench has no variable for a parameter: {sql}");
     let mut script = String::from("\\set operation :operation + 1\n");
     let turn = format!("(:turn + :client_id * :share + :operation) * {STRIDE}");
     script += &format!("\\set company :first + {turn} % :companies\n");
     let lines = sql.lines().filter(|line| !line.trim_start().starts_with("--"));
     let mut sql = lines.collect::<Vec<_>>().join("\n");
-    let next = format!("${}", variables.len() + 1);
-    assert!(!sql.contains(&next), "pgbench has no variable for the parameter {next}: {sql}");
-    for (index, variable) in variables.iter().enumerate().rev() {
-        let parameter = format!("${}", index + 1);
-        if variable.ends_with("::bytea") {
+    for ((variable, of), number) in variables.iter().zip(types).zip(1..).collect::<Vec<_>>().into_iter().rev() {
+        let parameter = format!("${number}");
+        if of == "bytea" {
             sql = sql.replace(&format!("{parameter} IS "), ":present::bytea IS ");
         }
-        sql = sql.replace(&parameter, variable);
+        sql = sql.replace(&parameter, &format!("{variable}::{of}"));
     }
     assert!(!sql.contains('$'), "pgbench has no variable for a parameter: {sql}");
     script + &sql + ";\n"

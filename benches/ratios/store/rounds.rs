@@ -8,15 +8,19 @@ pub(super) const CLIENTS: u64 = 8;
 pub(super) const FIRST: u64 = 1_000_000_000_000_000_000;
 /// From one company to the next one of a round, so that neighbours are far apart. A prime: every company gets its turn.
 pub(super) const STRIDE: u64 = 2_654_435_761;
-/// How many due companies are asked for.
-pub(super) const DUE_AT_ONCE: u64 = 100;
+/// How many companies are asked for that wake.
+pub(super) const WOKEN_AT_ONCE: u64 = 100;
 
+/// The number of each row before it is written: microseconds since 1970, some time ago.
+pub(super) const ROW: u64 = 1_700_000_000_000_000;
+
+/// What is done. A claim and a commit are saves, as the library makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Load,
     Claim,
     Commit,
-    Due,
+    Wake,
 }
 
 impl Verb {
@@ -26,7 +30,8 @@ impl Verb {
             Self::Load => (4000, 1500),
             Self::Claim => (400, 120),
             Self::Commit => (200, 60),
-            Self::Due => (30, 12),
+            // Fewer dead rows than the store leaves behind when it reads the queue: pgbench reads it from its head.
+            Self::Wake => (12, 12),
         }
     }
 
@@ -34,18 +39,18 @@ impl Verb {
     pub(super) fn rounds(self) -> (usize, usize) {
         match self {
             Self::Claim | Self::Commit => (21, 9),
-            Self::Due => (15, 7),
+            Self::Wake => (15, 7),
             Self::Load => (11, 5),
         }
     }
 
-    /// Operations of each client where the companies are few, and are claimed or due once a round.
+    /// Operations of each client where the companies are few, and are claimed or woken once a round.
     pub(super) fn share_of_few(self) -> u64 {
         match self {
             Self::Load => 1000,
             Self::Claim => 300,
             Self::Commit => 0,
-            Self::Due => 5,
+            Self::Wake => 5,
         }
     }
 }

@@ -84,17 +84,17 @@ async fn hits(number: usize) {
 }
 
 async fn misses(number: usize) {
-    each_once(companies::ACCESS_LIFETIME, number, 1).await;
+    each_once(Duration::ZERO, number, 1).await;
 }
 
 async fn refreshes(number: usize) {
-    each_once(Duration::ZERO, number, 2).await;
+    each_once(companies::ENDED, number, 2).await;
 }
 
-/// The first token of so many companies, which is of this version.
-async fn each_once(access_lifetime: Duration, number: usize, version: u64) {
+/// The first token of so many companies that opted in so long ago, which is of this version.
+async fn each_once(age: Duration, number: usize, version: u64) {
     let names = companies::names(MOST);
-    let auth = companies::listening(companies::connected_for(&names, access_lifetime).await).await;
+    let auth = companies::listening(companies::connected_ago(&names, age).await).await;
     for company in &names[..number] {
         let token = auth.access_token(company).await.expect("a token");
         assert_eq!(token.revision().version, version);

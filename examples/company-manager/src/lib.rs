@@ -15,6 +15,7 @@ pub mod ending;
 pub mod passwords;
 pub mod sessions;
 pub mod storage;
+pub mod upkeep;
 
 mod access;
 mod app;

@@ -83,7 +83,7 @@ async fn run(config: Config) -> Result<(), String> {
         }
     };
     let Arranged { auth, storage, site, http, clock } = arranged;
-    let Storage { store, directory, sessions } = storage;
+    let Storage { store, directory, sessions, upkeep } = storage;
     let auth = auth
         .store(store)
         .base_url(site.ups_base_url.clone())
@@ -92,6 +92,9 @@ async fn run(config: Config) -> Result<(), String> {
         .opt_in_check(MayAuthenticate { directory: directory.clone() })
         .build()
         .map_err(|error| error.to_string())?;
+    if let Some(upkeep) = upkeep {
+        upkeep.begin(&auth);
+    }
 
     let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
     let app = app_behind(config.proxies, parts).map_err(|error| error.to_string())?;
@@ -141,9 +144,9 @@ async fn at_ups(
     let http = Arc::new(http_client(&site.ups_base_url)?);
     let storage = match &database {
         None => passwords.in_memory(MemoryStore::new()).await?,
-        Some(kept_in) => Storage::in_postgres(kept_in, environment, &passwords.company_admin)
-            .await
-            .map_err(|error| error.to_string())?,
+        Some(kept_in) => {
+            Storage::in_postgres(kept_in, &passwords.company_admin).await.map_err(|error| error.to_string())?
+        }
     };
     println!("company-manager: listening on http://{address}/ for {}", site.public_url);
     println!("  UPS         {environment} at {}", site.ups_base_url);

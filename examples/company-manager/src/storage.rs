@@ -1,9 +1,8 @@
 //! Where everything is kept: in memory, or in a database that any number of instances share.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use batchsuite_auth::{
-    Environment,
     error::chain,
     store::{Store, StoreError},
 };
@@ -12,7 +11,6 @@ use batchsuite_store::{
     keyring::{EnvKeySource, FileKeySource, KeySourceError},
 };
 use secrecy::SecretString;
-use tokio::time::sleep;
 
 use crate::{
     config::{KeptIn, Keys},
@@ -20,12 +18,8 @@ use crate::{
     demo::{self, SeedError},
     directory::{Directory, DirectoryError, MemoryDirectory, PostgresDirectory},
     sessions::{MemorySessions, PostgresSessions, Sessions},
+    upkeep::Upkeep,
 };
-
-/// How many companies' tokens are encrypted anew at once.
-const REENCRYPTED_AT_ONCE: usize = 100;
-/// How often old events are deleted.
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// The three that keep something.
 #[derive(Clone, Debug)]
@@ -36,6 +30,8 @@ pub struct Storage {
     pub directory: Arc<dyn Directory>,
     /// Keeps who is signed in.
     pub sessions: Arc<dyn Sessions>,
+    /// What is to be done beside all other work, if it outlives the program.
+    pub upkeep: Option<Upkeep>,
 }
 
 impl Storage {
@@ -51,7 +47,7 @@ impl Storage {
         let directory = MemoryDirectory::new();
         demo::seed(&directory, company_admin_password, admin_user_password).await?;
         let sessions = Arc::new(MemorySessions::new());
-        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions })
+        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions, upkeep: None })
     }
 
     /// In a database: brings its tables up to date, adds the demo's people and companies if they are not there, and gives
@@ -59,11 +55,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`StorageError`]; the instances that run are not affected.
-    pub async fn in_postgres(
-        kept_in: &KeptIn,
-        environment: Environment,
-        password: &SecretString,
-    ) -> Result<Self, StorageError> {
+    pub async fn in_postgres(kept_in: &KeptIn, password: &SecretString) -> Result<Self, StorageError> {
         let keyring = match &kept_in.keys {
             Keys::Environment => Keyring::load(EnvKeySource::default()).await,
             Keys::File(path) => Keyring::load(FileKeySource::new(path)).await,
@@ -82,10 +74,9 @@ impl Storage {
         let key = keyring.keys().primary().to_string();
         let directory = PostgresDirectory::new(database.clone(), keyring);
         demo::welcome(&directory, password).await?;
-        tokio::spawn(reencrypt(store.clone(), environment, key));
-        tokio::spawn(prune(store.clone(), kept_in.events_kept));
         let sessions = Arc::new(PostgresSessions::new(database));
-        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions })
+        let upkeep = Some(Upkeep { primary_key: key, events_kept: kept_in.events_kept });
+        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions, upkeep })
     }
 }
 
@@ -105,46 +96,4 @@ pub enum StorageError {
     /// People and companies could not be added.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-}
-
-/// Deletes old events at the start and then daily, as long as the program runs.
-async fn prune(store: PostgresStore, kept: Duration) {
-    loop {
-        match store.prune_events(kept).await {
-            Ok(0) => {}
-            Ok(events) => tracing::info!(events, "old events were deleted"),
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "old events could not be deleted; tried again tomorrow")
-            }
-        }
-        sleep(DAY).await;
-    }
-}
-
-/// Brings the tokens under the primary key, beside all other work. Whatever ends it, the next start goes on.
-async fn reencrypt(store: PostgresStore, environment: Environment, key: String) {
-    let (mut after, mut companies, mut unreadable) = (None, 0, 0);
-    loop {
-        match store.reencrypt(environment, after.as_ref(), REENCRYPTED_AT_ONCE).await {
-            Ok(done) => {
-                // The store has logged each.
-                unreadable += done.unreadable.len();
-                companies += done.grants;
-                after = done.next;
-            }
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "tokens may be left under an old key; restart to go on");
-                return;
-            }
-        }
-        if after.is_none() {
-            tracing::info!(
-                companies,
-                unreadable,
-                key,
-                "encrypted anew; every token that can be read is under the first key"
-            );
-            return;
-        }
-    }
 }

@@ -1,12 +1,9 @@
 //! The database restarts, is away, or is cut off in the middle of a commit.
 
-use std::time::Duration;
-
 use batchsuite_auth::{events::EventKind, machine::CauseKind};
 use batchsuite_tests::{Worker, eventually, wire::Wire};
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::time::timeout;
 
 use crate::stage::{World, own_server};
 

@@ -46,7 +46,6 @@ pub(crate) struct World {
     pub(crate) ups: Arc<FakeUpsState>,
     /// The test's own way in: opts in, removes, looks. It never refreshes.
     pub(crate) auth: BatchSuiteAuth,
-    store: PostgresStore,
     server: &'static Server,
     schema: TestSchema,
     address: SocketAddr,
@@ -78,12 +77,12 @@ impl World {
         let auth = BatchSuiteAuth::builder(Environment::Cie, client)
             .base_url(format!("http://{address}").parse().unwrap())
             .redirect_uri(CALLBACK.parse().unwrap())
-            .store(store.clone())
+            .store(store)
             .clock(clock.clone())
             .without_keeper()
             .build()
             .unwrap();
-        Self { ups, auth, store, server, schema, address, clock }
+        Self { ups, auth, server, schema, address, clock }
     }
 
     pub(crate) async fn worker(&self) -> Worker {

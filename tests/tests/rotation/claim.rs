@@ -38,7 +38,7 @@ async fn a_claim_that_fails_sends_nothing() {
     assert_eq!(stage.refreshes(), 0);
     process.store.mend(Verb::Claim);
     process.token(&acme()).await;
-    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
+    assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "nothing was in doubt");
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +124,7 @@ async fn a_claim_that_is_too_old_is_given_back_and_not_sent() {
     caller.await.unwrap().unwrap();
     assert_eq!(process.store.calls(Verb::Release), 1, "the old claim is given back");
     assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "and a new one is sent");
-    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
+    assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "nothing was in doubt");
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +223,7 @@ async fn the_time_is_looked_at_once_more_when_the_connection_is_there() {
 
     caller.await.unwrap().unwrap();
     assert_eq!((process.store.calls(Verb::Release), process.store.calls(Verb::Claim), stage.refreshes()), (1, 2, 1));
-    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was in doubt");
+    assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "nothing was in doubt");
     assert!(!process.kinds(&acme()).await.contains(&EventKind::RefreshFailed), "nothing failed");
 }
 

@@ -87,6 +87,6 @@ async fn a_claim_that_is_answered_while_the_process_stands_still_is_given_back_a
     stage.live(seconds(2)).await;
 
     assert_eq!(process.token(&acme()).await.revision().version, 2);
-    assert!(!stage.grant_of(&acme()).await.suspect_until.is_some(), "nothing was left to a lease");
+    assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "nothing was left to a lease");
     assert_eq!(stage.refreshes(), 1);
 }

@@ -6,8 +6,8 @@ use axum::{
 };
 use batchsuite_auth::{
     CompanyId, CompanyQuery,
-    status::{CompanyStatus, Status},
-    store::{Page, StatusFilter},
+    status::{CompanyStatus, Status, StatusFilter},
+    store::Page,
 };
 use http::StatusCode;
 use maud::{Markup, html};

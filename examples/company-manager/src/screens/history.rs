@@ -6,6 +6,7 @@ use axum::extract::{Query, State};
 use batchsuite_auth::{
     ActorId, EventFilter,
     events::{Event, EventId, EventKind},
+    machine::CauseKind,
     store::EventOrder,
 };
 use maud::{Markup, html};
@@ -59,7 +60,7 @@ pub(crate) async fn show(
                         tr {
                             td.when { time datetime=(event.at.to_rfc3339()) { (moment(&time(event.at))) } }
                             td {
-                                (words(event.kind))
+                                (told(event.kind, event.cause))
                                 @if let Some(evidence) = &event.evidence {
                                     @let said = evidence.to_string();
                                     @if !said.is_empty() { span.evidence { (said) } }
@@ -93,6 +94,11 @@ async fn names(app: &App, events: &[Event]) -> Result<HashMap<ActorId, String>, 
     Ok(names)
 }
 
+/// An authorization can end for several causes, which have words of their own.
+fn told(kind: EventKind, cause: Option<CauseKind>) -> String {
+    cause.map_or_else(|| words(kind).to_owned(), |cause| cause.to_string())
+}
+
 fn words(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Started => "Went to UPS.com to authenticate.",
@@ -110,6 +116,9 @@ fn words(kind: EventKind) -> &'static str {
         EventKind::Recovered => "A late answer of UPS arrived; the company is authenticated again.",
         EventKind::OddAnswer => "UPS’s answer was unusual; the tokens were kept.",
         EventKind::Restored => "The data was restored from a backup; UPS is asked again.",
+        EventKind::ClientChanged => {
+            "The application was given another client id; every company has to authenticate again."
+        }
         _ => "Something happened that this page has no words for.",
     }
 }
@@ -124,5 +133,12 @@ mod tests {
 
         assert_eq!(all.len(), EventKind::ALL.len());
         assert!(all.iter().all(|words| !words.contains("no words for")));
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_cause() {
+        assert_eq!(told(EventKind::Expired, None), words(EventKind::Expired));
+        let changed = told(EventKind::Expired, Some(CauseKind::ClientChanged));
+        assert!(changed.contains("client id") && !changed.contains("expired"), "{changed}");
     }
 }

@@ -3,7 +3,7 @@
 use batchsuite_auth::{
     CompanyId, Environment,
     fake_ups::Endpoint,
-    store::{GrantKey, Store},
+    store::{RowKey, Store, StoredTokens},
 };
 use batchsuite_store::PostgresStore;
 use company_manager::demo::{ADMIN_USER, COMPANY_ADMIN, UPS_USER};
@@ -117,16 +117,16 @@ async fn neither_a_dump_nor_the_server_s_log_of_all_parameters_shows_a_secret() 
     let trips = parameters.filter(|(name, _)| name == "state" || name == "code").map(|(_, value)| value.into_owned());
     let store = PostgresStore::at(site.server.url(), keyring(KEYS).await).build().unwrap();
     let id = company.strip_prefix("/companies/").unwrap();
-    let key = GrantKey { environment: Environment::Cie, company: CompanyId::new(id).unwrap() };
-    let tokens = store.load(&key).await.unwrap().tokens.unwrap();
+    let key = RowKey { environment: Environment::Cie, company: Some(CompanyId::new(id).unwrap()) };
+    let StoredTokens::Readable(tokens) = store.load(&key).await.unwrap().tokens else { panic!("tokens") };
     let mut secrets = vec![
         ACCESS_KEY.to_owned(),
         PASSWORD.to_owned(),
         site.ups.client_secret().to_owned(),
         browser.cookie("session"),
         browser.cookie("ups-trip"),
-        tokens.access_token.unwrap().expose_secret().to_owned(),
-        tokens.refresh_token.unwrap().expose_secret().to_owned(),
+        tokens.access.unwrap().expose_secret().to_owned(),
+        tokens.refresh.unwrap().expose_secret().to_owned(),
     ];
     secrets.extend(trips);
 

@@ -1,0 +1,103 @@
+//! The verbs of consents.
+
+use std::{sync::Arc, time::Duration};
+
+use batchsuite_auth::{
+    ActorId, CompanyId, Environment,
+    clock::{Timestamp, later},
+    ids::ConsentId,
+    secret::SecretHash,
+    store::{Consent, ConsentCaps, ConsentUse, FoundConsent, ListedAs, NewConsent, NewEvent},
+};
+use rusqlite::params;
+
+use super::{Session, bits, failure::Result, micros, time};
+use crate::seal;
+
+/// For so long a consent that was used or has expired is known.
+const KNOWN_FOR: Duration = Duration::from_secs(3600);
+
+impl Session<'_> {
+    pub(super) fn put_consent(&mut self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<()> {
+        let NewConsent { consent, state, verifier, lifetime } = new;
+        let (environment, company, actor) =
+            (consent.environment.name(), consent.company.as_str(), consent.actor.as_str());
+        let keys = self.sealing_keys()?;
+        let verifier = verifier.map(|verifier| seal::seal_verifier(&keys, &consent, &verifier)).transpose()?;
+        let (now, expires_at) = (micros(self.now()), later(self.now(), lifetime));
+        let seen = "INSERT INTO grants (environment, company, listed_as) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.run(seen, (environment, company, ListedAs::default().name()))?;
+        self.run("DELETE FROM consents WHERE forgotten_at <= ?1", [now])?;
+        let put = "INSERT OR REPLACE INTO consents (id, environment, company, actor, state, browser, verifier,
+                redirect_uri, client_id, return_to, removals, expires_at, forgotten_at)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        let columns = params![
+            consent.id.to_bits().to_be_bytes(),
+            environment,
+            company,
+            actor,
+            state.as_bytes(),
+            consent.browser.as_bytes(),
+            verifier,
+            consent.redirect_uri.as_str(),
+            consent.client_id,
+            consent.return_to,
+            consent.removals,
+            micros(expires_at),
+            micros(later(expires_at, KNOWN_FOR)),
+        ];
+        self.run(put, columns)?;
+        for (column, owner, cap) in [("company", company, caps.per_company), ("actor", actor, caps.per_actor)] {
+            let drop_oldest = format!(
+                "DELETE FROM consents WHERE number IN (SELECT number FROM consents
+                    WHERE environment = ?1 AND {column} = ?2 AND used_at IS NULL AND expires_at > ?3
+                    ORDER BY number DESC LIMIT -1 OFFSET ?4)"
+            );
+            self.run(&drop_oldest, (environment, owner, now, cap))?;
+        }
+        self.append(consent.environment, event).map(drop)
+    }
+
+    pub(super) fn find_consent(&mut self, environment: Environment, state: SecretHash) -> Result<Option<FoundConsent>> {
+        let (as_of, shared) = (self.now(), Arc::clone(&self.shared));
+        let find = "SELECT * FROM consents WHERE environment = ?1 AND state = ?2 AND forgotten_at > ?3";
+        self.row(find, (environment.name(), state.as_bytes(), micros(as_of)), |row| {
+            let consent = Consent {
+                id: ConsentId::from_bits(bits(row, "id")?),
+                environment,
+                company: CompanyId::new(row.get::<_, String>("company")?)?,
+                actor: ActorId::new(row.get::<_, String>("actor")?)?,
+                browser: SecretHash::from_bytes(row.get("browser")?),
+                redirect_uri: row.get::<_, String>("redirect_uri")?.parse()?,
+                client_id: row.get("client_id")?,
+                return_to: row.get("return_to")?,
+                removals: row.get("removals")?,
+            };
+            let (used_at, with_event) = (time(row, "used_at")?, row.get("with_event")?);
+            let used = used_at.map(|at| ConsentUse { at, with_event });
+            let expires_at = time(row, "expires_at")?.unwrap_or(as_of);
+            let sealed = row.get::<_, Option<Vec<u8>>>("verifier")?.filter(|_| expires_at > as_of);
+            let verifier = seal::open_verifier(&shared.keyring, &consent, sealed.as_deref());
+            Ok(FoundConsent { consent, verifier, expires_at, used, as_of })
+        })
+    }
+
+    pub(super) fn use_consent(
+        &mut self,
+        environment: Environment,
+        id: ConsentId,
+        event: Option<NewEvent>,
+    ) -> Result<Option<Timestamp>> {
+        let now = self.now();
+        let forgotten_at = micros(later(now, KNOWN_FOR));
+        let use_up = "UPDATE consents SET used_at = ?3, with_event = ?4, forgotten_at = ?5, verifier = NULL
+            WHERE environment = ?1 AND id = ?2 AND used_at IS NULL AND expires_at > ?3 RETURNING number";
+        let id = id.to_bits().to_be_bytes();
+        let used = (environment.name(), id, micros(now), event.is_some(), forgotten_at);
+        if self.row(use_up, used, |_| Ok(()))?.is_none() {
+            return Ok(None);
+        }
+        event.map(|event| self.append(environment, event)).transpose()?;
+        Ok(Some(now))
+    }
+}

@@ -1,0 +1,167 @@
+//! The file: created closed to others; refused, and left alone, if it is not ours.
+
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use batchsuite_auth::store::{StoreError, StoreErrorKind};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+#[cfg(unix)]
+use rustix::fs::{Access, access};
+
+use super::failure::{self, Result};
+
+/// "BaSu": tells our files from those of other programs.
+const APPLICATION_ID: usize = 0x4261_5375;
+/// One for each version of the schema, the first one first. What is released never changes.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/V1.sql")];
+
+/// How long a statement waits while another process writes. Below the 5 s after which a decision is too old.
+const BUSY: Duration = Duration::from_secs(4);
+/// What was committed outlives a loss of power; on macOS that takes fullfsync.
+const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
+    PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY";
+/// A larger file is not read from end to end when it is opened.
+const READ_AT_ONCE: u64 = 64 << 20;
+
+/// Only one file is created at a time in this process: to close the file that was created drops all locks (POSIX) that the
+/// process has on it, so no connection may be there yet.
+static CREATING: Mutex<()> = Mutex::new(());
+
+/// Opens the file, and creates it if there is none: a connection that writes, and one that reads.
+pub(super) fn open(path: &Path) -> Result<(Connection, Connection), StoreError> {
+    connections(path).map_err(failure::judge).map_err(|error| {
+        let why = error.source().map(ToString::to_string).unwrap_or_default();
+        failure::new(error.kind(), format!("{}: {why}", path.display()))
+    })
+}
+
+fn connections(path: &Path) -> Result<(Connection, Connection)> {
+    let guard = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+    create(path)?;
+    refuse_foreign(path)?;
+    drop(guard);
+    let writer = connect(path)?;
+    // A file that is damaged is left as it is when the connection closes, and so is the log beside it.
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    refuse_damaged(&writer, path)?;
+    migrate(&writer)?;
+    writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    writer.pragma_update(None, "journal_mode", "wal")?;
+    let reader = connect(path)?;
+    reader.pragma_update(None, "query_only", true)?;
+    Ok((writer, reader))
+}
+
+/// Creates an empty file, mode 0600. What SQLite puts beside it inherits that.
+fn create(path: &Path) -> Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    #[cfg(target_os = "linux")]
+    refuse_network(rustix::fs::statfs(directory)?.f_type as u32)?;
+    let mut new = fs::OpenOptions::new();
+    #[cfg(unix)]
+    OpenOptionsExt::mode(&mut new, 0o600);
+    match new.write(true).create_new(true).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+        _ if fs::metadata(path)?.is_file() => {}
+        _ => return Err("it is no file".into()),
+    }
+    #[cfg(unix)]
+    access(path, Access::READ_OK | Access::WRITE_OK).and_then(|()| access(directory, Access::WRITE_OK))?;
+    Ok(())
+}
+
+/// Reads the header without a lock and without a trace: a file that is not ours is not touched. Ours has its header since the
+/// transaction that created it.
+fn refuse_foreign(path: &Path) -> Result<()> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let name: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let file = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
+    version(&file).map(drop)
+}
+
+/// The version of the schema; 0: there is none yet.
+fn version(file: &Connection) -> Result<usize> {
+    let number = |pragma| file.pragma_query_value(None, pragma, |row| row.get::<_, usize>(0));
+    match (number("application_id")?, number("user_version")?, number("schema_version")?) {
+        (0, 0, 0) => Ok(0),
+        (APPLICATION_ID, version, _) if version <= MIGRATIONS.len() => Ok(version),
+        (APPLICATION_ID, ..) => Err("it was written by a later release; use that one".into()),
+        _ => Err("it is a database of another program".into()),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch(SETTINGS)?;
+    Ok(connection)
+}
+
+fn refuse_damaged(file: &Connection, path: &Path) -> Result<()> {
+    let is_small = fs::metadata(path)?.len() <= READ_AT_ONCE;
+    if is_small && file.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))? != "ok" {
+        let what_to_do = "it is damaged; put a backup in its place, then call after_restore";
+        return Err(failure::new(StoreErrorKind::Corrupt, what_to_do).into());
+    }
+    Ok(())
+}
+
+/// Creates the schema, or brings it up to date: one process at a time, all or nothing.
+fn migrate(file: &Connection) -> Result<()> {
+    let transaction = rusqlite::Transaction::new_unchecked(file, TransactionBehavior::Immediate)?;
+    for (version, migration) in MIGRATIONS.iter().enumerate().skip(version(&transaction)?) {
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", version + 1)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// On a network file system, the locks and the shared memory of SQLite do not hold between machines.
+#[cfg(target_os = "linux")]
+fn refuse_network(magic: u32) -> Result<()> {
+    // By the numbers in statfs(2): NFS, SMB (three), AFS (two), Ceph, Lustre, GFS2, OCFS2, Coda, NCP.
+    const NETWORK: [u32; 12] = [
+        0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x5346414F, 0x6B414653, 0x00C36400, 0x0BD00BD0, 0x01161970, 0x7461636F,
+        0x73757245, 0x564C,
+    ];
+    // FUSE and 9P, which may be local, too.
+    const PERHAPS: [u32; 2] = [0x65735546, 0x01021997];
+    if NETWORK.contains(&magic) {
+        return Err(
+            "it is on a network file system, where SQLite loses what was stored; use a local disk, or Postgres".into(),
+        );
+    }
+    if PERHAPS.contains(&magic) {
+        tracing::warn!("if the file system of the database is one of the network, SQLite can lose what was stored");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_network_file_system_is_refused() {
+        // NFS, CIFS, SMB2.
+        for network in [0x6969, 0xFF534D42, 0xFE534D42] {
+            let refusal = refuse_network(network).unwrap_err().to_string();
+            assert!(refusal.starts_with("it is on a network file system"), "{refusal}");
+        }
+        // ext4, xfs, btrfs, tmpfs; FUSE, which is warned about.
+        for local in [0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0x65735546] {
+            refuse_network(local).unwrap();
+        }
+    }
+}

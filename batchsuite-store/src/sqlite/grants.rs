@@ -1,0 +1,180 @@
+//! The verbs of rows.
+
+use std::{sync::Arc, time::Duration};
+
+use batchsuite_auth::{
+    CompanyId, Environment,
+    clock::{earlier, later},
+    events::EventId,
+    ids::{ConsentId, Revision},
+    store::{
+        Document, ListQuery, ListedAs, MOST_AGE, Page, PendingConsent, Row, RowKey, RowNumber, Saved, StoredTokens,
+        Swap, TokenChange,
+    },
+};
+
+use super::{
+    Session, bits,
+    failure::{self, Failure, Result},
+    micros, revision, time,
+};
+use crate::{keyring::Keyring, left_out::LeftOut, seal::Sealed};
+
+/// For so long a row that was handed out is hidden.
+const HIDDEN: Duration = Duration::from_secs(120);
+/// A wake time that lies further ahead was set by a wrong clock.
+const MOST_AHEAD: Duration = Duration::from_secs(2 * 86_400);
+/// A use is not written again within this.
+const USE_IS_RECENT: Duration = Duration::from_secs(300);
+/// So many rows are read for a page, at most.
+const MOST_READ: usize = 1000;
+
+/// What becomes of a row's tokens when it is read: [`Sealed::open`] or [`Sealed::look`].
+type Reading = fn(&Sealed, &Keyring, &RowKey, Revision) -> StoredTokens;
+
+impl Session<'_> {
+    pub(super) fn load(&mut self, key: RowKey) -> Result<Row> {
+        self.read(key, Sealed::open)
+    }
+
+    fn read(&mut self, key: RowKey, reading: Reading) -> Result<Row> {
+        let (as_of, shared) = (self.now(), Arc::clone(&self.shared));
+        let place = (key.environment.name(), key.name());
+        // A document that is no text does not make its row unreadable: the machine decides about it.
+        let stored = "SELECT *, CAST(document AS BLOB) AS state FROM grants LEFT JOIN tokens USING (id)
+            WHERE environment = ?1 AND company = ?2";
+        let stored = self.row(stored, place, |row| {
+            let sealed = Sealed { access: row.get("access_token")?, refresh: row.get("refresh_token")? };
+            let revision = revision(row)?;
+            Ok(Row {
+                number: RowNumber::new(row.get("number")?),
+                revision,
+                document: Document::new(String::from_utf8_lossy(&row.get::<_, Vec<u8>>("state")?)),
+                tokens: reading(&sealed, &shared.keyring, &key, revision),
+                change: EventId::new(row.get("change")?),
+                wake_at: time(row, "wake_at")?,
+                used_at: time(row, "used_at")?,
+                ..Row::empty(key.clone(), as_of)
+            })
+        })?;
+        let pending = "SELECT * FROM consents
+            WHERE environment = ?1 AND company = ?2 AND used_at IS NULL AND expires_at > ?3 ORDER BY number";
+        let consents = self.rows(pending, (place.0, place.1, micros(as_of)), |row| {
+            let id = ConsentId::from_bits(bits(row, "id")?);
+            let expires_at = time(row, "expires_at")?.unwrap_or(as_of);
+            Ok(PendingConsent { id, removals: row.get("removals")?, expires_at })
+        })?;
+        Ok(Row { consents, ..stored.unwrap_or_else(|| Row::empty(key.clone(), as_of)) })
+    }
+
+    /// The rows of these companies. One that cannot be read does not end the others.
+    fn read_all(&mut self, environment: Environment, companies: Vec<String>, reading: Reading) -> Vec<Row> {
+        let mut left_out = LeftOut::of("row");
+        let read = companies.into_iter().filter_map(|name| {
+            let key = CompanyId::new(name.as_str()).map(|company| RowKey::company(environment, company));
+            let row = key.map_err(Failure::from).and_then(|key| self.read(key, reading));
+            row.map_err(|error| left_out.add(&name, &failure::judge(error))).ok()
+        });
+        read.collect()
+    }
+
+    pub(super) fn save(&mut self, swap: Swap) -> Result<Saved> {
+        let (now, environment, name) = (self.now(), swap.key.environment.name(), swap.key.name());
+        let stored = "SELECT number, change, used_at FROM grants WHERE environment = ?1 AND company = ?2";
+        let stored = self.row(stored, (environment, name), |row| {
+            Ok((RowNumber::new(row.get("number")?), EventId::new(row.get("change")?), time(row, "used_at")?))
+        })?;
+        let (number, mut change, used_at) = stored.unwrap_or_default();
+        let is_too_old = swap.decided_at.is_some_and(|at| at < earlier(now, MOST_AGE) || at > later(now, MOST_AGE));
+        if number != swap.expected || is_too_old {
+            return Ok(Saved::Conflict);
+        }
+        let number = number.next(now);
+        let replace = "INSERT INTO grants (environment, company, number, epoch, version, document, listed_as)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            ON CONFLICT (environment, company) DO UPDATE SET number = excluded.number, epoch = excluded.epoch,
+                version = excluded.version, document = excluded.document, listed_as = excluded.listed_as
+            RETURNING id";
+        let Revision { epoch, version } = swap.revision;
+        let (document, listed_as) = (swap.document.as_str(), swap.listed_as.name());
+        let row = (environment, name, number.number(), epoch, version, document, listed_as);
+        let id = self.row(replace, row, |row| Ok(row.get::<_, i64>("id")?))?.unwrap_or_default();
+        for event in &swap.events {
+            let event = self.write_event(&swap.key, swap.revision, event)?;
+            change = if swap.announce { event } else { change };
+        }
+        // Statements of their own, so that no index is written whose column stays.
+        if swap.announce {
+            self.run("UPDATE grants SET change = ?2 WHERE id = ?1", (id, change.number()))?;
+        }
+        if let Some(wake) = swap.wake {
+            let was_used_since = used_at > swap.used_at;
+            let at = wake.at.into_iter().chain(wake.if_used.filter(|_| was_used_since)).min();
+            let set = "UPDATE grants SET wake_at = ?2, wake_if_used = ?3, hidden_until = NULL WHERE id = ?1";
+            self.run(set, (id, at.map(micros), wake.if_used.map(micros)))?;
+        }
+        self.save_tokens(id, &swap)?;
+        Ok(Saved::Yes { number, change, at: now })
+    }
+
+    fn save_tokens(&mut self, id: i64, swap: &Swap) -> Result<()> {
+        let sealed = match &swap.tokens {
+            TokenChange::Keep => return Ok(()),
+            TokenChange::Replace(tokens) => Sealed::new(&*self.sealing_keys()?, &swap.key, swap.revision, tokens)?,
+            TokenChange::Erase => Sealed::default(),
+        };
+        if sealed.is_empty() {
+            return self.run("DELETE FROM tokens WHERE id = ?1", [id]);
+        }
+        self.run("INSERT OR REPLACE INTO tokens VALUES (?1, ?2, ?3)", (id, sealed.access, sealed.refresh))
+    }
+
+    pub(super) fn wake(&mut self, environment: Environment, most: usize) -> Result<Vec<Row>> {
+        let (now, hidden_until) = (micros(self.now()), micros(later(self.now(), HIDDEN)));
+        let waking = "SELECT id, company FROM grants INDEXED BY grants_waking
+            WHERE environment = ?1 AND company <> '' AND wake_at > ?2 AND wake_at <= ?3
+              AND (hidden_until IS NULL OR hidden_until <= ?4 OR hidden_until > ?5)
+            ORDER BY wake_at LIMIT ?6";
+        let mut woken = Vec::new();
+        // Those that are due, then those that a wrong clock has put off.
+        for (after, until) in [(i64::MIN, now), (micros(later(self.now(), MOST_AHEAD)), i64::MAX)] {
+            let range = (environment.name(), after, until, now, hidden_until, most.saturating_sub(woken.len()));
+            let found = self.rows(waking, range, |row| Ok((row.get::<_, i64>("id")?, row.get("company")?)))?;
+            for (id, company) in found {
+                self.run("UPDATE grants SET hidden_until = ?2 WHERE id = ?1", (id, hidden_until))?;
+                woken.push(company);
+            }
+        }
+        Ok(self.read_all(environment, woken, Sealed::open))
+    }
+
+    pub(super) fn record_use(&mut self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
+        let (now, recent) = (micros(self.now()), USE_IS_RECENT.as_micros() as i64);
+        let used = "UPDATE grants
+            SET used_at = ?3, wake_at = min(ifnull(wake_at, wake_if_used), ifnull(wake_if_used, wake_at))
+            WHERE environment = ?1 AND company = ?2 AND (used_at IS NULL OR abs(?3 - used_at) >= ?4)";
+        let record = |company: &CompanyId| self.run(used, (environment.name(), company.as_str(), now, recent));
+        companies.iter().try_for_each(record)
+    }
+
+    pub(super) fn list(&mut self, query: &ListQuery) -> Result<Page<Row, CompanyId>> {
+        let (environment, now) = (query.environment, micros(self.now()));
+        let after = query.after.as_ref().map_or("", CompanyId::as_str);
+        let most = if query.listed_as.is_some() { MOST_READ } else { query.limit.min(MOST_READ) };
+        let read = "SELECT company, listed_as, wake_at FROM grants
+            WHERE environment = ?1 AND company > ?2 ORDER BY company LIMIT ?3";
+        let read = self.rows(read, (environment.name(), after, most), |row| {
+            let is_overdue = row.get::<_, Option<i64>>("wake_at")?.is_some_and(|at| at <= now);
+            let listed_as: String = row.get("listed_as")?;
+            let is_wanted =
+                |wanted: &Vec<ListedAs>| is_overdue || wanted.iter().any(|wanted| wanted.name() == listed_as);
+            Ok((row.get::<_, String>("company")?, query.listed_as.as_ref().is_none_or(is_wanted)))
+        })?;
+        let wanted = read.iter().filter(|(_, is_wanted)| *is_wanted).take(query.limit);
+        let is_full = wanted.clone().count() == query.limit;
+        let last = if is_full { wanted.clone().last() } else { read.last().filter(|_| read.len() == most) };
+        let next = last.map(|(name, _)| CompanyId::new(name.as_str())).transpose()?;
+        let wanted = wanted.map(|(name, _)| name.clone()).collect();
+        Ok(Page { items: self.read_all(environment, wanted, Sealed::look), next })
+    }
+}

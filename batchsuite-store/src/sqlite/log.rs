@@ -1,0 +1,148 @@
+//! The verbs of the event log.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    CompanyId, Environment,
+    clock::{earlier, later},
+    events::{Event, EventContent, EventId},
+    ids::Revision,
+    store::{
+        Changes, Delivery, DeliveryEnd, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned, RowKey, StoreError,
+        StoreErrorKind,
+    },
+};
+
+use super::{
+    Session,
+    failure::{self, Result},
+    micros, revision, time,
+};
+use crate::left_out::LeftOut;
+
+impl Session<'_> {
+    /// Appends an event of a row, or of all rows, at the given revision.
+    pub(super) fn write_event(&mut self, key: &RowKey, revision: Revision, event: &EventContent) -> Result<EventId> {
+        let append = "INSERT INTO events (id, environment, company, at, epoch, version, content)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let (id, at) = (self.last_event()?.number() + 1, micros(self.now()));
+        let (environment, company) = (key.environment.name(), key.company.as_ref().map(CompanyId::as_str));
+        let content = serde_json::to_string(event)?;
+        self.run(append, (id, environment, company, at, revision.epoch, revision.version, content))?;
+        Ok(EventId::new(id))
+    }
+
+    pub(super) fn append(&mut self, environment: Environment, event: NewEvent) -> Result<EventId> {
+        let key = RowKey { environment, company: event.company };
+        let stored = "SELECT epoch, version FROM grants WHERE environment = ?1 AND company = ?2";
+        let revision = self.row(stored, (environment.name(), key.name()), revision)?.unwrap_or_default();
+        self.write_event(&key, revision, &event.event)
+    }
+
+    /// The number of the latest event. No number comes again after a pruning.
+    fn last_event(&mut self) -> Result<EventId> {
+        let last =
+            "SELECT max(ifnull((SELECT max(id) FROM events), 0), ifnull((SELECT max(up_to) FROM pruned), 0)) AS id";
+        Ok(self.row(last, [], id)?.unwrap_or_default())
+    }
+
+    /// The latest event that was pruned.
+    fn pruned(&mut self, environment: Environment) -> Result<EventId> {
+        let pruned = "SELECT up_to AS id FROM pruned WHERE environment = ?1";
+        Ok(self.row(pruned, [environment.name()], id)?.unwrap_or_default())
+    }
+
+    pub(super) fn events(&mut self, query: &EventQuery) -> Result<Page<Event, EventId>> {
+        let (environment, up_to) = (query.environment, self.pruned(query.environment)?);
+        let (beyond, order, from) = match query.order {
+            EventOrder::OldestFirst if query.after.is_some_and(|after| after < up_to) => {
+                return Err(StoreError::new(StoreErrorKind::Pruned { up_to }).into());
+            }
+            EventOrder::OldestFirst => (">", "ASC", 0),
+            EventOrder::NewestFirst => ("<", "DESC", i64::MAX as u64),
+        };
+        let of_company = if query.company.is_some() { "company = ?4" } else { "?4 IS NULL" };
+        let events = format!(
+            "SELECT * FROM events WHERE environment = ?1 AND {of_company} AND id {beyond} ?2 ORDER BY id {order} LIMIT ?3"
+        );
+        let company = query.company.as_ref().map(CompanyId::as_str);
+        let page = (environment.name(), query.after.map_or(from, EventId::number), query.limit, company);
+        let found = self.rows(&events, page, |row| Ok((id(row)?, event(row, environment))))?;
+        let next = found.last().map(|(id, _)| *id).or(query.after);
+        let mut left_out = LeftOut::of("event");
+        let mut told = |id: EventId, error| left_out.add(&id.number(), &failure::judge(error));
+        let items = found.into_iter().filter_map(|(id, event)| event.map_err(|error| told(id, error)).ok());
+        Ok(Page { items: items.collect(), next })
+    }
+
+    pub(super) fn prune(&mut self, prune: Prune) -> Result<Pruned> {
+        let (environment, before) = (prune.environment.name(), micros(earlier(self.now(), prune.older_than)));
+        // Of the oldest ones, those that are old enough: a log without such is not read from end to end.
+        let delete = "DELETE FROM events WHERE id IN (
+                SELECT id FROM events WHERE environment = ?1
+                  AND (?2 OR id <= (SELECT ifnull(min(cursor), id) FROM deliveries WHERE environment = ?1))
+                ORDER BY id LIMIT ?3
+            ) AND at < ?4 RETURNING id";
+        let deleted = self.rows(delete, (environment, prune.undelivered, prune.limit, before), id)?;
+        let up_to = deleted.iter().copied().max().unwrap_or_default().max(self.pruned(prune.environment)?);
+        self.run("INSERT OR REPLACE INTO pruned VALUES (?1, ?2)", (environment, up_to.number()))?;
+        Ok(Pruned { events: deleted.len() as u64, up_to })
+    }
+
+    pub(super) fn changes(&mut self, environment: Environment, after: Option<EventId>) -> Result<Changes> {
+        let last = self.last_event()?;
+        let Some(after) = after else { return Ok(Changes { changed: Vec::new(), cursor: last }) };
+        let changed = "SELECT company, change AS id FROM grants
+            WHERE environment = ?1 AND change > ?2 AND company <> '' ORDER BY change";
+        let changed = self.rows(changed, (environment.name(), after.number()), |row| {
+            Ok((CompanyId::new(row.get::<_, String>("company")?)?, id(row)?))
+        })?;
+        Ok(Changes { changed, cursor: last.max(after) })
+    }
+
+    pub(super) fn take_delivery(
+        &mut self,
+        environment: Environment,
+        delivery: &Delivery,
+        lease: Duration,
+    ) -> Result<Option<EventId>> {
+        let (now, last) = (self.now(), self.last_event()?);
+        let take = "INSERT INTO deliveries (environment, consumer, holder, cursor, lease_until)
+            VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (environment, consumer) DO UPDATE
+            SET holder = excluded.holder, lease_until = excluded.lease_until
+            WHERE lease_until IS NULL OR lease_until <= ?6 OR holder = excluded.holder
+            RETURNING cursor AS id";
+        let (consumer, holder, until) = (&delivery.consumer, delivery.holder.as_bytes(), micros(later(now, lease)));
+        self.row(take, (environment.name(), consumer, holder, last.number(), until, micros(now)), id)
+    }
+
+    pub(super) fn advance_delivery(
+        &mut self,
+        environment: Environment,
+        delivery: &Delivery,
+        cursor: EventId,
+        then: DeliveryEnd,
+    ) -> Result<bool> {
+        let now = self.now();
+        let until = match then {
+            DeliveryEnd::Renew(lease) => Some(micros(later(now, lease))),
+            DeliveryEnd::End => None,
+        };
+        let advance = "UPDATE deliveries SET cursor = max(cursor, ?4), lease_until = ?5
+            WHERE environment = ?1 AND consumer = ?2 AND holder = ?3 AND lease_until > ?6 RETURNING cursor AS id";
+        let (consumer, holder) = (&delivery.consumer, delivery.holder.as_bytes());
+        let moved = (environment.name(), consumer, holder, cursor.number(), until, micros(now));
+        Ok(self.row(advance, moved, id)?.is_some())
+    }
+}
+
+fn id(row: &rusqlite::Row<'_>) -> Result<EventId> {
+    Ok(EventId::new(row.get("id")?))
+}
+
+fn event(row: &rusqlite::Row<'_>, environment: Environment) -> Result<Event> {
+    let EventContent { kind, actor, evidence, cause } = serde_json::from_str(&row.get::<_, String>("content")?)?;
+    let company = row.get::<_, Option<String>>("company")?.map(CompanyId::new).transpose()?;
+    let at = time(row, "at")?.unwrap_or_default();
+    Ok(Event { id: id(row)?, at, environment, company, actor, kind, revision: revision(row)?, evidence, cause })
+}

@@ -1,0 +1,214 @@
+//! Threads that serve connections: no call blocks a thread of the runtime, and none waits without a deadline.
+
+use std::{collections::HashMap, io, sync::Arc, thread, time::Duration};
+
+use batchsuite_auth::store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Session, Shared,
+    failure::{self, Result},
+};
+
+/// How long a call takes at most. A statement waits for another process half as long.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// How many calls share a transaction, and so one fsync, if they come at once.
+const MOST_AT_ONCE: usize = 64;
+
+/// A call, as the thread does it.
+type Job = Box<dyn FnOnce(&mut Session<'_>) -> Answer + Send>;
+/// Its answer, which waits for the end of the transaction.
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A thread that serves one connection. It ends when the last clone of this is dropped, after the calls that have begun.
+#[derive(Clone, Debug)]
+pub(super) struct Worker(mpsc::Sender<Job>);
+
+impl Worker {
+    /// `begin` is the statement that begins a transaction.
+    pub(super) fn start(connection: Connection, begin: &'static str, shared: Arc<Shared>) -> io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel(MOST_AT_ONCE);
+        let serve = move || {
+            let (connection, statements, transaction) = (&connection, HashMap::new(), Ok(()));
+            serve(&mut Session { connection, shared, statements, transaction }, begin, waiting);
+        };
+        thread::Builder::new().name("batchsuite-sqlite".to_owned()).spawn(serve)?;
+        Ok(Self(jobs))
+    }
+
+    /// Does `work` on the thread, in a transaction. What is dropped or late before it began does not happen; what has begun
+    /// happens wholly, or fails.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Session<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, answered) = oneshot::channel();
+        let job: Job = Box::new(move |session| {
+            let answer = if sender.is_closed() { Err(failure::unavailable("dropped")) } else { session.attempt(work) };
+            Box::new(move |ended| drop(sender.send(answer.and_then(|answer| ended.map(|()| answer)))))
+        });
+        let answer = async {
+            self.0.send(job).await.ok()?;
+            answered.await.ok()
+        };
+        let answer = tokio::time::timeout(DEADLINE, answer).await.ok().flatten();
+        answer.unwrap_or_else(|| Err(failure::unavailable("the disk did not answer in time")))
+    }
+}
+
+fn serve(session: &mut Session<'_>, begin: &str, mut waiting: mpsc::Receiver<Job>) {
+    let mut jobs = Vec::with_capacity(MOST_AT_ONCE);
+    while waiting.blocking_recv_many(&mut jobs, MOST_AT_ONCE) > 0 {
+        session.transaction = session.run(begin, []).map_err(failure::judge);
+        let answers: Vec<Answer> = jobs.drain(..).map(|job| job(session)).collect();
+        let ended = session.end();
+        session.shared.committed.send_replace(());
+        answers.into_iter().for_each(|answer| answer(ended.clone()));
+    }
+}
+
+impl Session<'_> {
+    /// All of `work`, or nothing of it.
+    fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T, StoreError> {
+        self.transaction.clone()?;
+        let done = self.run("SAVEPOINT call", []).and_then(|()| work(self));
+        let done = done.and_then(|done| self.run("RELEASE call", []).map(|()| done)).map_err(failure::judge);
+        if done.is_err() && !self.connection.is_autocommit() {
+            self.run("ROLLBACK TO call", []).map_err(failure::judge)?;
+        }
+        // Some errors end the whole transaction: what came before in it did not happen either.
+        if self.connection.is_autocommit() {
+            self.transaction = Err(failure::unavailable("the transaction was rolled back"));
+        }
+        done
+    }
+
+    /// Ends the transaction. Whether it was committed.
+    fn end(&mut self) -> Result<(), StoreError> {
+        let ended = self.transaction.clone().and_then(|()| self.run("COMMIT", []).map_err(failure::judge));
+        if !self.connection.is_autocommit() {
+            // If even that fails, the next one cannot begin, says why, and is rolled back again.
+            let _ = self.run("ROLLBACK", []);
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use batchsuite_auth::{clock::SystemClock, store::StoreErrorKind};
+    use tokio::{join, sync::watch, task::block_in_place};
+
+    use super::*;
+    use crate::keyring::{KeySet, Keyring, StaticKeySource};
+
+    const ALL: &str = "SELECT number FROM numbers ORDER BY number";
+
+    /// A worker on a database with one empty table.
+    async fn worker() -> Worker {
+        let keys = KeySet::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+        let keyring = Keyring::load(StaticKeySource::new(keys)).await.unwrap();
+        let shared =
+            Shared { path: "memory".into(), clock: Box::new(SystemClock), keyring, committed: watch::Sender::new(()) };
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE numbers (number INTEGER NOT NULL)").unwrap();
+        Worker::start(connection, "BEGIN IMMEDIATE", Arc::new(shared)).unwrap()
+    }
+
+    /// Inserts the number; returns what is there then, whether committed or not.
+    async fn insert(worker: &Worker, number: Option<i64>) -> Result<Vec<i64>, StoreError> {
+        let insert = move |session: &mut Session<'_>| {
+            session.run("INSERT INTO numbers VALUES (?1)", [number.unwrap_or(-1)])?;
+            session.run("INSERT INTO numbers VALUES (?1)", [number])?;
+            session.rows(ALL, [], |row| Ok(row.get(0)?))
+        };
+        worker.call(insert).await
+    }
+
+    async fn numbers(worker: &Worker) -> Vec<i64> {
+        worker.call(|session| session.rows(ALL, [], |row| Ok(row.get(0)?))).await.unwrap()
+    }
+
+    /// Keeps the thread busy until this is dropped.
+    async fn hold(worker: &Worker) -> Sender<()> {
+        let ((release, held), (begin, begun)) = (channel::<()>(), channel());
+        let worker = worker.clone();
+        tokio::spawn(async move {
+            let wait = move |_: &mut Session<'_>| {
+                begin.send(()).unwrap();
+                Ok(held.recv().is_err())
+            };
+            worker.call(wait).await
+        });
+        block_in_place(|| begun.recv().unwrap());
+        release
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_calls_that_come_at_once_one_that_fails_spares_the_others() {
+        let worker = worker().await;
+        let release = hold(&worker).await;
+        let release = async { drop(release) };
+
+        let (one, broken, three, ()) =
+            join!(insert(&worker, Some(1)), insert(&worker, None), insert(&worker, Some(3)), release);
+
+        assert_eq!(one.unwrap(), [1, 1]);
+        assert_eq!(broken.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+        assert_eq!(three.unwrap(), [1, 1, 3, 3]);
+        assert_eq!(numbers(&worker).await, [1, 1, 3, 3]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn when_the_transaction_is_lost_no_call_in_it_is_told_that_it_succeeded() {
+        let worker = worker().await;
+        let release = hold(&worker).await;
+        let lose = worker.call(|session| Ok(session.connection.execute_batch("ROLLBACK")?));
+        let release = async { drop(release) };
+
+        let (before, lost, after, ()) = join!(insert(&worker, Some(1)), lose, insert(&worker, Some(3)), release);
+
+        lost.unwrap_err();
+        for answer in [before, after] {
+            assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        }
+        assert!(numbers(&worker).await.is_empty());
+        insert(&worker, Some(4)).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_that_was_dropped_before_it_began_does_not_happen() {
+        let worker = worker().await;
+        let release = hold(&worker).await;
+
+        tokio::select! {
+            biased;
+            _ = insert(&worker, Some(1)) => unreachable!("the thread is busy"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(release);
+
+        assert!(numbers(&worker).await.is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_thread_that_is_stuck_fails_a_call_in_time() {
+        let worker = worker().await;
+        let release = hold(&worker).await;
+        let caller = worker.clone();
+
+        // In a runtime whose time jumps to the deadline.
+        let late = tokio::task::spawn_blocking(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(insert(&caller, Some(1)))
+        });
+
+        assert_eq!(late.await.unwrap().unwrap_err().kind(), StoreErrorKind::Unavailable);
+        drop(release);
+        assert!(numbers(&worker).await.is_empty());
+    }
+}

@@ -1,0 +1,123 @@
+//! The saves of a company's life, as the library makes them. With them any number of companies have opted in without the way
+//! through a browser, in any store.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use batchsuite_auth::{
+    ActorId, CompanyId, Environment,
+    clock::{Clock, SystemClock, Timestamp, earlier},
+    forward_store,
+    ids::Revision,
+    secret::{AccessTokenSecret, RefreshToken},
+    store::{Call, Row, RowKey, Saved, Store, Swap, TokenChange, Tokens},
+};
+use batchsuite_store::MemoryStore;
+
+use crate::companies::{self, text};
+
+/// What the library saved of one company: its opt-in, and the claim and the commit of a refresh if its access token had ended.
+#[derive(Clone, Debug)]
+pub struct Life(Vec<Swap>);
+
+impl Life {
+    /// One whose opt-in is so old. The access token of one older than [`companies::ACCESS_LIFETIME`] has ended.
+    ///
+    /// # Panics
+    /// If the opt-in or the refresh fails.
+    pub async fn begun_ago(age: Duration) -> Self {
+        let clock = Arc::new(SetBack(AtomicU64::new(age.as_secs())));
+        let saves = Arc::new(Mutex::new(Vec::new()));
+        let store = Witness { store: MemoryStore::with_clock(Arc::clone(&clock)), saves: Arc::clone(&saves) };
+        let auth = companies::authenticator(store).clock(Arc::clone(&clock)).build().expect("the settings fit");
+        let (company, actor) = (companies::name(0), ActorId::new("bench").expect("a valid name"));
+
+        let trip = auth.authenticate(&company, &actor).await.expect("a trip");
+        let state = trip.url.query_pairs().find_map(|(name, state)| (name == "state").then_some(state));
+        let query = format!("code=bench&state={}", state.expect("a state"));
+        auth.callback(&actor, query, &trip.browser_secret).await.expect("an opt-in");
+        clock.0.store(0, Relaxed);
+        auth.access_token(&company).await.expect("a token");
+        auth.shutdown().await;
+        let saves = std::mem::take(&mut *saves.lock().unwrap_or_else(PoisonError::into_inner));
+        Self(saves)
+    }
+
+    /// A save, by the name of its step.
+    ///
+    /// # Panics
+    /// If there was none: the access token had not ended, and there was no refresh.
+    pub fn step(&self, name: &str) -> &Swap {
+        self.0.iter().find(|swap| swap.step == name).unwrap_or_else(|| panic!("no {name} in {:?}", self.0))
+    }
+
+    /// Lets a company have opted in, anew if it had.
+    ///
+    /// # Panics
+    /// If the store does not take it.
+    pub async fn opt_in(&self, store: &dyn Store, company: &CompanyId) {
+        let row = store.load(&RowKey::company(Environment::Cie, company.clone())).await.expect("a row");
+        let saved = store.save(self.opt_in_over(row)).await.expect("the store takes it");
+        assert!(matches!(saved, Saved::Yes { .. }), "nobody else writes");
+    }
+
+    fn opt_in_over(&self, row: Row) -> Swap {
+        Swap {
+            key: row.key,
+            expected: row.number,
+            revision: Revision { epoch: row.revision.epoch + 1, version: 1 },
+            tokens: TokenChange::Replace(tokens(text(), text())),
+            ..self.step("connect").clone()
+        }
+    }
+}
+
+/// A pair of these tokens.
+pub fn tokens(access: String, refresh: String) -> Tokens {
+    Tokens { access: Some(AccessTokenSecret::new(access)), refresh: Some(RefreshToken::new(refresh)) }
+}
+
+/// The system's clock, so many seconds ago.
+#[derive(Debug)]
+struct SetBack(AtomicU64);
+
+impl Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        earlier(SystemClock.now(), Duration::from_secs(self.0.load(Relaxed)))
+    }
+}
+
+/// Writes down what is saved of a company.
+#[derive(Debug)]
+struct Witness {
+    store: MemoryStore,
+    saves: Arc<Mutex<Vec<Swap>>>,
+}
+
+forward_store! {
+    impl [] Store for Witness;
+    |this| &this.store;
+    |this, call| if let Call::Save(swap) = call {
+        this.saves.lock().unwrap_or_else(PoisonError::into_inner).push(swap.clone());
+    };
+    |_this, _saved, answer| answer.await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_life_has_a_refresh_if_its_first_token_has_ended() {
+        let (young, old) = (Life::begun_ago(Duration::ZERO).await, Life::begun_ago(companies::ENDED).await);
+
+        let names = |life: &Life| life.0.iter().map(|swap| swap.step).collect::<Vec<_>>();
+        assert_eq!(names(&young), ["connect"]);
+        assert_eq!(names(&old), ["connect", "claim", "commit"]);
+    }
+}

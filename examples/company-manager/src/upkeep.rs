@@ -1,0 +1,58 @@
+//! Work beside all other work on what outlives the program: re-encryption, and the end of old events.
+
+use std::time::Duration;
+
+use batchsuite_auth::{BatchSuiteAuth, error::chain};
+use tokio::time::sleep;
+
+/// How often old events are deleted.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Upkeep {
+    /// The name of the key that what is stored is brought under.
+    pub primary_key: String,
+    /// How long events are kept.
+    pub events_kept: Duration,
+}
+
+impl Upkeep {
+    /// Begins it; it goes on as long as the runtime lives.
+    pub fn begin(self, auth: &BatchSuiteAuth) {
+        tokio::spawn(reencrypt(auth.clone(), self.primary_key));
+        tokio::spawn(prune(auth.clone(), self.events_kept));
+    }
+}
+
+/// Deletes old events at the start and then daily.
+async fn prune(auth: BatchSuiteAuth, kept: Duration) {
+    loop {
+        match auth.prune_events(kept).await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "old events were deleted"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "old events could not be deleted; tried again tomorrow")
+            }
+        }
+        sleep(DAY).await;
+    }
+}
+
+/// Brings the tokens under the primary key. Whatever ends it, the next start goes on.
+async fn reencrypt(auth: BatchSuiteAuth, key: String) {
+    match auth.reencrypt().await {
+        Ok(done) => {
+            for company in &done.unreadable {
+                tracing::error!(%company, "tokens cannot be read; they are left as they are");
+            }
+            tracing::info!(
+                companies = done.companies,
+                unreadable = done.unreadable.len(),
+                key,
+                "encrypted anew; every token that can be read is under the first key"
+            );
+        }
+        Err(error) => tracing::warn!(error = %chain(&error), "tokens may be left under an old key; restart to go on"),
+    }
+}

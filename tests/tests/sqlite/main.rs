@@ -1,0 +1,10 @@
+//! What the SQLite store promises beyond the contract, on real files.
+
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
+mod damaged;
+mod file;
+mod room;
+mod sealed;
+mod shared;
+mod stage;
