@@ -222,10 +222,8 @@ fn expectation(cell: &str, before: &Grant, event: &GrantEvent) -> Result<Step, S
         }
         ("judged", GrantEvent::Refused { evidence, .. }) => Ok(judged(step(before.clone()), &of_holder(evidence))),
         ("removed", GrantEvent::Remove { actor }) => {
-            let revision = Revision { epoch: before.revision.epoch + 1, version: 0 };
-            let grant = Grant { revision, removals: before.removals + 1, ..Grant::default() };
             let event = EventContent::new(EventKind::Removed).with_actor(actor.clone());
-            Ok(Step { tokens: TokensEffect::Erase, events: vec![event], announce: true, ..step(grant) })
+            Ok(Step { tokens: TokensEffect::Erase, events: vec![event], announce: true, ..step(removed(before)) })
         }
         ("marked", _) => {
             let unanswered = Some(Unanswered { attempt: None, echo_until: minute(90) });
@@ -272,6 +270,11 @@ fn imported(before: &Grant, import: &Import) -> Grant {
         tokens: opted_in(import.pair.sent_at).tokens,
         ..Grant::default()
     }
+}
+
+fn removed(before: &Grant) -> Grant {
+    let revision = Revision { epoch: before.revision.epoch + 1, version: 0 };
+    Grant { revision, removals: before.removals + 1, ..Grant::default() }
 }
 
 fn opens(step: Step, actor: &ActorId) -> Step {

@@ -105,6 +105,20 @@ fn what_has_woken_gets_the_chore_that_its_row_asks_for() {
 }
 
 #[test]
+fn a_refresh_that_may_succeed_comes_before_a_warning() {
+    let in_window = ending_in(2);
+    assert_eq!(in_window.chore(in_use(), &without_keep_alive(), true, now()), Chore::Refresh, "it was idle until now");
+    let failed = paused(in_window, Duration::ZERO);
+    assert_eq!(failed.chore(in_use(), &without_keep_alive(), true, now()), Chore::Tell(soon(3)));
+    let failed = told(failed, soon(3));
+    assert_eq!(
+        failed.chore(in_use(), &without_keep_alive(), true, now()),
+        Chore::Refresh,
+        "and then it is tried again"
+    );
+}
+
+#[test]
 fn while_nothing_may_be_sent_people_are_warned_where_a_renewal_would_be_late_and_nothing_else_is_done() {
     let overdue = |by: Duration| opted_in(earlier(earlier(now(), 53 * DAY), by));
     let expired = Chore::Tell(Notice::Ended(CauseKind::RefreshExpired));
