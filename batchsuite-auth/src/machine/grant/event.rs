@@ -83,7 +83,7 @@ pub enum GrantEvent {
 pub struct Connect {
     /// The consent that brought it.
     pub consent: ConsentId,
-    /// [`Grant::removals`] when the consent began.
+    /// [`Grant::removals`](super::Grant::removals) when the consent began.
     pub removals: u64,
     /// When the consent was used.
     pub used_at: Timestamp,
