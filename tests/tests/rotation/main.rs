@@ -15,6 +15,7 @@ mod feed;
 mod keeper;
 mod rejected;
 mod removal;
+mod second_opinion;
 mod serving;
 mod shutdown;
 mod stage;

@@ -145,7 +145,8 @@ async fn a_clean_refusal_is_told_as_a_password_change() {
     process.auth.access_token(&acme()).await.unwrap_err();
 
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
-    assert!(stage.tokens_of(&acme()).await.is_none(), "its tokens are erased");
+    let tokens = stage.grant_of(&acme()).await.tokens.unwrap();
+    assert_eq!(tokens.access_token_end, None, "its access token is never served again");
 }
 
 #[tokio::test(start_paused = true)]
