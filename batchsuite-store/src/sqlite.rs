@@ -85,7 +85,7 @@ struct Shared {
     path: PathBuf,
     clock: Box<dyn Clock>,
     keyring: Keyring,
-    /// Sent to after every transaction.
+    /// Sent to after every transaction that wrote.
     committed: watch::Sender<()>,
 }
 

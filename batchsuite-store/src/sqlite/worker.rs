@@ -60,10 +60,14 @@ impl Worker {
 fn serve(session: &mut Session<'_>, begin: &str, mut waiting: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(MOST_AT_ONCE);
     while waiting.blocking_recv_many(&mut jobs, MOST_AT_ONCE) > 0 {
+        let before = session.connection.total_changes();
         session.transaction = session.run(begin, []).map_err(failure::judge);
         let answers: Vec<Answer> = jobs.drain(..).map(|job| job(session)).collect();
         let ended = session.end();
-        session.shared.committed.send_replace(());
+        // Not after a mere reading, or a reader who waits for the next change would end its own wait.
+        if session.connection.total_changes() != before {
+            session.shared.committed.send_replace(());
+        }
         answers.into_iter().for_each(|answer| answer(ended.clone()));
     }
 }
@@ -109,13 +113,18 @@ mod tests {
 
     /// A worker on a database with one empty table.
     async fn worker() -> Worker {
+        worker_and_listener().await.0
+    }
+
+    /// The same, and a listener to what it commits.
+    async fn worker_and_listener() -> (Worker, watch::Receiver<()>) {
         let keys = KeySet::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         let keyring = Keyring::load(StaticKeySource::new(keys)).await.unwrap();
-        let shared =
-            Shared { path: "memory".into(), clock: Box::new(SystemClock), keyring, committed: watch::Sender::new(()) };
+        let (committed, listener) = watch::channel(());
+        let shared = Shared { path: "memory".into(), clock: Box::new(SystemClock), keyring, committed };
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE numbers (number INTEGER NOT NULL)").unwrap();
-        Worker::start(connection, "BEGIN IMMEDIATE", Arc::new(shared)).unwrap()
+        (Worker::start(connection, "BEGIN IMMEDIATE", Arc::new(shared)).unwrap(), listener)
     }
 
     /// Inserts the number; returns what is there then, whether committed or not.
@@ -145,6 +154,16 @@ mod tests {
         });
         block_in_place(|| begun.recv().unwrap());
         release
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_wrote_is_heard_and_one_that_read_is_not() {
+        let (worker, listener) = worker_and_listener().await;
+
+        numbers(&worker).await;
+        assert!(!listener.has_changed().unwrap());
+        insert(&worker, Some(1)).await.unwrap();
+        assert!(listener.has_changed().unwrap());
     }
 
     #[tokio::test(flavor = "multi_thread")]
