@@ -145,6 +145,14 @@ pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
             Status::ReauthRequired(cause) => {
                 p.hint.bad { (cause) }
                 @if let Some(at) = cause.at { p.hint { "Since " (time(at)) " UTC." } }
+                @if let Some(at) = cause.asked_again_at {
+                    p.hint {
+                        @if let Some(said) = cause.evidence.as_ref().and_then(|evidence| evidence.message.as_ref()) {
+                            "UPS.com says “" (said) "”. "
+                        }
+                        "We ask again at " (time(at)) " UTC: UPS has been seen to refuse by mistake."
+                    }
+                }
             },
             _ => p.hint { "This company is not authenticated at UPS.com." },
         }
