@@ -31,6 +31,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// How long events are kept if nothing is set: a year, and some time to look back at it.
 const EVENTS_KEPT: Duration = Duration::from_secs(400 * 86_400);
 const MOST_EVENTS_KEPT_DAYS: u32 = 36_500;
+/// Where everything is kept if nothing is set.
+const DEFAULT_DATABASE: &str = "batchsuite-data/batchsuite.db";
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 const DEFAULT_FAKE_UPS_LISTEN: &str = "127.0.0.1:0";
 /// As long as docker waits before it kills.
@@ -45,23 +47,38 @@ pub struct Config {
     pub demo_password: Option<SecretString>,
     /// Which proxies are believed.
     pub proxies: Proxies,
-    /// Where everything is kept; `None`: in memory.
-    pub database: Option<KeptIn>,
     /// Which UPS.
     pub ups: Ups,
     /// How long the program may take to end once it is told to stop.
     pub stop_timeout: Duration,
 }
 
-/// The database that everything is kept in.
+/// What everything is kept in.
 #[derive(Clone, Debug)]
 pub struct KeptIn {
-    /// Where it is. It holds a password.
-    pub url: SecretString,
-    /// Where the keys are that encrypt what is kept.
-    pub keys: Keys,
+    /// The database.
+    pub place: Place,
     /// How long the history of the opt-ins is kept.
     pub events_kept: Duration,
+}
+
+/// A database, and where the keys are that encrypt what is kept there.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A Postgres server.
+    Postgres {
+        /// Where it is. It holds a password.
+        url: SecretString,
+        /// Its keys.
+        keys: Keys,
+    },
+    /// An SQLite file.
+    File {
+        /// Which; relative to where the program was started.
+        path: PathBuf,
+        /// Its keys; `None`: they are in a file beside it, which is created with it.
+        keys: Option<Keys>,
+    },
 }
 
 /// Where keys come from.
@@ -76,13 +93,13 @@ pub enum Keys {
 /// Which UPS the application talks to.
 #[derive(Clone, Debug)]
 pub enum Ups {
-    /// A fake UPS inside this process.
+    /// A fake UPS inside this process. Everything is kept in memory.
     Demo {
         /// Where the fake listens; loopback.
         fake_listen: SocketAddr,
     },
-    /// UPS itself, or what stands at `base_url`.
-    Real(RealUps),
+    /// UPS itself, or what stands at `base_url`; and what everything is kept in.
+    Real(Box<RealUps>, KeptIn),
 }
 
 /// How UPS is reached, and how browsers reach the application.
@@ -133,8 +150,15 @@ impl Config {
         };
 
         let events_kept = events_kept(given("EVENTS_KEPT_DAYS")?)?;
-        let database =
-            kept_in(given("DATABASE_URL")?, given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?, events_kept)?;
+        let url = given("DATABASE_URL")?;
+        let keys = keys(given("BATCHSUITE_KEYS")?, given("BATCHSUITE_KEYS_FILE")?)?;
+        let for_a_database = [
+            ("DATABASE_URL", url.is_some()),
+            ("BATCHSUITE_KEYS", matches!(keys, Some(Keys::Environment))),
+            ("BATCHSUITE_KEYS_FILE", matches!(keys, Some(Keys::File(_)))),
+            ("EVENTS_KEPT_DAYS", events_kept.is_some()),
+        ];
+        let kept_in = KeptIn { place: place(url, keys)?, events_kept: events_kept.unwrap_or(EVENTS_KEPT) };
         let listen = address("LISTEN", DEFAULT_LISTEN)?;
         let demo_password = given("DEMO_PASSWORD")?.map(SecretString::from);
         let ups = UpsVariables {
@@ -149,31 +173,31 @@ impl Config {
         let stop_timeout = stop_timeout(given("STOP_TIMEOUT")?)?;
         let proxies = proxies(given("FORWARDED_FOR_HOPS")?)?;
         if ups.set().is_empty() {
-            refuse_demo(listen, database.as_ref())?;
+            refuse_demo(listen, for_a_database)?;
             let fake_listen = address("FAKE_UPS_LISTEN", DEFAULT_FAKE_UPS_LISTEN)?;
             if !fake_listen.ip().is_loopback() {
                 return Err(error("FAKE_UPS_LISTEN must be a loopback address: the fake UPS is for this machine only"));
             }
             let ups = Ups::Demo { fake_listen };
-            return Ok(Self { listen, demo_password, proxies, database: None, ups, stop_timeout });
+            return Ok(Self { listen, demo_password, proxies, ups, stop_timeout });
         }
         let (ups, demo_password) = ups.complete(listen, demo_password, fake_listen.is_some())?;
-        let (ups, demo_password) = (Ups::Real(ups), Some(demo_password));
-        Ok(Self { listen, demo_password, proxies, database, ups, stop_timeout })
+        let (ups, demo_password) = (Ups::Real(ups.into(), kept_in), Some(demo_password));
+        Ok(Self { listen, demo_password, proxies, ups, stop_timeout })
     }
 }
 
 /// Why this is no demo: a demo keeps everything in memory, and only this machine reaches it.
-fn refuse_demo(listen: SocketAddr, database: Option<&KeptIn>) -> Result<(), ConfigError> {
+fn refuse_demo(listen: SocketAddr, for_a_database: [(&str, bool); 4]) -> Result<(), ConfigError> {
     if !listen.ip().is_loopback() {
         return Err(error(
             "LISTEN is not a loopback address, so this is not a demo: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD, or listen on 127.0.0.1",
         ));
     }
-    if database.is_some() {
-        return Err(error(
-            "DATABASE_URL is not for the demo, whose fake UPS forgets every token when it ends: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD too (and UPS_BASE_URL for a running fake-ups)",
-        ));
+    if let Some((name, _)) = for_a_database.into_iter().find(|(_, is_set)| *is_set) {
+        return Err(error(format!(
+            "{name} is not for the demo, whose fake UPS forgets every token when it ends: set UPS_CLIENT_ID, UPS_CLIENT_SECRET, PUBLIC_URL and DEMO_PASSWORD too (and UPS_BASE_URL for a running fake-ups), or unset {name}"
+        )));
     }
     Ok(())
 }
@@ -270,36 +294,29 @@ fn proxies(text: Option<String>) -> Result<Proxies, ConfigError> {
     })
 }
 
-/// A database and the keys to what it keeps: both, or neither.
-fn kept_in(
-    url: Option<String>,
-    keys: Option<String>,
-    key_file: Option<String>,
-    events_kept: Option<Duration>,
-) -> Result<Option<KeptIn>, ConfigError> {
-    let keys = match (keys, key_file) {
-        (Some(_), Some(_)) => {
-            return Err(error("BATCHSUITE_KEYS and BATCHSUITE_KEYS_FILE are both set; unset one of them"));
-        }
+fn keys(keys: Option<String>, file: Option<String>) -> Result<Option<Keys>, ConfigError> {
+    match (keys, file) {
+        (Some(_), Some(_)) => Err(error("BATCHSUITE_KEYS and BATCHSUITE_KEYS_FILE are both set; unset one of them")),
         // The keyring reads the variable itself, with care.
-        (Some(_), None) => Some(Keys::Environment),
-        (None, path) => path.map(|path| Keys::File(path.into())),
-    };
-    match (url, keys) {
-        (Some(url), Some(keys)) => {
-            Ok(Some(KeptIn { url: url.into(), keys, events_kept: events_kept.unwrap_or(EVENTS_KEPT) }))
-        }
-        (None, None) if events_kept.is_some() => {
-            Err(error("EVENTS_KEPT_DAYS is for a database, but DATABASE_URL is not set; set it too, or unset both"))
-        }
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(error(
-            "BATCHSUITE_KEYS is missing, but DATABASE_URL is set: secrets are kept there encrypted; set it to name:key (openssl rand -base64 32 makes a key), or BATCHSUITE_KEYS_FILE to a file of such lines",
-        )),
-        (None, Some(_)) => Err(error(
-            "DATABASE_URL is missing, but keys are set; set it too, or unset them to keep everything in memory",
-        )),
+        (Some(_), None) => Ok(Some(Keys::Environment)),
+        (None, file) => Ok(file.map(|file| Keys::File(file.into()))),
     }
+}
+
+/// The database, and the keys to what it keeps.
+fn place(url: Option<String>, keys: Option<Keys>) -> Result<Place, ConfigError> {
+    let Some(url) = url else { return Ok(Place::File { path: DEFAULT_DATABASE.into(), keys }) };
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        // Other programs write a host there, or settings.
+        if path.is_empty() || path.starts_with("//") || path.starts_with(':') || path.contains('?') {
+            return Err(error(format!("DATABASE_URL must name a file, such as sqlite:{DEFAULT_DATABASE}")));
+        }
+        return Ok(Place::File { path: path.into(), keys });
+    }
+    let keys = keys.ok_or_else(|| error(
+        "BATCHSUITE_KEYS is missing, but DATABASE_URL is set: secrets are kept there encrypted; set it to name:key (openssl rand -base64 32 makes a key), or BATCHSUITE_KEYS_FILE to a file of such lines",
+    ))?;
+    Ok(Place::Postgres { url: url.into(), keys })
 }
 
 fn stop_timeout(seconds: Option<String>) -> Result<Duration, ConfigError> {

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use crate::{
-    directory::{CompanyName, Directory, DirectoryError, MemoryDirectory, Newcomer, Person, PostgresDirectory, Role},
+    directory::{CompanyName, Directory, DirectoryError, MemoryDirectory, Newcomer, Person, Role, SqlDirectory},
     passwords,
 };
 
@@ -66,7 +66,7 @@ pub async fn seed(
 ///
 /// # Errors
 /// [`DirectoryError`]
-pub async fn welcome(directory: &PostgresDirectory, password: &SecretString) -> Result<(), DirectoryError> {
+pub async fn welcome(directory: &SqlDirectory, password: &SecretString) -> Result<(), DirectoryError> {
     let named = |names: &[&str]| names.iter().filter_map(|name| CompanyName::new(name)).collect();
     let newcomer = |sign_in_name, role, password, companies| Newcomer { sign_in_name, role, password, companies };
     directory

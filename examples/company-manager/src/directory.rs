@@ -10,10 +10,10 @@ use uuid::{Builder, Uuid};
 use crate::text::{is_invisible, shown};
 
 mod memory;
-mod postgres;
+mod sql;
 
 pub use memory::MemoryDirectory;
-pub use postgres::{Newcomer, PostgresDirectory};
+pub use sql::{Newcomer, SqlDirectory};
 
 /// Keeps people and companies. Every verb is atomic.
 ///

@@ -12,6 +12,7 @@ pub mod database;
 pub mod demo;
 pub mod directory;
 pub mod ending;
+pub mod files;
 pub mod passwords;
 pub mod sessions;
 pub mod storage;

@@ -6,6 +6,7 @@ use std::{
     env,
     io::{self, IsTerminal},
     net::SocketAddr,
+    path::{self, Path},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -20,9 +21,9 @@ use batchsuite_auth::{
 use batchsuite_store::MemoryStore;
 use company_manager::{
     MayAuthenticate, Parts, Site, app_behind,
-    config::{Config, KeptIn, RealUps, Ups},
+    config::{Config, KeptIn, Keys, Place, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
-    ending, serve,
+    ending, files, serve,
     storage::Storage,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -36,14 +37,22 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-/// How long the demo's fake UPS and threads of the runtime may take at the very end.
+/// How long the demo's fake UPS, a database file and threads of the runtime may each take at the very end.
 const EXIT: Duration = Duration::from_millis(200);
+/// The command for a start after a backup was put back.
+const AFTER_RESTORE: &str = "after-restore";
 
 fn main() -> ExitCode {
     let result = (|| {
-        if env::args_os().len() > 1 {
-            return Err("it takes no arguments, only environment variables (see its README.md)".to_owned());
-        }
+        let restored = match env::args_os().skip(1).collect::<Vec<_>>().as_slice() {
+            [] => false,
+            [command] if command == AFTER_RESTORE => true,
+            _ => {
+                return Err(format!(
+                    "it takes no arguments, only environment variables (see its README.md); {AFTER_RESTORE} is its one command"
+                ));
+            }
+        };
         let config = Config::read(|name| env::var_os(name)).map_err(|error| error.to_string())?;
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
         tracing_subscriber::fmt()
@@ -53,7 +62,7 @@ fn main() -> ExitCode {
             .init();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
-        let result = runtime.block_on(run(config));
+        let result = runtime.block_on(async { if restored { after_restore(config).await } else { run(config).await } });
         // A name that is being looked up must not hold up the end: only the operating system knows for how long.
         runtime.shutdown_timeout(EXIT);
         result
@@ -67,6 +76,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// Marks what a backup brought back, before the program serves it: some of its tokens may be spent.
+async fn after_restore(config: Config) -> Result<(), String> {
+    let Ups::Real(ups, kept_in) = config.ups else {
+        return Err(format!("{AFTER_RESTORE} is not for the demo, which keeps nothing"));
+    };
+    let passwords = Passwords::new(config.demo_password);
+    let (auth, site) = at_site_of(*ups);
+    let storage = Storage::kept_in(&kept_in, &passwords.company_admin).await.map_err(|error| error.to_string())?;
+    let auth = auth.store(storage.store).redirect_uri(site.redirect_uri()).without_keeper();
+    let auth = auth.http(http_client(&site.ups_base_url)?).build().map_err(|error| error.to_string())?;
+    let marked = auth.after_restore().await.map_err(|error| chain(&error).to_string())?;
+    println!(
+        "company-manager: ready to start after a restored backup; authorizations that UPS is asked about: {marked}"
+    );
+    auth.shutdown().await;
+    if let Some(database) = storage.database {
+        database.close().await;
+    }
+    Ok(())
+}
+
 async fn run(config: Config) -> Result<(), String> {
     // Before the first visitor, so that no signal is missed.
     let stop = stop().map_err(|error| format!("signals cannot be caught: {error}"))?;
@@ -76,14 +106,14 @@ async fn run(config: Config) -> Result<(), String> {
 
     let (end_ups, ups_ends) = oneshot::channel::<()>();
     let (arranged, demo_ups) = match config.ups {
-        Ups::Real(ups) => (at_ups(ups, config.database, address, &passwords).await?, None),
+        Ups::Real(ups, kept_in) => (at_ups(*ups, &kept_in, address, &passwords).await?, None),
         Ups::Demo { fake_listen } => {
             let (arranged, served) = as_a_demo(fake_listen, address, &passwords, ups_ends).await?;
             (arranged, Some(served))
         }
     };
     let Arranged { auth, storage, site, http, clock } = arranged;
-    let Storage { store, directory, sessions, upkeep } = storage;
+    let Storage { store, directory, sessions, database, upkeep, .. } = storage;
     let auth = auth
         .store(store)
         .base_url(site.ups_base_url.clone())
@@ -113,6 +143,9 @@ async fn run(config: Config) -> Result<(), String> {
         let _ = server.await;
     };
     ending::end(&auth, drained, config.stop_timeout).await;
+    if let Some(database) = database {
+        let _ = timeout(EXIT, database.close()).await;
+    }
     // The fake goes last: it may have to answer a refresh that is under way.
     drop(end_ups);
     if let Some(served) = demo_ups {
@@ -130,34 +163,56 @@ struct Arranged {
     clock: Arc<dyn Clock>,
 }
 
-/// With UPS itself; and tells so in the terminal.
-async fn at_ups(
-    ups: RealUps,
-    database: Option<KeptIn>,
-    address: SocketAddr,
-    passwords: &Passwords,
-) -> Result<Arranged, String> {
+/// UPS itself, and where the application stands.
+fn at_site_of(ups: RealUps) -> (BatchSuiteAuthBuilder, Site) {
     let RealUps { client, environment, base_url, public_url } = ups;
     // The hosts on which UPS is known to sign people in, and whichever of its own it sends them on to.
     let ups_hops = ["https://www.ups.com", "https://*.ups.com"].map(str::to_owned).to_vec();
-    let site = Site { public_url, ups_base_url: base_url, ups_hops, demo_ups: None };
+    (
+        BatchSuiteAuth::builder(environment, client),
+        Site { public_url, ups_base_url: base_url, ups_hops, demo_ups: None },
+    )
+}
+
+/// With UPS itself; and tells so in the terminal.
+async fn at_ups(
+    ups: RealUps,
+    kept_in: &KeptIn,
+    address: SocketAddr,
+    passwords: &Passwords,
+) -> Result<Arranged, String> {
+    let environment = ups.environment;
+    let (auth, site) = at_site_of(ups);
     let http = Arc::new(http_client(&site.ups_base_url)?);
-    let storage = match &database {
-        None => passwords.in_memory(MemoryStore::new()).await?,
-        Some(kept_in) => {
-            Storage::in_postgres(kept_in, &passwords.company_admin).await.map_err(|error| error.to_string())?
-        }
-    };
+    let storage = Storage::kept_in(kept_in, &passwords.company_admin).await.map_err(|error| error.to_string())?;
     println!("company-manager: listening on http://{address}/ for {}", site.public_url);
     println!("  UPS         {environment} at {}", site.ups_base_url);
     println!("  Callback    {} (must be registered at UPS)", site.redirect_uri());
     println!("  Sign in     {COMPANY_ADMIN} or {ADMIN_USER}, with the password in DEMO_PASSWORD");
-    match database {
-        None => println!("  Everything is kept in memory: authorizations are lost when the program ends."),
-        Some(_) => println!("  Everything is kept in the database of DATABASE_URL."),
+    match &kept_in.place {
+        Place::Postgres { .. } => println!("  Everything is kept in the database of DATABASE_URL."),
+        Place::File { path, keys } => tell_of_the_file(path, keys.as_ref(), storage.new_key_file.is_some()),
     }
-    let auth = BatchSuiteAuth::builder(environment, client);
     Ok(Arranged { auth, storage, site, http, clock: Arc::new(SystemClock) })
+}
+
+/// Tells in the terminal where everything is kept, and what to back up.
+fn tell_of_the_file(database: &Path, keys: Option<&Keys>, is_first_start: bool) {
+    let shown = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let file = shown(database);
+    let keys = match keys {
+        Some(Keys::Environment) => "in BATCHSUITE_KEYS".to_owned(),
+        Some(Keys::File(path)) => shown(path),
+        None if is_first_start => format!("{}, created by this first start", shown(&files::key_file(database))),
+        None => shown(&files::key_file(database)),
+    };
+    println!("  Kept in     {file}");
+    println!("  Keys        {keys}");
+    println!("  Back up     The keys once, at another place than the database, which nobody can read without them.");
+    println!("              The database often: sqlite3 \"{file}\" \".backup COPY\"; or, while this program");
+    println!("              is stopped, a copy of the file, and of its -wal if there is one.");
+    println!("  Restore     Stop this program, delete the database, its -wal and -shm, put the copy there, and run");
+    println!("              company-manager {AFTER_RESTORE} once before the next start.");
 }
 
 /// With a fake UPS inside, which is served until `ups_ends`; and tells so in the terminal.

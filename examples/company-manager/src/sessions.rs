@@ -12,10 +12,10 @@ use subtle::ConstantTimeEq;
 use crate::directory::DirectoryError;
 
 mod memory;
-mod postgres;
+mod sql;
 
 pub use memory::MemorySessions;
-pub use postgres::PostgresSessions;
+pub use sql::SqlSessions;
 
 /// A session ends when nothing came from its browser for this long.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);

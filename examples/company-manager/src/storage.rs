@@ -1,23 +1,27 @@
-//! Where everything is kept: in memory, or in a database that any number of instances share.
+//! Where everything is kept: in memory, in an SQLite file, or in a Postgres database that any number of instances share.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use batchsuite_auth::{
     error::chain,
     store::{Store, StoreError},
 };
 use batchsuite_store::{
-    Keyring, MemoryStore, PostgresStore,
+    Keyring, MemoryStore, PostgresStore, SqliteStore,
     keyring::{EnvKeySource, FileKeySource, KeySourceError},
 };
 use secrecy::SecretString;
 
 use crate::{
-    config::{KeptIn, Keys},
+    config::{KeptIn, Keys, Place},
     database::{Database, DatabaseError},
     demo::{self, SeedError},
-    directory::{Directory, DirectoryError, MemoryDirectory, PostgresDirectory},
-    sessions::{MemorySessions, PostgresSessions, Sessions},
+    directory::{Directory, DirectoryError, MemoryDirectory, SqlDirectory},
+    files::{self, FileError},
+    sessions::{MemorySessions, Sessions, SqlSessions},
     upkeep::Upkeep,
 };
 
@@ -30,8 +34,12 @@ pub struct Storage {
     pub directory: Arc<dyn Directory>,
     /// Keeps who is signed in.
     pub sessions: Arc<dyn Sessions>,
+    /// Where it all is, if it outlives the program.
+    pub database: Option<Database>,
     /// What is to be done beside all other work, if it outlives the program.
     pub upkeep: Option<Upkeep>,
+    /// The key file that this very start has created.
+    pub new_key_file: Option<PathBuf>,
 }
 
 impl Storage {
@@ -47,37 +55,80 @@ impl Storage {
         let directory = MemoryDirectory::new();
         demo::seed(&directory, company_admin_password, admin_user_password).await?;
         let sessions = Arc::new(MemorySessions::new());
-        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions, upkeep: None })
+        Ok(Self {
+            store: Arc::new(store),
+            directory: Arc::new(directory),
+            sessions,
+            database: None,
+            upkeep: None,
+            new_key_file: None,
+        })
     }
 
     /// In a database: brings its tables up to date, adds the demo's people and companies if they are not there, and gives
-    /// its people this password. What is under an old key is encrypted anew, opt-ins by and by.
+    /// its people this password. What is under an old key is encrypted anew, opt-ins by and by ([`Upkeep`]).
     ///
     /// # Errors
     /// [`StorageError`]; the instances that run are not affected.
-    pub async fn in_postgres(kept_in: &KeptIn, password: &SecretString) -> Result<Self, StorageError> {
-        let keyring = match &kept_in.keys {
-            Keys::Environment => Keyring::load(EnvKeySource::default()).await,
-            Keys::File(path) => Keyring::load(FileKeySource::new(path)).await,
-        }
-        .map_err(|error| StorageError::Keys(Arc::new(error)))?;
-        let database = Database::connect(&kept_in.url).await?;
-        database.migrate().await?;
-        let store = PostgresStore::builder(database.pool(), keyring.clone()).build()?;
-        store.migrate().await?;
-        store.check().await?;
-        store.introduce_keys().await?;
+    pub async fn kept_in(kept_in: &KeptIn, password: &SecretString) -> Result<Self, StorageError> {
+        let (database, store, keyring, new_key_file) = match &kept_in.place {
+            Place::Postgres { url, keys } => {
+                let keyring = keyring_of(keys).await?;
+                let (database, store) = in_postgres(url, &keyring).await?;
+                (database, store, keyring, None)
+            }
+            Place::File { path, keys } => {
+                files::create_directory_of(path)?;
+                let (keyring, new_key_file) = match keys {
+                    Some(keys) => (keyring_of(keys).await?, None),
+                    None => files::keyring_beside(path).await?,
+                };
+                let (database, store) = in_a_file(path, &keyring).await?;
+                (database, store, keyring, new_key_file)
+            }
+        };
         let unreadable = database.reencrypt_access_keys(&keyring).await?;
         if unreadable > 0 {
             tracing::error!(unreadable, "access keys cannot be read with these keys; their companies need new ones");
         }
-        let key = keyring.keys().primary().to_string();
-        let directory = PostgresDirectory::new(database.clone(), keyring);
+        let upkeep = Upkeep { primary_key: keyring.keys().primary().to_string(), events_kept: kept_in.events_kept };
+        let directory = SqlDirectory::new(database.clone(), keyring);
         demo::welcome(&directory, password).await?;
-        let sessions = Arc::new(PostgresSessions::new(database));
-        let upkeep = Some(Upkeep { primary_key: key, events_kept: kept_in.events_kept });
-        Ok(Self { store: Arc::new(store), directory: Arc::new(directory), sessions, upkeep })
+        let sessions = Arc::new(SqlSessions::new(database.clone()));
+        Ok(Self {
+            store,
+            directory: Arc::new(directory),
+            sessions,
+            database: Some(database),
+            upkeep: Some(upkeep),
+            new_key_file,
+        })
     }
+}
+
+async fn keyring_of(keys: &Keys) -> Result<Keyring, KeySourceError> {
+    match keys {
+        Keys::Environment => Keyring::load(EnvKeySource::default()).await,
+        Keys::File(path) => Keyring::load(FileKeySource::new(path)).await,
+    }
+}
+
+async fn in_postgres(url: &SecretString, keyring: &Keyring) -> Result<(Database, Arc<dyn Store>), StorageError> {
+    let (database, pool) = Database::connect(url).await?;
+    database.migrate().await?;
+    let store = PostgresStore::builder(pool, keyring.clone()).build()?;
+    store.migrate().await?;
+    store.check().await?;
+    store.introduce_keys().await?;
+    Ok((database, Arc::new(store)))
+}
+
+async fn in_a_file(path: &Path, keyring: &Keyring) -> Result<(Database, Arc<dyn Store>), StorageError> {
+    // It creates the file, and refuses one that is not ours, so it comes first.
+    let store = SqliteStore::open(path, keyring.clone()).await?;
+    let database = Database::open(path).await?;
+    database.migrate().await?;
+    Ok((database, Arc::new(store)))
 }
 
 /// The database cannot be used, in one line.
@@ -87,6 +138,9 @@ pub enum StorageError {
     /// There are no keys.
     #[error("the keys that encrypt what is kept cannot be used: {0}")]
     Keys(#[source] Arc<KeySourceError>),
+    /// A file of the database without a server.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The application's own part.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -96,4 +150,10 @@ pub enum StorageError {
     /// People and companies could not be added.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+}
+
+impl From<KeySourceError> for StorageError {
+    fn from(error: KeySourceError) -> Self {
+        Self::Keys(Arc::new(error))
+    }
 }

@@ -85,8 +85,10 @@ async fn a_password_that_was_set_is_not_shown() {
 
 #[tokio::test]
 async fn against_ups_itself_no_password_is_shown_and_no_fake_runs() {
+    let directory = std::env::temp_dir().join(format!("company-manager-{:016x}", rand::random::<u64>()));
     let mut child = command(&[
         ("LISTEN", "127.0.0.1:0"),
+        ("DATABASE_URL", &format!("sqlite:{}/batchsuite.db", directory.display())),
         ("UPS_CLIENT_ID", "id"),
         ("UPS_CLIENT_SECRET", "canary-secret"),
         ("PUBLIC_URL", "https://batch.example.com"),
@@ -104,6 +106,7 @@ async fn against_ups_itself_no_password_is_shown_and_no_fake_runs() {
     assert!(said.contains("for https://batch.example.com/"), "{said}");
     assert!(!said.contains("canary") && !said.contains("__fake"), "{said}");
     child.kill().await.unwrap();
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ fn client_id_and_secret_lead_to_ups_itself() {
 
         let config = read(&real_with(&more)).unwrap();
 
-        let Ups::Real(ups) = config.ups else { panic!("a demo") };
+        let Ups::Real(ups, _) = config.ups else { panic!("a demo") };
         assert_eq!(ups.base_url.as_str(), base_url);
         assert_eq!(ups.public_url.as_str(), "https://batch.example.com/");
     }
@@ -63,7 +63,7 @@ fn the_client_s_authentication_can_be_chosen_and_is_the_secret_otherwise() {
         (&[(name, "pkce")], "Pkce"),
         (&[(name, "pkce-with-secret")], "PkceWithSecret"),
     ] {
-        let Ups::Real(ups) = read(&real_with(more)).unwrap().ups else { panic!("a demo") };
+        let Ups::Real(ups, _) = read(&real_with(more)).unwrap().ups else { panic!("a demo") };
 
         assert!(format!("{:?}", ups.client).ends_with(&format!("authentication: {expected} }}")), "{:?}", ups.client);
     }
@@ -79,21 +79,46 @@ fn no_proxy_is_believed_unless_it_is_counted() {
     assert_eq!(Some(read(&[("FORWARDED_FOR_HOPS", "1")]).unwrap().proxies), Proxies::new(1));
 }
 
+fn kept_in(more: &[(&'static str, &'static str)]) -> KeptIn {
+    let config = read(&real_with(more)).unwrap();
+    assert!(!format!("{config:?}").contains("canary"), "{config:?}");
+    let Ups::Real(_, kept_in) = config.ups else { panic!("a demo") };
+    kept_in
+}
+
 #[test]
 fn a_database_comes_with_keys() {
     const URL: (&str, &str) = ("DATABASE_URL", "postgres://app:canary@localhost/x");
     let keys = |variable| {
-        let config = read(&real_with(&[URL, variable])).unwrap();
-        assert!(!format!("{config:?}").contains("canary"), "{config:?}");
-        config.database.unwrap().keys
+        let Place::Postgres { keys, .. } = kept_in(&[URL, variable]).place else { panic!("a file") };
+        keys
     };
 
     assert!(matches!(keys(("BATCHSUITE_KEYS", "a:canary")), Keys::Environment));
     assert!(matches!(keys(("BATCHSUITE_KEYS_FILE", "/keys")), Keys::File(path) if path.as_os_str() == "/keys"));
-    assert!(read(&REAL).unwrap().database.is_none());
     for (more, days) in [(&[][..], 400), (&[("EVENTS_KEPT_DAYS", "30")], 30)] {
-        let config = read(&real_with(&[&[URL, ("BATCHSUITE_KEYS", "a:b")], more].concat())).unwrap();
-        assert_eq!(config.database.unwrap().events_kept, Duration::from_secs(days * 86_400));
+        for database in [&[URL, ("BATCHSUITE_KEYS", "a:b")][..], &[]] {
+            assert_eq!(kept_in(&[database, more].concat()).events_kept, Duration::from_secs(days * 86_400));
+        }
+    }
+}
+
+#[test]
+fn without_a_server_everything_is_kept_in_a_file_whose_keys_are_beside_it_or_elsewhere() {
+    let file = |more: &[(&'static str, &'static str)]| {
+        let Place::File { path, keys } = kept_in(more).place else { panic!("a server") };
+        (path.to_str().unwrap().to_owned(), keys)
+    };
+
+    assert!(matches!(file(&[]), (path, None) if path == "batchsuite-data/batchsuite.db"));
+    let url = ("DATABASE_URL", "sqlite:/var/lib/batch suite/x.db");
+    assert!(matches!(file(&[url]), (path, None) if path == "/var/lib/batch suite/x.db"));
+    for variable in [("BATCHSUITE_KEYS", "a:canary"), ("BATCHSUITE_KEYS_FILE", "/keys")] {
+        assert!(file(&[variable]).1.is_some() && file(&[url, variable]).1.is_some());
+    }
+    for url in ["sqlite:", "sqlite::memory:", "sqlite://x.db", "sqlite:///x.db", "sqlite:x.db?mode=ro"] {
+        let message = read(&real_with(&[("DATABASE_URL", url)])).unwrap_err().to_string();
+        assert!(message.starts_with("DATABASE_URL must name a file, such as sqlite:"), "{url}: {message}");
     }
 }
 
@@ -132,10 +157,11 @@ fn anything_half_set_is_an_error_that_names_the_variable() {
         (&[("DATABASE_URL", "postgres://localhost/x")], "BATCHSUITE_KEYS is missing"),
         (&[("DATABASE_URL", "postgres://localhost/x"), ("BATCHSUITE_KEYS", "k")], "DATABASE_URL is not for the demo"),
         (&[("DATABASE_URL", ""), ("BATCHSUITE_KEYS", "k")], "DATABASE_URL is set but empty"),
-        (&[("BATCHSUITE_KEYS", "k")], "DATABASE_URL is missing"),
-        (&[("BATCHSUITE_KEYS_FILE", "keys")], "DATABASE_URL is missing"),
+        (&[("DATABASE_URL", "sqlite:x.db")], "DATABASE_URL is not for the demo"),
+        (&[("BATCHSUITE_KEYS", "k")], "BATCHSUITE_KEYS is not for the demo"),
+        (&[("BATCHSUITE_KEYS_FILE", "keys")], "BATCHSUITE_KEYS_FILE is not for the demo"),
         (&[("BATCHSUITE_KEYS", "k"), ("BATCHSUITE_KEYS_FILE", "keys")], "both set"),
-        (&[("EVENTS_KEPT_DAYS", "30")], "EVENTS_KEPT_DAYS is for a database"),
+        (&[("EVENTS_KEPT_DAYS", "30")], "EVENTS_KEPT_DAYS is not for the demo"),
         (&[("EVENTS_KEPT_DAYS", "0")], "EVENTS_KEPT_DAYS must be"),
         (&[("EVENTS_KEPT_DAYS", "1.5")], "EVENTS_KEPT_DAYS must be"),
         (&[("EVENTS_KEPT_DAYS", "99999999999")], "EVENTS_KEPT_DAYS must be"),

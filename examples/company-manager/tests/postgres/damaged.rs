@@ -13,7 +13,7 @@ const NEW: &str = "2026-12:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 const DAMAGED: &str = "The stored tokens of this company cannot be read.";
 
 async fn sql(site: &Site, sql: &str) {
-    site.server.client().await.batch_execute(sql).await.unwrap();
+    site.stage.server.client().await.batch_execute(sql).await.unwrap();
 }
 
 /// A company admin, with the first two of three companies authenticated.
@@ -126,7 +126,11 @@ async fn a_damaged_access_key_stops_neither_a_start_nor_a_rotation_of_keys() {
     site.start_with(&[("BATCHSUITE_KEYS", &format!("{NEW},{KEYS}"))]).await.end().await;
 
     let under = "SELECT count(*) FROM company_manager.companies WHERE position('2026-12'::bytea IN access_key) > 0";
-    assert_eq!(site.server.client().await.query_one(under, &[]).await.unwrap().get::<_, i64>(0), 1, "the other one");
+    assert_eq!(
+        site.stage.server.client().await.query_one(under, &[]).await.unwrap().get::<_, i64>(0),
+        1,
+        "the other one"
+    );
     let instance = site.start_with(&[("BATCHSUITE_KEYS", NEW)]).await;
     assert_eq!(browser.get(&instance, &companies[0]).await.status, StatusCode::OK);
     instance.end().await;
@@ -147,7 +151,7 @@ async fn a_role_that_may_only_read_and_write_rows_starts_it_where_the_tables_are
         );
     }
     sql(&site, &rights).await;
-    let url = site.server.url().replace("user=postgres", "user=service");
+    let url = site.stage.server.url().replace("user=postgres", "user=service");
 
     let instance = site.start_with(&[("DATABASE_URL", &url)]).await;
 
@@ -162,12 +166,12 @@ async fn old_events_are_deleted_at_the_start() {
     two_authenticated(&site, &first).await;
     first.end().await;
     let numbers = "SELECT id FROM batchsuite.events ORDER BY id LIMIT 3";
-    let numbers = site.server.client().await.query(numbers, &[]).await.unwrap();
+    let numbers = site.stage.server.client().await.query(numbers, &[]).await.unwrap();
     let numbers: Vec<i64> = numbers.iter().map(|row| row.get(0)).collect();
     let age = format!("UPDATE batchsuite.events SET at = at - interval '31 days' WHERE id <= {}", numbers[1]);
     sql(&site, &age).await;
     let left = async || -> i64 {
-        site.server.client().await.query_one("SELECT min(id) FROM batchsuite.events", &[]).await.unwrap().get(0)
+        site.stage.server.client().await.query_one("SELECT min(id) FROM batchsuite.events", &[]).await.unwrap().get(0)
     };
 
     let kept = site.start().await;

@@ -17,7 +17,7 @@ const ACCESS_KEY: &str = "CANARYKEY0123456";
 /// The one access key in the table.
 async fn access_key(site: &Site) -> (CompanyId, Vec<u8>) {
     let query = "SELECT id, access_key FROM company_manager.companies WHERE access_key IS NOT NULL";
-    let row = site.server.client().await.query_one(query, &[]).await.unwrap();
+    let row = site.stage.server.client().await.query_one(query, &[]).await.unwrap();
     (CompanyId::new(row.get::<_, &str>(0)).unwrap(), row.get(1))
 }
 
@@ -91,7 +91,7 @@ async fn wrong_keys_and_databases_that_are_not_there_end_it_with_one_clear_line(
     let site = Site::new().await;
     site.start().await.end().await;
     let namesake = NEW.replace("2026-12", "2026-11");
-    let missing = site.server.url().replace("dbname=postgres", "dbname=missing");
+    let missing = site.stage.server.url().replace("dbname=postgres", "dbname=missing");
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("BATCHSUITE_KEYS", "")], "BATCHSUITE_KEYS is missing"),
         (&[("BATCHSUITE_KEYS", "canary")], "the keys that encrypt what is kept cannot be used"),

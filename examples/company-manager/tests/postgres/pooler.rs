@@ -14,7 +14,7 @@ const TRACKING_NUMBER: &str = "1Z999AA10123456784";
 async fn everything_works_behind_pgbouncer_in_session_and_in_transaction_mode() {
     for (mode, parameter) in [(PoolMode::Session, ""), (PoolMode::Transaction, " pgbouncer=true")] {
         let site = Site::new().await;
-        let pooler = PgBouncer::with_defaults(&site.server, mode);
+        let pooler = PgBouncer::with_defaults(&site.stage.server, mode);
         let url = format!("{}{parameter}", pooler.url());
         let instance = site.start_with(&[("DATABASE_URL", &url)]).await;
         let browser = site.signed_in(&instance, COMPANY_ADMIN).await;

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn pages_are_answered_again_soon_after_all_connections_fell_silent() {
     let site = Site::new().await;
-    let proxy = Proxy::before(&site.server).await;
+    let proxy = Proxy::before(&site.stage.server).await;
     let instance = site.start_with(&[("DATABASE_URL", &proxy.url())]).await;
     let browser = site.signed_in(&instance, COMPANY_ADMIN).await;
 

@@ -1,31 +1,32 @@
-//! What the traits say, of their implementations in Postgres.
+//! What the traits say, of their implementations in a database.
 
 use std::time::Duration;
 
 use batchsuite_auth::{ActorId, CompanyId, clock::Timestamp};
-use batchsuite_tests::postgres::{Log, Server, keyring};
+use batchsuite_tests::postgres::keyring;
 use company_manager::{
     database::Database,
     demo,
-    directory::{CompanyName, Directory, Newcomer, PostgresDirectory, Role, Settings, StoredAccessKey},
-    sessions::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, PostgresSessions, SessionId, Sessions},
+    directory::{CompanyName, Directory, Newcomer, Role, Settings, SqlDirectory, StoredAccessKey},
+    sessions::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, SessionId, Sessions, SqlSessions},
 };
+
+use crate::stage::Stage;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 struct World {
-    server: Server,
+    stage: Stage,
     database: Database,
-    directory: PostgresDirectory,
+    directory: SqlDirectory,
     admin: ActorId,
 }
 
 impl World {
     async fn new() -> Self {
-        let server = tokio::task::spawn_blocking(|| Server::start(Log::Normal)).await.unwrap();
-        let database = Database::connect(&server.url().into()).await.unwrap();
-        database.migrate().await.unwrap();
-        let directory = PostgresDirectory::new(database.clone(), keyring().await);
+        let stage = Stage::new().await;
+        let database = stage.database().await;
+        let directory = SqlDirectory::new(database.clone(), keyring().await);
         let newcomer = Newcomer {
             sign_in_name: "An.Admin",
             role: Role::CompanyAdmin,
@@ -34,27 +35,24 @@ impl World {
         };
         directory.welcome(&[newcomer]).await.unwrap();
         let admin = directory.sign_in("an.admin").await.unwrap().unwrap().0.id;
-        Self { server, database, directory, admin }
+        Self { stage, database, directory, admin }
     }
 }
 
 #[tokio::test]
 async fn a_company_that_cannot_be_read_hides_no_other() {
-    let World { directory, admin, server, .. } = World::new().await;
+    let World { directory, admin, stage, .. } = World::new().await;
     let mut ids = Vec::new();
     for name in ["Alder", "Birch", "Cedar"] {
         ids.push(directory.add_company(CompanyName::new(name).unwrap(), &admin).await.unwrap());
     }
-    let client = server.client().await;
-    let name = "UPDATE company_manager.companies SET name = E'Bi\\n\\u202erch' WHERE name = 'Birch'";
-    client.batch_execute(name).await.unwrap();
+    stage.execute("UPDATE company_manager.companies SET name = 'Bi\n\u{202e}rch' WHERE name = 'Birch'").await;
     // A name is shown without what shows nothing.
     let shown = directory.companies(&ids).await.unwrap();
     assert_eq!(shown.iter().map(|company| company.name.as_str()).collect::<Vec<_>>(), ["Alder", "Birch", "Cedar"]);
 
-    let damage = "ALTER TABLE company_manager.companies DROP CONSTRAINT companies_pod_retention_years_check;
-        UPDATE company_manager.companies SET pod_retention_years = -1 WHERE name LIKE 'Bi%'";
-    client.batch_execute(damage).await.unwrap();
+    let damage = "UPDATE company_manager.companies SET pod_retention_years = -1 WHERE name LIKE 'Bi%'";
+    stage.execute_without_checks(damage).await;
 
     assert_eq!(directory.companies(&ids).await.unwrap().len(), 2);
     let page = directory.companies_of(&admin, None, 2).await.unwrap();
@@ -65,7 +63,7 @@ async fn a_company_that_cannot_be_read_hides_no_other() {
 
 #[tokio::test]
 async fn people_and_companies_are_found_as_the_directory_says() {
-    let World { directory, admin, server: _running, .. } = World::new().await;
+    let World { directory, admin, stage: _running, .. } = World::new().await;
     let mut ids = Vec::new();
     for name in ["Cedar", "alder", "Birch", "Birch"] {
         ids.push(directory.add_company(CompanyName::new(name).unwrap(), &admin).await.unwrap());
@@ -111,25 +109,20 @@ async fn people_and_companies_are_found_as_the_directory_says() {
 
 #[tokio::test]
 async fn instances_that_start_at_once_all_come_up_and_add_everything_once() {
-    let server = tokio::task::spawn_blocking(|| Server::start(Log::Normal)).await.unwrap();
+    let stage = Stage::new().await;
     let start = async || {
-        let database = Database::connect(&server.url().into()).await.unwrap();
-        database.migrate().await.unwrap();
-        let directory = PostgresDirectory::new(database, keyring().await);
+        let directory = SqlDirectory::new(stage.database().await, keyring().await);
         demo::welcome(&directory, &"password".into()).await.unwrap();
     };
 
     tokio::join!(start(), start(), start(), start(), start(), start(), start(), start());
 
-    let count =
-        "SELECT (SELECT count(*) FROM company_manager.people), (SELECT count(*) FROM company_manager.companies)";
-    let row = server.client().await.query_one(count, &[]).await.unwrap();
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (3, 5));
+    assert_eq!((stage.count("people").await, stage.count("companies").await), (3, 5));
 }
 
 #[tokio::test]
 async fn whoever_has_no_password_cannot_sign_in() {
-    let World { directory, server: _running, .. } = World::new().await;
+    let World { directory, stage: _running, .. } = World::new().await;
 
     demo::welcome(&directory, &"password".into()).await.unwrap();
 
@@ -139,8 +132,8 @@ async fn whoever_has_no_password_cannot_sign_in() {
 
 #[tokio::test]
 async fn a_session_ends_when_idle_and_at_the_latest_after_12_hours_and_is_deleted_then() {
-    let World { server, database, admin, .. } = World::new().await;
-    let sessions = PostgresSessions::new(database);
+    let World { stage, database, admin, .. } = World::new().await;
+    let sessions = SqlSessions::new(database);
     let start = Timestamp::UNIX_EPOCH;
     let id = SessionId::random().hash();
 
@@ -163,16 +156,15 @@ async fn a_session_ends_when_idle_and_at_the_latest_after_12_hours_and_is_delete
 
     let last = SessionId::random().hash();
     sessions.begin(last, admin, now + IDLE_TIMEOUT).await.unwrap();
-    let count = server.client().await.query_one("SELECT count(*) FROM company_manager.sessions", &[]).await.unwrap();
-    assert_eq!(count.get::<_, i64>(0), 1, "what has ended was deleted");
+    assert_eq!(stage.count("sessions").await, 1, "what has ended was deleted");
     sessions.end(last).await.unwrap();
     assert!(sessions.resume(last, now + IDLE_TIMEOUT).await.unwrap().is_none(), "signed out");
 }
 
 #[tokio::test]
 async fn a_flash_is_told_once_the_latest_one_and_on_its_company_s_page_only() {
-    let World { database, admin, server: _running, .. } = World::new().await;
-    let sessions = PostgresSessions::new(database);
+    let World { database, admin, stage: _running, .. } = World::new().await;
+    let sessions = SqlSessions::new(database);
     let id = SessionId::random().hash();
     let [company, other] = ["c", "d"].map(|id| CompanyId::new(id).unwrap());
     let flash = |message| Flash { company: company.clone(), message };

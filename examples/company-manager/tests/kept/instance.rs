@@ -1,10 +1,9 @@
 //! Instances of the program on ports of their own, behind one public URL; and a browser that goes to any of them.
 
-use std::{collections::BTreeMap, process::Stdio, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::Stdio, sync::Mutex, time::Duration};
 
 use batchsuite_auth::fake_ups::FakeUps;
 use batchsuite_store::keyring::{KeySet, Keyring, StaticKeySource};
-use batchsuite_tests::postgres::{Log, Server};
 use company_manager::sessions::SessionId;
 use reqwest::{Client, Method, StatusCode, header, redirect::Policy};
 use tokio::{
@@ -15,14 +14,14 @@ use tokio::{
 };
 use url::{Url, form_urlencoded};
 
-use crate::process::command;
+use crate::{process::command, stage::Stage};
 
 pub(crate) const PASSWORD: &str = "canary-sign-in-password";
 pub(crate) const KEYS: &str = "2026-11:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
-/// A database and a UPS, which both outlive the instances.
+/// Where everything is kept, and a UPS: both outlive the instances.
 pub(crate) struct Site {
-    pub(crate) server: Server,
+    pub(crate) stage: Stage,
     pub(crate) ups: FakeUps,
     pub(crate) public_url: Url,
 }
@@ -32,8 +31,7 @@ impl Site {
         // Where the proxy would be that gives requests to the instances; here the browser does.
         let public_url = Url::parse("http://localhost:8000/").unwrap();
         let ups = FakeUps::builder().redirect_uri(public_url.join("/oauth/ups/callback").unwrap()).start().await;
-        let server = tokio::task::spawn_blocking(|| Server::start(Log::Everything)).await.unwrap();
-        Self { server, ups, public_url }
+        Self { stage: Stage::new().await, ups, public_url }
     }
 
     /// What an instance is told, with these variables in place of the usual ones; an empty one is not set.
@@ -41,8 +39,6 @@ impl Site {
         let mut variables = BTreeMap::from(
             [
                 ("LISTEN", "127.0.0.1:0"),
-                ("DATABASE_URL", self.server.url()),
-                ("BATCHSUITE_KEYS", KEYS),
                 ("UPS_BASE_URL", self.ups.base_url().as_str()),
                 ("UPS_CLIENT_ID", self.ups.client_id()),
                 ("UPS_CLIENT_SECRET", self.ups.client_secret()),
@@ -52,6 +48,7 @@ impl Site {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
+        variables.extend(self.stage.variables().map(|(name, value)| (name.to_owned(), value)));
         variables.extend(others.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         variables.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
@@ -61,16 +58,21 @@ impl Site {
     }
 
     pub(crate) async fn start_with(&self, others: &[(&str, &str)]) -> Instance {
+        self.start_in(".".as_ref(), others).await
+    }
+
+    /// Starts an instance in a directory.
+    pub(crate) async fn start_in(&self, directory: &Path, others: &[(&str, &str)]) -> Instance {
         // Free at this moment, and nobody else is given it so soon.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
         let mut variables = self.variables(others);
         variables.push(("LISTEN".to_owned(), address.clone()));
-        let mut child = command(&[]).envs(variables).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(&[]).current_dir(directory).envs(variables).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
-        while !said.contains("Everything is kept in the database") {
+        while !said.contains(Stage::LAST_WORDS) {
             let line = timeout(Duration::from_secs(60), stdout.read_line(&mut said)).await;
             assert!(line.expect("it says where it is").unwrap() > 0, "it ended: {said}");
         }

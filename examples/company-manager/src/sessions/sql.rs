@@ -1,4 +1,4 @@
-//! Sessions in Postgres: one that was begun at one instance goes on at any other.
+//! Sessions in a database: one that was begun at one instance goes on at any other, and outlives them.
 
 use async_trait::async_trait;
 use batchsuite_auth::{
@@ -6,19 +6,18 @@ use batchsuite_auth::{
     clock::{Timestamp, earlier},
     secret::SecretHash,
 };
-use tokio_postgres::types::Type;
 
 use super::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, Sessions};
 use crate::{
-    database::{Database, Statement, failed, unreadable},
+    database::{Database, Failure, parameters},
     directory::DirectoryError,
 };
 
-/// [`Sessions`] in Postgres. Those that have ended are deleted when others begin.
+/// [`Sessions`] in a database. Those that have ended are deleted when others begin.
 #[derive(Clone, Debug)]
-pub struct PostgresSessions(Database);
+pub struct SqlSessions(Database);
 
-impl PostgresSessions {
+impl SqlSessions {
     /// Those of a database whose tables are there ([`Database::migrate`]).
     pub fn new(database: Database) -> Self {
         Self(database)
@@ -27,62 +26,49 @@ impl PostgresSessions {
 
 /// A session that ends by its age is not used any more, so that half an hour later it ends by its idleness, too: one index
 /// finds all. Two that begin at once delete different ones, so they cannot block each other.
-const BEGIN: Statement = Statement(
-    "WITH ended AS (
-        DELETE FROM company_manager.sessions WHERE id_hash IN (
-            SELECT id_hash FROM company_manager.sessions WHERE used_at <= $4 LIMIT 100 FOR UPDATE SKIP LOCKED))
-    INSERT INTO company_manager.sessions (id_hash, person, began_at, used_at) VALUES ($1, $2, $3, $3)",
-    &[Type::BYTEA, Type::TEXT, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
-);
+const DELETE_ENDED: &str = "DELETE FROM company_manager.sessions WHERE id_hash IN (
+    SELECT id_hash FROM company_manager.sessions WHERE used_at <= $1 LIMIT 100 FOR UPDATE SKIP LOCKED)";
+const BEGIN: &str = "INSERT INTO company_manager.sessions (id_hash, person, began_at, used_at) VALUES ($1, $2, $3, $3)";
 /// The clocks of two instances differ: the later reading stays.
-const RESUME: Statement = Statement(
-    "UPDATE company_manager.sessions SET used_at = greatest(used_at, $2)
-    WHERE id_hash = $1 AND used_at > $3 AND began_at > $4 RETURNING person",
-    &[Type::BYTEA, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
-);
-const END: Statement = Statement("DELETE FROM company_manager.sessions WHERE id_hash = $1", &[Type::BYTEA]);
-const LEAVE_FLASH: Statement = Statement(
-    "INSERT INTO company_manager.flashes (session, company, message, refresh_expires_at)
+const RESUME: &str = "UPDATE company_manager.sessions SET used_at = greatest(used_at, $2)
+    WHERE id_hash = $1 AND used_at > $3 AND began_at > $4 RETURNING person";
+const END: &str = "DELETE FROM company_manager.sessions WHERE id_hash = $1";
+const LEAVE_FLASH: &str = "INSERT INTO company_manager.flashes (session, company, message, refresh_expires_at)
     SELECT id_hash, $2, $3, $4 FROM company_manager.sessions WHERE id_hash = $1 FOR KEY SHARE
     ON CONFLICT (session) DO UPDATE SET company = excluded.company, message = excluded.message,
-        refresh_expires_at = excluded.refresh_expires_at",
-    &[Type::BYTEA, Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ],
-);
-const TAKE_FLASH: Statement = Statement(
-    "DELETE FROM company_manager.flashes WHERE session = $1 AND company = $2
-    RETURNING message, refresh_expires_at",
-    &[Type::BYTEA, Type::TEXT],
-);
+        refresh_expires_at = excluded.refresh_expires_at";
+const TAKE_FLASH: &str = "DELETE FROM company_manager.flashes WHERE session = $1 AND company = $2
+    RETURNING message, refresh_expires_at";
 
 #[async_trait]
-impl Sessions for PostgresSessions {
+impl Sessions for SqlSessions {
     async fn begin(&self, id: SecretHash, person: ActorId, now: Timestamp) -> Result<(), DirectoryError> {
-        let idle = earlier(now, IDLE_TIMEOUT);
-        self.0.rows(BEGIN, &[&&id.as_bytes()[..], &person.as_str(), &now, &idle]).await.map(drop)
+        self.0.run(DELETE_ENDED, parameters![earlier(now, IDLE_TIMEOUT)]).await?;
+        Ok(self.0.run(BEGIN, parameters![&id.as_bytes()[..], person.as_str(), now]).await?)
     }
 
     async fn resume(&self, id: SecretHash, now: Timestamp) -> Result<Option<ActorId>, DirectoryError> {
         let (idle, old) = (earlier(now, IDLE_TIMEOUT), earlier(now, ABSOLUTE_TIMEOUT));
-        let Some(row) = self.0.row(RESUME, &[&&id.as_bytes()[..], &now, &idle, &old]).await? else { return Ok(None) };
-        let person: &str = row.try_get(0).map_err(failed)?;
-        ActorId::new(person).map(Some).map_err(|_| unreadable("person"))
+        let row = self.0.row(RESUME, parameters![&id.as_bytes()[..], now, idle, old]).await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(ActorId::new(row.get::<String>(0)?).map_err(|_| Failure::Unreadable("person"))?))
     }
 
     async fn end(&self, id: SecretHash) -> Result<(), DirectoryError> {
-        self.0.rows(END, &[&&id.as_bytes()[..]]).await.map(drop)
+        Ok(self.0.run(END, parameters![&id.as_bytes()[..]]).await?)
     }
 
     async fn leave_flash(&self, id: SecretHash, flash: Flash) -> Result<(), DirectoryError> {
         let (name, refresh_expires_at) = columns(&flash.message);
-        let company = flash.company.as_str();
-        self.0.rows(LEAVE_FLASH, &[&&id.as_bytes()[..], &company, &name, &refresh_expires_at]).await.map(drop)
+        let columns = parameters![&id.as_bytes()[..], flash.company.as_str(), name, refresh_expires_at];
+        Ok(self.0.run(LEAVE_FLASH, columns).await?)
     }
 
     async fn take_flash(&self, id: SecretHash, company: &CompanyId) -> Result<Option<Message>, DirectoryError> {
-        let row = self.0.row(TAKE_FLASH, &[&&id.as_bytes()[..], &company.as_str()]).await?;
+        let row = self.0.row(TAKE_FLASH, parameters![&id.as_bytes()[..], company.as_str()]).await?;
         let Some(row) = row else { return Ok(None) };
-        let (name, refresh_expires_at) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-        message(name, refresh_expires_at).map(Some).ok_or_else(|| unreadable("message"))
+        let message = message(&row.get::<String>(0)?, row.time(1)?);
+        Ok(Some(message.ok_or(Failure::Unreadable("message"))?))
     }
 }
 

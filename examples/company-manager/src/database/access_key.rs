@@ -1,0 +1,63 @@
+//! Access keys, encrypted by the keyring of the opt-ins.
+
+use batchsuite_auth::{CompanyId, Environment, store::GrantKey};
+use batchsuite_store::keyring::{Binding, HostField, Keyring, KeyringError};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Database, DatabaseError, Failure, Transaction, parameters};
+
+/// The access key's name in what its ciphertext is bound to.
+const ACCESS_KEY: HostField = HostField::from_static("access_key");
+
+/// Those that are under another key than the primary one.
+const OTHERS: &str = "SELECT id, access_key FROM company_manager.companies
+    WHERE substr(access_key, 1, length($1)) <> $1 FOR UPDATE";
+const REPLACE: &str = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
+
+/// Encrypts a company's access key.
+pub(crate) fn seal(keyring: &Keyring, company: &CompanyId, key: &SecretString) -> Result<Vec<u8>, KeyringError> {
+    keyring.seal(&Binding::host(&place(company), ACCESS_KEY), key.expose_secret().as_bytes())
+}
+
+/// Whether a company's encrypted access key can be decrypted.
+pub(crate) fn can_open(keyring: &Keyring, company: &CompanyId, sealed: &[u8]) -> bool {
+    keyring.open(&Binding::host(&place(company), ACCESS_KEY), sealed).is_ok()
+}
+
+impl Database {
+    /// Encrypts access keys under the primary key that are under another. One that cannot be read is logged and left: its
+    /// company can be given a new one. How many were left.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]; nothing was changed.
+    pub async fn reencrypt_access_keys(&self, keyring: &Keyring) -> Result<usize, DatabaseError> {
+        self.one_at_a_time(async |transaction| Ok(reencrypt(transaction, keyring).await?)).await
+    }
+}
+
+async fn reencrypt(transaction: &mut Transaction, keyring: &Keyring) -> Result<usize, Failure> {
+    let mut unreadable = 0;
+    for row in transaction.rows(OTHERS, parameters![&keyring.primary_header()[..]]).await? {
+        let (id, sealed): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        match sealed_anew(keyring, &id, &sealed) {
+            Ok(sealed) => transaction.run(REPLACE, parameters![&id[..], &sealed[..]]).await?,
+            Err(reason) => {
+                unreadable += 1;
+                tracing::error!(company = id, reason, "an access key cannot be read; it is left as it is");
+            }
+        }
+    }
+    Ok(unreadable)
+}
+
+fn sealed_anew(keyring: &Keyring, id: &str, sealed: &[u8]) -> Result<Vec<u8>, String> {
+    let company = CompanyId::new(id).map_err(|error| error.to_string())?;
+    let key = keyring.open(&Binding::host(&place(&company), ACCESS_KEY), sealed).map_err(|error| error.to_string())?;
+    let key = key.into_text().map_err(|error| error.to_string())?;
+    seal(keyring, &company, &key.into()).map_err(|error| error.to_string())
+}
+
+/// A binding names an environment. An access key is the company's in both, so it is always this one.
+fn place(company: &CompanyId) -> GrantKey {
+    GrantKey { environment: Environment::Production, company: company.clone() }
+}
