@@ -148,22 +148,14 @@ impl Engine {
         match judgement {
             Judgement::Pair(pair) => self.commit(claimed, &claim, *pair, sent).await,
             Judgement::Refused(evidence) => {
-                tracing::warn!(%evidence, "UPS refused the refresh token");
-                self.verdict("a verdict", company, |words| GrantEvent::Refused {
-                    claim,
-                    evidence: words.of(&evidence),
-                })
-                .await;
+                self.refused(company, claim, &evidence).await;
                 if opens {
                     self.report_wave().await;
                 }
                 Attempt::Settled
             }
             Judgement::Unanswered(evidence) => {
-                tracing::warn!(%evidence, "the refresh stayed unanswered");
-                let jitter = jitter();
-                let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(&evidence), jitter };
-                self.verdict("a verdict", company, event).await;
+                self.unanswered(company, claim, &evidence).await;
                 failed(Unavailable::Unanswered, policy.lease)
             }
             Judgement::NotSent(evidence) => {
@@ -196,6 +188,19 @@ impl Engine {
                 failed(Unavailable::UnknownAnswer, retry)
             }
         }
+    }
+
+    async fn refused(&self, company: &CompanyId, claim: Claim, evidence: &Evidence) {
+        tracing::warn!(%evidence, "UPS refused the refresh token");
+        let event = |words: Words| GrantEvent::Refused { claim, evidence: words.of(evidence) };
+        self.verdict("a verdict", company, event).await;
+    }
+
+    async fn unanswered(&self, company: &CompanyId, claim: Claim, evidence: &Evidence) {
+        tracing::warn!(%evidence, "the refresh stayed unanswered");
+        let jitter = jitter();
+        let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(evidence), jitter };
+        self.verdict("a verdict", company, event).await;
     }
 
     /// Saves first, judges after.
