@@ -20,7 +20,8 @@
 //! One store (a schema, a file) serves one client id: keys, sealing and indexes depend on that. Several clients in one process
 //! are several authenticators.
 //!
-//! The contract is also a test suite, one test a clause: `test_util::store_contract` (feature `test-util`).
+//! The contract is also a test suite, one test a clause: `test_util::store_contract` (feature `test-util`). The chapter
+//! [`docs::writing_a_store`](crate::docs::writing_a_store) builds a small store step by step.
 
 mod consent;
 mod delivery;
