@@ -134,6 +134,11 @@ impl Rotation {
             tokens: match step.tokens {
                 TokensEffect::Keep => TokenChange::Keep,
                 TokensEffect::Replace => TokenChange::Replace(pair.cloned().unwrap_or_default()),
+                TokensEffect::KeepRefresh => match row.refresh_token() {
+                    Some(refresh) => TokenChange::Replace(Tokens { access: None, refresh: Some(refresh.clone()) }),
+                    // They cannot be read, so they cannot be sealed anew. The grant says that the access token is not to be used.
+                    None => TokenChange::Keep,
+                },
                 TokensEffect::Erase => TokenChange::Erase,
             },
             wake: step.wake(row.wake_at, row.used_at, &self.settings, now),

@@ -38,7 +38,8 @@ async fn assert_ends_the_opt_in_with(status: u16, fault: impl Into<Fault>, code:
     assert!(evidence.attempt.is_some());
     let after = world.look().await;
     assert_eq!((after.status.status, after.status.revision), (Status::ReauthRequired(cause.clone()), version));
-    assert_eq!(after.tokens, None, "what UPS ended is not kept");
+    let (access, refresh) = after.tokens.unwrap();
+    assert_eq!((access, refresh.is_some()), (None, true), "only the refresh token is kept, to ask UPS again");
     assert_eq!(world.last(EventKind::Invalidated).await.evidence, cause.evidence);
     // Nothing more is sent, whoever asks.
     for outcome in join_all((0..10).map(|_| world.token())).await {

@@ -196,7 +196,12 @@ impl Grant {
             ..self.clone()
         };
         let step = Step::new("refused", grant);
-        let step = if is_kept { step } else { step.erasing_tokens() };
+        let had_access_token = self.tokens.is_some_and(|tokens| tokens.access_token_end.is_some());
+        let step = match is_kept {
+            false => step.erasing_tokens(),
+            true if had_access_token && access_token_end.is_none() => step.erasing_access_token(),
+            true => step,
+        };
         // A refusal that changes nothing was told before.
         let event = EventContent::new(EventKind::Invalidated).with_evidence(evidence).with_cause(cause.into());
         Ok(if self.standing == standing { step } else { step.writing(vec![event]).announced() })

@@ -32,6 +32,8 @@ pub enum TokensEffect {
     Keep,
     /// The pair that came with the event replaces them.
     Replace,
+    /// The refresh token stays, and the access token is erased.
+    KeepRefresh,
     /// They are erased.
     Erase,
 }
@@ -95,6 +97,10 @@ impl Step {
 
     pub(super) fn replacing_tokens(self) -> Self {
         Self { tokens: TokensEffect::Replace, ..self }
+    }
+
+    pub(super) fn erasing_access_token(self) -> Self {
+        Self { tokens: TokensEffect::KeepRefresh, ..self }
     }
 
     pub(super) fn erasing_tokens(self) -> Self {

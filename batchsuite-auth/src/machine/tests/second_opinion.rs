@@ -31,7 +31,7 @@ fn the_first_refusal_is_told_at_once_and_keeps_the_refresh_token_alone() {
     let step = refused_at(&opted_in(minute(0)), 1, minute(50));
 
     assert_eq!(step.grant.standing, Standing::ReauthRequired(RecordedCause::OptInInvalidated));
-    assert_eq!((step.tokens, step.announce, step.events.len()), (TokensEffect::Keep, true, 1));
+    assert_eq!((step.tokens, step.announce, step.events.len()), (TokensEffect::KeepRefresh, true, 1));
     let tokens = step.grant.tokens.unwrap();
     assert_eq!(tokens.access_token_end, None, "the access token of a withdrawn opt-in is never served");
     assert_eq!(tokens.refresh_token_end, opted_in(minute(0)).tokens.unwrap().refresh_token_end);
