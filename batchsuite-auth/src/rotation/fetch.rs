@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Engine, ReadRow, attempt::Attempt, flights::Reserved};
+use super::{Engine, ReadRow, attempt::Attempt, rows::Reserved};
 use crate::{
     cache::ReadGuard,
     error::TokenError,

@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::{Engine, ReadRow, flights::Reserved, outage::Outage};
+use super::{Engine, ReadRow, outage::Outage, rows::Reserved};
 use crate::{
     clock::{Stopwatch, Timestamp},
     error::chain,

@@ -218,6 +218,8 @@
 //! `shutdown_returns_at_its_limit_and_says_what_is_not_stored`.
 
 mod attempt;
+mod boarding;
+mod engine;
 mod feed;
 mod fetch;
 mod flights;
@@ -226,122 +228,15 @@ mod outage;
 mod permit;
 mod persist;
 mod rows;
+mod start;
 mod tasks;
 mod upkeep;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-
-use tokio::{runtime::Handle, sync::Notify};
-
-use self::flights::{Flights, Rejections};
 pub(crate) use self::{
+    engine::{Engine, Rotation},
     outage::{Outage, backoff_of_reader},
     persist::no_answer,
     rows::{ReadRow, Taken, sent_at},
-    tasks::Tasks,
+    start::Parts,
 };
 pub use self::{tasks::Shutdown, upkeep::Reencrypted};
-use crate::{
-    cache::Cache,
-    clock::Clock,
-    config::{Environment, Policy},
-    machine::{Breaker, Pauses, Settings},
-    store::Store,
-    ups::Ups,
-};
-
-/// What a service's process runs: three owners, each with its own fields.
-#[derive(Debug)]
-pub(crate) struct Engine {
-    pub(crate) rotation: Rotation,
-    pub(crate) tokens: ReadyTokens,
-    pub(crate) tasks: Tasks,
-}
-
-/// Reads, sends and saves.
-#[derive(Debug)]
-pub(crate) struct Rotation {
-    pub(crate) environment: Environment,
-    pub(crate) policy: Policy,
-    pub(crate) settings: Settings,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) ups: Ups,
-    pub(crate) clock: Arc<dyn Clock>,
-    breaker: Mutex<Breaker>,
-    /// Wakes the requests that the breaker lets wait for others.
-    request_ended: Notify,
-}
-
-/// Hands out tokens.
-#[derive(Debug)]
-pub(crate) struct ReadyTokens {
-    pub(crate) cache: Cache,
-    flights: Flights,
-    pub(crate) rejections: Rejections,
-}
-
-/// The parts of an [`Engine`] that a host decides on.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) environment: Environment,
-    pub(crate) client_id: String,
-    pub(crate) policy: Policy,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) ups: Ups,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) cache: Cache,
-    pub(crate) keeper: bool,
-}
-
-impl Engine {
-    /// Begins, with its background loops, on `runtime`.
-    pub(crate) fn start(parts: Parts, runtime: Handle) -> Arc<Self> {
-        let Parts { environment, client_id, policy, store, ups, clock, cache, keeper } = parts;
-        let settings = Settings {
-            client_id,
-            fresh_if_used_within: policy.fresh_if_used_within,
-            keep_alive_before_end: policy.keep_alive_before_end,
-            warnings: policy.expiry_warnings.clone(),
-            pauses: Pauses {
-                refresh: policy.refresh_pause,
-                probe: policy.probe_pause,
-                unusable: policy.unusable_pause,
-                second_opinions: policy.second_opinions.clone(),
-            },
-        };
-        let breaker = Mutex::new(Breaker::new(policy.breaker_pause));
-        let request_ended = Notify::new();
-        let engine = Arc::new(Self {
-            rotation: Rotation { environment, policy, settings, store, ups, clock, breaker, request_ended },
-            tokens: ReadyTokens { cache, flights: Flights::default(), rejections: Rejections::default() },
-            tasks: Tasks::on(runtime),
-        });
-        engine.tasks.runtime().spawn(feed::feed(Arc::downgrade(&engine)));
-        if keeper {
-            engine.tasks.runtime().spawn(keeper::keeper(Arc::downgrade(&engine)));
-        }
-        engine
-    }
-
-    /// Lets nothing begin by itself any more. Callers are served as before.
-    pub(crate) fn quiesce(&self) {
-        // One that is being begun at this moment has begun when this returns, or does not begin.
-        self.tokens.flights.between_two(|| self.tasks.quiesce());
-    }
-
-    /// Lets nothing new begin, and waits at most `limit` for what must not be lost.
-    pub(crate) async fn shutdown(&self, limit: Duration) -> Shutdown {
-        self.quiesce();
-        self.tasks.shutdown(limit).await
-    }
-}
-
-impl Drop for Engine {
-    /// The last handle is gone: whatever runs beside the callers ends at once, and lets go of the store.
-    fn drop(&mut self) {
-        self.tasks.end();
-    }
-}

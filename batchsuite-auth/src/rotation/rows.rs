@@ -10,7 +10,7 @@ use crate::{
     error::chain,
     events::{EventContent, EventKind, Evidence},
     http::fence,
-    ids::CompanyId,
+    ids::{CompanyId, Revision},
     machine::{CLOCK_DISAGREEMENT, GrantEvent, PairRefresh, PairTimes, Step, StepRefusal, TokensEffect},
     snapshot::Snapshot,
     store::{NewEvent, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens},
@@ -25,6 +25,33 @@ pub(crate) struct ReadRow {
     asked: Stopwatch,
     /// Since the answer came: it is no younger than that.
     arrived: Stopwatch,
+}
+
+/// A row as it was when the keeper took it: its flight begins with it, and so costs two round trips, claim and commit.
+#[derive(Debug)]
+pub(super) struct Reserved(ReadRow);
+
+/// What was reserved longer ago than this is read again: a claim that is older than five seconds would be lost.
+const RESERVED_FOR: Duration = Duration::from_secs(2);
+
+impl Reserved {
+    pub(super) fn new(row: ReadRow) -> Self {
+        Self(row)
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        self.0.snapshot.revision()
+    }
+
+    pub(super) fn company(&self) -> &CompanyId {
+        &self.0.snapshot.company
+    }
+
+    /// The row, if it was reserved just now. Never after a `lease`: an attempt that began meanwhile and never said how it ended would be
+    /// taken over without the time that its holder gets to store a pair.
+    pub(super) fn recent(self, lease: Duration) -> Option<ReadRow> {
+        (self.0.asked().elapsed() < RESERVED_FOR.min(lease)).then_some(self.0)
+    }
 }
 
 /// What became of a step.

@@ -135,8 +135,9 @@ const TIME_TO_READ: Duration = Duration::from_millis(500);
 /// A process that was stopped when UPS had answered all its requests and no deadline had passed, and what its callers are told
 /// when it goes on long after.
 async fn answered_while_stopped(own_deadline: Option<Duration>) -> (World, Worker, Value) {
-    // On a busy machine a deadline may pass before the process is stopped, or it cannot read in its time: then it is another
-    // process's turn.
+    let mut more_tries = 2;
+    // On a busy machine a deadline may pass before the process is stopped: then it is another process's turn. If one that goes on
+    // took longer than its time to read, its errors count after a few tries only.
     for _ in 0..20 {
         let world = World::new().await;
         world.companies("acme", COMPANIES as usize).await;
@@ -160,9 +161,10 @@ async fn answered_while_stopped(own_deadline: Option<Duration>) -> (World, Worke
         let goes_on = Instant::now();
 
         let told = callers.wait().await;
-        if told["errors"] == json!({}) || goes_on.elapsed() < TIME_TO_READ {
+        if told["errors"] == json!({}) || goes_on.elapsed() < TIME_TO_READ || more_tries == 0 {
             return (world, process, told);
         }
+        more_tries -= 1;
     }
-    panic!("no process was stopped in time and read in time");
+    panic!("no process was stopped in time");
 }

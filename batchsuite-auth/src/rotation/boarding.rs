@@ -1,0 +1,149 @@
+//! Boarding: of all the callers in a process that need a company's token, one task reads and refreshes for all.
+//!
+//! Callers wait on a shared receiver; dropping one changes nothing.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+use tracing::Instrument;
+
+use super::{
+    engine::Engine,
+    flights::{Landing, Outcome, Purpose},
+    rows::Reserved,
+};
+use crate::{
+    error::{TokenError, Unavailable, chain},
+    http::fence,
+    ids::CompanyId,
+    machine::{Demand, Mode},
+};
+
+/// What a caller is told who would have to wait too long.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// A company's token that is not cached. Boxed and out of the way, so that the code of a hit is small enough to become
+    /// part of its caller's.
+    #[cold]
+    pub(crate) fn fetched<'a>(
+        self: &'a Arc<Self>,
+        company: &'a CompanyId,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(self.token(company))
+    }
+
+    /// A company's token, from the store or from UPS.
+    #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
+    async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
+        self.join_flight(company, Demand::Token, Instant::now() + self.rotation.policy.max_wait).await
+    }
+
+    /// Begins a refresh that nobody waits for.
+    pub(crate) fn refresh_in_background(self: &Arc<Self>, company: &CompanyId, demand: Demand) {
+        let _ = self.board(company, demand, Mode::Background, None);
+    }
+
+    /// Begins the refresh of what the keeper reserved.
+    pub(super) fn refresh_reserved(self: &Arc<Self>, reserved: Reserved) {
+        let company = reserved.company().clone();
+        let demand = Demand::Renew(reserved.revision());
+        let _ = self.board(&company, demand, Mode::Background, Some(reserved));
+    }
+
+    /// Waits for the company's flight until `deadline`, beginning one if there is none.
+    pub(crate) async fn join_flight(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        demand: Demand,
+        deadline: Instant,
+    ) -> Outcome {
+        let mut landing = self.board(company, demand, Mode::Foreground, None)?;
+        let landed = fence::until(deadline, landing.wait_for(Option::is_some)).await;
+        match landed {
+            Some(Ok(outcome)) => {
+                if let Some(outcome) = outcome.as_ref() {
+                    if outcome.is_ok() {
+                        self.tokens.cache.mark_used(company);
+                    }
+                    return outcome.clone();
+                }
+            }
+            // It panicked, or its runtime is gone, and it left the list. Another one may do no better, so the caller decides.
+            Some(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
+            None => {}
+        }
+        Err(TokenError::Unavailable { reason: Unavailable::UnderWay, retry_after: ASK_AGAIN })
+    }
+
+    fn board(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        demand: Demand,
+        mode: Mode,
+        reserved: Option<Reserved>,
+    ) -> Result<Landing, TokenError> {
+        let number = (company.clone(), Purpose::of(demand, mode));
+        let (outcome, landing, admitted);
+        {
+            let mut flights = self.tokens.flights.list();
+            if let Some(landing) = flights.get(&number) {
+                return Ok(landing.clone());
+            }
+            if mode == Mode::Background && self.tasks.is_quiet() {
+                return Err(TokenError::ShutDown);
+            }
+            admitted = self.tasks.admit().ok_or(TokenError::ShutDown)?;
+            (outcome, landing) = watch::channel(None);
+            flights.insert(number.clone(), landing.clone());
+        }
+        // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
+        let flight = Boarded { engine: Arc::clone(self), number, outcome, has_left: false };
+        let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
+        drop(self.tasks.spawn(async move { flight.run(demand, mode, reserved).await }.instrument(span)));
+        drop(admitted);
+        Ok(landing)
+    }
+}
+
+/// One flight. It leaves the list when it ends, however it ends.
+struct Boarded {
+    engine: Arc<Engine>,
+    number: (CompanyId, Purpose),
+    outcome: watch::Sender<Option<Outcome>>,
+    has_left: bool,
+}
+
+impl Boarded {
+    async fn run(mut self, demand: Demand, mode: Mode, reserved: Option<Reserved>) {
+        let (outcome, refresh_next) = self.engine.fetch(&self.number.0, demand, mode, reserved).await;
+        if let Err(error) = &outcome {
+            tracing::debug!(error = %chain(error), "no token");
+        }
+        let (engine, company) = (Arc::clone(&self.engine), self.number.0.clone());
+        // First off the list: whoever comes from now on, e.g. after a removal, must not get what was read before.
+        self.leave();
+        self.outcome.send_replace(Some(outcome));
+        if self.number.1 == Purpose::Renewal {
+            // Callers who could not do with the stored token wait for it, too.
+            engine.tokens.cache.wake(&company);
+        }
+        drop(self);
+        if refresh_next {
+            engine.refresh_in_background(&company, Demand::Token);
+        }
+    }
+
+    fn leave(&mut self) {
+        // Once: the next one on the list is another flight.
+        if !std::mem::replace(&mut self.has_left, true) {
+            self.engine.tokens.flights.list().remove(&self.number);
+        }
+    }
+}
+
+impl Drop for Boarded {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

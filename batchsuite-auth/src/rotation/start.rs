@@ -1,0 +1,65 @@
+//! The beginning: from what a host decides on to a running engine.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::{runtime::Handle, sync::Notify};
+
+use super::{
+    engine::{Engine, ReadyTokens, Rotation},
+    feed,
+    flights::{Flights, Rejections},
+    keeper,
+    tasks::Tasks,
+};
+use crate::{
+    cache::Cache,
+    clock::Clock,
+    config::{Environment, Policy},
+    machine::{Breaker, Pauses, Settings},
+    store::Store,
+    ups::Ups,
+};
+
+/// The parts of an [`Engine`] that a host decides on.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) environment: Environment,
+    pub(crate) client_id: String,
+    pub(crate) policy: Policy,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ups: Ups,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cache: Cache,
+    pub(crate) keeper: bool,
+}
+
+impl Engine {
+    /// Begins, with its background loops, on `runtime`.
+    pub(crate) fn start(parts: Parts, runtime: Handle) -> Arc<Self> {
+        let Parts { environment, client_id, policy, store, ups, clock, cache, keeper } = parts;
+        let settings = Settings {
+            client_id,
+            fresh_if_used_within: policy.fresh_if_used_within,
+            keep_alive_before_end: policy.keep_alive_before_end,
+            warnings: policy.expiry_warnings.clone(),
+            pauses: Pauses {
+                refresh: policy.refresh_pause,
+                probe: policy.probe_pause,
+                unusable: policy.unusable_pause,
+                second_opinions: policy.second_opinions.clone(),
+            },
+        };
+        let breaker = Mutex::new(Breaker::new(policy.breaker_pause));
+        let request_ended = Notify::new();
+        let engine = Arc::new(Self {
+            rotation: Rotation { environment, policy, settings, store, ups, clock, breaker, request_ended },
+            tokens: ReadyTokens { cache, flights: Flights::default(), rejections: Rejections::default() },
+            tasks: Tasks::on(runtime),
+        });
+        engine.tasks.runtime().spawn(feed::feed(Arc::downgrade(&engine)));
+        if keeper {
+            engine.tasks.runtime().spawn(keeper::keeper(Arc::downgrade(&engine)));
+        }
+        engine
+    }
+}
