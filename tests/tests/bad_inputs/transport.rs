@@ -191,12 +191,12 @@ async fn ups_offline_is_ridden_out_on_the_token_that_still_works() {
 
     let token = world.token().await.unwrap();
 
-    eventually("the failure", async || {
-        world.count(EventKind::RefreshFailed).await + world.count(EventKind::RefreshUnanswered).await == 1
-    })
-    .await;
+    let failures =
+        async || world.count(EventKind::RefreshFailed).await + world.count(EventKind::RefreshUnanswered).await;
+    eventually("the failure", async || failures().await == 1).await;
     world.advance(400);
     assert_eq!(world.token().await.unwrap().revision(), token.revision());
+    eventually("the next failure", async || failures().await == 2).await;
     world.ups.go_online().await;
     world.advance(3600);
     let token = eventually("UPS is back", async || match world.token().await {
