@@ -77,7 +77,8 @@ impl Fetch<'_> {
                     }
                 }
                 Next::Refresh { pause_if_late, .. } => {
-                    match self.engine.attempt(self.mode, &row, pause_if_late).await {
+                    // In a box of its own: a flight that only reads stays small, and is moved about at its beginning.
+                    match Box::pin(self.engine.attempt(self.mode, &row, pause_if_late)).await {
                         Attempt::Stored(stored) => {
                             if let Some(token) = served(&stored, &guard) {
                                 return Ok((Ok(token), false));
