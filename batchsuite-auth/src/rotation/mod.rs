@@ -138,6 +138,21 @@
 //! `a_refusal_that_nobody_caused_is_still_told_as_a_password_change`,
 //! `three_companies_refused_one_after_the_other_stop_the_whole_client`.
 //!
+//! ## After a refusal, a second opinion
+//! A refused token stays sealed in quarantine, and the keeper asks UPS once more after 15 minutes, an hour and a day
+//! (`Policy::second_opinions`). A pair: *recovered*. Only a refusal uses up an ask. If an ask stayed unanswered and is refused
+//! later, the cause becomes `RotationLost`. The token is erased after the last refusal, at a new opt-in and at a removal; its
+//! version stays, so that a late pair still wins. Second opinions do not count towards the three companies.
+//!
+//! Done by: `Grant::next_quarantine`, `Grant::asks_again`, `Grant::is_second_opinion`, `Grant::second_opinion_due`,
+//! `Grant::erase`.
+//!
+//! Proved by: `a_wave_of_refusals_ends_with_every_opt_in_alive`,
+//! `a_password_change_is_told_at_the_first_refusal_and_its_access_token_is_never_served_again`,
+//! `a_refusal_by_mistake_is_taken_back_by_itself`, `a_quarantined_token_ends_with_a_new_consent_and_with_a_removal`,
+//! `a_second_opinion_that_stayed_unanswered_changes_the_cause_and_is_told`,
+//! `an_empty_list_asks_nothing_and_erases_the_token_at_once`.
+//!
 //! ## 7c. Unanswered
 //! The row says that the attempt is in doubt. After its lease the same token is sent again, as a probe: one at a time, with
 //! back-off, until UPS answers, also for a company that nobody asks for. A pair: the first request never arrived. A refusal:
