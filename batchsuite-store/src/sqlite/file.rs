@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::{
     error::Error,
     fs,
+    io::Read as _,
     path::Path,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -78,19 +79,33 @@ fn create(path: &Path) -> Result<()> {
 }
 
 /// Reads the header without a lock and without a trace: a file that is not ours is not touched. Ours has its header since the
-/// transaction that created it.
+/// transaction that created it. (Not by a connection that takes no lock: while another one moves its log into the file, it finds the
+/// file malformed.)
 fn refuse_foreign(path: &Path) -> Result<()> {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let name: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let file = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
-    version(&file).map(drop)
+    let mut header = Vec::with_capacity(HEADER);
+    let file = fs::File::open(path)?;
+    (&file).take(HEADER as u64).read_to_end(&mut header)?;
+    // Never closed: that would drop all locks (POSIX) that other connections of this process have on the file.
+    std::mem::forget(file);
+    if header.len() < HEADER || !header.starts_with(b"SQLite format 3\0") {
+        // It is new, or no database, which SQLite finds without touching it.
+        return Ok(());
+    }
+    let number = |at: usize| header[at..at + 4].iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
+    known_version(number(68), number(60), number(40)).map(drop)
 }
+
+/// The length of the header (the SQLite file format, 1.3).
+const HEADER: usize = 100;
 
 /// The version of the schema; 0: there is none yet.
 fn version(file: &Connection) -> Result<usize> {
     let number = |pragma| file.pragma_query_value(None, pragma, |row| row.get::<_, usize>(0));
-    match (number("application_id")?, number("user_version")?, number("schema_version")?) {
+    known_version(number("application_id")?, number("user_version")?, number("schema_version")?)
+}
+
+fn known_version(application: usize, version: usize, schema: usize) -> Result<usize> {
+    match (application, version, schema) {
         (0, 0, 0) => Ok(0),
         (APPLICATION_ID, version, _) if version <= MIGRATIONS.len() => Ok(version),
         (APPLICATION_ID, ..) => Err("it was written by a later release; use that one".into()),
