@@ -7,7 +7,7 @@ use std::{
     fs,
     io::Read as _,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -31,9 +31,14 @@ const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA
 /// A larger file is not read from end to end when it is opened.
 const READ_AT_ONCE: u64 = 64 << 20;
 
-/// Only one file is created at a time in this process: to close the file that was created drops all locks (POSIX) that the
-/// process has on it, so no connection may be there yet.
-static CREATING: Mutex<()> = Mutex::new(());
+/// Files are created and closed one at a time in this process. To close the file that was created drops all locks (POSIX) that
+/// the process has on it, so no connection may be there yet. And the last connection moves the log into the file and removes
+/// it: of two that close at once, each would leave that to the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Opens the file, and creates it if there is none: a connection that writes, and one that reads.
 pub(super) fn open(path: &Path) -> Result<(Connection, Connection), StoreError> {
@@ -44,7 +49,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, Connection), StoreError> 
 }
 
 fn connections(path: &Path) -> Result<(Connection, Connection)> {
-    let guard = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = one_at_a_time();
     create(path)?;
     refuse_foreign(path)?;
     drop(guard);
@@ -58,6 +63,12 @@ fn connections(path: &Path) -> Result<(Connection, Connection)> {
     let reader = connect(path)?;
     reader.pragma_update(None, "query_only", true)?;
     Ok((writer, reader))
+}
+
+/// Closes a connection.
+pub(super) fn close(connection: Connection) {
+    let _guard = one_at_a_time();
+    drop(connection);
 }
 
 /// Creates an empty file, mode 0600. What SQLite puts beside it inherits that.

@@ -66,7 +66,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 ///
 /// - **While a process has the file open**: `sqlite3 batchsuite.db ".backup 'copy.db'"`, or `VACUUM INTO 'copy.db'`. Never copy the
 ///   file alone, which misses what is still in its log, and may be torn.
-/// - **When no process has it open**: copy the file. If a process was killed, copy `-wal` with it.
+/// - **When no process has it open**: copy the file, and `-wal` with it if there is one (a process was killed, or two ended at the
+///   same moment).
 /// - **To restore one**: end every process that uses the file; remove the file and its `-wal` and `-shm`; put the copy in its
 ///   place; then let [`after_restore`](batchsuite_auth::BatchSuiteAuth::after_restore) run before any process serves. Do not
 ///   replace or remove the file while a process has it open: what that process writes then is lost.

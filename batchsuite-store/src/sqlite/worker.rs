@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Session, Shared,
     failure::{self, Result},
+    file,
 };
 
 /// How long a call takes at most. A statement waits for another process half as long.
@@ -30,8 +31,9 @@ impl Worker {
     pub(super) fn start(connection: Connection, begin: &'static str, shared: Arc<Shared>) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel(MOST_AT_ONCE);
         let serve = move || {
-            let (connection, statements, transaction) = (&connection, HashMap::new(), Ok(()));
-            serve(&mut Session { connection, shared, statements, transaction }, begin, waiting);
+            let (statements, transaction) = (HashMap::new(), Ok(()));
+            serve(Session { connection: &connection, shared, statements, transaction }, begin, waiting);
+            file::close(connection);
         };
         thread::Builder::new().name("batchsuite-sqlite".to_owned()).spawn(serve)?;
         Ok(Self(jobs))
@@ -57,12 +59,12 @@ impl Worker {
     }
 }
 
-fn serve(session: &mut Session<'_>, begin: &str, mut waiting: mpsc::Receiver<Job>) {
+fn serve(mut session: Session<'_>, begin: &str, mut waiting: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(MOST_AT_ONCE);
     while waiting.blocking_recv_many(&mut jobs, MOST_AT_ONCE) > 0 {
         let before = session.connection.total_changes();
         session.transaction = session.run(begin, []).map_err(failure::judge);
-        let answers: Vec<Answer> = jobs.drain(..).map(|job| job(session)).collect();
+        let answers: Vec<Answer> = jobs.drain(..).map(|job| job(&mut session)).collect();
         let ended = session.end();
         // Not after a mere reading, or a reader who waits for the next change would end its own wait.
         if session.connection.total_changes() != before {

@@ -51,6 +51,17 @@ async fn no_rotation_is_lost_between_connections() {
     assert_eq!(version(&file.store().await, &acme()).await, 64);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_last_store_to_close_leaves_the_whole_database_in_its_file_and_no_log() {
+    let file = TestFile::new();
+    for _ in 0..100 {
+        let (here, there) = (file.store().await, file.store().await);
+        rotated(&here, &acme()).await;
+        tokio::join!(tokio::task::spawn_blocking(|| drop(here)), tokio::task::spawn_blocking(|| drop(there)));
+        file.closed().await;
+    }
+}
+
 #[tokio::test]
 async fn a_change_of_another_process_is_told_within_seconds() {
     let file = TestFile::new();
