@@ -1,5 +1,6 @@
 //! What concerns every company of a client, in one row of its own.
 
+use chrono::serde::ts_microseconds_option;
 use serde::{Deserialize, Serialize};
 use serde_json::{Error, Map, Value};
 
@@ -14,10 +15,10 @@ pub struct ClientRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// When.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub announced_at: Option<Timestamp>,
     /// The time of the restored backup, while the grants are being marked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<Timestamp>,
     /// Fields of a newer release, which are handed back as they came.
     #[serde(flatten)]

@@ -1,5 +1,6 @@
 //! What is kept of a company, as plain data.
 
+use chrono::serde::{ts_microseconds, ts_microseconds_option};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -13,7 +14,8 @@ use crate::{
     },
 };
 
-/// One company's record. A store keeps it as a JSON document; fields are only ever added.
+/// One company's record. A store keeps it as a JSON document, in which each time is in microseconds since 1970; fields are only ever
+/// added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Grant {
@@ -31,7 +33,7 @@ pub struct Grant {
     pub unanswered: Option<Unanswered>,
     /// A refusal may be the echo of a request whose answer was lost, or the sign of another system that uses the same token. The
     /// mark ends with the first clean rotation whose request was sent after this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub suspect_until: Option<Timestamp>,
     /// How often the authorization was removed. A consent that began before a removal is refused.
     #[serde(skip_serializing_if = "is_default")]
@@ -43,7 +45,7 @@ pub struct Grant {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotated_by: Option<AttemptId>,
     /// The latest time at which UPS issued a first pair that was stored here since the last removal.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Timestamp>,
     /// The client that UPS issued the tokens to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +54,7 @@ pub struct Grant {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<ActorId>,
     /// When.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub authenticated_at: Option<Timestamp>,
     /// When the stored tokens were obtained and when they end; `None`: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +63,7 @@ pub struct Grant {
     #[serde(skip_serializing_if = "is_default")]
     pub failures: u32,
     /// Before this, nothing is sent for the company.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// When the recorded cause was recorded, and what UPS said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +108,7 @@ pub enum RecordedCause {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedRefusal {
     /// When it was recorded.
+    #[serde(with = "ts_microseconds")]
     pub at: Timestamp,
     /// What UPS said.
     pub evidence: Evidence,
@@ -117,6 +120,7 @@ pub struct Quarantine {
     /// How often UPS refused it again.
     pub refusals: usize,
     /// When UPS is asked again, or the tokens are erased.
+    #[serde(with = "ts_microseconds")]
     pub until: Timestamp,
     /// UPS has been asked often enough: what is left is an access token that works until then.
     #[serde(skip_serializing_if = "is_default", default)]
@@ -135,13 +139,16 @@ pub enum Phase {
         /// Which attempt.
         attempt: AttemptId,
         /// When it claimed. Its request was sent within a few seconds of this.
+        #[serde(with = "ts_microseconds")]
         at: Timestamp,
         /// Until when nobody else may claim.
+        #[serde(with = "ts_microseconds")]
         lease_until: Timestamp,
     },
     /// The attempt ended unanswered; its request may still be in transit until the lease ends.
     InDoubt {
         /// Until when nobody may send the same token again.
+        #[serde(with = "ts_microseconds")]
         lease_until: Timestamp,
     },
 }
@@ -152,6 +159,7 @@ pub struct Unanswered {
     /// The one attempt that is in doubt; `None`: there may be several.
     pub attempt: Option<AttemptId>,
     /// Until when a late copy of such a request can reach UPS.
+    #[serde(with = "ts_microseconds")]
     pub echo_until: Timestamp,
 }
 
@@ -164,18 +172,20 @@ pub enum RefreshTokenEnd {
     /// UPS said nothing plausible, so UPS is asked.
     Unknown,
     /// UPS said when.
-    At(Timestamp),
+    At(#[serde(with = "ts_microseconds")] Timestamp),
 }
 
 /// When the stored tokens were obtained and when they end, by the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTimes {
     /// When the pair was obtained.
+    #[serde(with = "ts_microseconds")]
     pub obtained_at: Timestamp,
     /// From when on the access token should be refreshed: the beginning of the early window.
+    #[serde(with = "ts_microseconds")]
     pub refresh_at: Timestamp,
     /// When the access token ends; `None`: it cannot be used.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none", default)]
     pub access_token_end: Option<Timestamp>,
     /// When the refresh token ends.
     pub refresh_token_end: RefreshTokenEnd,
@@ -185,7 +195,7 @@ pub struct TokenTimes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The end of the refresh token that they were told of.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none", default)]
     pub refresh_end: Option<Timestamp>,
     /// What they were told.
     pub notice: Notice,
