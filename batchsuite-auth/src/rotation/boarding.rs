@@ -100,7 +100,8 @@ impl Engine {
         // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
         let flight = Boarded { engine: Arc::clone(self), number, outcome, has_left: false };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
-        drop(self.tasks.spawn(async move { flight.run(demand, mode, reserved).await }.instrument(span)));
+        // In a box: the runtime moves a task about at its beginning and at its end.
+        drop(self.tasks.spawn(Box::pin(flight.run(demand, mode, reserved)).instrument(span)));
         drop(admitted);
         Ok(landing)
     }
