@@ -30,7 +30,7 @@ use self::key::{Key, KnownHash};
 use crate::{
     clock::{HotClock, Timestamp, remaining},
     events::EventId,
-    ids::CompanyId,
+    ids::{CompanyId, Revision},
     secret::AccessToken,
 };
 
@@ -95,6 +95,7 @@ pub(crate) struct ReadGuard<'a> {
     generation: u64,
     number: u64,
     from: u64,
+    cached: Revision,
     changed: Arc<Notify>,
 }
 
@@ -157,7 +158,16 @@ impl Cache {
         let reader = Reader::default();
         let changed = Arc::clone(&reader.changed);
         readers.by_company.entry(company.clone()).or_default().insert(number, reader);
-        ReadGuard { cache: self, company, generation: readers.generation, number, from: self.clock.now(), changed }
+        let cached = self.entries.pin().get(&Key(company)).map(|entry| entry.token.revision()).unwrap_or_default();
+        ReadGuard {
+            cache: self,
+            company,
+            generation: readers.generation,
+            number,
+            from: self.clock.now(),
+            cached,
+            changed,
+        }
     }
 
     /// The same for what the feed reported. Everything up to now was reported then.
@@ -186,11 +196,23 @@ impl Cache {
         }
     }
 
-    /// Drops everything, also what is being read.
-    pub(crate) fn clear(&self) {
+    /// Hands out nothing any more that was read until now, or is being read. Which rotations were cached stays known.
+    pub(crate) fn outdate(&self) {
+        self.replace_all(Entry::ended);
+    }
+
+    /// The same after the numbers of changes were set back: any row replaces what is cached.
+    pub(crate) fn outdate_changes(&self) {
+        self.replace_all(|entry| Entry { change: EventId::START, ..entry.ended() });
+    }
+
+    fn replace_all(&self, ended: impl Fn(&Entry) -> Entry) {
         let mut readers = self.readers();
         readers.generation += 1;
-        self.entries.pin().clear();
+        let entries = self.entries.pin();
+        for (company, entry) in &entries {
+            entries.insert(Key(company.0.clone()), ended(entry));
+        }
     }
 
     /// A caller got the company's token by way of the store. (What the keeper brings is no use.)
@@ -232,9 +254,27 @@ impl Entry {
     fn is_used(&self) -> bool {
         self.quiet_for.load(Relaxed) != 0
     }
+
+    /// One that hands out nothing.
+    fn ended(&self) -> Self {
+        Self {
+            token: self.token.clone(),
+            change: self.change,
+            from: self.from,
+            fresh_for: 0.into(),
+            ends_after: 0,
+            quiet_for: 0.into(),
+        }
+    }
 }
 
 impl ReadGuard<'_> {
+    /// The rotation whose token was cached when this reader registered, even if the token has ended since. A row that was read after
+    /// that and is below it was set back.
+    pub(crate) fn cached(&self) -> Revision {
+        self.cached
+    }
+
     /// Completes when the company changes, or if it did since this reader registered.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -310,7 +350,6 @@ mod tests {
     use super::*;
     use crate::{
         clock::{Clock, Timestamp, later},
-        ids::Revision,
         secret::AccessTokenSecret,
     };
 
@@ -430,15 +469,45 @@ mod tests {
     }
 
     #[test]
-    fn clear_drops_also_what_is_being_read() {
+    fn what_is_outdated_is_not_handed_out_nor_is_what_was_being_read() {
         let (cache, clock, acme) = arranged(None);
         put(&cache, &acme, &clock, 1);
         let guard = cache.begin_read(&acme);
         let read = token(&clock, 1);
 
-        cache.clear();
+        cache.outdate();
 
         assert!(insert(&guard, &read, 1), "the caller may use what it read");
+        assert_eq!(got(&cache, &acme), "nothing");
+        put(&cache, &acme, &clock, 1);
+        assert_eq!(got(&cache, &acme), "fresh token-1");
+    }
+
+    #[test]
+    fn a_reader_knows_the_rotation_that_was_cached_though_it_has_ended_or_is_outdated() {
+        let (cache, clock, acme) = arranged(None);
+        assert_eq!(cache.begin_read(&acme).cached(), Revision::default());
+        let revision = Revision { epoch: 1, version: 7 };
+        let secret = AccessTokenSecret::new("token-1");
+        let token = AccessToken::new(&secret, later(clock.now(), Duration::from_secs(3600)), revision).unwrap();
+        assert!(insert(&cache.begin_read(&acme), &token, 1));
+
+        clock.move_by(7200);
+        assert_eq!(cache.begin_read(&acme).cached(), revision);
+        cache.outdate();
+        assert_eq!(cache.begin_read(&acme).cached(), revision);
+    }
+
+    #[test]
+    fn when_the_numbers_of_changes_were_set_back_lower_ones_count_again() {
+        let (cache, clock, acme) = arranged(None);
+        put(&cache, &acme, &clock, 9);
+
+        cache.outdate_changes();
+        assert_eq!(got(&cache, &acme), "nothing");
+        put(&cache, &acme, &clock, 5);
+        assert_eq!(got(&cache, &acme), "fresh token-5");
+        cache.changed(&[(acme.clone(), EventId::new(6))]);
         assert_eq!(got(&cache, &acme), "nothing");
     }
 

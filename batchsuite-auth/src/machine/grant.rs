@@ -61,7 +61,7 @@ impl Grant {
         }
     }
 
-    fn restore(&self, at: Timestamp, now: Timestamp) -> Result<Step, StepRefusal> {
+    pub(super) fn restore(&self, at: Timestamp, now: Timestamp) -> Result<Step, StepRefusal> {
         let Some(tokens) = &self.tokens else { return Err(StepRefusal::NotAuthenticated) };
         let echo_until = later(at, ECHO);
         let is_marked = self

@@ -11,6 +11,7 @@
 //! | its lease is over and it never said how it ended | wait once so that its holder can save a pair, then refresh over it |
 //! | the company pauses; an attempt of this flight failed | pause |
 //! | no opt-in, or a new one is needed; the tokens cannot be read | fail |
+//! | an older rotation than this process has seen | mark the row as restored, then read again |
 //! | the attempt was settled, or its pair is stored | read again |
 
 use std::time::Duration;
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     clock::{Timestamp, remaining},
     events::Evidence,
-    ids::AttemptId,
+    ids::{AttemptId, Revision},
 };
 
 /// Another process's outcome is looked for again after this long at first, and then less often.
@@ -136,6 +137,8 @@ pub struct Read<'a> {
     pub grant: &'a Grant,
     /// The client that is configured now.
     pub client_id: &'a str,
+    /// The latest rotation that this process had seen before it read.
+    pub seen: Revision,
     /// Whether its tokens can be read.
     pub is_readable: bool,
     /// Whether the keeper took the row, so that it is not from a reading that caches may follow.
@@ -146,6 +149,13 @@ pub struct Read<'a> {
     pub stopping: Stopping,
     /// What speaks against sending anything for any company.
     pub client_fault: Option<&'a Pause>,
+}
+
+impl Read<'_> {
+    /// Whether the store has lost a rotation, by a restored backup or a fail-over, and the grant does not say so yet.
+    fn is_set_back(&self, now: Timestamp) -> bool {
+        self.grant.revision < self.seen && !self.grant.explains_refusal() && self.grant.restore(now, now).is_ok()
+    }
 }
 
 /// What happened to a flight.
@@ -178,6 +188,8 @@ pub enum Next {
         /// How long the company pauses if this attempt comes too late.
         pause_if_late: Duration,
     },
+    /// The row was set back: its tokens may be spent. Mark it as restored, then read it again.
+    Mark,
     /// Wait, then read the row again.
     Wait(Wait),
     /// No token now.
@@ -234,6 +246,9 @@ impl Flight {
     }
 
     fn after_reading(&mut self, read: &Read<'_>, now: Timestamp) -> Next {
+        if read.is_set_back(now) {
+            return if read.is_reserved { Next::Wait(Wait::No) } else { Next::Mark };
+        }
         let access = read.grant.access(read.client_id, self.demand, now);
         match access {
             // The row was read before the flight registered with the cache. A refresh may begin with it, because the claim compares; for

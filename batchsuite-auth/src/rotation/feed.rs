@@ -46,9 +46,15 @@ pub(super) async fn feed(engine: Weak<Engine>) {
                 outage.over();
                 if cursor.is_none() {
                     // What was read before the first cursor may have changed unheard.
-                    engine.tokens.cache.clear();
+                    engine.tokens.cache.outdate();
                 }
                 engine.tokens.cache.feed_reported(&changes.changed);
+                if cursor.is_some_and(|cursor| changes.cursor < cursor) {
+                    tracing::error!(
+                        "the event log is shorter than before: the store was restored, or lost what it had saved"
+                    );
+                    engine.tokens.cache.outdate_changes();
+                }
                 let moved = cursor != Some(changes.cursor);
                 if moved {
                     engine.tasks.wrote_events();
@@ -84,7 +90,7 @@ impl Drift {
             let wall = (now.1 - wall).abs().to_std().unwrap_or(Duration::MAX);
             if wall.abs_diff(monotonic) > CLOCK_DRIFT {
                 tracing::info!("the clock was set, or the machine slept: cached tokens are read again");
-                engine.tokens.cache.clear();
+                engine.tokens.cache.outdate();
             }
         }
     }

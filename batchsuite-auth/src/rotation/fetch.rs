@@ -8,7 +8,7 @@ use super::{Engine, ReadRow, attempt::Attempt, rows::Reserved};
 use crate::{
     cache::ReadGuard,
     error::TokenError,
-    ids::CompanyId,
+    ids::{CompanyId, Revision},
     machine::{Demand, Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Wait},
     secret::AccessToken,
     store::{RowNumber, StoreError},
@@ -70,7 +70,7 @@ impl Fetch<'_> {
                 None => self.engine.rotation.read(self.company).await?,
             };
             self.report_if_too_old(&row);
-            match self.after_reading(&row, is_reserved) {
+            match self.after_reading(&row, is_reserved, guard.cached()) {
                 Next::Serve { refresh_next } => {
                     if let Some(token) = served(&row, &guard) {
                         return Ok((Ok(token), refresh_next));
@@ -87,6 +87,7 @@ impl Fetch<'_> {
                         ended => self.after_attempt(ended, &row, &guard).await,
                     }
                 }
+                Next::Mark => self.engine.rotation.mark_set_back(&row).await?,
                 Next::Wait(wait) => self.wait(wait, &guard).await,
                 Next::Pause(pause) => return Ok((Err(self.paused(pause)), false)),
                 Next::Fail(failure) => return Ok((Err(self.failed(failure, &row)), false)),
@@ -94,7 +95,7 @@ impl Fetch<'_> {
         }
     }
 
-    fn after_reading(&mut self, row: &ReadRow, is_reserved: bool) -> Next {
+    fn after_reading(&mut self, row: &ReadRow, is_reserved: bool, seen: Revision) -> Next {
         let rotation = &self.engine.rotation;
         if row.snapshot.damage.is_some() {
             return Next::Fail(Failure::Unreadable);
@@ -103,6 +104,7 @@ impl Fetch<'_> {
         let read = Read {
             grant: &row.snapshot.grant,
             client_id: &rotation.settings.client_id,
+            seen,
             is_readable: row.snapshot.unreadable().is_none(),
             is_reserved,
             flown: self.began.elapsed(),

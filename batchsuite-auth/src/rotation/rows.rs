@@ -147,6 +147,17 @@ impl Rotation {
         Ok(Taken::Saved(Box::new(ReadRow::new(snapshot, asked))))
     }
 
+    /// Marks a row that is below what this process has seen. If it is another one by now, it is judged anew.
+    pub(super) async fn mark_set_back(&self, read: &ReadRow) -> Result<(), StoreError> {
+        let company = &read.snapshot.company;
+        tracing::error!(
+            %company,
+            "the row is older than one that was read before: the store was restored, or lost what it had saved; its tokens may be spent"
+        );
+        let event = GrantEvent::Restore { at: read.now() };
+        self.in_time(self.take(read, &event, None)).await.map(drop)
+    }
+
     fn swap(&self, row: &Snapshot, step: &Step, pair: Option<&Tokens>, now: Timestamp) -> Result<Swap, StoreError> {
         let document =
             step.grant.document().map_err(|error| StoreError::new(StoreErrorKind::Rejected).with_source(error))?;

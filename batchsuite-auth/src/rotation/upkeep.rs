@@ -108,7 +108,7 @@ impl Engine {
             }
         }
         self.end_restore(at).await?;
-        self.tokens.cache.clear();
+        self.tokens.cache.outdate();
         Ok(marked)
     }
 

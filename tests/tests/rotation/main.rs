@@ -17,6 +17,7 @@ mod rejected;
 mod removal;
 mod second_opinion;
 mod serving;
+mod set_back;
 mod shutdown;
 mod stage;
 mod stopped;

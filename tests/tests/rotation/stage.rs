@@ -132,7 +132,8 @@ impl Stage {
         }
     }
 
-    async fn row(&self, company: &CompanyId) -> Row {
+    /// The company's row.
+    pub(crate) async fn row(&self, company: &CompanyId) -> Row {
         self.store.load(&RowKey::company(Environment::Cie, company.clone())).await.unwrap()
     }
 }

@@ -23,6 +23,7 @@ fn read(grant: &Grant) -> Read<'_> {
     Read {
         grant,
         client_id: CLIENT,
+        seen: grant.revision,
         is_readable: true,
         is_reserved: false,
         flown: Duration::ZERO,
@@ -135,6 +136,25 @@ fn every_row_that_it_can_read_has_one_answer() {
         let reserved = Read { is_reserved: true, ..read(&grant) };
         assert_eq!(first(Mode::Background, reserved), expected, "{name}, reserved");
     }
+}
+
+#[test]
+fn a_row_below_what_this_process_has_seen_is_marked_once() {
+    fn below(grant: &Grant) -> Read<'_> {
+        Read { seen: Revision { version: grant.revision.version + 1, ..grant.revision }, ..read(grant) }
+    }
+    for (name, grant) in
+        [("fresh", fresh()), ("ended", ended()), ("lost", lost(ended())), ("claimed", claimed(SECOND, due()))]
+    {
+        assert_eq!(first(Mode::Foreground, below(&grant)), Next::Mark, "{name}");
+        assert_eq!(first(Mode::Background, Read { is_reserved: true, ..below(&grant) }), AGAIN, "{name}, reserved");
+
+        let marked = grant.on(&GrantEvent::Restore { at: now() }, &pauses(), now()).unwrap().grant;
+        assert_eq!(first(Mode::Foreground, below(&marked)), first(Mode::Foreground, read(&marked)), "{name}, marked");
+        assert_ne!(first(Mode::Foreground, read(&grant)), Next::Mark, "{name}, not below");
+    }
+    let removed = Grant { revision: fresh().revision, ..Grant::default() };
+    assert_eq!(first(Mode::Foreground, below(&removed)), Next::Fail(Failure::NotAuthenticated), "nothing to mark");
 }
 
 #[test]
