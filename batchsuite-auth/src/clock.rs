@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 /// A point in time, in UTC.
 pub type Timestamp = DateTime<Utc>;
@@ -33,14 +33,16 @@ impl Clock for SystemClock {
     }
 }
 
-/// `now + by`, at most the end of time: a lifetime from outside may be any number.
+/// `now + by`, at most the end of time: a lifetime from outside may be any number. In whole microseconds, as stores keep times.
 pub fn later(now: Timestamp, by: Duration) -> Timestamp {
-    TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by)).unwrap_or(Timestamp::MAX_UTC)
+    let later = TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by));
+    later.unwrap_or(Timestamp::MAX_UTC).trunc_subsecs(6)
 }
 
-/// `now - by`, at least the beginning of time.
+/// `now - by`, at least the beginning of time. In whole microseconds, as stores keep times.
 pub fn earlier(now: Timestamp, by: Duration) -> Timestamp {
-    TimeDelta::from_std(by).ok().and_then(|by| now.checked_sub_signed(by)).unwrap_or(Timestamp::MIN_UTC)
+    let earlier = TimeDelta::from_std(by).ok().and_then(|by| now.checked_sub_signed(by));
+    earlier.unwrap_or(Timestamp::MIN_UTC).trunc_subsecs(6)
 }
 
 /// `until - now`, zero if it has passed.
@@ -151,11 +153,12 @@ mod tests {
     #[test]
     fn a_duration_of_any_length_is_added_and_taken_off() {
         let now = Timestamp::UNIX_EPOCH;
-        for (by, ends) in [(Duration::ZERO, now), (Duration::MAX, Timestamp::MAX_UTC)] {
+        let end_of_time = Timestamp::MAX_UTC.trunc_subsecs(6);
+        for (by, ends) in [(Duration::ZERO, now), (Duration::MAX, end_of_time), (Duration::from_nanos(999), now)] {
             assert_eq!(later(now, by), ends);
         }
         assert_eq!(earlier(now, Duration::MAX), Timestamp::MIN_UTC);
-        assert_eq!(later(Timestamp::MAX_UTC, Duration::from_nanos(1)), Timestamp::MAX_UTC);
+        assert_eq!(later(Timestamp::MAX_UTC, Duration::from_nanos(1)), end_of_time);
         assert_eq!(
             remaining(Timestamp::MAX_UTC, Timestamp::MIN_UTC).as_secs(),
             (Timestamp::MAX_UTC - Timestamp::MIN_UTC).num_seconds() as u64

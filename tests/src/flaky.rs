@@ -38,7 +38,7 @@ pub enum Verb {
     /// Rows that have woken are handed out.
     Wake,
     /// People are told of the end of an opt-in.
-    Tell,
+    Notify,
     /// The change feed is read.
     Changes,
     /// The event log is read.
@@ -64,7 +64,7 @@ impl Verb {
                 "commit" => Self::Commit,
                 "refused" | "unanswered" => Self::Verdict,
                 "remove" => Self::Remove,
-                "tell" => Self::Tell,
+                "notify" => Self::Notify,
                 _ => Self::Other,
             },
             Call::PutConsent(..) => Self::PutConsent,
@@ -91,7 +91,7 @@ impl Verb {
         Self::Verdict,
         Self::Remove,
         Self::Wake,
-        Self::Tell,
+        Self::Notify,
         Self::Changes,
         Self::Events,
         Self::Append,

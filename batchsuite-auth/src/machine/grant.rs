@@ -11,7 +11,7 @@
 //! | refused | the opt-in has ended; the cause comes from the row | the row is not this attempt's |
 //! | remove | no tokens, no opt-in; ends attempts and consents under way | – |
 //! | restore | a pair from before that time may be spent: in doubt | the pair is newer |
-//! | tell | a note of what people were told | they were |
+//! | notify | a note of what people were told | they were |
 //! | erase | a refused refresh token is erased | UPS is to be asked again |
 //! | look, fence | nothing but a save | – |
 
@@ -25,8 +25,8 @@ pub use self::{
     attempt::Pauses,
     event::{Claim, Connect, GrantEvent, Import, PairRefresh, PairTimes, Release},
     record::{
-        Grant, Notice, Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing, TokenTimes, Told,
-        Unanswered,
+        Grant, Notice, Notified, Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing,
+        TokenTimes, Unanswered,
     },
     step::{Step, StepRefusal, TokensEffect},
 };
@@ -54,7 +54,7 @@ impl Grant {
             GrantEvent::Refused { claim, evidence } => self.refused(claim, evidence, pauses, now),
             GrantEvent::Remove { actor } => Ok(self.remove(actor)),
             GrantEvent::Restore { at } => self.restore(*at, now),
-            GrantEvent::Tell(notice) => self.tell(*notice),
+            GrantEvent::Notify(notice) => self.notify(*notice),
             GrantEvent::Erase => self.erase(pauses, now),
             GrantEvent::Look => Ok(Step::new("look", self.clone()).timed()),
             GrantEvent::Fence => Ok(Step::new("fence", self.clone()).keeping_wake()),
@@ -77,18 +77,18 @@ impl Grant {
         Ok(Step::new("restore", Self { unanswered, ..self.clone() }).keeping_wake())
     }
 
-    fn tell(&self, notice: Notice) -> Result<Step, StepRefusal> {
+    fn notify(&self, notice: Notice) -> Result<Step, StepRefusal> {
         let Some(tokens) = self.tokens.filter(|_| self.standing == Standing::Authenticated) else {
             return Err(StepRefusal::NotAuthenticated);
         };
-        let told = Told { refresh_end: tokens.refresh_end(), notice };
-        if self.told == Some(told) {
+        let notified = Notified { refresh_end: tokens.refresh_end(), notice };
+        if self.notified == Some(notified) {
             return Err(StepRefusal::Unchanged);
         }
         let event = match notice {
             Notice::ExpiringSoon { .. } => EventContent::new(EventKind::ExpiringSoon),
             Notice::Ended(cause) => EventContent::new(EventKind::Expired).with_cause(cause),
         };
-        Ok(Step::new("tell", Self { told: Some(told), ..self.clone() }).timed().writing(vec![event]))
+        Ok(Step::new("notify", Self { notified: Some(notified), ..self.clone() }).timed().writing(vec![event]))
     }
 }

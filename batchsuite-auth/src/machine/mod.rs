@@ -71,8 +71,8 @@ pub(crate) mod whole {
         client::{Announcement, ClientRecord},
         consent::{ConsentFacts, ConsentRefusal, Presented, UsedFacts},
         grant::{
-            Claim, Connect, Grant, GrantEvent, Import, Notice, PairRefresh, PairTimes, Pauses, Phase, Quarantine,
-            RecordedCause, RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Told, Unanswered,
+            Claim, Connect, Grant, GrantEvent, Import, Notice, Notified, PairRefresh, PairTimes, Pauses, Phase,
+            Quarantine, RecordedCause, RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Unanswered,
         },
         rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
         wake::{Chore, Settings},

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::{
     access::Freshness,
     cause::CauseKind,
-    grant::{Grant, Notice, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes, Told},
+    grant::{Grant, Notice, Notified, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes},
     limits::{CLOCK_TOLERANCE, KEEP_ALIVE_NOT_BEFORE, KEEP_ALIVE_TRIES, LOOK_AGAIN},
 };
 use crate::{
@@ -52,7 +52,7 @@ pub enum Chore {
     /// A refresh, or a probe.
     Refresh,
     /// People are to be told.
-    Tell(Notice),
+    Notify(Notice),
     /// A refused refresh token is to be erased.
     Erase,
     /// Nothing now. To save it says when it wakes next.
@@ -82,7 +82,7 @@ impl Grant {
             return Chore::Refresh;
         }
         match self.notice(settings, self.has_failed(), now).filter(|_| clocks_agree) {
-            Some(notice) => Chore::Tell(notice),
+            Some(notice) => Chore::Notify(notice),
             None if refresh_is_due => Chore::Refresh,
             None => Chore::Look,
         }
@@ -99,7 +99,7 @@ impl Grant {
         match self.chore(used_at, settings, clocks_agree, now) {
             Chore::Refresh => {
                 let notice = self.notice(settings, true, now).filter(|_| clocks_agree);
-                notice.map_or(Chore::Leave, Chore::Tell)
+                notice.map_or(Chore::Leave, Chore::Notify)
             }
             chore => chore,
         }
@@ -171,7 +171,7 @@ impl Grant {
     /// What people must be told now, if they were not told it already. `in_vain`: a renewal was tried, or none can be sent.
     fn notice(&self, settings: &Settings, in_vain: bool, now: Timestamp) -> Option<Notice> {
         let tokens = self.tokens?;
-        let told = self.told.filter(|told| told.is_of(&tokens)).map(|told| told.notice);
+        let told = self.notified.filter(|told| told.is_of(&tokens)).map(|told| told.notice);
         match self.cause(&settings.client_id, now) {
             // One event for the whole client tells of it.
             Some(CauseKind::ClientChanged) => None,
@@ -222,7 +222,7 @@ impl Grant {
     }
 
     /// The note of what people were told, as long as it holds. Clocks that differ a little do not drop it.
-    fn told_still(&self, settings: &Settings, now: Timestamp) -> Option<Told> {
+    fn notified_still(&self, settings: &Settings, now: Timestamp) -> Option<Notified> {
         let (tokens, soon) = (self.tokens?, later(now, CLOCK_TOLERANCE));
         let holds = |notice| match notice {
             Notice::Ended(cause) => self.cause(&settings.client_id, soon) == Some(cause),
@@ -230,11 +230,11 @@ impl Grant {
                 tokens.refresh_end().is_some_and(|end| earlier(end, Duration::from_secs(within)) <= soon)
             }
         };
-        self.told.filter(|told| told.is_of(&tokens) && holds(told.notice))
+        self.notified.filter(|told| told.is_of(&tokens) && holds(told.notice))
     }
 }
 
-impl Told {
+impl Notified {
     fn is_of(&self, tokens: &TokenTimes) -> bool {
         self.refresh_end == tokens.refresh_end()
     }
@@ -272,8 +272,8 @@ impl TokenTimes {
 
 impl Step {
     /// The same without the note of what people were told, if that no longer holds.
-    pub fn with_told_that_holds(mut self, settings: &Settings, now: Timestamp) -> Self {
-        self.grant.told = self.grant.told_still(settings, now);
+    pub fn with_notice_that_holds(mut self, settings: &Settings, now: Timestamp) -> Self {
+        self.grant.notified = self.grant.notified_still(settings, now);
         self
     }
 

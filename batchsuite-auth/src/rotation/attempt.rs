@@ -175,12 +175,8 @@ impl Engine {
                 let retry = self.release(company, claim, |_| Release::RateLimited(pause)).await;
                 failed(Unavailable::RateLimited, retry)
             }
-            // Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
             Judgement::Misconfigured(evidence) | Judgement::Blocked(evidence) => {
-                tracing::warn!(%evidence, "UPS refuses this application");
-                let retry = self.release(company, claim, |words| Release::Misconfigured(words.of(&evidence))).await;
-                let retry_after = self.client_fault(retry).and_then(|error| error.retry_after()).unwrap_or(retry);
-                Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
+                self.misconfigured(company, claim, evidence).await
             }
             Judgement::Unknown(evidence) => {
                 tracing::warn!(%evidence, "UPS refused in unknown words");
@@ -201,6 +197,14 @@ impl Engine {
         let jitter = jitter();
         let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(evidence), jitter };
         self.verdict("a verdict", company, event).await;
+    }
+
+    /// Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
+    async fn misconfigured(&self, company: &CompanyId, claim: Claim, evidence: Evidence) -> Attempt {
+        tracing::warn!(%evidence, "UPS refuses this application");
+        let retry = self.release(company, claim, |words| Release::Misconfigured(words.of(&evidence))).await;
+        let retry_after = self.client_fault(retry).and_then(|error| error.retry_after()).unwrap_or(retry);
+        Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
     }
 
     /// Saves first, judges after.

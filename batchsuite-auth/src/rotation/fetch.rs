@@ -76,7 +76,10 @@ impl Fetch<'_> {
                         return Ok((Ok(token), refresh_next));
                     }
                 }
-                Next::Refresh { pause_if_late, .. } => {
+                Next::Refresh { over, pause_if_late } => {
+                    if let Some(over) = over {
+                        tracing::info!(%over, "an attempt never said how it ended; it is taken over");
+                    }
                     // In a box of its own: a flight that only reads stays small, and is moved about at its beginning.
                     match Box::pin(self.engine.attempt(self.mode, &row, pause_if_late)).await {
                         Attempt::Stored(stored) => {

@@ -192,12 +192,12 @@ impl Engine {
     async fn do_chore(&self, row: ReadRow, chore: Option<Chore>) -> Result<(), StoreError> {
         let event = match chore {
             None => return self.rotation.in_time(self.rotation.postpone(&row)).await,
-            Some(Chore::Tell(notice)) => GrantEvent::Tell(notice),
+            Some(Chore::Notify(notice)) => GrantEvent::Notify(notice),
             Some(Chore::Erase) => GrantEvent::Erase,
             Some(_) => GrantEvent::Look,
         };
         let taken = self.rotation.in_time(self.rotation.take(&row, &event, None)).await?;
-        if matches!(event, GrantEvent::Tell(_)) && matches!(taken, super::Taken::Saved(_)) {
+        if matches!(event, GrantEvent::Notify(_)) && matches!(taken, super::Taken::Saved(_)) {
             self.tasks.wrote_events();
         }
         Ok(())

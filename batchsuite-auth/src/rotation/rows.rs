@@ -120,7 +120,7 @@ impl Rotation {
     ) -> Result<Taken, StoreError> {
         let (row, now) = (&read.snapshot, read.now());
         let step = match row.grant.on(event, &self.settings.pauses, now) {
-            Ok(step) => step.with_told_that_holds(&self.settings, now),
+            Ok(step) => step.with_notice_that_holds(&self.settings, now),
             Err(refusal) => return Ok(Taken::Refused(refusal)),
         };
         let swap = self.swap(row, &step, pair, now)?;

@@ -16,7 +16,7 @@ use crate::{
     error::{CallbackError, TokenError},
     events::{EventKind, Evidence},
     ids::{CompanyId, Revision},
-    machine::{Connect, Errand, GrantEvent, StepRefusal},
+    machine::{Connect, Errand, GrantEvent, LONGEST_RATE_LIMIT, StepRefusal},
     rotation::{ReadRow, Taken, sent_at},
     secret::{AccessToken, AuthorizationCode},
     store::{Consent, StoreError},
@@ -65,7 +65,7 @@ impl Consents {
                 return Err(CallbackError::Unavailable { retry_after: rotation.policy.refresh_pause.first });
             }
             Judgement::RateLimited(pause, evidence) => {
-                let retry_after = pause.unwrap_or(rotation.policy.rate_limit_pause);
+                let retry_after = pause.unwrap_or(rotation.policy.rate_limit_pause).min(LONGEST_RATE_LIMIT);
                 self.engine.report(Some(company), EventKind::Failed, evidence).await;
                 return Err(CallbackError::Unavailable { retry_after });
             }

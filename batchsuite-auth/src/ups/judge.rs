@@ -18,9 +18,6 @@ use crate::{
     http::{HttpError, HttpErrorKind},
 };
 
-/// The longest pause that UPS can ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
-
 /// What an answer to the exchange of a code, or to a refresh, means.
 #[derive(Debug)]
 pub(crate) enum Judgement {
@@ -169,7 +166,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     } else {
         remaining(DateTime::parse_from_rfc2822(value).ok()?.to_utc(), now)
     };
-    (!pause.is_zero()).then(|| pause.min(LONGEST_RETRY_AFTER))
+    (!pause.is_zero()).then_some(pause)
 }
 
 #[cfg(test)]
@@ -307,13 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_obeyed_up_to_an_hour() {
+    fn retry_after_is_read_as_seconds_or_as_a_date() {
         for (value, seconds) in [
             ("7", Some(7)),
             (" 7 ", Some(7)),
-            ("99999999999999999999999", Some(3600)),
+            ("99999999999999999999999", Some(u64::MAX)),
             ("Mon, 23 Nov 2026 12:01:00 GMT", Some(60)),
-            ("Mon, 23 Nov 2099 12:01:00 GMT", Some(3600)),
+            ("Tue, 24 Nov 2026 12:00:00 GMT", Some(86_400)),
             ("Mon, 23 Nov 2020 12:01:00 GMT", None),
             ("0", None),
             ("-5", None),

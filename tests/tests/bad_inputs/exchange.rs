@@ -54,6 +54,17 @@ async fn a_rate_limit_at_exchange_pauses_the_whole_client() {
 }
 
 #[tokio::test]
+async fn a_rate_limit_at_exchange_lasts_an_hour_at_most() {
+    let world = World::authenticated().await;
+    let back = world.back().await;
+    world.next(Endpoint::Token, Fault::TooManyRequests { retry_after: Some("99999999999999999999".to_owned()) });
+
+    let error = world.callback(&back).await.unwrap_err();
+
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_code_of_another_consent_is_refused_by_its_verifier() {
     // With PKCE, a code that somebody slipped into a return is worth nothing there.
     let world = World::with(|setup| setup.authentication = ClientAuthentication::PkceWithSecret).await;

@@ -209,7 +209,7 @@ impl Walk {
             Verb::Changes,
             Verb::Events,
             Verb::Wake,
-            Verb::Tell,
+            Verb::Notify,
         ];
         for verb in verbs {
             for moment in [Moment::Before, Moment::After] {

@@ -10,6 +10,7 @@ mod durability;
 mod failover;
 mod feed;
 mod keys;
+mod lost_writes;
 mod migrations;
 mod operation;
 mod plans;

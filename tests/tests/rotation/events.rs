@@ -319,7 +319,7 @@ async fn a_warning_of_this_process_is_told_at_once() {
         stream.next().await.unwrap().unwrap();
     }
     stage.ups.clock().advance(47 * DAY);
-    let warn = process.store.hold(Verb::Tell, Moment::After);
+    let warn = process.store.hold(Verb::Notify, Moment::After);
     let told = tokio::spawn(async move { (stream.next().await.unwrap().unwrap().kind, Instant::now()) });
     warn.reached().await;
     tokio::task::yield_now().await;

@@ -292,7 +292,7 @@ async fn without_keeper_nothing_is_done_before_somebody_asks() {
     }
 
     assert_eq!(stage.refreshes(), 0);
-    assert_eq!((process.store.calls(Verb::Wake), process.store.calls(Verb::Tell)), (0, 0));
+    assert_eq!((process.store.calls(Verb::Wake), process.store.calls(Verb::Notify)), (0, 0));
     let events = process.auth.events(EventFilter::default()).await.unwrap().items;
     assert_eq!(events.len(), 2, "{events:?}");
 }

@@ -57,7 +57,8 @@ async fn the_last_store_to_close_leaves_the_whole_database_in_its_file_and_no_lo
     for _ in 0..100 {
         let (here, there) = (file.store().await, file.store().await);
         rotated(&here, &acme()).await;
-        tokio::join!(tokio::task::spawn_blocking(|| drop(here)), tokio::task::spawn_blocking(|| drop(there)));
+        let drops = [here, there].map(|store| tokio::task::spawn_blocking(|| drop(store)));
+        futures_util::future::try_join_all(drops).await.unwrap();
         file.closed().await;
     }
 }

@@ -119,7 +119,7 @@ impl Grant {
             retry_at: cool_down.map(|pause| later(now, pause)),
             refusal: None,
             quarantine: None,
-            told: self.told.filter(|_| pair.refresh == PairRefresh::Kept),
+            notified: self.notified.filter(|_| pair.refresh == PairRefresh::Kept),
             ..self.clone()
         };
         let kind = if given_up { EventKind::Recovered } else { EventKind::Refreshed };

@@ -68,7 +68,7 @@ pub enum GrantEvent {
         at: Timestamp,
     },
     /// People are told of the end of the refresh token.
-    Tell(Notice),
+    Notify(Notice),
     /// UPS has been asked about a refused refresh token often enough.
     Erase,
     /// The keeper looked at the grant and found nothing to do.

@@ -73,7 +73,7 @@ pub struct Grant {
     pub quarantine: Option<Quarantine>,
     /// What people were last told of the end of this refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub told: Option<Told>,
+    pub notified: Option<Notified>,
     /// Fields of a newer release, which are handed back as they came.
     #[serde(skip)]
     pub unknown: Map<String, Value>,
@@ -193,7 +193,7 @@ pub struct TokenTimes {
 
 /// What people were told of a refresh token's end. It is dropped when that no longer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct Notified {
     /// The end of the refresh token that they were told of.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none", default)]
     pub refresh_end: Option<Timestamp>,

@@ -19,7 +19,7 @@ use super::{
     Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RefreshTokenEnd, Settings,
     Standing, TokenTimes,
     access::{Access, Freshness},
-    grant::{Import, Notice, RecordedCause, RecordedRefusal, Told, Unanswered},
+    grant::{Import, Notice, Notified, RecordedCause, RecordedRefusal, Unanswered},
 };
 use crate::{
     clock::{Timestamp, earlier, later},
@@ -173,7 +173,7 @@ fn event_name(event: &GrantEvent) -> &'static str {
         GrantEvent::Refused { .. } => "refused",
         GrantEvent::Remove { .. } => "remove",
         GrantEvent::Restore { .. } => "restore",
-        GrantEvent::Tell(_) => "tell",
+        GrantEvent::Notify(_) => "notify",
         GrantEvent::Erase => "erase",
         GrantEvent::Look => "look",
         GrantEvent::Fence => "fence",

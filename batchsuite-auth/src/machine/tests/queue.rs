@@ -26,7 +26,7 @@ struct Company {
     access_end: Timestamp,
     /// When it was refreshed, in days.
     refreshed: Vec<f64>,
-    told: Vec<Notice>,
+    notified: Vec<Notice>,
 }
 
 impl Company {
@@ -46,7 +46,7 @@ impl Company {
             refresh_end: day(60),
             access_end: minute(60),
             refreshed: Vec::new(),
-            told: Vec::new(),
+            notified: Vec::new(),
         };
         let connect = Connect { pair: pair(company.store_now()), ..connect(&company.grant, day(0), day(0)) };
         company.take(&GrantEvent::Connect(Box::new(connect)));
@@ -63,7 +63,8 @@ impl Company {
     /// Asks the machine for a step, and saves it.
     fn take(&mut self, event: &GrantEvent) {
         let now = self.store_now();
-        let step = self.grant.on(event, &self.settings.pauses, now).unwrap().with_told_that_holds(&self.settings, now);
+        let step =
+            self.grant.on(event, &self.settings.pauses, now).unwrap().with_notice_that_holds(&self.settings, now);
         self.wake = step.wake(self.wake.at, self.used_at, &self.settings, now).unwrap_or(self.wake);
         self.grant = step.grant;
     }
@@ -106,9 +107,9 @@ impl Company {
         let clocks_agree = self.ahead == 0;
         match self.grant.chore(self.used_at, &self.settings, clocks_agree, self.store_now()) {
             Chore::Refresh => self.refresh(),
-            Chore::Tell(notice) => {
-                self.told.push(notice);
-                self.take(&GrantEvent::Tell(notice));
+            Chore::Notify(notice) => {
+                self.notified.push(notice);
+                self.take(&GrantEvent::Notify(notice));
             }
             Chore::Erase => self.take(&GrantEvent::Erase),
             Chore::Look => self.take(&GrantEvent::Look),
@@ -140,7 +141,7 @@ impl Company {
 
     /// Nobody was told anything, and the renewals were as many days apart.
     fn assert_kept_alive(&self, between: std::ops::RangeInclusive<f64>) {
-        assert_eq!(self.told, []);
+        assert_eq!(self.notified, []);
         assert!(!self.refreshed.is_empty());
         let are_in_time = self.intervals().iter().all(|days| between.contains(days));
         assert!(are_in_time, "{:?} are not within {between:?}", self.intervals());
@@ -171,7 +172,7 @@ fn an_opt_in_in_use_has_a_token_that_works_at_any_time() {
     company.live_until(150);
     let last = company.intervals().split_off(company.refreshed.len() - 2);
     assert!(last.iter().all(|days| (52.99..=53.1).contains(days)), "{last:?}");
-    assert_eq!(company.told, []);
+    assert_eq!(company.notified, []);
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn a_wrong_client_id_for_a_day_delays_nothing_and_tells_nobody() {
         company.is_in_use = false;
         company.live_until(300);
 
-        assert_eq!(company.told, [], "from day {from}");
+        assert_eq!(company.notified, [], "from day {from}");
         let idle: Vec<_> = company.intervals().into_iter().filter(|days| *days > 2.0).collect();
         assert!(idle.iter().all(|days| (52.99..=55.1).contains(days)), "from day {from}: {idle:?}");
         assert!(idle.len() >= 4, "from day {from}: {idle:?}");
@@ -214,7 +215,7 @@ fn a_changed_client_is_used_again_within_a_day_of_its_correction() {
 
     company.live_until(100);
 
-    assert_eq!(company.told, []);
+    assert_eq!(company.notified, []);
     assert!(company.refreshed.first().is_some_and(|day| (55.0..=56.1).contains(day)), "{:?}", company.refreshed);
 }
 
@@ -241,7 +242,7 @@ fn a_store_whose_clock_was_a_year_ahead_delays_nothing_and_tells_nobody() {
         // One that was used meanwhile is not taken for one that is used for a year to come.
         let company = with_a_wrong_clock(10, 12, 365, looks, true);
         assert!(company.refreshed.len() <= 6, "looks: {looks}, {:?}", company.refreshed);
-        assert_eq!(company.told, []);
+        assert_eq!(company.notified, []);
     }
 }
 
@@ -267,7 +268,7 @@ fn an_opt_in_of_a_store_a_year_ahead_is_renewed_once_the_clock_is_right() {
         let rest = company.refreshed.split_off(1);
         assert!((2.0..=2.1).contains(&company.refreshed[0]), "its end is known again: {:?}", company.refreshed);
         assert!(rest.len() == 2 && rest.iter().all(|day| *day > 55.0), "{rest:?}");
-        assert_eq!(company.told, []);
+        assert_eq!(company.notified, []);
     }
 }
 
@@ -280,7 +281,7 @@ fn a_longer_keep_alive_reaches_every_opt_in() {
         company.live_until(300);
 
         // Not before three quarters of its life.
-        assert_eq!(company.told, []);
+        assert_eq!(company.notified, []);
         let intervals = company.intervals();
         assert!((44.99..=f64::from(from as i32 + 1).max(45.1)).contains(&intervals[0]), "{from}: {intervals:?}");
         assert!(intervals[1..].iter().all(|days| (44.99..=45.1).contains(days)), "{from}: {intervals:?}");
@@ -297,7 +298,7 @@ fn without_keep_alive_people_are_told_and_nothing_is_sent() {
 
     let soon = |days: u64| Notice::ExpiringSoon { within: days * 86_400 };
     let expired = Notice::Ended(CauseKind::RefreshExpired);
-    assert_eq!(company.told, [soon(14), soon(7), soon(3), soon(1), expired]);
+    assert_eq!(company.notified, [soon(14), soon(7), soon(3), soon(1), expired]);
     assert!(company.refreshed.is_empty(), "{:?}", company.refreshed);
 }
 
@@ -308,7 +309,7 @@ fn an_unanswered_refresh_is_followed_by_probes_until_ups_answers_and_tells_nobod
         company.unanswered = unanswered;
         company.live_until(200);
 
-        assert_eq!((company.told.as_slice(), company.unanswered), ([].as_slice(), 0), "{unanswered}");
+        assert_eq!((company.notified.as_slice(), company.unanswered), ([].as_slice(), 0), "{unanswered}");
         assert!((52.99..=until).contains(&company.refreshed[0]), "{unanswered}: {:?}", company.refreshed);
         assert!(company.intervals()[1..].iter().all(|days| (52.99..=53.1).contains(days)), "{unanswered}");
     }
@@ -320,11 +321,11 @@ fn a_renewal_that_stays_unanswered_for_days_concerns_a_person_until_it_succeeds(
     company.unanswered = u32::MAX;
     company.live_until(58);
     assert_eq!(
-        company.told,
+        company.notified,
         [Notice::ExpiringSoon { within: 7 * 86_400 }, Notice::ExpiringSoon { within: 3 * 86_400 }]
     );
 
     company.unanswered = 0;
     company.live_until(150);
-    assert_eq!(company.told.len(), 2, "{:?}", company.told);
+    assert_eq!(company.notified.len(), 2, "{:?}", company.notified);
 }

@@ -107,7 +107,11 @@ impl World {
             TokensEffect::Replace => true,
             TokensEffect::Erase => false,
         };
-        Self { grant: Grant { failures: 0, refusal: None, told: None, ..step.grant.clone() }, truth, ..self.clone() }
+        Self {
+            grant: Grant { failures: 0, refusal: None, notified: None, ..step.grant.clone() },
+            truth,
+            ..self.clone()
+        }
     }
 
     /// The worlds after the next event, and after some time.
@@ -332,10 +336,10 @@ fn a_pair_that_came_home_is_stored_unless_the_row_moved_on() {
 #[test]
 fn what_changes_neither_standing_nor_phase_may_come_at_any_time() {
     for world in worlds() {
-        for event in [GrantEvent::Tell(Notice::ExpiringSoon { within: 1 }), GrantEvent::Look, GrantEvent::Fence] {
+        for event in [GrantEvent::Notify(Notice::ExpiringSoon { within: 1 }), GrantEvent::Look, GrantEvent::Fence] {
             let Ok(step) = world.grant.on(&event, &pauses(), world.now()) else { continue };
 
-            assert_eq!(Grant { told: None, ..step.grant }, world.grant, "{event:?}");
+            assert_eq!(Grant { notified: None, ..step.grant }, world.grant, "{event:?}");
             assert_eq!(step.tokens, TokensEffect::Keep, "{event:?}");
         }
     }

@@ -267,7 +267,7 @@ fn a_pair_brings_its_times_counted_from_its_send() {
         (of(PairRefresh::Kept, Some(lifetime)), Some(later(sent, lifetime)), end),
         (of(PairRefresh::Lost, Some(lifetime)), Some(later(sent, lifetime)), RefreshTokenEnd::Absent),
         (of(PairRefresh::New(Some(DAY)), None), None, RefreshTokenEnd::At(later(sent, DAY))),
-        (of(PairRefresh::New(Some(Duration::MAX)), None), None, RefreshTokenEnd::At(Timestamp::MAX_UTC)),
+        (of(PairRefresh::New(Some(Duration::MAX)), None), None, RefreshTokenEnd::At(later(minute(0), Duration::MAX))),
     ] {
         let stored = after(&before, &commit(before.claim_of(attempt(1)), pair), minute(55)).tokens.unwrap();
 
@@ -412,19 +412,19 @@ fn a_refusal_after_a_restore_is_a_lost_rotation() {
 #[test]
 fn the_same_news_are_told_once() {
     let (grant, notice) = (opted_in(minute(0)), Notice::Ended(CauseKind::RefreshExpired));
-    let told = on(&grant, &GrantEvent::Tell(notice), day(60));
+    let told = on(&grant, &GrantEvent::Notify(notice), day(60));
     assert_eq!((told.events[0].kind, told.events[0].cause), (EventKind::Expired, Some(CauseKind::RefreshExpired)));
-    assert_eq!(refusal(&told.grant, &GrantEvent::Tell(notice), day(60)), Some(StepRefusal::Unchanged));
+    assert_eq!(refusal(&told.grant, &GrantEvent::Notify(notice), day(60)), Some(StepRefusal::Unchanged));
 
     // A new refresh token is another one.
     let soon = Notice::ExpiringSoon { within: 86_400 };
-    let warned = after(&grant, &GrantEvent::Tell(soon), day(59));
+    let warned = after(&grant, &GrantEvent::Notify(soon), day(59));
     let renewed = |refresh| {
         let pair = PairTimes { refresh, ..pair(earlier(day(59), MINUTE)) };
         after(&warned, &commit(warned.claim_of(attempt(1)), pair), day(59))
     };
-    assert_eq!(renewed(PairRefresh::New(Some(DAY))).told, None);
-    assert_eq!(renewed(PairRefresh::Kept).told, warned.told);
+    assert_eq!(renewed(PairRefresh::New(Some(DAY))).notified, None);
+    assert_eq!(renewed(PairRefresh::Kept).notified, warned.notified);
 }
 
 #[test]

@@ -45,7 +45,7 @@ refused, other opt-in     | Stale            | Stale            | Stale         
 remove                    | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed
 restore                   | NotAuthenticated | NotAuthenticated | marked           | marked           | marked           | marked           | marked           | marked           | NotAuthenticated | marked
 restore, pair is newer    | NotAuthenticated | NotAuthenticated | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | NotAuthenticated | Unchanged
-tell                      | NotAuthenticated | NotAuthenticated | told             | told             | told             | told             | told             | told             | NotAuthenticated | NotAuthenticated
+notify                    | NotAuthenticated | NotAuthenticated | told             | told             | told             | told             | told             | told             | NotAuthenticated | NotAuthenticated
 look                      | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
 fence                     | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
 ";
@@ -144,7 +144,7 @@ fn events(grant: &Grant) -> Vec<(String, GrantEvent)> {
     add("remove", GrantEvent::Remove { actor: actor() });
     add("restore", GrantEvent::Restore { at: restored_at() });
     add("restore, pair is newer", GrantEvent::Restore { at: minute(59) });
-    add("tell", GrantEvent::Tell(NOTICE));
+    add("notify", GrantEvent::Notify(NOTICE));
     add("look", GrantEvent::Look);
     add("fence", GrantEvent::Fence);
     events
@@ -231,7 +231,7 @@ fn expectation(cell: &str, before: &Grant, event: &GrantEvent) -> Result<Step, S
         }
         ("told", _) => {
             let refresh_end = before.tokens.unwrap().refresh_end();
-            let grant = Grant { told: Some(Told { refresh_end, notice: NOTICE }), ..before.clone() };
+            let grant = Grant { notified: Some(Notified { refresh_end, notice: NOTICE }), ..before.clone() };
             let events = vec![EventContent::new(EventKind::ExpiringSoon)];
             Ok(Step { events, depends_on_time: true, ..step(grant) })
         }

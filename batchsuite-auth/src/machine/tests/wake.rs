@@ -44,7 +44,7 @@ fn paused(grant: Grant, rest: Duration) -> Grant {
 
 fn told(grant: Grant, notice: Notice) -> Grant {
     let refresh_end = grant.tokens.and_then(|tokens| tokens.refresh_end());
-    Grant { told: Some(Told { refresh_end, notice }), ..grant }
+    Grant { notified: Some(Notified { refresh_end, notice }), ..grant }
 }
 
 fn lost(grant: Grant) -> Grant {
@@ -67,8 +67,8 @@ fn in_use() -> Option<Timestamp> {
 #[test]
 fn what_has_woken_gets_the_chore_that_its_row_asks_for() {
     let (look, refresh, leave) = (Chore::Look, Chore::Refresh, Chore::Leave);
-    let expired = Chore::Tell(Notice::Ended(CauseKind::RefreshExpired));
-    let absent = Chore::Tell(Notice::Ended(CauseKind::NoRefreshToken));
+    let expired = Chore::Notify(Notice::Ended(CauseKind::RefreshExpired));
+    let absent = Chore::Notify(Notice::Ended(CauseKind::NoRefreshToken));
     let aged = |minutes: u32| opted_in(earlier(now(), minutes * MINUTE));
     #[rustfmt::skip]
     let lines = [
@@ -93,7 +93,7 @@ fn what_has_woken_gets_the_chore_that_its_row_asks_for() {
         ("expired, told",      told(ending_in(0), Notice::Ended(CauseKind::RefreshExpired)), look, look),
         ("no refresh token",   without_refresh_token(59),           look,     look),
         ("nothing to renew",   without_refresh_token(60),           absent,   absent),
-        ("tried in vain",      paused(opted_in(earlier(day(100 - 53), 12 * HOUR)), SECOND), Chore::Tell(soon(7)), Chore::Tell(soon(7))),
+        ("tried in vain",      paused(opted_in(earlier(day(100 - 53), 12 * HOUR)), SECOND), Chore::Notify(soon(7)), Chore::Notify(soon(7))),
         ("first tried late",   ending_in(3),                        refresh,  refresh),
     ];
     for (name, grant, idle, used) in lines {
@@ -109,7 +109,7 @@ fn a_refresh_that_may_succeed_comes_before_a_warning() {
     let in_window = ending_in(2);
     assert_eq!(in_window.chore(in_use(), &without_keep_alive(), true, now()), Chore::Refresh, "it was idle until now");
     let failed = paused(in_window, Duration::ZERO);
-    assert_eq!(failed.chore(in_use(), &without_keep_alive(), true, now()), Chore::Tell(soon(3)));
+    assert_eq!(failed.chore(in_use(), &without_keep_alive(), true, now()), Chore::Notify(soon(3)));
     let failed = told(failed, soon(3));
     assert_eq!(
         failed.chore(in_use(), &without_keep_alive(), true, now()),
@@ -121,13 +121,13 @@ fn a_refresh_that_may_succeed_comes_before_a_warning() {
 #[test]
 fn while_nothing_may_be_sent_people_are_warned_where_a_renewal_would_be_late_and_nothing_else_is_done() {
     let overdue = |by: Duration| opted_in(earlier(earlier(now(), 53 * DAY), by));
-    let expired = Chore::Tell(Notice::Ended(CauseKind::RefreshExpired));
+    let expired = Chore::Notify(Notice::Ended(CauseKind::RefreshExpired));
     for (name, grant, used_at, expected) in [
         ("fresh", opted_in(now()), in_use(), Chore::Look),
         ("due", opted_in(earlier(now(), 50 * MINUTE)), in_use(), Chore::Leave),
         ("renewal due", overdue(Duration::ZERO), None, Chore::Leave),
         ("nearly late", overdue(12 * HOUR - SECOND), None, Chore::Leave),
-        ("late", overdue(12 * HOUR), None, Chore::Tell(soon(7))),
+        ("late", overdue(12 * HOUR), None, Chore::Notify(soon(7))),
         ("late, told", told(overdue(12 * HOUR), soon(7)), None, Chore::Leave),
         ("claimed", claimed(overdue(12 * HOUR), SECOND), None, Chore::Leave),
         ("expired", ending_in(0), None, expired),
@@ -288,10 +288,10 @@ fn notices(grant: &Grant, settings: &Settings) -> Vec<(i64, Notice)> {
     let mut notices = Vec::new();
     for hours in 0..70 * 24 {
         let now = later(day(0), hours * HOUR);
-        if let Chore::Tell(notice) = grant.chore(None, settings, true, now) {
+        if let Chore::Notify(notice) = grant.chore(None, settings, true, now) {
             notices.push((i64::from(hours / 24), notice));
-            let step = grant.on(&GrantEvent::Tell(notice), &settings.pauses, now).unwrap();
-            grant = step.with_told_that_holds(settings, now).grant;
+            let step = grant.on(&GrantEvent::Notify(notice), &settings.pauses, now).unwrap();
+            grant = step.with_notice_that_holds(settings, now).grant;
         }
     }
     notices
@@ -327,7 +327,7 @@ fn a_renewal_that_fails_concerns_a_person_after_half_a_day_or_half_of_what_is_le
         let settings = Settings { keep_alive_before_end, warnings: vec![60 * DAY], ..settings() };
         let grant = Grant { failures: 1, ..opted_in(day(0)) };
         let minutes = (0..60 * 24 * 60).map(|minutes| later(day(0), minutes * MINUTE));
-        let mut told = minutes.filter(|now| matches!(grant.chore(None, &settings, true, *now), Chore::Tell(_)));
+        let mut told = minutes.filter(|now| matches!(grant.chore(None, &settings, true, *now), Chore::Notify(_)));
         told.next().unwrap()
     };
     assert_eq!(first_warning(7 * DAY), later(day(53), 12 * HOUR));
@@ -350,7 +350,7 @@ fn of_several_windows_the_smallest_is_told() {
         let grant = ending_in(days);
         let grant = warned.map_or(grant.clone(), |window| told(grant, soon(window)));
 
-        let expected = expected.map_or(Chore::Look, |window| Chore::Tell(soon(window)));
+        let expected = expected.map_or(Chore::Look, |window| Chore::Notify(soon(window)));
         assert_eq!(grant.chore(None, &without_keep_alive(), true, now()), expected, "{days} days left, {warned:?}");
     }
 }
@@ -358,7 +358,7 @@ fn of_several_windows_the_smallest_is_told() {
 #[test]
 fn nobody_is_told_what_the_keepers_own_clock_does_not_confirm() {
     for grant in [ending_in(0), ending_in(2), without_refresh_token(70)] {
-        assert!(matches!(grant.chore(None, &without_keep_alive(), true, now()), Chore::Tell(_)), "{grant:?}");
+        assert!(matches!(grant.chore(None, &without_keep_alive(), true, now()), Chore::Notify(_)), "{grant:?}");
         assert_eq!(grant.chore(None, &without_keep_alive(), false, now()), Chore::Look, "{grant:?}");
     }
     let due = in_doubt(ending_in(2), Duration::ZERO);
@@ -370,8 +370,8 @@ fn a_note_of_what_people_were_told_is_kept_as_long_as_it_holds() {
     let expired = Notice::Ended(CauseKind::RefreshExpired);
     let absent = Notice::Ended(CauseKind::NoRefreshToken);
     let of_another_token = |grant: Grant| {
-        let note = Told { refresh_end: Some(day(1)), notice: soon(7) };
-        Grant { told: Some(note), ..grant }
+        let note = Notified { refresh_end: Some(day(1)), notice: soon(7) };
+        Grant { notified: Some(note), ..grant }
     };
     for (name, grant, holds) in [
         ("expired", told(ending_in(0), expired), true),
@@ -387,9 +387,9 @@ fn a_note_of_what_people_were_told_is_kept_as_long_as_it_holds() {
         ("nothing was told", ending_in(6), true),
         ("erased", Grant { tokens: None, ..told(ending_in(0), expired) }, false),
     ] {
-        let step = grant.on(&GrantEvent::Look, &pauses(), now()).unwrap().with_told_that_holds(&settings(), now());
+        let step = grant.on(&GrantEvent::Look, &pauses(), now()).unwrap().with_notice_that_holds(&settings(), now());
 
-        assert_eq!(step.grant, Grant { told: grant.told.filter(|_| holds), ..grant }, "{name}");
+        assert_eq!(step.grant, Grant { notified: grant.notified.filter(|_| holds), ..grant }, "{name}");
     }
 }
 
