@@ -90,7 +90,7 @@ impl Fetch<'_> {
                         ended => self.after_attempt(ended, &row, &guard).await,
                     }
                 }
-                Next::Mark => self.engine.rotation.mark_set_back(&row).await?,
+                Next::Mark => Box::pin(self.engine.rotation.mark_set_back(&row)).await?,
                 Next::Wait(wait) => self.wait(wait, &guard).await,
                 Next::Pause(pause) => return Ok((Err(self.paused(pause)), false)),
                 Next::Fail(failure) => return Ok((Err(self.failed(failure, &row)), false)),
