@@ -12,7 +12,6 @@ use crate::config::Policy;
 pub use crate::rotation::{Reencrypted, Shutdown};
 use crate::{
     browser::{PresentedSecrets, TripCookie},
-    config::{Client, Environment},
     consent::OptedIn,
     error::{CallbackError, TokenError},
     events::{Event, EventId},
@@ -35,11 +34,6 @@ pub struct BatchSuiteAuth {
 }
 
 impl BatchSuiteAuth {
-    /// Begins an authenticator for one application (`client`) at one UPS.
-    pub fn builder(environment: Environment, client: Client) -> BatchSuiteAuthBuilder {
-        BatchSuiteAuthBuilder::new(environment, client)
-    }
-
     /// Begins a consent of `actor` for `company`: await it for the address to send the browser to, and the secret to keep in
     /// the browser's cookie. Options can be set before.
     ///
@@ -187,15 +181,6 @@ impl BatchSuiteAuth {
             limit: filter.limit.unwrap_or(PAGE),
         };
         self.engine.rotation.read_for_caller(self.engine.rotation.store.events(query)).await
-    }
-
-    /// Events as they happen, of all processes, from after `after` on; `None`: from the first call of
-    /// [`next`](EventStream::next) on.
-    ///
-    /// It reads the log by its cursor, so it misses none and tells each once. An event that this process writes is told at
-    /// once, others at the latest after [`Policy::feed_interval`].
-    pub fn event_stream(&self, after: Option<EventId>) -> EventStream {
-        EventStream::new(self.clone(), after)
     }
 
     /// For operators, after a backup was restored or a fail-over lost commits, *before any process serves*: refresh tokens in the store

@@ -12,7 +12,12 @@ pub use self::{
     responsible::Responsible,
 };
 pub use crate::machine::Unavailable;
-use crate::{events::Evidence, ids::CompanyId, status::Cause, store::StoreError};
+use crate::{
+    events::Evidence,
+    ids::CompanyId,
+    status::Cause,
+    store::{StoreError, StoreErrorKind},
+};
 
 /// The settings do not make an authenticator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -205,8 +210,8 @@ pub enum TokenError {
 }
 
 fn no_token_for(error: &StoreError) -> &'static str {
-    match error.responsible() {
-        Responsible::Nobody => "no token at the moment: the store cannot be asked; try again later",
+    match error.kind() {
+        StoreErrorKind::Unavailable => "no token at the moment: the store cannot be asked; try again later",
         _ => "no token: the store failed, and an operator must look",
     }
 }

@@ -107,16 +107,6 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Sets a store up with a pool of its own at `url`.
-    pub fn at(url: &str, keyring: Keyring) -> PostgresStoreBuilder {
-        PostgresStoreBuilder::of_url(url, keyring)
-    }
-
-    /// Sets a store up with a pool that the host uses, too.
-    pub fn builder(pool: PostgresPool, keyring: Keyring) -> PostgresStoreBuilder {
-        PostgresStoreBuilder::of_pool(pool, keyring)
-    }
-
     /// Creates the schema, or brings it up to date.
     ///
     /// # Errors

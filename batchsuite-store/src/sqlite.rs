@@ -6,6 +6,8 @@ mod file;
 mod grants;
 mod log;
 mod store;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};

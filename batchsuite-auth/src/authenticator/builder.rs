@@ -35,8 +35,15 @@ pub struct BatchSuiteAuthBuilder {
     keeper: bool,
 }
 
+impl BatchSuiteAuth {
+    /// Begins an authenticator for one application (`client`) at one UPS.
+    pub fn builder(environment: Environment, client: Client) -> BatchSuiteAuthBuilder {
+        BatchSuiteAuthBuilder::new(environment, client)
+    }
+}
+
 impl BatchSuiteAuthBuilder {
-    pub(super) fn new(environment: Environment, client: Client) -> Self {
+    fn new(environment: Environment, client: Client) -> Self {
         Self {
             environment,
             client,

@@ -26,8 +26,19 @@ pub struct EventStream {
     retry_at: Option<Instant>,
 }
 
+impl BatchSuiteAuth {
+    /// Events as they happen, of all processes, from after `after` on; `None`: from the first call of
+    /// [`next`](EventStream::next) on.
+    ///
+    /// It reads the log by its cursor, so it misses none and tells each once. An event that this process writes is told at
+    /// once, others at the latest after [`Policy::feed_interval`](crate::Policy::feed_interval).
+    pub fn event_stream(&self, after: Option<EventId>) -> EventStream {
+        EventStream::new(self.clone(), after)
+    }
+}
+
 impl EventStream {
-    pub(super) fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
+    fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
         let outage = Outage::during("reading the event log");
         Self { growth: auth.engine.tasks.log_growth(), auth, cursor, read: VecDeque::new(), outage, retry_at: None }
     }

@@ -41,11 +41,12 @@ use crate::config::is_loopback;
 
 mod body;
 mod builder;
+mod error;
 mod punctual;
 mod timely;
 mod tls;
 
-pub use self::builder::{ClientBuildError, ReqwestClientBuilder};
+pub use self::{builder::ReqwestClientBuilder, error::ClientBuildError};
 
 /// An [`HttpClient`] on reqwest. Clones are cheap and share the connections.
 ///
@@ -64,11 +65,6 @@ pub struct ReqwestClient {
 }
 
 impl ReqwestClient {
-    /// A builder with the defaults: https only, the system's root certificates, no proxy, 5 s to connect, 20 s in all.
-    pub fn builder() -> ReqwestClientBuilder {
-        ReqwestClientBuilder::new()
-    }
-
     /// Turns `request` into reqwest's, if it may be sent at all.
     ///
     /// The address is judged on the very [`Url`] that is then sent to, so no second parser can disagree.

@@ -37,15 +37,19 @@ enum Source {
     Own(Box<PostgresPoolBuilder>),
 }
 
+impl PostgresStore {
+    /// Sets a store up with a pool of its own at `url`.
+    pub fn at(url: &str, keyring: Keyring) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(Source::Own(Box::new(PostgresPool::at(url))), keyring)
+    }
+
+    /// Sets a store up with a pool that the host uses, too.
+    pub fn builder(pool: PostgresPool, keyring: Keyring) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(Source::Pool(pool), keyring)
+    }
+}
+
 impl PostgresStoreBuilder {
-    pub(super) fn of_pool(pool: PostgresPool, keyring: Keyring) -> Self {
-        Self::new(Source::Pool(pool), keyring)
-    }
-
-    pub(super) fn of_url(url: &str, keyring: Keyring) -> Self {
-        Self::new(Source::Own(Box::new(PostgresPool::at(url))), keyring)
-    }
-
     fn new(source: Source, keyring: Keyring) -> Self {
         Self { source, keyring, schema: Ok(Schema::default()), listens_on: None }
     }

@@ -1,6 +1,6 @@
 //! The verbs of rows.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use batchsuite_auth::{
     CompanyId, Environment,
@@ -28,6 +28,8 @@ const MOST_AHEAD: Duration = Duration::from_secs(2 * 86_400);
 const USE_IS_RECENT: Duration = Duration::from_secs(300);
 /// So many rows are read for a page, at most.
 const MOST_READ: usize = 1000;
+/// The status that most companies have: the index of the others leaves it out.
+const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
 
 /// What becomes of a row's tokens when it is read: [`Sealed::open`] or [`Sealed::look`].
 type Reading = fn(&Sealed, &Keyring, &RowKey, Revision) -> StoredTokens;
@@ -152,29 +154,65 @@ impl Session<'_> {
         let (now, recent) = (micros(self.now()), USE_IS_RECENT.as_micros() as i64);
         let used = "UPDATE grants
             SET used_at = ?3, wake_at = min(ifnull(wake_at, wake_if_used), ifnull(wake_if_used, wake_at))
-            WHERE environment = ?1 AND company = ?2 AND (used_at IS NULL OR abs(?3 - used_at) >= ?4)";
+            WHERE environment = ?1 AND company = ?2
+              AND (used_at IS NULL OR abs(?3 - used_at) >= ?4 OR wake_if_used < ifnull(wake_at, wake_if_used + 1))";
         let record = |company: &CompanyId| self.run(used, (environment.name(), company.as_str(), now, recent));
         companies.iter().try_for_each(record)
     }
 
     pub(super) fn list(&mut self, query: &ListQuery) -> Result<Page<Row, CompanyId>> {
-        let (environment, now) = (query.environment, micros(self.now()));
+        let (mut found, read_up_to) = match self.indexed(query)? {
+            Some(found) => (found, None),
+            None => self.following(query)?,
+        };
+        let most = query.limit.min(MOST_READ);
+        let is_cut = found.len() > most;
+        found.truncate(most);
+        let next = if is_cut { found.last().cloned() } else { read_up_to };
+        let next = next.map(CompanyId::new).transpose()?;
+        Ok(Page { items: self.read_all(query.environment, found, Sealed::look), next })
+    }
+
+    /// Those of a few statuses come from the index of these, and the overdue ones from theirs. `None`: there is no filter, or
+    /// these are many.
+    fn indexed(&mut self, query: &ListQuery) -> Result<Option<Vec<String>>> {
+        let (environment, now) = (query.environment.name(), micros(self.now()));
+        let Some(statuses) = query.listed_as.as_ref().filter(|statuses| !statuses.contains(&NOT_INDEXED)) else {
+            return Ok(None);
+        };
+        let overdue = "SELECT company FROM grants INDEXED BY grants_waking
+            WHERE environment = ?1 AND wake_at <= ?2 LIMIT ?3";
+        let overdue = self.rows(overdue, (environment, now, MOST_READ + 1), |row| Ok(row.get(0)?))?;
+        if overdue.len() > MOST_READ {
+            return Ok(None);
+        }
         let after = query.after.as_ref().map_or("", CompanyId::as_str);
-        let most = if query.listed_as.is_some() { MOST_READ } else { query.limit.min(MOST_READ) };
-        let read = "SELECT company, listed_as, wake_at FROM grants
-            WHERE environment = ?1 AND company > ?2 ORDER BY company LIMIT ?3";
-        let read = self.rows(read, (environment.name(), after, most), |row| {
-            let is_overdue = row.get::<_, Option<i64>>("wake_at")?.is_some_and(|at| at <= now);
-            let listed_as: String = row.get("listed_as")?;
-            let is_wanted =
-                |wanted: &Vec<ListedAs>| is_overdue || wanted.iter().any(|wanted| wanted.name() == listed_as);
-            Ok((row.get::<_, String>("company")?, query.listed_as.as_ref().is_none_or(is_wanted)))
-        })?;
-        let wanted = read.iter().filter(|(_, is_wanted)| *is_wanted).take(query.limit);
-        let is_full = wanted.clone().count() == query.limit;
-        let last = if is_full { wanted.clone().last() } else { read.last().filter(|_| read.len() == most) };
-        let next = last.map(|(name, _)| CompanyId::new(name.as_str())).transpose()?;
-        let wanted = wanted.map(|(name, _)| name.clone()).collect();
-        Ok(Page { items: self.read_all(environment, wanted, Sealed::look), next })
+        let mut found: BTreeSet<String> = overdue.into_iter().filter(|company: &String| **company > *after).collect();
+        let listed = "SELECT company FROM grants INDEXED BY grants_listed
+            WHERE environment = ?1 AND listed_as = ?2 AND listed_as <> 'authenticated' AND company > ?3
+            ORDER BY company LIMIT ?4";
+        for status in statuses {
+            let page = (environment, status.name(), after, query.limit.min(MOST_READ) + 1);
+            found.extend(self.rows(listed, page, |row| Ok(row.get(0)?))?);
+        }
+        Ok(Some(found.into_iter().collect()))
+    }
+
+    /// Those that the filter shows of the next rows; and, unless these are the last ones, up to where they go.
+    fn following(&mut self, query: &ListQuery) -> Result<(Vec<String>, Option<String>)> {
+        let names = |statuses: &Vec<ListedAs>| statuses.iter().map(|status| status.name()).collect::<Vec<_>>();
+        let statuses = query.listed_as.as_ref().map(|statuses| serde_json::to_string(&names(statuses))).transpose()?;
+        let next =
+            "SELECT company, ?4 IS NULL OR listed_as IN (SELECT value FROM json_each(?4)) OR ifnull(wake_at <= ?5, 0)
+            FROM grants WHERE environment = ?1 AND company > ?2 ORDER BY company LIMIT ?3";
+        let after = query.after.as_ref().map_or("", CompanyId::as_str);
+        let most = if statuses.is_some() { MOST_READ } else { query.limit.min(MOST_READ) };
+        let page = (query.environment.name(), after, most, statuses, micros(self.now()));
+        let read = self.rows(next, page, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let read_up_to = read.last().filter(|_| read.len() == most).map(|(company, _): &(String, _)| company.clone());
+        Ok((
+            read.into_iter().filter_map(|(company, is_shown)| Some(company).filter(|_| is_shown)).collect(),
+            read_up_to,
+        ))
     }
 }

@@ -74,8 +74,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
-    writer: Worker,
-    reader: Worker,
+    pub(super) writer: Worker,
+    pub(super) reader: Worker,
 }
 
 impl SqliteStore {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use ::reqwest::{NoProxy, Proxy, redirect, retry};
 
+use super::error::ClientBuildError;
 use super::timely::Timely;
 use super::{ReqwestClient, tls};
 
@@ -26,8 +27,15 @@ pub struct ReqwestClientBuilder {
     deadline: Duration,
 }
 
+impl ReqwestClient {
+    /// A builder with the defaults: https only, the system's root certificates, no proxy, 5 s to connect, 20 s in all.
+    pub fn builder() -> ReqwestClientBuilder {
+        ReqwestClientBuilder::new()
+    }
+}
+
 impl ReqwestClientBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             loopback_http: false,
             proxy: None,
@@ -142,26 +150,6 @@ impl std::fmt::Debug for ReqwestClientBuilder {
             .field("connect_timeout", &self.connect_timeout)
             .field("deadline", &self.deadline)
             .finish()
-    }
-}
-
-/// Why a [`ReqwestClient`] cannot be built. It shows no setting's value.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct ClientBuildError {
-    what: &'static str,
-    #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl ClientBuildError {
-    pub(super) fn new(what: &'static str) -> Self {
-        Self { what, source: None }
-    }
-
-    pub(super) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
     }
 }
 

@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 
-use super::ClientBuildError;
+use super::error::ClientBuildError;
 
 /// TLS 1.2 and 1.3 on aws-lc-rs, verified by the platform's rules and roots plus `roots` (PEM).
 ///

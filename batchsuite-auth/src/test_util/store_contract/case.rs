@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::Barrier;
 use url::Url;
 
-use super::{Harness, Held, Part};
+use super::harness::{Harness, Held, Part};
 pub(super) use crate::{
     clock::{Timestamp, earlier, later},
     config::Environment,

@@ -1,6 +1,6 @@
 //! One damaged row affects no other: the clauses of [`Harness::damage`](super::Harness::damage).
 
-use super::{Part, case::*};
+use super::{case::*, harness::Part};
 
 /// Three rows that are overdue, of which the one in the middle is damaged: as it was before, and its key.
 async fn damaged(case: &Case, part: Part) -> Row {

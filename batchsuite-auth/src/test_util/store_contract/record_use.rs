@@ -99,6 +99,18 @@ pub(super) async fn a_use_that_the_step_was_computed_from_changes_no_wake_time(c
     assert_eq!(saved.used_at, read.used_at);
 }
 
+/// The first use is part of what the step was computed from; the second one is not.
+pub(super) async fn a_use_soon_after_another_brings_the_wake_time_forward_too(case: Case) {
+    sleeping(&case, &acme()).await;
+    case.used(&acme()).await;
+    let read = case.load(&acme()).await;
+    case.saved(Swap { wake: wake(in_hours(&read, 20), in_hours(&read, 2)), ..replacing(&read) }).await;
+
+    case.used(&acme()).await;
+
+    assert_about(case.load(&acme()).await.wake_at, in_hours(&read, 2));
+}
+
 /// Whichever is first, the row wakes as of a used company.
 pub(super) async fn at_the_moment_of_a_save_it_counts(case: Case) {
     for round in 0..20 {

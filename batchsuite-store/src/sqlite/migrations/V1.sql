@@ -23,6 +23,8 @@ CREATE TABLE grants (
 ) STRICT;
 CREATE INDEX grants_waking ON grants (environment, wake_at);
 CREATE INDEX grants_changed ON grants (environment, change);
+-- Of most companies there is nothing to find.
+CREATE INDEX grants_listed ON grants (environment, listed_as, company) WHERE listed_as <> 'authenticated';
 
 -- Ciphertext alone, bound to epoch and version of its row.
 CREATE TABLE tokens (
@@ -54,6 +56,7 @@ CREATE TABLE consents (
 ) STRICT;
 CREATE INDEX consents_company ON consents (environment, company);
 CREATE INDEX consents_actor ON consents (environment, actor);
+CREATE INDEX consents_forgotten ON consents (forgotten_at);
 
 CREATE TABLE events (
     id          INTEGER PRIMARY KEY,
