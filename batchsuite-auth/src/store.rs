@@ -23,6 +23,7 @@
 //! The contract is also a test suite, one test a clause: `test_util::store_contract` (feature `test-util`). The chapter
 //! [`docs::writing_a_store`](crate::docs::writing_a_store) builds a small store step by step.
 
+mod bounds;
 mod consent;
 mod delivery;
 mod error;
@@ -37,13 +38,14 @@ use std::{fmt, time::Duration};
 pub use async_trait::async_trait;
 
 pub use self::{
+    bounds::{FURTHEST_WAKE, HIDDEN_FOR, MOST_AGE, MOST_LISTED, USE_RECORDED_WITHIN},
     consent::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, Verifier},
     delivery::{Delivery, DeliveryEnd},
     error::{StoreError, StoreErrorKind},
     forward::Call,
     log::{Changes, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned},
     row::{Document, GrantKey, ListQuery, PendingConsent, Row, RowKey, RowNumber, StoredTokens, Tokens},
-    swap::{MOST_AGE, Saved, Swap, TokenChange},
+    swap::{Saved, Swap, TokenChange},
 };
 use crate::{
     clock::Timestamp,
@@ -52,7 +54,11 @@ use crate::{
     ids::{CompanyId, ConsentId},
     secret::SecretHash,
 };
-pub use crate::{events::EventContent, machine::Wake, status::ListedAs};
+pub use crate::{
+    events::EventContent,
+    machine::{USED_CONSENT_KNOWN, Wake},
+    status::ListedAs,
+};
 
 /// Keeps rows, consents and the event log.
 #[async_trait]

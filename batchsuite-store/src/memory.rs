@@ -21,7 +21,7 @@ use batchsuite_auth::{
     ids::{ConsentId, Revision},
     secret::SecretHash,
     store::{
-        Changes, ConsentCaps, Delivery, DeliveryEnd, EventContent, EventQuery, FoundConsent, ListQuery, MOST_AGE,
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventContent, EventQuery, FoundConsent, ListQuery, MOST_LISTED,
         NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoredTokens, Swap, Tokens,
     },
 };
@@ -30,13 +30,10 @@ use tokio::{sync::watch, time::timeout};
 use self::{
     consents::Consents,
     log::Log,
-    rows::{Key, Rows, Stored, is_within},
+    rows::{Key, Rows, Stored},
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-/// So many rows are read for one page of a list.
-const MOST_READ: usize = 1_000;
 
 /// Keeps everything in memory: the whole storage contract, for one process.
 ///
@@ -265,8 +262,7 @@ impl Records {
 
     fn save(&mut self, mut swap: Swap, now: Timestamp) -> Saved {
         let number = self.rows.find(&swap.key.company).map(|row| row.number).unwrap_or_default();
-        let in_time = swap.decided_at.is_none_or(|decided_at| is_within(decided_at, MOST_AGE, now));
-        if number != swap.expected || !in_time {
+        if number != swap.expected || !swap.is_in_time(now) {
             return Saved::Conflict;
         }
         let mut announced = None;
@@ -285,7 +281,7 @@ impl Records {
         };
         let (mut items, mut last) = (Vec::new(), &query.after);
         for (read, (key, row)) in self.rows.after(&query.after).enumerate() {
-            if read == MOST_READ || items.len() == query.limit {
+            if read == MOST_LISTED || items.len() == query.limit {
                 return Page { items, next: last.clone() };
             }
             if is_listed(row) {

@@ -12,21 +12,23 @@ mod pool;
 mod queue;
 mod row;
 mod schema;
-mod seal;
+mod sealing;
 mod statements;
 mod store;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use batchsuite_auth::store::StoreError;
 
 use crate::keyring::Keyring;
-use database::Database;
 use feed::Feed;
 use pool::{address, connection, failure, runtime};
 use queue::Queue;
 use schema::Schema;
-use seal::Vault;
+use sealing::Sealing;
 use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
@@ -82,10 +84,11 @@ pub use pool::{PostgresPool, PostgresPoolBuilder, connection::PostgresTransactio
 pub struct PostgresStore(Arc<Inner>);
 
 struct Inner {
-    database: Database,
+    pool: PostgresPool,
     statements: Statements,
     schema: Schema,
-    vault: Vault,
+    keyring: Keyring,
+    sealing: Mutex<Option<Sealing>>,
     feed: Feed,
     queue: Queue,
 }
@@ -102,7 +105,7 @@ impl PostgresStore {
     /// Nothing happens.
     pub async fn connect(url: &str, keyring: Keyring) -> Result<Self, StoreError> {
         let store = Self::at(url, keyring).build()?;
-        drop(store.0.database.pool.connection().await?);
+        drop(store.0.pool.connection().await?);
         store.0.compare_keys_if_there_are_any().await?;
         Ok(store)
     }
@@ -130,7 +133,7 @@ impl PostgresStore {
     /// # Cancellation
     /// The key may be known.
     pub async fn introduce_keys(&self) -> Result<(), StoreError> {
-        self.0.ready_to_seal().await
+        self.0.ready_to_seal().await.map(drop)
     }
 
     /// Whether the database can be reached and is what this release needs: its schema; the role's rights on each object; a
@@ -154,7 +157,7 @@ impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")
             .field("schema", &self.0.schema)
-            .field("pool", &self.0.database.pool)
+            .field("pool", &self.0.pool)
             .field("feed", &self.0.feed)
             .finish_non_exhaustive()
     }

@@ -2,10 +2,8 @@ use batchsuite_auth::{
     ActorId,
     ids::ConsentId,
     secret::{PkceVerifier, SecretHash},
-    store::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, NewEvent, Verifier},
+    store::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, NewEvent, USED_CONSENT_KNOWN, Verifier},
 };
-
-const KNOWN_FOR: Duration = Duration::from_secs(3600);
 
 /// A consent in the file, under a number that goes up: the smallest is the oldest.
 #[derive(Deserialize, Serialize)]
@@ -145,6 +143,6 @@ impl StoredConsent {
 
     /// A used and an expired one for an hour, so that its person is told what became of it.
     fn is_known(&self, now: Timestamp) -> bool {
-        later(self.used_at.unwrap_or(self.expires_at), KNOWN_FOR) > now
+        later(self.used_at.unwrap_or(self.expires_at), USED_CONSENT_KNOWN) > now
     }
 }

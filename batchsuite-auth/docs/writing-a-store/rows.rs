@@ -1,22 +1,17 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use batchsuite_auth::{
     CompanyId,
-    clock::{earlier, later},
+    clock::later,
     events::EventId,
     ids::Revision,
     secret::{AccessTokenSecret, RefreshToken},
     store::{
-        Document, GrantKey, ListQuery, ListedAs, MOST_AGE, Page, PendingConsent, Row, RowKey, RowNumber, Saved,
-        StoredTokens, Swap, TokenChange, Tokens,
+        Document, FURTHEST_WAKE, GrantKey, HIDDEN_FOR, ListQuery, ListedAs, MOST_LISTED, Page, PendingConsent, Row,
+        RowKey, RowNumber, Saved, StoredTokens, Swap, TokenChange, Tokens,
     },
 };
 use batchsuite_store::keyring::Binding;
 use serde::Deserialize;
-use std::time::Duration;
-
-const HIDDEN_FOR: Duration = Duration::from_secs(2 * 60);
-const FURTHEST_WAKE: Duration = Duration::from_secs(2 * 24 * 3600);
-const MOST_READ: usize = 1_000;
 
 /// A row in the file.
 #[derive(Default, Deserialize, Serialize)]
@@ -55,18 +50,17 @@ impl Verb<'_> {
 
     fn save(&mut self, swap: Swap) -> Result<Saved> {
         let mut row = self.row(&swap.key)?;
-        let in_time = |decided_at| (earlier(self.now, MOST_AGE)..=later(self.now, MOST_AGE)).contains(&decided_at);
-        if row.number != swap.expected.number() || !swap.decided_at.is_none_or(in_time) {
+        if row.number != swap.expected.number() || !swap.is_in_time(self.now) {
             return Ok(Saved::Conflict);
         }
+        let wake = swap.wake_over(row.used_at);
         match swap.tokens {
             TokenChange::Keep => {}
             TokenChange::Replace(tokens) => self.seal(&swap.key, swap.revision, &tokens, &mut row)?,
             TokenChange::Erase => (row.access_token, row.refresh_token) = (None, None),
         }
-        if let Some(wake) = swap.wake {
-            let used_since = row.used_at > swap.used_at;
-            row.wake_at = if used_since { earliest(wake.at, wake.if_used) } else { wake.at };
+        if let Some(wake) = wake {
+            row.wake_at = wake.at;
             row.wake_if_used = wake.if_used;
             row.hidden_until = None;
         }
@@ -112,7 +106,7 @@ impl Verb<'_> {
         let (mut items, mut last) = (Vec::new(), None);
         let after = |company: &CompanyId| query.after.as_ref().is_none_or(|after| company > after);
         for (read, (company, row)) in self.companies().filter(|(company, _)| after(company)).enumerate() {
-            if read == MOST_READ || items.len() == query.limit {
+            if read == MOST_LISTED || items.len() == query.limit {
                 return Page { items, next: last };
             }
             last = Some(company.clone());

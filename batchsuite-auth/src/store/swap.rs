@@ -1,18 +1,13 @@
 //! The one write of a row.
 
-use std::time::Duration;
-
-use super::{Document, RowKey, RowNumber, Tokens};
+use super::{Document, RowKey, RowNumber, Tokens, bounds::MOST_AGE};
 use crate::{
-    clock::Timestamp,
+    clock::{Timestamp, earlier, later},
     events::{EventContent, EventId},
     ids::Revision,
     machine::Wake,
     status::ListedAs,
 };
-
-/// A decision that depends on the time is saved within this, or not at all.
-pub const MOST_AGE: Duration = Duration::from_secs(5);
 
 /// A row and what it becomes.
 #[derive(Clone, Debug)]
@@ -41,6 +36,20 @@ pub struct Swap {
     pub events: Vec<EventContent>,
     /// Whether caches must hear of it. If so, there is an event.
     pub announce: bool,
+}
+
+impl Swap {
+    /// Whether the decision can still be saved at `now`: the store's time once it has the row's lock.
+    pub fn is_in_time(&self, now: Timestamp) -> bool {
+        self.decided_at.is_none_or(|at| (earlier(now, MOST_AGE)..=later(now, MOST_AGE)).contains(&at))
+    }
+
+    /// The new wake times over a row that was last used at `used_at`. A use that this was not decided with has brought them forward.
+    pub fn wake_over(&self, used_at: Option<Timestamp>) -> Option<Wake> {
+        let wake = self.wake?;
+        let if_used = wake.if_used.filter(|_| used_at > self.used_at);
+        Some(Wake { at: wake.at.into_iter().chain(if_used).min(), ..wake })
+    }
 }
 
 /// What becomes of a row's tokens.

@@ -1,20 +1,14 @@
 //! The consents of one environment: pending ones, and used and expired ones for a while.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use batchsuite_auth::{
     ActorId, CompanyId,
     clock::{Timestamp, later},
     ids::ConsentId,
     secret::SecretHash,
-    store::{ConsentCaps, ConsentUse, FoundConsent, NewConsent, PendingConsent, Verifier},
+    store::{ConsentCaps, ConsentUse, FoundConsent, NewConsent, PendingConsent, USED_CONSENT_KNOWN, Verifier},
 };
-
-/// How long a used or an expired consent stays known, so that its person is told what became of it.
-const KNOWN_AFTER_ITS_END: Duration = Duration::from_secs(3600);
 
 #[derive(Default)]
 pub(super) struct Consents {
@@ -45,7 +39,7 @@ impl Stored {
 
     fn is_known(&self, now: Timestamp) -> bool {
         let end = self.found.used.map_or(self.found.expires_at, |used| used.at);
-        later(end, KNOWN_AFTER_ITS_END) > now
+        later(end, USED_CONSENT_KNOWN) > now
     }
 }
 
@@ -121,6 +115,8 @@ impl Consents {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use batchsuite_auth::{Environment, secret::PkceVerifier, store::Consent};
 
     use super::*;
@@ -161,10 +157,10 @@ mod tests {
         assert_eq!(consents.by_number.len(), 2);
         assert!(consents.use_once(ConsentId::from_bits(2), false, now));
 
-        let known = later(now, KNOWN_AFTER_ITS_END + LIFETIME - Duration::from_nanos(1));
+        let known = later(now, USED_CONSENT_KNOWN + LIFETIME - Duration::from_nanos(1));
         assert!(consents.find(&SecretHash::of("2"), known).is_none(), "it was used longer ago");
         assert!(consents.find(&SecretHash::of("3"), known).is_some());
-        consents.put(consent(4), CAPS, later(now, KNOWN_AFTER_ITS_END + LIFETIME));
+        consents.put(consent(4), CAPS, later(now, USED_CONSENT_KNOWN + LIFETIME));
 
         assert_eq!(consents.by_number.len(), 1);
         assert_eq!(consents.by_place.len(), 4);

@@ -11,15 +11,8 @@ use batchsuite_auth::{
     clock::{Timestamp, earlier, later},
     events::EventId,
     ids::Revision,
-    store::{Document, ListedAs, RowNumber, Swap, TokenChange, Tokens},
+    store::{Document, FURTHEST_WAKE, HIDDEN_FOR, ListedAs, RowNumber, Swap, TokenChange, Tokens, USE_RECORDED_WITHIN},
 };
-
-/// For how long a row that was handed out is hidden.
-const HIDDEN_FOR: Duration = Duration::from_secs(120);
-/// A wake time that is further ahead was set by a wrong clock.
-const FURTHEST_WAKE: Duration = Duration::from_secs(2 * 86_400);
-/// A use that is as close to the recorded one is not written.
-const USE_RECORDED_WITHIN: Duration = Duration::from_secs(300);
 
 /// Whose row; `None`: the client row.
 pub(super) type Key = Option<CompanyId>;
@@ -95,7 +88,8 @@ impl Rows {
 
     /// Replaces a row that is the expected one, and announces the event; its latest change.
     pub(super) fn replace(&mut self, swap: Swap, number: RowNumber, announced: Option<EventId>) -> EventId {
-        self.change(&swap.key.company, |row| {
+        self.change(&swap.key.company.clone(), |row| {
+            let wake = swap.wake_over(row.used_at);
             row.number = number;
             row.revision = swap.revision;
             row.document = swap.document;
@@ -105,9 +99,8 @@ impl Rows {
                 TokenChange::Replace(new) => Some(new).filter(|new| new.access.is_some() || new.refresh.is_some()),
                 TokenChange::Erase => None,
             };
-            if let Some(wake) = swap.wake {
-                let used_since = row.used_at > swap.used_at;
-                row.wake_at = if used_since { earliest(wake.at, wake.if_used) } else { wake.at };
+            if let Some(wake) = wake {
+                row.wake_at = wake.at;
                 row.wake_if_used = wake.if_used;
                 row.hidden_until = None;
             }
@@ -168,7 +161,7 @@ impl Rows {
 }
 
 /// Whether a time is at most `by` away from now.
-pub(super) fn is_within(time: Timestamp, by: Duration, now: Timestamp) -> bool {
+fn is_within(time: Timestamp, by: Duration, now: Timestamp) -> bool {
     (earlier(now, by)..=later(now, by)).contains(&time)
 }
 

@@ -1,6 +1,9 @@
 //! How a store is made.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use batchsuite_auth::store::StoreError;
 
@@ -9,57 +12,45 @@ use crate::keyring::Keyring;
 use super::{
     Inner, PostgresStore,
     address::Address,
-    database::Database,
     failure,
     feed::Feed,
     pool::{PostgresPool, PostgresPoolBuilder},
     queue::Queue,
     schema::Schema,
-    seal::Vault,
     statements::Statements,
 };
 
 /// Sets a [`PostgresStore`] up.
+#[derive(Debug)]
 #[must_use = "build() makes the store"]
 pub struct PostgresStoreBuilder {
-    source: Source,
+    /// That of the host, or what the store's own is made from.
+    pool: Result<PostgresPool, PostgresPoolBuilder>,
     keyring: Keyring,
     schema: Result<Schema, StoreError>,
     listens_on: Option<Result<Address, StoreError>>,
 }
 
-/// Where connections come from.
-#[derive(Debug)]
-enum Source {
-    /// The host's pool.
-    Pool(PostgresPool),
-    /// A pool of the store's own.
-    Own(Box<PostgresPoolBuilder>),
-}
-
 impl PostgresStore {
     /// Sets a store up with a pool of its own at `url`.
     pub fn at(url: &str, keyring: Keyring) -> PostgresStoreBuilder {
-        PostgresStoreBuilder::new(Source::Own(Box::new(PostgresPool::at(url))), keyring)
+        PostgresStoreBuilder::new(Err(PostgresPool::at(url)), keyring)
     }
 
     /// Sets a store up with a pool that the host uses, too.
     pub fn builder(pool: PostgresPool, keyring: Keyring) -> PostgresStoreBuilder {
-        PostgresStoreBuilder::new(Source::Pool(pool), keyring)
+        PostgresStoreBuilder::new(Ok(pool), keyring)
     }
 }
 
 impl PostgresStoreBuilder {
-    fn new(source: Source, keyring: Keyring) -> Self {
-        Self { source, keyring, schema: Ok(Schema::default()), listens_on: None }
+    fn new(pool: Result<PostgresPool, PostgresPoolBuilder>, keyring: Keyring) -> Self {
+        Self { pool, keyring, schema: Ok(Schema::default()), listens_on: None }
     }
 
     /// Sets the store's own pool up; a pool of the host's stays as it is.
     fn own(mut self, set_up: impl FnOnce(PostgresPoolBuilder) -> PostgresPoolBuilder) -> Self {
-        self.source = match self.source {
-            Source::Own(pool) => Source::Own(Box::new(set_up(*pool))),
-            pool @ Source::Pool(_) => pool,
-        };
+        self.pool = self.pool.map_err(set_up);
         self
     }
 
@@ -102,10 +93,7 @@ impl PostgresStoreBuilder {
     /// that may not be, TLS that cannot be set up.
     pub fn build(self) -> Result<PostgresStore, StoreError> {
         let schema = self.schema?;
-        let pool = match self.source {
-            Source::Pool(pool) => pool,
-            Source::Own(pool) => pool.build()?,
-        };
+        let pool = self.pool.or_else(PostgresPoolBuilder::build)?;
         let listens_on = match self.listens_on.transpose()? {
             Some(address) if address.is_pooled => {
                 return Err(failure::misconfigured("notifications do not pass the pooler of pgbouncer=true"));
@@ -115,21 +103,13 @@ impl PostgresStoreBuilder {
         };
         let feed = Feed::new(schema.channel(), listens_on, &pool.0);
         Ok(PostgresStore(Arc::new(Inner {
-            database: Database::new(pool),
+            pool,
             statements: Statements::new(&schema),
-            vault: Vault::new(self.keyring),
+            keyring: self.keyring,
+            sealing: Mutex::new(None),
             feed,
             queue: Queue::default(),
             schema,
         })))
-    }
-}
-
-impl fmt::Debug for PostgresStoreBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresStoreBuilder")
-            .field("source", &self.source)
-            .field("schema", &self.schema)
-            .finish_non_exhaustive()
     }
 }

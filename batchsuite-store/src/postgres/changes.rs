@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::{
-    CompanyId, Environment,
-    events::EventId,
-    store::{Changes, StoreError},
-};
+use batchsuite_auth::{CompanyId, Environment, events::EventId, store::Changes};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
     PostgresStore,
     connection::Parameter,
+    failure::Result,
     row::{Columns, signed},
 };
 use crate::left_out::LeftOut;
@@ -25,7 +22,7 @@ impl PostgresStore {
         environment: Environment,
         after: Option<EventId>,
         wait: Duration,
-    ) -> Result<Changes, StoreError> {
+    ) -> Result<Changes> {
         let Some(after) = after else {
             return Ok(Changes { changed: Vec::new(), cursor: self.horizon().await?.settled });
         };
@@ -60,17 +57,13 @@ impl PostgresStore {
     }
 
     /// What changed up to where the log is settled, and what changed beyond.
-    async fn look(
-        &self,
-        environment: Environment,
-        after: EventId,
-    ) -> Result<(Changes, Vec<(CompanyId, EventId)>), StoreError> {
+    async fn look(&self, environment: Environment, after: EventId) -> Result<(Changes, Vec<(CompanyId, EventId)>)> {
         let Horizon { latest, settled } = self.horizon().await?;
         // Beyond the end of the log: it was restored, or lost its latest writes with a fail-over, and will give out the same
         // numbers again. So everything may have changed.
         let after = if after > latest { EventId::START } else { after };
         let parameters: &[Parameter<'_>] = &[&environment.name(), &signed(after.number()), &signed(latest.number())];
-        let rows = self.0.database.rows(&self.0.statements.changes, parameters).await?;
+        let rows = self.0.rows(&self.0.statements.changes, parameters).await?;
         let change = |row| {
             let mut columns = Columns::of(row);
             Ok((columns.company()?, EventId::new(columns.number()?)))
@@ -83,8 +76,8 @@ impl PostgresStore {
     }
 
     /// How far the log goes, for the *next* statement.
-    pub(super) async fn horizon(&self) -> Result<Horizon, StoreError> {
-        let row = self.0.database.one(&self.0.statements.horizon, &[]).await?;
+    pub(super) async fn horizon(&self) -> Result<Horizon> {
+        let row = self.0.one(&self.0.statements.horizon, &[]).await?;
         let mut columns = Columns::of(&row);
         Ok(Horizon { latest: EventId::new(columns.number()?), settled: EventId::new(columns.number()?) })
     }

@@ -1,8 +1,10 @@
 //! The requirements on server, database and role.
 
-use batchsuite_auth::store::StoreError;
-
-use super::{connection::PostgresTransaction, failure, schema::Schema};
+use super::{
+    connection::PostgresTransaction,
+    failure::{self, Result},
+    schema::Schema,
+};
 
 /// The required settings: the line for the first that is otherwise.
 const SETTINGS: &str = "SELECT CASE
@@ -53,12 +55,12 @@ const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
 SELECT missing || ' for role ' || quote_ident(current_user) FROM held WHERE NOT is_held ORDER BY sort, missing LIMIT 1";
 
 /// Whether the server keeps what is written, and can be written to.
-pub(super) async fn settings(transaction: &mut PostgresTransaction) -> Result<(), StoreError> {
+pub(super) async fn settings(transaction: &mut PostgresTransaction) -> Result<()> {
     refuse(answer(transaction, SETTINGS).await?)
 }
 
 /// Whether the schema, if it is there, may be looked into.
-pub(super) async fn may_use_schema(transaction: &mut PostgresTransaction, schema: &Schema) -> Result<(), StoreError> {
+pub(super) async fn may_use_schema(transaction: &mut PostgresTransaction, schema: &Schema) -> Result<()> {
     let usage =
         "SELECT 'the right USAGE on schema {name} is missing for role ' || quote_ident(current_user) || '; grant it'
         FROM pg_catalog.pg_namespace WHERE nspname = '{name}' AND NOT has_schema_privilege(oid, 'USAGE')";
@@ -66,17 +68,17 @@ pub(super) async fn may_use_schema(transaction: &mut PostgresTransaction, schema
 }
 
 /// Whether the role has every right that the statements need.
-pub(super) async fn rights(transaction: &mut PostgresTransaction, schema: &Schema) -> Result<(), StoreError> {
+pub(super) async fn rights(transaction: &mut PostgresTransaction, schema: &Schema) -> Result<()> {
     let missing = answer(transaction, &schema.write(RIGHTS)).await?;
     refuse(missing.map(|missing| format!("the right {missing} is missing; grant it")))
 }
 
-fn refuse(line: Option<String>) -> Result<(), StoreError> {
+fn refuse(line: Option<String>) -> Result<()> {
     line.map_or(Ok(()), |line| Err(failure::misconfigured(line)))
 }
 
 /// The text that a question is answered with, if any.
-async fn answer(transaction: &mut PostgresTransaction, question: &str) -> Result<Option<String>, StoreError> {
+async fn answer(transaction: &mut PostgresTransaction, question: &str) -> Result<Option<String>> {
     let rows = transaction.rows(question, &[], &[]).await?;
     let text = rows.first().map(|row| row.try_get(0)).transpose();
     Ok(text.map_err(|error| failure::of_database(&error))?.flatten())

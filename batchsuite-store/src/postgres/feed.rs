@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use batchsuite_auth::{error::chain, store::StoreError};
+use batchsuite_auth::error::chain;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -16,9 +16,9 @@ use tokio_postgres::AsyncMessage;
 
 use super::{
     address::Address,
-    failure,
+    failure::{self, Result},
     pool::Shared,
-    runtime::{AbortOnDrop, ConnectionRuntime},
+    runtime::ConnectionRuntime,
 };
 
 /// How often a waiting reader looks without a hint, if it is given hints.
@@ -124,89 +124,68 @@ struct Messenger {
     announcements: watch::Receiver<()>,
 }
 
-/// How a session of the messenger ended.
-enum Ended {
-    /// The store was dropped.
-    Dropped,
-    /// The server closed it.
-    Closed,
-}
-
 impl Messenger {
     async fn run(mut self) {
         let mut pause = PAUSES.0;
         let mut is_told = false;
-        loop {
+        // Until the store is dropped.
+        while self.announcements.has_changed().is_ok() {
             let began = Instant::now();
             let ended = self.session().await;
             if began.elapsed() > PAUSES.1 {
                 (pause, is_told) = (PAUSES.0, false);
             }
-            match ended {
-                Ok(Ended::Dropped) => return,
-                Ok(Ended::Closed) => {}
-                // Once until it is better.
-                Err(error) if !is_told => {
-                    is_told = true;
-                    tracing::warn!(error = %chain(&error), "no notifications of changes for now; they are read at intervals");
-                }
-                Err(_) => {}
+            // Once until it is better.
+            if let Err(error) = ended
+                && !std::mem::replace(&mut is_told, true)
+            {
+                tracing::warn!(error = %chain(&error), "no notifications of changes for now; they are read at intervals");
             }
             sleep(pause).await;
-            if self.announcements.has_changed().is_err() {
-                return;
-            }
             pause = (pause * 2).min(PAUSES.1);
         }
     }
 
-    async fn session(&mut self) -> Result<Ended, StoreError> {
-        let (client, mut connection) = self.in_time(self.address.config.connect(self.address.tls.clone())).await?;
-        let hints = self.hints.clone();
-        let mut listener = tokio::spawn(async move {
+    /// Until the connection ends, or the store is dropped.
+    async fn session(&mut self) -> Result<()> {
+        let Self { address, channel, deadline, hints, announcements } = self;
+        let (client, mut connection) = in_time(*deadline, address.config.connect(address.tls.clone())).await?;
+        let hear = async {
             loop {
                 match poll_fn(|context| connection.poll_message(context)).await {
                     Some(Ok(AsyncMessage::Notification(_))) => hints.send_replace(()),
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(error),
+                    Some(Err(error)) => return Err(failure::of_database(&error)),
                     None => return Ok(()),
                 }
             }
-        });
-        let _abort = AbortOnDrop::of(&listener);
-        let listen = format!("LISTEN \"{}\"", self.channel);
-        self.in_time(client.batch_execute(&listen)).await?;
-        // What was announced before that is heard now.
-        self.hints.send_replace(());
-        let notify = format!("NOTIFY \"{}\"", self.channel);
-        loop {
-            let next = tokio::select! {
-                announced = self.announcements.changed() => {
-                    if announced.is_err() {
-                        return Ok(Ended::Dropped);
-                    }
-                    sleep(COALESCE).await;
-                    self.announcements.mark_unchanged();
-                    &notify
-                }
+        };
+        let tell = async {
+            let (listen, notify) = (format!("LISTEN \"{channel}\""), format!("NOTIFY \"{channel}\""));
+            in_time(*deadline, client.batch_execute(&listen)).await?;
+            // What was announced before that is heard now.
+            hints.send_replace(());
+            loop {
                 // A connection that only listens does not notice that the server is gone.
-                () = sleep(self.deadline) => &listen,
-                ended = &mut listener => {
-                    let ended = ended.unwrap_or(Ok(())).map(|()| Ended::Closed);
-                    return ended.map_err(|error| failure::of_database(&error));
-                }
-            };
-            self.in_time(client.batch_execute(next)).await?;
-        }
+                let next = match timeout(*deadline, announcements.changed()).await {
+                    Err(_) => &listen,
+                    Ok(Err(_)) => return Ok(()),
+                    Ok(Ok(())) => {
+                        sleep(COALESCE).await;
+                        announcements.mark_unchanged();
+                        &notify
+                    }
+                };
+                in_time(*deadline, client.batch_execute(next)).await?;
+            }
+        };
+        tokio::select! { ended = hear => ended, ended = tell => ended }
     }
+}
 
-    /// An answer, if it comes by the deadline.
-    async fn in_time<T>(
-        &self,
-        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    ) -> Result<T, StoreError> {
-        let answer = timeout(self.deadline, answer).await;
-        let answer = answer.map_err(|_| failure::unavailable("the database did not answer in time"))?;
-        answer.map_err(|error| failure::of_database(&error))
-    }
+/// An answer, if it comes by the deadline.
+async fn in_time<T>(deadline: Duration, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+    let answer = timeout(deadline, answer).await;
+    let answer = answer.map_err(|_| failure::unavailable("the database did not answer in time"))?;
+    answer.map_err(|error| failure::of_database(&error))
 }

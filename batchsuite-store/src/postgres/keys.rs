@@ -1,59 +1,74 @@
 //! Whether the keys of this process are those of the database. Nothing is sealed before that is known.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use batchsuite_auth::{
-    error::chain,
-    store::{StoreError, StoreErrorKind},
+use batchsuite_auth::{error::chain, store::StoreErrorKind};
+
+use super::{
+    Inner,
+    connection::Parameter,
+    failure::{self, Result},
+    row::Columns,
+    sealing::Sealing,
 };
-
-use super::{Inner, database::Parameter, failure, row::Columns};
 use crate::{
     keyring::KeySet,
     seal::{KnownKey, exchanged_key, missing_key},
 };
 
 impl Inner {
-    /// Compares the keys of this process, unless that was done.
-    pub(super) async fn compare_keys(&self) -> Result<(), StoreError> {
-        let Some(keys) = self.vault.not_compared() else { return Ok(()) };
-        let known = self.known_keys().await?;
-        match self.agree(keys, &known) {
-            Err(error) if self.vault.has_sealing_keys() => {
-                tracing::error!(error = %chain(&error), "the reloaded keys encrypt nothing; those before them still do");
-                Ok(())
-            }
-            agreed => agreed,
+    fn sealing(&self) -> MutexGuard<'_, Option<Sealing>> {
+        self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys that seal. Those of the keyring are compared, unless that was done; a reload of the keyring brings others.
+    pub(super) async fn compare_keys(&self) -> Result<Sealing> {
+        let (keys, before) = (self.keyring.keys(), self.sealing().clone());
+        if let Some(before) = before.as_ref().filter(|before| Arc::ptr_eq(&before.compared, &keys)) {
+            return Ok(before.clone());
         }
+        let known = self.known_keys().await?;
+        let sealing = match (agree(&known, &keys), before) {
+            (Ok(()), _) => {
+                let is_recorded = known.last().is_some_and(|latest| latest.name == keys.primary().as_str());
+                Sealing { compared: Arc::clone(&keys), keys, is_recorded }
+            }
+            (Err(error), Some(before)) => {
+                tracing::error!(error = %chain(&error), "the reloaded keys encrypt nothing; those before them still do");
+                Sealing { compared: keys, ..before }
+            }
+            (Err(error), None) => return Err(error),
+        };
+        Ok(self.sealing().insert(sealing).clone())
     }
 
     /// The same before something is sealed: from now on the database knows the primary key.
-    pub(super) async fn ready_to_seal(&self) -> Result<(), StoreError> {
-        self.compare_keys().await?;
-        let Some(keys) = self.vault.not_recorded() else { return Ok(()) };
-        let name = keys.primary().as_str();
-        let Some(check_value) = keys.check_value(name) else { return Ok(()) };
-        let parameters: &[Parameter<'_>] = &[&name, &&check_value[..]];
-        self.database.rows(&self.statements.add_key, parameters).await?;
-        // Read again: another process may have been the first, with another key of that name.
-        let known = self.known_keys().await?;
-        self.agree(Arc::clone(&keys), &known)?;
-        self.vault.agree(keys, true);
-        Ok(())
+    pub(super) async fn ready_to_seal(&self) -> Result<Arc<KeySet>> {
+        let sealing = self.compare_keys().await?;
+        let name = sealing.keys.primary().as_str();
+        if let Some(check_value) = sealing.keys.check_value(name).filter(|_| !sealing.is_recorded) {
+            let parameters: &[Parameter<'_>] = &[&name, &&check_value[..]];
+            self.rows(&self.statements.add_key, parameters).await?;
+            // Read again: another process may have been the first, with another key of that name.
+            let known = self.known_keys().await?;
+            agree(&known, &sealing.keys).inspect_err(|_| *self.sealing() = None)?;
+            *self.sealing() = Some(Sealing { is_recorded: true, ..sealing.clone() });
+        }
+        Ok(sealing.keys)
     }
 
     /// At a migration: the first process that comes is the one whose key counts.
-    pub(super) async fn introduce_keys(&self) -> Result<(), StoreError> {
+    pub(super) async fn introduce_keys(&self) -> Result<()> {
         match self.known_keys().await?.is_empty() {
-            true => self.ready_to_seal().await,
-            false => self.compare_keys().await,
+            true => self.ready_to_seal().await.map(drop),
+            false => self.compare_keys().await.map(drop),
         }
     }
 
     /// At a connection, before there may be a schema.
-    pub(super) async fn compare_keys_if_there_are_any(&self) -> Result<(), StoreError> {
+    pub(super) async fn compare_keys_if_there_are_any(&self) -> Result<()> {
         match self.known_keys().await {
-            Ok(known) => self.agree(self.vault.keys(), &known),
+            Ok(known) => agree(&known, &self.keyring.keys()),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => Err(error),
             // A missing table is for migrate() to make and for check() to name.
             Err(_) => Ok(()),
@@ -61,28 +76,22 @@ impl Inner {
     }
 
     /// At a check: compared in any case, and the key that sealed last must be there.
-    pub(super) async fn check_keys(&self) -> Result<(), StoreError> {
-        let (known, keys) = (self.known_keys().await?, self.vault.keys());
-        self.agree(Arc::clone(&keys), &known)?;
+    pub(super) async fn check_keys(&self) -> Result<()> {
+        let (known, keys) = (self.known_keys().await?, self.keyring.keys());
+        agree(&known, &keys)?;
         missing_key(&known, &keys).map_or(Ok(()), |why| Err(failure::misconfigured(why)))
     }
 
-    fn agree(&self, keys: Arc<KeySet>, known: &[KnownKey]) -> Result<(), StoreError> {
-        if let Some(why) = exchanged_key(known, &keys) {
-            self.vault.refuse(keys);
-            return Err(failure::misconfigured(why));
-        }
-        let recorded = known.last().is_some_and(|latest| latest.name == keys.primary().as_str());
-        self.vault.agree(keys, recorded);
-        Ok(())
-    }
-
-    async fn known_keys(&self) -> Result<Vec<KnownKey>, StoreError> {
-        let rows = self.database.rows(&self.statements.known_keys, &[]).await?;
+    async fn known_keys(&self) -> Result<Vec<KnownKey>> {
+        let rows = self.rows(&self.statements.known_keys, &[]).await?;
         let known = rows.iter().map(|row| {
             let mut columns = Columns::of(row);
             Ok(KnownKey { name: columns.next()?, check_value: columns.next()? })
         });
         known.collect()
     }
+}
+
+fn agree(known: &[KnownKey], keys: &KeySet) -> Result<()> {
+    exchanged_key(known, keys).map_or(Ok(()), |why| Err(failure::misconfigured(why)))
 }

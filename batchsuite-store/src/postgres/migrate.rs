@@ -1,12 +1,11 @@
 //! The schema, version by version.
 
-use batchsuite_auth::store::StoreError;
 use tokio_postgres::types::Type;
 
 use super::{
     Inner, check,
     connection::{Parameter, PostgresTransaction},
-    failure,
+    failure::{self, Result},
 };
 
 /// In the order of their versions. What was released is never edited: its checksum is in every database.
@@ -19,19 +18,10 @@ struct Migration {
     sql: &'static str,
 }
 
-/// How a database stands to this release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Applied {
-    No,
-    Yes,
-    /// Under the same number, something else was applied.
-    Otherwise,
-}
-
 impl Inner {
     /// Applies what is missing: all or nothing, one process after the other.
-    pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        let mut transaction = self.database.pool.begin_without_time_limit().await?;
+    pub(super) async fn migrate(&self) -> Result<()> {
+        let mut transaction = self.pool.begin_without_time_limit().await?;
         // A transaction's lock, not a session's: behind a pooler, a session is nobody's. Whoever waits here sees, after it,
         // what the one before has done.
         let begin = "SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
@@ -46,71 +36,58 @@ impl Inner {
                 applied_at timestamptz NOT NULL DEFAULT now())";
             transaction.run(&self.schema.write(table)).await?;
         }
-        for migration in MIGRATIONS {
-            match self.applied(&mut transaction, migration).await? {
-                Applied::Yes => {}
-                Applied::Otherwise => return Err(edited(migration)),
-                Applied::No => {
-                    transaction.run(&self.schema.write(migration.sql)).await?;
-                    self.note(&mut transaction, migration).await?;
-                }
-            }
+        for migration in self.missing(&mut transaction).await? {
+            transaction.run(&self.schema.write(migration.sql)).await?;
+            self.note(&mut transaction, migration).await?;
         }
         transaction.commit().await
     }
 
     /// Whether everything that this release needs was applied, and nothing of it otherwise. What a later release applied
     /// on top is fine: its migrations leave this one's columns and functions as they are.
-    pub(super) async fn check(&self) -> Result<(), StoreError> {
-        let mut transaction = self.database.pool.begin().await?;
+    pub(super) async fn check(&self) -> Result<()> {
+        let mut transaction = self.pool.begin().await?;
         check::settings(&mut transaction).await?;
         check::may_use_schema(&mut transaction, &self.schema).await?;
         if !self.exists(&mut transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
             return Err(failure::misconfigured("the schema is not there; call migrate()"));
         }
         check::rights(&mut transaction, &self.schema).await?;
-        for migration in MIGRATIONS {
-            match self.applied(&mut transaction, migration).await? {
-                Applied::Yes => {}
-                Applied::Otherwise => return Err(edited(migration)),
-                Applied::No => return Err(failure::misconfigured("migrations are missing; call migrate()")),
-            }
+        if !self.missing(&mut transaction).await?.is_empty() {
+            return Err(failure::misconfigured("migrations are missing; call migrate()"));
         }
         transaction.commit().await
     }
 
-    async fn applied(
-        &self,
-        transaction: &mut PostgresTransaction,
-        migration: &Migration,
-    ) -> Result<Applied, StoreError> {
-        let sql = "SELECT checksum = sha256(convert_to($2, 'UTF8')) FROM {schema}.migrations WHERE version = $1";
-        let row = transaction
-            .rows(&self.schema.write(sql), &[Type::INT4, Type::TEXT], &[&migration.version, &migration.sql])
-            .await?;
-        Ok(match row.first().map(|row| row.try_get(0)) {
-            None => Applied::No,
-            Some(Ok(true)) => Applied::Yes,
-            Some(_) => Applied::Otherwise,
-        })
+    /// What was not applied yet. An error, if something else was applied under the same number.
+    async fn missing(&self, transaction: &mut PostgresTransaction) -> Result<Vec<&'static Migration>> {
+        let applied = "SELECT checksum = sha256(convert_to($2, 'UTF8')) FROM {schema}.migrations WHERE version = $1";
+        let applied = self.schema.write(applied);
+        let mut missing = Vec::new();
+        for migration in MIGRATIONS {
+            let Migration { version, name, sql } = migration;
+            let rows = transaction.rows(&applied, &[Type::INT4, Type::TEXT], &[version, sql]).await?;
+            match rows.first().map(|row| row.try_get(0)) {
+                None => missing.push(migration),
+                Some(Ok(true)) => {}
+                Some(_) => {
+                    let why = "was applied with another content: is it the schema of something else?";
+                    return Err(failure::misconfigured(format!("migration {version} ({name}) {why}")));
+                }
+            }
+        }
+        Ok(missing)
     }
 
-    async fn note(&self, transaction: &mut PostgresTransaction, migration: &Migration) -> Result<(), StoreError> {
+    async fn note(&self, transaction: &mut PostgresTransaction, migration: &Migration) -> Result<()> {
         let sql = "INSERT INTO {schema}.migrations (version, name, checksum)
             VALUES ($1, $2, sha256(convert_to($3, 'UTF8')))";
         let parameters: &[Parameter<'_>] = &[&migration.version, &migration.name, &migration.sql];
         transaction.rows(&self.schema.write(sql), &[Type::INT4, Type::TEXT, Type::TEXT], parameters).await.map(drop)
     }
 
-    async fn exists(&self, transaction: &mut PostgresTransaction, question: &str) -> Result<bool, StoreError> {
+    async fn exists(&self, transaction: &mut PostgresTransaction, question: &str) -> Result<bool> {
         let rows = transaction.rows(&self.schema.write(question), &[], &[]).await?;
         Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
     }
-}
-
-fn edited(migration: &Migration) -> StoreError {
-    let Migration { version, name, .. } = migration;
-    failure::misconfigured(format!(
-        "migration {version} ({name}) was applied with another content: is it the schema of something else?"
-    ))
 }

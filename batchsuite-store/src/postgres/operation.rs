@@ -8,7 +8,7 @@ use batchsuite_auth::{
     store::{ListedAs, StoreError},
 };
 
-use super::{PostgresStore, database::Parameter, row::Columns};
+use super::{PostgresStore, connection::Parameter, row::Columns};
 
 /// The status that most companies have: the index of the others leaves it out.
 pub(super) const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
@@ -57,7 +57,7 @@ impl PostgresStore {
     /// Nothing happens.
     pub async fn overview(&self, environment: Environment) -> Result<Overview, StoreError> {
         let parameters: &[Parameter<'_>] = &[&environment.name()];
-        let row = self.0.database.one(&self.0.statements.overview, parameters).await?;
+        let row = self.0.one(&self.0.statements.overview, parameters).await?;
         let mut columns = Columns::of(&row);
         let mut others = columns.number()?;
         let (names, counts): (Vec<&str>, Vec<i64>) = (columns.next()?, columns.next()?);

@@ -20,11 +20,13 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_postgres::{Client, Row, types::Type};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::{
     address::Address,
     connection::{Connection, Parameter, PostgresTransaction},
-    runtime::{AbortOnDrop, ConnectionRuntime},
+    failure::Result,
+    runtime::ConnectionRuntime,
     shared::Trust,
 };
 use super::schema::IS_CARELESS;
@@ -90,6 +92,7 @@ const ASKED_AGAIN: Duration = Duration::from_millis(100);
 pub struct PostgresPool(pub(super) Arc<Shared>);
 
 /// Sets a [`PostgresPool`] up.
+#[derive(Debug)]
 #[must_use = "build() makes the pool"]
 pub struct PostgresPoolBuilder {
     address: Result<Address, StoreError>,
@@ -143,12 +146,7 @@ impl PostgresPool {
     }
 
     /// [`rows`](Self::rows) for a statement that must not wait in line.
-    pub(super) async fn rows_ahead(
-        &self,
-        sql: &str,
-        types: &[Type],
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn rows_ahead(&self, sql: &str, types: &[Type], parameters: &[Parameter<'_>]) -> Result<Vec<Row>> {
         let mut is_first = true;
         loop {
             let answer = self.connection().await?.rows(sql, types, parameters).await;
@@ -188,14 +186,14 @@ impl PostgresPool {
 
     /// A turn to take a connection. There are no more turns than connections, so that only the statement of a pair waits in line at
     /// the pool itself.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit> {
         let turn = timeout(self.0.longest_wait(), Arc::clone(&self.0.turns).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(none_free)
     }
 
-    pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
+    pub(super) async fn connection(&self) -> Result<Connection> {
         let shared = &self.0;
-        shared.sweep();
+        shared.trust.sweep(&shared.pool);
         let end = Instant::now() + shared.longest_wait();
         let mut refusal = None;
         loop {
@@ -290,7 +288,7 @@ impl PostgresPoolBuilder {
         let pool = Pool::builder(manager)
             .config(PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(self.connections) })
             .pre_recycle(Hook::sync_fn(move |_, metrics| {
-                let is_trusted = trusted.includes(metrics.age(), metrics.last_used());
+                let is_trusted = trusted.includes(*metrics);
                 is_trusted.then_some(()).ok_or_else(|| HookError::message("a connection in doubt"))
             }))
             .build()
@@ -306,16 +304,6 @@ impl PostgresPoolBuilder {
             turns: Arc::new(Semaphore::new(self.connections)),
             returned: Notify::new(),
         })))
-    }
-}
-
-impl fmt::Debug for PostgresPoolBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresPoolBuilder")
-            .field("connections", &self.connections)
-            .field("deadline", &self.deadline)
-            .field("prepares", &self.prepares)
-            .finish_non_exhaustive()
     }
 }
 
@@ -348,12 +336,11 @@ impl Connect for Connector {
             let (address, session) = (self.address.clone(), self.session.clone());
             async move {
                 let (client, driver) = address.connect().await?;
-                let abort = AbortOnDrop::of(&driver);
+                let driver = AbortOnDropHandle::new(driver);
                 if let Some(session) = session {
                     client.batch_execute(&session).await?;
                 }
-                abort.release();
-                Ok((client, driver))
+                Ok((client, driver.detach()))
             }
         };
         Box::pin(self.runtime.run(connect))

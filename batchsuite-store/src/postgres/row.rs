@@ -16,8 +16,8 @@ use batchsuite_auth::{
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
-use super::{failure, seal::Vault};
-use crate::{left_out::LeftOut, seal::Sealed};
+use super::failure::{self, Result};
+use crate::{keyring::Keyring, left_out::LeftOut, seal::Sealed};
 
 /// Reads the columns of a row from left to right: an order that the statement and its reader agree on costs no search by
 /// name.
@@ -31,7 +31,7 @@ impl<'a> Columns<'a> {
         Self { row, next: 0 }
     }
 
-    pub(super) fn next<T: FromSql<'a>>(&mut self) -> Result<T, StoreError> {
+    pub(super) fn next<T: FromSql<'a>>(&mut self) -> Result<T> {
         let column = self.next;
         self.next += 1;
         self.row.try_get(column).map_err(|_| {
@@ -41,12 +41,12 @@ impl<'a> Columns<'a> {
     }
 
     /// A number that is never negative.
-    pub(super) fn number(&mut self) -> Result<u64, StoreError> {
+    pub(super) fn number(&mut self) -> Result<u64> {
         unsigned(self.next()?)
     }
 
     /// A number that is counted up; where it is damaged, the number that counting goes on from.
-    fn counted(&mut self) -> Result<u64, StoreError> {
+    fn counted(&mut self) -> Result<u64> {
         self.next().map(|number| unsigned(number).unwrap_or(ANEW))
     }
 
@@ -55,23 +55,23 @@ impl<'a> Columns<'a> {
         EventId::new(self.number().unwrap_or_default())
     }
 
-    fn revision(&mut self) -> Result<Revision, StoreError> {
+    fn revision(&mut self) -> Result<Revision> {
         Ok(Revision { epoch: self.counted()?, version: self.counted()? })
     }
 
-    pub(super) fn company(&mut self) -> Result<CompanyId, StoreError> {
+    pub(super) fn company(&mut self) -> Result<CompanyId> {
         CompanyId::new(self.next::<&str>()?).map_err(|_| no_id())
     }
 
-    pub(super) fn consent(&mut self) -> Result<ConsentId, StoreError> {
+    pub(super) fn consent(&mut self) -> Result<ConsentId> {
         Ok(ConsentId::from_bits(self.next::<Uuid>()?.as_u128()))
     }
 
-    pub(super) fn actor(&mut self) -> Result<ActorId, StoreError> {
+    pub(super) fn actor(&mut self) -> Result<ActorId> {
         ActorId::new(self.next::<&str>()?).map_err(|_| no_id())
     }
 
-    pub(super) fn hash(&mut self) -> Result<SecretHash, StoreError> {
+    pub(super) fn hash(&mut self) -> Result<SecretHash> {
         let bytes = self.next::<&[u8]>()?.try_into();
         bytes.map(SecretHash::from_bytes).map_err(|_| failure::corrupt("the hash of a secret is none"))
     }
@@ -80,13 +80,13 @@ impl<'a> Columns<'a> {
 /// What a statement shows of a row's tokens, in the columns behind those of the row.
 pub(super) enum Shown<'a> {
     /// Both ciphertexts, to be opened.
-    With(&'a Vault),
+    With(&'a Keyring),
     /// Whether there are any, and whether they are under an older key.
     Sealed,
 }
 
 /// The columns of `sql/fragments/row.sql` and those of the tokens behind them. A column that is damaged spoils nothing but itself.
-pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Row, StoreError> {
+pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Row> {
     let mut columns = Columns::of(row);
     let (company, as_of) = (columns.next::<Option<&str>>()?, columns.next()?);
     if company.is_none() {
@@ -100,8 +100,8 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     let (wake_at, used_at) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
     let consents = pending(&mut columns).unwrap_or_default();
     let tokens = match shown {
-        Shown::With(vault) => {
-            vault.open_tokens(&key, revision, &Sealed { access: columns.next()?, refresh: columns.next()? })
+        Shown::With(keyring) => {
+            Sealed::<&[u8]> { access: columns.next()?, refresh: columns.next()? }.open(keyring, &key, revision)
         }
         Shown::Sealed => match (columns.next()?, columns.next()?) {
             (false, _) => StoredTokens::None,
@@ -124,7 +124,7 @@ pub(super) fn readable(
     read.inspect_err(|error| left_out.add(&"of a company", error)).ok()
 }
 
-fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>, StoreError> {
+fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>> {
     let (ids, removals, ends) = (columns.next(), columns.next(), columns.next());
     let ids: Option<Vec<Uuid>> = ids?;
     let (removals, ends): (Option<Vec<i64>>, Option<Vec<Timestamp>>) = (removals?, ends?);
@@ -136,7 +136,7 @@ fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>, StoreError>
 }
 
 /// A page of events. A reader who goes on from below what was pruned has missed some.
-pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<Page<Event, EventId>> {
     let forward = rows.first().filter(|_| query.order == EventOrder::OldestFirst);
     let pruned = forward.and_then(|row| row.try_get::<_, Option<i64>>("pruned_up_to").ok().flatten());
     let up_to = EventId::new(pruned.unwrap_or_default().unsigned_abs());
@@ -158,7 +158,7 @@ pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<Page<Event, Eve
 }
 
 /// The columns of `sql/fragments/event.sql`.
-fn event(row: &Row, environment: Environment) -> Result<Event, StoreError> {
+fn event(row: &Row, environment: Environment) -> Result<Event> {
     let mut columns = Columns::of(row);
     let (id, at) = (EventId::new(columns.number()?), columns.next()?);
     let company = columns.next::<Option<&str>>()?.map(CompanyId::new).transpose().map_err(|_| no_id())?;
@@ -178,7 +178,7 @@ const MOST_COUNTED: i64 = 1 << 62;
 /// Where counting goes on after a damaged number: above all earlier numbers, because none of them may come again.
 const ANEW: u64 = 1 << 61;
 
-fn unsigned(number: i64) -> Result<u64, StoreError> {
+fn unsigned(number: i64) -> Result<u64> {
     match u64::try_from(number) {
         Ok(counted) if number <= MOST_COUNTED => Ok(counted),
         _ => Err(failure::corrupt("a number is negative, or too large")),

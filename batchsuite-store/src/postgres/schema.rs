@@ -1,6 +1,8 @@
 //! The schema of the host's choice, and SQL that names it everywhere.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+use batchsuite_auth::store::{FURTHEST_WAKE, HIDDEN_FOR, USE_RECORDED_WITHIN, USED_CONSENT_KNOWN};
 
 /// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
 pub(super) const IS_CARELESS: &str = "current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
@@ -35,15 +37,24 @@ impl Schema {
 
     /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
     /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{microseconds}`, the same since 1970;
-    /// `{durable}`, which makes the transaction durable when it commits, whatever the server's default is.
+    /// `{durable}`, which makes the transaction durable when it commits, whatever the server's default is; and the bounds of the
+    /// contract, as intervals.
     pub(super) fn write(&self, sql: &str) -> String {
         sql.replace("{durable}", DURABLE)
             .replace("{careless}", IS_CARELESS)
+            .replace("{hidden_for}", &interval(HIDDEN_FOR))
+            .replace("{furthest_wake}", &interval(FURTHEST_WAKE))
+            .replace("{use_recorded_within}", &interval(USE_RECORDED_WITHIN))
+            .replace("{used_consent_known}", &interval(USED_CONSENT_KNOWN))
             .replace("{now}", "(now() + {schema}.clock_offset())")
             .replace("{microseconds}", "(1000000 * extract(epoch FROM {clock}))::bigint")
             .replace("{clock}", "(clock_timestamp() + {schema}.clock_offset())")
             .replace("{schema}", &format!("\"{}\"", self.0))
     }
+}
+
+fn interval(duration: Duration) -> String {
+    format!("interval '{} seconds'", duration.as_secs())
 }
 
 impl Default for Schema {

@@ -12,8 +12,8 @@ use batchsuite_auth::{
     status::ListedAs,
     store::{
         Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, EventOrder, EventQuery, FoundConsent,
-        ListQuery, MOST_AGE, NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, RowNumber, Saved, Store,
-        StoreError, Swap, TokenChange,
+        ListQuery, MOST_AGE, MOST_LISTED, NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, RowNumber, Saved,
+        Store, Swap, TokenChange,
     },
 };
 use serde_json::json;
@@ -22,15 +22,16 @@ use url::Url;
 use super::{
     PostgresStore,
     connection::Parameter,
-    failure,
+    failure::{self, Result},
     operation::NOT_INDEXED,
     row::{self, Columns, Shown, limit, readable, seconds, signed, storable},
     statements::Statement,
 };
-use crate::left_out::LeftOut;
+use crate::{
+    left_out::LeftOut,
+    seal::{self, Sealed},
+};
 
-/// How many rows one call hands out, or lists, at most.
-const ROWS_AT_ONCE: usize = 1000;
 /// How many companies one statement marks as used, so that none takes long.
 const USED_AT_ONCE: usize = 5000;
 /// How many events one statement deletes.
@@ -40,20 +41,17 @@ const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn load(&self, key: &RowKey) -> Result<Row, StoreError> {
+    async fn load(&self, key: &RowKey) -> Result<Row> {
         self.0.compare_keys().await?;
         let parameters: &[Parameter<'_>] = &[&key.environment.name(), &key.name()];
-        let loaded = self.0.database.one(&self.0.statements.load, parameters).await?;
-        row::row(&loaded, key.clone(), &Shown::With(&self.0.vault))
+        let loaded = self.0.one(&self.0.statements.load, parameters).await?;
+        row::row(&loaded, key.clone(), &Shown::With(&self.0.keyring))
     }
 
-    async fn save(&self, swap: Swap) -> Result<Saved, StoreError> {
+    async fn save(&self, swap: Swap) -> Result<Saved> {
         let Swap { key, revision, decided_at, events, .. } = &swap;
         let sealed = match &swap.tokens {
-            TokenChange::Replace(tokens) => {
-                self.0.ready_to_seal().await?;
-                Some(self.0.vault.seal_tokens(key, *revision, tokens)?)
-            }
+            TokenChange::Replace(tokens) => Some(Sealed::new(&*self.0.ready_to_seal().await?, key, *revision, tokens)?),
             TokenChange::Keep | TokenChange::Erase => None,
         };
         let wake = swap.wake.unwrap_or_default();
@@ -76,10 +74,9 @@ impl Store for PostgresStore {
             &sealed.as_ref().and_then(|sealed| sealed.access.as_deref()),
             &sealed.as_ref().and_then(|sealed| sealed.refresh.as_deref()),
         ];
-        let (database, statement) = (&self.0.database, self.saving(&swap));
         let saved = match sealed {
-            None => database.row(statement, parameters).await?,
-            Some(_) => database.row_of_a_pair(statement, parameters).await?,
+            None => self.0.row(self.saving(&swap), parameters).await?,
+            Some(_) => self.0.row_of_a_pair(self.saving(&swap), parameters).await?,
         };
         let Some(saved) = saved else { return Ok(Saved::Conflict) };
         if !events.is_empty() {
@@ -90,11 +87,12 @@ impl Store for PostgresStore {
         Ok(Saved::Yes { number, change: columns.event(), at: columns.next()? })
     }
 
-    async fn put_consent(&self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
+    async fn put_consent(&self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<()> {
         let NewConsent { consent, state, verifier, lifetime } = &new;
-        if verifier.is_some() {
-            self.0.ready_to_seal().await?;
-        }
+        let verifier = match verifier {
+            Some(verifier) => Some(seal::seal_verifier(&*self.0.ready_to_seal().await?, consent, verifier)?),
+            None => None,
+        };
         let parameters: &[Parameter<'_>] = &[
             &consent.environment.name(),
             &row::uuid(consent.id),
@@ -102,7 +100,7 @@ impl Store for PostgresStore {
             &consent.actor.as_str(),
             &&state.as_bytes()[..],
             &&consent.browser.as_bytes()[..],
-            &self.0.vault.seal_verifier(consent, verifier.as_ref())?,
+            &verifier,
             &consent.redirect_uri.as_str(),
             &consent.client_id,
             &consent.return_to,
@@ -114,19 +112,15 @@ impl Store for PostgresStore {
             &event.company.as_ref().map(CompanyId::as_str),
             &json!(event.event).to_string(),
         ];
-        self.0.database.rows(&self.0.statements.put_consent, parameters).await?;
+        self.0.rows(&self.0.statements.put_consent, parameters).await?;
         self.0.feed.announce();
         Ok(())
     }
 
-    async fn find_consent(
-        &self,
-        environment: Environment,
-        state: &SecretHash,
-    ) -> Result<Option<FoundConsent>, StoreError> {
+    async fn find_consent(&self, environment: Environment, state: &SecretHash) -> Result<Option<FoundConsent>> {
         self.0.compare_keys().await?;
         let parameters: &[Parameter<'_>] = &[&environment.name(), &&state.as_bytes()[..]];
-        let found = self.0.database.row(&self.0.statements.find_consent, parameters).await?;
+        let found = self.0.row(&self.0.statements.find_consent, parameters).await?;
         let Some(found) = found else { return Ok(None) };
         let mut columns = Columns::of(&found);
         let consent = Consent {
@@ -144,7 +138,7 @@ impl Store for PostgresStore {
         let (used_at, with_event): (Option<Timestamp>, _) = (columns.next()?, columns.next()?);
         let used = used_at.map(|at| ConsentUse { at, with_event });
         let as_of = columns.next()?;
-        let verifier = self.0.vault.open_verifier(&consent, columns.next()?);
+        let verifier = seal::open_verifier(&self.0.keyring, &consent, columns.next()?);
         Ok(Some(FoundConsent { consent, verifier, expires_at, used, as_of }))
     }
 
@@ -153,50 +147,50 @@ impl Store for PostgresStore {
         environment: Environment,
         id: ConsentId,
         event: Option<NewEvent>,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    ) -> Result<Option<Timestamp>> {
         let company = event.as_ref().and_then(|event| event.company.as_ref()).map(CompanyId::as_str);
         let content = event.as_ref().map(|event| json!(event.event).to_string());
         let parameters: &[Parameter<'_>] = &[&environment.name(), &row::uuid(id), &company, &content];
-        let used = self.0.database.row(&self.0.statements.use_consent, parameters).await?;
+        let used = self.0.row(&self.0.statements.use_consent, parameters).await?;
         if used.is_some() && event.is_some() {
             self.0.feed.announce();
         }
         used.map(|used| Columns::of(&used).next()).transpose()
     }
 
-    async fn wake(&self, environment: Environment, most: usize) -> Result<Vec<Row>, StoreError> {
+    async fn wake(&self, environment: Environment, most: usize) -> Result<Vec<Row>> {
         self.0.compare_keys().await?;
         let begin = self.0.queue.begin(environment);
-        let parameters: &[Parameter<'_>] = &[&environment.name(), &limit(most.min(ROWS_AT_ONCE)), &begin];
-        let rows = self.0.database.rows(&self.0.statements.wake, parameters).await?;
+        let parameters: &[Parameter<'_>] = &[&environment.name(), &limit(most.min(MOST_LISTED)), &begin];
+        let rows = self.0.rows(&self.0.statements.wake, parameters).await?;
         let reached = rows.first().and_then(|row| row.try_get("reached").ok().flatten());
         self.0.queue.ended(environment, begin, reached);
-        let (shown, mut left_out) = (Shown::With(&self.0.vault), LeftOut::of("row that wakes"));
+        let (shown, mut left_out) = (Shown::With(&self.0.keyring), LeftOut::of("row that wakes"));
         Ok(rows.iter().filter_map(|row| readable(row, environment, &shown, &mut left_out)).collect())
     }
 
-    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
+    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
         for companies in companies.chunks(USED_AT_ONCE) {
             let companies: Vec<&str> = companies.iter().map(CompanyId::as_str).collect();
-            self.0.database.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
+            self.0.rows(&self.0.statements.record_use, &[&environment.name(), &companies]).await?;
         }
         Ok(())
     }
 
-    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError> {
-        let (database, statements) = (&self.0.database, &self.0.statements);
-        let (environment, header) = (query.environment.name(), self.0.vault.primary_header());
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>> {
+        let statements = &self.0.statements;
+        let (environment, header) = (query.environment.name(), self.0.keyring.primary_header());
         let after = query.after.as_ref().map_or("", CompanyId::as_str);
-        let most = query.limit.min(ROWS_AT_ONCE);
+        let most = query.limit.min(MOST_LISTED);
         // One more than asked for tells whether there are more.
         let wanted = limit(most + 1);
         let rows = match &query.listed_as {
-            None => database.rows(&statements.list, &[&environment, &after, &wanted, &header]).await?,
+            None => self.0.rows(&statements.list, &[&environment, &after, &wanted, &header]).await?,
             Some(listed) => {
                 let names: Vec<&str> = listed.iter().map(|listed| listed.name()).collect();
                 let reads_all = listed.contains(&NOT_INDEXED);
                 let parameters: &[Parameter<'_>] = &[&environment, &after, &wanted, &header, &names, &reads_all];
-                database.rows(&statements.list_some, parameters).await?
+                self.0.rows(&statements.list_some, parameters).await?
             }
         };
         let (mut items, mut next) = (Vec::with_capacity(rows.len()), query.after);
@@ -213,8 +207,8 @@ impl Store for PostgresStore {
         Ok(Page { items, next })
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        let (database, statements) = (&self.0.database, &self.0.statements);
+    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+        let statements = &self.0.statements;
         let (environment, most) = (query.environment.name(), limit(query.limit));
         let company = query.company.as_ref().map(CompanyId::as_str);
         let rows = match query.order {
@@ -227,7 +221,7 @@ impl Store for PostgresStore {
                     Some(_) => &statements.company_events_oldest_first,
                     None => &statements.events_oldest_first,
                 };
-                database.rows(statement, &[&environment, &company, &after, &signed(settled.number()), &most]).await?
+                self.0.rows(statement, &[&environment, &company, &after, &signed(settled.number()), &most]).await?
             }
             EventOrder::NewestFirst => {
                 let before = query.after.map_or(i64::MAX, |after| signed(after.number()));
@@ -235,28 +229,28 @@ impl Store for PostgresStore {
                     Some(_) => &statements.company_events_newest_first,
                     None => &statements.events_newest_first,
                 };
-                database.rows(statement, &[&environment, &company, &before, &most]).await?
+                self.0.rows(statement, &[&environment, &company, &before, &most]).await?
             }
         };
         row::events(&rows, &query)
     }
 
-    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError> {
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId> {
         let company = event.company.as_ref().map(CompanyId::as_str);
         let parameters: &[Parameter<'_>] = &[&environment.name(), &company, &json!(event.event).to_string()];
-        let row = self.0.database.one(&self.0.statements.append, parameters).await?;
+        let row = self.0.one(&self.0.statements.append, parameters).await?;
         self.0.feed.announce();
         Columns::of(&row).number().map(EventId::new)
     }
 
-    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
+    async fn prune(&self, prune: Prune) -> Result<Pruned> {
         let mut pruned = Pruned { events: 0, up_to: EventId::START };
         let limit = prune.limit as u64;
         loop {
             let most = PRUNED_AT_ONCE.min(limit - pruned.events);
             let parameters: &[Parameter<'_>] =
                 &[&prune.environment.name(), &seconds(prune.older_than), &signed(most), &prune.undelivered];
-            let row = self.0.database.one(&self.0.statements.prune, parameters).await?;
+            let row = self.0.one(&self.0.statements.prune, parameters).await?;
             let mut columns = Columns::of(&row);
             let piece = columns.number()?;
             pruned = Pruned { events: pruned.events + piece, up_to: columns.event() };
@@ -266,12 +260,7 @@ impl Store for PostgresStore {
         }
     }
 
-    async fn changes(
-        &self,
-        environment: Environment,
-        after: Option<EventId>,
-        wait: Duration,
-    ) -> Result<Changes, StoreError> {
+    async fn changes(&self, environment: Environment, after: Option<EventId>, wait: Duration) -> Result<Changes> {
         self.read_changes(environment, after, wait).await
     }
 
@@ -280,12 +269,12 @@ impl Store for PostgresStore {
         environment: Environment,
         delivery: &Delivery,
         lease: Duration,
-    ) -> Result<Option<EventId>, StoreError> {
+    ) -> Result<Option<EventId>> {
         let end = self.horizon().await?.settled;
         let lease = seconds(lease.min(LONGEST_LEASE));
         let parameters: &[Parameter<'_>] =
             &[&environment.name(), &delivery.consumer, &delivery.holder, &lease, &signed(end.number())];
-        let taken = self.0.database.row(&self.0.statements.take_delivery, parameters).await?;
+        let taken = self.0.row(&self.0.statements.take_delivery, parameters).await?;
         Ok(taken.map(|row| Columns::of(&row).event()))
     }
 
@@ -295,14 +284,14 @@ impl Store for PostgresStore {
         delivery: &Delivery,
         cursor: EventId,
         then: DeliveryEnd,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let lease = match then {
             DeliveryEnd::Renew(lease) => seconds(lease.min(LONGEST_LEASE)),
             DeliveryEnd::End => 0.0,
         };
         let parameters: &[Parameter<'_>] =
             &[&environment.name(), &delivery.consumer, &delivery.holder, &signed(cursor.number()), &lease];
-        Ok(self.0.database.row(&self.0.statements.advance_delivery, parameters).await?.is_some())
+        Ok(self.0.row(&self.0.statements.advance_delivery, parameters).await?.is_some())
     }
 }
 

@@ -1,21 +1,18 @@
 //! The verbs of consents.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     clock::{Timestamp, later},
     ids::ConsentId,
     secret::SecretHash,
-    store::{Consent, ConsentCaps, ConsentUse, FoundConsent, ListedAs, NewConsent, NewEvent},
+    store::{Consent, ConsentCaps, ConsentUse, FoundConsent, ListedAs, NewConsent, NewEvent, USED_CONSENT_KNOWN},
 };
 use rusqlite::params;
 
 use super::{Session, bits, failure::Result, micros, time};
 use crate::seal;
-
-/// For so long a consent that was used or has expired is known.
-const KNOWN_FOR: Duration = Duration::from_secs(3600);
 
 impl Session<'_> {
     pub(super) fn put_consent(&mut self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<()> {
@@ -44,7 +41,7 @@ impl Session<'_> {
             consent.return_to,
             consent.removals,
             micros(expires_at),
-            micros(later(expires_at, KNOWN_FOR)),
+            micros(later(expires_at, USED_CONSENT_KNOWN)),
         ];
         self.run(put, columns)?;
         for (column, owner, cap) in [("company", company, caps.per_company), ("actor", actor, caps.per_actor)] {
@@ -89,7 +86,7 @@ impl Session<'_> {
         event: Option<NewEvent>,
     ) -> Result<Option<Timestamp>> {
         let now = self.now();
-        let forgotten_at = micros(later(now, KNOWN_FOR));
+        let forgotten_at = micros(later(now, USED_CONSENT_KNOWN));
         let use_up = "UPDATE consents SET used_at = ?3, with_event = ?4, forgotten_at = ?5, verifier = NULL
             WHERE environment = ?1 AND id = ?2 AND used_at IS NULL AND expires_at > ?3 RETURNING number";
         let id = id.to_bits().to_be_bytes();

@@ -1,15 +1,15 @@
 //! The verbs of rows.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use batchsuite_auth::{
     CompanyId, Environment,
-    clock::{earlier, later},
+    clock::later,
     events::EventId,
     ids::{ConsentId, Revision},
     store::{
-        Document, ListQuery, ListedAs, MOST_AGE, Page, PendingConsent, Row, RowKey, RowNumber, Saved, StoredTokens,
-        Swap, TokenChange,
+        Document, FURTHEST_WAKE, HIDDEN_FOR, ListQuery, ListedAs, MOST_LISTED, Page, PendingConsent, Row, RowKey,
+        RowNumber, Saved, StoredTokens, Swap, TokenChange, USE_RECORDED_WITHIN,
     },
 };
 
@@ -20,14 +20,6 @@ use super::{
 };
 use crate::{keyring::Keyring, left_out::LeftOut, seal::Sealed};
 
-/// For so long a row that was handed out is hidden.
-const HIDDEN: Duration = Duration::from_secs(120);
-/// A wake time that lies further ahead was set by a wrong clock.
-const MOST_AHEAD: Duration = Duration::from_secs(2 * 86_400);
-/// A use is not written again within this.
-const USE_IS_RECENT: Duration = Duration::from_secs(300);
-/// So many rows are read for a page, at most.
-const MOST_READ: usize = 1000;
 /// The status that most companies have: the index of the others leaves it out.
 const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
 
@@ -87,8 +79,7 @@ impl Session<'_> {
             Ok((RowNumber::new(row.get("number")?), EventId::new(row.get("change")?), time(row, "used_at")?))
         })?;
         let (number, mut change, used_at) = stored.unwrap_or_default();
-        let is_too_old = swap.decided_at.is_some_and(|at| at < earlier(now, MOST_AGE) || at > later(now, MOST_AGE));
-        if number != swap.expected || is_too_old {
+        if number != swap.expected || !swap.is_in_time(now) {
             return Ok(Saved::Conflict);
         }
         let number = number.next(now);
@@ -109,11 +100,9 @@ impl Session<'_> {
         if swap.announce {
             self.run("UPDATE grants SET change = ?2 WHERE id = ?1", (id, change.number()))?;
         }
-        if let Some(wake) = swap.wake {
-            let was_used_since = used_at > swap.used_at;
-            let at = wake.at.into_iter().chain(wake.if_used.filter(|_| was_used_since)).min();
+        if let Some(wake) = swap.wake_over(used_at) {
             let set = "UPDATE grants SET wake_at = ?2, wake_if_used = ?3, hidden_until = NULL WHERE id = ?1";
-            self.run(set, (id, at.map(micros), wake.if_used.map(micros)))?;
+            self.run(set, (id, wake.at.map(micros), wake.if_used.map(micros)))?;
         }
         self.save_tokens(id, &swap)?;
         Ok(Saved::Yes { number, change, at: now })
@@ -132,14 +121,14 @@ impl Session<'_> {
     }
 
     pub(super) fn wake(&mut self, environment: Environment, most: usize) -> Result<Vec<Row>> {
-        let (now, hidden_until) = (micros(self.now()), micros(later(self.now(), HIDDEN)));
+        let (now, hidden_until) = (micros(self.now()), micros(later(self.now(), HIDDEN_FOR)));
         let waking = "SELECT id, company FROM grants INDEXED BY grants_waking
             WHERE environment = ?1 AND company <> '' AND wake_at > ?2 AND wake_at <= ?3
               AND (hidden_until IS NULL OR hidden_until <= ?4 OR hidden_until > ?5)
             ORDER BY wake_at LIMIT ?6";
         let mut woken = Vec::new();
         // Those that are due, then those that a wrong clock has put off.
-        for (after, until) in [(i64::MIN, now), (micros(later(self.now(), MOST_AHEAD)), i64::MAX)] {
+        for (after, until) in [(i64::MIN, now), (micros(later(self.now(), FURTHEST_WAKE)), i64::MAX)] {
             let range = (environment.name(), after, until, now, hidden_until, most.saturating_sub(woken.len()));
             let found = self.rows(waking, range, |row| Ok((row.get::<_, i64>("id")?, row.get("company")?)))?;
             for (id, company) in found {
@@ -151,7 +140,7 @@ impl Session<'_> {
     }
 
     pub(super) fn record_use(&mut self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
-        let (now, recent) = (micros(self.now()), USE_IS_RECENT.as_micros() as i64);
+        let (now, recent) = (micros(self.now()), USE_RECORDED_WITHIN.as_micros() as i64);
         let used = "UPDATE grants
             SET used_at = ?3, wake_at = min(ifnull(wake_at, wake_if_used), ifnull(wake_if_used, wake_at))
             WHERE environment = ?1 AND company = ?2
@@ -161,11 +150,28 @@ impl Session<'_> {
     }
 
     pub(super) fn list(&mut self, query: &ListQuery) -> Result<Page<Row, CompanyId>> {
-        let (mut found, read_up_to) = match self.indexed(query)? {
-            Some(found) => (found, None),
+        let (environment, now) = (query.environment.name(), micros(self.now()));
+        let (after, most) = (query.after.as_ref().map_or("", CompanyId::as_str), query.limit.min(MOST_LISTED));
+        let name = |row: &rusqlite::Row<'_>| Ok(row.get::<_, String>(0)?);
+        let statuses = query.listed_as.as_ref().filter(|statuses| !statuses.contains(&NOT_INDEXED));
+        let overdue = "SELECT company FROM grants INDEXED BY grants_waking
+            WHERE environment = ?1 AND wake_at <= ?2 LIMIT ?3";
+        let overdue = statuses.map(|_| self.rows(overdue, (environment, now, MOST_LISTED + 1), name)).transpose()?;
+        let overdue = overdue.filter(|overdue| overdue.len() <= MOST_LISTED);
+        let (mut found, read_up_to) = match statuses.zip(overdue) {
+            // Those of these statuses come from their index, and the overdue ones from theirs.
+            Some((statuses, overdue)) => {
+                let mut found: BTreeSet<_> = overdue.into_iter().filter(|company| **company > *after).collect();
+                let listed = "SELECT company FROM grants INDEXED BY grants_listed
+                    WHERE environment = ?1 AND listed_as = ?2 AND listed_as <> 'authenticated' AND company > ?3
+                    ORDER BY company LIMIT ?4";
+                for status in statuses {
+                    found.extend(self.rows(listed, (environment, status.name(), after, most + 1), name)?);
+                }
+                (found.into_iter().collect(), None)
+            }
             None => self.following(query)?,
         };
-        let most = query.limit.min(MOST_READ);
         let is_cut = found.len() > most;
         found.truncate(most);
         let next = if is_cut { found.last().cloned() } else { read_up_to };
@@ -173,46 +179,22 @@ impl Session<'_> {
         Ok(Page { items: self.read_all(query.environment, found, Sealed::look), next })
     }
 
-    /// Those of a few statuses come from the index of these, and the overdue ones from theirs. `None`: there is no filter, or
-    /// these are many.
-    fn indexed(&mut self, query: &ListQuery) -> Result<Option<Vec<String>>> {
-        let (environment, now) = (query.environment.name(), micros(self.now()));
-        let Some(statuses) = query.listed_as.as_ref().filter(|statuses| !statuses.contains(&NOT_INDEXED)) else {
-            return Ok(None);
-        };
-        let overdue = "SELECT company FROM grants INDEXED BY grants_waking
-            WHERE environment = ?1 AND wake_at <= ?2 LIMIT ?3";
-        let overdue = self.rows(overdue, (environment, now, MOST_READ + 1), |row| Ok(row.get(0)?))?;
-        if overdue.len() > MOST_READ {
-            return Ok(None);
-        }
-        let after = query.after.as_ref().map_or("", CompanyId::as_str);
-        let mut found: BTreeSet<String> = overdue.into_iter().filter(|company: &String| **company > *after).collect();
-        let listed = "SELECT company FROM grants INDEXED BY grants_listed
-            WHERE environment = ?1 AND listed_as = ?2 AND listed_as <> 'authenticated' AND company > ?3
-            ORDER BY company LIMIT ?4";
-        for status in statuses {
-            let page = (environment, status.name(), after, query.limit.min(MOST_READ) + 1);
-            found.extend(self.rows(listed, page, |row| Ok(row.get(0)?))?);
-        }
-        Ok(Some(found.into_iter().collect()))
-    }
-
-    /// Those that the filter shows of the next rows; and, unless these are the last ones, up to where they go.
+    /// Those that the query shows of the next rows; and, unless these are the last ones, up to where they go.
     fn following(&mut self, query: &ListQuery) -> Result<(Vec<String>, Option<String>)> {
-        let names = |statuses: &Vec<ListedAs>| statuses.iter().map(|status| status.name()).collect::<Vec<_>>();
-        let statuses = query.listed_as.as_ref().map(|statuses| serde_json::to_string(&names(statuses))).transpose()?;
-        let next =
-            "SELECT company, ?4 IS NULL OR listed_as IN (SELECT value FROM json_each(?4)) OR ifnull(wake_at <= ?5, 0)
-            FROM grants WHERE environment = ?1 AND company > ?2 ORDER BY company LIMIT ?3";
+        let (environment, now) = (query.environment.name(), micros(self.now()));
         let after = query.after.as_ref().map_or("", CompanyId::as_str);
-        let most = if statuses.is_some() { MOST_READ } else { query.limit.min(MOST_READ) };
-        let page = (query.environment.name(), after, most, statuses, micros(self.now()));
-        let read = self.rows(next, page, |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let read_up_to = read.last().filter(|_| read.len() == most).map(|(company, _): &(String, _)| company.clone());
-        Ok((
-            read.into_iter().filter_map(|(company, is_shown)| Some(company).filter(|_| is_shown)).collect(),
-            read_up_to,
-        ))
+        let most = if query.listed_as.is_some() { MOST_LISTED } else { query.limit.min(MOST_LISTED) };
+        let next = "SELECT company, listed_as, ifnull(wake_at <= ?4, 0) FROM grants
+            WHERE environment = ?1 AND company > ?2 ORDER BY company LIMIT ?3";
+        let mut read_up_to = None;
+        let read = self.rows(next, (environment, after, most, now), |row| {
+            let (company, listed_as, is_overdue) = (row.get(0)?, row.get::<_, String>(1)?, row.get(2)?);
+            let is_shown = |statuses: &Vec<ListedAs>| is_overdue || statuses.iter().any(|s| s.name() == listed_as);
+            Ok((company, query.listed_as.as_ref().is_none_or(is_shown)))
+        })?;
+        if read.len() == most {
+            read_up_to = read.last().map(|(company, _): &(String, _)| company.clone());
+        }
+        Ok((read.into_iter().filter(|(_, is_shown)| *is_shown).map(|(company, _)| company).collect(), read_up_to))
     }
 }

@@ -23,6 +23,8 @@ use tokio::{sync::watch, task, time};
 use super::{Shared, failure, file, worker::Worker};
 use crate::keyring::Keyring;
 
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// How often the feed looks for what other processes wrote.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -116,24 +118,20 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn load(&self, key: &RowKey) -> Result<Row, StoreError> {
+    async fn load(&self, key: &RowKey) -> Result<Row> {
         let key = key.clone();
         self.reader.call(|session| session.load(key)).await
     }
 
-    async fn save(&self, swap: Swap) -> Result<Saved, StoreError> {
+    async fn save(&self, swap: Swap) -> Result<Saved> {
         self.writer.call(move |session| session.save(swap)).await
     }
 
-    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<(), StoreError> {
+    async fn put_consent(&self, consent: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<()> {
         self.writer.call(move |session| session.put_consent(consent, caps, event)).await
     }
 
-    async fn find_consent(
-        &self,
-        environment: Environment,
-        state: &SecretHash,
-    ) -> Result<Option<FoundConsent>, StoreError> {
+    async fn find_consent(&self, environment: Environment, state: &SecretHash) -> Result<Option<FoundConsent>> {
         let state = *state;
         self.reader.call(move |session| session.find_consent(environment, state)).await
     }
@@ -143,41 +141,36 @@ impl Store for SqliteStore {
         environment: Environment,
         id: ConsentId,
         event: Option<NewEvent>,
-    ) -> Result<Option<Timestamp>, StoreError> {
+    ) -> Result<Option<Timestamp>> {
         self.writer.call(move |session| session.use_consent(environment, id, event)).await
     }
 
-    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>, StoreError> {
+    async fn wake(&self, environment: Environment, limit: usize) -> Result<Vec<Row>> {
         self.writer.call(move |session| session.wake(environment, limit)).await
     }
 
-    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<(), StoreError> {
+    async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
         let companies = companies.to_vec();
         self.writer.call(move |session| session.record_use(environment, &companies)).await
     }
 
-    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>, StoreError> {
+    async fn list(&self, query: ListQuery) -> Result<Page<Row, CompanyId>> {
         self.reader.call(move |session| session.list(&query)).await
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
         self.reader.call(move |session| session.events(&query)).await
     }
 
-    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError> {
+    async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId> {
         self.writer.call(move |session| session.append(environment, event)).await
     }
 
-    async fn prune(&self, prune: Prune) -> Result<Pruned, StoreError> {
+    async fn prune(&self, prune: Prune) -> Result<Pruned> {
         self.writer.call(move |session| session.prune(prune)).await
     }
 
-    async fn changes(
-        &self,
-        environment: Environment,
-        after: Option<EventId>,
-        wait: Duration,
-    ) -> Result<Changes, StoreError> {
+    async fn changes(&self, environment: Environment, after: Option<EventId>, wait: Duration) -> Result<Changes> {
         let until = time::Instant::now() + wait;
         // Subscribed before looking: what is committed in between ends the wait.
         let mut committed = self.shared.committed.subscribe();
@@ -197,7 +190,7 @@ impl Store for SqliteStore {
         environment: Environment,
         delivery: &Delivery,
         lease: Duration,
-    ) -> Result<Option<EventId>, StoreError> {
+    ) -> Result<Option<EventId>> {
         let delivery = delivery.clone();
         self.writer.call(move |session| session.take_delivery(environment, &delivery, lease)).await
     }
@@ -208,7 +201,7 @@ impl Store for SqliteStore {
         delivery: &Delivery,
         cursor: EventId,
         then: DeliveryEnd,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool> {
         let delivery = delivery.clone();
         self.writer.call(move |session| session.advance_delivery(environment, &delivery, cursor, then)).await
     }

@@ -36,13 +36,15 @@ pub(super) async fn its_events_concern_no_company(case: Case) {
 }
 
 pub(super) async fn is_never_listed_nor_woken(case: Case) {
-    case.opted_in(&acme()).await;
     let row = case.load(&client()).await;
     case.saved(Swap { wake: wake(earlier(row.as_of, HOUR), None), ..without_tokens(&row) }).await;
+    case.waking(&acme(), earlier(row.as_of, MINUTE)).await;
 
-    for listed_as in [None, Some(ListedAs::ALL.to_vec())] {
+    for listed_as in [None, Some(ListedAs::ALL.to_vec()), Some(vec![])] {
         assert_eq!(names(&case.listed(ListQuery { listed_as, ..list() }).await), ["acme"]);
     }
+    let first = done(case.store.wake(Environment::Cie, 1).await);
+    assert_eq!(names(&first), ["acme"], "it does not take the place of a company");
     assert!(case.woken().await.is_empty());
 }
 

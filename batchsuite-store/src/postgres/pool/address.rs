@@ -1,6 +1,6 @@
 //! Where the database is: the one reader of a connection string, and the defaults of what it leaves open.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use batchsuite_auth::store::StoreError;
 use tokio::task::JoinHandle;
@@ -11,35 +11,15 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::form_urlencoded;
 
-use super::{failure, tls};
+use super::{
+    failure::{self, Result},
+    tls,
+};
 
 /// How long a connection of the network may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may leave bytes unacknowledged, and how long it is idle before it is probed.
 const TCP_TIMEOUT: Duration = Duration::from_secs(15);
-/// The parameters that the driver reads itself.
-const OF_THE_DRIVER: &[&str] = &[
-    "application_name",
-    "channel_binding",
-    "connect_timeout",
-    "dbname",
-    "host",
-    "hostaddr",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "load_balance_hosts",
-    "options",
-    "password",
-    "port",
-    "sslmode",
-    "sslnegotiation",
-    "target_session_attrs",
-    "tcp_user_timeout",
-    "user",
-];
-
 /// Where to connect to, and how.
 #[derive(Clone)]
 pub(in crate::postgres) struct Address {
@@ -52,37 +32,29 @@ pub(in crate::postgres) struct Address {
 impl Address {
     /// Reads a connection string of libpq, as a URL or as words. What it leaves open is set so that nothing waits for
     /// long, and that no server is used that allows no writes.
-    pub(in crate::postgres) fn new(text: &str) -> Result<Self, StoreError> {
+    pub(in crate::postgres) fn new(text: &str) -> Result<Self> {
         let text = Text::read(text)?;
         let mut own = Own::default();
-        let mut kept = Vec::new();
-        for (place, parameter) in text.parameters.iter().enumerate() {
-            let taken = own.take(&text, parameter)?;
-            if text.parameters[place + 1..].iter().any(|after| after.name == parameter.name) {
-                // In a URL, one reader would take the first and another one the last. Among words, the last one counts.
-                match text.url {
-                    Some(_) => return Err(twice(&parameter.name)),
-                    None => continue,
-                }
+        let mut kept = BTreeMap::new();
+        for (place, (name, value)) in text.parameters.iter().enumerate() {
+            let taken = own.take(name, value).ok_or_else(|| text.unusable(place))?;
+            // In a URL, one reader would take the first and another one the last. Among words, the last one counts.
+            if text.url.is_some() && text.is_said_before(place) {
+                return Err(failure::misconfigured(format!("the database's URL says {name} twice")));
             }
-            kept.extend(taken);
+            if let Some(value) = taken {
+                // One parameter at a time: the driver's error repeats parts of the text.
+                text.config(false, [(name, value)]).ok_or_else(|| text.unusable(place))?;
+                kept.insert(name, value);
+            }
         }
-        // One parameter at a time: the driver's error repeats parts of the text.
-        for parameter in &kept {
-            text.with(false, &[parameter]).parse::<Config>().map_err(|_| unusable(&parameter.name))?;
-        }
-        let config: Result<Config, _> = text.with(true, &kept.iter().collect::<Vec<_>>()).parse();
-        let mut config = config.map_err(|_| unreadable())?;
+        let config = text.config(true, kept.iter().map(|(name, value)| (*name, *value)));
+        let mut config = config.ok_or_else(unreadable)?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(failure::misconfigured("the database's URL names no host"));
         }
-        if let Some(name) = text.also_in_the_address(&config) {
-            return Err(failure::misconfigured(format!(
-                "the database's URL says {name} twice: in its address, where a port is 5432 if not written, and as a parameter"
-            )));
-        }
         let tls = own.tls(&config)?;
-        fill_in(&mut config, |name| kept.iter().any(|parameter| parameter.name == name));
+        fill_in(&mut config, |name| kept.keys().any(|kept| *kept == name));
         Ok(Self { config, tls, is_pooled: own.is_pooled })
     }
 
@@ -96,6 +68,13 @@ impl Address {
             }
         });
         Ok((client, driver))
+    }
+}
+
+impl fmt::Debug for Address {
+    // A URL may carry a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("is_pooled", &self.is_pooled).finish_non_exhaustive()
     }
 }
 
@@ -126,25 +105,25 @@ struct Own {
 }
 
 impl Own {
-    /// Takes a parameter in; returns the parameter that the driver gets for it, if any.
-    fn take(&mut self, text: &Text<'_>, parameter: &Parameter) -> Result<Option<Parameter>, StoreError> {
-        let Parameter { name, value, .. } = parameter;
-        let instead = |value: &str| Ok(Some(text.parameter(name, value)));
-        match (name.as_str(), value.as_str()) {
-            ("sslmode", "verify-ca" | "verify-full") => return instead("require"),
-            ("sslmode", "allow") => return instead("prefer"),
-            ("target_session_attrs", "primary") => return instead("read-write"),
-            ("sslrootcert", path) => self.roots = (path != "system").then(|| path.into()),
-            ("pgbouncer", "true") => self.is_pooled = true,
-            ("pgbouncer", "false") => self.is_pooled = false,
-            ("pgbouncer", _) => return Err(unusable(name)),
-            (known, _) if OF_THE_DRIVER.contains(&known) => return Ok(Some(parameter.clone())),
-            _ => return Err(text.unknown(name)),
-        }
-        Ok(None)
+    /// Takes a parameter in; returns the value that the driver gets for it, if any. `None`: it cannot be used.
+    fn take<'a>(&mut self, name: &str, value: &'a str) -> Option<Option<&'a str>> {
+        Some(match (name, value) {
+            ("sslmode", "verify-ca" | "verify-full") => Some("require"),
+            ("sslmode", "allow") => Some("prefer"),
+            ("target_session_attrs", "primary") => Some("read-write"),
+            ("sslrootcert", path) => {
+                self.roots = (path != "system").then(|| path.into());
+                None
+            }
+            ("pgbouncer", value) => {
+                self.is_pooled = value.parse().ok()?;
+                None
+            }
+            _ => Some(value),
+        })
     }
 
-    fn tls(&self, config: &Config) -> Result<MakeRustlsConnect, StoreError> {
+    fn tls(&self, config: &Config) -> Result<MakeRustlsConnect> {
         let is_checked = !matches!(config.get_ssl_mode(), SslMode::Disable | SslMode::Prefer);
         if self.roots.is_some() && !is_checked {
             return Err(failure::misconfigured("sslrootcert checks nothing without sslmode=verify-full"));
@@ -161,116 +140,99 @@ impl Own {
 struct Text<'a> {
     /// A URL without its parameters; `None`: words.
     url: Option<&'a str>,
-    parameters: Vec<Parameter>,
+    /// Names and values.
+    parameters: Vec<(String, String)>,
     /// From this parameter on, a name may be a part of a password that should have been encoded or quoted.
     doubtful: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Parameter {
-    name: String,
-    value: String,
-    /// As it stands in the text.
-    written: String,
-}
-
 impl<'a> Text<'a> {
-    fn read(text: &'a str) -> Result<Self, StoreError> {
+    fn read(text: &'a str) -> Result<Self> {
         let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme));
         let Some(scheme) = scheme else { return Self::of_words(text) };
         // A question mark before the at sign belongs to the password.
         let credentials = text.find('@').unwrap_or(scheme.len());
-        let (url, parameters) = match text[credentials..].split_once('?') {
-            Some((_, parameters)) => (&text[..text.len() - parameters.len() - 1], parameters),
+        let (url, written) = match text[credentials..].split_once('?') {
+            Some((_, written)) => (&text[..text.len() - written.len() - 1], written),
             None => (text, ""),
         };
-        let mut read = Self { url: Some(url), parameters: Vec::new(), doubtful: usize::MAX };
-        if parameters.contains('@') && credentials > scheme.len() {
-            read.doubtful = 0;
+        if written.split('&').any(|parameter| !parameter.is_empty() && !parameter.contains('=')) {
+            return Err(unreadable());
         }
-        for written in parameters.split('&').filter(|written| !written.is_empty()) {
-            let encoded = plus_encoded(written);
-            let Some((name, value)) = form_urlencoded::parse(&encoded).next() else { continue };
-            if !written.contains('=') {
-                return Err(unreadable());
-            }
-            read.note(Parameter { name: name.into(), value: value.into(), written: written.to_owned() }, true);
-        }
-        Ok(read)
+        // In these URLs a plus sign is one.
+        let encoded = written.replace('+', "%2B");
+        let parameters: Vec<_> = form_urlencoded::parse(encoded.as_bytes()).into_owned().collect();
+        let password = parameters.iter().position(|(name, _)| name == "password").map(|place| place + 1);
+        let is_cut = written.contains('@') && credentials > scheme.len();
+        let doubtful = if is_cut { 0 } else { password.unwrap_or(usize::MAX) };
+        Ok(Self { url: Some(url), parameters, doubtful })
     }
 
-    fn of_words(text: &'a str) -> Result<Self, StoreError> {
+    fn of_words(text: &'a str) -> Result<Self> {
         let mut read = Self { url: None, parameters: Vec::new(), doubtful: usize::MAX };
         let mut rest = text.trim_start();
         while !rest.is_empty() {
             let (name, after) = rest.split_once('=').ok_or_else(unreadable)?;
-            let name = name.trim_end();
+            let (name, after) = (name.trim_end(), after.trim_start());
             if name.is_empty() || name.contains(char::is_whitespace) {
                 return Err(unreadable());
             }
-            let after = after.trim_start();
             let (value, length) = word(after).ok_or_else(unreadable)?;
-            let is_bare = !after.starts_with('\'');
-            let written = read.parameter(name, &value);
-            read.note(written, is_bare);
+            read.parameters.push((name.to_owned(), value));
+            if name == "password" && !after.starts_with('\'') {
+                read.doubtful = read.doubtful.min(read.parameters.len());
+            }
             rest = after[length..].trim_start();
         }
         Ok(read)
     }
 
-    fn note(&mut self, parameter: Parameter, is_bare: bool) {
-        if parameter.name == "password" && is_bare {
-            self.doubtful = self.doubtful.min(self.parameters.len() + 1);
-        }
-        self.parameters.push(parameter);
-    }
-
-    /// A parameter as this text would write it.
-    fn parameter(&self, name: &str, value: &str) -> Parameter {
-        let written = if self.url.is_some() {
-            let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            format!("{name}={}", value.replace('+', "%20"))
-        } else {
-            format!("{name}='{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
-        };
-        Parameter { name: name.to_owned(), value: value.to_owned(), written }
-    }
-
-    /// The text with these parameters alone, with the address before them or without.
-    fn with(&self, is_whole: bool, parameters: &[&Parameter]) -> String {
-        let written: Vec<&str> = parameters.iter().map(|parameter| parameter.written.as_str()).collect();
-        match self.url {
+    /// What the driver reads from these parameters, with the address of a URL before them or without.
+    fn config<'b>(
+        &self,
+        is_whole: bool,
+        parameters: impl IntoIterator<Item = (&'b String, &'b str)>,
+    ) -> Option<Config> {
+        let parameters = parameters.into_iter();
+        let text = match self.url {
             Some(url) => {
                 let base = if is_whole { url } else { "postgres:///" };
-                if written.is_empty() { base.to_owned() } else { format!("{base}?{}", written.join("&")) }
+                let written = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+                format!("{base}?{}", written.replace('+', "%20"))
             }
-            None => written.join(" "),
-        }
+            None => {
+                let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
+                parameters.map(|(name, value)| format!("{name}='{}' ", quoted(value))).collect()
+            }
+        };
+        text.parse().ok()
     }
 
-    /// The setting that a URL has both in its address and among its parameters: libpq takes the parameter, the driver both.
-    fn also_in_the_address(&self, config: &Config) -> Option<&'static str> {
-        let address: Config = self.with(true, &[]).parse().ok().filter(|_| self.url.is_some())?;
-        let is_given = |name: &str| self.parameters.iter().any(|parameter| parameter.name == name);
-        let in_both = [
-            ("host", address.get_hosts().len() < config.get_hosts().len() && !address.get_hosts().is_empty()),
-            ("port", !address.get_ports().is_empty()),
-            ("user", address.get_user().is_some()),
-            ("password", address.get_password().is_some()),
-            ("dbname", address.get_dbname().is_some()),
-        ];
-        in_both.into_iter().find(|(name, is_there)| *is_there && is_given(name)).map(|(name, _)| name)
+    /// Whether a parameter before that place, or the address of the URL, says the same: libpq takes the last one, the driver both.
+    fn is_said_before(&self, place: usize) -> bool {
+        let (name, before) = (&self.parameters[place].0, &self.parameters[..place]);
+        before.iter().any(|(said, _)| said == name)
+            || self.config(true, []).is_some_and(|address| match name.as_str() {
+                "host" => !address.get_hosts().is_empty(),
+                // A port is 5432 if not written.
+                "port" => !address.get_ports().is_empty(),
+                "user" => address.get_user().is_some(),
+                "password" => address.get_password().is_some(),
+                "dbname" => address.get_dbname().is_some(),
+                _ => false,
+            })
     }
 
-    /// The error shows the name if the name cannot be a part of a secret.
-    fn unknown(&self, name: &str) -> StoreError {
-        let place = self.parameters.iter().position(|parameter| parameter.name == name).unwrap_or_default();
+    /// The error shows the name if that cannot be a part of a secret.
+    fn unusable(&self, place: usize) -> StoreError {
+        let name = &self.parameters[place].0;
         let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         if place < self.doubtful && is_name {
-            failure::misconfigured(format!("the database's URL has a parameter that is not known: {name}"))
+            let why = "the database's URL has a parameter that is not known, or whose value cannot be used: ";
+            failure::misconfigured(format!("{why}{name}"))
         } else {
             failure::misconfigured(
-                "the database's URL has a parameter that is not known; is a password in it not encoded, or not quoted?",
+                "the database's URL has a parameter that cannot be used; is a password in it not encoded, or not quoted?",
             )
         }
     }
@@ -292,21 +254,8 @@ fn word(text: &str) -> Option<(String, usize)> {
     (!is_quoted).then_some((value, text.len()))
 }
 
-/// In these URLs a plus sign is one.
-fn plus_encoded(written: &str) -> Vec<u8> {
-    written.replace('+', "%2B").into_bytes()
-}
-
 fn unreadable() -> StoreError {
     failure::misconfigured("the database's URL is none that can be read")
-}
-
-fn twice(name: &str) -> StoreError {
-    failure::misconfigured(format!("the database's URL says {name} twice"))
-}
-
-fn unusable(name: &str) -> StoreError {
-    failure::misconfigured(format!("the database's URL has a value that cannot be used for {name}"))
 }
 
 #[cfg(test)]

@@ -12,8 +12,12 @@ use tokio_postgres::{
     Error, Row,
     types::{ToSql, Type},
 };
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{failure, runtime::AbortOnDrop, shared::Shared};
+use super::{
+    failure::{self, Result},
+    shared::Shared,
+};
 use crate::postgres::schema::IS_CARELESS;
 
 /// A parameter of a statement.
@@ -54,7 +58,7 @@ impl Connection {
         sql: &str,
         types: &[Type],
         parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<Vec<Row>> {
         let Self { client: Some(client), state, shared } = self else { return Err(gone()) };
         let is_prepared = shared.prepares && !state.is_in_transaction;
         let answer = async {
@@ -69,15 +73,12 @@ impl Connection {
     }
 
     /// Runs statements without parameters.
-    async fn run(&mut self, sql: &str) -> Result<(), StoreError> {
+    async fn run(&mut self, sql: &str) -> Result<()> {
         let Self { client: Some(client), state, shared } = self else { return Err(gone()) };
         judged(state, shared, client.batch_execute(sql)).await
     }
 
-    pub(in crate::postgres) async fn begin(
-        mut self,
-        turn: OwnedSemaphorePermit,
-    ) -> Result<PostgresTransaction, StoreError> {
+    pub(in crate::postgres) async fn begin(mut self, turn: OwnedSemaphorePermit) -> Result<PostgresTransaction> {
         self.state.is_in_transaction = true;
         // Durable also behind a pooler that hands each transaction to another server.
         self.run(&format!("BEGIN; SELECT set_config('synchronous_commit', 'on', true) WHERE {IS_CARELESS}")).await?;
@@ -141,7 +142,7 @@ impl PostgresTransaction {
     }
 
     /// Takes the time limits of its statements away.
-    pub(in crate::postgres) async fn remove_time_limits(&mut self) -> Result<(), StoreError> {
+    pub(in crate::postgres) async fn remove_time_limits(&mut self) -> Result<()> {
         let limit = self.connection.shared.deadline.max(LEAST_LIMIT).as_millis();
         let settings = format!(
             "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
@@ -161,11 +162,7 @@ impl fmt::Debug for PostgresTransaction {
 }
 
 /// Waits for an answer, and judges the connection by it.
-async fn judged<T>(
-    state: &mut State,
-    shared: &Shared,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, StoreError> {
+async fn judged<T>(state: &mut State, shared: &Shared, answer: impl Future<Output = Result<T, Error>>) -> Result<T> {
     let began = Instant::now();
     state.is_under_way = true;
     let Some(answer) = wait(state, shared, answer).await else {
@@ -216,7 +213,7 @@ async fn is_at_work(shared: &Shared, process: i32) -> bool {
         let address = shared.address.clone();
         async move {
             let (client, driver) = address.connect().await?;
-            let _abort = AbortOnDrop::of(&driver);
+            let _driver = AbortOnDropHandle::new(driver);
             client.query_typed(QUESTION, &[(&process, Type::INT4)]).await
         }
     };

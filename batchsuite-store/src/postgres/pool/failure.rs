@@ -9,6 +9,9 @@ use batchsuite_auth::{
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
+/// An answer, or why the store has none.
+pub(in crate::postgres) type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// What is told of an error of the database: its SQLSTATE and, where it speaks of objects and not of values, its message.
 /// Never its detail, which shows rows. It is the [`source`](Error::source) of each [`StoreError`] of this store that the
 /// database is the cause of.

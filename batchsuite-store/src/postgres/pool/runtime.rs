@@ -6,12 +6,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::oneshot,
-    task::{AbortHandle, JoinHandle},
-    time::timeout,
-};
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long a runtime may take to begin a task before it counts as one that nobody drives.
 const BEGIN_WITHIN: Duration = Duration::from_secs(1);
@@ -66,11 +62,10 @@ async fn done_by<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Option<T> {
     let (begins, begun) = oneshot::channel();
-    let task = runtime.spawn(async move {
+    let task = AbortOnDropHandle::new(runtime.spawn(async move {
         let _ = begins.send(());
         work.await
-    });
-    let _abort = AbortOnDrop::of(&task);
+    }));
     timeout(begin_within, begun).await.ok()?.ok()?;
     match task.await {
         Ok(done) => Some(done),
@@ -78,28 +73,5 @@ async fn done_by<T: Send + 'static>(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => None,
         },
-    }
-}
-
-/// Aborts a task when it is dropped.
-#[derive(Debug)]
-pub(in crate::postgres) struct AbortOnDrop(Option<AbortHandle>);
-
-impl AbortOnDrop {
-    pub(in crate::postgres) fn of<T>(task: &JoinHandle<T>) -> Self {
-        Self(Some(task.abort_handle()))
-    }
-
-    /// Lets the task go on by itself.
-    pub(in crate::postgres) fn release(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use batchsuite_auth::{error::chain, store::StoreError};
-use deadpool_postgres::{ClientWrapper, Object, Pool};
+use deadpool_postgres::{ClientWrapper, Metrics, Object, Pool};
 use tokio::{
     sync::{Notify, Semaphore},
     time::{Instant, timeout},
@@ -82,14 +82,6 @@ impl Shared {
         let idle = self.pool.retain(|_, _| false).removed.len();
         tracing::warn!(error = %chain(error), idle, "the connections to the database are made anew");
     }
-
-    /// Closes connections that have been idle for too long, now and then.
-    pub(super) fn sweep(&self) {
-        if self.trust.is_time_to_sweep() {
-            let trust = &self.trust;
-            self.pool.retain(|_, metrics| trust.includes(metrics.age(), metrics.last_used()));
-        }
-    }
 }
 
 /// Which connections are used again.
@@ -102,22 +94,28 @@ pub(super) struct Trust {
 struct Times {
     /// Connections that were made before are not used again.
     since: Instant,
-    swept: Instant,
+    /// When the last silence ended.
     silent: Instant,
 }
 
 impl Trust {
     pub(super) fn new(max_age: Duration, max_idle: Duration) -> Self {
         let now = Instant::now();
-        Self { max_age, max_idle, times: Mutex::new(Times { since: now, swept: now, silent: now }) }
+        Self { max_age, max_idle, times: Mutex::new(Times { since: now, silent: now }) }
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn includes(&self, age: Duration, idle: Duration) -> bool {
-        age < self.max_age && idle < self.max_idle && age <= self.times().since.elapsed()
+    pub(super) fn includes(&self, metrics: Metrics) -> bool {
+        let age = metrics.age();
+        age < self.max_age && metrics.last_used() < self.max_idle && age <= self.times().since.elapsed()
+    }
+
+    /// Closes those that lie idle and are not used again.
+    pub(super) fn sweep(&self, pool: &Pool) {
+        pool.retain(|_, metrics| self.includes(metrics));
     }
 
     fn renew(&self) {
@@ -126,18 +124,7 @@ impl Trust {
 
     /// Whether a silence from `began` on is another than the last one.
     fn silence(&self, began: Instant) -> bool {
-        let mut times = self.times();
-        let is_news = times.silent <= began;
-        times.silent = Instant::now();
-        is_news
-    }
-
-    fn is_time_to_sweep(&self) -> bool {
-        let mut times = self.times();
-        let is_time = self.max_idle / 4 < times.swept.elapsed();
-        if is_time {
-            times.swept = Instant::now();
-        }
-        is_time
+        let silent = std::mem::replace(&mut self.times().silent, Instant::now());
+        silent <= began
     }
 }

@@ -3,7 +3,7 @@
 WITH used AS MATERIALIZED (
     SELECT environment, company FROM {schema}.grants
     WHERE environment = $1 AND company = ANY($2)
-      AND (used_at IS NULL OR used_at NOT BETWEEN {now} - interval '5 minutes' AND {now}
+      AND (used_at IS NULL OR used_at NOT BETWEEN {now} - {use_recorded_within} AND {now}
            OR wake_if_used < COALESCE(wake_at, 'infinity'))
     ORDER BY company
     FOR UPDATE

@@ -1,19 +1,19 @@
 -- Those whose time has passed, from $3 on, and behind them those that are so far ahead that a wrong clock must have set them.
 WITH due AS MATERIALIZED (
     SELECT due.*, span.place
-    FROM (VALUES (1, COALESCE($3, '-infinity'), {now}), (2, {now} + interval '2 days', 'infinity')) AS span (place, after, until)
+    FROM (VALUES (1, COALESCE($3, '-infinity'), {now}), (2, {now} + {furthest_wake}, 'infinity')) AS span (place, after, until)
     CROSS JOIN LATERAL (
         SELECT company, number, wake_at FROM {schema}.grants
         WHERE environment = $1 AND company <> '' AND wake_at >= span.after AND wake_at <= span.until
           -- By the time of the moment: who has waited for the row sees what another call hid meanwhile.
-          AND (hidden_until IS NULL OR hidden_until <= {now} OR hidden_until > {clock} + interval '2 minutes')
+          AND (hidden_until IS NULL OR hidden_until <= {now} OR hidden_until > {clock} + {hidden_for})
         ORDER BY wake_at LIMIT $2
         FOR UPDATE SKIP LOCKED
     ) AS due
     ORDER BY span.place, due.wake_at LIMIT $2
 ), hidden AS (
     -- What was locked may be newer than what this statement sees; the tokens below are not. So it is compared.
-    UPDATE {schema}.grants g SET hidden_until = {now} + interval '2 minutes'
+    UPDATE {schema}.grants g SET hidden_until = {now} + {hidden_for}
     FROM due WHERE g.environment = $1 AND g.company = due.company AND g.number = due.number
     RETURNING g.*, due.place
 )
