@@ -1,42 +1,35 @@
 //! What cannot be read and is left out.
 
-use std::fmt;
+use std::fmt::Display;
 
 use batchsuite_auth::{error::chain, store::StoreError};
-
-/// Items that cannot be read and are left out, so that the others go on. The log names the first ones and counts the
-/// rest: it may be every company.
-pub(crate) struct LeftOut {
-    what: &'static str,
-    items: usize,
-}
 
 /// How many are told by name.
 const NAMED: usize = 10;
 
-impl LeftOut {
-    pub(crate) fn of(what: &'static str) -> Self {
-        Self { what, items: 0 }
-    }
-
-    pub(crate) fn add(&mut self, name: &dyn fmt::Display, error: &StoreError) {
-        self.items += 1;
-        if self.items <= NAMED {
-            tracing::error!(what = self.what, %name, error = %chain(error), "an item cannot be read; it is left out");
-        }
-        #[cfg(feature = "metrics")]
-        metrics::counter!("batchsuite_unreadable_total", "what" => self.what).increment(1);
-    }
-}
-
-impl Drop for LeftOut {
-    fn drop(&mut self) {
-        if self.items > NAMED {
-            tracing::error!(
-                what = self.what,
-                items = self.items - NAMED,
-                "as many more cannot be read and are left out"
-            );
+/// Those of the items, each with its name, that can be read. The others are left out, so that these go on. The log names the first
+/// ones and counts the rest: it may be every company.
+pub(crate) fn readable<T>(
+    what: &'static str,
+    items: impl IntoIterator<Item = (impl Display, Result<T, StoreError>)>,
+) -> Vec<T> {
+    let mut left_out = 0;
+    let mut read = Vec::new();
+    for (name, item) in items {
+        match item {
+            Ok(item) => read.push(item),
+            Err(error) => {
+                left_out += 1;
+                if left_out <= NAMED {
+                    tracing::error!(what, %name, error = %chain(&error), "an item cannot be read; it is left out");
+                }
+                #[cfg(feature = "metrics")]
+                metrics::counter!("batchsuite_unreadable_total", "what" => what).increment(1);
+            }
         }
     }
+    if left_out > NAMED {
+        tracing::error!(what, items = left_out - NAMED, "as many more cannot be read and are left out");
+    }
+    read
 }

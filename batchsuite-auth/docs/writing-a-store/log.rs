@@ -56,10 +56,7 @@ impl Verb<'_> {
     }
 
     fn events(&self, query: &EventQuery) -> Result<Page<Event, EventId>> {
-        let up_to = self.pruned()?;
-        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < up_to) {
-            return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
-        }
+        query.refuse_gap(self.pruned()?)?;
         let is_asked = |event: &Event| query.company.is_none() || event.company == query.company;
         let asked = self.log().filter(is_asked);
         let items: Vec<_> = match query.order {

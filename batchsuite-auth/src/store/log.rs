@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::error::{StoreError, StoreErrorKind};
 use crate::{
     config::Environment,
     events::{EventContent, EventId},
@@ -30,6 +31,17 @@ pub struct EventQuery {
     pub after: Option<EventId>,
     /// How many at most.
     pub limit: usize,
+}
+
+impl EventQuery {
+    /// A reader who goes on, forward, from below the latest event that was pruned has missed some.
+    ///
+    /// # Errors
+    /// [`Pruned`](StoreErrorKind::Pruned), which names that event.
+    pub fn refuse_gap(&self, up_to: EventId) -> Result<(), StoreError> {
+        let is_gap = self.order == EventOrder::OldestFirst && self.after.is_some_and(|after| after < up_to);
+        if is_gap { Err(StoreError::new(StoreErrorKind::Pruned { up_to })) } else { Ok(()) }
+    }
 }
 
 /// In which order events are read.

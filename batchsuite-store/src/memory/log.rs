@@ -11,7 +11,7 @@ use batchsuite_auth::{
     CompanyId,
     clock::{Timestamp, earlier, later},
     events::{Event, EventId},
-    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Prune, Pruned, StoreError, StoreErrorKind},
+    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Prune, Pruned, StoreError},
 };
 use uuid::Uuid;
 
@@ -51,9 +51,7 @@ impl Log {
     }
 
     pub(super) fn read(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
-        if query.order == EventOrder::OldestFirst && query.after.is_some_and(|after| after < self.pruned) {
-            return Err(StoreError::new(StoreErrorKind::Pruned { up_to: self.pruned }));
-        }
+        query.refuse_gap(self.pruned)?;
         let place = |id: EventId| (query.company.clone(), id);
         let (first, end) = (place(EventId::START), place(EventId::new(u64::MAX)));
         let after = query.after.map(place);
@@ -115,7 +113,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use batchsuite_auth::{Environment, events::EventKind, ids::Revision};
+    use batchsuite_auth::{Environment, events::EventKind, ids::Revision, store::StoreErrorKind};
 
     use super::*;
 

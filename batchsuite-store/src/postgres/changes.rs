@@ -11,7 +11,7 @@ use super::{
     failure::Result,
     row::{Columns, signed},
 };
-use crate::left_out::LeftOut;
+use crate::left_out::readable;
 
 /// How long a change waits for a writer before it that has not ended. (A statement takes milliseconds.)
 const PATIENCE_WITH_WRITERS: Duration = Duration::from_secs(1);
@@ -68,9 +68,7 @@ impl PostgresStore {
             let mut columns = Columns::of(row);
             Ok((columns.company()?, EventId::new(columns.number()?)))
         };
-        let mut left_out = LeftOut::of("change");
-        let readable = |row| change(row).inspect_err(|error| left_out.add(&"of a company", error)).ok();
-        let changed: Vec<_> = rows.iter().filter_map(readable).collect();
+        let changed = readable("change", rows.iter().map(|row| ("of a company", change(row))));
         let (changed, ahead) = changed.into_iter().partition(|(_, change)| *change <= settled);
         Ok((Changes { changed, cursor: after.max(settled) }, ahead))
     }

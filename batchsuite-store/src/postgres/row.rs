@@ -8,16 +8,13 @@ use batchsuite_auth::{
     events::{Event, EventContent, EventId},
     ids::{ConsentId, Revision},
     secret::SecretHash,
-    store::{
-        self, Document, EventOrder, EventQuery, Page, PendingConsent, RowKey, RowNumber, StoreError, StoreErrorKind,
-        StoredTokens,
-    },
+    store::{self, Document, EventQuery, Page, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
 };
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
 use super::failure::{self, Result};
-use crate::{keyring::Keyring, left_out::LeftOut, seal::Sealed};
+use crate::{keyring::Keyring, left_out::readable, seal::Sealed};
 
 /// Reads the columns of a row from left to right: an order that the statement and its reader agree on costs no search by
 /// name.
@@ -111,17 +108,21 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     Ok(store::Row { key, number, revision, document, tokens, change, wake_at, used_at, consents, as_of })
 }
 
-/// The row of whichever company. `None` where there is none, or none that can be named.
-pub(super) fn readable(
-    answer: &Row,
+/// Those of the rows, each of whichever company, that can be read.
+pub(super) fn rows<'a>(
+    what: &'static str,
+    answers: impl IntoIterator<Item = &'a Row>,
     environment: Environment,
     shown: &Shown<'_>,
-    left_out: &mut LeftOut,
-) -> Option<store::Row> {
-    let company = Columns::of(answer).next::<Option<&str>>().transpose()?;
-    let company = company.and_then(|name| CompanyId::new(name).map_err(|_| no_id()));
-    let read = company.and_then(|company| row(answer, RowKey::company(environment, company), shown));
-    read.inspect_err(|error| left_out.add(&"of a company", error)).ok()
+) -> Vec<store::Row> {
+    let of_company = |answer: &'a Row| {
+        // There may be none.
+        let company = Columns::of(answer).next::<Option<&str>>().transpose()?;
+        let company = company.and_then(|name| CompanyId::new(name).map_err(|_| no_id()));
+        let read = company.and_then(|company| row(answer, RowKey::company(environment, company), shown));
+        Some(("of a company", read))
+    };
+    readable(what, answers.into_iter().filter_map(of_company))
 }
 
 fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>> {
@@ -137,24 +138,15 @@ fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>> {
 
 /// A page of events. A reader who goes on from below what was pruned has missed some.
 pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<Page<Event, EventId>> {
-    let forward = rows.first().filter(|_| query.order == EventOrder::OldestFirst);
-    let pruned = forward.and_then(|row| row.try_get::<_, Option<i64>>("pruned_up_to").ok().flatten());
+    let pruned = rows.first().and_then(|row| row.try_get::<_, Option<i64>>("pruned_up_to").ok().flatten());
     let up_to = EventId::new(pruned.unwrap_or_default().unsigned_abs());
-    if query.after.is_some_and(|after| after < up_to) {
-        return Err(StoreError::new(StoreErrorKind::Pruned { up_to }));
-    }
-    let (mut items, mut next) = (Vec::with_capacity(rows.len()), query.after);
-    let mut left_out = LeftOut::of("event");
-    for row in rows {
-        // None where there is no event, but something to say of the log.
-        let Some(number) = Columns::of(row).next::<Option<i64>>()? else { continue };
-        match event(row, query.environment) {
-            Ok(event) => items.push(event),
-            Err(error) => left_out.add(&number, &error),
-        }
-        next = Some(EventId::new(number.unsigned_abs()));
-    }
-    Ok(Page { items, next })
+    query.refuse_gap(up_to)?;
+    // None where there is no event, but something to say of the log.
+    let numbers = rows.iter().map(|row| Columns::of(row).next::<Option<i64>>()).collect::<Result<Vec<_>>>()?;
+    let next = numbers.iter().flatten().next_back().map(|number| EventId::new(number.unsigned_abs()));
+    let found =
+        numbers.iter().zip(rows).filter_map(|(number, row)| Some((*number.as_ref()?, event(row, query.environment))));
+    Ok(Page { items: readable("event", found), next: next.or(query.after) })
 }
 
 /// The columns of `sql/fragments/event.sql`.

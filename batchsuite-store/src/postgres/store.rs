@@ -24,13 +24,10 @@ use super::{
     connection::Parameter,
     failure::{self, Result},
     operation::NOT_INDEXED,
-    row::{self, Columns, Shown, limit, readable, seconds, signed, storable},
+    row::{self, Columns, Shown, limit, seconds, signed, storable},
     statements::Statement,
 };
-use crate::{
-    left_out::LeftOut,
-    seal::{self, Sealed},
-};
+use crate::seal::{self, Sealed};
 
 /// How many companies one statement marks as used, so that none takes long.
 const USED_AT_ONCE: usize = 5000;
@@ -165,8 +162,7 @@ impl Store for PostgresStore {
         let rows = self.0.rows(&self.0.statements.wake, parameters).await?;
         let reached = rows.first().and_then(|row| row.try_get("reached").ok().flatten());
         self.0.queue.ended(environment, begin, reached);
-        let (shown, mut left_out) = (Shown::With(&self.0.keyring), LeftOut::of("row that wakes"));
-        Ok(rows.iter().filter_map(|row| readable(row, environment, &shown, &mut left_out)).collect())
+        Ok(row::rows("row that wakes", &rows, environment, &Shown::With(&self.0.keyring)))
     }
 
     async fn record_use(&self, environment: Environment, companies: &[CompanyId]) -> Result<()> {
@@ -193,17 +189,14 @@ impl Store for PostgresStore {
                 self.0.rows(&statements.list_some, parameters).await?
             }
         };
-        let (mut items, mut next) = (Vec::with_capacity(rows.len()), query.after);
-        let mut left_out = LeftOut::of("row of a list");
-        for row in rows.iter().take(most) {
-            items.extend(readable(row, query.environment, &Shown::Sealed, &mut left_out));
-            // Also behind a row that cannot be read.
-            next = Columns::of(row).company().ok().or(next);
-        }
+        let listed = rows.iter().take(most);
+        // Also behind a row that cannot be read.
+        let last = listed.clone().filter_map(|row| Columns::of(row).company().ok()).last().or(query.after);
+        let items = row::rows("row of a list", listed, query.environment, &Shown::Sealed);
         // Where rows were read that are not listed, the page goes on behind them.
         let read_up_to = rows.first().and_then(|row| row.try_get::<_, Option<&str>>("read_up_to").ok().flatten());
         let is_cut = rows.len() > most;
-        let next = if is_cut { next } else { read_up_to.and_then(|company| CompanyId::new(company).ok()) };
+        let next = if is_cut { last } else { read_up_to.and_then(|company| CompanyId::new(company).ok()) };
         Ok(Page { items, next })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
-    clock::{Timestamp, later},
+    clock::{Timestamp, earlier, later},
     ids::ConsentId,
     secret::SecretHash,
     store::{Consent, ConsentCaps, ConsentUse, FoundConsent, ListedAs, NewConsent, NewEvent, USED_CONSENT_KNOWN},
@@ -24,10 +24,10 @@ impl Session<'_> {
         let (now, expires_at) = (micros(self.now()), later(self.now(), lifetime));
         let seen = "INSERT INTO grants (environment, company, listed_as) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         self.run(seen, (environment, company, ListedAs::default().name()))?;
-        self.run("DELETE FROM consents WHERE forgotten_at <= ?1", [now])?;
+        self.run("DELETE FROM consents WHERE ifnull(used_at, expires_at) <= ?1", [known_since(self.now())])?;
         let put = "INSERT OR REPLACE INTO consents (id, environment, company, actor, state, browser, verifier,
-                redirect_uri, client_id, return_to, removals, expires_at, forgotten_at)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                redirect_uri, client_id, return_to, removals, expires_at)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
         let columns = params![
             consent.id.to_bits().to_be_bytes(),
             environment,
@@ -41,7 +41,6 @@ impl Session<'_> {
             consent.return_to,
             consent.removals,
             micros(expires_at),
-            micros(later(expires_at, USED_CONSENT_KNOWN)),
         ];
         self.run(put, columns)?;
         for (column, owner, cap) in [("company", company, caps.per_company), ("actor", actor, caps.per_actor)] {
@@ -57,8 +56,8 @@ impl Session<'_> {
 
     pub(super) fn find_consent(&mut self, environment: Environment, state: SecretHash) -> Result<Option<FoundConsent>> {
         let (as_of, shared) = (self.now(), Arc::clone(&self.shared));
-        let find = "SELECT * FROM consents WHERE environment = ?1 AND state = ?2 AND forgotten_at > ?3";
-        self.row(find, (environment.name(), state.as_bytes(), micros(as_of)), |row| {
+        let find = "SELECT * FROM consents WHERE environment = ?1 AND state = ?2 AND ifnull(used_at, expires_at) > ?3";
+        self.row(find, (environment.name(), state.as_bytes(), known_since(as_of)), |row| {
             let consent = Consent {
                 id: ConsentId::from_bits(bits(row, "id")?),
                 environment,
@@ -86,15 +85,19 @@ impl Session<'_> {
         event: Option<NewEvent>,
     ) -> Result<Option<Timestamp>> {
         let now = self.now();
-        let forgotten_at = micros(later(now, USED_CONSENT_KNOWN));
-        let use_up = "UPDATE consents SET used_at = ?3, with_event = ?4, forgotten_at = ?5, verifier = NULL
+        let use_up = "UPDATE consents SET used_at = ?3, with_event = ?4, verifier = NULL
             WHERE environment = ?1 AND id = ?2 AND used_at IS NULL AND expires_at > ?3 RETURNING number";
         let id = id.to_bits().to_be_bytes();
-        let used = (environment.name(), id, micros(now), event.is_some(), forgotten_at);
+        let used = (environment.name(), id, micros(now), event.is_some());
         if self.row(use_up, used, |_| Ok(()))?.is_none() {
             return Ok(None);
         }
         event.map(|event| self.append(environment, event)).transpose()?;
         Ok(Some(now))
     }
+}
+
+/// What was used or has expired since then is known.
+fn known_since(now: Timestamp) -> i64 {
+    micros(earlier(now, USED_CONSENT_KNOWN))
 }

@@ -18,7 +18,7 @@ use super::{
     failure::{self, Failure, Result},
     micros, revision, time,
 };
-use crate::{keyring::Keyring, left_out::LeftOut, seal::Sealed};
+use crate::{keyring::Keyring, left_out::readable, seal::Sealed};
 
 /// The status that most companies have: the index of the others leaves it out.
 const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
@@ -63,13 +63,12 @@ impl Session<'_> {
 
     /// The rows of these companies. One that cannot be read does not end the others.
     fn read_all(&mut self, environment: Environment, companies: Vec<String>, reading: Reading) -> Vec<Row> {
-        let mut left_out = LeftOut::of("row");
-        let read = companies.into_iter().filter_map(|name| {
+        let read = companies.into_iter().map(|name| {
             let key = CompanyId::new(name.as_str()).map(|company| RowKey::company(environment, company));
             let row = key.map_err(Failure::from).and_then(|key| self.read(key, reading));
-            row.map_err(|error| left_out.add(&name, &failure::judge(error))).ok()
+            (name, row.map_err(failure::judge))
         });
-        read.collect()
+        readable("row", read)
     }
 
     pub(super) fn save(&mut self, swap: Swap) -> Result<Saved> {

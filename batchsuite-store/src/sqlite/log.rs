@@ -7,10 +7,7 @@ use batchsuite_auth::{
     clock::{earlier, later},
     events::{Event, EventContent, EventId},
     ids::Revision,
-    store::{
-        Changes, Delivery, DeliveryEnd, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned, RowKey, StoreError,
-        StoreErrorKind,
-    },
+    store::{Changes, Delivery, DeliveryEnd, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned, RowKey},
 };
 
 use super::{
@@ -18,7 +15,7 @@ use super::{
     failure::{self, Result},
     micros, revision, time,
 };
-use crate::left_out::LeftOut;
+use crate::left_out::readable;
 
 impl Session<'_> {
     /// Appends an event of a row, or of all rows, at the given revision.
@@ -53,11 +50,9 @@ impl Session<'_> {
     }
 
     pub(super) fn events(&mut self, query: &EventQuery) -> Result<Page<Event, EventId>> {
-        let (environment, up_to) = (query.environment, self.pruned(query.environment)?);
+        let environment = query.environment;
+        query.refuse_gap(self.pruned(environment)?)?;
         let (beyond, order, from) = match query.order {
-            EventOrder::OldestFirst if query.after.is_some_and(|after| after < up_to) => {
-                return Err(StoreError::new(StoreErrorKind::Pruned { up_to }).into());
-            }
             EventOrder::OldestFirst => (">", "ASC", 0),
             EventOrder::NewestFirst => ("<", "DESC", i64::MAX as u64),
         };
@@ -69,10 +64,8 @@ impl Session<'_> {
         let page = (environment.name(), query.after.map_or(from, EventId::number), query.limit, company);
         let found = self.rows(&events, page, |row| Ok((id(row)?, event(row, environment))))?;
         let next = found.last().map(|(id, _)| *id).or(query.after);
-        let mut left_out = LeftOut::of("event");
-        let mut told = |id: EventId, error| left_out.add(&id.number(), &failure::judge(error));
-        let items = found.into_iter().filter_map(|(id, event)| event.map_err(|error| told(id, error)).ok());
-        Ok(Page { items: items.collect(), next })
+        let found = found.into_iter().map(|(id, event)| (id.number(), event.map_err(failure::judge)));
+        Ok(Page { items: readable("event", found), next })
     }
 
     pub(super) fn prune(&mut self, prune: Prune) -> Result<Pruned> {

@@ -141,7 +141,7 @@ async fn each_statement_goes_by_an_index() {
         ("UPDATE consents", "(environment=? AND id=?)"),
         ("AND company = ?2 AND used_at IS NULL AND expires_at > ?3\n                    ORDER", "consents_company"),
         ("AND actor = ?2 AND used_at IS NULL", "consents_actor"),
-        ("WHERE forgotten_at", "consents_forgotten"),
+        ("DELETE FROM consents WHERE ifnull(used_at, expires_at)", "consents_ended"),
         ("wake_at > ?2 AND wake_at <= ?3", "grants_waking (environment=? AND wake_at>? AND wake_at<?)"),
         ("wake_at <= ?2 LIMIT", "grants_waking (environment=? AND wake_at<?)"),
         ("listed_as <> 'authenticated'", "grants_listed (environment=? AND listed_as=? AND company>?)"),

@@ -50,13 +50,12 @@ CREATE TABLE consents (
     used_at      INTEGER,
     -- Whether its use wrote an event.
     with_event   INTEGER NOT NULL DEFAULT 0,
-    forgotten_at INTEGER NOT NULL,
     UNIQUE (environment, state),
     UNIQUE (environment, id)
 ) STRICT;
 CREATE INDEX consents_company ON consents (environment, company);
 CREATE INDEX consents_actor ON consents (environment, actor);
-CREATE INDEX consents_forgotten ON consents (forgotten_at);
+CREATE INDEX consents_ended ON consents (ifnull(used_at, expires_at));
 
 CREATE TABLE events (
     id          INTEGER PRIMARY KEY,
