@@ -148,6 +148,7 @@ pub(super) async fn the_number_goes_up_and_is_not_below_the_microseconds_since_1
         assert!(number > before.number, "{number:?} after {:?}", before.number);
         let microseconds = u64::try_from(at.timestamp_micros()).expect("a time after 1970");
         assert!(number.number() >= microseconds, "{number:?} at {at}");
+        assert_about(at, before.as_of);
         before = case.load(&acme()).await;
         if round % 5 == 0 {
             case.advance(SECOND).await;
