@@ -113,10 +113,7 @@ impl Verb<'_> {
             |stored: &StoredDelivery| stored.holder == delivery.holder.to_string() && stored.ends_at > self.now;
         let Some(mut held) = stored.filter(is_held) else { return Ok(false) };
         held.cursor = held.cursor.max(to.number());
-        held.ends_at = match then {
-            DeliveryEnd::Renew(lease) => later(self.now, lease),
-            DeliveryEnd::End => self.now,
-        };
+        held.ends_at = later(self.now, then.lease());
         self.put("delivery", &delivery.consumer, &held)?;
         Ok(true)
     }

@@ -21,3 +21,13 @@ pub enum DeliveryEnd {
     /// It ends: another process may take the delivery.
     End,
 }
+
+impl DeliveryEnd {
+    /// For how long the lease goes on.
+    pub fn lease(self) -> Duration {
+        match self {
+            Self::Renew(lease) => lease,
+            Self::End => Duration::ZERO,
+        }
+    }
+}

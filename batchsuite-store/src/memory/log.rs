@@ -94,10 +94,7 @@ impl Log {
         let is_held = |lease: &&mut Lease| lease.holder == delivery.holder && lease.ends_at > now;
         let Some(held) = self.by_consumer.get_mut(&delivery.consumer).filter(is_held) else { return false };
         held.cursor = held.cursor.max(to);
-        held.ends_at = match then {
-            DeliveryEnd::Renew(lease) => later(now, lease),
-            DeliveryEnd::End => now,
-        };
+        held.ends_at = later(now, then.lease());
         true
     }
 

@@ -278,10 +278,7 @@ impl Store for PostgresStore {
         cursor: EventId,
         then: DeliveryEnd,
     ) -> Result<bool> {
-        let lease = match then {
-            DeliveryEnd::Renew(lease) => seconds(lease.min(LONGEST_LEASE)),
-            DeliveryEnd::End => 0.0,
-        };
+        let lease = seconds(then.lease().min(LONGEST_LEASE));
         let parameters: &[Parameter<'_>] =
             &[&environment.name(), &delivery.consumer, &delivery.holder, &signed(cursor.number()), &lease];
         Ok(self.0.row(&self.0.statements.advance_delivery, parameters).await?.is_some())

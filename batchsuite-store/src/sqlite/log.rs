@@ -103,7 +103,7 @@ impl Session<'_> {
         let take = "INSERT INTO deliveries (environment, consumer, holder, cursor, lease_until)
             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (environment, consumer) DO UPDATE
             SET holder = excluded.holder, lease_until = excluded.lease_until
-            WHERE lease_until IS NULL OR lease_until <= ?6 OR holder = excluded.holder
+            WHERE lease_until <= ?6 OR holder = excluded.holder
             RETURNING cursor AS id";
         let (consumer, holder, until) = (&delivery.consumer, delivery.holder.as_bytes(), micros(later(now, lease)));
         self.row(take, (environment.name(), consumer, holder, last.number(), until, micros(now)), id)
@@ -117,10 +117,7 @@ impl Session<'_> {
         then: DeliveryEnd,
     ) -> Result<bool> {
         let now = self.now();
-        let until = match then {
-            DeliveryEnd::Renew(lease) => Some(micros(later(now, lease))),
-            DeliveryEnd::End => None,
-        };
+        let until = micros(later(now, then.lease()));
         let advance = "UPDATE deliveries SET cursor = max(cursor, ?4), lease_until = ?5
             WHERE environment = ?1 AND consumer = ?2 AND holder = ?3 AND lease_until > ?6 RETURNING cursor AS id";
         let (consumer, holder) = (&delivery.consumer, delivery.holder.as_bytes());

@@ -135,6 +135,11 @@ pub(super) async fn one_call_reads_at_most_1000_rows(case: Case) {
     assert_eq!(case.listed(ListQuery { limit: usize::MAX, ..list() }).await.len(), ROWS);
     let last = case.listed(only(&[ListedAs::ReauthRequired])).await;
     assert_eq!(names(&last), [format!("company-{:04}", ROWS - 1)], "a page may be empty and have a next");
+
+    case.advance(HOUR + SECOND).await;
+    let overdue = case.listed(ListQuery { limit: 300, ..only(&[ListedAs::ReauthRequired]) }).await;
+    assert_eq!(overdue.len(), ROWS, "more of them than one call reads");
+    assert!(names(&overdue).is_sorted());
 }
 
 pub(super) async fn environments_are_apart(case: Case) {

@@ -80,8 +80,8 @@ CREATE TABLE deliveries (
     environment TEXT    NOT NULL,
     consumer    TEXT    NOT NULL,
     cursor      INTEGER NOT NULL,
-    holder      BLOB,
-    lease_until INTEGER,
+    holder      BLOB    NOT NULL,
+    lease_until INTEGER NOT NULL,
     PRIMARY KEY (environment, consumer)
 ) STRICT;
 
