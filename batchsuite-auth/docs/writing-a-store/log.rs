@@ -1,8 +1,10 @@
 use batchsuite_auth::{
+    clock::earlier,
     events::Event,
     store::{Changes, Delivery, DeliveryEnd, EventContent, EventOrder, EventQuery, Prune, Pruned},
 };
 use serde::de::IgnoredAny;
+use std::time::Duration;
 
 /// An event in the file, under its number.
 #[derive(Deserialize, Serialize)]
