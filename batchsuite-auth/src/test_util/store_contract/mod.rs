@@ -1,4 +1,4 @@
-//! The contract of [`Store`] as a test suite: one test a clause, races included.
+//! The contract of [`Store`](crate::store::Store) as a test suite: one test a clause, races included.
 //!
 //! A store's crate runs all of it with one line. Every clause becomes a test of its own, on a store of its own, so that
 //! the first failure hides nothing:
