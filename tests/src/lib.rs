@@ -6,6 +6,7 @@
 
 mod capture;
 mod clock;
+mod database;
 mod eventually;
 mod flaky;
 mod gate;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use self::{
     clock::{DAY, HOUR, ShiftedClock, seconds},
+    database::{Backend, Database, open_store},
     eventually::{Look, eventually},
     flaky::{CAUSE, FlakyStore, Moment, Verb},
     gate::{Answer, Exchange, Gate},

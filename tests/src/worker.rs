@@ -122,6 +122,15 @@ impl Worker {
         self.ask(json!({"do": "go"})).await;
     }
 
+    /// Waits until a keeper has seen to all that had woken when this was called.
+    pub async fn has_been_round(&self) {
+        for _ in 0..2 {
+            self.stop_at("after_due").await;
+            self.is_at("after_due").await;
+            self.go().await;
+        }
+    }
+
     /// SIGKILL: it is gone when this returns.
     pub async fn kill(mut self) {
         self.child.start_kill().expect("a signal");

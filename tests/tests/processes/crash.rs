@@ -8,6 +8,9 @@
 //! | after the send, which arrived | rotated | `RotationLost` |
 //! | after the answer, before the commit | rotated | `RotationLost` |
 //! | after the commit, before the reply | rotated | works at once |
+//!
+//! A caller makes the next process find it. Where nobody asks for the company again, a keeper finds it within the lease and two
+//! minutes.
 
 use std::{env, time::Duration};
 
@@ -16,11 +19,21 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
     machine::CauseKind,
 };
-use batchsuite_tests::{Worker, eventually};
+use batchsuite_tests::{Backend, Worker, eventually, on_each_backend};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::stage::World;
+
+on_each_backend!(
+    killed_before_the_claim_works_at_once,
+    killed_after_the_claim_works_after_a_probe,
+    killed_after_a_send_that_came_to_nothing_works_after_a_probe,
+    killed_after_a_send_that_rotated_says_rotation_lost,
+    killed_after_the_answer_and_before_the_commit_says_rotation_lost,
+    killed_after_the_commit_and_before_the_reply_works_at_once,
+    killed_at_any_moment_every_rotation_is_stored_or_told_as_lost,
+);
 
 /// What becomes of the company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +51,19 @@ fn crashes() -> usize {
     env::var("CRASHES").map_or(20, |count| count.parse().expect("CRASHES is a number"))
 }
 
-/// Kills process after process where `reach` brings it; `rotations`: of each company, by the killed one and those after it.
-async fn crash(reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterwards, rotations: u64) {
-    let world = World::new().await;
+/// And where a keeper is to find it.
+pub(crate) fn unasked() -> usize {
+    crashes().div_ceil(4)
+}
+
+/// Kills process after process where `reach` brings it. UPS rotates each company once, for the killed one or for one after it.
+async fn crash(backend: Backend, reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterwards) {
+    asked_for_again(backend, &reach, afterwards).await;
+    not_asked_for_again(backend, &reach, afterwards).await;
+}
+
+async fn asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterwards) {
+    let world = World::with(backend).await;
     world.companies("acme", crashes()).await;
     let survivor = world.worker().await;
     for index in 0..crashes() {
@@ -62,12 +85,48 @@ async fn crash(reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterward
             assert_eq!(world.refreshes(), asked + 1, "one probe");
         }
         check(&world, &survivor.token(&name).await, &name, afterwards).await;
-        assert_eq!(world.rotations() - before, rotations, "{name}");
+        assert_eq!(world.rotations() - before, 1, "{name}");
     }
     if afterwards == Afterwards::RotationLost {
         world.opt_in("acme-0").await;
         world.assert_works(&survivor.token("acme-0").await);
     }
+    world.end().await;
+}
+
+/// The same with a keeper in the place of all callers.
+async fn not_asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterwards) {
+    let world = World::with(backend).await;
+    world.companies("acme", unasked()).await;
+    let keeper = world.keeper().await;
+    for index in 0..unasked() {
+        let name = format!("acme-{index}");
+        let victim = world.worker().await;
+
+        reach(&world, &victim, &name).await;
+        victim.kill().await;
+
+        let (asked, before) = (world.refreshes(), world.events(&name).await);
+        keeper.has_been_round().await;
+        assert_eq!(world.refreshes(), asked, "nothing is sent before the lease ends");
+        world.a_keeper_must_have_found_it(&[&keeper]).await;
+        let expected = match afterwards {
+            Afterwards::WorksAtOnce => None,
+            Afterwards::WorksAfterAProbe => Some(EventKind::Refreshed),
+            Afterwards::RotationLost => Some(EventKind::Invalidated),
+        };
+        if let Some(expected) = expected {
+            eventually("it is found", async || world.events(&name).await.contains(&expected)).await;
+        }
+        keeper.has_been_round().await;
+        let news = world.events(&name).await.split_off(before.len());
+        assert_eq!(news, Vec::from_iter(expected), "it is told once");
+        assert_eq!(world.refreshes() - asked, u64::from(expected.is_some()), "one probe");
+        check(&world, &keeper.token(&name).await, &name, afterwards).await;
+        // Or UPS would be asked again about it, in the middle of the next ones.
+        world.remove(&name).await;
+    }
+    assert_eq!(world.rotations(), unasked() as u64);
     world.end().await;
 }
 
@@ -97,55 +156,48 @@ async fn to_ups(fault: Fault, world: &World, victim: &Worker, name: &str) {
     eventually("UPS is asked", async || world.refreshes() > asked).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_before_the_claim_works_at_once() {
+async fn killed_before_the_claim_works_at_once(backend: Backend) {
     let reach = async |_: &World, victim: &Worker, name: &str| to("before_claim", victim, name).await;
 
-    crash(reach, Afterwards::WorksAtOnce, 1).await;
+    crash(backend, reach, Afterwards::WorksAtOnce).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_after_the_claim_works_after_a_probe() {
+async fn killed_after_the_claim_works_after_a_probe(backend: Backend) {
     let reach = async |_: &World, victim: &Worker, name: &str| to("after_claim", victim, name).await;
 
-    crash(reach, Afterwards::WorksAfterAProbe, 1).await;
+    crash(backend, reach, Afterwards::WorksAfterAProbe).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_after_a_send_that_came_to_nothing_works_after_a_probe() {
+async fn killed_after_a_send_that_came_to_nothing_works_after_a_probe(backend: Backend) {
     let reach = async |world: &World, victim: &Worker, name: &str| to_ups(Fault::Hang, world, victim, name).await;
 
-    crash(reach, Afterwards::WorksAfterAProbe, 1).await;
+    crash(backend, reach, Afterwards::WorksAfterAProbe).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_after_a_send_that_rotated_says_rotation_lost() {
+async fn killed_after_a_send_that_rotated_says_rotation_lost(backend: Backend) {
     let reach = async |world: &World, victim: &Worker, name: &str| {
         to_ups(Fault::Delay { milliseconds: 20_000 }, world, victim, name).await;
     };
 
-    crash(reach, Afterwards::RotationLost, 1).await;
+    crash(backend, reach, Afterwards::RotationLost).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_after_the_answer_and_before_the_commit_says_rotation_lost() {
+async fn killed_after_the_answer_and_before_the_commit_says_rotation_lost(backend: Backend) {
     let reach = async |_: &World, victim: &Worker, name: &str| to("before_commit", victim, name).await;
 
-    crash(reach, Afterwards::RotationLost, 1).await;
+    crash(backend, reach, Afterwards::RotationLost).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_after_the_commit_and_before_the_reply_works_at_once() {
+async fn killed_after_the_commit_and_before_the_reply_works_at_once(backend: Backend) {
     let reach = async |_: &World, victim: &Worker, name: &str| to("after_commit", victim, name).await;
 
-    crash(reach, Afterwards::WorksAtOnce, 1).await;
+    crash(backend, reach, Afterwards::WorksAtOnce).await;
 }
 
 /// No rotation goes astray: what UPS rotated is stored, or told as lost.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_any_moment_every_rotation_is_stored_or_told_as_lost() {
+async fn killed_at_any_moment_every_rotation_is_stored_or_told_as_lost(backend: Backend) {
     const COMPANIES: usize = 20;
-    let world = World::new().await;
+    let world = World::with(backend).await;
     let order = |prefix: &str| json!({"do": "each", "company": prefix, "companies": COMPANIES});
     for round in 0..crashes() {
         let prefix = format!("acme-{round}");

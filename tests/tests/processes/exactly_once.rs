@@ -1,15 +1,22 @@
 //! Each rotation is sent once, however many ask for it.
 
 use batchsuite_auth::fake_ups::{Endpoint, Fault, Times};
-use batchsuite_tests::{Worker, eventually};
+use batchsuite_tests::{Backend, Worker, eventually, on_each_backend};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::stage::{World, server_that_waits_for_its_disk};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the_access_token() {
-    let world = World::new().await;
+on_each_backend!(
+    four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the_access_token,
+    two_processes_with_1000_companies_refresh_each_once,
+    a_thousand_callers_who_are_dropped_at_any_moment_change_nothing,
+    two_keepers_share_100_idle_companies_and_refresh_each_once,
+    every_answer_is_stored_once_and_the_gap_between_the_two_is_told,
+);
+
+async fn four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the_access_token(backend: Backend) {
+    let world = World::with(backend).await;
     let workers = world.workers(4).await;
     world.opt_in("acme").await;
 
@@ -28,9 +35,8 @@ async fn four_processes_with_200_callers_each_rotate_50_times_for_50_ends_of_the
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_with_1000_companies_refresh_each_once() {
-    let world = World::new().await;
+async fn two_processes_with_1000_companies_refresh_each_once(backend: Backend) {
+    let world = World::with(backend).await;
     world.companies("acme", 1000).await;
     let workers = world.workers(2).await;
 
@@ -46,9 +52,8 @@ async fn two_processes_with_1000_companies_refresh_each_once() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing() {
-    let world = World::new().await;
+async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing(backend: Backend) {
+    let world = World::with(backend).await;
     world.companies("acme", 20).await;
     let workers = world.workers(2).await;
     // Half as long as the most patient callers wait, so that many are dropped, however fast the machine is.
@@ -75,9 +80,8 @@ async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing() {
     world.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_keepers_share_100_idle_companies_and_refresh_each_once() {
-    let world = World::new().await;
+async fn two_keepers_share_100_idle_companies_and_refresh_each_once(backend: Backend) {
+    let world = World::with(backend).await;
     world.companies("acme", 100).await;
     let keepers = [world.keeper().await, world.keeper().await];
     for keeper in &keepers {
@@ -108,10 +112,12 @@ async fn two_keepers_share_100_idle_companies_and_refresh_each_once() {
 }
 
 /// The gap between the two is the one window in which the end of a process costs an opt-in; here on a database that waits for
-/// its disk. The figures are printed, for `--nocapture`; no bound is put on them, the machine is shared.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_is_stored_once_and_the_gap_between_the_two_is_told() {
-    let world = World::on(server_that_waits_for_its_disk()).await;
+/// its disk, as a file always does. The figures are printed, for `--nocapture`; no bound is put on them, the machine is shared.
+async fn every_answer_is_stored_once_and_the_gap_between_the_two_is_told(backend: Backend) {
+    let world = match backend {
+        Backend::Postgres => World::on(server_that_waits_for_its_disk()).await,
+        Backend::Sqlite => World::with(backend).await,
+    };
     world.companies("acme", 300).await;
     let worker = world.worker().await;
 

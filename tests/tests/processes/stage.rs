@@ -1,18 +1,17 @@
-//! What every test here begins with: a schema of its own, a UPS, and companies that opted in.
+//! What every test here begins with: a database of its own, a UPS, and companies that opted in.
 
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    BatchSuiteAuth, Client, Environment,
-    events::EventKind,
+    BatchSuiteAuth, Client, Environment, Policy,
+    events::{Event, EventKind},
     fake_ups::{Endpoint, FakeUps, FakeUpsState, Outcome},
     machine::CauseKind,
     status::Status,
 };
-use batchsuite_store::PostgresStore;
 use batchsuite_tests::{
-    DAY, HOUR, ShiftedClock, Worker, ada, cause, company, events, eventually, opt_in,
-    postgres::{Log, Server, TestSchema, keyring},
+    Backend, DAY, Database, HOUR, ShiftedClock, Worker, ada, cause, company, events, eventually, opt_in,
+    postgres::{Log, Server},
 };
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
@@ -24,11 +23,8 @@ const CALLBACK: &str = "http://localhost:3000/callback";
 const PASSWORD: &str = "password";
 /// The lease of a claim, and what the last probe may have to wait beyond it.
 const LEASE: Duration = Duration::from_secs(90);
-
-/// The server of this program.
-pub(crate) fn server() -> &'static Server {
-    Server::shared(Log::Normal)
-}
+/// A keeper finds within this what a dead process has left: the lease and two minutes.
+const FOUND_WITHIN: Duration = Duration::from_secs(60 + 120);
 
 /// A server that a test may stop: nobody else is on it.
 pub(crate) fn own_server() -> &'static Server {
@@ -46,18 +42,27 @@ pub(crate) struct World {
     pub(crate) ups: Arc<FakeUpsState>,
     /// The test's own way in: opts in, removes, looks. It never refreshes.
     pub(crate) auth: BatchSuiteAuth,
-    server: &'static Server,
-    schema: TestSchema,
+    database: Database,
     address: SocketAddr,
     clock: ShiftedClock,
 }
 
 impl World {
+    /// On Postgres.
     pub(crate) async fn new() -> Self {
-        Self::on(server()).await
+        Self::with(Backend::Postgres).await
     }
 
+    pub(crate) async fn with(backend: Backend) -> Self {
+        Self::over(Database::new(backend).await).await
+    }
+
+    /// On Postgres, on this server.
     pub(crate) async fn on(server: &'static Server) -> Self {
+        Self::over(Database::on(server).await).await
+    }
+
+    async fn over(database: Database) -> Self {
         let ups = FakeUps::builder()
             .redirect_uri(CALLBACK)
             .user(FakeUps::USER, PASSWORD)
@@ -69,24 +74,21 @@ impl World {
         let address = listener.local_addr().unwrap();
         tokio::spawn(fake_ups::serve(listener, Arc::clone(&ups), pending()));
 
-        let schema = TestSchema::new(server);
-        let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().unwrap();
-        store.migrate().await.unwrap();
         let clock = ShiftedClock::default();
         let client = Client::new(FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET);
         let auth = BatchSuiteAuth::builder(Environment::Cie, client)
             .base_url(format!("http://{address}").parse().unwrap())
             .redirect_uri(CALLBACK.parse().unwrap())
-            .store(store)
+            .store(database.store(clock.clone()).await)
             .clock(clock.clone())
             .without_keeper()
             .build()
             .unwrap();
-        Self { ups, auth, server, schema, address, clock }
+        Self { ups, auth, database, address, clock }
     }
 
     pub(crate) async fn worker(&self) -> Worker {
-        self.start(self.server.url(), "-").await
+        self.start(&self.place(), "-").await
     }
 
     /// A process that reaches UPS by way of `post`.
@@ -98,7 +100,7 @@ impl World {
     /// ends a request after `deadline`.
     pub(crate) async fn hurried_worker(&self, post: &Post, speed: u32, deadline: Option<Duration>) -> Worker {
         let deadline = deadline.map_or("-".to_owned(), |deadline| deadline.as_millis().to_string());
-        self.start_by_way_of(post.address(), self.server.url(), "-", [&speed.to_string(), &deadline]).await
+        self.start_by_way_of(post.address(), &self.place(), "-", [&speed.to_string(), &deadline]).await
     }
 
     /// A way to this world's UPS on which answers can be held.
@@ -106,19 +108,24 @@ impl World {
         Post::to(self.address).await
     }
 
-    /// A process that reaches the database at `url`.
+    /// A process that reaches the database of this world at `url`.
     pub(crate) async fn worker_at(&self, url: &str) -> Worker {
         self.start(url, "-").await
     }
 
     /// A process whose connections to the database have this name.
     pub(crate) async fn worker_called(&self, name: &str) -> Worker {
-        self.worker_at(&format!("{} application_name={name}", self.server.url())).await
+        match self.database.server() {
+            Some(server) => self.worker_at(&format!("{} application_name={name}", server.url())).await,
+            None => self.worker().await,
+        }
     }
 
-    /// Waits until the server has done all that the process of this name asked for before it was killed.
+    /// Waits until the server has done all that the process of this name asked for before it was killed. A file is written by
+    /// nobody else than the process itself.
     pub(crate) async fn nothing_is_left_of(&self, name: &str) {
-        let client = self.server.client().await;
+        let Some(server) = self.database.server() else { return };
+        let client = server.client().await;
         let connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
         let is_gone = async || client.query_one(connections, &[&name]).await.unwrap().get::<_, i64>(0) == 0;
         eventually("no connection is left", is_gone).await;
@@ -126,7 +133,13 @@ impl World {
 
     /// A process that refreshes what is due, without being asked.
     pub(crate) async fn keeper(&self) -> Worker {
-        self.start(self.server.url(), "keeper").await
+        self.start(&self.place(), "keeper").await
+    }
+
+    /// Where the database is.
+    fn place(&self) -> String {
+        let [database, _] = self.database.place();
+        database
     }
 
     async fn start(&self, url: &str, keeper: &str) -> Worker {
@@ -136,10 +149,10 @@ impl World {
     async fn start_by_way_of(&self, ups: SocketAddr, url: &str, keeper: &str, times: [&str; 2]) -> Worker {
         let (ups, ahead) = (format!("http://{ups}"), self.clock.ahead().as_secs().to_string());
         let client = [FakeUps::CLIENT_ID, FakeUps::CLIENT_SECRET];
-        let schema = self.schema.name();
+        let [_, schema] = self.database.place();
         Worker::start(
             env!("CARGO_BIN_EXE_worker"),
-            &[url, schema, &ups, client[0], client[1], &ahead, keeper, times[0], times[1]],
+            &[url, &schema, &ups, client[0], client[1], &ahead, keeper, times[0], times[1]],
         )
         .await
     }
@@ -171,7 +184,7 @@ impl World {
         for worker in workers {
             worker.ask(json!({"do": "advance", "seconds": by.as_secs()})).await;
         }
-        self.schema.advance(by).await;
+        self.database.advance(by).await;
     }
 
     pub(crate) async fn access_tokens_end(&self, workers: &[&Worker]) {
@@ -186,6 +199,21 @@ impl World {
     /// Leases end, and pauses after them.
     pub(crate) async fn leases_end(&self, workers: &[&Worker]) {
         self.advance(LEASE, workers).await;
+    }
+
+    /// So much time passes that a keeper finds what a dead process has left.
+    pub(crate) async fn a_keeper_must_have_found_it(&self, workers: &[&Worker]) {
+        self.advance(FOUND_WITHIN, workers).await;
+    }
+
+    /// UPS is to be asked again about a refresh token that it refused; `times`: how often it has been already.
+    pub(crate) async fn a_second_opinion_is_due(&self, times: usize, workers: &[&Worker]) {
+        self.advance(Policy::default().second_opinions[times], workers).await;
+    }
+
+    /// Every row that has woken can be taken by any keeper, however short ago one has taken it.
+    pub(crate) async fn nothing_is_hidden(&self) {
+        self.database.execute("UPDATE {schema}.grants SET hidden_until = NULL").await;
     }
 
     /// How many rotations UPS did.
@@ -207,8 +235,12 @@ impl World {
         cause(&self.auth, &company(name)).await
     }
 
+    pub(crate) async fn log(&self, name: &str) -> Vec<Event> {
+        events(&self.auth, Some(&company(name))).await
+    }
+
     pub(crate) async fn events(&self, name: &str) -> Vec<EventKind> {
-        events(&self.auth, Some(&company(name))).await.into_iter().map(|event| event.kind).collect()
+        self.log(name).await.into_iter().map(|event| event.kind).collect()
     }
 
     /// Whether UPS's API takes the token that a process handed out.
@@ -229,9 +261,14 @@ impl World {
             let shown = format!("{event:?}");
             assert!(!shown.contains("OptInInvalidated"), "{shown}");
         }
+        self.no_transaction_is_left_open().await;
+    }
+
+    pub(crate) async fn no_transaction_is_left_open(self) {
         let open = "SELECT pid, xact_start::text FROM pg_stat_activity
             WHERE application_name = 'batchsuite' AND state LIKE 'idle in transaction%'";
-        let client = self.server.client().await;
+        let Some(server) = self.database.server() else { return };
+        let client = server.client().await;
         let look = async || -> Vec<(i32, Option<String>)> {
             client.query(open, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
         };

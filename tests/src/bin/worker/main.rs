@@ -1,5 +1,5 @@
-//! One process of a service, for tests that need several and end some of them: an authenticator over Postgres and a UPS on
-//! this machine, which takes its orders on standard input and answers on standard output, a line of JSON each.
+//! One process of a service, for tests that need several and end some of them: an authenticator over a database and a UPS
+//! on this machine, which takes its orders on standard input and answers on standard output, a line of JSON each.
 //!
 //! It ends with its standard input, so that it never outlives the test that started it.
 
@@ -11,8 +11,7 @@ mod points;
 use std::{error::Error, sync::Arc, time::Duration};
 
 use batchsuite_auth::{BatchSuiteAuth, Client, Environment, Policy, http::ReqwestClient, machine::Backoff};
-use batchsuite_store::PostgresStore;
-use batchsuite_tests::{FlakyStore, Gate, ShiftedClock, postgres::keyring};
+use batchsuite_tests::{FlakyStore, Gate, ShiftedClock, open_store};
 use orders::Desk;
 use points::Points;
 use serde_json::{Value, json};
@@ -33,8 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let has_keeper = argument()? == "keeper";
     let (speed, deadline) = (argument()?.parse()?, argument()?.parse().ok().map(Duration::from_millis));
 
-    let store = PostgresStore::at(&database, keyring().await).schema(&schema).build()?;
-    let store = Arc::new(FlakyStore::over(store));
+    let store = Arc::new(FlakyStore::over(open_store(&database, &schema, clock.clone()).await?));
     // The defaults, or in their ratio.
     let http = ReqwestClient::builder()
         .allow_loopback_http()

@@ -30,6 +30,7 @@ impl Points {
             "before_send" => self.http.hold_request(),
             "before_commit" => self.store.hold(Verb::Commit, Moment::Before),
             "after_commit" => self.store.hold(Verb::Commit, Moment::After),
+            "before_settle" => self.store.hold(Verb::Verdict, Moment::Before),
             "after_settle" => self.store.hold(Verb::Verdict, Moment::After),
             "after_due" => self.store.hold(Verb::Wake, Moment::After),
             _ => return false,

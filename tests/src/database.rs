@@ -1,0 +1,153 @@
+//! A database that one test has to itself, for tests that run on each store that outlives a process.
+
+use std::{error::Error, fs, sync::Arc, time::Duration};
+
+use batchsuite_auth::{clock::Clock, store::Store};
+use batchsuite_store::{PostgresStore, SqliteStore};
+
+use crate::{
+    postgres::{Log, Server, TestSchema, keyring},
+    sqlite::TestFile,
+};
+
+/// A store that outlives a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `PostgresStore`.
+    Postgres,
+    /// `SqliteStore`.
+    Sqlite,
+}
+
+/// Makes two tests of each function, one on each [`Backend`], which it takes. A function that is left out is dead code.
+#[macro_export]
+macro_rules! on_each_backend {
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_each_backend!(postgres, Postgres, $($test)+);
+        $crate::on_each_backend!(sqlite, Sqlite, $($test)+);
+    };
+    ($module:ident, $backend:ident, $($test:ident)+) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    Box::pin(super::$test($crate::Backend::$backend)).await;
+                }
+            )+
+        }
+    };
+}
+
+/// A database that one test has to itself.
+#[derive(Debug)]
+pub enum Database {
+    /// A schema, whose time is the server's.
+    Postgres(TestSchema),
+    /// A file, whose time is that of each process.
+    Sqlite(TestFile),
+}
+
+impl Database {
+    /// A new one; in Postgres on the server of this program.
+    ///
+    /// # Panics
+    /// If there can be none.
+    pub async fn new(backend: Backend) -> Self {
+        match backend {
+            Backend::Postgres => Self::on(Server::shared(Log::Normal)).await,
+            Backend::Sqlite => Self::Sqlite(TestFile::new()),
+        }
+    }
+
+    /// A new schema on this server.
+    ///
+    /// # Panics
+    /// If there can be none.
+    pub async fn on(server: &'static Server) -> Self {
+        let schema = TestSchema::new(server);
+        let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().expect("a store");
+        store.migrate().await.expect("tables");
+        Self::Postgres(schema)
+    }
+
+    /// The server that it is on, if it is on one.
+    pub fn server(&self) -> Option<&'static Server> {
+        match self {
+            Self::Postgres(schema) => Some(schema.server()),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// Where [`open_store`] finds it: the database, and the schema.
+    pub fn place(&self) -> [String; 2] {
+        match self {
+            Self::Postgres(schema) => [schema.server().url().to_owned(), schema.name().to_owned()],
+            Self::Sqlite(file) => [format!("{SQLITE}{}", file.path().display()), String::new()],
+        }
+    }
+
+    /// One more store on it, as another process has it.
+    ///
+    /// # Panics
+    /// If the store cannot open it.
+    pub async fn store(&self, clock: impl Clock) -> Arc<dyn Store> {
+        let [database, schema] = self.place();
+        open_store(&database, &schema, clock).await.expect("a store")
+    }
+
+    /// Moves the database's own clock ahead, if it has one.
+    ///
+    /// # Panics
+    /// If the clock does not move.
+    pub async fn advance(&self, by: Duration) {
+        if let Self::Postgres(schema) = self {
+            schema.advance(by).await;
+        }
+    }
+
+    /// Does something behind the store's back; `{schema}` is where the tables are.
+    ///
+    /// # Panics
+    /// If the database refuses it.
+    pub async fn execute(&self, sql: &str) {
+        match self {
+            Self::Postgres(schema) => {
+                let sql = sql.replace("{schema}", schema.name());
+                schema.server().client().await.batch_execute(&sql).await.expect("the server takes it");
+            }
+            Self::Sqlite(file) => {
+                let sql = sql.replace("{schema}", "main");
+                file.connection().execute_batch(&sql).expect("the file takes it");
+            }
+        }
+    }
+
+    /// Everything that is in it, as a thief of it sees it.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn dump(&self) -> Vec<u8> {
+        match self {
+            Self::Postgres(schema) => schema.server().dump(schema.name()).into_bytes(),
+            Self::Sqlite(file) => {
+                let files = fs::read_dir(file.directory()).expect("its directory");
+                files.flat_map(|entry| fs::read(entry.expect("a file").path()).expect("its bytes")).collect()
+            }
+        }
+    }
+}
+
+/// What the name of a file begins with, where a database can be either.
+const SQLITE: &str = "sqlite:";
+
+/// A store on the database of this [`place`](Database::place). Where the database has no clock of its own, it goes by `clock`.
+///
+/// # Errors
+/// The store cannot open it.
+pub async fn open_store(database: &str, schema: &str, clock: impl Clock) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+    let keyring = keyring().await;
+    Ok(match database.strip_prefix(SQLITE) {
+        Some(path) => Arc::new(SqliteStore::open_with_clock(path, keyring, clock).await?),
+        None => Arc::new(PostgresStore::at(database, keyring).schema(schema).build()?),
+    })
+}
