@@ -4,6 +4,7 @@ use std::{error::Error, fs, sync::Arc, time::Duration};
 
 use batchsuite_auth::{clock::Clock, store::Store};
 use batchsuite_store::{PostgresStore, SqliteStore};
+use serde_json::Value;
 
 use crate::{
     postgres::{Log, Server, TestSchema, keyring},
@@ -23,10 +24,10 @@ pub enum Backend {
 #[macro_export]
 macro_rules! on_each_backend {
     ($($test:ident),+ $(,)?) => {
-        $crate::on_each_backend!(postgres, Postgres, $($test)+);
-        $crate::on_each_backend!(sqlite, Sqlite, $($test)+);
+        $crate::on_each_backend!(@ postgres, Postgres, $($test)+);
+        $crate::on_each_backend!(@ sqlite, Sqlite, $($test)+);
     };
-    ($module:ident, $backend:ident, $($test:ident)+) => {
+    (@ $module:ident, $backend:ident, $($test:ident)+) => {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,6 +121,19 @@ impl Database {
                 file.connection().execute_batch(&sql).expect("the file takes it");
             }
         }
+    }
+
+    /// Writes a field into the document of a company, or of the client row, which has no name, as another release does.
+    ///
+    /// # Panics
+    /// If the database refuses it.
+    pub async fn set_field(&self, company: &str, field: &str, value: &Value) {
+        let value = value.to_string().replace('\'', "''");
+        let set = match self {
+            Self::Postgres(_) => format!("state = jsonb_set(state, '{{{field}}}', '{value}')"),
+            Self::Sqlite(_) => format!("document = json_set(document, '$.{field}', json('{value}'))"),
+        };
+        self.execute(&format!("UPDATE {{schema}}.grants SET {set} WHERE company = '{company}'")).await;
     }
 
     /// Everything that is in it, as a thief of it sees it.

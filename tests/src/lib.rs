@@ -17,6 +17,7 @@ mod mark;
 pub mod postgres;
 mod process;
 pub mod proxy;
+mod shapes;
 pub mod sqlite;
 pub mod wire;
 mod worker;
@@ -31,5 +32,6 @@ pub use self::{
     ids::{acme, ada, companies, company, key},
     mark::{Mark, gaps},
     process::{Caller, Process, cause, events, opt_in},
+    shapes::shapes,
     worker::{Reply, Worker},
 };

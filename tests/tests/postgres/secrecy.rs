@@ -1,31 +1,13 @@
 //! No secret in a dump, nor in a log of everything.
 
-use std::fmt::Write;
-
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use batchsuite_auth::{
     secret::{AccessTokenSecret, BrowserSecret, PkceVerifier, RefreshToken},
     store::{Consent, NewConsent, Store, Swap, TokenChange, Tokens},
 };
+use batchsuite_tests::shapes;
 
 use crate::stage::{CIE, Stage, company, consent, put, rotation, saved, server, unchanged};
-
-/// A secret in the shapes in which it could be found: as it is, in hexadecimal, and inside a base64 of more than it.
-fn shapes(secret: &str) -> Vec<String> {
-    let hex = secret.bytes().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    // Inside, it has one of three shapes, by where it begins; what its neighbours have a part in is left out.
-    let inside = (0..3).flat_map(|before| {
-        let text = [&b"??"[..before], secret.as_bytes()].concat();
-        [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)].map(|text| text[4..text.len() - 2].to_owned())
-    });
-    [secret.to_owned(), hex.clone(), hex.to_uppercase()].into_iter().chain(inside).collect()
-}
 
 #[test]
 fn a_secret_is_recognised_inside_a_longer_base64() {

@@ -10,5 +10,6 @@ mod cookies;
 mod flood;
 mod people;
 mod proxy;
+mod second_opinion;
 mod sessions;
 mod world;

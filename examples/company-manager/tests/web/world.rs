@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -10,7 +11,8 @@ use axum::{
     body::{Body, to_bytes},
 };
 use batchsuite_auth::{
-    BatchSuiteAuth, CompanyId,
+    BatchSuiteAuth, CompanyId, Policy,
+    clock::{Clock as _, Timestamp},
     fake_ups::{Endpoint, FakeUps},
     status::Status,
     test_util::ManualClock,
@@ -33,6 +35,7 @@ pub(crate) const TRACKING_NUMBER: &str = "1Z999AA10123456784";
 pub(crate) struct World {
     pub(crate) ups: FakeUps,
     pub(crate) auth: BatchSuiteAuth,
+    store: MemoryStore,
     pub(crate) directory: Arc<MemoryDirectory>,
     sessions: Arc<MemorySessions>,
     pub(crate) company_admin: Person,
@@ -51,16 +54,17 @@ impl World {
         let ups = FakeUps::builder().redirect_uri(redirect_uri.as_str()).start().await;
         let directory = Arc::new(MemoryDirectory::new());
         let (company_admin, _) = demo::seed(&directory, &PASSWORD.into(), &PASSWORD.into()).await.unwrap();
+        let store = MemoryStore::with_clock(ups.clock());
         let auth = ups
             .authenticator()
             .http(ups.in_process())
-            .store(MemoryStore::with_clock(ups.clock()))
+            .store(store.clone())
             .without_keeper()
             .opt_in_check(MayAuthenticate { directory: directory.clone() })
             .build()
             .unwrap();
         let sessions = Arc::new(MemorySessions::new());
-        let mut world = Self { ups, auth, directory, sessions, company_admin, app: Router::new(), public_url };
+        let mut world = Self { ups, auth, store, directory, sessions, company_admin, app: Router::new(), public_url };
         world.app = world.instance();
         world
     }
@@ -89,6 +93,18 @@ impl World {
 
     pub(crate) fn clock(&self) -> ManualClock {
         self.ups.clock()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+
+    /// What a program has beside its pages: it looks after the opt-ins by itself.
+    pub(crate) fn keeper(&self) -> BatchSuiteAuth {
+        let mut policy = Policy::default();
+        policy.keeper_interval = Duration::from_millis(20);
+        let keeper = self.ups.authenticator().http(self.ups.in_process()).store(self.store.clone());
+        keeper.policy(policy).build().unwrap()
     }
 
     pub(crate) fn browser(&self) -> Browser {
