@@ -5,7 +5,7 @@ use crate::{
     error::chain,
     events::EventId,
     ids::{CompanyId, Revision},
-    machine::{CauseKind, Grant, Pauses, RefreshTokenEnd, Settings, Standing},
+    machine::{CauseKind, Grant, Pauses, RefreshTokenEnd, Settings, Standing, TokenTimes},
     secret::{AccessToken, RefreshToken},
     status::{Cause, CompanyStatus, Status},
     store::{Document, PendingConsent, Row, RowKey, RowNumber, StoreError, StoreErrorKind, StoredTokens},
@@ -40,8 +40,8 @@ impl Snapshot {
         Self {
             company,
             number: row.number,
+            tokens: complete(row.tokens, &grant),
             grant,
-            tokens: row.tokens,
             damage,
             change: row.change,
             wake_at: row.wake_at,
@@ -139,3 +139,27 @@ impl Snapshot {
         self.consents.iter().filter(is_valid).map(|consent| consent.expires_at).max()
     }
 }
+
+/// The tokens of a row. If its grant says that there is one more, they are as good as damaged: a hand has deleted it.
+fn complete(tokens: StoredTokens, grant: &Grant) -> StoredTokens {
+    let (has_access, has_refresh) = match &tokens {
+        StoredTokens::None => (false, false),
+        StoredTokens::Readable(tokens) => (tokens.access.is_some(), tokens.refresh.is_some()),
+        StoredTokens::Unreadable(_) | StoredTokens::Sealed { .. } => return tokens,
+    };
+    let lacks_one = |times: TokenTimes| {
+        (times.access_token_end.is_some() && !has_access)
+            || (times.refresh_token_end != RefreshTokenEnd::Absent && !has_refresh)
+    };
+    match grant.tokens.is_some_and(lacks_one) {
+        true => StoredTokens::Unreadable(StoreError::new(StoreErrorKind::Corrupt).with_source(MissingToken)),
+        false => tokens,
+    }
+}
+
+/// What an operator reads.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a token is missing that the company's row says is there; put the data back, or authenticate the company again"
+)]
+struct MissingToken;

@@ -32,6 +32,17 @@ async fn asked_again_at(process: &Process, company: &CompanyId) -> Option<batchs
     }
 }
 
+/// At which second from now each refusal came.
+async fn refusals_within(stage: &Stage, time: u64) -> Vec<u64> {
+    let mut refusals = Vec::new();
+    for second in 0..time {
+        stage.live(seconds(1)).await;
+        let new = stage.refreshes() - refusals.len() as u64;
+        refusals.extend((0..new).map(|_| second));
+    }
+    refusals
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wave_of_refusals_ends_with_every_opt_in_alive() {
     let stage = Stage::new().await;
@@ -39,13 +50,16 @@ async fn a_wave_of_refusals_ends_with_every_opt_in_alive() {
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::UntilCleared);
     stage.refreshes_are_due();
 
-    stage.live(seconds(20 * 60)).await;
-    let refused = stage.refreshes();
+    let trials = refusals_within(&stage, 20 * 60).await.split_off(3);
     stage.ups.clear_faults(Endpoint::Refresh);
-    stage.live(HOUR + seconds(300)).await;
+    stage.live(HOUR).await;
 
-    // Three for the wave, then one trial a pause, which doubles from 30 s to a quarter of an hour.
-    assert!((4..=3 + 8).contains(&refused), "{refused}");
+    // After the third, one trial a pause, which doubles from 30 s to a quarter of an hour.
+    let pauses: Vec<_> = trials.windows(2).map(|trials| trials[1] - trials[0]).collect();
+    assert!(pauses.len() >= 3, "{trials:?}");
+    for (pause, least) in pauses.iter().zip([60, 120, 240, 480, 900]) {
+        assert!(*pause + 1 >= least, "one trial a pause: {trials:?}");
+    }
     for company in &companies {
         assert_eq!(process.cause(company).await, None, "{company}");
         process.token(company).await;
@@ -57,7 +71,10 @@ async fn a_password_change_is_told_at_the_first_refusal_and_its_access_token_is_
     let stage = Stage::new().await;
     let (process, _) = in_use(&stage, 0).await;
     stage.opt_in(&process, &acme()).await;
-    process.token(&acme()).await;
+    let other = stage.process();
+    for process in [&process, &other] {
+        process.token(&acme()).await;
+    }
     stage.live(seconds(15)).await;
     stage.ups.change_password(FakeUps::USER);
     stage.refreshes_are_due();
@@ -71,7 +88,9 @@ async fn a_password_change_is_told_at_the_first_refusal_and_its_access_token_is_
     let again = asked_again_at(&process, &acme()).await.unwrap();
     for asks in [1, 2, 3, 4, 4] {
         assert_eq!(stage.refreshes(), asks);
-        process.auth.access_token(&acme()).await.unwrap_err();
+        for process in [&process, &other] {
+            assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization());
+        }
         let (left, is_kept) = (asked_again_at(&process, &acme()).await, stage.tokens_of(&acme()).await.is_some());
         assert_eq!((left.is_some(), is_kept), (asks < 4, asks < 4), "after the last refusal the token is erased");
         let until = left.unwrap_or(again) - stage.ups.clock().now();

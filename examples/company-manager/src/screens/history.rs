@@ -113,7 +113,7 @@ fn words(kind: EventKind) -> &'static str {
         EventKind::Invalidated => "UPS ended the authorization. A company administrator has to authenticate again.",
         EventKind::Removed => "Removed the authorization.",
         EventKind::Misconfigured => "UPS refuses this application’s configuration; an operator must look.",
-        EventKind::Recovered => "A late answer of UPS arrived; the company is authenticated again.",
+        EventKind::Recovered => "UPS accepts the authorization after all; the company is authenticated again.",
         EventKind::OddAnswer => "UPS’s answer was unusual; the tokens were kept.",
         EventKind::Restored => "The data was restored from a backup; UPS is asked again.",
         EventKind::ClientChanged => {

@@ -14,16 +14,17 @@ use crate::world::{Browser, TRACKING_NUMBER, World};
 const ASK_AGAIN: &str = "We ask again at";
 const QUARTER_OF_AN_HOUR: Duration = Duration::from_secs(15 * 60);
 
-/// A company whose access token has ended, and whose refresh token UPS refuses when somebody tracks a number: its page.
-async fn refused(world: &World, browser: &Browser, times: Times) -> String {
+/// A company whose access token has ended, and whose refresh token UPS refuses when somebody tracks a number: that browser, and
+/// the company's page.
+async fn refused(world: &World, times: Times) -> (Browser, String) {
     let company = world.companies().await.remove(0);
-    world.authenticate(browser, &company).await;
+    world.authenticate(&world.company_admin().await, &company).await;
     world.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, times);
     world.clock().advance(Duration::from_secs(5 * 3600));
-    let path = format!("/companies/{company}");
+    let (browser, path) = (world.company_admin().await, format!("/companies/{company}"));
     let noticed = browser.post(&format!("{path}/track"), &[("number", TRACKING_NUMBER)]).await;
     assert_eq!(noticed.status, StatusCode::CONFLICT, "{}", noticed.body);
-    path
+    (browser, path)
 }
 
 /// The words of a page without its marks, with single blanks between them.
@@ -35,16 +36,16 @@ fn words(page: &str) -> String {
 #[tokio::test]
 async fn while_ups_is_to_be_asked_again_the_pages_say_what_ups_said_and_when_that_is() {
     let world = World::new().await;
-    let browser = world.company_admin().await;
-    let path = refused(&world, &browser, Times::Once).await;
+    let (browser, path) = refused(&world, Times::Once).await;
 
     let now = world.now();
     let at = (now + QUARTER_OF_AN_HOUR).format("%Y-%m-%d %H:%M:%S").to_string();
     let since = now.format("%Y-%m-%d %H:%M:%S").to_string();
     for page in ["/companies", &path] {
-        let page = words(&browser.get(page).await.body);
+        let page = browser.get(page).await.body;
+        assert!(page.contains(">Authenticate again</span>"), "{page}");
+        let page = words(&page);
         for expected in [
-            "Authenticate again".to_owned(),
             "The UPS.com password was changed, or access was withdrawn at UPS.com.".to_owned(),
             format!("Since {since} UTC."),
             format!(
@@ -60,8 +61,7 @@ async fn while_ups_is_to_be_asked_again_the_pages_say_what_ups_said_and_when_tha
 #[tokio::test]
 async fn when_ups_takes_the_token_after_all_the_pages_are_healthy_and_the_history_says_so() {
     let world = World::new().await;
-    let browser = world.company_admin().await;
-    let path = refused(&world, &browser, Times::Once).await;
+    let (browser, path) = refused(&world, Times::Once).await;
     world.clock().advance(QUARTER_OF_AN_HOUR);
 
     let keeper = world.keeper();
@@ -69,9 +69,10 @@ async fn when_ups_takes_the_token_after_all_the_pages_are_healthy_and_the_histor
 
     let expires = format!("Refresh expires: {}", world.refresh_expires(&world.companies().await.remove(0)).await);
     for page in ["/companies", &path] {
-        let page = words(&browser.get(page).await.body);
-        assert!(page.contains(&expires), "{page}");
-        for ended in [ASK_AGAIN, "UPS.com says", "The UPS.com password was changed", "Authenticate again"] {
+        let page = browser.get(page).await.body;
+        assert!(page.contains(">Authenticated</span>"), "{page}");
+        assert!(words(&page).contains(&expires), "{page}");
+        for ended in [ASK_AGAIN, "UPS.com says", "The UPS.com password was changed", ">Authenticate again</span>"] {
             assert!(!page.contains(ended), "{ended}: {page}");
         }
     }
@@ -90,8 +91,7 @@ async fn when_ups_takes_the_token_after_all_the_pages_are_healthy_and_the_histor
 #[tokio::test]
 async fn after_the_last_refusal_no_page_promises_another_ask() {
     let world = World::new().await;
-    let browser = world.company_admin().await;
-    let path = refused(&world, &browser, Times::UntilCleared).await;
+    let (mut browser, path) = refused(&world, Times::UntilCleared).await;
     let keeper = world.keeper();
 
     let refusals = || world.ups.requests().total(Endpoint::Refresh);
@@ -99,6 +99,7 @@ async fn after_the_last_refusal_no_page_promises_another_ask() {
         assert!(browser.get(&path).await.body.contains(ASK_AGAIN), "before ask {asks}");
         world.clock().advance(pause);
         eventually("UPS is asked again", async || refusals() == asks).await;
+        browser = world.company_admin().await;
     }
 
     eventually("no page promises it", async || !browser.get(&path).await.body.contains(ASK_AGAIN)).await;
