@@ -46,7 +46,7 @@ pub struct CompanyStatus {
     pub revision: Revision,
     /// Whether the stored tokens were found to be unreadable, so that none can be handed out: an operator must check keys and
     /// data, or an administrator authenticates the company again. A list does not open tokens, so it tells this only of a grant
-    /// that is itself damaged.
+    /// that is itself damaged, or whose tokens are gone.
     pub tokens_unreadable: bool,
 }
 

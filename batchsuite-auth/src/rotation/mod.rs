@@ -215,7 +215,14 @@
 //! Proved by: `killed_before_the_claim_works_at_once`, `killed_after_the_claim_works_after_a_probe`,
 //! `killed_after_a_send_that_came_to_nothing_works_after_a_probe`, `killed_after_a_send_that_rotated_says_rotation_lost`,
 //! `killed_after_the_answer_and_before_the_commit_says_rotation_lost`,
-//! `killed_after_the_commit_and_before_the_reply_works_at_once`, `killed_at_any_moment_every_rotation_is_stored_or_told_as_lost`.
+//! `killed_after_the_commit_and_before_the_reply_works_at_once`, `killed_at_any_moment_every_rotation_is_stored_or_told_as_lost`;
+//! for a second opinion, `an_ask_killed_before_its_claim_is_made_by_another_and_recovers`,
+//! `an_ask_killed_after_its_claim_is_made_again_and_recovers`,
+//! `an_ask_killed_after_a_send_that_came_to_nothing_is_made_again_and_recovers`,
+//! `an_ask_killed_after_a_send_that_rotated_changes_the_cause`,
+//! `an_ask_killed_after_its_pair_and_before_the_commit_changes_the_cause`,
+//! `an_ask_killed_after_its_refusal_and_before_the_verdict_changes_the_cause`,
+//! `an_ask_killed_after_its_commit_has_recovered`, `an_ask_killed_after_its_verdict_changes_nothing_before_the_next_one`.
 //!
 //! ## Time as a queue
 //! Each save says when the grant next needs attention, and to when a use brings that forward; never more than a day ahead, so

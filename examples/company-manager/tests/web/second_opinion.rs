@@ -82,7 +82,7 @@ async fn when_ups_takes_the_token_after_all_the_pages_are_healthy_and_the_histor
     let at = |what: &str| history.find(what).unwrap_or_else(|| panic!("{what}: {history}"));
     let (recovered, ended) = (
         at("UPS accepts the authorization after all; the company is authenticated again."),
-        at("UPS ended the authorization. A company administrator has to authenticate again."),
+        at("The UPS.com password was changed, or access was withdrawn at UPS.com."),
     );
     assert!(recovered < ended && ended < at("Authenticated the company."), "the newest first: {history}");
     keeper.shutdown().await;
