@@ -16,7 +16,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
     sync::{mpsc, oneshot},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 /// More than anything takes on a busy machine.
@@ -97,11 +97,14 @@ impl Worker {
     /// What a caller for each company of `prefix` gets, who asks again while there is only no token at the moment: on a busy
     /// machine many at once outlast the time of a caller.
     pub async fn each(&self, prefix: &str, companies: usize) -> Value {
-        for _ in 0..30 {
+        let begun = Instant::now();
+        while begun.elapsed() < 4 * PATIENCE {
             let told = self.ask(json!({"do": "each", "company": prefix, "companies": companies})).await;
             if !told["errors"].as_object().expect("a map").keys().any(|error| error.contains("transient")) {
                 return told;
             }
+            // A company that pauses is refused at once.
+            sleep(Duration::from_millis(100)).await;
         }
         panic!("there is no token of {prefix} at any moment");
     }
