@@ -36,6 +36,9 @@ struct Arguments {
     /// Everything in three minutes: fewer rounds, smaller tables.
     #[arg(long)]
     quick: bool,
+    /// Also the rows that take half an hour together.
+    #[arg(long)]
+    long: bool,
     /// Only these groups.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Group>,
@@ -53,6 +56,9 @@ struct Arguments {
     bench: bool,
 }
 
+/// The rows of [`Group::Long`].
+const LONG: [&str; 3] = ["store/snapshot/wake100", "store/restore", "store/reencrypt"];
+
 /// Rows that are measured by one process, so that none finds the heap, the caches or the processor time of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
@@ -65,6 +71,8 @@ enum Group {
     Fake,
     Store,
     Service,
+    /// Only with `--long`, or by its name.
+    Long,
 }
 
 fn main() -> ExitCode {
@@ -91,13 +99,15 @@ fn main() -> ExitCode {
             Group::Fake => fake::measure(pace),
             Group::Store => store::measure(pace),
             Group::Service => service::measure(pace),
+            Group::Long => store::measure_long(pace),
         }
         return ExitCode::SUCCESS;
     }
-    let groups = if arguments.only.is_empty() { Group::value_variants() } else { &arguments.only };
+    let all = Group::value_variants().iter().copied().filter(|group| arguments.long || *group != Group::Long);
+    let groups = if arguments.only.is_empty() { all.collect() } else { arguments.only.clone() };
     let mut figures = Vec::new();
     let mut failed = Vec::new();
-    for group in groups {
+    for group in &groups {
         if !run(group.program(arguments.quick), &mut figures) {
             failed.push(format!("{group:?}"));
         }
@@ -110,7 +120,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if arguments.only.is_empty() {
-        let missing = ROWS.iter().filter(|row| figures.iter().all(|(of, _)| of.name != row.name));
+        let wanted = ROWS.iter().filter(|row| arguments.long || !LONG.contains(&row.name));
+        let missing = wanted.filter(|row| figures.iter().all(|(of, _)| of.name != row.name));
         failed.extend(missing.map(|row| row.name.to_owned()));
     }
     if !failed.is_empty() {

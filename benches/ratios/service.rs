@@ -2,7 +2,7 @@
 
 mod handwritten;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use batchsuite_auth::{BatchSuiteAuth, CompanyId, http::ReqwestClient};
 use batchsuite_benches::{
@@ -127,7 +127,13 @@ const WAL: &str = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::f
 
 /// What was said since the last call, but for what is said once a connection.
 fn statements(wire: &Wire) -> usize {
-    wire.round_trips().iter().filter(|trip| !trip.starts_with("parse ")).count()
+    let said: Vec<_> = wire.round_trips().into_iter().filter(|trip| !trip.starts_with("parse ")).collect();
+    let mut times = BTreeMap::new();
+    for statement in &said {
+        *times.entry(statement.as_str()).or_insert(0_u32) += 1;
+    }
+    report::note(format_args!("service/statements: {times:?}"));
+    said.len()
 }
 
 /// Our side: a store, and what its authenticators share.

@@ -35,28 +35,9 @@ const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes
 pub(crate) fn measure(pace: Pace) {
     seal::measure(pace.in_short_batches());
 
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let server = Server::start_with(Log::Normal, &[], SETTINGS);
-    let (many, few) = (pace.of(1_000_000, 100_000), 10_000);
-    let mut bed = Bed {
-        many: runtime.block_on(Table::filled(&server, "many", many)),
-        few: runtime.block_on(Table::filled(&server, "few", few)),
-        pgbench: Pgbench::of(&server),
-        saves: Arc::new(runtime.block_on(Saves::of_the_library())),
-        server,
-        runtime,
-        pace,
-    };
-    report::note(format_args!(
-        "store: {}; {SETTINGS}; its files are where the temporary files are",
-        bed.pgbench.version()
-    ));
-    report::note(format_args!("store: {many} rows, {few} in the smaller table; access tokens of 2 KB"));
-
+    let mut bed = Bed::filled(pace);
     bed.listed();
-    for table in [&bed.many, &bed.few] {
-        bed.runtime.block_on(table.fall_due(&bed.server));
-    }
+    bed.fall_due();
     for (row, verb, mode) in [
         ("store/load", Verb::Load, Mode::Prepared),
         ("store/claim", Verb::Claim, Mode::Prepared),
@@ -73,8 +54,15 @@ pub(crate) fn measure(pace: Pace) {
         bed.scale(row, verb);
     }
     bed.sqlite();
-    bed.upkeep();
+}
+
+/// The rows that take many minutes each.
+pub(crate) fn measure_long(pace: Pace) {
+    let mut bed = Bed::filled(pace);
+    bed.fall_due();
     bed.snapshot();
+    bed.restore();
+    bed.reencrypt();
 }
 
 /// What the rows are measured on.
@@ -89,6 +77,33 @@ struct Bed {
 }
 
 impl Bed {
+    fn filled(pace: Pace) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let server = Server::start_with(Log::Normal, &[], SETTINGS);
+        let (many, few) = (pace.of(1_000_000, 100_000), 10_000);
+        let bed = Self {
+            many: runtime.block_on(Table::filled(&server, "many", many)),
+            few: runtime.block_on(Table::filled(&server, "few", few)),
+            pgbench: Pgbench::of(&server),
+            saves: Arc::new(runtime.block_on(Saves::of_the_library())),
+            server,
+            runtime,
+            pace,
+        };
+        report::note(format_args!(
+            "store: {}; {SETTINGS}; its files are where the temporary files are",
+            bed.pgbench.version()
+        ));
+        report::note(format_args!("store: {many} rows, {few} in the smaller table; access tokens of 2 KB"));
+        bed
+    }
+
+    fn fall_due(&self) {
+        for table in [&self.many, &self.few] {
+            self.runtime.block_on(table.fall_due(&self.server));
+        }
+    }
+
     /// Operations of each client in a round.
     fn share(&self, verb: Verb) -> u64 {
         let (full, quick) = verb.share();

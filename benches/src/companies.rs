@@ -2,7 +2,10 @@
 
 use std::{
     hint::black_box,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -50,11 +53,19 @@ pub fn text() -> String {
     format!("token-{:058}", NEXT.fetch_add(1, Relaxed))
 }
 
-/// A token's text of so many characters, each time another one.
+/// A token's text of so many characters, each time another one. As in UPS's tokens, a database finds nothing to compress in it.
 pub fn text_of(length: usize) -> String {
+    static LETTERS: LazyLock<String> = LazyLock::new(|| incompressible(4096));
     let mut text = text();
-    text.extend(std::iter::repeat_n('x', length.saturating_sub(text.len())));
+    text.push_str(&LETTERS[..length.saturating_sub(text.len())]);
     text
+}
+
+/// Letters and digits in which nobody finds anything to compress.
+pub fn incompressible(length: usize) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut order = Shuffled::below(LETTERS.len());
+    (0..length).map(|_| char::from(LETTERS[order.index()])).collect()
 }
 
 /// Where a company's grant is.

@@ -11,7 +11,7 @@ use batchsuite_auth::{
     clock::{Clock as _, SystemClock, earlier, later},
     store::Swap,
 };
-use batchsuite_benches::companies::{ACCESS_LENGTH, REFRESH_LENGTH};
+use batchsuite_benches::companies::{ACCESS_LENGTH, REFRESH_LENGTH, incompressible};
 use batchsuite_tests::postgres::{Server, programs};
 
 use super::{
@@ -129,7 +129,10 @@ fn saved(swap: &Swap, version: u64, mut define: impl FnMut(&str, &str)) {
     for (name, time) in
         [("from", Some(from)), ("until", Some(until)), ("wake_at", wake.at), ("wake_if_used", wake.if_used)]
     {
-        define(name, &time.map(|time| time.to_rfc3339()).unwrap_or_default());
+        // A script that has no use for it says NULL.
+        if let Some(time) = time {
+            define(name, &time.to_rfc3339());
+        }
     }
 }
 
@@ -198,11 +201,4 @@ fn script(statement: &Statement, variables: &[&str]) -> String {
     }
     assert!(!sql.contains('$'), "pgbench has no variable for a parameter: {sql}");
     script + &sql + ";\n"
-}
-
-/// Letters and digits in which the server finds nothing to compress, as in a ciphertext; one byte each, as pgbench sends text.
-fn incompressible(length: usize) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut order = batchsuite_benches::measure::Shuffled::below(LETTERS.len());
-    (0..length).map(|_| char::from(LETTERS[order.index()])).collect()
 }

@@ -27,37 +27,30 @@ use super::{
 const REFRESHES_A_SECOND: f64 = 370.0;
 
 impl Bed {
-    /// The keeper's day without a snapshot, and with one. It leaves the larger table as no other row can use it.
+    /// The keeper's work without a snapshot, and then with one that stays open.
     pub(super) fn snapshot(&self) {
-        let watched = self.pace.of(Duration::from_secs(600), Duration::from_secs(15));
+        let [alone, held] = self.pace.of([60, 600], [15, 15]).map(Duration::from_secs);
+        let store = self.store("many", Mode::Prepared);
         let [without, with] = self.runtime.block_on(async {
             let client = self.server.client().await;
             client.batch_execute("VACUUM many.grants").await.expect("a vacuum");
-            let without = self.keep(watched).await;
+            let without = self.keep(&store, alone).await;
             client.batch_execute("VACUUM many.grants").await.expect("a vacuum");
             let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM many.grants LIMIT 1";
             client.batch_execute(snapshot).await.expect("a snapshot");
-            let with = self.keep(watched).await;
+            let with = self.keep(&store, held).await;
             client.batch_execute("COMMIT").await.expect("the snapshot ends");
             [without, with]
         });
-        for (name, times) in [("no snapshot", &without), ("a snapshot", &with)] {
-            report::note(format_args!(
-                "store/snapshot: {name} for {} s: {} rounds, {} refreshes a second",
-                watched.as_secs(),
-                times.len(),
-                times.len() as u64 * WOKEN_AT_ONCE / watched.as_secs()
-            ));
-        }
-        // What has died by then counts.
-        let [with, without] = [with, without].map(|times| median(times[times.len() / 2..].to_vec()));
+        told("no snapshot", alone, &without);
+        told("a snapshot", held, &with);
+        let [with, without] = [with, without].map(|times| median(late(&times)));
         report::ratio("store/snapshot/wake100", with, without);
     }
 
     /// Hands rows out and refreshes them, as many a second as that; what each `wake` took.
-    async fn keep(&self, watched: Duration) -> Vec<f64> {
-        let store = self.store("many", Mode::Prepared);
-        super::ours::connect(&store).await;
+    async fn keep(&self, store: &PostgresStore, watched: Duration) -> Vec<f64> {
+        super::ours::connect(store).await;
         let mut rounds = interval(Duration::from_secs_f64(WOKEN_AT_ONCE as f64 / REFRESHES_A_SECOND));
         let (start, mut times) = (now(), Vec::new());
         while start.elapsed() < watched {
@@ -75,6 +68,25 @@ impl Bed {
         }
         times
     }
+}
+
+/// What has died by then counts.
+fn late(times: &[f64]) -> Vec<f64> {
+    times[times.len() / 2..].to_vec()
+}
+
+/// How fast it went, and what the median does not tell: a reading now and then begins at the head of the queue.
+fn told(name: &str, watched: Duration, times: &[f64]) {
+    let late = late(times);
+    report::note(format_args!(
+        "store/snapshot: {name} for {} s: {:.0} refreshes a second; wake in the second half: median {:.1} ms, mean {:.1} ms, \
+         longest {:.1} ms",
+        watched.as_secs(),
+        times.len() as f64 * WOKEN_AT_ONCE as f64 / watched.as_secs_f64(),
+        median(late.clone()) / 1e6,
+        late.iter().sum::<f64>() / late.len() as f64 / 1e6,
+        late.iter().copied().fold(0.0, f64::max) / 1e6,
+    ));
 }
 
 /// The claim of a row that woke, and the commit that follows it.
