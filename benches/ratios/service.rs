@@ -56,7 +56,7 @@ struct Bed {
 impl Bed {
     /// The time and the WAL of a refresh, both sides in turns.
     async fn beside(&self, pace: Pace) {
-        let ours = Ours::at(&self.database, self.database.url(), &self.ups).await;
+        let ours = Ours::at(&self.database, self.database.url(), &self.ups, CONNECTIONS).await;
         let handwritten = Handwritten::at(self.database.url(), &self.ups).await;
         let names = companies::names(CALLERS + 1);
         let mut figures = [(); 4].map(|()| Vec::new());
@@ -101,7 +101,8 @@ impl Bed {
     async fn statements(&self) {
         let wire = Wire::before(&self.database).await;
         let names = companies::names(HEARD + 1);
-        let ours = Ours::at(&self.database, &wire.url(), &self.ups).await;
+        // One connection: it is made before anything is listened to.
+        let ours = Ours::at(&self.database, &wire.url(), &self.ups, 1).await;
         let auth = ours.authenticator_of(&names).await;
         wire.round_trips();
         for company in &names[1..] {
@@ -146,8 +147,8 @@ struct Ours {
 
 impl Ours {
     /// Reaches the database at `url`.
-    async fn at(database: &postgres::Server, url: &str, ups: &Server) -> Self {
-        let store = PostgresStore::at(url, postgres::keyring().await).connections(CONNECTIONS);
+    async fn at(database: &postgres::Server, url: &str, ups: &Server, connections: usize) -> Self {
+        let store = PostgresStore::at(url, postgres::keyring().await).connections(connections);
         let store = store.listens_on(database.url()).build().expect("a store");
         store.migrate().await.expect("the schema can be made");
         let http = ReqwestClient::builder().allow_loopback_http().build().expect("the settings fit");
