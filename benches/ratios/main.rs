@@ -45,6 +45,9 @@ struct Arguments {
     /// Also draws the table, as an SVG file.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Tables the figures of earlier runs, too: files with what they printed. A row that is measured now counts.
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<PathBuf>,
     /// Measures one group in this process.
     #[arg(long, hide = true)]
     group: Option<Group>,
@@ -82,27 +85,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let pace = Pace::new(arguments.quick);
-    if let Some(group) = arguments.group {
-        match group {
-            Group::Token => token::measure(pace),
-            Group::Peers => {
-                eprintln!("the peers are a program of their own: --only peers");
-                return ExitCode::FAILURE;
-            }
-            Group::Header => header::measure(pace.in_short_batches()),
-            Group::Keeper => keeper::measure(pace),
-            Group::Counted => {
-                counted::measure(pace);
-                roundtrips::measure();
-            }
-            Group::Refresh => refresh::measure(pace),
-            Group::Fake => fake::measure(pace),
-            Group::Store => store::measure(pace),
-            Group::Service => service::measure(pace),
-            Group::Long => store::measure_long(pace),
+    match arguments.group {
+        None => run_groups(&arguments),
+        Some(Group::Peers) => {
+            eprintln!("the peers are a program of their own: --only peers");
+            ExitCode::FAILURE
         }
-        return ExitCode::SUCCESS;
+        Some(group) => {
+            group.measure(pace);
+            ExitCode::SUCCESS
+        }
     }
+}
+
+/// Each in a process of its own; then the table of all.
+fn run_groups(arguments: &Arguments) -> ExitCode {
     let all = Group::value_variants().iter().copied().filter(|group| arguments.long || *group != Group::Long);
     let groups = if arguments.only.is_empty() { all.collect() } else { arguments.only.clone() };
     let mut figures = Vec::new();
@@ -112,8 +109,14 @@ fn main() -> ExitCode {
             failed.push(format!("{group:?}"));
         }
     }
+    for path in &arguments.with {
+        if let Err(error) = add_earlier(path, &mut figures) {
+            eprintln!("{} cannot be read: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
     println!("\n{}", report::table(&figures));
-    if let Some(path) = arguments.svg
+    if let Some(path) = &arguments.svg
         && let Err(error) = std::fs::write(&path, bars::svg(&figures))
     {
         eprintln!("{} cannot be written: {error}", path.display());
@@ -131,7 +134,36 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Adds the figures in what an earlier run printed, but for rows that have one.
+fn add_earlier(path: &Path, figures: &mut Vec<(&'static Row, Ratio)>) -> std::io::Result<()> {
+    for (row, ratio) in std::fs::read_to_string(path)?.lines().filter_map(report::parse) {
+        if figures.iter().all(|(of, _)| of.name != row.name) {
+            figures.push((row, ratio));
+        }
+    }
+    Ok(())
+}
+
 impl Group {
+    /// Measures it in this process, as far as this program does.
+    fn measure(self, pace: Pace) {
+        match self {
+            Group::Token => token::measure(pace),
+            Group::Peers => {}
+            Group::Header => header::measure(pace.in_short_batches()),
+            Group::Keeper => keeper::measure(pace),
+            Group::Counted => {
+                counted::measure(pace);
+                roundtrips::measure();
+            }
+            Group::Refresh => refresh::measure(pace),
+            Group::Fake => fake::measure(pace),
+            Group::Store => store::measure(pace),
+            Group::Service => service::measure(pace),
+            Group::Long => store::measure_long(pace),
+        }
+    }
+
     /// What measures the group.
     fn program(self, quick: bool) -> Command {
         let mut program = if self == Group::Peers { peers() } else { self.in_this_program() };

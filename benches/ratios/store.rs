@@ -38,6 +38,7 @@ pub(crate) fn measure(pace: Pace) {
     let mut bed = Bed::filled(pace);
     bed.listed();
     bed.fall_due();
+    bed.listed_while_many_wake();
     for (row, verb, mode) in [
         ("store/load", Verb::Load, Mode::Prepared),
         ("store/claim", Verb::Claim, Mode::Prepared),

@@ -70,6 +70,22 @@ impl Bed {
         ));
     }
 
+    /// The same list while three quarters of all are overdue, as after a day without a keeper: then all rows are looked through.
+    pub(super) fn listed_while_many_wake(&self) {
+        let store = self.store("many", Mode::Prepared);
+        let taken = self.runtime.block_on(async {
+            let auth = companies::listening(store).await;
+            let query = CompanyQuery { filter: Some(StatusFilter::ReauthRequired), ..CompanyQuery::default() };
+            let start = now();
+            let page = auth.companies(query).await.expect("the store answers");
+            let taken = start.elapsed();
+            assert_eq!(page.items.len() as u64, TO_OPT_IN_AGAIN);
+            auth.shutdown().await;
+            taken
+        });
+        report::note(format_args!("store/listed while 750 of 1,000 are overdue: {:.2} s", taken.as_secs_f64()));
+    }
+
     /// The marks after a restored backup, on all companies.
     pub(super) fn restore(&mut self) {
         let store = self.store("many", Mode::Prepared);
