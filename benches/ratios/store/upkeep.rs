@@ -70,20 +70,24 @@ impl Bed {
         ));
     }
 
-    /// The same list while three quarters of all are overdue, as after a day without a keeper: then all rows are looked through.
+    /// The same list while three quarters of all are overdue, as after a day without a keeper: each may be listed otherwise by now, so
+    /// all are looked through. A note, because it has no bound yet.
     pub(super) fn listed_while_many_wake(&self) {
         let store = self.store("many", Mode::Prepared);
-        let taken = self.runtime.block_on(async {
+        let (answer, taken) = self.runtime.block_on(async {
             let auth = companies::listening(store).await;
             let query = CompanyQuery { filter: Some(StatusFilter::ReauthRequired), ..CompanyQuery::default() };
             let start = now();
-            let page = auth.companies(query).await.expect("the store answers");
-            let taken = start.elapsed();
-            assert_eq!(page.items.len() as u64, TO_OPT_IN_AGAIN);
+            let answer = auth.companies(query).await;
+            let taken = start.elapsed().as_secs_f64();
             auth.shutdown().await;
-            taken
+            (answer, taken)
         });
-        report::note(format_args!("store/listed while 750 of 1,000 are overdue: {:.2} s", taken.as_secs_f64()));
+        let told = match answer {
+            Ok(page) => format!("{} in {taken:.2} s", page.items.len()),
+            Err(error) => format!("none after {taken:.2} s: {error}"),
+        };
+        report::note(format_args!("store/listed while three quarters of all rows are overdue: {told}"));
     }
 
     /// The marks after a restored backup, on all companies.
