@@ -117,7 +117,7 @@ fn run_groups(arguments: &Arguments) -> ExitCode {
     }
     println!("\n{}", report::table(&figures));
     if let Some(path) = &arguments.svg
-        && let Err(error) = std::fs::write(&path, bars::svg(&figures))
+        && let Err(error) = std::fs::write(path, bars::svg(&figures))
     {
         eprintln!("{} cannot be written: {error}", path.display());
         return ExitCode::FAILURE;
