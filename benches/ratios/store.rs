@@ -62,8 +62,7 @@ pub(crate) fn measure_long(pace: Pace) {
     let mut bed = Bed::filled(pace);
     bed.fall_due();
     bed.snapshot();
-    bed.restore();
-    bed.reencrypt();
+    bed.upkeep();
 }
 
 /// What the rows are measured on.
