@@ -8,7 +8,9 @@ use crate::{
     machine::{CauseKind, Grant, Pauses, RefreshTokenEnd, Settings, Standing, TokenTimes},
     secret::{AccessToken, RefreshToken},
     status::{Cause, CompanyStatus, Status},
-    store::{Document, PendingConsent, Row, RowKey, RowNumber, StoreError, StoreErrorKind, StoredTokens},
+    store::{
+        Document, PendingConsent, Row, RowKey, RowNumber, StoreError, StoreErrorKind, StoredTokens, TokenChange, Tokens,
+    },
 };
 
 /// A company's row as it was at one moment.
@@ -79,6 +81,15 @@ impl Snapshot {
         match &self.tokens {
             StoredTokens::Readable(tokens) => tokens.refresh.as_ref(),
             _ => None,
+        }
+    }
+
+    /// What becomes of its tokens if some of them are kept. Those that cannot be read cannot be sealed anew, so all stay; the grant says
+    /// which of them count.
+    pub(crate) fn keeping(&self, kept: impl FnOnce(Tokens) -> Tokens) -> TokenChange {
+        match &self.tokens {
+            StoredTokens::Readable(tokens) => TokenChange::Replace(kept(tokens.clone())),
+            _ => TokenChange::Keep,
         }
     }
 

@@ -23,7 +23,7 @@ mod step;
 
 pub use self::{
     attempt::Pauses,
-    event::{Claim, Connect, GrantEvent, Import, PairRefresh, PairTimes, Release},
+    event::{Claim, Connect, GrantEvent, Import, PairFacts, PairRefresh, PairTimes, Release},
     record::{
         Grant, Notice, Notified, Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing,
         TokenTimes, Unanswered,

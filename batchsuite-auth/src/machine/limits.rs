@@ -82,3 +82,9 @@ pub(crate) const OUT_OF_REACH_IN_A_ROW: usize = 3;
 
 /// So many attempts of a flight may come too late to be sent.
 pub(crate) const MOST_LATE: u32 = 8;
+
+/// Another process's outcome is looked for again after this long at first, and then less often.
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(25);
+
+/// And at least this often.
+pub(crate) const LAST_LOOK: Duration = Duration::from_secs(1);

@@ -38,7 +38,6 @@ mod wake;
 
 pub use backoff::Backoff;
 pub use cause::CauseKind;
-pub use grant::{RefreshTokenEnd, TokenTimes};
 pub use limits::USED_CONSENT_KNOWN;
 pub use rotation::Unavailable;
 pub use wake::Wake;
@@ -51,12 +50,11 @@ pub(crate) use {
         judge as judge_consent,
     },
     grant::{
-        Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, Release, Standing, Step, StepRefusal,
-        TokensEffect,
+        Claim, Connect, Grant, GrantEvent, PairFacts, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Release,
+        Standing, Step, StepRefusal, TokenTimes, TokensEffect,
     },
     limits::{
-        CLOCK_DISAGREEMENT, CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT,
-        LOOK_AGAIN_UNREADABLE,
+        CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT, LOOK_AGAIN_UNREADABLE,
     },
     rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
     wake::{Chore, Settings},
@@ -71,8 +69,9 @@ pub(crate) mod whole {
         client::{Announcement, ClientRecord},
         consent::{ConsentFacts, ConsentRefusal, Presented, UsedFacts},
         grant::{
-            Claim, Connect, Grant, GrantEvent, Import, Notice, Notified, PairRefresh, PairTimes, Pauses, Phase,
-            Quarantine, RecordedCause, RecordedRefusal, Release, Standing, Step, StepRefusal, TokensEffect, Unanswered,
+            Claim, Connect, Grant, GrantEvent, Import, Notice, Notified, PairFacts, PairRefresh, PairTimes, Pauses,
+            Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Release, Standing, Step, StepRefusal,
+            TokenTimes, TokensEffect, Unanswered,
         },
         rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
         wake::{Chore, Settings},

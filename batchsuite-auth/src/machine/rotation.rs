@@ -21,7 +21,7 @@ use super::{
     backoff::Backoff,
     cause::CauseKind,
     grant::{Grant, Phase},
-    limits::MOST_LATE,
+    limits::{FIRST_LOOK, LAST_LOOK, MOST_LATE},
 };
 use crate::{
     clock::{Timestamp, remaining},
@@ -29,10 +29,6 @@ use crate::{
     ids::{AttemptId, Revision},
 };
 
-/// Another process's outcome is looked for again after this long at first, and then less often.
-const FIRST_LOOK: Duration = Duration::from_millis(25);
-/// And at least this often.
-const LAST_LOOK: Duration = Duration::from_secs(1);
 const LOOKS: Backoff = Backoff { first: FIRST_LOOK, most: LAST_LOOK };
 
 /// Who waits for a flight.

@@ -17,8 +17,8 @@ use crate::{
     error::{TokenError, Unavailable},
     events::Evidence,
     ids::{AttemptId, CompanyId},
-    machine::{Backoff, Claim, Errand, GrantEvent, Mode, PairRefresh, Phase, Release, Standing, StepRefusal},
-    store::StoreError,
+    machine::{Backoff, Claim, Errand, GrantEvent, Mode, PairRefresh, Release, StepRefusal},
+    store::{RowNumber, StoreError},
     telemetry,
     ups::{Judgement, Pair},
 };
@@ -43,8 +43,30 @@ enum Committed {
     Moved,
 }
 
-/// After a conflict the row is read again, with a rest that grows: the others need time, too.
-const AFTER_CONFLICT: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_secs(1) };
+/// The conflicts of one write that is tried again and again.
+#[derive(Default)]
+struct Conflicts {
+    tries: u32,
+    /// The row over which it was lost the last time.
+    over: Option<RowNumber>,
+}
+
+impl Conflicts {
+    /// A row that nobody has saved since it was lost says that the decision came too late.
+    fn has_read(&mut self, row: &ReadRow) {
+        if self.over.take() == Some(row.snapshot.number) {
+            tracing::warn!("a decision came to the store too late to be saved; it is made again");
+        }
+    }
+
+    /// Before the row is read again: the others need time, too.
+    async fn rest_after(&mut self, row: &ReadRow) {
+        const REST: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_secs(1) };
+        self.over = Some(row.snapshot.number);
+        self.tries += 1;
+        tokio::time::sleep(REST.after(self.tries, jitter())).await;
+    }
+}
 
 impl Engine {
     /// One claim and at most one request, within a few seconds after the row was read. If it comes too late, the next one is due in
@@ -105,22 +127,17 @@ impl Engine {
     /// row unchanged, so that it never gets there. That save waits for a claim that is still committing, and then conflicts.
     async fn fence(&self, read: &ReadRow, claim: &Claim) {
         let fenced = self.persist_until_shutdown("a claim of unknown outcome", |_| async {
-            for tries in 1.. {
+            let mut conflicts = Conflicts::default();
+            loop {
                 let row = self.rotation.read(&read.snapshot.company).await?;
-                let event = match row.snapshot.grant.phase {
-                    Phase::Claimed { attempt, .. } if attempt == claim.attempt => {
-                        GrantEvent::Release { claim: *claim, reason: Release::Unsent(Duration::ZERO), jitter: 1.0 }
-                    }
-                    _ if row.snapshot.number == read.snapshot.number => GrantEvent::Fence,
-                    // The row was saved since: the claim's save conflicts, if it is still to come.
-                    _ => return Ok(()),
-                };
+                conflicts.has_read(&row);
+                let is_as_claimed = row.snapshot.number == read.snapshot.number;
+                let Some(event) = row.snapshot.grant.fence_of(claim, is_as_claimed) else { return Ok(()) };
                 match self.rotation.take(&row, &event, None).await? {
                     Taken::Saved(_) | Taken::Refused(_) => return Ok(()),
-                    Taken::Conflict => tokio::time::sleep(AFTER_CONFLICT.after(tries, jitter())).await,
+                    Taken::Conflict => conflicts.rest_after(&row).await,
                 }
             }
-            Ok(())
         });
         if fenced.await.is_none() {
             tracing::debug!("a claim of unknown outcome is left to its lease");
@@ -137,9 +154,7 @@ impl Engine {
         pause_if_late: Duration,
         under_way: UnderWay,
     ) -> Attempt {
-        let grant = &claimed.snapshot.grant;
-        // A second opinion says nothing new about the client.
-        let explained = grant.explains_refusal() || grant.standing != Standing::Authenticated;
+        let explained = claimed.snapshot.grant.expects_refusal();
         let company = &read.snapshot.company;
         let opens = self.report_to_breaker(Errand::Refresh, company, &judgement, explained);
         // Nobody waits while the store is written.
@@ -211,7 +226,7 @@ impl Engine {
     async fn commit(self: &Arc<Self>, claimed: Box<ReadRow>, claim: &Claim, pair: Pair, sent: &Stopwatch) -> Attempt {
         let company = claimed.snapshot.company.clone();
         let at = sent_at(claimed.now(), sent);
-        let (times, mut tokens) = self.rotation.dated(&pair, at, Some(&claimed.snapshot));
+        let (times, mut tokens) = self.rotation.dated(&pair, at, &claimed.snapshot);
         if times.refresh == PairRefresh::Kept {
             tokens.refresh = claimed.snapshot.refresh_token().cloned();
         }
@@ -221,7 +236,8 @@ impl Engine {
         let committed = self
             .persist("a new token pair", || async {
                 let mut known = is_first.swap(false, Relaxed).then(|| claimed.clone());
-                for tries in 1.. {
+                let mut conflicts = Conflicts::default();
+                loop {
                     let row = match known.take() {
                         Some(row) => row,
                         None => Box::new(self.rotation.read(&company).await?),
@@ -230,10 +246,9 @@ impl Engine {
                         Taken::Saved(row) => return Ok(Committed::Stored(row)),
                         Taken::Refused(StepRefusal::AlreadyStored) => return Ok(Committed::Stored(row)),
                         Taken::Refused(_) => return Ok(Committed::Moved),
-                        Taken::Conflict => tokio::time::sleep(AFTER_CONFLICT.after(tries, jitter())).await,
+                        Taken::Conflict => conflicts.rest_after(&row).await,
                     }
                 }
-                Ok(Committed::Moved)
             })
             .await;
         match committed {
@@ -269,15 +284,16 @@ impl Engine {
         let written = self.persist_until_shutdown(what, |words| {
             let event = event(words);
             async move {
-                for tries in 1.. {
+                let mut conflicts = Conflicts::default();
+                loop {
                     let row = self.rotation.read(company).await?;
+                    conflicts.has_read(&row);
                     match self.rotation.take(&row, &event, None).await? {
                         Taken::Saved(row) => return Ok(Some(row)),
                         Taken::Refused(_) => return Ok(None),
-                        Taken::Conflict => tokio::time::sleep(AFTER_CONFLICT.after(tries, jitter())).await,
+                        Taken::Conflict => conflicts.rest_after(&row).await,
                     }
                 }
-                Ok(None)
             }
         });
         let written = written.await?;

@@ -11,7 +11,7 @@ use crate::{
     events::{EventContent, EventKind, Evidence},
     http::fence,
     ids::{CompanyId, Revision},
-    machine::{CLOCK_DISAGREEMENT, GrantEvent, PairRefresh, PairTimes, Step, StepRefusal, TokensEffect},
+    machine::{GrantEvent, PairFacts, PairRefresh, PairTimes, Step, StepRefusal, TokensEffect},
     snapshot::Snapshot,
     store::{NewEvent, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens},
     ups::Pair,
@@ -172,11 +172,8 @@ impl Rotation {
             tokens: match step.tokens {
                 TokensEffect::Keep => TokenChange::Keep,
                 TokensEffect::Replace => TokenChange::Replace(pair.cloned().unwrap_or_default()),
-                TokensEffect::KeepRefresh => match row.refresh_token() {
-                    Some(refresh) => TokenChange::Replace(Tokens { access: None, refresh: Some(refresh.clone()) }),
-                    // They cannot be read, so they cannot be sealed anew. The grant says that the access token is not to be used.
-                    None => TokenChange::Keep,
-                },
+                TokensEffect::KeepRefresh => row.keeping(|tokens| Tokens { access: None, ..tokens }),
+                TokensEffect::KeepAccess => row.keeping(|tokens| Tokens { refresh: None, ..tokens }),
                 TokensEffect::Erase => TokenChange::Erase,
             },
             wake: step.wake(row.wake_at, row.used_at, &self.settings, now),
@@ -186,32 +183,21 @@ impl Rotation {
         })
     }
 
-    /// The tokens of a pair and their times, by the store's clock. The early window begins at a random moment of its first tenth, so
-    /// that companies that opted in together are not refreshed together. `before` is the row that was read, if it is known.
-    pub(crate) fn dated(&self, pair: &Pair, sent_at: Timestamp, before: Option<&Snapshot>) -> (PairTimes, Tokens) {
-        let lifetime = pair.access_lifetime;
-        let window = (lifetime / 4).min(self.policy.early_window);
-        let jitter = window.mul_f64(0.1 * rand::random::<f64>());
-        // UPS's date alone may be wrong. But if the row has seen a later time than ours as well, our clock went back, and an end that is
-        // dated by it would come too soon.
-        let is_set_back =
-            self.is_ahead(pair.issued_at) && before.is_some_and(|before| self.is_ahead(before.grant.latest_time()));
-        let refresh = match (&pair.refresh_token, pair.erases_refresh_token) {
-            (Some(_), _) => PairRefresh::New(pair.refresh_lifetime.filter(|_| !is_set_back)),
-            (None, false) => PairRefresh::Kept,
-            (None, true) => PairRefresh::Lost,
+    /// The tokens of a pair and their times. `before` is the row that was read.
+    pub(crate) fn dated(&self, pair: &Pair, sent_at: Timestamp, before: &Snapshot) -> (PairTimes, Tokens) {
+        let facts = PairFacts {
+            issued_at: pair.issued_at,
+            access_lifetime: pair.access_lifetime,
+            has_access_token: pair.access_token.is_some(),
+            refresh: match (&pair.refresh_token, pair.erases_refresh_token) {
+                (Some(_), _) => PairRefresh::New(pair.refresh_lifetime),
+                (None, false) => PairRefresh::Kept,
+                (None, true) => PairRefresh::Lost,
+            },
         };
-        let times = PairTimes {
-            sent_at,
-            access_lifetime: pair.access_token.as_ref().map(|_| lifetime),
-            refresh_after: lifetime.saturating_sub(window) + jitter,
-            refresh,
-        };
+        let (latest, early_window) = (before.grant.latest_time(), self.policy.early_window);
+        let times = PairTimes::of(&facts, sent_at, latest, early_window, rand::random(), self.now());
         (times, Tokens { access: pair.access_token.clone(), refresh: pair.refresh_token.clone() })
-    }
-
-    pub(crate) fn is_ahead(&self, time: Option<Timestamp>) -> bool {
-        time.is_some_and(|time| time > later(self.now(), CLOCK_DISAGREEMENT))
     }
 
     /// Writes an event that changes nothing. It is worth less than the step that it tells of: a failure is only logged. Whether it is

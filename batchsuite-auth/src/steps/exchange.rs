@@ -1,9 +1,6 @@
 //! Exchange and connect: the code that a browser brought becomes an opt-in.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{
     Consents,
@@ -39,7 +36,7 @@ impl Consents {
             Ok(under_way) => under_way,
             Err(error) => return Err(self.not_exchanged(company, error).await),
         };
-        let sent = Stopwatch::start();
+        let (sent, sent_at) = (Stopwatch::start(), later(*used_at, since_use.elapsed()));
         let judgement = rotation.ups.send(request, rotation.ups.limits(), rotation.now()).await;
         telemetry::exchanged(rotation.environment, &judgement);
         self.engine.report_to_breaker(Errand::Exchange, company, &judgement, false);
@@ -47,8 +44,8 @@ impl Consents {
         let (kind, evidence, error): (_, _, fn(Evidence) -> CallbackError) = match judgement {
             Judgement::Pair(pair) => {
                 let arrival = later(*used_at, since_use.elapsed());
-                let issued_at = pair.issued_at.filter(|issued_at| is_plausible(*issued_at, *used_at, arrival));
-                return self.connect(used, *pair, issued_at.unwrap_or(arrival), sent).await;
+                let issued_at = Connect::issue_time(pair.issued_at, sent_at, arrival);
+                return self.connect(used, *pair, issued_at, sent).await;
             }
             Judgement::Refused(evidence) => (EventKind::Failed, evidence, CallbackError::CodeRefused),
             Judgement::Unanswered(evidence) => (EventKind::Failed, evidence, CallbackError::Unanswered),
@@ -126,7 +123,7 @@ impl Consents {
         loop {
             // A row that cannot be read does not stop the opt-in that replaces it.
             let row = rotation.read(&consent.company).await?;
-            let (times, tokens) = rotation.dated(pair, sent_at(row.now(), sent), Some(&row.snapshot));
+            let (times, tokens) = rotation.dated(pair, sent_at(row.now(), sent), &row.snapshot);
             let event = GrantEvent::Connect(Box::new(Connect {
                 consent: consent.id,
                 removals: consent.removals,
@@ -164,12 +161,4 @@ impl Consents {
         }
         Ok(())
     }
-}
-
-/// How far UPS's clock and the store's may be apart for a date of UPS's to count.
-const TOLERANCE: Duration = Duration::from_secs(300);
-
-/// Whether UPS can have issued a pair then that was asked for after `used` and had come by `arrival`.
-fn is_plausible(issued_at: Timestamp, used: Timestamp, arrival: Timestamp) -> bool {
-    earlier(used, TOLERANCE) <= issued_at && issued_at <= later(arrival, TOLERANCE)
 }

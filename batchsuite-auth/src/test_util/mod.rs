@@ -8,6 +8,7 @@ pub use manual_clock::ManualClock;
 
 /// The state machine whole, for tests that explore it. It is no part of the public API, and changes with any release.
 #[cfg(feature = "test-util")]
+#[doc(hidden)]
 pub mod machine {
     pub use crate::machine::whole::*;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    event::{Claim, PairRefresh, PairTimes, Release},
+    event::{Claim, GrantEvent, PairRefresh, PairTimes, Release},
     record::{
         Grant, Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Standing, TokenTimes, Unanswered,
     },
@@ -103,7 +103,9 @@ impl Grant {
         if self.revision.version > claim.revision.version {
             return Err(StepRefusal::Stale);
         }
-        let kept_end = self.tokens.map_or(RefreshTokenEnd::Unknown, |tokens| tokens.refresh_token_end);
+        // There was one when it claimed. It may have been erased since.
+        let kept_end = self.tokens.map(|tokens| tokens.refresh_token_end).filter(|end| *end != RefreshTokenEnd::Absent);
+        let kept_end = kept_end.unwrap_or(RefreshTokenEnd::Unknown);
         let given_up = matches!(self.standing, Standing::ReauthRequired(_));
         let failures = if pair.access_lifetime.is_some() { 0 } else { self.failures.saturating_add(1) };
         let cool_down = cool_down(pauses.unusable, failures, jitter);
@@ -186,21 +188,27 @@ impl Grant {
             .tokens
             .and_then(|tokens| tokens.access_token_end)
             .filter(|end| cause == RecordedCause::RotationLost && *end > now);
-        let is_kept = quarantine.is_some() || access_token_end.is_some();
+        let is_over = quarantine.is_none();
+        let refresh_token_end = |end| if is_over { RefreshTokenEnd::Absent } else { end };
         let grant = Self {
             standing,
             phase: Phase::Idle,
             refusal: Some(RecordedRefusal { at: refused_at, evidence: evidence.clone() }),
             quarantine: quarantine.or(access_token_end.map(|until| Quarantine { refusals: 0, until, is_over: true })),
-            tokens: self.tokens.filter(|_| is_kept).map(|tokens| TokenTimes { access_token_end, ..tokens }),
+            tokens: self.tokens.filter(|_| !is_over || access_token_end.is_some()).map(|tokens| TokenTimes {
+                access_token_end,
+                refresh_token_end: refresh_token_end(tokens.refresh_token_end),
+                ..tokens
+            }),
             ..self.clone()
         };
         let step = Step::new("refused", grant);
         let had_access_token = self.tokens.is_some_and(|tokens| tokens.access_token_end.is_some());
-        let step = match is_kept {
-            false => step.erasing_tokens(),
-            true if had_access_token && access_token_end.is_none() => step.erasing_access_token(),
-            true => step,
+        let step = match (is_over, access_token_end) {
+            (true, None) => step.erasing_tokens(),
+            (true, Some(_)) => step.erasing_refresh_token(),
+            (false, None) if had_access_token => step.erasing_access_token(),
+            (false, _) => step,
         };
         // A refusal that changes nothing was told before.
         let event = EventContent::new(EventKind::Invalidated).with_evidence(evidence).with_cause(cause.into());
@@ -222,6 +230,23 @@ impl Grant {
             return Err(StepRefusal::Unchanged);
         }
         Ok(Step::new("erase", Self { tokens: None, quarantine: None, ..self.clone() }).erasing_tokens())
+    }
+
+    /// Whether a refusal of its refresh token says nothing of the client: it may come from a lost answer, or UPS refused it before.
+    pub fn expects_refusal(&self) -> bool {
+        self.explains_refusal() || self.standing != Standing::Authenticated
+    }
+
+    /// What makes sure that a claim of which nobody knows whether it was saved holds up nobody; `is_as_claimed`: the row was not saved
+    /// since it was read for the claim. `None`: it was, so the claim's save conflicts if it is still to come.
+    pub fn fence_of(&self, claim: &Claim, is_as_claimed: bool) -> Option<GrantEvent> {
+        match self.phase {
+            Phase::Claimed { attempt, .. } if attempt == claim.attempt => {
+                Some(GrantEvent::Release { claim: *claim, reason: Release::Unsent(Duration::ZERO), jitter: 1.0 })
+            }
+            _ if is_as_claimed => Some(GrantEvent::Fence),
+            _ => None,
+        }
     }
 
     /// Whether UPS is to be asked again about its refused refresh token.

@@ -7,6 +7,7 @@ use crate::{
     clock::{Timestamp, later},
     events::Evidence,
     ids::{ActorId, AttemptId, ConsentId, Revision},
+    machine::limits::CLOCK_DISAGREEMENT,
 };
 
 /// What happens to a grant.
@@ -166,7 +167,47 @@ pub enum PairRefresh {
     Lost,
 }
 
+/// What UPS says of a pair, as far as its times depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PairFacts {
+    /// When UPS issued it.
+    pub issued_at: Option<Timestamp>,
+    /// How long an access token lives.
+    pub access_lifetime: Duration,
+    /// Whether there is one that can be used.
+    pub has_access_token: bool,
+    /// What it brings of a refresh token.
+    pub refresh: PairRefresh,
+}
+
 impl PairTimes {
+    /// The times of a pair whose request was sent at `sent_at`, by the store's clock. The early window begins at a random moment
+    /// of its first tenth (`jitter`: 0 to 1), so that companies that opted in together are not refreshed together.
+    ///
+    /// UPS's date alone may be wrong. But if the row has seen a later time than `now`, our own clock's, as well (`latest`), our clock
+    /// went back, and an end that is dated by it would come too soon: it is unknown then.
+    pub fn of(
+        pair: &PairFacts,
+        sent_at: Timestamp,
+        latest: Option<Timestamp>,
+        early_window: Duration,
+        jitter: f64,
+        now: Timestamp,
+    ) -> Self {
+        let window = (pair.access_lifetime / 4).min(early_window);
+        let is_ahead = |time: Option<Timestamp>| time.is_some_and(|time| time > later(now, CLOCK_DISAGREEMENT));
+        let is_set_back = is_ahead(pair.issued_at) && is_ahead(latest);
+        Self {
+            sent_at,
+            access_lifetime: pair.has_access_token.then_some(pair.access_lifetime),
+            refresh_after: pair.access_lifetime.saturating_sub(window) + window.mul_f64(0.1 * jitter),
+            refresh: match pair.refresh {
+                PairRefresh::New(_) if is_set_back => PairRefresh::New(None),
+                refresh => refresh,
+            },
+        }
+    }
+
     /// The times of its tokens. The refresh token that a pair keeps ends when `kept` says.
     pub(super) fn token_times(&self, kept: RefreshTokenEnd) -> TokenTimes {
         let end = |lifetime| later(self.sent_at, lifetime);

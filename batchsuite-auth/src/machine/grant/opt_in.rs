@@ -6,11 +6,19 @@ use super::{
     step::{Step, StepRefusal},
 };
 use crate::{
-    clock::{Timestamp, later},
+    clock::{Timestamp, earlier, later},
     events::{EventContent, EventKind},
     ids::{ActorId, ConsentId, Revision},
-    machine::limits::CLOCK_DISAGREEMENT,
+    machine::limits::{CLOCK_DISAGREEMENT, CLOCK_TOLERANCE},
 };
+
+impl Connect {
+    /// When UPS issued a pair whose code was sent and whose answer arrived then, by the store's clock: as UPS says, if that can be.
+    pub fn issue_time(issued_at: Option<Timestamp>, sent_at: Timestamp, arrived_at: Timestamp) -> Timestamp {
+        let plausible = earlier(sent_at, CLOCK_TOLERANCE)..=later(arrived_at, CLOCK_TOLERANCE);
+        issued_at.filter(|issued_at| plausible.contains(issued_at)).unwrap_or(arrived_at)
+    }
+}
 
 impl Grant {
     pub(super) fn connect(&self, connect: &Connect, now: Timestamp) -> Result<Step, StepRefusal> {

@@ -34,6 +34,8 @@ pub enum TokensEffect {
     Replace,
     /// The refresh token stays, and the access token is erased.
     KeepRefresh,
+    /// The access token stays, and the refresh token is erased.
+    KeepAccess,
     /// They are erased.
     Erase,
 }
@@ -101,6 +103,10 @@ impl Step {
 
     pub(super) fn erasing_access_token(self) -> Self {
         Self { tokens: TokensEffect::KeepRefresh, ..self }
+    }
+
+    pub(super) fn erasing_refresh_token(self) -> Self {
+        Self { tokens: TokensEffect::KeepAccess, ..self }
     }
 
     pub(super) fn erasing_tokens(self) -> Self {

@@ -16,10 +16,10 @@ mod wake;
 use std::time::Duration;
 
 use super::{
-    Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, Phase, RefreshTokenEnd, Settings,
-    Standing, TokenTimes,
+    Backoff, Claim, Connect, Grant, GrantEvent, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Settings, Standing,
+    TokenTimes,
     access::{Access, Freshness},
-    grant::{Import, Notice, Notified, RecordedCause, RecordedRefusal, Unanswered},
+    grant::{Import, Notice, Notified, Phase, RecordedCause, RecordedRefusal, Unanswered},
 };
 use crate::{
     clock::{Timestamp, earlier, later},

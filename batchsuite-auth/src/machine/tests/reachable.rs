@@ -103,7 +103,7 @@ impl World {
         }
         truth.fold();
         truth.tokens = match step.tokens {
-            TokensEffect::Keep | TokensEffect::KeepRefresh => truth.tokens,
+            TokensEffect::Keep | TokensEffect::KeepRefresh | TokensEffect::KeepAccess => truth.tokens,
             TokensEffect::Replace => true,
             TokensEffect::Erase => false,
         };

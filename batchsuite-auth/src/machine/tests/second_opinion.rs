@@ -127,7 +127,10 @@ fn an_empty_list_erases_at_once_but_lets_the_access_token_of_a_lost_rotation_wor
     let step = refuse(&invalidated);
     assert_eq!((step.tokens, step.grant.tokens, step.grant.quarantine), (TokensEffect::Erase, None, None));
 
-    let kept = refuse(&lost).grant;
+    let step = refuse(&lost);
+    assert_eq!(step.tokens, TokensEffect::KeepAccess, "the refresh token is erased at once");
+    let kept = step.grant;
+    assert_eq!(kept.tokens.unwrap().refresh_token_end, RefreshTokenEnd::Absent);
     let end = kept.tokens.unwrap().access_token_end.unwrap();
     assert_eq!(kept.access(CLIENT, Demand::Token, minute(51)), Access::Serve);
     assert_eq!(kept.wake(None, &settings(), minute(51)).at, Some(end));

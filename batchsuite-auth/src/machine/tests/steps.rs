@@ -224,7 +224,7 @@ fn the_cause_of_a_refusal_comes_from_the_row() {
         let step = on(&grant, &refused(grant.claim_of(attempt(1))), minute(50));
 
         let (cause, kind, tokens) = match is_explained {
-            true => (RecordedCause::RotationLost, CauseKind::RotationLost, TokensEffect::Keep),
+            true => (RecordedCause::RotationLost, CauseKind::RotationLost, TokensEffect::KeepAccess),
             false => (RecordedCause::OptInInvalidated, CauseKind::OptInInvalidated, TokensEffect::Erase),
         };
         assert_eq!((step.grant.standing, step.tokens), (Standing::ReauthRequired(cause), tokens));
@@ -249,6 +249,75 @@ fn an_import_is_suspect_until_its_first_clean_rotation() {
     assert_eq!(refuse(&start), Standing::ReauthRequired(RecordedCause::RotationLost));
     assert_eq!(refuse(&rotate(minute(50))), Standing::ReauthRequired(RecordedCause::RotationLost), "not after it");
     assert_eq!(refuse(&rotate(minute(51))), Standing::ReauthRequired(RecordedCause::OptInInvalidated));
+}
+
+#[test]
+fn a_pair_s_early_window_is_a_quarter_of_its_life_and_begins_in_its_first_tenth() {
+    let facts = |access_lifetime| PairFacts {
+        issued_at: None,
+        access_lifetime,
+        has_access_token: true,
+        refresh: PairRefresh::New(Some(DAY)),
+    };
+    for (lifetime, jitter, refresh_after) in [
+        (HOUR, 0.0, 45 * MINUTE),
+        (HOUR, 1.0, 45 * MINUTE + 90 * Duration::from_secs(1)),
+        (4 * HOUR, 0.0, 4 * HOUR - 30 * MINUTE),
+        (4 * HOUR, 1.0, 4 * HOUR - 27 * MINUTE),
+        (Duration::ZERO, 1.0, Duration::ZERO),
+    ] {
+        let times = PairTimes::of(&facts(lifetime), minute(0), None, 30 * MINUTE, jitter, minute(0));
+        assert_eq!(
+            (times.access_lifetime, times.refresh_after),
+            (Some(lifetime), refresh_after),
+            "{lifetime:?} {jitter}"
+        );
+    }
+    let unusable = PairFacts { has_access_token: false, ..facts(HOUR) };
+    assert_eq!(PairTimes::of(&unusable, minute(0), None, HOUR, 0.0, minute(0)).access_lifetime, None);
+}
+
+#[test]
+fn an_end_that_is_dated_by_a_clock_that_went_back_is_unknown() {
+    let (ahead, now) = (Some(later(minute(0), 25 * HOUR)), Some(minute(0)));
+    for (issued_at, latest, lifetime) in [
+        (ahead, ahead, None),
+        (ahead, now, Some(DAY)),
+        (ahead, None, Some(DAY)),
+        (now, ahead, Some(DAY)),
+        (None, ahead, Some(DAY)),
+    ] {
+        let refresh = PairRefresh::New(Some(DAY));
+        let pair = PairFacts { issued_at, access_lifetime: HOUR, has_access_token: true, refresh };
+        let times = PairTimes::of(&pair, minute(0), latest, HOUR, 0.0, minute(0));
+        assert_eq!(times.refresh, PairRefresh::New(lifetime), "{issued_at:?} {latest:?}");
+    }
+}
+
+#[test]
+fn ups_s_time_of_issue_counts_if_it_lies_between_send_and_arrival_give_or_take_five_minutes() {
+    let (sent, arrived) = (minute(10), minute(11));
+    for (issued_at, counts) in [(4, false), (5, true), (10, true), (16, true), (17, false)] {
+        let expected = if counts { minute(issued_at) } else { arrived };
+        assert_eq!(Connect::issue_time(Some(minute(issued_at)), sent, arrived), expected, "{issued_at}");
+    }
+    assert_eq!(Connect::issue_time(None, sent, arrived), arrived);
+}
+
+#[test]
+fn a_claim_of_unknown_outcome_is_released_or_fenced_or_is_over() {
+    let grant = opted_in(minute(0));
+    let mine = grant.claim_of(attempt(1));
+    let claimed = |by| Grant {
+        phase: Phase::Claimed { attempt: attempt(by), at: minute(1), lease_until: minute(2) },
+        ..grant.clone()
+    };
+    let release = GrantEvent::Release { claim: mine, reason: Release::Unsent(Duration::ZERO), jitter: 1.0 };
+    for is_as_claimed in [true, false] {
+        assert_eq!(claimed(1).fence_of(&mine, is_as_claimed), Some(release.clone()));
+    }
+    assert_eq!(grant.fence_of(&mine, true), Some(GrantEvent::Fence));
+    assert_eq!(claimed(2).fence_of(&mine, false), None);
 }
 
 #[test]

@@ -304,13 +304,18 @@ fn stores(step: Step, kind: EventKind, claim: &Claim) -> Step {
 fn judged(step: Step, evidence: &Evidence) -> Step {
     let is_marked = step.grant.unanswered.is_some() || step.grant.suspect_until.is_some();
     let (cause, kind, tokens) = match is_marked {
-        true => (RecordedCause::RotationLost, CauseKind::RotationLost, TokensEffect::Keep),
+        true => (RecordedCause::RotationLost, CauseKind::RotationLost, TokensEffect::KeepAccess),
         false => (RecordedCause::OptInInvalidated, CauseKind::OptInInvalidated, TokensEffect::Erase),
     };
     let grant = Grant {
         standing: Standing::ReauthRequired(cause),
         phase: Phase::Idle,
-        tokens: step.grant.tokens.filter(|_| is_marked),
+        // No second opinions: the refresh token is erased at once.
+        tokens: step
+            .grant
+            .tokens
+            .filter(|_| is_marked)
+            .map(|tokens| TokenTimes { refresh_token_end: RefreshTokenEnd::Absent, ..tokens }),
         refusal: Some(RecordedRefusal { at: now(), evidence: evidence.clone() }),
         quarantine: Some(crate::machine::grant::Quarantine { refusals: 0, until: minute(120), is_over: true })
             .filter(|_| is_marked),
