@@ -135,7 +135,7 @@ pub struct Policy {
     /// How long nobody else may send a refresh token that was sent. Default: 60 s.
     pub lease: Duration,
     /// How long after a company's row was read its refresh token may be sent. A refresh that comes later, because the store or the
-    /// connection took long or the process was stopped in between, is given back and begun anew. Default: 5 s.
+    /// connection took long or the process was stopped in between, is released and begun anew. Default: 5 s.
     pub claim_to_send: Duration,
     /// How long between two tries to store a pair. Default: 1 s.
     pub commit_retry: Duration,

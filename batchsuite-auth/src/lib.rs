@@ -74,7 +74,7 @@
 //!
 //! | state | shown as | leaves by |
 //! |---|---|---|
-//! | [`Unauthenticated`](status::Status::Unauthenticated) | not authenticated | authenticate, import (tokens that another system kept) |
+//! | [`Unauthenticated`](status::Status::Unauthenticated) | not authenticated | authenticate |
 //! | (a consent is pending; it never changes the grant's state) | waiting for UPS.com | callback, denial, 10 minutes |
 //! | [`Authenticated`](status::Status::Authenticated) | Refresh expires: … (*expiring soon* inside the warning window) | refresh, expiry, invalidation, remove |
 //! | [`ReauthRequired`](status::Status::ReauthRequired) | Authenticate again, and why | a new consent, remove, a pair that was thought lost, or a second opinion: UPS is asked again after 15 minutes, 1 h and 24 h |

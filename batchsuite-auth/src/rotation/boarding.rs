@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     engine::Engine,
-    flights::{Landing, Outcome, Purpose},
+    flights::{Landing, Purpose, TokenResult},
     rows::Reserved,
 };
 use crate::{
@@ -29,13 +29,13 @@ impl Engine {
     pub(crate) fn fetched<'a>(
         self: &'a Arc<Self>,
         company: &'a CompanyId,
-    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = TokenResult> + Send + 'a>> {
         Box::pin(self.token(company))
     }
 
     /// A company's token, from the store or from UPS.
     #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
-    async fn token(self: &Arc<Self>, company: &CompanyId) -> Outcome {
+    async fn token(self: &Arc<Self>, company: &CompanyId) -> TokenResult {
         self.join_flight(company, Demand::Token, Instant::now() + self.rotation.policy.max_wait).await
     }
 
@@ -57,7 +57,7 @@ impl Engine {
         company: &CompanyId,
         demand: Demand,
         deadline: Instant,
-    ) -> Outcome {
+    ) -> TokenResult {
         let mut landing = self.board(company, demand, Mode::Foreground, None)?;
         let landed = fence::until(deadline, landing.wait_for(Option::is_some)).await;
         match landed {
@@ -111,7 +111,7 @@ impl Engine {
 struct Boarded {
     engine: Arc<Engine>,
     number: (CompanyId, Purpose),
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: watch::Sender<Option<TokenResult>>,
     has_left: bool,
 }
 

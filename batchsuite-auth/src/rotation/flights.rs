@@ -16,8 +16,8 @@ use crate::{
     secret::AccessToken,
 };
 
-pub(super) type Outcome = Result<AccessToken, TokenError>;
-pub(super) type Landing = watch::Receiver<Option<Outcome>>;
+pub(super) type TokenResult = Result<AccessToken, TokenError>;
+pub(super) type Landing = watch::Receiver<Option<TokenResult>>;
 
 /// The flights of a process, by company and purpose.
 #[derive(Debug, Default)]

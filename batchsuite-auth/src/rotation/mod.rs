@@ -59,7 +59,7 @@
 //!
 //! Done by: `Engine::attempt`, `TimeLimits::may_be_sent`, `Stopwatch::elapsed`, `fence::within`.
 //!
-//! Proved by: `a_claim_that_is_too_old_is_given_back_and_not_sent`,
+//! Proved by: `a_claim_that_is_too_old_is_released_and_not_sent`,
 //! `the_time_is_looked_at_once_more_when_the_connection_is_there`,
 //! `a_row_that_was_read_too_long_ago_is_read_again_before_anything_is_sent`, `who_comes_too_late_again_and_again_pauses`,
 //! `stopped_between_claim_and_send_it_sends_nothing_when_it_goes_on`,
@@ -114,7 +114,7 @@
 //! Done by: `Engine::act_on`, `Engine::verdict`, `Engine::release`, `Grant::held_by`, `Engine::persist_until_shutdown`.
 //!
 //! Proved by: `a_verdict_that_comes_after_its_row_was_taken_over_writes_nothing`,
-//! `a_verdict_that_cannot_be_written_is_kept_and_retried`, `a_give_back_that_cannot_be_written_is_kept_and_retried`,
+//! `a_verdict_that_cannot_be_written_is_kept_and_retried`, `a_release_that_cannot_be_written_is_kept_and_retried`,
 //! `a_late_refusal_writes_nothing_while_the_pair_of_another_travels`.
 //!
 //! ## 7a. Not sent, or too often

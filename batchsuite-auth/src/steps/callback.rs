@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A consent that is about to be exchanged, or was used before, at a time.
-enum Taken {
+enum Use {
     Now(Box<Used>),
     Before(Box<(Consent, Timestamp)>),
 }
@@ -81,8 +81,8 @@ impl Consents {
 
     async fn complete(self: &Arc<Self>, visit: Visit, response: AuthorizationResponse) -> Completed {
         let consent = match self.take(&visit, &response).await? {
-            Taken::Now(consent) => *consent,
-            Taken::Before(used) => return self.answer_repeated(&visit, *used, &response).await,
+            Use::Now(consent) => *consent,
+            Use::Before(used) => return self.answer_repeated(&visit, *used, &response).await,
         };
         let since_use = Stopwatch::start();
         tracing::Span::current().record("company", tracing::field::display(&consent.consent.company));
@@ -102,7 +102,7 @@ impl Consents {
     }
 
     /// Uses the consent with whichever of the browser's secrets is the right one. A wrong one consumes nothing.
-    async fn take(&self, visit: &Visit, response: &AuthorizationResponse) -> Result<Taken, CallbackError> {
+    async fn take(&self, visit: &Visit, response: &AuthorizationResponse) -> Result<Use, CallbackError> {
         let rotation = &self.engine.rotation;
         let found = rotation.in_time(rotation.store.find_consent(rotation.environment, &visit.state)).await?;
         let Some(mut found) = found else { return Err(CallbackError::UnknownState) };
@@ -114,7 +114,7 @@ impl Consents {
                 let facts = UsedFacts { actor: &found.consent.actor, browser: found.consent.browser, used_at: used.at };
                 // To anybody else the state is an unknown one.
                 match !used.with_event && is_repeated(facts, presented, found.as_of) {
-                    true => return Ok(Taken::Before(Box::new((found.consent, used.at)))),
+                    true => return Ok(Use::Before(Box::new((found.consent, used.at)))),
                     false => refused = CallbackError::UnknownState,
                 }
                 continue;
@@ -147,7 +147,7 @@ impl Consents {
         visit: &Visit,
         found: FoundConsent,
         response: &AuthorizationResponse,
-    ) -> Result<Taken, CallbackError> {
+    ) -> Result<Use, CallbackError> {
         let rotation = &self.engine.rotation;
         let event = event_of(response).map(|event| NewEvent {
             company: Some(found.consent.company.clone()),
@@ -167,10 +167,10 @@ impl Consents {
                         return Err(error.into());
                     }
                 };
-                Ok(Taken::Now(Box::new(Used { consent: found.consent, verifier, used_at })))
+                Ok(Use::Now(Box::new(Used { consent: found.consent, verifier, used_at })))
             }
             // Another callback was first: of the same person and browser, so it is repeated.
-            None if is_exchange => Ok(Taken::Before(Box::new((found.consent, found.as_of)))),
+            None if is_exchange => Ok(Use::Before(Box::new((found.consent, found.as_of)))),
             None => Err(CallbackError::UnknownState),
         }
     }

@@ -1,4 +1,4 @@
-//! Claim before send: whoever lost does not send, and whoever is late gives back.
+//! Claim before send: whoever lost does not send, and whoever is late releases it.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ async fn who_waits_for_one_company_does_not_read_again_for_news_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_is_too_old_is_given_back_and_not_sent() {
+async fn a_claim_that_is_too_old_is_released_and_not_sent() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
@@ -122,7 +122,7 @@ async fn a_claim_that_is_too_old_is_given_back_and_not_sent() {
     claim.release();
 
     caller.await.unwrap().unwrap();
-    assert_eq!(process.store.calls(Verb::Release), 1, "the old claim is given back");
+    assert_eq!(process.store.calls(Verb::Release), 1, "the old claim is released");
     assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "and a new one is sent");
     assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "nothing was in doubt");
 }
@@ -147,7 +147,7 @@ async fn a_claim_that_is_old_past_its_lease_disturbs_nobody() {
     assert_eq!(stage.refreshes(), 1, "the stopped process sends nothing");
     assert!(
         matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }),
-        "nor does it give back what is not its own"
+        "nor does it release what is not its own"
     );
     answer.release();
     probe.await.unwrap().unwrap();

@@ -71,7 +71,7 @@ async fn a_caller_whose_wait_ended_while_the_process_stood_still_gets_what_arriv
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_claim_that_is_answered_while_the_process_stands_still_is_given_back_and_begun_anew() {
+async fn a_claim_that_is_answered_while_the_process_stands_still_is_released_and_begun_anew() {
     let stage = Stage::new().await;
     let process = stage.process_with_policy(|policy| policy.store_deadline = seconds(30));
     stage.opt_in(&process, &acme()).await;

@@ -146,7 +146,7 @@ async fn a_verdict_whose_words_the_store_will_never_take_is_written_without_them
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_give_back_and_an_event_whose_words_the_store_will_never_take_are_written_without_them() {
+async fn a_release_and_an_event_whose_words_the_store_will_never_take_are_written_without_them() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;

@@ -59,7 +59,7 @@ async fn a_verdict_that_comes_after_its_row_was_taken_over_writes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_give_back_that_cannot_be_written_is_kept_and_retried() {
+async fn a_release_that_cannot_be_written_is_kept_and_retried() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// One company's record. A store keeps it as a JSON document, in which each time is in microseconds since 1970; fields are only ever
-/// added.
+/// One company's record. A store keeps it as a JSON document, in which each time is in microseconds since 1970. Fields are only
+/// ever added, and to the document itself: an older release hands back those that it does not know, and writes the parts anew.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Grant {
