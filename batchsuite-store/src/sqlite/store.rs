@@ -68,8 +68,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 ///
 /// - **While a process has the file open**: `sqlite3 batchsuite.db ".backup 'copy.db'"`, or `VACUUM INTO 'copy.db'`. Never copy the
 ///   file alone, which misses what is still in its log, and may be torn.
-/// - **When no process has it open**: copy the file, and `-wal` with it if there is one (a process was killed, or two ended at the
-///   same moment).
+/// - **When no process has it open**: copy the file, and `-wal` with it if there is one: a process was killed or ended without
+///   [`close`](Self::close), or two ended at the same moment.
 /// - **To restore one**: end every process that uses the file; remove the file and its `-wal` and `-shm`; put the copy in its
 ///   place; then let [`after_restore`](batchsuite_auth::BatchSuiteAuth::after_restore) run before any process serves. Do not
 ///   replace or remove the file while a process has it open: what that process writes then is lost.
@@ -113,6 +113,17 @@ impl SqliteStore {
         let reader = Worker::start(reader, "BEGIN", Arc::clone(&shared)).map_err(failure::judge)?;
         writer.call(|session| session.sealing_keys().map(drop)).await?;
         Ok(Self { shared, writer, reader })
+    }
+
+    /// Closes the file, after [`shutdown`](batchsuite_auth::BatchSuiteAuth::shutdown) and before the process ends: if no other process
+    /// has it open, everything is in the one file then. What is called after that fails, also on other clones. (To drop the last
+    /// clone closes the file as well, a moment later; a process that ends before leaves the log, `-wal`, beside it.)
+    ///
+    /// # Cancellation
+    /// It is closed a moment later.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
     }
 }
 

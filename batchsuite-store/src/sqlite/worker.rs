@@ -1,10 +1,16 @@
 //! Threads that serve connections: no call blocks a thread of the runtime, and none waits without a deadline.
 
-use std::{collections::HashMap, io, sync::Arc, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use batchsuite_auth::store::StoreError;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Session, Shared,
@@ -24,19 +30,36 @@ type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A thread that serves one connection. It ends when the last clone of this is dropped, after the calls that have begun.
 #[derive(Clone, Debug)]
-pub(super) struct Worker(mpsc::Sender<Job>);
+pub(super) struct Worker {
+    /// Taken away at the end, from all clones.
+    jobs: Arc<Mutex<Option<mpsc::Sender<Job>>>>,
+    /// Its sender goes when the connection is closed.
+    closed: watch::Receiver<()>,
+}
 
 impl Worker {
     /// `begin` is the statement that begins a transaction.
     pub(super) fn start(connection: Connection, begin: &'static str, shared: Arc<Shared>) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel(MOST_AT_ONCE);
+        let (open, closed) = watch::channel(());
         let serve = move || {
             let (statements, transaction) = (HashMap::new(), Ok(()));
             serve(Session { connection: &connection, shared, statements, transaction }, begin, waiting);
             file::close(connection);
+            drop(open);
         };
         thread::Builder::new().name("batchsuite-sqlite".to_owned()).spawn(serve)?;
-        Ok(Self(jobs))
+        Ok(Self { jobs: Arc::new(Mutex::new(Some(jobs))), closed })
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the thread after what has begun, though clones of this are left, and waits until the connection is closed.
+    pub(super) async fn close(&self) {
+        drop(self.jobs().take());
+        let _ = self.closed.clone().changed().await;
     }
 
     /// Does `work` on the thread, in a transaction. What is dropped or late before it began does not happen; what has begun
@@ -45,13 +68,15 @@ impl Worker {
         &self,
         work: impl FnOnce(&mut Session<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let Some(jobs) = self.jobs().clone() else { return Err(failure::unavailable("it is closed")) };
         let (sender, answered) = oneshot::channel();
         let job: Job = Box::new(move |session| {
             let answer = if sender.is_closed() { Err(failure::unavailable("dropped")) } else { session.attempt(work) };
             Box::new(move |ended| drop(sender.send(answer.and_then(|answer| ended.map(|()| answer)))))
         });
         let answer = async {
-            self.0.send(job).await.ok()?;
+            jobs.send(job).await.ok()?;
+            drop(jobs);
             answered.await.ok()
         };
         let answer = tokio::time::timeout(DEADLINE, answer).await.ok().flatten();

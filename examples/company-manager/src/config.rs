@@ -309,9 +309,14 @@ fn place(url: Option<String>, keys: Option<Keys>) -> Result<Place, ConfigError> 
     if let Some(path) = url.strip_prefix("sqlite:") {
         // Other programs write a host there, or settings.
         if path.is_empty() || path.starts_with("//") || path.starts_with(':') || path.contains('?') {
-            return Err(error(format!("DATABASE_URL must name a file, such as sqlite:{DEFAULT_DATABASE}")));
+            let why = "without // and without settings behind it";
+            return Err(error(format!("DATABASE_URL must name a file, such as sqlite:{DEFAULT_DATABASE}, {why}")));
         }
         return Ok(Place::File { path: path.into(), keys });
+    }
+    // Postgres also takes name=value.
+    if !url.contains("://") && !url.contains('=') {
+        return Err(error("DATABASE_URL must be postgres://user:password@host/database or sqlite:PATH"));
     }
     let keys = keys.ok_or_else(|| error(
         "BATCHSUITE_KEYS is missing, but DATABASE_URL is set: secrets are kept there encrypted; set it to name:key (openssl rand -base64 32 makes a key), or BATCHSUITE_KEYS_FILE to a file of such lines",

@@ -2,9 +2,9 @@
 //! is in it.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, ErrorKind, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -33,9 +33,15 @@ pub enum FileError {
         /// Why.
         reason: Arc<io::Error>,
     },
-    /// The key file does not hold keys.
-    #[error("the keys that encrypt what is kept cannot be used: {0}")]
-    Keys(#[source] Arc<KeySourceError>),
+    /// A key file does not hold keys.
+    #[error("the keys in {} cannot be used: {reason}", .path.display())]
+    Keys {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: Arc<KeySourceError>,
+    },
     /// The database is there without its keys.
     #[error("the opt-ins cannot be kept: {}; and there is no key file {}", chain(.reason), .key_file.display())]
     NoKeyFile {
@@ -52,10 +58,15 @@ impl FileError {
     }
 }
 
-impl From<KeySourceError> for FileError {
-    fn from(error: KeySourceError) -> Self {
-        Self::Keys(Arc::new(error))
-    }
+/// The keys in a file.
+pub(crate) async fn keyring_in(file: &Path) -> Result<Keyring, FileError> {
+    let loaded = Keyring::load(FileKeySource::new(file)).await;
+    loaded.map_err(|reason| FileError::Keys { path: file.to_owned(), reason: Arc::new(reason) })
+}
+
+/// The directory that a file is in; that of a bare name is where the program was started.
+fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Where the keys of a database are that has none from elsewhere.
@@ -65,11 +76,23 @@ pub fn key_file(database: &Path) -> PathBuf {
 
 /// Creates the directory of a database, closed to others, if it is not there; the one above it must be.
 pub(crate) fn create_directory_of(database: &Path) -> Result<(), FileError> {
-    let directory = database.parent().unwrap_or(database);
+    let directory = directory_of(database);
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(FileError::create(directory, error)),
         _ => Ok(()),
     }
+}
+
+/// Closes a database that was put in place by hand, and what SQLite keeps beside it, to others.
+pub fn close_to_others(database: &Path) -> Result<(), FileError> {
+    for ending in ["", "-wal", "-shm"] {
+        let file = with_ending(database, ending);
+        match fs::set_permissions(&file, Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(FileError::create(&file, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The keys in the file beside a database. At the first start that file is created, mode 0600; then it is named, too.
@@ -84,15 +107,16 @@ pub(crate) async fn keyring_beside(database: &Path) -> Result<(Keyring, Option<P
         }
         create(&file, &keys).map_err(|error| FileError::create(&file, error))?;
     }
-    let keyring = Keyring::load(FileKeySource::new(&file)).await?;
+    let keyring = keyring_in(&file).await?;
     Ok((keyring, (!has_keys).then_some(file)))
 }
 
 /// Refuses a database whose keys are missing, unless nothing was ever encrypted in it. The store also says if it is damaged, or
 /// another program's.
 async fn refuse_without_keys(database: &Path, key_file: &Path, keys: &str) -> Result<(), FileError> {
-    let keys = KeySet::parse(keys).map_err(KeySourceError::from)?;
-    let keyring = Keyring::load(StaticKeySource::new(keys)).await?;
+    let new_keys = async { Keyring::load(StaticKeySource::new(KeySet::parse(keys)?)).await };
+    let keyring =
+        new_keys.await.map_err(|reason| FileError::Keys { path: key_file.to_owned(), reason: Arc::new(reason) })?;
     let opened = SqliteStore::open(database, keyring).await;
     opened.map(drop).map_err(|reason| FileError::NoKeyFile { reason, key_file: key_file.to_owned() })
 }
@@ -119,7 +143,7 @@ fn create(file: &Path, keys: &str) -> io::Result<()> {
     match linked {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         // What is encrypted with the key must not outlive it after a loss of power.
-        _ => File::open(file.parent().unwrap_or(file))?.sync_all(),
+        _ => File::open(directory_of(file))?.sync_all(),
     }
 }
 

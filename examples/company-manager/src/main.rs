@@ -81,18 +81,29 @@ async fn after_restore(config: Config) -> Result<(), String> {
     let Ups::Real(ups, kept_in) = config.ups else {
         return Err(format!("{AFTER_RESTORE} is not for the demo, which keeps nothing"));
     };
+    if let Place::File { path, .. } = &kept_in.place {
+        if !path.exists() {
+            return Err(format!("there is no database {}: put the copy there first", shown(path)));
+        }
+        files::close_to_others(path).map_err(|error| error.to_string())?;
+    }
     let passwords = Passwords::new(config.demo_password);
     let (auth, site) = at_site_of(*ups);
     let storage = Storage::kept_in(&kept_in, &passwords.company_admin).await.map_err(|error| error.to_string())?;
     let auth = auth.store(storage.store).redirect_uri(site.redirect_uri()).without_keeper();
     let auth = auth.http(http_client(&site.ups_base_url)?).build().map_err(|error| error.to_string())?;
     let marked = auth.after_restore().await.map_err(|error| chain(&error).to_string())?;
-    println!(
-        "company-manager: ready to start after a restored backup; authorizations that UPS is asked about: {marked}"
-    );
+    let database = match &kept_in.place {
+        Place::File { path, .. } => shown(path),
+        Place::Postgres { .. } => "the database of DATABASE_URL".to_owned(),
+    };
+    println!("company-manager: ready to start after a restored backup; marked in {database}: {marked} authorizations");
     auth.shutdown().await;
     if let Some(database) = storage.database {
         database.close().await;
+    }
+    if let Some(file) = storage.file {
+        file.close().await;
     }
     Ok(())
 }
@@ -113,7 +124,7 @@ async fn run(config: Config) -> Result<(), String> {
         }
     };
     let Arranged { auth, storage, site, http, clock } = arranged;
-    let Storage { store, directory, sessions, database, upkeep, .. } = storage;
+    let Storage { store, directory, sessions, database, upkeep, file, .. } = storage;
     let auth = auth
         .store(store)
         .base_url(site.ups_base_url.clone())
@@ -145,6 +156,9 @@ async fn run(config: Config) -> Result<(), String> {
     ending::end(&auth, drained, config.stop_timeout).await;
     if let Some(database) = database {
         let _ = timeout(EXIT, database.close()).await;
+    }
+    if let Some(file) = file {
+        let _ = timeout(EXIT, file.close()).await;
     }
     // The fake goes last: it may have to answer a refresh that is under way.
     drop(end_ups);
@@ -196,9 +210,12 @@ async fn at_ups(
     Ok(Arranged { auth, storage, site, http, clock: Arc::new(SystemClock) })
 }
 
+fn shown(path: &Path) -> String {
+    path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
 /// Tells in the terminal where everything is kept, and what to back up.
 fn tell_of_the_file(database: &Path, keys: Option<&Keys>, is_first_start: bool) {
-    let shown = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     let file = shown(database);
     let keys = match keys {
         Some(Keys::Environment) => "in BATCHSUITE_KEYS".to_owned(),

@@ -11,7 +11,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::{
     Keyring, MemoryStore, PostgresStore, SqliteStore,
-    keyring::{EnvKeySource, FileKeySource, KeySourceError},
+    keyring::{EnvKeySource, KeySourceError},
 };
 use secrecy::SecretString;
 
@@ -40,6 +40,8 @@ pub struct Storage {
     pub upkeep: Option<Upkeep>,
     /// The key file that this very start has created.
     pub new_key_file: Option<PathBuf>,
+    /// The file of the opt-ins, which is closed at the end.
+    pub file: Option<SqliteStore>,
 }
 
 impl Storage {
@@ -62,6 +64,7 @@ impl Storage {
             database: None,
             upkeep: None,
             new_key_file: None,
+            file: None,
         })
     }
 
@@ -71,11 +74,11 @@ impl Storage {
     /// # Errors
     /// [`StorageError`]; the instances that run are not affected.
     pub async fn kept_in(kept_in: &KeptIn, password: &SecretString) -> Result<Self, StorageError> {
-        let (database, store, keyring, new_key_file) = match &kept_in.place {
+        let (database, store, keyring, new_key_file, file) = match &kept_in.place {
             Place::Postgres { url, keys } => {
                 let keyring = keyring_of(keys).await?;
                 let (database, store) = in_postgres(url, &keyring).await?;
-                (database, store, keyring, None)
+                (database, store, keyring, None, None)
             }
             Place::File { path, keys } => {
                 files::create_directory_of(path)?;
@@ -83,8 +86,9 @@ impl Storage {
                     Some(keys) => (keyring_of(keys).await?, None),
                     None => files::keyring_beside(path).await?,
                 };
-                let (database, store) = in_a_file(path, &keyring).await?;
-                (database, store, keyring, new_key_file)
+                let (database, file) = in_a_file(path, &keyring).await?;
+                let store: Arc<dyn Store> = Arc::new(file.clone());
+                (database, store, keyring, new_key_file, Some(file))
             }
         };
         let unreadable = database.reencrypt_access_keys(&keyring).await?;
@@ -102,14 +106,15 @@ impl Storage {
             database: Some(database),
             upkeep: Some(upkeep),
             new_key_file,
+            file,
         })
     }
 }
 
-async fn keyring_of(keys: &Keys) -> Result<Keyring, KeySourceError> {
+async fn keyring_of(keys: &Keys) -> Result<Keyring, StorageError> {
     match keys {
-        Keys::Environment => Keyring::load(EnvKeySource::default()).await,
-        Keys::File(path) => Keyring::load(FileKeySource::new(path)).await,
+        Keys::Environment => Ok(Keyring::load(EnvKeySource::default()).await?),
+        Keys::File(path) => Ok(files::keyring_in(path).await?),
     }
 }
 
@@ -123,12 +128,12 @@ async fn in_postgres(url: &SecretString, keyring: &Keyring) -> Result<(Database,
     Ok((database, Arc::new(store)))
 }
 
-async fn in_a_file(path: &Path, keyring: &Keyring) -> Result<(Database, Arc<dyn Store>), StorageError> {
+async fn in_a_file(path: &Path, keyring: &Keyring) -> Result<(Database, SqliteStore), StorageError> {
     // It creates the file, and refuses one that is not ours, so it comes first.
     let store = SqliteStore::open(path, keyring.clone()).await?;
     let database = Database::open(path).await?;
     database.migrate().await?;
-    Ok((database, Arc::new(store)))
+    Ok((database, store))
 }
 
 /// The database cannot be used, in one line.

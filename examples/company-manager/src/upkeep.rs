@@ -50,7 +50,7 @@ async fn reencrypt(auth: BatchSuiteAuth, key: String) {
                 companies = done.companies,
                 unreadable = done.unreadable.len(),
                 key,
-                "encrypted anew; every token that can be read is under the first key"
+                "every token that can be read is under the first key"
             );
         }
         Err(error) => tracing::warn!(error = %chain(&error), "tokens may be left under an old key; restart to go on"),

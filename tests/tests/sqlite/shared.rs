@@ -64,6 +64,22 @@ async fn the_last_store_to_close_leaves_the_whole_database_in_its_file_and_no_lo
 }
 
 #[tokio::test]
+async fn a_store_that_was_closed_has_left_everything_in_the_file_and_does_nothing_more() {
+    let file = TestFile::new();
+    let store = file.store().await;
+    let clone = store.clone();
+    rotated(&store, &acme()).await;
+
+    store.close().await;
+
+    assert!(!file.path().with_extension("db-wal").exists());
+    let refused = clone.load(&key(&acme())).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused}");
+    store.close().await;
+    assert_eq!(version(&file.store().await, &acme()).await, 1);
+}
+
+#[tokio::test]
 async fn a_change_of_another_process_is_told_within_seconds() {
     let file = TestFile::new();
     let (here, there) = (file.store().await, file.store().await);

@@ -123,6 +123,12 @@ fn without_a_server_everything_is_kept_in_a_file_whose_keys_are_beside_it_or_els
 }
 
 #[test]
+fn a_database_that_is_neither_a_url_nor_a_file_is_told_which_it_can_be() {
+    let message = read(&real_with(&[("DATABASE_URL", "batch.db")])).unwrap_err().to_string();
+    assert_eq!(message, "DATABASE_URL must be postgres://user:password@host/database or sqlite:PATH");
+}
+
+#[test]
 fn the_time_to_stop_is_docker_s_unless_it_is_set() {
     assert_eq!(read(&REAL).unwrap().stop_timeout, Duration::from_secs(10));
     assert_eq!(read(&[("STOP_TIMEOUT", "40")]).unwrap().stop_timeout, Duration::from_secs(40));

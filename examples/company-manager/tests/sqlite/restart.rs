@@ -1,6 +1,10 @@
 //! What a restart finds.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use batchsuite_auth::{
     CompanyId, Environment,
@@ -164,6 +168,8 @@ async fn a_backup_that_was_put_back_is_marked_before_the_next_start() {
     site.stage.execute(&format!("VACUUM INTO '{}'", copy.display())).await;
     first.end().await;
     fs::rename(copy, site.stage.path()).unwrap();
+    // As most tools leave a copy.
+    fs::set_permissions(site.stage.path(), Permissions::from_mode(0o644)).unwrap();
     for ending in ["-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{ending}", site.stage.path().display()));
     }
@@ -171,8 +177,34 @@ async fn a_backup_that_was_put_back_is_marked_before_the_next_start() {
     let output = command(&[]).arg("after-restore").envs(site.variables(&[])).output().await.unwrap();
 
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.trim().ends_with("authorizations that UPS is asked about: 1"), "{said}");
+    assert!(output.status.success() && said.trim().ends_with(": 1 authorizations"), "{said}");
+    assert!(said.contains(site.stage.path().to_str().unwrap()), "which file was marked: {said}");
+    assert_eq!(fs::metadata(site.stage.path()).unwrap().permissions().mode() & 0o777, 0o600, "closed to others again");
     let again = site.start().await;
     assert!(browser.get(&again, &company).await.body.contains("Refresh expires"));
     again.end().await;
+}
+
+#[tokio::test]
+async fn where_no_backup_was_put_back_nothing_is_marked_and_nothing_is_created() {
+    let site = Site::new().await;
+
+    let output = command(&[]).arg("after-restore").envs(site.variables(&[])).output().await.unwrap();
+
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("put the copy there first"), "{said}");
+    assert!(!site.stage.path().exists() && !site.stage.key_file().exists());
+}
+
+#[tokio::test]
+async fn a_database_may_be_named_without_its_directory() {
+    let site = Site::new().await;
+    fs::write(site.stage.directory().join("batch.db"), "").unwrap();
+    let variables = site.variables(&[("DATABASE_URL", "sqlite:batch.db"), ("BATCHSUITE_KEYS", crate::instance::KEYS)]);
+
+    let output =
+        command(&[]).current_dir(site.stage.directory()).arg("after-restore").envs(variables).output().await.unwrap();
+
+    let (said, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success() && said.trim().ends_with("batch.db: 0 authorizations"), "{said}{error}");
 }
