@@ -54,10 +54,10 @@ pub(crate) use {
         Standing, Step, StepRefusal, TokenTimes, TokensEffect,
     },
     limits::{
-        CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT, LOOK_AGAIN_UNREADABLE,
+        CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT,
     },
     rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
-    wake::{Chore, Settings},
+    wake::{Chore, DAMAGED_LISTED_AS, Settings},
 };
 
 /// What tests get to see.

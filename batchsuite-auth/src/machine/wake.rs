@@ -15,7 +15,7 @@ use super::{
     access::Freshness,
     cause::CauseKind,
     grant::{Grant, Notice, Notified, Pauses, Phase, RefreshTokenEnd, Standing, Step, TokenTimes},
-    limits::{CLOCK_TOLERANCE, KEEP_ALIVE_NOT_BEFORE, KEEP_ALIVE_TRIES, LOOK_AGAIN},
+    limits::{CLOCK_TOLERANCE, KEEP_ALIVE_NOT_BEFORE, KEEP_ALIVE_TRIES, LOOK_AGAIN, LOOK_AGAIN_UNREADABLE},
 };
 use crate::{
     clock::{Timestamp, earlier, later, remaining},
@@ -29,6 +29,18 @@ pub struct Wake {
     pub at: Option<Timestamp>,
     /// To when a use of its tokens brings that forward; `None`: a use changes nothing.
     pub if_used: Option<Timestamp>,
+}
+
+/// The name that a company is listed under whose grant cannot be read. It is shown as authenticated, too: there may be an opt-in, and an
+/// operator must look.
+pub(crate) const DAMAGED_LISTED_AS: ListedAs = ListedAs::Authenticated;
+
+impl Wake {
+    /// When a row wakes whose grant or tokens cannot be read: so late that the row does not come first again and again. A use of its
+    /// tokens is none.
+    pub(crate) fn of_unreadable(now: Timestamp) -> Self {
+        Self { at: Some(later(now, LOOK_AGAIN_UNREADABLE)), if_used: None }
+    }
 }
 
 /// The configuration, as far as the machine depends on it.

@@ -6,10 +6,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Engine, ReadRow, Rotation, Taken};
 use crate::{
-    clock::{Stopwatch, Timestamp, later},
+    clock::{Stopwatch, Timestamp},
     events::{EventContent, EventKind, Evidence},
     ids::CompanyId,
-    machine::{Announcement, ClientRecord, GrantEvent, LOOK_AGAIN_UNREADABLE, Wake},
+    machine::{Announcement, ClientRecord, DAMAGED_LISTED_AS, GrantEvent, Wake},
     snapshot::Snapshot,
     status::{CompanyStatus, ListedAs, StatusFilter},
     store::{
@@ -234,8 +234,7 @@ impl Rotation {
 
     /// A row that cannot be read is looked at again in a while, so that it does not come first again and again.
     pub(super) async fn postpone(&self, row: &ReadRow) -> Result<(), StoreError> {
-        let again = later(row.now(), LOOK_AGAIN_UNREADABLE);
-        let swap = self.unchanged(row, "postpone", Some(Wake { at: Some(again), if_used: None }))?;
+        let swap = self.unchanged(row, "postpone", Some(Wake::of_unreadable(row.now())))?;
         // If it is another by now, it has a wake time of its own.
         self.store.save(swap).await.map(|_| ())
     }
@@ -244,7 +243,7 @@ impl Rotation {
     fn unchanged(&self, row: &ReadRow, step: &'static str, wake: Option<Wake>) -> Result<Swap, StoreError> {
         let (snapshot, now) = (&row.snapshot, row.now());
         let (document, listed_as) = match &snapshot.damage {
-            Some((_, document)) => (document.clone(), ListedAs::Unauthenticated),
+            Some((_, document)) => (document.clone(), DAMAGED_LISTED_AS),
             None => (document_of(snapshot.grant.document())?, snapshot.grant.listed_as(&self.settings, now)),
         };
         Ok(Swap {

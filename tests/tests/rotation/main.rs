@@ -9,6 +9,7 @@ mod check;
 mod claim;
 mod clocks;
 mod commit;
+mod damaged;
 mod durations;
 mod events;
 mod feed;

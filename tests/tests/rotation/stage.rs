@@ -9,7 +9,7 @@ use batchsuite_auth::{
     BatchSuiteAuthBuilder, Client, CompanyId, Environment, OptedIn, Policy,
     error::CallbackError,
     fake_ups::{Endpoint, FakeUps, Outcome},
-    store::{Row, RowKey, Store, StoredTokens, Tokens},
+    store::{Document, ListedAs, Row, RowKey, Saved, Store, StoredTokens, Swap, TokenChange, Tokens, Wake},
     test_util::machine::Grant,
 };
 use batchsuite_store::MemoryStore;
@@ -130,6 +130,26 @@ impl Stage {
             StoredTokens::Readable(tokens) => Some(tokens),
             _ => None,
         }
+    }
+
+    /// A hand writes this document into a row, which wakes at once.
+    pub(crate) async fn write_document(&self, key: &RowKey, document: &str) {
+        let row = self.store.load(key).await.unwrap();
+        let swap = Swap {
+            key: row.key,
+            expected: row.number,
+            decided_at: None,
+            step: "test",
+            document: Document::new(document),
+            revision: row.revision,
+            listed_as: ListedAs::Authenticated,
+            tokens: TokenChange::Keep,
+            wake: key.company.as_ref().map(|_| Wake { at: Some(row.as_of), if_used: None }),
+            used_at: row.used_at,
+            events: Vec::new(),
+            announce: false,
+        };
+        assert!(matches!(self.store.save(swap).await, Ok(Saved::Yes { .. })));
     }
 
     /// The company's row.
