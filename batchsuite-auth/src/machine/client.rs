@@ -36,6 +36,23 @@ pub enum Announcement {
     Changed(Box<ClientRecord>),
 }
 
+/// When the backup was restored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Restore {
+    /// The marking was interrupted, and goes on with the same time.
+    GoesOn {
+        /// When.
+        at: Timestamp,
+    },
+    /// The marking begins.
+    Begins {
+        /// When.
+        at: Timestamp,
+        /// The record that says so.
+        record: Box<ClientRecord>,
+    },
+}
+
 impl ClientRecord {
     /// The record of a document.
     ///
@@ -64,6 +81,19 @@ impl ClientRecord {
             Some(_) if self.announced_at.is_some_and(|at| at <= later(now, CLOCK_TOLERANCE)) => Announcement::Known,
             Some(_) | None => Announcement::First(record()),
         }
+    }
+
+    /// The grants are to be marked after a restored backup.
+    pub fn begin_restore(&self, now: Timestamp) -> Restore {
+        match self.restored_at {
+            Some(at) => Restore::GoesOn { at },
+            None => Restore::Begins { at: now, record: Box::new(Self { restored_at: Some(now), ..self.clone() }) },
+        }
+    }
+
+    /// The grants are marked that were to be marked after the restore at `at`. `None`: that is recorded already.
+    pub fn end_restore(&self, at: Timestamp) -> Option<Self> {
+        (self.restored_at == Some(at)).then(|| Self { restored_at: None, ..self.clone() })
     }
 
     /// Whether each grant's listed status goes by `client_id`: it was announced so long ago that every grant has woken since.

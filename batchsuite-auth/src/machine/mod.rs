@@ -44,7 +44,7 @@ pub use wake::Wake;
 pub(crate) use {
     access::Demand,
     breaker::{Breaker, ClientFault, Errand, Permit},
-    client::{Announcement, ClientRecord},
+    client::{Announcement, ClientRecord, Restore},
     consent::{
         ConsentFacts, ConsentOutcome, ConsentRefusal, Presented, UsedFacts, consent_outcome, is_repeated,
         judge as judge_consent,
@@ -66,7 +66,7 @@ pub(crate) mod whole {
     pub use super::{
         access::{Access, Demand, Freshness},
         breaker::{Breaker, ClientFault, Errand, Permit},
-        client::{Announcement, ClientRecord},
+        client::{Announcement, ClientRecord, Restore},
         consent::{ConsentFacts, ConsentRefusal, Presented, UsedFacts},
         grant::{
             Claim, Connect, Grant, GrantEvent, Import, Notice, Notified, PairFacts, PairRefresh, PairTimes, Pauses,

@@ -9,7 +9,7 @@ use crate::{
     clock::{Stopwatch, Timestamp},
     events::{EventContent, EventKind, Evidence},
     ids::CompanyId,
-    machine::{Announcement, ClientRecord, DAMAGED_LISTED_AS, GrantEvent, Wake},
+    machine::{Announcement, ClientRecord, DAMAGED_LISTED_AS, GrantEvent, Restore, Wake},
     snapshot::Snapshot,
     status::{CompanyStatus, ListedAs, StatusFilter},
     store::{
@@ -115,14 +115,14 @@ impl Engine {
     async fn begin_restore(&self) -> Result<Timestamp, StoreError> {
         loop {
             let (row, record) = self.rotation.client_row().await?;
-            if let Some(at) = record.restored_at {
-                return Ok(at);
-            }
-            let record = ClientRecord { restored_at: Some(row.as_of), ..record };
+            let (at, record) = match record.begin_restore(row.as_of) {
+                Restore::GoesOn { at } => return Ok(at),
+                Restore::Begins { at, record } => (at, record),
+            };
             let events = vec![EventContent::new(EventKind::Restored)];
             if let Saved::Yes { .. } = self.rotation.save_client_row(&row, &record, "restore", events).await? {
                 self.tasks.wrote_events();
-                return Ok(row.as_of);
+                return Ok(at);
             }
         }
     }
@@ -130,10 +130,7 @@ impl Engine {
     async fn end_restore(&self, at: Timestamp) -> Result<(), StoreError> {
         loop {
             let (row, record) = self.rotation.client_row().await?;
-            if record.restored_at != Some(at) {
-                return Ok(());
-            }
-            let record = ClientRecord { restored_at: None, ..record };
+            let Some(record) = record.end_restore(at) else { return Ok(()) };
             if let Saved::Yes { .. } = self.rotation.save_client_row(&row, &record, "restore", Vec::new()).await? {
                 return Ok(());
             }
