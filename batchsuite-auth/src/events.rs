@@ -67,7 +67,7 @@ pub enum EventKind {
     Recovered,
     /// For operators: tokens were stored although something about UPS's answer is odd.
     OddAnswer,
-    /// For operators: every grant was marked as unanswered after a restored backup.
+    /// For operators: a backup was restored. Each grant whose pair is older than this is marked as unanswered next.
     Restored,
     /// For operators, once for all companies: another client id is configured than the one that the grants belong to.
     ClientChanged,

@@ -6,8 +6,10 @@
 //! | a refresh of an idle one | *keep-alive* before the refresh token ends, though not before three quarters of its life; that long after it was obtained if its end is unknown |
 //! | a probe after an unanswered attempt | the end of its lease and its pause, used or not |
 //! | a warning | each window before the refresh token's end, if a person is needed: nothing renews it, or its renewal was tried in vain for half a day |
+//! | a second opinion | the end of a refused refresh token's quarantine, and of a pause or a lease |
+//! | the erasure | the same time, if UPS has been asked often enough |
 //! | the end | the refresh token's end, or the access token's if nothing can renew it |
-//! | a look | a day later, at the latest |
+//! | a look | a day later, at the latest; an hour later if the grant cannot be read, or its tokens cannot and something is to be sent |
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::{Engine, ReadRow, outage::Outage, rows::Reserved};
+use super::{Engine, ReadRow, outage::Outage, rows::Reserved, upkeep::SAVED_AT_ONCE};
 use crate::{
     clock::{Stopwatch, Timestamp},
     error::chain,
@@ -22,8 +22,6 @@ use crate::{
 const BATCH: Duration = Duration::from_secs(1);
 /// And no more than so many, whose tokens are in memory until they are sent.
 const BATCH_COMPANIES: usize = 100;
-/// So many steps are saved side by side.
-const SAVED_AT_ONCE: usize = 8;
 
 /// Refreshes used companies, keeps idle opt-ins alive, and tells people in time.
 pub(super) async fn keeper(engine: Weak<Engine>) {

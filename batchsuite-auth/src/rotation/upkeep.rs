@@ -21,7 +21,7 @@ use crate::{
 /// So many rows are listed at once, and their steps saved before the next ones.
 const PAGE: usize = 200;
 /// So many steps are saved side by side.
-const SAVED_AT_ONCE: usize = 8;
+pub(super) const SAVED_AT_ONCE: usize = 8;
 /// So many events are deleted at once.
 const PRUNED_AT_ONCE: usize = 5000;
 
