@@ -7,6 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Engine, ReadRow, Rotation, Taken};
 use crate::{
     clock::{Stopwatch, Timestamp},
+    error::chain,
     events::{EventContent, EventKind, Evidence},
     ids::CompanyId,
     machine::{Announcement, ClientRecord, DAMAGED_LISTED_AS, GrantEvent, Restore, Wake},
@@ -259,10 +260,14 @@ impl Rotation {
         })
     }
 
+    /// A client row that cannot be read says nothing, and the next step of it replaces it: it stops no other row.
     async fn client_row(&self) -> Result<(Row, ClientRecord), StoreError> {
         let row = self.in_time(self.store.load(&RowKey::client(self.environment))).await?;
-        let record = ClientRecord::of_document(row.document.as_str())
-            .map_err(|error| StoreError::new(StoreErrorKind::Corrupt).with_source(error))?;
+        let record = ClientRecord::of_document(row.document.as_str()).unwrap_or_else(|error| {
+            let error = StoreError::new(StoreErrorKind::Corrupt).with_source(error);
+            tracing::error!(error = %chain(&error), "the client row cannot be read; the next announcement of the client replaces it");
+            ClientRecord::default()
+        });
         Ok((row, record))
     }
 

@@ -4,9 +4,9 @@ use batchsuite_auth::{
     BatchSuiteAuth, CompanyQuery, Environment,
     fake_ups::{Endpoint, Fault, Times},
     status::StatusFilter,
-    store::RowKey,
+    store::{RowKey, Store as _},
 };
-use batchsuite_tests::{DAY, HOUR, Process, ada, company, seconds};
+use batchsuite_tests::{DAY, HOUR, Process, ada, company, log::Log, seconds};
 
 use crate::stage::{Stage, policy};
 
@@ -60,4 +60,50 @@ async fn a_damaged_company_is_listed_under_the_status_that_it_is_shown_as() {
     let row = stage.row(&company("damaged")).await;
     assert!(row.wake_at.is_some_and(|at| at > row.as_of && at <= row.as_of + HOUR), "{row:?}");
     assert_each_filter_lists_its_companies(&process.auth, "the keeper has put it off").await;
+}
+
+/// A client row that says nothing, or whose field is another thing.
+const CLIENT_ROWS: [&str; 3] = ["[]", "null", r#"{"client_id": 7}"#];
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_client_row_stops_no_list_and_no_restore() {
+    for document in CLIENT_ROWS {
+        let stage = Stage::new().await;
+        let (log, _guard) = Log::of_this_test();
+        let process = companies(&stage).await;
+        stage.write_document(&RowKey::client(Environment::Cie), document).await;
+
+        assert_each_filter_lists_its_companies(&process.auth, document).await;
+        assert!(!log.lines("the client row cannot be read").is_empty(), "{document}");
+        assert_eq!(process.auth.after_restore().await.unwrap(), 4, "{document}");
+        assert_eq!(process.auth.after_restore().await.unwrap(), 0, "{document}: every one is marked already");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_client_row_is_replaced_by_the_next_announcement() {
+    for document in CLIENT_ROWS {
+        let stage = Stage::new().await;
+        let (log, _guard) = Log::of_this_test();
+        let process = companies(&stage).await;
+        let key = RowKey::client(Environment::Cie);
+        let before = stage.store.load(&key).await.unwrap().document;
+        stage.write_document(&key, document).await;
+        stage.live(seconds(15)).await;
+        assert_eq!(stage.store.load(&key).await.unwrap().document.as_str(), document, "it was announced before");
+
+        let next = stage.process_with(|builder| builder);
+        stage.live(seconds(15)).await;
+
+        let after = stage.store.load(&key).await.unwrap().document;
+        let client_id =
+            |document: &str| serde_json::from_str::<serde_json::Value>(document).unwrap()["client_id"].clone();
+        assert_eq!(client_id(after.as_str()), client_id(before.as_str()), "{document}");
+        let told = log.lines("the client row cannot be read").len();
+        assert!(told > 0, "{document}");
+        for auth in [&process.auth, &next.auth] {
+            assert_each_filter_lists_its_companies(auth, document).await;
+        }
+        assert_eq!(log.lines("the client row cannot be read").len(), told, "{document}: it can be read again");
+    }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod client_row;
 mod deleted_tokens;
 mod quarantine;
 mod stage;
