@@ -57,7 +57,7 @@ pub(crate) use {
         CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT,
     },
     rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
-    wake::{Chore, DAMAGED_LISTED_AS, Settings},
+    wake::{Chore, DAMAGED_LISTED_AS, Obstacle, Settings},
 };
 
 /// What tests get to see.
@@ -74,7 +74,7 @@ pub(crate) mod whole {
             TokenTimes, TokensEffect, Unanswered,
         },
         rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
-        wake::{Chore, Settings},
+        wake::{Chore, Obstacle, Settings},
     };
 }
 

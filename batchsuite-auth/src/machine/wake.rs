@@ -5,7 +5,7 @@
 //! | a refresh of a company that is used | the beginning of the early window; at once if the access token cannot be used |
 //! | a refresh of an idle one | *keep-alive* before the refresh token ends, though not before three quarters of its life; that long after it was obtained if its end is unknown |
 //! | a probe after an unanswered attempt | the end of its lease and its pause, used or not |
-//! | a warning | each window before the refresh token's end, if a person is needed: nothing renews it, or its renewal was tried in vain for half a day |
+//! | a warning | each window before the refresh token's end, if a person is needed: nothing renews it, its tokens cannot be read, or its renewal was tried in vain for half a day |
 //! | a second opinion | the end of a refused refresh token's quarantine, and of a pause or a lease |
 //! | the erasure | the same time, if UPS has been asked often enough |
 //! | the end | the refresh token's end, or the access token's if nothing can renew it |
@@ -71,51 +71,79 @@ pub enum Chore {
     Erase,
     /// Nothing now. To save it says when it wakes next.
     Look,
+    /// Nothing, until an operator has repaired the row. To save it says that the row wakes again in a while.
+    Postpone,
     /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next; or it is tried again soon.
     Leave,
+}
+
+/// Why a refresh cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Nothing may be sent to UPS for any company.
+    Blocked,
+    /// The tokens cannot be read.
+    Unreadable,
+    /// The grant itself cannot be read: nothing is known of it.
+    Damaged,
+}
+
+/// Whether a renewal can spare people a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// It is to come.
+    Ahead,
+    /// It was tried, or none can be sent for the time being.
+    InVain,
+    /// There can be none: people can opt in again, and an operator may repair the row before.
+    Impossible,
 }
 
 impl Grant {
     /// What the grant needs at `now`. `clocks_agree`: the keeper's own clock agrees with the store's; what is derived from a wrong
     /// clock is told to nobody.
-    pub fn chore(&self, used_at: Option<Timestamp>, settings: &Settings, clocks_agree: bool, now: Timestamp) -> Chore {
+    pub fn chore(
+        &self,
+        used_at: Option<Timestamp>,
+        obstacle: Option<Obstacle>,
+        settings: &Settings,
+        clocks_agree: bool,
+        now: Timestamp,
+    ) -> Chore {
+        if obstacle == Some(Obstacle::Damaged) {
+            return Chore::Postpone;
+        }
         if self.leased_until(now).is_some() {
             return Chore::Leave;
         }
+        let refresh = match obstacle {
+            None => Chore::Refresh,
+            Some(Obstacle::Blocked) => Chore::Leave,
+            Some(Obstacle::Unreadable | Obstacle::Damaged) => Chore::Postpone,
+        };
         if let Standing::ReauthRequired(_) = self.standing {
             return match self.second_opinion_due(settings, now) {
                 Some(at) if at > now => Chore::Look,
-                Some(_) if self.asks_again(&settings.pauses) => Chore::Refresh,
+                Some(_) if self.asks_again(&settings.pauses) => refresh,
                 Some(_) => Chore::Erase,
                 None => Chore::Look,
             };
         }
         let refresh_is_due = self.refresh_due(used_at, settings, now).is_some_and(|at| at <= now);
         // A refresh may make it needless to tell anybody.
-        if refresh_is_due && !self.has_failed() {
+        if refresh_is_due && obstacle.is_none() && !self.has_failed() {
             return Chore::Refresh;
         }
-        match self.notice(settings, self.has_failed(), now).filter(|_| clocks_agree) {
+        let renewal = match obstacle {
+            Some(Obstacle::Unreadable) => Renewal::Impossible,
+            Some(_) if refresh_is_due => Renewal::InVain,
+            _ if self.has_failed() => Renewal::InVain,
+            _ => Renewal::Ahead,
+        };
+        match self.notice(settings, renewal, now).filter(|_| clocks_agree) {
             Some(notice) => Chore::Notify(notice),
-            None if refresh_is_due => Chore::Refresh,
+            None if refresh_is_due => refresh,
             None => Chore::Look,
-        }
-    }
-
-    /// The same while nothing may be sent to UPS for any company.
-    pub fn chore_while_blocked(
-        &self,
-        used_at: Option<Timestamp>,
-        settings: &Settings,
-        clocks_agree: bool,
-        now: Timestamp,
-    ) -> Chore {
-        match self.chore(used_at, settings, clocks_agree, now) {
-            Chore::Refresh => {
-                let notice = self.notice(settings, true, now).filter(|_| clocks_agree);
-                notice.map_or(Chore::Leave, Chore::Notify)
-            }
-            chore => chore,
         }
     }
 
@@ -182,8 +210,8 @@ impl Grant {
         self.leased_until(now).max(self.paused_until(now)).unwrap_or(now)
     }
 
-    /// What people must be told now, if they were not told it already. `in_vain`: a renewal was tried, or none can be sent.
-    fn notice(&self, settings: &Settings, in_vain: bool, now: Timestamp) -> Option<Notice> {
+    /// What people must be told now, if they were not told it already.
+    fn notice(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Notice> {
         let tokens = self.tokens?;
         let told = self.notified.filter(|told| told.is_of(&tokens)).map(|told| told.notice);
         match self.cause(&settings.client_id, now) {
@@ -195,7 +223,7 @@ impl Grant {
             // What is recorded was told with its record.
             Some(CauseKind::OptInInvalidated | CauseKind::RotationLost) => None,
             None => {
-                let window = self.warning(settings, in_vain, now)?;
+                let window = self.warning(settings, renewal, now)?;
                 let is_smaller = match told {
                     Some(Notice::ExpiringSoon { within }) => window.as_secs() < within,
                     Some(Notice::Ended(_)) | None => true,
@@ -206,19 +234,23 @@ impl Grant {
     }
 
     /// The smallest warning window that has begun, if a person is needed.
-    fn warning(&self, settings: &Settings, in_vain: bool, now: Timestamp) -> Option<Duration> {
-        let end = self.warned_end(settings, in_vain, now)?;
+    fn warning(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Duration> {
+        let end = self.warned_end(settings, renewal, now)?;
         settings.warnings.iter().copied().filter(|window| earlier(end, *window) <= now).min()
     }
 
     /// The end of which people are to be warned: nothing renews the opt-in before it, or the renewal has failed.
-    fn warned_end(&self, settings: &Settings, in_vain: bool, now: Timestamp) -> Option<Timestamp> {
+    fn warned_end(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens?;
         let end = tokens.refresh_end()?;
         let Some(keep_alive_at) = tokens.keep_alive_at(settings, now) else { return Some(end) };
-        // Late alone is no failure: it may be tried for the first time, after a wrong client id or with another keep-alive.
-        let patience = KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2);
-        (in_vain && later(keep_alive_at, patience) <= now).then_some(end)
+        let is_warned = match renewal {
+            // Late alone is no failure: it may be tried for the first time, after a wrong client id or with another keep-alive.
+            Renewal::Ahead => false,
+            Renewal::InVain => later(keep_alive_at, KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2)) <= now,
+            Renewal::Impossible => true,
+        };
+        is_warned.then_some(end)
     }
 
     /// Whether the last attempt brought no usable pair.

@@ -13,7 +13,7 @@ use crate::{
     clock::{Stopwatch, Timestamp},
     error::chain,
     ids::CompanyId,
-    machine::{Backoff, CLOCK_TOLERANCE, Chore, Grant, GrantEvent},
+    machine::{Backoff, CLOCK_TOLERANCE, Chore, GrantEvent, Obstacle},
     snapshot::Snapshot,
     store::{Row, StoreError, StoreErrorKind},
 };
@@ -157,27 +157,26 @@ impl Keeper {
 
 impl Engine {
     /// What the rows that have woken need: those that are to be refreshed, and the others.
-    fn chores(&self, rows: Vec<Row>, asked: Stopwatch) -> (Vec<ReadRow>, Vec<(ReadRow, Option<Chore>)>) {
+    fn chores(&self, rows: Vec<Row>, asked: Stopwatch) -> (Vec<ReadRow>, Vec<(ReadRow, Chore)>) {
         let (mut due, mut others) = (Vec::new(), Vec::new());
-        let chore_of = match self.client_fault(Duration::ZERO) {
-            None => Grant::chore,
-            Some(_) => Grant::chore_while_blocked,
-        };
         for row in rows.into_iter().filter_map(Snapshot::listed).map(|snapshot| ReadRow::new(snapshot, asked)) {
-            let (snapshot, now) = (&row.snapshot, row.now());
-            let chore = snapshot.damage.is_none().then(|| {
-                let clocks_agree = self.agrees_with(now);
-                chore_of(&snapshot.grant, snapshot.used_at, &self.rotation.settings, clocks_agree, now)
-            });
-            match chore {
-                Some(Chore::Refresh) if snapshot.unreadable().is_none() => due.push(row),
-                Some(Chore::Refresh) => others.push((row, None)),
-                Some(Chore::Leave) => {}
-                Some(chore) => others.push((row, Some(chore))),
-                None => others.push((row, None)),
+            match self.chore(&row) {
+                Chore::Refresh => due.push(row),
+                Chore::Leave => {}
+                chore => others.push((row, chore)),
             }
         }
         (due, others)
+    }
+
+    fn chore(&self, row: &ReadRow) -> Chore {
+        let (snapshot, now) = (&row.snapshot, row.now());
+        let obstacle = match (&snapshot.damage, snapshot.unreadable()) {
+            (Some(_), _) => Some(Obstacle::Damaged),
+            (None, Some(_)) => Some(Obstacle::Unreadable),
+            (None, None) => self.client_fault(Duration::ZERO).map(|_| Obstacle::Blocked),
+        };
+        snapshot.grant.chore(snapshot.used_at, obstacle, &self.rotation.settings, self.agrees_with(now), now)
     }
 
     /// Whether this process's clock agrees with the store's `now`.
@@ -185,14 +184,15 @@ impl Engine {
         (self.rotation.now() - now).abs().to_std().is_ok_and(|apart| apart <= CLOCK_TOLERANCE)
     }
 
-    /// Saves a step of the keeper; `None`: the row cannot be read, and is looked at again in a while. If the row is another by now, it
-    /// has wake times of its own.
-    async fn do_chore(&self, row: ReadRow, chore: Option<Chore>) -> Result<(), StoreError> {
+    /// Saves a step of the keeper. If the row is another by now, it has wake times of its own.
+    async fn do_chore(&self, row: ReadRow, chore: Chore) -> Result<(), StoreError> {
         let event = match chore {
-            None => return self.rotation.in_time(self.rotation.postpone(&row)).await,
-            Some(Chore::Notify(notice)) => GrantEvent::Notify(notice),
-            Some(Chore::Erase) => GrantEvent::Erase,
-            Some(_) => GrantEvent::Look,
+            Chore::Postpone => return self.rotation.in_time(self.rotation.postpone(&row)).await,
+            Chore::Notify(notice) => GrantEvent::Notify(notice),
+            Chore::Erase => GrantEvent::Erase,
+            Chore::Look => GrantEvent::Look,
+            // The row wakes again by itself.
+            Chore::Refresh | Chore::Leave => return Ok(()),
         };
         let taken = self.rotation.in_time(self.rotation.take(&row, &event, None)).await?;
         if matches!(event, GrantEvent::Notify(_)) && matches!(taken, super::Taken::Saved(_)) {

@@ -2,11 +2,12 @@
 
 use batchsuite_auth::{
     BatchSuiteAuth, CompanyQuery, Environment,
+    events::EventKind,
     fake_ups::{Endpoint, Fault, Times},
     status::StatusFilter,
     store::{RowKey, Store as _},
 };
-use batchsuite_tests::{DAY, HOUR, Process, ada, company, log::Log, seconds};
+use batchsuite_tests::{DAY, HOUR, Process, acme, ada, company, log::Log, seconds};
 
 use crate::stage::{Stage, policy};
 
@@ -106,4 +107,26 @@ async fn a_damaged_client_row_is_replaced_by_the_next_announcement() {
         }
         assert_eq!(log.lines("the client row cannot be read").len(), told, "{document}: it can be read again");
     }
+}
+
+/// Nothing can be renewed, whatever the keep-alive is.
+#[tokio::test(start_paused = true)]
+async fn people_are_warned_of_the_end_of_a_company_whose_tokens_cannot_be_read() {
+    let stage = Stage::new().await;
+    let process = stage.process_with(|builder| builder);
+    stage.opt_in(&process, &acme()).await;
+    stage.delete_tokens(&acme()).await;
+
+    let mut told = Vec::new();
+    for day in 0..63 {
+        stage.live(seconds(15)).await;
+        let kinds = process.kinds(&acme()).await;
+        told.resize(kinds.len(), day);
+        stage.ups.clock().advance(DAY - seconds(15));
+    }
+
+    let days: Vec<_> = process.kinds(&acme()).await.into_iter().zip(told).skip(2).collect();
+    let soon = EventKind::ExpiringSoon;
+    assert_eq!(days, [(soon, 46), (soon, 53), (soon, 57), (soon, 59), (EventKind::Expired, 60)]);
+    assert_eq!(stage.refreshes(), 0, "there is nothing to send");
 }

@@ -134,16 +134,30 @@ impl Stage {
 
     /// A hand writes this document into a row, which wakes at once.
     pub(crate) async fn write_document(&self, key: &RowKey, document: &str) {
+        self.write(key, Document::new(document), TokenChange::Keep).await;
+    }
+
+    /// A hand deletes the tokens of a company.
+    pub(crate) async fn delete_tokens(&self, company: &CompanyId) {
+        self.write(
+            &RowKey::company(Environment::Cie, company.clone()),
+            self.row(company).await.document,
+            TokenChange::Erase,
+        )
+        .await;
+    }
+
+    async fn write(&self, key: &RowKey, document: Document, tokens: TokenChange) {
         let row = self.store.load(key).await.unwrap();
         let swap = Swap {
             key: row.key,
             expected: row.number,
             decided_at: None,
             step: "test",
-            document: Document::new(document),
+            document,
             revision: row.revision,
             listed_as: ListedAs::Authenticated,
-            tokens: TokenChange::Keep,
+            tokens,
             wake: key.company.as_ref().map(|_| Wake { at: Some(row.as_of), if_used: None }),
             used_at: row.used_at,
             events: Vec::new(),

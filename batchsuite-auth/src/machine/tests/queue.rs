@@ -18,6 +18,8 @@ struct Company {
     ahead: i64,
     is_kept: bool,
     is_in_use: bool,
+    /// Why it cannot be refreshed.
+    obstacle: Option<Obstacle>,
     /// So many requests from now on stay unanswered.
     unanswered: u32,
     attempts: u128,
@@ -41,6 +43,7 @@ impl Company {
             ahead,
             is_kept: true,
             is_in_use: false,
+            obstacle: None,
             unanswered: 0,
             attempts: 100,
             refresh_end: day(60),
@@ -105,7 +108,7 @@ impl Company {
     /// The keeper does the chore. Its own clock is right.
     fn keep(&mut self) {
         let clocks_agree = self.ahead == 0;
-        match self.grant.chore(self.used_at, &self.settings, clocks_agree, self.store_now()) {
+        match self.grant.chore(self.used_at, self.obstacle, &self.settings, clocks_agree, self.store_now()) {
             Chore::Refresh => self.refresh(),
             Chore::Notify(notice) => {
                 self.notified.push(notice);
@@ -113,6 +116,7 @@ impl Company {
             }
             Chore::Erase => self.take(&GrantEvent::Erase),
             Chore::Look => self.take(&GrantEvent::Look),
+            Chore::Postpone => self.wake = Wake::of_unreadable(self.store_now()),
             // It stays hidden for a while, which is shorter than a tick.
             Chore::Leave => panic!("it wakes during a lease: {:?}", self.grant),
         }
@@ -300,6 +304,24 @@ fn without_keep_alive_people_are_told_and_nothing_is_sent() {
     let expired = Notice::Ended(CauseKind::RefreshExpired);
     assert_eq!(company.notified, [soon(14), soon(7), soon(3), soon(1), expired]);
     assert!(company.refreshed.is_empty(), "{:?}", company.refreshed);
+}
+
+#[test]
+fn people_are_told_of_a_grant_whose_tokens_cannot_be_read_in_use_or_not() {
+    for is_in_use in [false, true] {
+        let mut company = Company::opted_in(0);
+        (company.is_in_use, company.obstacle) = (is_in_use, Some(Obstacle::Unreadable));
+        company.live_until(45);
+        assert_eq!(company.notified, [], "an operator has time until then");
+        company.live_until(60 - 1);
+        company.refresh_end = day(1000);
+        company.live_until(90);
+
+        let soon = |days: u64| Notice::ExpiringSoon { within: days * 86_400 };
+        let expired = Notice::Ended(CauseKind::RefreshExpired);
+        assert_eq!(company.notified, [soon(14), soon(7), soon(3), soon(1), expired], "in use: {is_in_use}");
+        assert!(company.refreshed.is_empty(), "{:?}", company.refreshed);
+    }
 }
 
 #[test]

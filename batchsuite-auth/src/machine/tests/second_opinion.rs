@@ -42,8 +42,8 @@ fn the_first_refusal_is_told_at_once_and_keeps_the_refresh_token_alone() {
 fn ups_is_asked_after_a_quarter_of_an_hour_an_hour_and_a_day_and_then_the_tokens_are_erased() {
     let mut grant = first_refusal();
     for (number, asked, next) in [(2, 65, Some(110)), (3, 110, Some(50 + 24 * 60)), (4, 50 + 24 * 60, None)] {
-        assert_eq!(grant.chore(None, &settings_that_ask(), true, minute(asked - 1)), Chore::Look);
-        assert_eq!(grant.chore(None, &settings_that_ask(), true, minute(asked)), Chore::Refresh);
+        assert_eq!(grant.chore(None, None, &settings_that_ask(), true, minute(asked - 1)), Chore::Look);
+        assert_eq!(grant.chore(None, None, &settings_that_ask(), true, minute(asked)), Chore::Refresh);
         assert!(grant.on(&claim(attempt(number)), &asking(), minute(asked - 1)).is_err(), "nobody asks before");
 
         let step = refused_at(&grant, number, minute(asked));
@@ -85,7 +85,7 @@ fn only_a_refusal_uses_up_an_ask() {
         assert_eq!(grant.quarantine, refused.quarantine, "{event:?}");
         let again = grant.wake(None, &settings_that_ask(), minute(66)).at.unwrap();
         assert!(again > minute(66) && again < minute(80), "after its pause: {again}");
-        assert_eq!(grant.chore(None, &settings_that_ask(), true, again), Chore::Refresh);
+        assert_eq!(grant.chore(None, None, &settings_that_ask(), true, again), Chore::Refresh);
     }
 }
 
@@ -134,7 +134,7 @@ fn an_empty_list_erases_at_once_but_lets_the_access_token_of_a_lost_rotation_wor
     let end = kept.tokens.unwrap().access_token_end.unwrap();
     assert_eq!(kept.access(CLIENT, Demand::Token, minute(51)), Access::Serve);
     assert_eq!(kept.wake(None, &settings(), minute(51)).at, Some(end));
-    assert_eq!(kept.chore(None, &settings(), true, end), Chore::Erase);
+    assert_eq!(kept.chore(None, None, &settings(), true, end), Chore::Erase);
     assert!(kept.on(&claim(attempt(2)), &pauses(), end).is_err(), "UPS is not asked again");
     let erased = kept.on(&GrantEvent::Erase, &pauses(), end).unwrap();
     assert_eq!((erased.tokens, erased.grant.tokens, erased.events.len()), (TokensEffect::Erase, None, 0));
@@ -156,5 +156,5 @@ fn a_new_opt_in_and_a_removal_end_the_quarantine() {
 fn a_quarantine_that_no_policy_allows_was_set_by_a_wrong_clock() {
     let far =
         Grant { quarantine: Some(Quarantine { refusals: 0, until: day(400), is_over: false }), ..first_refusal() };
-    assert_eq!(far.chore(None, &settings_that_ask(), true, minute(60)), Chore::Refresh);
+    assert_eq!(far.chore(None, None, &settings_that_ask(), true, minute(60)), Chore::Refresh);
 }

@@ -1,7 +1,7 @@
 //! When a grant wakes, what it needs then, and what people are told of it.
 
 use super::{super::*, *};
-use crate::status::ListedAs;
+use crate::{machine::grant::Quarantine, status::ListedAs};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -97,22 +97,26 @@ fn what_has_woken_gets_the_chore_that_its_row_asks_for() {
         ("first tried late",   ending_in(3),                        refresh,  refresh),
     ];
     for (name, grant, idle, used) in lines {
-        assert_eq!(grant.chore(None, &settings(), true, now()), idle, "{name}, idle");
+        assert_eq!(grant.chore(None, None, &settings(), true, now()), idle, "{name}, idle");
         let long_ago = Some(earlier(now(), DAY));
-        assert_eq!(grant.chore(long_ago, &settings(), true, now()), idle, "{name}, used a day ago");
-        assert_eq!(grant.chore(in_use(), &settings(), true, now()), used, "{name}, in use");
+        assert_eq!(grant.chore(long_ago, None, &settings(), true, now()), idle, "{name}, used a day ago");
+        assert_eq!(grant.chore(in_use(), None, &settings(), true, now()), used, "{name}, in use");
     }
 }
 
 #[test]
 fn a_refresh_that_may_succeed_comes_before_a_warning() {
     let in_window = ending_in(2);
-    assert_eq!(in_window.chore(in_use(), &without_keep_alive(), true, now()), Chore::Refresh, "it was idle until now");
+    assert_eq!(
+        in_window.chore(in_use(), None, &without_keep_alive(), true, now()),
+        Chore::Refresh,
+        "it was idle until now"
+    );
     let failed = paused(in_window, Duration::ZERO);
-    assert_eq!(failed.chore(in_use(), &without_keep_alive(), true, now()), Chore::Notify(soon(3)));
+    assert_eq!(failed.chore(in_use(), None, &without_keep_alive(), true, now()), Chore::Notify(soon(3)));
     let failed = told(failed, soon(3));
     assert_eq!(
-        failed.chore(in_use(), &without_keep_alive(), true, now()),
+        failed.chore(in_use(), None, &without_keep_alive(), true, now()),
         Chore::Refresh,
         "and then it is tried again"
     );
@@ -120,6 +124,7 @@ fn a_refresh_that_may_succeed_comes_before_a_warning() {
 
 #[test]
 fn while_nothing_may_be_sent_people_are_warned_where_a_renewal_would_be_late_and_nothing_else_is_done() {
+    let blocked = Some(Obstacle::Blocked);
     let overdue = |by: Duration| opted_in(earlier(earlier(now(), 53 * DAY), by));
     let expired = Chore::Notify(Notice::Ended(CauseKind::RefreshExpired));
     for (name, grant, used_at, expected) in [
@@ -132,10 +137,58 @@ fn while_nothing_may_be_sent_people_are_warned_where_a_renewal_would_be_late_and
         ("claimed", claimed(overdue(12 * HOUR), SECOND), None, Chore::Leave),
         ("expired", ending_in(0), None, expired),
     ] {
-        assert_eq!(grant.chore_while_blocked(used_at, &settings(), true, now()), expected, "{name}");
+        assert_eq!(grant.chore(used_at, blocked, &settings(), true, now()), expected, "{name}");
     }
     let late = overdue(12 * HOUR);
-    assert_eq!(late.chore_while_blocked(None, &settings(), false, now()), Chore::Leave, "the clocks differ");
+    assert_eq!(late.chore(None, blocked, &settings(), false, now()), Chore::Leave, "the clocks differ");
+}
+
+#[test]
+fn a_grant_whose_tokens_cannot_be_read_is_told_of_and_put_off_where_a_refresh_is_due() {
+    let (look, postpone) = (Chore::Look, Chore::Postpone);
+    let expired = Chore::Notify(Notice::Ended(CauseKind::RefreshExpired));
+    let absent = Chore::Notify(Notice::Ended(CauseKind::NoRefreshToken));
+    let warned = |days| Chore::Notify(soon(days));
+    let refused = |until| {
+        let quarantine = Some(Quarantine { refusals: 0, until, is_over: false });
+        Grant { quarantine, ..lost(ending_in(30)) }
+    };
+    #[rustfmt::skip]
+    let lines = [
+        // what has woken                                               idle        in use
+        ("never",            Grant::default(),                          look,       look),
+        ("fresh",            opted_in(now()),                           look,       look),
+        ("due",              opted_in(earlier(now(), 50 * MINUTE)),     look,       postpone),
+        ("15 days left",     ending_in(15),                             look,       postpone),
+        ("14 days left",     ending_in(14),                             warned(14), warned(14)),
+        ("14 days, told",    told(ending_in(14), soon(14)),             look,       postpone),
+        ("7 days left",      ending_in(7),                              warned(7),  warned(7)),
+        ("7 days, told",     told(ending_in(7), soon(7)),               postpone,   postpone),
+        ("1 day left",       told(ending_in(1), soon(3)),               warned(1),  warned(1)),
+        ("claimed",          claimed(ending_in(7), SECOND),             Chore::Leave, Chore::Leave),
+        ("in doubt",         in_doubt(ending_in(30), Duration::ZERO),   postpone,   postpone),
+        ("another client",   of_another_client(ending_in(7)),           look,       look),
+        ("expired",          ending_in(0),                              expired,    expired),
+        ("nothing to renew", without_refresh_token(60),                 absent,     absent),
+        ("asked again",      refused(now()),                            postpone,   postpone),
+        ("not asked yet",    refused(later(now(), SECOND)),             look,       look),
+    ];
+    let settings = Settings { pauses: Pauses { second_opinions: vec![HOUR], ..pauses() }, ..settings() };
+    for (name, grant, idle, used) in lines {
+        let unreadable = Some(Obstacle::Unreadable);
+        assert_eq!(grant.chore(None, unreadable, &settings, true, now()), idle, "{name}, idle");
+        assert_eq!(grant.chore(in_use(), unreadable, &settings, true, now()), used, "{name}, in use");
+        let damaged = grant.chore(in_use(), Some(Obstacle::Damaged), &settings, true, now());
+        assert_eq!(damaged, postpone, "{name}: nothing is known of it");
+    }
+    let unsure = ending_in(7).chore(None, Some(Obstacle::Unreadable), &settings, false, now());
+    assert_eq!(unsure, postpone, "the clocks differ");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_wakes_again_in_an_hour_used_or_not() {
+    assert_eq!(Wake::of_unreadable(now()), Wake { at: Some(later(now(), HOUR)), if_used: None });
+    assert_eq!(DAMAGED_LISTED_AS, ListedAs::Authenticated);
 }
 
 #[test]
@@ -146,7 +199,7 @@ fn a_use_that_a_wrong_clock_dated_is_no_use() {
         (later(now(), 6 * MINUTE), Chore::Look),
         (later(now(), 365 * DAY), Chore::Look),
     ] {
-        assert_eq!(due.chore(Some(used_at), &settings(), true, now()), expected, "{used_at}");
+        assert_eq!(due.chore(Some(used_at), None, &settings(), true, now()), expected, "{used_at}");
     }
 }
 
@@ -155,7 +208,7 @@ fn whatever_is_to_be_refreshed_may_be_refreshed() {
     let mut refreshes = 0;
     for grant in grants() {
         for used_at in [None, in_use()] {
-            if grant.chore(used_at, &settings(), true, now()) == Chore::Refresh {
+            if grant.chore(used_at, None, &settings(), true, now()) == Chore::Refresh {
                 let access = grant.access(CLIENT, Demand::Renew(grant.revision), now());
                 assert!(matches!(access, Access::Refresh | Access::ServeAndRefresh), "{access:?}: {grant:?}");
                 refreshes += 1;
@@ -254,7 +307,7 @@ fn an_idle_opt_in_is_renewed_some_days_before_its_end_though_not_in_the_first_th
         let grant = with_refresh_end(opted_in(obtained_at), end);
         (0..70 * 24).map(|hours| later(obtained_at, hours * HOUR)).find(|now| {
             let settings = Settings { warnings: Vec::new(), ..settings.clone() };
-            grant.chore(None, &settings, true, *now) == Chore::Refresh
+            grant.chore(None, None, &settings, true, *now) == Chore::Refresh
         })
     };
     let at = |days| RefreshTokenEnd::At(day(days));
@@ -278,7 +331,7 @@ fn a_pair_that_a_wrong_clock_dated_is_renewed_at_once() {
     for (ahead, expected) in [(5 * MINUTE, Chore::Look), (6 * MINUTE, Chore::Refresh), (365 * DAY, Chore::Refresh)] {
         let grant = opted_in(later(now(), ahead));
 
-        assert_eq!(grant.chore(None, &settings(), true, now()), expected, "{ahead:?}");
+        assert_eq!(grant.chore(None, None, &settings(), true, now()), expected, "{ahead:?}");
     }
 }
 
@@ -288,7 +341,7 @@ fn notices(grant: &Grant, settings: &Settings) -> Vec<(i64, Notice)> {
     let mut notices = Vec::new();
     for hours in 0..70 * 24 {
         let now = later(day(0), hours * HOUR);
-        if let Chore::Notify(notice) = grant.chore(None, settings, true, now) {
+        if let Chore::Notify(notice) = grant.chore(None, None, settings, true, now) {
             notices.push((i64::from(hours / 24), notice));
             let step = grant.on(&GrantEvent::Notify(notice), &settings.pauses, now).unwrap();
             grant = step.with_notice_that_holds(settings, now).grant;
@@ -327,7 +380,7 @@ fn a_renewal_that_fails_concerns_a_person_after_half_a_day_or_half_of_what_is_le
         let settings = Settings { keep_alive_before_end, warnings: vec![60 * DAY], ..settings() };
         let grant = Grant { failures: 1, ..opted_in(day(0)) };
         let minutes = (0..60 * 24 * 60).map(|minutes| later(day(0), minutes * MINUTE));
-        let mut told = minutes.filter(|now| matches!(grant.chore(None, &settings, true, *now), Chore::Notify(_)));
+        let mut told = minutes.filter(|now| matches!(grant.chore(None, None, &settings, true, *now), Chore::Notify(_)));
         told.next().unwrap()
     };
     assert_eq!(first_warning(7 * DAY), later(day(53), 12 * HOUR));
@@ -351,18 +404,26 @@ fn of_several_windows_the_smallest_is_told() {
         let grant = warned.map_or(grant.clone(), |window| told(grant, soon(window)));
 
         let expected = expected.map_or(Chore::Look, |window| Chore::Notify(soon(window)));
-        assert_eq!(grant.chore(None, &without_keep_alive(), true, now()), expected, "{days} days left, {warned:?}");
+        assert_eq!(
+            grant.chore(None, None, &without_keep_alive(), true, now()),
+            expected,
+            "{days} days left, {warned:?}"
+        );
     }
 }
 
 #[test]
 fn nobody_is_told_what_the_keepers_own_clock_does_not_confirm() {
     for grant in [ending_in(0), ending_in(2), without_refresh_token(70)] {
-        assert!(matches!(grant.chore(None, &without_keep_alive(), true, now()), Chore::Notify(_)), "{grant:?}");
-        assert_eq!(grant.chore(None, &without_keep_alive(), false, now()), Chore::Look, "{grant:?}");
+        assert!(matches!(grant.chore(None, None, &without_keep_alive(), true, now()), Chore::Notify(_)), "{grant:?}");
+        assert_eq!(grant.chore(None, None, &without_keep_alive(), false, now()), Chore::Look, "{grant:?}");
     }
     let due = in_doubt(ending_in(2), Duration::ZERO);
-    assert_eq!(due.chore(None, &without_keep_alive(), false, now()), Chore::Refresh, "UPS says whether it has ended");
+    assert_eq!(
+        due.chore(None, None, &without_keep_alive(), false, now()),
+        Chore::Refresh,
+        "UPS says whether it has ended"
+    );
 }
 
 #[test]
