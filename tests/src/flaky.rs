@@ -39,6 +39,8 @@ pub enum Verb {
     Wake,
     /// People are told of the end of an opt-in.
     Notify,
+    /// A row that cannot be read is put off.
+    Postpone,
     /// The change feed is read.
     Changes,
     /// The event log is read.
@@ -65,6 +67,7 @@ impl Verb {
                 "refused" | "unanswered" => Self::Verdict,
                 "remove" => Self::Remove,
                 "notify" => Self::Notify,
+                "postpone" => Self::Postpone,
                 _ => Self::Other,
             },
             Call::PutConsent(..) => Self::PutConsent,
@@ -80,7 +83,7 @@ impl Verb {
     }
 
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::PutConsent,
         Self::UseConsent,
         Self::Connect,
@@ -92,6 +95,7 @@ impl Verb {
         Self::Remove,
         Self::Wake,
         Self::Notify,
+        Self::Postpone,
         Self::Changes,
         Self::Events,
         Self::Append,

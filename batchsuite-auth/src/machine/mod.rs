@@ -53,9 +53,7 @@ pub(crate) use {
         Claim, Connect, Grant, GrantEvent, PairFacts, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Release,
         Standing, Step, StepRefusal, TokenTimes, TokensEffect,
     },
-    limits::{
-        CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT,
-    },
+    limits::{CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT},
     rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
     wake::{Chore, DAMAGED_LISTED_AS, Obstacle, Settings},
 };

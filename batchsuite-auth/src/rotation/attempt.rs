@@ -11,14 +11,14 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Engine, ReadRow, Taken, permit::UnderWay, persist::Words, rows::sent_at};
+use super::{Engine, ReadRow, Taken, conflict::Conflicts, permit::UnderWay, persist::Words, rows::sent_at};
 use crate::{
     clock::{Stopwatch, remaining},
     error::{TokenError, Unavailable},
     events::Evidence,
     ids::{AttemptId, CompanyId},
-    machine::{Backoff, Claim, Errand, GrantEvent, Mode, PairRefresh, Release, StepRefusal},
-    store::{RowNumber, StoreError},
+    machine::{Claim, Errand, GrantEvent, Mode, PairRefresh, Release, StepRefusal},
+    store::StoreError,
     telemetry,
     ups::{Judgement, Pair},
 };
@@ -41,31 +41,6 @@ pub(super) enum Attempt {
 enum Committed {
     Stored(Box<ReadRow>),
     Moved,
-}
-
-/// The conflicts of one write that is tried again and again.
-#[derive(Default)]
-struct Conflicts {
-    tries: u32,
-    /// The row over which it was lost the last time.
-    over: Option<RowNumber>,
-}
-
-impl Conflicts {
-    /// A row that nobody has saved since it was lost says that the decision came too late.
-    fn has_read(&mut self, row: &ReadRow) {
-        if self.over.take() == Some(row.snapshot.number) {
-            tracing::warn!("a decision came to the store too late to be saved; it is made again");
-        }
-    }
-
-    /// Before the row is read again: the others need time, too.
-    async fn rest_after(&mut self, row: &ReadRow) {
-        const REST: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_secs(1) };
-        self.over = Some(row.snapshot.number);
-        self.tries += 1;
-        tokio::time::sleep(REST.after(self.tries, jitter())).await;
-    }
 }
 
 impl Engine {
@@ -128,14 +103,13 @@ impl Engine {
     async fn fence(&self, read: &ReadRow, claim: &Claim) {
         let fenced = self.persist_until_shutdown("a claim of unknown outcome", |_| async {
             let mut conflicts = Conflicts::default();
+            let mut row = self.rotation.read(&read.snapshot.company).await?;
             loop {
-                let row = self.rotation.read(&read.snapshot.company).await?;
-                conflicts.has_read(&row);
                 let is_as_claimed = row.snapshot.number == read.snapshot.number;
                 let Some(event) = row.snapshot.grant.fence_of(claim, is_as_claimed) else { return Ok(()) };
                 match self.rotation.take(&row, &event, None).await? {
                     Taken::Saved(_) | Taken::Refused(_) => return Ok(()),
-                    Taken::Conflict => conflicts.rest_after(&row).await,
+                    Taken::Conflict => row = conflicts.read_again(&self.rotation, &row).await?,
                 }
             }
         });
@@ -235,18 +209,17 @@ impl Engine {
         // Never given up: this pair is the opt-in.
         let committed = self
             .persist("a new token pair", || async {
-                let mut known = is_first.swap(false, Relaxed).then(|| claimed.clone());
                 let mut conflicts = Conflicts::default();
+                let mut row = match is_first.swap(false, Relaxed) {
+                    true => claimed.clone(),
+                    false => Box::new(self.rotation.read(&company).await?),
+                };
                 loop {
-                    let row = match known.take() {
-                        Some(row) => row,
-                        None => Box::new(self.rotation.read(&company).await?),
-                    };
                     match self.rotation.take(&row, &event, Some(&tokens)).await? {
                         Taken::Saved(row) => return Ok(Committed::Stored(row)),
                         Taken::Refused(StepRefusal::AlreadyStored) => return Ok(Committed::Stored(row)),
                         Taken::Refused(_) => return Ok(Committed::Moved),
-                        Taken::Conflict => conflicts.rest_after(&row).await,
+                        Taken::Conflict => *row = conflicts.read_again(&self.rotation, &row).await?,
                     }
                 }
             })
@@ -285,13 +258,12 @@ impl Engine {
             let event = event(words);
             async move {
                 let mut conflicts = Conflicts::default();
+                let mut row = self.rotation.read(company).await?;
                 loop {
-                    let row = self.rotation.read(company).await?;
-                    conflicts.has_read(&row);
                     match self.rotation.take(&row, &event, None).await? {
                         Taken::Saved(row) => return Ok(Some(row)),
                         Taken::Refused(_) => return Ok(None),
-                        Taken::Conflict => conflicts.rest_after(&row).await,
+                        Taken::Conflict => row = conflicts.read_again(&self.rotation, &row).await?,
                     }
                 }
             }

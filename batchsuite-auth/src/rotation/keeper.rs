@@ -8,16 +8,18 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::{Engine, ReadRow, outage::Outage, rows::Reserved, upkeep::SAVED_AT_ONCE};
+use super::{Engine, ReadRow, Taken, conflict::Conflicts, outage::Outage, rows::Reserved, upkeep::SAVED_AT_ONCE};
 use crate::{
     clock::{Stopwatch, Timestamp},
     error::chain,
     ids::CompanyId,
     machine::{Backoff, CLOCK_TOLERANCE, Chore, GrantEvent, Obstacle},
     snapshot::Snapshot,
-    store::{Row, StoreError, StoreErrorKind},
+    store::{Row, Saved, StoreError, StoreErrorKind},
 };
 
+/// So often a step is tried that is no loss: its row wakes again.
+const MOST_TRIES: u32 = 8;
 /// The keeper takes as many as it sends within this, so that what it took is still so when it is sent.
 const BATCH: Duration = Duration::from_secs(1);
 /// And no more than so many, whose tokens are in memory until they are sent.
@@ -184,21 +186,39 @@ impl Engine {
         (self.rotation.now() - now).abs().to_std().is_ok_and(|apart| apart <= CLOCK_TOLERANCE)
     }
 
-    /// Saves a step of the keeper. If the row is another by now, it has wake times of its own.
+    /// Does a chore that is no refresh. After a conflict the machine is asked again.
     async fn do_chore(&self, row: ReadRow, chore: Chore) -> Result<(), StoreError> {
+        let (mut row, mut chore) = (row, chore);
+        let mut conflicts = Conflicts::default();
+        while !self.saves_chore(&row, chore).await? {
+            row = conflicts.read_again(&self.rotation, &row).await?;
+            if conflicts.met() >= MOST_TRIES {
+                return Ok(());
+            }
+            chore = self.chore(&row);
+        }
+        Ok(())
+    }
+
+    /// Saves a step of the keeper. `false`: a conflict.
+    async fn saves_chore(&self, row: &ReadRow, chore: Chore) -> Result<bool, StoreError> {
+        let rotation = &self.rotation;
         let event = match chore {
-            Chore::Postpone => return self.rotation.in_time(self.rotation.postpone(&row)).await,
+            Chore::Postpone => {
+                let saved = rotation.in_time(rotation.postpone(row)).await?;
+                return Ok(matches!(saved, Saved::Yes { .. }));
+            }
             Chore::Notify(notice) => GrantEvent::Notify(notice),
             Chore::Erase => GrantEvent::Erase,
             Chore::Look => GrantEvent::Look,
-            // The row wakes again by itself.
-            Chore::Refresh | Chore::Leave => return Ok(()),
+            // The row wakes by itself, at the latest when it is no longer hidden.
+            Chore::Refresh | Chore::Leave => return Ok(true),
         };
-        let taken = self.rotation.in_time(self.rotation.take(&row, &event, None)).await?;
-        if matches!(event, GrantEvent::Notify(_)) && matches!(taken, super::Taken::Saved(_)) {
+        let taken = rotation.in_time(rotation.take(row, &event, None)).await?;
+        if matches!(event, GrantEvent::Notify(_)) && matches!(taken, Taken::Saved(_)) {
             self.tasks.wrote_events();
         }
-        Ok(())
+        Ok(!matches!(taken, Taken::Conflict))
     }
 
     /// How many refreshes the keeper may begin within a time.

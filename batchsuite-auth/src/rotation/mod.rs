@@ -9,14 +9,15 @@
 //! ## Each write is one compare-and-swap
 //! Read the row, let the machine compute the step, save it if the row's number is still the one that was read. A step that
 //! depends on the time (a claim, a release, a warning) is saved only if it was decided within five seconds, by the store's clock.
-//! On a conflict the row is read again and the machine is asked again. So nothing is decided on an old state, and no store
-//! contains a rule.
+//! On a conflict the row is read again and the machine is asked again; that a decision was too old is logged. So nothing is decided
+//! on an old state, and no store contains a rule.
 //!
-//! Done by: `Rotation::read`, `Rotation::take`, `ReadRow::now`, `Grant::on`.
+//! Done by: `Rotation::read`, `Rotation::take`, `ReadRow::now`, `Grant::on`, `Conflicts::read_again`.
 //!
 //! Proved by: `every_pair_of_state_and_event_does_what_the_table_says`, `of_64_at_once_exactly_one_succeeds`,
 //! `a_decision_6_seconds_old_is_a_conflict_and_stores_nothing`,
-//! `a_decision_that_became_6_seconds_old_behind_a_lock_is_a_conflict`, `writers_who_read_again_lose_no_update`.
+//! `a_decision_that_became_6_seconds_old_behind_a_lock_is_a_conflict`, `writers_who_read_again_lose_no_update`,
+//! `a_warning_that_comes_too_late_to_be_saved_is_logged_and_repeated_at_once`.
 //!
 //! ## One flight for all callers
 //! A flight runs in a task of its own, and callers wait for what it brings: a caller that goes away changes nothing, and a
@@ -248,6 +249,7 @@
 
 mod attempt;
 mod boarding;
+mod conflict;
 mod engine;
 mod feed;
 mod fetch;

@@ -231,10 +231,9 @@ impl Rotation {
     }
 
     /// A row that cannot be read is looked at again in a while, so that it does not come first again and again.
-    pub(super) async fn postpone(&self, row: &ReadRow) -> Result<(), StoreError> {
+    pub(super) async fn postpone(&self, row: &ReadRow) -> Result<Saved, StoreError> {
         let swap = self.unchanged(row, "postpone", Some(Wake::of_unreadable(row.now())))?;
-        // If it is another by now, it has a wake time of its own.
-        self.store.save(swap).await.map(|_| ())
+        self.store.save(swap).await
     }
 
     /// A save that changes nothing but the wake times, if there are new ones.

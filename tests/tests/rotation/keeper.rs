@@ -368,3 +368,70 @@ async fn a_keeper_that_an_operator_must_help_slows_down_and_goes_on_afterwards()
     assert_eq!(stage.rotations(), 1);
     assert_eq!([log.lines("the store fails").len(), log.lines("the store works again").len()], [1, 1]);
 }
+
+/// The keeper is stopped before it warns, and the row stays as it is.
+#[tokio::test(start_paused = true)]
+async fn a_warning_that_comes_too_late_to_be_saved_is_logged_and_repeated_at_once() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let mut policy = policy();
+    policy.keep_alive_before_end = seconds(0);
+    let process = stage.process_with(|builder| builder.policy(policy));
+    stage.opt_in(&process, &acme()).await;
+    stage.ups.clock().advance(47 * DAY);
+    let holds = [(); 2].map(|()| process.store.hold(Verb::Notify, Moment::Before));
+
+    for hold in holds {
+        hold.reached().await;
+        stage.ups.clock().advance(seconds(6));
+        hold.release();
+    }
+    stage.live(seconds(2)).await;
+
+    assert_eq!(process.kinds(&acme()).await[2..], [EventKind::ExpiringSoon]);
+    assert_eq!(process.store.calls(Verb::Notify), 3);
+    assert_eq!(log.lines("too late to be saved").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warning_whose_row_was_saved_meanwhile_is_judged_anew_and_not_called_late() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let mut policy = policy();
+    policy.keep_alive_before_end = seconds(0);
+    let process = stage.process_with(|builder| builder.policy(policy));
+    stage.opt_in(&process, &acme()).await;
+    stage.ups.clock().advance(47 * DAY);
+    let notify = process.store.hold(Verb::Notify, Moment::Before);
+
+    notify.reached().await;
+    stage.opt_in(&process, &acme()).await;
+    notify.release();
+    stage.live(seconds(15)).await;
+
+    assert!(!process.kinds(&acme()).await.contains(&EventKind::ExpiringSoon), "the new opt-in ends in 60 days");
+    assert_eq!((process.store.calls(Verb::Notify), log.lines("too late to be saved").len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_always_comes_too_late_is_given_up_until_its_row_wakes_again() {
+    let stage = Stage::new().await;
+    let process = kept(&stage);
+    stage.opt_in(&process, &acme()).await;
+    stage.ups.clock().advance(55 * DAY);
+    stage.delete_tokens(&acme()).await;
+    let holds: Vec<_> = (0..8).map(|_| process.store.hold(Verb::Postpone, Moment::Before)).collect();
+
+    for hold in holds {
+        hold.reached().await;
+        stage.ups.clock().advance(seconds(6));
+        hold.release();
+    }
+    stage.live(seconds(15)).await;
+    assert_eq!(process.store.calls(Verb::Postpone), 8);
+
+    stage.live(seconds(120)).await;
+    assert_eq!(process.store.calls(Verb::Postpone), 9);
+    let row = stage.row(&acme()).await;
+    assert!(row.wake_at.is_some_and(|at| at > row.as_of), "{row:?}");
+}

@@ -215,8 +215,10 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
         drop(guard);
 
         // What only a caller asked for is told to that caller.
-        let is_told_to_the_caller =
-            matches!(verb, Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Notify);
+        let is_told_to_the_caller = matches!(
+            verb,
+            Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Notify | Verb::Postpone
+        );
         let causes = log.lines(CAUSE);
         assert_eq!(causes.is_empty(), is_told_to_the_caller, "{verb:?}: {causes:#?}");
         assert_eq!(
