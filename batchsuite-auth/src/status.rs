@@ -143,7 +143,7 @@ impl ListedAs {
 pub enum StatusFilter {
     /// [`Status::Unauthenticated`]
     Unauthenticated,
-    /// [`Status::Authenticated`], also those that expire soon.
+    /// [`Status::Authenticated`], also those that expire soon, and those whose row cannot be read.
     Authenticated,
     /// [`Status::Authenticated`], and the refresh token ends within the warning window.
     ExpiringSoon,

@@ -5,6 +5,7 @@ mod breaker;
 mod client;
 mod consent;
 mod diagram;
+mod obstacles;
 mod queue;
 mod reachable;
 mod rotation;

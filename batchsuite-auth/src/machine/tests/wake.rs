@@ -1,16 +1,16 @@
 //! When a grant wakes, what it needs then, and what people are told of it.
 
 use super::{super::*, *};
-use crate::{machine::grant::Quarantine, status::ListedAs};
+use crate::status::ListedAs;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     day(100)
 }
 
 /// An opt-in whose refresh token of 60 days ends in so many days.
-fn ending_in(days: i64) -> Grant {
+pub(super) fn ending_in(days: i64) -> Grant {
     opted_in(day(100 + days - 60))
 }
 
@@ -20,20 +20,20 @@ fn with_refresh_end(grant: Grant, refresh_token_end: RefreshTokenEnd) -> Grant {
 }
 
 /// An opt-in whose access token, obtained so many minutes ago, cannot be renewed.
-fn without_refresh_token(minutes: u32) -> Grant {
+pub(super) fn without_refresh_token(minutes: u32) -> Grant {
     with_refresh_end(opted_in(earlier(now(), minutes * MINUTE)), RefreshTokenEnd::Absent)
 }
 
-fn of_another_client(grant: Grant) -> Grant {
+pub(super) fn of_another_client(grant: Grant) -> Grant {
     Grant { client_id: Some("another".to_owned()), ..grant }
 }
 
-fn claimed(grant: Grant, rest: Duration) -> Grant {
+pub(super) fn claimed(grant: Grant, rest: Duration) -> Grant {
     let lease_until = later(now(), rest);
     Grant { phase: Phase::Claimed { attempt: attempt(1), at: earlier(lease_until, LEASE), lease_until }, ..grant }
 }
 
-fn in_doubt(grant: Grant, rest: Duration) -> Grant {
+pub(super) fn in_doubt(grant: Grant, rest: Duration) -> Grant {
     let unanswered = Some(Unanswered { attempt: Some(attempt(1)), echo_until: now() });
     Grant { phase: Phase::InDoubt { lease_until: later(now(), rest) }, unanswered, ..grant }
 }
@@ -42,16 +42,16 @@ fn paused(grant: Grant, rest: Duration) -> Grant {
     Grant { retry_at: Some(later(now(), rest)), failures: 1, ..grant }
 }
 
-fn told(grant: Grant, notice: Notice) -> Grant {
+pub(super) fn told(grant: Grant, notice: Notice) -> Grant {
     let refresh_end = grant.tokens.and_then(|tokens| tokens.refresh_end());
     Grant { notified: Some(Notified { refresh_end, notice }), ..grant }
 }
 
-fn lost(grant: Grant) -> Grant {
+pub(super) fn lost(grant: Grant) -> Grant {
     Grant { standing: Standing::ReauthRequired(RecordedCause::RotationLost), ..grant }
 }
 
-fn soon(days: u64) -> Notice {
+pub(super) fn soon(days: u64) -> Notice {
     Notice::ExpiringSoon { within: days * 86_400 }
 }
 
@@ -60,7 +60,7 @@ fn without_keep_alive() -> Settings {
     Settings { keep_alive_before_end: Duration::ZERO, ..settings() }
 }
 
-fn in_use() -> Option<Timestamp> {
+pub(super) fn in_use() -> Option<Timestamp> {
     Some(earlier(now(), MINUTE))
 }
 
@@ -120,75 +120,6 @@ fn a_refresh_that_may_succeed_comes_before_a_warning() {
         Chore::Refresh,
         "and then it is tried again"
     );
-}
-
-#[test]
-fn while_nothing_may_be_sent_people_are_warned_where_a_renewal_would_be_late_and_nothing_else_is_done() {
-    let blocked = Some(Obstacle::Blocked);
-    let overdue = |by: Duration| opted_in(earlier(earlier(now(), 53 * DAY), by));
-    let expired = Chore::Notify(Notice::Ended(CauseKind::RefreshExpired));
-    for (name, grant, used_at, expected) in [
-        ("fresh", opted_in(now()), in_use(), Chore::Look),
-        ("due", opted_in(earlier(now(), 50 * MINUTE)), in_use(), Chore::Leave),
-        ("renewal due", overdue(Duration::ZERO), None, Chore::Leave),
-        ("nearly late", overdue(12 * HOUR - SECOND), None, Chore::Leave),
-        ("late", overdue(12 * HOUR), None, Chore::Notify(soon(7))),
-        ("late, told", told(overdue(12 * HOUR), soon(7)), None, Chore::Leave),
-        ("claimed", claimed(overdue(12 * HOUR), SECOND), None, Chore::Leave),
-        ("expired", ending_in(0), None, expired),
-    ] {
-        assert_eq!(grant.chore(used_at, blocked, &settings(), true, now()), expected, "{name}");
-    }
-    let late = overdue(12 * HOUR);
-    assert_eq!(late.chore(None, blocked, &settings(), false, now()), Chore::Leave, "the clocks differ");
-}
-
-#[test]
-fn a_grant_whose_tokens_cannot_be_read_is_told_of_and_put_off_where_a_refresh_is_due() {
-    let (look, postpone) = (Chore::Look, Chore::Postpone);
-    let expired = Chore::Notify(Notice::Ended(CauseKind::RefreshExpired));
-    let absent = Chore::Notify(Notice::Ended(CauseKind::NoRefreshToken));
-    let warned = |days| Chore::Notify(soon(days));
-    let refused = |until| {
-        let quarantine = Some(Quarantine { refusals: 0, until, is_over: false });
-        Grant { quarantine, ..lost(ending_in(30)) }
-    };
-    #[rustfmt::skip]
-    let lines = [
-        // what has woken                                               idle        in use
-        ("never",            Grant::default(),                          look,       look),
-        ("fresh",            opted_in(now()),                           look,       look),
-        ("due",              opted_in(earlier(now(), 50 * MINUTE)),     look,       postpone),
-        ("15 days left",     ending_in(15),                             look,       postpone),
-        ("14 days left",     ending_in(14),                             warned(14), warned(14)),
-        ("14 days, told",    told(ending_in(14), soon(14)),             look,       postpone),
-        ("7 days left",      ending_in(7),                              warned(7),  warned(7)),
-        ("7 days, told",     told(ending_in(7), soon(7)),               postpone,   postpone),
-        ("1 day left",       told(ending_in(1), soon(3)),               warned(1),  warned(1)),
-        ("claimed",          claimed(ending_in(7), SECOND),             Chore::Leave, Chore::Leave),
-        ("in doubt",         in_doubt(ending_in(30), Duration::ZERO),   postpone,   postpone),
-        ("another client",   of_another_client(ending_in(7)),           look,       look),
-        ("expired",          ending_in(0),                              expired,    expired),
-        ("nothing to renew", without_refresh_token(60),                 absent,     absent),
-        ("asked again",      refused(now()),                            postpone,   postpone),
-        ("not asked yet",    refused(later(now(), SECOND)),             look,       look),
-    ];
-    let settings = Settings { pauses: Pauses { second_opinions: vec![HOUR], ..pauses() }, ..settings() };
-    for (name, grant, idle, used) in lines {
-        let unreadable = Some(Obstacle::Unreadable);
-        assert_eq!(grant.chore(None, unreadable, &settings, true, now()), idle, "{name}, idle");
-        assert_eq!(grant.chore(in_use(), unreadable, &settings, true, now()), used, "{name}, in use");
-        let damaged = grant.chore(in_use(), Some(Obstacle::Damaged), &settings, true, now());
-        assert_eq!(damaged, postpone, "{name}: nothing is known of it");
-    }
-    let unsure = ending_in(7).chore(None, Some(Obstacle::Unreadable), &settings, false, now());
-    assert_eq!(unsure, postpone, "the clocks differ");
-}
-
-#[test]
-fn a_row_that_cannot_be_read_wakes_again_in_an_hour_used_or_not() {
-    assert_eq!(Wake::of_unreadable(now()), Wake { at: Some(later(now(), HOUR)), if_used: None });
-    assert_eq!(DAMAGED_LISTED_AS, ListedAs::Authenticated);
 }
 
 #[test]
