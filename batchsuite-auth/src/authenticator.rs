@@ -140,6 +140,9 @@ impl BatchSuiteAuth {
 
     /// Companies that were seen, by id, a page at a time. A caller waits at most [`Policy::max_wait`].
     ///
+    /// A page of a [`filter`](CompanyQuery::filter) may be short, or empty, and still have a `next`: while no keeper runs, many rows
+    /// are looked at that do not stand so. No `next`: that was all.
+    ///
     /// # Errors
     /// [`StoreError`]
     ///

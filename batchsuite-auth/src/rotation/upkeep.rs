@@ -14,11 +14,14 @@ use crate::{
     snapshot::Snapshot,
     status::{CompanyStatus, ListedAs, StatusFilter},
     store::{
-        Document, ListQuery, Page, Prune, Row, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens, Swap,
-        TokenChange,
+        Document, ListQuery, MOST_LISTED, Page, Prune, Row, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens,
+        Swap, TokenChange,
     },
 };
 
+/// So many calls read rows for one page of a list, beyond those that a full page takes: while many rows wait for a keeper, each of
+/// them is looked at, whatever it is listed as.
+const MOST_CALLS: usize = 20;
 /// So many rows are listed at once, and their steps saved before the next ones.
 const PAGE: usize = 200;
 /// So many steps are saved side by side.
@@ -37,7 +40,8 @@ pub struct Reencrypted {
 }
 
 impl Engine {
-    /// Companies that stand so, by id. `next` is there if and only if there are more.
+    /// Companies that stand so, by id. No `next`: that was all. With a `next`, the page is full, or ended where many rows had been
+    /// looked at.
     pub(crate) async fn list(
         &self,
         filter: Option<StatusFilter>,
@@ -45,15 +49,17 @@ impl Engine {
         limit: usize,
     ) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
         let listed_as = self.rotation.narrowed(filter).await?;
-        let (mut items, mut after) = (Vec::new(), after);
+        let (mut items, mut after, mut calls) = (Vec::new(), after, 0);
         // One more, to know whether there is one.
-        while items.len() <= limit {
+        while items.len() <= limit && calls < MOST_CALLS + limit / MOST_LISTED {
             let query = ListQuery {
                 environment: self.rotation.environment,
                 listed_as: listed_as.clone(),
                 after,
-                limit: (limit + 1 - items.len()).max(PAGE.min(limit + 1)),
+                // Few of the rows stand so if the first call was not enough.
+                limit: if calls > 0 && filter.is_some() { MOST_LISTED } else { limit + 1 },
             };
+            calls += 1;
             let page = self.rotation.store.list(query).await?;
             let listed = page.items.into_iter().filter_map(Snapshot::listed);
             let statuses = listed.map(|snapshot| snapshot.status(&self.rotation.settings));
@@ -65,8 +71,8 @@ impl Engine {
         }
         let has_more = items.len() > limit;
         items.truncate(limit);
-        let next = items.last().filter(|_| has_more).map(|company| company.company.clone());
-        Ok(Page { items, next })
+        let last = items.last().filter(|_| has_more).map(|company| company.company.clone());
+        Ok(Page { items, next: last.or(after) })
     }
 
     /// Says which client is configured, once for all processes if it is another one than before.
