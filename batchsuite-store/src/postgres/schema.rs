@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use batchsuite_auth::store::{FURTHEST_WAKE, HIDDEN_FOR, USE_RECORDED_WITHIN, USED_CONSENT_KNOWN};
+use batchsuite_auth::store::{FURTHEST_WAKE, HIDDEN_FOR, MOST_LISTED, USE_RECORDED_WITHIN, USED_CONSENT_KNOWN};
 
 /// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
 pub(super) const IS_CARELESS: &str = "current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
@@ -38,10 +38,11 @@ impl Schema {
     /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
     /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{microseconds}`, the same since 1970;
     /// `{durable}`, which makes the transaction durable when it commits, whatever the server's default is; and the bounds of the
-    /// contract, as intervals.
+    /// contract: a number of rows, and intervals.
     pub(super) fn write(&self, sql: &str) -> String {
         sql.replace("{durable}", DURABLE)
             .replace("{careless}", IS_CARELESS)
+            .replace("{most_listed}", &MOST_LISTED.to_string())
             .replace("{hidden_for}", &interval(HIDDEN_FOR))
             .replace("{furthest_wake}", &interval(FURTHEST_WAKE))
             .replace("{use_recorded_within}", &interval(USE_RECORDED_WITHIN))

@@ -153,14 +153,13 @@ impl Session<'_> {
         let (after, most) = (query.after.as_ref().map_or("", CompanyId::as_str), query.limit.min(MOST_LISTED));
         let name = |row: &rusqlite::Row<'_>| Ok(row.get::<_, String>(0)?);
         let statuses = query.listed_as.as_ref().filter(|statuses| !statuses.contains(&NOT_INDEXED));
-        let overdue = "SELECT company FROM grants INDEXED BY grants_waking
-            WHERE environment = ?1 AND wake_at <= ?2 LIMIT ?3";
-        let overdue = statuses.map(|_| self.rows(overdue, (environment, now, MOST_LISTED + 1), name)).transpose()?;
-        let overdue = overdue.filter(|overdue| overdue.len() <= MOST_LISTED);
-        let (mut found, read_up_to) = match statuses.zip(overdue) {
+        let statuses = if statuses.is_some() && self.is_much_overdue(query.environment)? { None } else { statuses };
+        let (mut found, read_up_to) = match statuses {
             // Those of these statuses come from their index, and the overdue ones from theirs.
-            Some((statuses, overdue)) => {
-                let mut found: BTreeSet<_> = overdue.into_iter().filter(|company| **company > *after).collect();
+            Some(statuses) => {
+                let overdue = "SELECT company FROM grants INDEXED BY grants_waking
+                    WHERE environment = ?1 AND wake_at <= ?2 AND company > ?3";
+                let mut found = BTreeSet::from_iter(self.rows(overdue, (environment, now, after), name)?);
                 let listed = "SELECT company FROM grants INDEXED BY grants_listed
                     WHERE environment = ?1 AND listed_as = ?2 AND listed_as <> 'authenticated' AND company > ?3
                     ORDER BY company LIMIT ?4";
@@ -176,6 +175,14 @@ impl Session<'_> {
         let next = if is_cut { found.last().cloned() } else { read_up_to };
         let next = next.map(CompanyId::new).transpose()?;
         Ok(Page { items: self.read_all(query.environment, found, Sealed::look), next })
+    }
+
+    /// Whether more rows are overdue than one call reads. Counted in the index alone.
+    fn is_much_overdue(&mut self, environment: Environment) -> Result<bool> {
+        let more = "SELECT 1 FROM grants INDEXED BY grants_waking WHERE environment = ?1 AND wake_at <= ?2
+            LIMIT 1 OFFSET ?3";
+        let more = self.row(more, (environment.name(), micros(self.now()), MOST_LISTED), |_| Ok(()))?;
+        Ok(more.is_some())
     }
 
     /// Those that the query shows of the next rows; and, unless these are the last ones, up to where they go.
