@@ -14,6 +14,7 @@ mod durations;
 mod events;
 mod feed;
 mod keeper;
+mod lists;
 mod rejected;
 mod removal;
 mod second_opinion;
