@@ -38,7 +38,7 @@ use std::{fmt, time::Duration};
 pub use async_trait::async_trait;
 
 pub use self::{
-    bounds::{FURTHEST_WAKE, HIDDEN_FOR, MOST_AGE, MOST_LISTED, USE_RECORDED_WITHIN},
+    bounds::{FURTHEST_WAKE, HIDDEN_FOR, LONGEST_DELIVERY_LEASE, MOST_AGE, MOST_LISTED, USE_RECORDED_WITHIN},
     consent::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, Verifier},
     delivery::{Delivery, DeliveryEnd},
     error::{StoreError, StoreErrorKind},
@@ -255,6 +255,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - At any time at most one holder has it. A holder that has it already takes it again.
+    /// - A lease is at most [`LONGEST_DELIVERY_LEASE`]. One that ends further ahead was dated by a wrong clock, and has ended.
     ///
     /// # Errors
     /// [`StoreError`]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::LONGEST_DELIVERY_LEASE;
+
 /// One process's part in a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -23,10 +25,10 @@ pub enum DeliveryEnd {
 }
 
 impl DeliveryEnd {
-    /// For how long the lease goes on.
+    /// For how long the lease goes on: [`LONGEST_DELIVERY_LEASE`] at most.
     pub fn lease(self) -> Duration {
         match self {
-            Self::Renew(lease) => lease,
+            Self::Renew(lease) => lease.min(LONGEST_DELIVERY_LEASE),
             Self::End => Duration::ZERO,
         }
     }

@@ -11,7 +11,7 @@ use batchsuite_auth::{
     CompanyId,
     clock::{Timestamp, earlier, later},
     events::{Event, EventId},
-    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Prune, Pruned, StoreError},
+    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, LONGEST_DELIVERY_LEASE, Page, Prune, Pruned, StoreError},
 };
 use uuid::Uuid;
 
@@ -83,10 +83,12 @@ impl Log {
     pub(super) fn take(&mut self, delivery: &Delivery, lease: Duration, now: Timestamp) -> Option<EventId> {
         let new = Lease { cursor: self.last, holder: delivery.holder, ends_at: now };
         let held = self.by_consumer.entry(delivery.consumer.clone()).or_insert(new);
-        if held.holder != delivery.holder && held.ends_at > now {
+        let furthest = later(now, LONGEST_DELIVERY_LEASE);
+        if held.holder != delivery.holder && held.ends_at > now && held.ends_at <= furthest {
             return None;
         }
-        *held = Lease { cursor: held.cursor, holder: delivery.holder, ends_at: later(now, lease) };
+        let ends_at = later(now, lease).min(furthest);
+        *held = Lease { cursor: held.cursor, holder: delivery.holder, ends_at };
         Some(held.cursor)
     }
 

@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use batchsuite_auth::store::{FURTHEST_WAKE, HIDDEN_FOR, MOST_LISTED, USE_RECORDED_WITHIN, USED_CONSENT_KNOWN};
+use batchsuite_auth::store::{
+    FURTHEST_WAKE, HIDDEN_FOR, LONGEST_DELIVERY_LEASE, MOST_LISTED, USE_RECORDED_WITHIN, USED_CONSENT_KNOWN,
+};
 
 /// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
 pub(super) const IS_CARELESS: &str = "current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
@@ -44,6 +46,7 @@ impl Schema {
             .replace("{careless}", IS_CARELESS)
             .replace("{most_listed}", &MOST_LISTED.to_string())
             .replace("{hidden_for}", &interval(HIDDEN_FOR))
+            .replace("{longest_delivery_lease}", &interval(LONGEST_DELIVERY_LEASE))
             .replace("{furthest_wake}", &interval(FURTHEST_WAKE))
             .replace("{use_recorded_within}", &interval(USE_RECORDED_WITHIN))
             .replace("{used_consent_known}", &interval(USED_CONSENT_KNOWN))

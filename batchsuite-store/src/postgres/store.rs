@@ -12,8 +12,8 @@ use batchsuite_auth::{
     status::ListedAs,
     store::{
         Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, EventOrder, EventQuery, FoundConsent,
-        ListQuery, MOST_AGE, MOST_LISTED, NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, RowNumber, Saved,
-        Store, Swap, TokenChange,
+        LONGEST_DELIVERY_LEASE, ListQuery, MOST_AGE, MOST_LISTED, NewConsent, NewEvent, Page, Prune, Pruned, Row,
+        RowKey, RowNumber, Saved, Store, Swap, TokenChange,
     },
 };
 use serde_json::json;
@@ -33,8 +33,6 @@ use crate::seal::{self, Sealed};
 const USED_AT_ONCE: usize = 5000;
 /// How many events one statement deletes.
 const PRUNED_AT_ONCE: u64 = 5000;
-/// No process holds a delivery for longer: a lease that was dated by a wrong clock ends.
-const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
 #[async_trait]
 impl Store for PostgresStore {
@@ -264,7 +262,7 @@ impl Store for PostgresStore {
         lease: Duration,
     ) -> Result<Option<EventId>> {
         let end = self.horizon().await?.settled;
-        let lease = seconds(lease.min(LONGEST_LEASE));
+        let lease = seconds(lease.min(LONGEST_DELIVERY_LEASE));
         let parameters: &[Parameter<'_>] =
             &[&environment.name(), &delivery.consumer, &delivery.holder, &lease, &signed(end.number())];
         let taken = self.0.row(&self.0.statements.take_delivery, parameters).await?;
@@ -278,7 +276,7 @@ impl Store for PostgresStore {
         cursor: EventId,
         then: DeliveryEnd,
     ) -> Result<bool> {
-        let lease = seconds(then.lease().min(LONGEST_LEASE));
+        let lease = seconds(then.lease());
         let parameters: &[Parameter<'_>] =
             &[&environment.name(), &delivery.consumer, &delivery.holder, &signed(cursor.number()), &lease];
         Ok(self.0.row(&self.0.statements.advance_delivery, parameters).await?.is_some())

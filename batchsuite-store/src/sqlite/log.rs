@@ -7,7 +7,10 @@ use batchsuite_auth::{
     clock::{earlier, later},
     events::{Event, EventContent, EventId},
     ids::Revision,
-    store::{Changes, Delivery, DeliveryEnd, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned, RowKey},
+    store::{
+        Changes, Delivery, DeliveryEnd, EventOrder, EventQuery, LONGEST_DELIVERY_LEASE, NewEvent, Page, Prune, Pruned,
+        RowKey,
+    },
 };
 
 use super::{
@@ -103,10 +106,12 @@ impl Session<'_> {
         let take = "INSERT INTO deliveries (environment, consumer, holder, cursor, lease_until)
             VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (environment, consumer) DO UPDATE
             SET holder = excluded.holder, lease_until = excluded.lease_until
-            WHERE lease_until <= ?6 OR holder = excluded.holder
+            WHERE lease_until NOT BETWEEN ?6 + 1 AND ?7 OR holder = excluded.holder
             RETURNING cursor AS id";
-        let (consumer, holder, until) = (&delivery.consumer, delivery.holder.as_bytes(), micros(later(now, lease)));
-        self.row(take, (environment.name(), consumer, holder, last.number(), until, micros(now)), id)
+        let (consumer, holder, furthest) =
+            (&delivery.consumer, delivery.holder.as_bytes(), later(now, LONGEST_DELIVERY_LEASE));
+        let (until, furthest) = (micros(later(now, lease).min(furthest)), micros(furthest));
+        self.row(take, (environment.name(), consumer, holder, last.number(), until, micros(now), furthest), id)
     }
 
     pub(super) fn advance_delivery(

@@ -79,6 +79,30 @@ pub(super) async fn a_lease_ends_by_the_clock_of_the_store(case: Case) {
     assert_eq!(take(&case, &process(1)).await, None);
 }
 
+pub(super) async fn a_lease_that_a_wrong_clock_dated_has_ended(case: Case) {
+    case.advance(2 * DAY).await;
+    take(&case, &process(1)).await;
+
+    case.set_back(2 * DAY).await;
+
+    assert!(take(&case, &process(2)).await.is_some());
+    assert_eq!(take(&case, &process(1)).await, None, "the new lease is dated rightly");
+}
+
+pub(super) async fn a_lease_is_a_day_at_most(case: Case) {
+    let taken = case.store.take_delivery(Environment::Cie, &process(1), 3 * DAY).await;
+    let cursor = done(taken).expect("nobody has it");
+    for _ in 0..2 {
+        case.advance(DAY - MINUTE).await;
+        assert_eq!(take(&case, &process(2)).await, None);
+        assert!(advance(&case, &process(1), cursor, DeliveryEnd::Renew(3 * DAY)).await);
+    }
+
+    case.advance(DAY + SECOND).await;
+
+    assert_eq!(take(&case, &process(2)).await, Some(cursor));
+}
+
 pub(super) async fn a_holder_that_takes_it_again_renews_its_lease(case: Case) {
     take(&case, &process(1)).await;
     case.advance(50 * MINUTE).await;

@@ -247,6 +247,8 @@ macro_rules! __store_clauses {
                 another_process_does_not_get_what_is_held,
                 of_20_processes_at_once_exactly_one_gets_it,
                 a_lease_ends_by_the_clock_of_the_store,
+                a_lease_that_a_wrong_clock_dated_has_ended,
+                a_lease_is_a_day_at_most,
                 a_holder_that_takes_it_again_renews_its_lease,
                 moving_the_cursor_renews_the_lease,
                 moving_the_cursor_can_end_the_lease,
