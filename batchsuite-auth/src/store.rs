@@ -235,6 +235,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - Every announced save is told, at the latest by the next call that begins after the save returned. A company that changed
     ///   twice may be told once, with the later change.
     /// - `after: None` returns the present cursor and no changes, at once.
+    /// - With `after` beyond the end of the log (a store that was restored, or lost its latest saves, gives its numbers out again),
+    ///   everything that was ever announced is told, at once, and the cursor is the end of the log: a lower one than `after`. The
+    ///   library knows by this that the log was set back.
     /// - It returns early when something changes; how soon is up to the store. It may also return early without changes, with a
     ///   later cursor, for an event that announces nothing: readers of the log read on then.
     ///

@@ -215,7 +215,7 @@ impl Store for MemoryStore {
         let mut written = self.0.written.subscribe();
         let look = || {
             self.with(environment, |Records { rows, log, .. }, _| Changes {
-                changed: after.map(|after| rows.changed_after(after)).unwrap_or_default(),
+                changed: after.map(|after| rows.changed_after(Changes::begin(after, log.last))).unwrap_or_default(),
                 cursor: log.last,
             })
         };

@@ -92,9 +92,11 @@ impl Verb<'_> {
     }
 
     fn changes(&self, after: Option<EventId>) -> Result<Changes> {
+        let last = self.last_event()?;
+        let after = after.map(|after| Changes::begin(after, last));
         let rows = self.companies().map(|(company, row)| (company, EventId::new(row.change)));
         let changed = rows.filter(|(_, change)| after.is_some_and(|after| *change > after)).collect();
-        Ok(Changes { changed, cursor: self.last_event()? })
+        Ok(Changes { changed, cursor: last })
     }
 
     fn take_delivery(&mut self, delivery: &Delivery, lease: Duration) -> Result<Option<EventId>> {

@@ -72,6 +72,14 @@ pub struct Changes {
     pub cursor: EventId,
 }
 
+impl Changes {
+    /// From where a call that asks for what comes `after` reads in a log that ends with `last`: from the beginning if `after` lies
+    /// beyond that end.
+    pub fn begin(after: EventId, last: EventId) -> EventId {
+        if after > last { EventId::START } else { after }
+    }
+}
+
 /// Which events to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prune {

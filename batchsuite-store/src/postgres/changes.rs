@@ -37,8 +37,8 @@ impl PostgresStore {
             let (settled, ahead) = self.look(environment, after).await?;
             let now = Instant::now();
             let is_over = end.is_some_and(|end| end <= now);
-            // Also for an event that announces nothing: a reader of the log reads on then.
-            if !settled.changed.is_empty() || settled.cursor > after {
+            // Also for an event that announces nothing: a reader of the log reads on then. And for a log that was set back.
+            if !settled.changed.is_empty() || settled.cursor != after {
                 return Ok(settled);
             }
             // Something changed behind a writer that has not ended. Its readers hear of it all the same; the cursor stays
@@ -59,9 +59,7 @@ impl PostgresStore {
     /// What changed up to where the log is settled, and what changed beyond.
     async fn look(&self, environment: Environment, after: EventId) -> Result<(Changes, Vec<(CompanyId, EventId)>)> {
         let Horizon { latest, settled } = self.horizon().await?;
-        // Beyond the end of the log: it was restored, or lost its latest writes with a fail-over, and will give out the same
-        // numbers again. So everything may have changed.
-        let after = if after > latest { EventId::START } else { after };
+        let after = Changes::begin(after, latest);
         let parameters: &[Parameter<'_>] = &[&environment.name(), &signed(after.number()), &signed(latest.number())];
         let rows = self.0.rows(&self.0.statements.changes, parameters).await?;
         let change = |row| {

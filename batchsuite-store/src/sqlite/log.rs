@@ -90,10 +90,13 @@ impl Session<'_> {
         let Some(after) = after else { return Ok(Changes { changed: Vec::new(), cursor: last }) };
         let changed = "SELECT company, change AS id FROM grants
             WHERE environment = ?1 AND change > ?2 AND company <> '' ORDER BY change";
+        let after = Changes::begin(after, last);
         let changed = self.rows(changed, (environment.name(), after.number()), |row| {
-            Ok((CompanyId::new(row.get::<_, String>("company")?)?, id(row)?))
+            let (name, change) = (row.get::<_, String>("company")?, id(row)?);
+            let company = CompanyId::new(name.as_str()).map_err(failure::judge);
+            Ok((name, company.map(|company| (company, change))))
         })?;
-        Ok(Changes { changed, cursor: last.max(after) })
+        Ok(Changes { changed: readable("change", changed), cursor: last })
     }
 
     pub(super) fn take_delivery(

@@ -84,18 +84,6 @@ async fn a_long_transaction_elsewhere_does_not_hold_the_feed_up() {
     elsewhere.batch_execute("ROLLBACK").await.unwrap();
 }
 
-/// As after a fail-over that lost the latest writes.
-#[tokio::test]
-async fn a_cursor_beyond_the_end_of_the_log_is_told_everything() {
-    let stage = Stage::new().await;
-    let row = stage.paired(&company("acme")).await;
-    let beyond = EventId::new(row.change.number() + 1000);
-
-    let changes = stage.store.changes(CIE, Some(beyond), NOW).await.unwrap();
-
-    assert_eq!((changes.changed, changes.cursor), (vec![(id(&row.key), row.change)], row.change));
-}
-
 /// It draws a number above the latest that was read.
 #[tokio::test]
 async fn a_writer_that_announces_itself_while_the_log_is_read_holds_nothing_up() {

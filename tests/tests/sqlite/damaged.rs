@@ -3,11 +3,16 @@
 use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
+    time::Duration,
 };
 
-use batchsuite_auth::store::StoreErrorKind;
+use batchsuite_auth::{
+    Environment,
+    events::EventId,
+    store::{Store, StoreErrorKind},
+};
 use batchsuite_store::SqliteStore;
-use batchsuite_tests::{companies, postgres::keyring, sqlite::TestFile};
+use batchsuite_tests::{companies, company, postgres::keyring, sqlite::TestFile};
 
 use crate::stage::{line, rotated};
 
@@ -52,4 +57,20 @@ async fn a_file_that_was_cut_is_told() {
     let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("half of it is missing");
 
     assert_eq!(refused.kind(), StoreErrorKind::Corrupt, "{}", line(&refused));
+}
+
+/// Not even its name can be read: nobody can be shown it.
+#[tokio::test]
+async fn a_company_whose_name_is_none_is_left_out_of_the_feed() {
+    let file = TestFile::new();
+    let store = file.store().await;
+    for name in ["a", "b", "c"] {
+        rotated(&store, &company(name)).await;
+    }
+    file.connection().execute("UPDATE grants SET company = 'b' || char(10) WHERE company = 'b'", []).unwrap();
+
+    let changes = store.changes(Environment::Cie, Some(EventId::START), Duration::ZERO).await.unwrap();
+
+    let changed: Vec<_> = changes.changed.into_iter().map(|(company, _)| company).collect();
+    assert_eq!(changed, [company("a"), company("c")]);
 }

@@ -92,6 +92,20 @@ pub(super) async fn reading_on_tells_only_what_is_later_than_the_cursor(case: Ca
     assert!(case.changes(next.cursor, NOW).await.changed.is_empty());
 }
 
+/// As after a restored backup: the numbers are given out again.
+pub(super) async fn beyond_the_end_of_the_log_everything_is_told_with_a_lower_cursor(case: Case) {
+    let rows = [case.opted_in(&acme()).await, case.opted_in(&company("other")).await];
+    let beyond = EventId::new(rows[1].change.number() + 1_000);
+
+    let told = tokio::time::timeout(LONG, case.changes(beyond, 100 * LONG)).await.expect("it does not wait");
+
+    let mut changed = told.changed;
+    changed.sort();
+    assert_eq!(changed, rows.each_ref().map(|row| (id(&row.key), row.change)));
+    assert!(told.cursor >= rows[1].change && told.cursor < beyond, "{:?}", told.cursor);
+    assert!(case.changes(told.cursor, NOW).await.changed.is_empty());
+}
+
 pub(super) async fn the_other_environment_is_apart(case: Case) {
     let start = case.cursor().await;
 

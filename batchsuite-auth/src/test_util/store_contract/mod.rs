@@ -236,6 +236,7 @@ macro_rules! __store_clauses {
                 other_events_are_told_as_no_change,
                 a_company_that_changed_twice_is_told_with_the_later_change,
                 reading_on_tells_only_what_is_later_than_the_cursor,
+                beyond_the_end_of_the_log_everything_is_told_with_a_lower_cursor,
                 the_other_environment_is_apart,
                 a_quiet_feed_answers_after_the_wait,
                 waits_and_returns_early_when_something_changes,
