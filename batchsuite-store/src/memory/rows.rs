@@ -228,9 +228,9 @@ mod tests {
     }
 
     #[test]
-    fn times_are_kept_to_the_nanosecond() {
+    fn times_are_compared_to_the_microsecond() {
         let now = later(Timestamp::UNIX_EPOCH, FURTHEST_WAKE);
-        let moment = Duration::from_nanos(1);
+        let moment = Duration::from_micros(1);
         let wakes_at = [
             (now, true),
             (later(now, moment), false),
@@ -264,7 +264,7 @@ mod tests {
     fn a_use_soon_after_another_is_recorded_only_if_it_brings_the_wake_time_forward() {
         let used = Timestamp::UNIX_EPOCH;
         let (soon, end) = (later(used, USE_RECORDED_WITHIN), later(used, Duration::from_secs(3600)));
-        let moment = Duration::from_nanos(1);
+        let moment = Duration::from_micros(1);
         let acme = CompanyId::new("acme").unwrap();
         let key = Some(acme.clone());
         let mut rows = Rows::default();
