@@ -38,7 +38,9 @@ use std::{fmt, time::Duration};
 pub use async_trait::async_trait;
 
 pub use self::{
-    bounds::{FURTHEST_WAKE, HIDDEN_FOR, LONGEST_DELIVERY_LEASE, MOST_AGE, MOST_LISTED, USE_RECORDED_WITHIN},
+    bounds::{
+        FURTHEST_WAKE, HIDDEN_FOR, LONGEST_DELIVERY_LEASE, MOST_AGE, MOST_EVENTS, MOST_LISTED, USE_RECORDED_WITHIN,
+    },
     consent::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, Verifier},
     delivery::{Delivery, DeliveryEnd},
     error::{StoreError, StoreErrorKind},
@@ -89,6 +91,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// - If the stored last use is later than [`Swap::used_at`], the wake time becomes the earlier of [`Wake::at`] and
     ///   [`Wake::if_used`]. A save that sets wake times makes the row visible to [`wake`](Self::wake) again; one that keeps them
     ///   leaves that, too.
+    /// - More than [`MOST_EVENTS`] events are [`Rejected`](StoreErrorKind::Rejected), and nothing is stored.
     /// - The events get the store's time, the row's company and the saved revision, and follow each other in the log.
     /// - With [`Swap::announce`], the row's change number becomes the number of the last event, and the feed reports it. Otherwise
     ///   the change number stays.

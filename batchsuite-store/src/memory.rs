@@ -151,6 +151,7 @@ impl Store for MemoryStore {
     }
 
     async fn save(&self, swap: Swap) -> Result<Saved> {
+        swap.refuse_many_events()?;
         Ok(self.with(swap.key.environment, |records, now| records.save(swap, now)))
     }
 

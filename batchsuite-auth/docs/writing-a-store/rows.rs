@@ -49,6 +49,7 @@ impl Verb<'_> {
     }
 
     fn save(&mut self, swap: Swap) -> Result<Saved> {
+        swap.refuse_many_events()?;
         let mut row = self.row(&swap.key)?;
         if row.number != swap.expected.number() || !swap.is_in_time(self.now) {
             return Ok(Saved::Conflict);

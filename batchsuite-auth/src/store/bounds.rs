@@ -17,5 +17,8 @@ pub const USE_RECORDED_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// No holder has a delivery for longer. A lease that ends further ahead was dated by a wrong clock, and has ended.
 pub const LONGEST_DELIVERY_LEASE: Duration = Duration::from_secs(24 * 3600);
 
+/// How many events one save writes, at most.
+pub const MOST_EVENTS: usize = 3;
+
 /// How many rows one call of [`list`](super::Store::list) reads, at most.
 pub const MOST_LISTED: usize = 1_000;

@@ -1,6 +1,6 @@
 //! The one write of a row.
 
-use super::{Document, RowKey, RowNumber, Tokens, bounds::MOST_AGE};
+use super::{Document, MOST_AGE, MOST_EVENTS, RowKey, RowNumber, StoreError, StoreErrorKind, Tokens};
 use crate::{
     clock::{Timestamp, earlier, later},
     events::{EventContent, EventId},
@@ -32,13 +32,21 @@ pub struct Swap {
     pub wake: Option<Wake>,
     /// The last use that this was decided with.
     pub used_at: Option<Timestamp>,
-    /// What to write down with it: at most three events.
+    /// What to write down with it: at most [`MOST_EVENTS`].
     pub events: Vec<EventContent>,
     /// Whether caches must hear of it. If so, there is an event.
     pub announce: bool,
 }
 
 impl Swap {
+    /// A save with more events than a store numbers at once.
+    ///
+    /// # Errors
+    /// [`Rejected`](StoreErrorKind::Rejected)
+    pub fn refuse_many_events(&self) -> Result<(), StoreError> {
+        if self.events.len() > MOST_EVENTS { Err(StoreError::new(StoreErrorKind::Rejected)) } else { Ok(()) }
+    }
+
     /// Whether the decision can still be saved at `now`: the store's time once it has the row's lock.
     pub fn is_in_time(&self, now: Timestamp) -> bool {
         self.decided_at.is_none_or(|at| (earlier(now, MOST_AGE)..=later(now, MOST_AGE)).contains(&at))

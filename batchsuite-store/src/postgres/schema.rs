@@ -3,7 +3,8 @@
 use std::{fmt, time::Duration};
 
 use batchsuite_auth::store::{
-    FURTHEST_WAKE, HIDDEN_FOR, LONGEST_DELIVERY_LEASE, MOST_LISTED, USE_RECORDED_WITHIN, USED_CONSENT_KNOWN,
+    FURTHEST_WAKE, HIDDEN_FOR, LONGEST_DELIVERY_LEASE, MOST_EVENTS, MOST_LISTED, USE_RECORDED_WITHIN,
+    USED_CONSENT_KNOWN,
 };
 
 /// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
@@ -40,10 +41,11 @@ impl Schema {
     /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
     /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{microseconds}`, the same since 1970;
     /// `{durable}`, which makes the transaction durable when it commits, whatever the server's default is; and the bounds of the
-    /// contract: a number of rows, and intervals.
+    /// contract: numbers of rows and of events, and intervals.
     pub(super) fn write(&self, sql: &str) -> String {
         sql.replace("{durable}", DURABLE)
             .replace("{careless}", IS_CARELESS)
+            .replace("{most_events}", &MOST_EVENTS.to_string())
             .replace("{most_listed}", &MOST_LISTED.to_string())
             .replace("{hidden_for}", &interval(HIDDEN_FOR))
             .replace("{longest_delivery_lease}", &interval(LONGEST_DELIVERY_LEASE))

@@ -44,6 +44,7 @@ impl Store for PostgresStore {
     }
 
     async fn save(&self, swap: Swap) -> Result<Saved> {
+        swap.refuse_many_events()?;
         let Swap { key, revision, decided_at, events, .. } = &swap;
         let sealed = match &swap.tokens {
             TokenChange::Replace(tokens) => Some(Sealed::new(&*self.0.ready_to_seal().await?, key, *revision, tokens)?),

@@ -72,6 +72,7 @@ impl Session<'_> {
     }
 
     pub(super) fn save(&mut self, swap: Swap) -> Result<Saved> {
+        swap.refuse_many_events()?;
         let (now, environment, name) = (self.now(), swap.key.environment.name(), swap.key.name());
         let stored = "SELECT number, change, used_at FROM grants WHERE environment = ?1 AND company = ?2";
         let stored = self.row(stored, (environment, name), |row| {

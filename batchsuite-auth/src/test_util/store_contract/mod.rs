@@ -117,6 +117,7 @@ macro_rules! __store_clauses {
                 the_number_goes_up_and_is_not_below_the_microseconds_since_1970,
                 the_number_goes_up_also_when_the_clock_is_set_back,
                 its_events_follow_each_other_with_time_company_and_revision,
+                of_more_events_than_three_is_rejected_and_stores_nothing,
                 without_events_it_writes_none,
                 every_sort_of_event_is_kept_whole,
                 one_that_was_cut_off_happened_or_did_not_wholly,

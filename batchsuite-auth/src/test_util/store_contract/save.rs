@@ -189,6 +189,19 @@ pub(super) async fn its_events_follow_each_other_with_time_company_and_revision(
     }
 }
 
+pub(super) async fn of_more_events_than_three_is_rejected_and_stores_nothing(case: Case) {
+    for key in [company("never-saved"), acme()] {
+        let before = case.load(&key).await;
+        let events = vec![event(EventKind::Refreshed); MOST_EVENTS + 1];
+
+        let refused = case.store.save(Swap { events, ..replacing(&before) }).await;
+
+        assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::Rejected));
+        assert_same(&before, &case.load(&key).await);
+        assert!(case.log(Environment::Cie).await.iter().all(|event| event.company != key.company));
+    }
+}
+
 pub(super) async fn without_events_it_writes_none(case: Case) {
     let row = case.opted_in(&acme()).await;
     let before = case.log(Environment::Cie).await;

@@ -6,8 +6,8 @@ CREATE FUNCTION {schema}.clock_offset() RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT interval '0' $$;
 
 -- Numbers the events. The order of numbers is not the order of commits, so whoever is about to draw one says so first.
--- Three at a time: the events of one save, at most three, end with the number that was drawn.
-CREATE SEQUENCE {schema}.event_number AS bigint START 3 INCREMENT 3;
+-- As many at a time as one save writes at most: its events end with the number that was drawn.
+CREATE SEQUENCE {schema}.event_number AS bigint START {most_events} INCREMENT {most_events};
 
 -- Says that this transaction will draw numbers above the latest one, until it ends. The lock is shared and hinders
 -- nobody; readers of the log find it in pg_locks and read no further than below it (sql/horizon.sql).
