@@ -21,6 +21,8 @@
 pub mod keyring;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod left_out;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod listed;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "postgres")]

@@ -76,10 +76,10 @@ macro_rules! forward_store {
         impl [$($generics:tt)*] Store for $type:ty;
         |$this:ident| $inner:expr;
         |$that:ident, $call:ident| $before:expr;
-        |$it:ident, $told:ident, $answer:ident| $around:expr $(;)?
+        |$it:ident, $seen:ident, $answer:ident| $around:expr $(;)?
     ) => {
         $crate::__forward_store! {
-            [$($generics)*] [$type] [$this $inner] [$that $call $before] [$it $told $answer $around]
+            [$($generics)*] [$type] [$this $inner] [$that $call $before] [$it $seen $answer $around]
             load(key: &$crate::store::RowKey) -> $crate::store::Row,
                 $crate::store::Call::Load(key);
             save(swap: $crate::store::Swap) -> $crate::store::Saved,
@@ -147,9 +147,9 @@ macro_rules! __forward_store {
 macro_rules! __forward_verb {
     (
         $self:ident, $verb:ident($($argument:ident),*), $call_value:expr,
-        [$this:ident $inner:expr] [$that:ident $call:ident $before:expr] [$it:ident $told:ident $answer:ident $around:expr]
+        [$this:ident $inner:expr] [$that:ident $call:ident $before:expr] [$it:ident $seen:ident $answer:ident $around:expr]
     ) => {{
-        let $told = {
+        let $seen = {
             let ($that, $call) = ($self, $call_value);
             let _ = (&$that, &$call);
             $before
@@ -159,7 +159,7 @@ macro_rules! __forward_verb {
             $crate::store::Store::$verb($inner, $($argument),*)
         };
         let $it = $self;
-        let _ = (&$it, &$told);
+        let _ = (&$it, &$seen);
         $around
     }};
 }
@@ -168,5 +168,5 @@ forward_store! {
     impl [S: Store + ?Sized] Store for Arc<S>;
     |this| &**this;
     |_this, _call| ();
-    |_this, _told, answer| answer.await
+    |_this, _seen, answer| answer.await
 }

@@ -9,9 +9,7 @@ use batchsuite_auth::{
 };
 
 use super::{PostgresStore, connection::Parameter, row::Columns};
-
-/// The status that most companies have: the index of the others leaves it out.
-pub(super) const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
+use crate::listed::NOT_INDEXED;
 
 /// How the companies of an environment stand, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -66,7 +66,7 @@ const FIRST: &str = fragment!("first");
 const NONE: &str = "";
 const REPLACE: &str = fragment!("replace_tokens");
 const ERASE: &str = fragment!("erase_tokens");
-const TOLD: &str = fragment!("told");
+const EVENTS: &str = fragment!("events");
 /// Those of every write of a row.
 const SAVE: &[Type] = types! {
     TEXT, TEXT, INT8, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, INT8, INT8, TEXT, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, BOOL,
@@ -75,12 +75,12 @@ const SAVE: &[Type] = types! {
 
 statements! {
     load: "load", types![TEXT, TEXT];
-    // A claim changes no token and tells nothing. To leave the rest out makes it a good deal faster.
-    save: "save", SAVE, "{swap}" => SWAP, "{token_change}" => NONE, "{told}" => NONE;
-    save_and_tell: "save", SAVE, "{swap}" => SWAP, "{token_change}" => NONE, "{told}" => TOLD;
-    save_and_replace: "save", SAVE, "{swap}" => SWAP, "{token_change}" => REPLACE, "{told}" => TOLD;
-    save_and_erase: "save", SAVE, "{swap}" => SWAP, "{token_change}" => ERASE, "{told}" => TOLD;
-    save_first: "save", SAVE, "{swap}" => FIRST, "{token_change}" => REPLACE, "{told}" => TOLD;
+    // A claim changes no token and has no event. To leave the rest out makes it a good deal faster.
+    save: "save", SAVE, "{swap}" => SWAP, "{token_change}" => NONE, "{events}" => NONE;
+    save_with_events: "save", SAVE, "{swap}" => SWAP, "{token_change}" => NONE, "{events}" => EVENTS;
+    save_and_replace: "save", SAVE, "{swap}" => SWAP, "{token_change}" => REPLACE, "{events}" => EVENTS;
+    save_and_erase: "save", SAVE, "{swap}" => SWAP, "{token_change}" => ERASE, "{events}" => EVENTS;
+    save_first: "save", SAVE, "{swap}" => FIRST, "{token_change}" => REPLACE, "{events}" => EVENTS;
     wake: "wake", types![TEXT, INT8, TIMESTAMPTZ];
     record_use: "record_use", types![TEXT, TEXT_ARRAY];
     list: "list", types![TEXT, TEXT, INT8, BYTEA];

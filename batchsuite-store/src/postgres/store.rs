@@ -23,11 +23,13 @@ use super::{
     PostgresStore,
     connection::Parameter,
     failure::{self, Result},
-    operation::NOT_INDEXED,
     row::{self, Columns, Shown, limit, seconds, signed, storable},
     statements::Statement,
 };
-use crate::seal::{self, Sealed};
+use crate::{
+    listed::NOT_INDEXED,
+    seal::{self, Sealed},
+};
 
 /// How many companies one statement marks as used, so that none takes long.
 const USED_AT_ONCE: usize = 5000;
@@ -290,7 +292,7 @@ impl PostgresStore {
         match &swap.tokens {
             _ if swap.expected == RowNumber::NEVER_SAVED => &statements.save_first,
             TokenChange::Keep if swap.events.is_empty() => &statements.save,
-            TokenChange::Keep => &statements.save_and_tell,
+            TokenChange::Keep => &statements.save_with_events,
             TokenChange::Replace(_) => &statements.save_and_replace,
             TokenChange::Erase => &statements.save_and_erase,
         }

@@ -16,10 +16,10 @@ pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 /// SQLite's code and its own words for that code, or ours. Never its message, which may name values.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Told(String);
+struct Reason(String);
 
 pub(super) fn new(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
-    StoreError::new(kind).with_source(Told(message.into()))
+    StoreError::new(kind).with_source(Reason(message.into()))
 }
 
 pub(super) fn unavailable(message: &str) -> StoreError {

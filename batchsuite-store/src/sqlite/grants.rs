@@ -18,20 +18,17 @@ use super::{
     failure::{self, Failure, Result},
     micros, revision, time,
 };
-use crate::{keyring::Keyring, left_out::readable, seal::Sealed};
-
-/// The status that most companies have: the index of the others leaves it out.
-const NOT_INDEXED: ListedAs = ListedAs::Authenticated;
+use crate::{keyring::Keyring, left_out::readable, listed::NOT_INDEXED, seal::Sealed};
 
 /// What becomes of a row's tokens when it is read: [`Sealed::open`] or [`Sealed::look`].
-type Reading = fn(&Sealed, &Keyring, &RowKey, Revision) -> StoredTokens;
+type ShowTokens = fn(&Sealed, &Keyring, &RowKey, Revision) -> StoredTokens;
 
 impl Session<'_> {
     pub(super) fn load(&mut self, key: RowKey) -> Result<Row> {
         self.read(key, Sealed::open)
     }
 
-    fn read(&mut self, key: RowKey, reading: Reading) -> Result<Row> {
+    fn read(&mut self, key: RowKey, show: ShowTokens) -> Result<Row> {
         let (as_of, shared) = (self.now(), Arc::clone(&self.shared));
         let place = (key.environment.name(), key.name());
         // A document that is no text does not make its row unreadable: the machine decides about it.
@@ -44,7 +41,7 @@ impl Session<'_> {
                 number: RowNumber::new(row.get("number")?),
                 revision,
                 document: Document::new(String::from_utf8_lossy(&row.get::<_, Vec<u8>>("state")?)),
-                tokens: reading(&sealed, &shared.keyring, &key, revision),
+                tokens: show(&sealed, &shared.keyring, &key, revision),
                 change: EventId::new(row.get("change")?),
                 wake_at: time(row, "wake_at")?,
                 used_at: time(row, "used_at")?,
@@ -62,10 +59,10 @@ impl Session<'_> {
     }
 
     /// The rows of these companies. One that cannot be read does not end the others.
-    fn read_all(&mut self, environment: Environment, companies: Vec<String>, reading: Reading) -> Vec<Row> {
+    fn read_all(&mut self, environment: Environment, companies: Vec<String>, show: ShowTokens) -> Vec<Row> {
         let read = companies.into_iter().map(|name| {
             let key = CompanyId::new(name.as_str()).map(|company| RowKey::company(environment, company));
-            let row = key.map_err(Failure::from).and_then(|key| self.read(key, reading));
+            let row = key.map_err(Failure::from).and_then(|key| self.read(key, show));
             (name, row.map_err(failure::judge))
         });
         readable("row", read)

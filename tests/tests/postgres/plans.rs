@@ -113,7 +113,7 @@ async fn each_statement_goes_by_an_index() {
     for (name, indexes) in [
         ("load", &["grants_pkey", "tokens_pkey", "consents_company"][..]),
         ("save", &["grants_pkey"]),
-        ("save_and_tell", &["grants_pkey"]),
+        ("save_with_events", &["grants_pkey"]),
         ("save_and_replace", &["grants_pkey"]),
         ("save_and_erase", &["grants_pkey", "tokens_pkey"]),
         ("wake", &["grants_wake", "grants_pkey", "tokens_pkey", "consents_company"]),

@@ -28,8 +28,6 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How long [`Store::wake`] hides a row.
-pub(super) const HIDDEN: Duration = Duration::from_secs(120);
 /// Of real time. No store is so slow.
 pub(super) const LONG: Duration = Duration::from_secs(30);
 

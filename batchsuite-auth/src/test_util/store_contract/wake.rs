@@ -70,7 +70,7 @@ pub(super) async fn a_woken_row_is_hidden_for_two_minutes(case: Case) {
     overdue(&case, &["acme"]).await;
     assert_eq!(case.woken().await.len(), 1);
 
-    case.advance(HIDDEN - MINUTE).await;
+    case.advance(HIDDEN_FOR - MINUTE).await;
     assert!(case.woken().await.is_empty());
     case.advance(MINUTE + SECOND).await;
     assert_eq!(case.woken().await.len(), 1);
@@ -129,7 +129,7 @@ pub(super) async fn a_save_that_keeps_wake_times_leaves_it_hidden(case: Case) {
 
     assert_eq!(kept.wake_at, row.wake_at);
     assert!(case.woken().await.is_empty());
-    case.advance(HIDDEN + SECOND).await;
+    case.advance(HIDDEN_FOR + SECOND).await;
     assert_eq!(case.woken().await.len(), 1);
 }
 

@@ -173,11 +173,11 @@ BEGIN
     INSERT INTO {schema}.grants (environment, company, listed_as) VALUES (p_environment, p_company, p_listed_as)
     ON CONFLICT DO NOTHING;
 
-    -- An expired one stays known for an hour, so that its person is told that it expired. Two with one state do not
+    -- An expired one stays known for a while, so that its person is told that it expired. Two with one state do not
     -- happen by chance; a repeated call replaces its own.
     DELETE FROM {schema}.consents WHERE number IN (
         SELECT number FROM {schema}.consents
-        WHERE environment = p_environment AND (expires_at <= clock - interval '1 hour' OR state = p_state)
+        WHERE environment = p_environment AND (expires_at <= clock - {used_consent_known} OR state = p_state)
         ORDER BY number FOR UPDATE SKIP LOCKED
     );
     INSERT INTO {schema}.consents (

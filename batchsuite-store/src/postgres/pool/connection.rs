@@ -172,12 +172,12 @@ async fn judged<T>(state: &mut State, shared: &Shared, answer: impl Future<Outpu
     };
     state.is_under_way = false;
     answer.map_err(|error| {
-        let told = failure::of_database(&error);
+        let store_error = failure::of_database(&error);
         state.is_broken = failure::concerns_the_connection(&error);
         if failure::concerns_all_connections(&error) {
-            shared.distrust(&told);
+            shared.distrust(&store_error);
         }
-        told
+        store_error
     })
 }
 

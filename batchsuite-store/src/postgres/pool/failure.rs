@@ -66,18 +66,18 @@ pub(in crate::postgres) fn of_pool(error: &PoolError) -> StoreError {
 }
 
 pub(in crate::postgres) fn unavailable(message: &str) -> StoreError {
-    told(StoreErrorKind::Unavailable, message)
+    without_code(StoreErrorKind::Unavailable, message)
 }
 
 pub(in crate::postgres) fn misconfigured(message: impl Into<String>) -> StoreError {
-    told(StoreErrorKind::Misconfigured, message)
+    without_code(StoreErrorKind::Misconfigured, message)
 }
 
 pub(in crate::postgres) fn corrupt(message: impl Into<String>) -> StoreError {
-    told(StoreErrorKind::Corrupt, message)
+    without_code(StoreErrorKind::Corrupt, message)
 }
 
-fn told(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
+fn without_code(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
     StoreError::new(kind).with_source(PostgresError { code: None, message: Some(message.into()) })
 }
 

@@ -1,4 +1,4 @@
-, told AS (
+, events_written AS (
     INSERT INTO {schema}.events (environment, id, at, company, epoch, version, content)
     SELECT $1, last.number - jsonb_array_length($15::jsonb) + e.place, last.at, NULLIF($2, ''), $7, $8, e.content
     FROM (
