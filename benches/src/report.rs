@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn what_is_over_its_bound_is_said() {
         let row = crate::rows::row("token/floor/1k").unwrap();
-        let [within, over] = [31.0, 33.0].map(|ours| table(&[(row, Ratio { ours, reference: 40.0 })]));
+        let reference = 40.0 / row.bound.unwrap();
+        let [within, over] = [39.0, 41.0].map(|ours| table(&[(row, Ratio { ours, reference })]));
 
         assert!(!within.contains("over") && over.contains("| **over** |"), "{within}\n{over}");
     }
