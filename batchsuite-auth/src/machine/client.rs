@@ -85,7 +85,9 @@ impl ClientRecord {
 
     /// The grants are to be marked after a restored backup.
     pub fn begin_restore(&self, now: Timestamp) -> Restore {
-        match self.restored_at {
+        // One that was interrupted longer ago than this is not the one that the operator means.
+        let is_recent = |at: &Timestamp| later(*at, LOOK_AGAIN) > now && *at <= later(now, CLOCK_TOLERANCE);
+        match self.restored_at.filter(is_recent) {
             Some(at) => Restore::GoesOn { at },
             None => Restore::Begins { at: now, record: Box::new(Self { restored_at: Some(now), ..self.clone() }) },
         }

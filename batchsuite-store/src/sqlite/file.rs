@@ -1,7 +1,11 @@
 //! The file: created closed to others; refused, and left alone, if it is not ours.
 
 #[cfg(unix)]
-use std::os::unix::fs::OpenOptionsExt;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io::Seek as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt},
+};
 use std::{
     error::Error,
     fs,
@@ -25,8 +29,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/V1.sql")];
 
 /// How long a statement waits while another process writes. Below the 5 s after which a decision is too old.
 const BUSY: Duration = Duration::from_secs(4);
-/// What was committed outlives a loss of power; on macOS that takes fullfsync.
+/// What was committed outlives a loss of power; on macOS that takes fullfsync. What was erased is overwritten, and a log that has
+/// grown shrinks again.
 const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
+    PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864;
     PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY";
 /// A larger file is not read from end to end when it is opened.
 const READ_AT_ONCE: u64 = 64 << 20;
@@ -93,17 +99,36 @@ fn create(path: &Path) -> Result<()> {
 /// transaction that created it. (Not by a connection that takes no lock: while another one moves its log into the file, it finds the
 /// file malformed.)
 fn refuse_foreign(path: &Path) -> Result<()> {
-    let mut header = Vec::with_capacity(HEADER);
-    let file = fs::File::open(path)?;
-    (&file).take(HEADER as u64).read_to_end(&mut header)?;
-    // Never closed: that would drop all locks (POSIX) that other connections of this process have on the file.
-    std::mem::forget(file);
+    let header = header(path)?;
     if header.len() < HEADER || !header.starts_with(b"SQLite format 3\0") {
         // It is new, or no database, which SQLite finds without touching it.
         return Ok(());
     }
     let number = |at: usize| header[at..at + 4].iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
     known_version(number(68), number(60), number(40)).map(drop)
+}
+
+/// The header, by a file that stays open: to close it would drop all locks (POSIX) that other connections of this process have.
+#[cfg(unix)]
+fn header(path: &Path) -> Result<Vec<u8>> {
+    static KEPT: Mutex<BTreeMap<(u64, u64), fs::File>> = Mutex::new(BTreeMap::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = fs::metadata(path)?;
+    let file = match kept.entry((found.dev(), found.ino())) {
+        Entry::Occupied(kept) => kept.into_mut(),
+        Entry::Vacant(new) => new.insert(fs::File::open(path)?),
+    };
+    let mut header = Vec::with_capacity(HEADER);
+    file.rewind()?;
+    file.take(HEADER as u64).read_to_end(&mut header)?;
+    Ok(header)
+}
+
+#[cfg(not(unix))]
+fn header(path: &Path) -> Result<Vec<u8>> {
+    let mut header = Vec::with_capacity(HEADER);
+    fs::File::open(path)?.take(HEADER as u64).read_to_end(&mut header)?;
+    Ok(header)
 }
 
 /// The length of the header (the SQLite file format, 1.3).
@@ -135,7 +160,7 @@ fn connect(path: &Path) -> Result<Connection> {
 fn refuse_damaged(file: &Connection, path: &Path) -> Result<()> {
     let is_small = fs::metadata(path)?.len() <= READ_AT_ONCE;
     if is_small && file.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))? != "ok" {
-        let what_to_do = "it is damaged; put a backup in its place, then call after_restore";
+        let what_to_do = "it is damaged; put a backup in its place, remove its -wal and -shm, then call after_restore";
         return Err(failure::new(StoreErrorKind::Corrupt, what_to_do).into());
     }
     Ok(())

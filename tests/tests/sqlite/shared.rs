@@ -79,6 +79,23 @@ async fn a_store_that_was_closed_has_left_everything_in_the_file_and_does_nothin
     assert_eq!(version(&file.store().await, &acme()).await, 1);
 }
 
+/// A host may try again and again.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn to_open_a_file_again_costs_no_descriptor() {
+    let file = TestFile::new();
+    file.store().await.close().await;
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+
+    for _ in 0..100 {
+        file.store().await.close().await;
+    }
+
+    // The other tests of this program open files, too.
+    assert!(open() < before + 90, "{before}, then {}", open());
+}
+
 #[tokio::test]
 async fn a_change_of_another_process_is_told_within_seconds() {
     let file = TestFile::new();

@@ -181,7 +181,8 @@ impl Grant {
             Standing::Authenticated | Standing::Unauthenticated => RecordedCause::OptInInvalidated,
         };
         let standing = Standing::ReauthRequired(cause);
-        let refused_at = self.refusal.as_ref().map_or(now, |refusal| refusal.at);
+        // A later time was set by a wrong clock.
+        let refused_at = self.refusal.as_ref().map_or(now, |refusal| refusal.at.min(now));
         let quarantine = self.next_quarantine(refused_at, pauses, now);
         // The access token of a withdrawn opt-in ends with it; that of a lost rotation works until its own end.
         let access_token_end = self
@@ -229,7 +230,22 @@ impl Grant {
         if !is_over || self.asks_again(pauses) || !matches!(self.standing, Standing::ReauthRequired(_)) {
             return Err(StepRefusal::Unchanged);
         }
-        Ok(Step::new("erase", Self { tokens: None, quarantine: None, ..self.clone() }).erasing_tokens())
+        // UPS was to be asked more often when it was refused; the access token of a lost rotation works until its own end all the same.
+        let access_token_end = self.tokens.and_then(|tokens| tokens.access_token_end);
+        Ok(match access_token_end.filter(|end| self.serves_until_its_end(*end, now)) {
+            Some(until) => {
+                let quarantine = self.quarantine.map(|quarantine| Quarantine { until, is_over: true, ..quarantine });
+                let refresh_token_end = RefreshTokenEnd::Absent;
+                let tokens = self.tokens.map(|tokens| TokenTimes { refresh_token_end, ..tokens });
+                Step::new("erase", Self { tokens, quarantine, ..self.clone() }).erasing_refresh_token()
+            }
+            None => Step::new("erase", Self { tokens: None, quarantine: None, ..self.clone() }).erasing_tokens(),
+        })
+    }
+
+    /// Whether the access token of a refused opt-in, which ends then, is served until it does.
+    fn serves_until_its_end(&self, end: Timestamp, now: Timestamp) -> bool {
+        self.standing == Standing::ReauthRequired(RecordedCause::RotationLost) && end > now
     }
 
     /// Whether a refusal of its refresh token says nothing of the client: it may come from a lost answer, or UPS refused it before.

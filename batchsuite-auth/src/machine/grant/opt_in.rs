@@ -33,8 +33,8 @@ impl Grant {
         let is_rival = |stored: Timestamp| match self.authenticated_at {
             // It is no later than something that was stored: either its own, or it has lost. Its refresh token may be spent.
             _ if *is_retry => stored >= *issued_at,
-            // The two were under way together.
-            Some(stored_at) if *used_at <= stored_at => stored > *issued_at,
+            // The two were under way together. (A clock that has been set back since dated what lies ahead.)
+            Some(stored_at) if *used_at <= stored_at && stored_at <= later(now, CLOCK_TOLERANCE) => stored > *issued_at,
             // The person has just consented.
             _ => false,
         };

@@ -43,15 +43,17 @@ fn a_restore_begins_once_and_goes_on_with_its_time_until_it_ends() {
     let unknown = serde_json::from_str(r#"{"later": [1]}"#).unwrap();
     let before = ClientRecord { unknown, ..announced("first", day(0)) };
     let marking = |at| ClientRecord { restored_at: Some(at), ..before.clone() };
-    let begins = Restore::Begins { at: day(9), record: Box::new(marking(day(9))) };
+    let begins = || Restore::Begins { at: day(9), record: Box::new(marking(day(9))) };
 
     // The record, what a restore on day 9 does to it, and what the end of the marks of day 9 does to it.
     for (record, begun, ended) in [
-        (before.clone(), begins, None),
+        (before.clone(), begins(), None),
         (marking(day(9)), Restore::GoesOn { at: day(9) }, Some(before.clone())),
-        (marking(day(8)), Restore::GoesOn { at: day(8) }, None),
+        (marking(later(day(8), MINUTE)), Restore::GoesOn { at: later(day(8), MINUTE) }, None),
+        // That was another restore.
+        (marking(day(8)), begins(), None),
         // A clock that has been set back since dated it.
-        (marking(day(365)), Restore::GoesOn { at: day(365) }, None),
+        (marking(day(365)), begins(), None),
     ] {
         assert_eq!(record.begin_restore(day(9)), begun, "{record:?}");
         assert_eq!(record.end_restore(day(9)), ended, "{record:?}");

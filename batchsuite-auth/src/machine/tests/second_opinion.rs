@@ -158,3 +158,39 @@ fn a_quarantine_that_no_policy_allows_was_set_by_a_wrong_clock() {
         Grant { quarantine: Some(Quarantine { refusals: 0, until: day(400), is_over: false }), ..first_refusal() };
     assert_eq!(far.chore(None, None, &settings_that_ask(), true, minute(60)), Chore::Refresh);
 }
+
+#[test]
+fn a_refusal_that_is_dated_by_a_clock_that_was_ahead_does_not_end_the_pauses() {
+    let (pauses, now) = (asking(), minute(50));
+    let refuse = |grant: &Grant, by| {
+        let claimed = grant.on(&claim(attempt(by)), &pauses, now).unwrap().grant;
+        claimed.on(&refused(claimed.claim_of(attempt(by))), &pauses, now).unwrap().grant
+    };
+    let first = refuse(&opted_in(minute(0)), 1);
+    for ahead in [DAY, 8 * DAY, 20 * DAY] {
+        let refusal = first.refusal.clone().map(|refusal| RecordedRefusal { at: later(now, ahead), ..refusal });
+        let quarantine = first.quarantine.map(|quarantine| Quarantine { until: now, ..quarantine });
+        let again = refuse(&Grant { refusal, quarantine, ..first.clone() }, 2);
+
+        let until = again.quarantine.unwrap().until;
+        assert!(until > now && until <= later(now, DAY), "{ahead:?}: {until}");
+        assert_eq!(again.refusal.unwrap().at, now, "{ahead:?}");
+    }
+}
+
+#[test]
+fn where_the_list_was_emptied_the_access_token_of_a_lost_rotation_still_works_to_its_end() {
+    let unanswered = Some(Unanswered { attempt: None, echo_until: minute(60) });
+    let lost = Grant { unanswered, ..opted_in(minute(0)) };
+    let claimed = lost.on(&claim(attempt(1)), &asking(), minute(20)).unwrap().grant;
+    let asked = claimed.on(&refused(claimed.claim_of(attempt(1))), &asking(), minute(20)).unwrap().grant;
+    let (due, end) = (asked.quarantine.unwrap().until, minute(60));
+    assert!(due < end);
+
+    let step = asked.on(&GrantEvent::Erase, &pauses(), due).unwrap();
+
+    assert_eq!(step.tokens, TokensEffect::KeepAccess);
+    assert_eq!(step.grant.access(CLIENT, Demand::Token, due), Access::Serve);
+    assert_eq!(step.grant.on(&GrantEvent::Erase, &pauses(), due), Err(StepRefusal::Unchanged));
+    assert_eq!(step.grant.on(&GrantEvent::Erase, &pauses(), end).unwrap().tokens, TokensEffect::Erase);
+}

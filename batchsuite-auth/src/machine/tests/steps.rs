@@ -512,3 +512,14 @@ fn what_a_newer_release_wrote_survives_every_step() {
         assert_eq!(after(&grant, &event, minute(50)).unknown, unknown, "{event:?}");
     }
 }
+
+#[test]
+fn an_opt_in_that_was_dated_by_a_clock_ahead_is_no_rival_of_a_person_who_has_just_consented() {
+    for ahead in [HOUR, 6 * HOUR, 23 * HOUR] {
+        let dated = later(minute(100), ahead);
+        let stored = Grant { authenticated_at: Some(dated), issued_at: Some(dated), ..opted_in(minute(90)) };
+        let connect = GrantEvent::Connect(Box::new(connect(&stored, minute(100), minute(100))));
+
+        assert_eq!(on(&stored, &connect, minute(101)).grant.revision.epoch, stored.revision.epoch + 1, "{ahead:?}");
+    }
+}
