@@ -228,7 +228,7 @@ impl<'a> Text<'a> {
         let name = &self.parameters[place].0;
         let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         if place < self.doubtful && is_name {
-            let why = "the database's URL has a parameter that is not known, or whose value cannot be used: ";
+            let why = "the database's URL has a parameter whose value cannot be used, or that is not known: ";
             failure::misconfigured(format!("{why}{name}"))
         } else {
             failure::misconfigured(
