@@ -199,7 +199,8 @@ impl BatchSuiteAuth {
     }
 
     /// For operators, after a new key was added in front of the keyring: seals with it the tokens that are sealed with an older one, while
-    /// everything goes on. Afterwards the older keys can be taken away, unless some tokens were unreadable.
+    /// everything goes on. Afterwards, and after [`Policy::consent_lifetime`] for trips that are under way, the older keys can be taken
+    /// away, unless some tokens were unreadable.
     ///
     /// # Errors
     /// [`StoreError`]; the call can be repeated.

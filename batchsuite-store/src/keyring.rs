@@ -33,7 +33,7 @@
 //! 1. Add the new key **behind** the primary, in every process; restart them, or call [`Keyring::reload`]. Nothing is written
 //!    with it yet.
 //! 2. When every process has it, move it to the **front**; restart or reload again, in any order.
-//! 3. Re-encrypt what is stored ([`Keyring::needs_reencryption`] finds it). When nothing under the old key is left, in the
+//! 3. Re-encrypt what is stored: `BatchSuiteAuth::reencrypt`. When nothing under the old key is left, in the
 //!    database and in the backups that must stay readable, take the old key out.
 //!
 //! **Lose it**, and what it encrypted is gone: each such company must authenticate again. Until then its tokens answer

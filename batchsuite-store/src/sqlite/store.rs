@@ -71,8 +71,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// - **When no process has it open**: copy the file, and `-wal` with it if there is one: a process was killed or ended without
 ///   [`close`](Self::close), or two ended at the same moment.
 /// - **To restore one**: end every process that uses the file; remove the file and its `-wal` and `-shm`; put the copy in its
-///   place; then let [`after_restore`](batchsuite_auth::BatchSuiteAuth::after_restore) run before any process serves. Do not
-///   replace or remove the file while a process has it open: what that process writes then is lost.
+///   place, with mode 0600; then let [`after_restore`](batchsuite_auth::BatchSuiteAuth::after_restore) run before any process serves. Do not
+///   replace or remove the file while a process has it open: what that process writes then is lost. Nor open it in such a process by
+///   other means: to close any file drops the locks (POSIX) that the process has on it.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
