@@ -1,7 +1,9 @@
 use batchsuite_auth::{
     clock::earlier,
     events::Event,
-    store::{Changes, Delivery, DeliveryEnd, EventContent, EventOrder, EventQuery, LONGEST_DELIVERY_LEASE, Prune, Pruned},
+    store::{
+        Changes, Delivery, DeliveryEnd, EventContent, EventOrder, EventQuery, LONGEST_DELIVERY_LEASE, Prune, Pruned,
+    },
 };
 use serde::de::IgnoredAny;
 use std::time::Duration;
