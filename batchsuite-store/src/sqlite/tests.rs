@@ -127,6 +127,8 @@ async fn each_statement_goes_by_an_index() {
     say_everything(&store).await;
 
     let plans = plans(&store).await;
+    // So that nothing is left beside the file.
+    store.close().await;
 
     for (statement, plan) in &plans {
         let is_scan = |table| plan.contains(&format!("SCAN {table}"));
