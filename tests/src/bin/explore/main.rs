@@ -1,0 +1,184 @@
+//! Every interleaving: a breadth-first search through small worlds, in which the library's own rules decide.
+//!
+//! A world is one company's row in a store, a UPS, and two or three processes. A state is all that any of them knows. The
+//! search makes each move that is possible in a state, bad luck included, and so comes to every state that some history leads
+//! to. In each of them the promises of [`truth`] must hold. The first state that breaks one is told as a story, and because
+//! the search goes by the number of moves, no story is shorter.
+//!
+//! # What is real, and what is modelled
+//! Real: `Grant::on` with all its steps, `Grant::chore` and `Step::wake`, `Flight::next`, and the `Breaker`, through
+//! `batchsuite_auth::test_util::machine`. Modelled: what the engine does around them ([`flight`], [`others`]), await by await, in
+//! the engine's order; the store ([`saves`]), whose only verb that matters is one compare-and-swap; UPS and the network
+//! ([`ups`]); stops, deaths, outages ([`moves`]). The model contains no rule of its own: where the library would ask the
+//! machine, the model asks it, too ([`rules`]).
+//!
+//! # Time
+//! Time goes in steps of two and a half minutes. A lease lasts two of them, an echo four (the machine's ten minutes), and one is
+//! longer than the five seconds after which a decision is too old. Work is done before time passes; whoever is to be slow is
+//! stopped, or its store is away, and that is a fault. So a scenario says how many faults come together, and of which kinds
+//! ([`scenario`]).
+//!
+//! # Symmetry
+//! States that differ in names alone are one: processes are sorted, and attempts, tokens, row numbers and versions get the smallest names
+//! that keep what is compared with what ([`fold`]). Times count from now. So the worlds are finite, rotations without end
+//! included, and each scenario is searched to its end and not to some depth.
+//!
+//! # Liveness
+//! Moves that are neither faults nor people's are *calm*. From each state in which UPS accepts a token that we still have, each calm
+//! path must come to *authenticated*: the search keeps the graph of calm moves, and goes backwards through it from the settled states.
+//!
+//! # A search that can fail
+//! `explore rules` leaves out one rule of the protocol after the other ([`omit`]) and shows which promise breaks, and after how many states.
+//!
+//! # What is not searched
+//! - several companies at once, and so waves and what a breaker does for others; warnings and expiry; pairs that cannot be used, refresh
+//!   tokens that are kept or missing; wrong clocks; the cache and the feed; stopping a service;
+//! - more than three faults together;
+//! - a fail-over that nobody can see: here each process has the lost rotation cached. One that loses a claim alone, or that only a dead
+//!   process remembers, shows to nobody; for that operators have `after_restore`. After a fail-over a token may be sent twice
+//!   within a lease, because the store has lost the claim.
+//! - A second outage of the store that begins in the time that a holder gets after the first one may cause a false `RotationLost`, which
+//!   ends when the holder stores its pair.
+//!
+//! # Why not a crate
+//! stateright 0.31 was looked at. Its breadth-first search has no symmetry (its depth-first search has, but its
+//! traces are not the shortest). It keeps no edges, and its *eventually* properties are not found broken on a cycle, nor where two paths
+//! join; our worlds rotate in cycles, and liveness is one of the promises. What is left of it is the loop in [`search`].
+#![allow(clippy::print_stdout, reason = "a program that reports")]
+
+mod flight;
+mod fold;
+mod moves;
+mod omit;
+mod others;
+mod row;
+mod rules;
+mod saves;
+mod scenario;
+mod search;
+mod story;
+mod truth;
+mod ups;
+mod world;
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use batchsuite_auth::clock::{Clock, SystemClock, Timestamp};
+
+use crate::{
+    omit::Rule,
+    rules::Rules,
+    scenario::{FULL, QUICK, Scenario},
+    search::{Report, search},
+    truth::Label,
+};
+
+const USAGE: &str = "usage: explore [quick | full | rules | only SCENARIO | without RULE [SCENARIO]]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let named = |name: &str| -> Vec<&Scenario> { all().filter(|scenario| scenario.name == name).collect() };
+    let is_good = match arguments[..] {
+        ["quick"] => run(&QUICK.iter().collect::<Vec<_>>(), None),
+        ["full"] | [] => run(&all().collect::<Vec<_>>(), None),
+        ["rules"] => miss_each_rule(),
+        ["only", name] if !named(name).is_empty() => run(&named(name), None),
+        ["without", rule] if Rule::of_name(rule).is_some() => {
+            run(&QUICK.iter().collect::<Vec<_>>(), Rule::of_name(rule))
+        }
+        ["without", rule, name] if Rule::of_name(rule).is_some() => run(&named(name), Rule::of_name(rule)),
+        _ => {
+            println!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn all() -> impl Iterator<Item = &'static Scenario> {
+    QUICK.iter().chain(FULL)
+}
+
+/// Searches each scenario. Whether all is as expected.
+fn run(scenarios: &[&Scenario], omitted: Option<Rule>) -> bool {
+    println!(
+        "{:<38} {:>9} {:>6} {:>11} {:>12} {:>6} {:>8}",
+        "scenario", "processes", "faults", "states", "transitions", "depth", "seconds"
+    );
+    let (mut states, mut is_good, mut known) = (0, true, BTreeMap::new());
+    let begun = SystemClock.now();
+    for scenario in scenarios {
+        let rules = Rules::new(scenario.second_opinions, omitted);
+        let began = SystemClock.now();
+        let report = search(scenario, &rules);
+        line(scenario, &report, since(began));
+        states += report.states;
+        is_good &= show(scenario, &rules, &report);
+        for (label, trace) in report.known {
+            known.entry(label).or_insert_with(|| (scenario.name, story::tell(scenario, &rules, &trace)));
+        }
+    }
+    println!("{states} states in {:.1} s", since(begun).as_secs_f64());
+    for (label, (name, story)) in known {
+        println!("\nNo client can tell: {} ({name})\n  {}", label.words(), story.join("\n  "));
+    }
+    is_good
+}
+
+fn since(began: Timestamp) -> Duration {
+    (SystemClock.now() - began).to_std().unwrap_or_default()
+}
+
+fn line(scenario: &Scenario, report: &Report, took: Duration) {
+    let Scenario { name, processes, faults, .. } = scenario;
+    let Report { states, transitions, depth, .. } = report;
+    let seconds = took.as_secs_f64();
+    println!("{name:<38} {processes:>9} {faults:>6} {states:>11} {transitions:>12} {depth:>6} {seconds:>8.1}");
+}
+
+/// Tells what must not be. Whether there is nothing of it.
+fn show(scenario: &Scenario, rules: &Rules, report: &Report) -> bool {
+    if let Some((promise, trace)) = &report.broken {
+        println!("\nBROKEN: {}\n  {}\n", promise.words(), story::tell(scenario, rules, trace).join("\n  "));
+        return false;
+    }
+    let mut is_good = true;
+    for label in Label::ALL {
+        match (report.known.get(&label), scenario.expects.contains(&label)) {
+            (Some(_), true) | (None, false) => {}
+            (Some(trace), false) => {
+                is_good = false;
+                println!("\nNOT EXPECTED: {}\n  {}\n", label.words(), story::tell(scenario, rules, trace).join("\n  "));
+            }
+            (None, true) => {
+                is_good = false;
+                println!("\nMISSING, so the search is blind to it: {}\n", label.words());
+            }
+        }
+    }
+    is_good
+}
+
+/// Leaves out each rule in turn. Whether each is missed.
+fn miss_each_rule() -> bool {
+    let mut is_each_missed = true;
+    println!("rule | without it | promise that breaks | scenario | states | moves");
+    for (rule, words) in Rule::ALL {
+        let found = QUICK.iter().find_map(|scenario| {
+            let report = search(scenario, &Rules::new(scenario.second_opinions, Some(rule)));
+            let states = report.states;
+            report.broken.map(|(promise, trace)| (scenario.name, states, trace.hashes.len(), promise))
+        });
+        match found {
+            Some((name, states, moves, promise)) => {
+                println!("{rule:?} | {words} | {} | {name} | {states} | {moves}", promise.words());
+            }
+            None => {
+                is_each_missed = false;
+                println!("{rule:?} | {words} | NOT MISSED");
+            }
+        }
+    }
+    is_each_missed
+}

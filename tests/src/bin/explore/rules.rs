@@ -1,0 +1,396 @@
+//! The machine as the search asks it: the library's own code, between rows in few bytes. One rule of the protocol can be left out, to
+//! see that the search finds what it is good for.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    CompanyId,
+    events::Evidence,
+    machine::Backoff,
+    test_util::machine::{
+        Breaker, Chore, Claim, ClientFault, Connect, Demand, Errand, Flight, FlightEvent, Grant, GrantEvent, Import,
+        Mode, Next, Obstacle, PairFacts, PairRefresh, PairTimes, Patience, Pause, Pauses, Permit, Read, Release, Settings, Step,
+        StepRefusal, Stopping, TokensEffect,
+    },
+};
+
+use crate::{
+    omit::Rule,
+    row::{
+        ACCESS_LIFETIME, CLIENT, LEASE, LONG_AGO, Phase, REFRESH_AFTER, Row, Standing, TICK, Ticks, Times, actor,
+        attempt_id, consent_id, steps, time,
+    },
+    world::{Coming, Failed, Held, Outcome, Swap, Trip},
+};
+
+/// The machine, its policy, and the rule that is left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    settings: Settings,
+    patience: Patience,
+    breaker_pause: Backoff,
+    company: CompanyId,
+    omitted: Option<Rule>,
+}
+
+/// What a step is to save, or why there is none.
+pub(crate) type Decision = Result<Swap, StepRefusal>;
+
+/// What an event needs beside the row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Intent {
+    Claim { attempt: u8 },
+    End { held: Held, outcome: Outcome },
+    Fence { attempt: u8, number: u8 },
+    Connect(Coming),
+    Import { opt_in: u8, epoch: u8, token: u8 },
+    Remove,
+    Restore,
+    Look,
+    Erase,
+}
+
+impl Rules {
+    /// Pauses of one step, and second opinions after so many steps each.
+    pub(crate) fn new(second_opinions: &[Ticks], omitted: Option<Rule>) -> Self {
+        let pause = Backoff { first: TICK, most: TICK };
+        let pauses = Pauses {
+            refresh: pause,
+            probe: pause,
+            unusable: pause,
+            second_opinions: second_opinions.iter().map(|after| steps(*after)).collect(),
+        };
+        let settings = Settings {
+            client_id: CLIENT.to_owned(),
+            fresh_if_used_within: Duration::from_secs(86_400),
+            keep_alive_before_end: Duration::ZERO,
+            warnings: Vec::new(),
+            pauses,
+        };
+        let patience =
+            Patience { lease: steps(LEASE), max_wait: TICK / 30, commit_retry: TICK / 2, refresh_pause: pause };
+        let company = CompanyId::new("acme").expect("an id");
+        Self { settings, patience, breaker_pause: pause, company, omitted }
+    }
+
+    pub(crate) fn is_without(&self, rule: Rule) -> bool {
+        self.omitted == Some(rule)
+    }
+
+    pub(crate) fn second_opinions(&self) -> usize {
+        self.settings.pauses.second_opinions.len()
+    }
+
+    /// Asks the machine for a step: `(grant, event, now) → step`.
+    pub(crate) fn decide(&self, read: &Row, intent: &Intent) -> Decision {
+        let mut row = *read;
+        self.omit_before(&mut row, intent)?;
+        let grant = row.grant();
+        let event = self.event(&row, intent).ok_or(StepRefusal::Unchanged)?;
+        let step = grant.on(&event, &self.settings.pauses, time(0))?;
+        let step = step.with_notice_that_holds(&self.settings, time(0));
+        Ok(self.swap(read, &step, intent))
+    }
+
+    fn swap(&self, read: &Row, step: &Step, intent: &Intent) -> Swap {
+        let wake = step.wake(read.wake_at.map(time), Some(time(0)), &self.settings, time(0));
+        let (brought, sent_at) = match intent {
+            Intent::End { outcome: Outcome::Pair { token, sent_at }, .. } => (*token, *sent_at),
+            Intent::Import { token, .. } => (*token, 0),
+            Intent::Connect(coming) => (coming.token, coming.used_at),
+            _ => (0, 0),
+        };
+        let mut row = Row {
+            number: read.number,
+            token: match step.tokens {
+                TokensEffect::Keep | TokensEffect::KeepRefresh => read.token,
+                TokensEffect::Replace => brought,
+                TokensEffect::KeepAccess | TokensEffect::Erase => 0,
+            },
+            wake_at: wake.map_or(read.wake_at, |wake| wake.at.map(crate::row::ticks)),
+            ..Row::of(&step.grant)
+        };
+        self.omit_after(read, &mut row, intent);
+        let refused = match intent {
+            Intent::End { outcome: Outcome::Refused(why), .. } => Some(*why),
+            _ => None,
+        };
+        Swap {
+            row,
+            expected: read.number,
+            decided_at: 0,
+            is_timed: step.depends_on_time,
+            wakes: wake.is_some(),
+            brought: (step.tokens == TokensEffect::Replace).then_some(sent_at),
+            refused,
+        }
+    }
+
+    /// `None`: there is nothing to do.
+    fn event(&self, row: &Row, intent: &Intent) -> Option<GrantEvent> {
+        Some(match intent {
+            Intent::Fence { attempt, number } => {
+                let grant = row.grant();
+                let is_as_claimed = row.number == *number && !self.is_without(Rule::FenceSaves);
+                return grant.fence_of(&grant.claim_of(attempt_id(*attempt)), is_as_claimed);
+            }
+            Intent::Claim { attempt } => {
+                let lease = if self.is_without(Rule::Lease) { Duration::ZERO } else { self.patience.lease };
+                GrantEvent::Claim { attempt: attempt_id(*attempt), lease }
+            }
+            Intent::End { held, outcome } => self.end(row, held, outcome),
+            Intent::Connect(coming) => GrantEvent::Connect(Box::new(self.connect(row, coming))),
+            Intent::Import { opt_in, epoch, .. } => GrantEvent::Import(Box::new(Import {
+                id: consent_id(*opt_in),
+                epoch: (*epoch).into(),
+                actor: actor(),
+                client_id: CLIENT.to_owned(),
+                issued_at: Some(time(0)),
+                pair: pair_times(0),
+            })),
+            Intent::Remove => GrantEvent::Remove { actor: actor() },
+            Intent::Restore => GrantEvent::Restore { at: time(0) },
+            Intent::Look => GrantEvent::Look,
+            Intent::Erase => GrantEvent::Erase,
+        })
+    }
+
+    fn end(&self, row: &Row, held: &Held, outcome: &Outcome) -> GrantEvent {
+        let mut claim = Claim {
+            opt_in: (held.opt_in != 0).then(|| consent_id(held.opt_in)),
+            revision: Row { epoch: held.epoch, version: held.version, ..Row::default() }.revision(),
+            attempt: attempt_id(held.attempt),
+        };
+        let is_pair = matches!(outcome, Outcome::Pair { .. });
+        if self.is_without(Rule::VerdictCompare) && !is_pair {
+            claim = row.grant().claim_of(attempt_id(row.phase.claimed_by()));
+        }
+        let (evidence, jitter) = (Evidence::default(), 1.0);
+        let release = |reason| GrantEvent::Release { claim, reason, jitter };
+        match outcome {
+            Outcome::Pair { sent_at, .. } => GrantEvent::Commit { claim, pair: pair_times(*sent_at), jitter },
+            Outcome::Refused(_) => GrantEvent::Refused { claim, evidence },
+            Outcome::Unanswered => GrantEvent::Unanswered { claim, evidence, jitter },
+            Outcome::NotSent => release(Release::NotSent(evidence)),
+            Outcome::Late => release(Release::Unsent(Duration::ZERO)),
+            Outcome::Misconfigured => release(Release::Misconfigured(evidence)),
+        }
+    }
+
+    fn connect(&self, row: &Row, coming: &Coming) -> Connect {
+        let removals = if self.is_without(Rule::RemovalsCompare) { row.removals } else { coming.consent.removals };
+        Connect {
+            consent: consent_id(coming.consent.id),
+            removals: removals.into(),
+            used_at: time(coming.used_at),
+            issued_at: Connect::issue_time(None, time(coming.used_at), time(coming.used_at)),
+            is_retry: coming.is_retry && !self.is_without(Rule::RetryOfConnect),
+            actor: actor(),
+            client_id: CLIENT.to_owned(),
+            pair: pair_times(coming.used_at),
+        }
+    }
+
+    /// A rule that decides on the row as it is.
+    fn omit_before(&self, row: &mut Row, intent: &Intent) -> Result<(), StepRefusal> {
+        match (self.omitted, intent) {
+            (Some(Rule::CommitIgnoresLease), Intent::End { held, outcome: Outcome::Pair { .. } }) => {
+                let is_own = matches!(row.phase, Phase::Claimed { attempt, lease_until, .. } if attempt == held.attempt && lease_until > 0);
+                if !is_own {
+                    return Err(StepRefusal::NotHolder);
+                }
+            }
+            (Some(Rule::CommitIgnoresStanding), Intent::End { outcome: Outcome::Pair { .. }, .. })
+                if row.standing != Standing::Authenticated =>
+            {
+                return Err(StepRefusal::Stale);
+            }
+            (Some(Rule::CommitComparesVersion), Intent::End { held, outcome: Outcome::Pair { .. } })
+                if row.opt_in == held.opt_in =>
+            {
+                row.version = row.version.min(held.version);
+            }
+            (Some(Rule::CommitComparesOptIn), Intent::End { held, outcome: Outcome::Pair { .. } }) => {
+                row.opt_in = held.opt_in;
+                row.version = row.version.min(held.version);
+                if row.standing == Standing::Unauthenticated {
+                    row.standing = Standing::Authenticated;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A rule that decides on the row as it becomes.
+    fn omit_after(&self, read: &Row, row: &mut Row, intent: &Intent) {
+        let is_pair = matches!(intent, Intent::End { outcome: Outcome::Pair { .. }, .. });
+        match (self.omitted, intent) {
+            (Some(Rule::UnansweredInherited), Intent::Claim { .. }) => row.unanswered = read.unanswered,
+            (Some(Rule::UnansweredKept), Intent::End { outcome: Outcome::NotSent | Outcome::Late, .. }) => {
+                row.unanswered = None;
+            }
+            (Some(Rule::DoubtWakes), Intent::End { outcome: Outcome::Unanswered, .. }) => row.wake_at = None,
+            (Some(Rule::Suspect), _) if is_pair => row.suspect_until = None,
+            (Some(Rule::SuspectWindow), _) if is_pair && row.suspect_until.is_some() => {
+                let is_new = read.unanswered.is_some() || row.suspect_until != read.suspect_until;
+                row.suspect_until = is_new.then_some(LONG_AGO);
+            }
+            (Some(Rule::SuspectEnds), _) if is_pair => row.suspect_until = row.suspect_until.or(read.suspect_until),
+            (Some(Rule::SuspectAfterRefusal), _) if is_pair && read.standing != Standing::Authenticated => {
+                row.suspect_until = row.suspect_until.filter(|until| *until != 0);
+            }
+            (Some(Rule::SetBackCommitMark), Intent::End { held, .. }) if is_pair && read.version < held.version => {
+                row.suspect_until = read.suspect_until;
+            }
+            (Some(Rule::ImportSuspect), Intent::Import { .. }) => row.suspect_until = None,
+            (Some(Rule::RestoreMark), Intent::Restore) => row.unanswered = read.unanswered,
+            (Some(Rule::SecondOpinion), Intent::End { outcome: Outcome::Refused(_), .. }) => {
+                (row.quarantine, row.token) = (None, 0);
+                row.times = None;
+            }
+            (Some(Rule::ConnectResets), Intent::Connect(_)) => {
+                (row.phase, row.unanswered) = (read.phase, read.unanswered);
+                (row.suspect_until, row.retry_at) = (read.suspect_until, read.retry_at);
+            }
+            _ => {}
+        }
+    }
+
+    /// What the keeper is to do with a row.
+    pub(crate) fn chore(&self, row: &Row, told: &crate::world::Breaker) -> Chore {
+        let obstacle = self.client_fault(told).map(|_| Obstacle::Blocked);
+        row.grant().chore(Some(time(0)), obstacle, &self.settings, true, time(0))
+    }
+
+    /// What a flight does next. It is rebuilt from what has happened to it.
+    pub(crate) fn next(&self, trip: &Trip, event: FlightEvent<'_>) -> (Next, Trip) {
+        let demand = trip.renews.map_or(Demand::Token, |(epoch, version)| {
+            let revision = Row { epoch, version, ..Row::default() }.revision();
+            if trip.is_background { Demand::Renew(revision) } else { Demand::Rejected(revision) }
+        });
+        let mode = if trip.is_background { Mode::Background } else { Mode::Foreground };
+        let mut flight = Flight::new(demand, mode, self.patience);
+        if trip.given_time != 0 {
+            let times = Some(Times { obtained_at: LONG_AGO, has_access_token: true });
+            let phase = Phase::Claimed { attempt: trip.given_time, at: LONG_AGO, lease_until: LONG_AGO };
+            let silent =
+                Row { standing: Standing::Authenticated, opt_in: 1, version: 1, times, phase, ..Row::default() };
+            flight.next(FlightEvent::Read(self.read(&silent.grant(), trip, false, (0, 0), None)), time(0));
+        }
+        if let Some(pause) = pause_of(trip.failed) {
+            flight.next(FlightEvent::Failed(pause), time(0));
+        }
+        let mut after = *trip;
+        if let FlightEvent::Failed(pause) = &event {
+            after.failed = failed_of(pause);
+        }
+        let over = match &event {
+            FlightEvent::Read(read) => Row::of(read.grant).phase.claimed_by(),
+            _ => 0,
+        };
+        let next = flight.next(event, time(0));
+        if matches!(next, Next::Wait(batchsuite_auth::test_util::machine::Wait::Whole(_))) && over != 0 {
+            after.given_time = over;
+        }
+        (next, after)
+    }
+
+    /// A reading as the machine sees it.
+    pub(crate) fn read<'a>(
+        &'a self,
+        grant: &'a Grant,
+        trip: &Trip,
+        is_reserved: bool,
+        seen: (u8, u8),
+        client_fault: Option<&'a Pause>,
+    ) -> Read<'a> {
+        let (epoch, version) = if self.is_without(Rule::SetBackMark) { (0, 0) } else { seen };
+        Read {
+            grant,
+            client_id: &self.settings.client_id,
+            seen: Row { epoch, version, ..Row::default() }.revision(),
+            is_readable: true,
+            is_reserved,
+            flown: steps(trip.began_at),
+            stopping: Stopping::No,
+            client_fault,
+        }
+    }
+
+    /// The breaker that a process has, rebuilt from what it was told.
+    fn breaker(&self, told: &crate::world::Breaker) -> Breaker {
+        let mut breaker = Breaker::new(self.breaker_pause);
+        if told.has_answered && told.failed_at.is_none() {
+            breaker.succeeded(Errand::Refresh, time(0));
+        }
+        if let Some(at) = told.failed_at {
+            breaker.failed(&self.company, ClientFault::Misconfigured, time(at));
+            breaker.ended();
+        }
+        if let Some(at) = told.trial_at {
+            breaker.permit(Errand::Refresh, &self.company, true, time(at));
+        }
+        breaker
+    }
+
+    /// Whether a request may be sent now.
+    pub(crate) fn permit(&self, told: &crate::world::Breaker) -> Permit {
+        self.breaker(told).permit(Errand::Refresh, &self.company, true, time(0))
+    }
+
+    /// Why nothing is sent for any company.
+    pub(crate) fn client_fault(&self, told: &crate::world::Breaker) -> Option<Pause> {
+        let breaker = self.breaker(told);
+        let is_open = breaker.fault().is_some_and(ClientFault::is_the_clients)
+            && breaker.open_until().is_some_and(|until| until > time(0));
+        is_open.then(|| Pause::Misconfigured { evidence: Box::default(), retry_after: TICK })
+    }
+
+    /// Whether what UPS said opened the breaker, or kept it open.
+    pub(crate) fn opens(&self, told: &crate::world::Breaker) -> bool {
+        let mut breaker = self.breaker(told);
+        breaker.failed(&self.company, ClientFault::Misconfigured, time(0));
+        breaker.fault().is_some()
+    }
+
+    /// Whether the elapsed time allows a request to be sent whose row was asked for then.
+    pub(crate) fn may_be_sent(&self, asked_at: Ticks) -> bool {
+        asked_at >= 0 || self.is_without(Rule::ElapsedCheck)
+    }
+}
+
+pub(crate) fn pause_of(failed: Failed) -> Option<Pause> {
+    let retry_after = TICK;
+    match failed {
+        Failed::No => None,
+        Failed::Store => Some(Pause::Store),
+        Failed::Unavailable => {
+            let reason = batchsuite_auth::machine::Unavailable::Unanswered;
+            Some(Pause::Unavailable { reason, retry_after })
+        }
+        Failed::Misconfigured => Some(Pause::Misconfigured { evidence: Box::default(), retry_after }),
+    }
+}
+
+fn failed_of(pause: &Pause) -> Failed {
+    match pause {
+        Pause::Store | Pause::ShutDown => Failed::Store,
+        Pause::Unavailable { .. } => Failed::Unavailable,
+        Pause::Misconfigured { .. } => Failed::Misconfigured,
+    }
+}
+
+fn pair_times(sent_at: Ticks) -> PairTimes {
+    let facts = PairFacts {
+        issued_at: None,
+        access_lifetime: steps(ACCESS_LIFETIME),
+        has_access_token: true,
+        refresh: PairRefresh::New(None),
+    };
+    // The early window begins with a whole step.
+    PairTimes {
+        refresh_after: steps(REFRESH_AFTER),
+        ..PairTimes::of(&facts, time(sent_at), None, TICK, 0.0, time(0))
+    }
+}

@@ -1,0 +1,243 @@
+//! What must hold in every state, judged by what really happened.
+
+use crate::{
+    omit::Rule,
+    row::{LEASE, Phase, Row, Standing, Ticks},
+    rules::Rules,
+    world::{Answer, By, Call, Fence, Outcome, Process, Swap, Task, TokenState, World},
+};
+
+/// What a move shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Finding {
+    /// A promise is broken.
+    Broken(Promise),
+    /// A label that no client can tell from the right one.
+    Known(Label),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Promise {
+    OneRequestWithinALease,
+    NoPairThrownAway,
+    InvalidatedOnlyIfUnused,
+    LostOnlyIfInDoubt,
+    NothingWithdrawnServed,
+    OnlyStoredServed,
+    NothingAliveErased,
+    RemovedStaysRemoved,
+    ClaimsHaveWholeLeases,
+    NothingWorseStored,
+    AuthenticatedInTheEnd,
+}
+
+impl Promise {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::OneRequestWithinALease => "two requests are made with one token within a lease",
+            Self::NoPairThrownAway => "a pair that reached a living process is thrown away",
+            Self::InvalidatedOnlyIfUnused => "OptInInvalidated is reported although the token had been used",
+            Self::LostOnlyIfInDoubt => "RotationLost is reported although every request was answered",
+            Self::NothingWithdrawnServed => "the token of a withdrawn or removed opt-in is served",
+            Self::OnlyStoredServed => "a token is served that is not stored",
+            Self::NothingAliveErased => "a refresh token is erased that UPS accepts",
+            Self::RemovedStaysRemoved => "an opt-in comes back that was removed or replaced",
+            Self::ClaimsHaveWholeLeases => "a claim is saved whose lease is partly over",
+            Self::NothingWorseStored => "an opt-in that works is replaced by a pair that is spent",
+            Self::AuthenticatedInTheEnd => {
+                "faults have stopped, UPS accepts the token, and the company is not authenticated in the end"
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Label {
+    /// The password was changed at the moment of a lost request.
+    PasswordLooksLikeALostAnswer,
+    /// An intermediary repeated a request that was answered.
+    CopyLooksLikeAPassword,
+}
+
+impl Label {
+    pub(crate) const ALL: [Self; 2] = [Self::PasswordLooksLikeALostAnswer, Self::CopyLooksLikeAPassword];
+
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::PasswordLooksLikeALostAnswer => "RotationLost for a password change at the moment of a lost request",
+            Self::CopyLooksLikeAPassword => {
+                "OptInInvalidated after an intermediary repeated a request that was answered"
+            }
+        }
+    }
+}
+
+/// Whether the process holds a claim whose end is not saved yet, so that its death leaves a doubt.
+pub(crate) fn holds_a_claim(process: &Process) -> bool {
+    let holds = matches!(process.task, Task::Send { .. } | Task::Sent { .. } | Task::Settle { .. });
+    holds || process.fence != Fence::None
+}
+
+/// A process sends a token: nobody else may have an open request with it that is younger than a lease.
+pub(crate) fn sent(world: &World, index: usize, token: u8) -> Option<Finding> {
+    let is_young = |sent_at: Ticks| sent_at > -LEASE;
+    let others = world.processes.iter().enumerate().filter(|(other, _)| *other != index);
+    let by_others = others.into_iter().any(|(_, process)| match process.task {
+        Task::Sent { held, sent_at, .. } => held.token == token && is_young(sent_at),
+        _ => false,
+    });
+    let by_ghosts =
+        world.ghosts.iter().flatten().any(|ghost| ghost.token == token && !ghost.is_copy && is_young(ghost.sent_at));
+    ((by_others || by_ghosts) && !world.truth.was_set_back).then_some(Finding::Broken(Promise::OneRequestWithinALease))
+}
+
+/// A token is served from a row that the store showed, or not.
+pub(crate) fn served(row: &Row, is_stored: bool) -> Option<Finding> {
+    if !is_stored {
+        return Some(Finding::Broken(Promise::OnlyStoredServed));
+    }
+    let is_withdrawn = matches!(row.standing, Standing::Unauthenticated | Standing::Invalidated);
+    is_withdrawn.then_some(Finding::Broken(Promise::NothingWithdrawnServed))
+}
+
+/// A step is saved: the label that it brings, and the token that it erases.
+pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rules) -> Option<Finding> {
+    let (old, new) = (&before.row, world.row);
+    let mut finding = None;
+    if new.standing != old.standing {
+        finding = match new.standing {
+            Standing::Invalidated => invalidated(world, swap.refused),
+            Standing::Lost => lost(world, swap.refused),
+            _ => None,
+        };
+    }
+    if let Phase::Claimed { attempt, lease_until, .. } = new.phase
+        && attempt != old.phase.claimed_by()
+        && lease_until < LEASE
+        && !rules.is_without(Rule::Lease)
+    {
+        finding = finding.or(Some(Finding::Broken(Promise::ClaimsHaveWholeLeases)));
+    }
+    if new.opt_in != old.opt_in {
+        let is_spent = matches!(world.token(new.token).state, TokenState::Spent(By::Client));
+        if new.token != 0 && is_spent && world.is_alive(old.token) {
+            finding = finding.or(Some(Finding::Broken(Promise::NothingWorseStored)));
+        }
+        world.truth.doubt = None;
+        // Another system may use an imported token, too.
+        if world.token(new.token).is_shared {
+            world.doubt();
+        }
+        if was_replaced(before, &new) {
+            finding = finding.or(Some(Finding::Broken(Promise::RemovedStaysRemoved)));
+        }
+    } else if let Some(sent_at) = swap.brought {
+        came_home(world, sent_at);
+        let is_own = [0, new.rotated_by].contains(&old.phase.claimed_by());
+        // Over a row that was set back: what it had known is lost, and is noticed only now.
+        let is_set_back = new.version > old.version + 1;
+        renew_doubt(world, !is_own || is_set_back);
+    }
+    let is_taken_over = old.phase.claimed_by() != 0 && new.phase.claimed_by() != 0;
+    let is_marked = new.unanswered.is_some() && new.unanswered != old.unanswered;
+    renew_doubt(world, is_marked || (is_taken_over && old.phase.claimed_by() != new.phase.claimed_by()));
+    let is_erased = old.token != 0 && new.token == 0 && new.opt_in == old.opt_in && before.is_alive(old.token);
+    if is_erased && usize::from(world.truth.mistakes) <= rules.second_opinions() {
+        finding = finding.or(Some(Finding::Broken(Promise::NothingAliveErased)));
+    }
+    finding
+}
+
+/// An opt-in from before a removal, or a commit of another opt-in than the row's.
+fn was_replaced(before: &World, new: &Row) -> bool {
+    let is_commit = new.epoch == before.row.epoch && new.opt_in != 0;
+    let is_removed_consent = new.opt_in != 0
+        && before.processes.iter().any(|process| match process.task {
+            Task::Connect { coming, .. } => {
+                coming.consent.id == new.opt_in && coming.consent.removals != before.row.removals
+            }
+            _ => false,
+        });
+    is_commit || is_removed_consent
+}
+
+fn invalidated(world: &World, refused: Option<TokenState>) -> Option<Finding> {
+    let forgotten = world.truth.was_set_back && world.truth.forgot;
+    match refused {
+        Some(TokenState::Alive | TokenState::Withdrawn) => None,
+        Some(TokenState::Spent(By::Copy) | TokenState::FamilyEnded(By::Copy)) => {
+            Some(Finding::Known(Label::CopyLooksLikeAPassword))
+        }
+        _ if forgotten => None,
+        _ => Some(Finding::Broken(Promise::InvalidatedOnlyIfUnused)),
+    }
+}
+
+fn lost(world: &World, refused: Option<TokenState>) -> Option<Finding> {
+    match (world.truth.doubt, refused) {
+        (None, _) => Some(Finding::Broken(Promise::LostOnlyIfInDoubt)),
+        (Some(_), Some(TokenState::Withdrawn)) => Some(Finding::Known(Label::PasswordLooksLikeALostAnswer)),
+        (Some(_), _) => None,
+    }
+}
+
+/// What was in doubt before goes on to be: another attempt may have sent the same token.
+fn renew_doubt(world: &mut World, is_renewed: bool) {
+    if is_renewed && world.truth.doubt.is_some() {
+        world.doubt();
+    }
+}
+
+/// A pair is stored whose request was sent then: the second one after the last doubtful request ends the doubt.
+fn came_home(world: &mut World, sent_at: Ticks) {
+    if let Some((until, once)) = world.truth.doubt {
+        world.truth.doubt = (!(once && until < sent_at)).then_some((until, true));
+    }
+}
+
+impl World {
+    /// The token of the present opt-in that UPS accepts, and whether anything that we have brings it back.
+    pub(crate) fn living(&self) -> Option<(u8, bool)> {
+        if self.row.opt_in == 0 {
+            return None;
+        }
+        let is_ours = |token: &crate::world::Token| token.opt_in == self.row.opt_in && token.state == TokenState::Alive;
+        let token = u8::try_from(self.tokens.iter().position(is_ours)?).ok()? + 1;
+        let holds = |process: &Process| match process.task {
+            Task::Sent { call: Call::Answered(Answer::Pair(pair)), .. } => pair == token,
+            // One that it has read as stored is the store's to keep.
+            Task::Settle { outcome: Outcome::Pair { token: pair, .. }, held, row, .. } => {
+                pair == token && row.is_none_or(|row| row.rotated_by != held.attempt)
+            }
+            _ => false,
+        };
+        let is_late = self.late.is_some_and(|late| late.swap.brought.is_some() && late.swap.row.token == token);
+        let is_held = self.row.token == token || self.processes.iter().any(holds) || is_late;
+        Some((token, is_held))
+    }
+
+    /// Whether the company is authenticated, with a token that UPS accepts and nothing open.
+    pub(crate) fn is_settled(&self) -> bool {
+        let row = &self.row;
+        row.standing == Standing::Authenticated
+            && row.phase == Phase::Idle
+            && row.unanswered.is_none()
+            && self.is_alive(row.token)
+    }
+
+    /// Whether the company must be authenticated again by itself.
+    pub(crate) fn must_settle(&self, rules: &Rules) -> bool {
+        let is_given_up = usize::from(self.truth.mistakes) > rules.second_opinions();
+        self.living().is_some_and(|(_, is_held)| is_held) && !is_given_up
+    }
+}
+
+/// Work alone has thrown away the last living token of the opt-in.
+pub(crate) fn lost_by_us(before: &World, after: &World, rules: &Rules) -> Option<Finding> {
+    if usize::from(after.truth.mistakes) > rules.second_opinions() {
+        return None;
+    }
+    let was_held = before.living().is_some_and(|(_, is_held)| is_held);
+    let is_lost = after.living().is_some_and(|(_, is_held)| !is_held);
+    (was_held && is_lost && before.row.opt_in == after.row.opt_in).then_some(Finding::Broken(Promise::NoPairThrownAway))
+}

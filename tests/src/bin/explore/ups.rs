@@ -1,0 +1,88 @@
+//! UPS and the network between: requests that travel, answers, and what goes wrong with them.
+
+use crate::{
+    moves::{Kind, Moves},
+    scenario::Fault,
+    world::{Answer, By, Call, Ghost, Task, TokenState, World},
+};
+
+impl Moves<'_> {
+    pub(crate) fn ups(&mut self) {
+        for index in 0..self.scenario.processes {
+            if let Task::Sent { trip, held, sent_at, call: Call::Travelling, deadline } =
+                self.from.processes[index].task
+            {
+                self.request_arrives(index, held.token);
+                if self.may(Fault::Network) && self.from.processes[index].halt.is_none() {
+                    self.request_fails(index, trip, held, sent_at, deadline);
+                }
+                if self.may(Fault::Doubled) {
+                    let mut world = self.spoiled();
+                    world.haunt(Ghost { token: held.token, sent_at, is_copy: true });
+                    self.push(Kind::Fault, Some(index), "has its request doubled on the way", world);
+                }
+            }
+        }
+        for (place, ghost) in self.from.ghosts.iter().enumerate() {
+            if let Some(ghost) = ghost {
+                let mut world = *self.from;
+                world.ghosts[place] = None;
+                let by = if ghost.is_copy { By::Copy } else { By::Client };
+                world.present(ghost.token, by, self.scenario.ends_families);
+                self.push(
+                    Kind::Unhurried,
+                    None,
+                    "a late copy of a request reaches UPS, and nobody gets its answer",
+                    world,
+                );
+            }
+        }
+    }
+
+    fn request_arrives(&mut self, index: usize, token: u8) {
+        let answered = |mut world: World, answer: Answer| {
+            if let Task::Sent { call, .. } = &mut world.processes[index].task {
+                *call = Call::Answered(answer);
+            }
+            world
+        };
+        let mut world = *self.from;
+        let was = world.token(token).state;
+        let (answer, tale) = match world.present(token, By::Client, self.scenario.ends_families) {
+            Some(pair) => (Answer::Pair(pair), "has its request answered by UPS with a new pair"),
+            None => (Answer::Refused(was), "has its request refused by UPS"),
+        };
+        self.push(Kind::Urgent, Some(index), tale, answered(world, answer));
+        if self.may(Fault::Mistake) && was == TokenState::Alive {
+            let mut world = answered(self.spoiled(), Answer::Refused(was));
+            world.truth.mistakes += 1;
+            self.push(Kind::Fault, Some(index), "has its request refused by UPS by mistake", world);
+        }
+        if self.may(Fault::Answers) {
+            let world = answered(self.spoiled(), Answer::Misconfigured);
+            self.push(Kind::Fault, Some(index), "has its request refused by UPS because of the client", world);
+        }
+    }
+}
+
+impl World {
+    /// Somebody presents a token: a new one, or nothing.
+    fn present(&mut self, token: u8, by: By, ends_families: bool) -> Option<u8> {
+        let presented = self.token(token);
+        match presented.state {
+            TokenState::Alive => {
+                self.set_token(token, TokenState::Spent(by));
+                Some(self.issue(presented.opt_in))
+            }
+            TokenState::Spent(first) if ends_families => {
+                let by = if first == By::Client { by } else { first };
+                let family = self.tokens.iter_mut().filter(|token| token.opt_in == presented.opt_in);
+                family
+                    .filter(|token| token.state == TokenState::Alive)
+                    .for_each(|token| token.state = TokenState::FamilyEnded(by));
+                None
+            }
+            _ => None,
+        }
+    }
+}
