@@ -195,8 +195,9 @@
 //! spent token is reported as lost and not as a password change. Interrupted, it goes on with the same time. Row numbers never
 //! come back, because they are not below the store's microseconds since 1970.
 //!
-//! A process that reads a row below the rotation that it has cached marks that grant itself. And if the event log is shorter than
-//! before, nothing that is cached is handed out any more: its changes have numbers that come again.
+//! A process that reads a row below the rotation that it has cached marks that grant itself. A pair that is stored over such a row is
+//! suspect for ten minutes, because the row's own marks are lost. And if the event log is shorter than before, nothing that is
+//! cached is handed out any more: its changes have numbers that come again.
 //!
 //! Done by: `Engine::after_restore`, `Rotation::mark`, `Grant::restore`, `RowNumber::next`, `Read::is_set_back`,
 //! `Rotation::mark_set_back`, `Cache::outdate_changes`.
@@ -204,7 +205,7 @@
 //! Proved by: `after_restore_a_spent_token_is_told_as_rotation_lost_and_not_as_a_password_change`,
 //! `after_restore_a_company_whose_token_is_good_works_on`, `a_restore_marks_older_pairs_once`,
 //! `a_process_that_saw_a_later_rotation_tells_a_spent_token_as_a_lost_rotation`,
-//! `a_row_below_what_this_process_has_seen_is_marked_once`,
+//! `a_row_below_what_this_process_has_seen_is_marked_once`, `a_row_that_a_fail_over_set_back_takes_the_pair_in_hand`,
 //! `a_removal_after_lost_writes_ends_the_cached_tokens_of_other_processes`,
 //! `a_refusal_after_a_restore_is_a_lost_rotation`, `a_row_number_goes_up_and_is_never_below_the_clock`.
 //!

@@ -305,9 +305,11 @@ impl Grant {
             Phase::Claimed { attempt, at, .. } if attempt != claim.attempt => Some(later(at, ECHO)),
             _ => None,
         };
+        // A fail-over has set the row back, and what it knew of doubtful requests is lost.
+        let set_back = (self.revision.version < claim.revision.version).then(|| later(now, ECHO));
         // A refresh token that was sent once and kept is no longer "certainly unused".
         let sent_once = (pair.refresh == PairRefresh::Kept).then(|| later(pair.sent_at, ECHO));
-        let new = in_doubt.max(taken_over).max(sent_once);
+        let new = in_doubt.max(taken_over).max(set_back).max(sent_once);
         let old = self.suspect_until.filter(|until| new.is_some() || pair.sent_at <= *until);
         // Whatever was in doubt was sent before now: a later end was written by a clock that has been set back since.
         new.max(old).map(|until| until.min(later(now, ECHO)))

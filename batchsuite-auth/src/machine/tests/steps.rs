@@ -388,6 +388,7 @@ fn a_row_that_a_fail_over_set_back_takes_the_pair_in_hand() {
     let step = on(&set_back, &commit(in_hand, pair(minute(50))), minute(50));
 
     assert_eq!((step.grant.revision, step.tokens), (Revision { epoch: 5, version: 10 }, TokensEffect::Replace));
+    assert_eq!(step.grant.suspect_until, Some(minute(60)), "its marks are lost, too");
     // Epochs come again after a restore; the opt-in does not.
     let other = Grant { opt_in: Some(consent(8)), ..set_back };
     assert_eq!(refusal(&other, &commit(in_hand, pair(minute(50))), minute(50)), Some(StepRefusal::Stale));
