@@ -340,10 +340,9 @@ impl Task {
             Self::Claim { row, .. } | Self::Mark { row, .. } => [Some(row), None],
             Self::Send { held, .. } | Self::Sent { held, .. } => [Some(&mut held.row), None],
             Self::Settle { held, row, .. } => [Some(&mut held.row), row.as_mut()],
-            Self::Chore { row, .. }
-            | Self::Connect { row, .. }
-            | Self::Remove { row }
-            | Self::Import { row, .. } => [row.as_mut(), None],
+            Self::Chore { row, .. } | Self::Connect { row, .. } | Self::Remove { row } | Self::Import { row, .. } => {
+                [row.as_mut(), None]
+            }
             _ => [None, None],
         }
     }

@@ -57,11 +57,12 @@ mod saves;
 mod scenario;
 mod search;
 mod story;
+mod table;
 mod truth;
 mod ups;
 mod world;
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, io, process::ExitCode, time::Duration};
 
 use batchsuite_auth::clock::{Clock, SystemClock, Timestamp};
 
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let named = |name: &str| -> Vec<&Scenario> { all().filter(|scenario| scenario.name == name).collect() };
-    let is_good = match arguments[..] {
+    let outcome = match arguments[..] {
         ["quick"] => run(&QUICK.iter().collect::<Vec<_>>(), None),
         ["full"] | [] => run(&all().collect::<Vec<_>>(), None),
         ["rules"] => miss_each_rule(),
@@ -93,7 +94,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("the table cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -101,29 +109,40 @@ fn all() -> impl Iterator<Item = &'static Scenario> {
 }
 
 /// Searches each scenario. Whether all is as expected.
-fn run(scenarios: &[&Scenario], omitted: Option<Rule>) -> bool {
+fn run(scenarios: &[&Scenario], omitted: Option<Rule>) -> io::Result<bool> {
     println!(
         "{:<38} {:>9} {:>6} {:>11} {:>12} {:>6} {:>8}",
         "scenario", "processes", "faults", "states", "transitions", "depth", "seconds"
     );
-    let (mut states, mut is_good, mut known) = (0, true, BTreeMap::new());
+    let (mut total, mut is_good, mut known) = (Report::default(), true, BTreeMap::new());
     let begun = SystemClock.now();
     for scenario in scenarios {
         let rules = Rules::new(scenario.second_opinions, omitted);
         let began = SystemClock.now();
         let report = search(scenario, &rules);
         line(scenario, &report, since(began));
-        states += report.states;
+        total.states += report.states;
+        total.transitions += report.transitions;
+        total.depth = total.depth.max(report.depth);
         is_good &= show(scenario, &rules, &report);
         for (label, trace) in report.known {
             known.entry(label).or_insert_with(|| (scenario.name, story::tell(scenario, &rules, &trace)));
         }
     }
-    println!("{states} states in {:.1} s", since(begun).as_secs_f64());
+    let words = format!(
+        "{} scenarios, {} states, {} transitions, worst depth {}",
+        scenarios.len(),
+        table::grouped(total.states as u64),
+        table::grouped(total.transitions),
+        total.depth
+    );
+    let seconds = since(begun).as_secs_f64();
+    println!("{words}, {seconds:.1} s");
+    table::add("interleavings", &words, seconds, is_good)?;
     for (label, (name, story)) in known {
         println!("\nNo client can tell: {} ({name})\n  {}", label.words(), story.join("\n  "));
     }
-    is_good
+    Ok(is_good)
 }
 
 fn since(began: Timestamp) -> Duration {
@@ -161,24 +180,27 @@ fn show(scenario: &Scenario, rules: &Rules, report: &Report) -> bool {
 }
 
 /// Leaves out each rule in turn. Whether each is missed.
-fn miss_each_rule() -> bool {
-    let mut is_each_missed = true;
+fn miss_each_rule() -> io::Result<bool> {
+    let (mut searched, mut detected) = (0, 0);
+    let begun = SystemClock.now();
     println!("rule | without it | promise that breaks | scenario | states | moves");
     for (rule, words) in Rule::ALL {
         let found = QUICK.iter().find_map(|scenario| {
             let report = search(scenario, &Rules::new(scenario.second_opinions, Some(rule)));
             let states = report.states;
+            searched += states;
             report.broken.map(|(promise, trace)| (scenario.name, states, trace.hashes.len(), promise))
         });
         match found {
             Some((name, states, moves, promise)) => {
+                detected += 1;
                 println!("{rule:?} | {words} | {} | {name} | {states} | {moves}", promise.words());
             }
-            None => {
-                is_each_missed = false;
-                println!("{rule:?} | {words} | NOT MISSED");
-            }
+            None => println!("{rule:?} | {words} | NOT MISSED"),
         }
     }
-    is_each_missed
+    let (all, searched) = (Rule::ALL.len(), table::grouped(searched as u64));
+    let words = format!("{all} rules left out one by one, {detected} detected, {searched} states");
+    table::add("interleavings, rules", &words, since(begun).as_secs_f64(), detected == all)?;
+    Ok(detected == all)
 }

@@ -139,6 +139,9 @@ impl<'a> Moves<'a> {
         }
         let mut world = *self.from;
         world.pass();
+        if self.scenario.ends_families {
+            world.hold_up();
+        }
         // A save that never came is lost on the way.
         world.late = world.late.filter(|late| late.how != How::Travelling || late.swap.decided_at >= -LONGEST_OUTAGE);
         if self.rules.is_without(crate::omit::Rule::SuspendedClock) {

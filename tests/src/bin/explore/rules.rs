@@ -9,8 +9,8 @@ use batchsuite_auth::{
     machine::Backoff,
     test_util::machine::{
         Breaker, Chore, Claim, ClientFault, Connect, Demand, Errand, Flight, FlightEvent, Grant, GrantEvent, Import,
-        Mode, Next, Obstacle, PairFacts, PairRefresh, PairTimes, Patience, Pause, Pauses, Permit, Read, Release, Settings, Step,
-        StepRefusal, Stopping, TokensEffect,
+        Mode, Next, Obstacle, PairFacts, PairRefresh, PairTimes, Patience, Pause, Pauses, Permit, Read, Release,
+        Settings, Step, StepRefusal, Stopping, TokensEffect,
     },
 };
 
@@ -389,8 +389,5 @@ fn pair_times(sent_at: Ticks) -> PairTimes {
         refresh: PairRefresh::New(None),
     };
     // The early window begins with a whole step.
-    PairTimes {
-        refresh_after: steps(REFRESH_AFTER),
-        ..PairTimes::of(&facts, time(sent_at), None, TICK, 0.0, time(0))
-    }
+    PairTimes { refresh_after: steps(REFRESH_AFTER), ..PairTimes::of(&facts, time(sent_at), None, TICK, 0.0, time(0)) }
 }

@@ -57,16 +57,23 @@ pub(crate) enum Label {
     PasswordLooksLikeALostAnswer,
     /// An intermediary repeated a request that was answered.
     CopyLooksLikeAPassword,
+    /// A process stood still past its lease with the pair in hand, and another one asked with the spent token meanwhile: UPS ended
+    /// the family. The row was given up before the pair was stored.
+    OwnRequestLooksLikeAPassword,
 }
 
 impl Label {
-    pub(crate) const ALL: [Self; 2] = [Self::PasswordLooksLikeALostAnswer, Self::CopyLooksLikeAPassword];
+    pub(crate) const ALL: [Self; 3] =
+        [Self::PasswordLooksLikeALostAnswer, Self::CopyLooksLikeAPassword, Self::OwnRequestLooksLikeAPassword];
 
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::PasswordLooksLikeALostAnswer => "RotationLost for a password change at the moment of a lost request",
             Self::CopyLooksLikeAPassword => {
                 "OptInInvalidated after an intermediary repeated a request that was answered"
+            }
+            Self::OwnRequestLooksLikeAPassword => {
+                "OptInInvalidated after the family ended by our own second request, because of a stop"
             }
         }
     }
@@ -133,6 +140,9 @@ pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rule
         }
     } else if let Some(sent_at) = swap.brought {
         came_home(world, sent_at);
+        if !matches!(old.standing, Standing::Invalidated | Standing::Lost) {
+            world.forget_the_stop(new.token);
+        }
         let is_own = [0, new.rotated_by].contains(&old.phase.claimed_by());
         // Over a row that was set back: what it had known is lost, and is noticed only now.
         let is_set_back = new.version > old.version + 1;
@@ -168,6 +178,7 @@ fn invalidated(world: &World, refused: Option<TokenState>) -> Option<Finding> {
         Some(TokenState::Spent(By::Copy) | TokenState::FamilyEnded(By::Copy)) => {
             Some(Finding::Known(Label::CopyLooksLikeAPassword))
         }
+        Some(TokenState::FamilyEnded(By::AfterStop)) => Some(Finding::Known(Label::OwnRequestLooksLikeAPassword)),
         _ if forgotten => None,
         _ => Some(Finding::Broken(Promise::InvalidatedOnlyIfUnused)),
     }
@@ -196,6 +207,31 @@ fn came_home(world: &mut World, sent_at: Ticks) {
 }
 
 impl World {
+    /// A pair was stored over a row that nobody had given up: nothing excuses a wrong cause later.
+    fn forget_the_stop(&mut self, token: u8) {
+        let token = &mut self.tokens[usize::from(token) - 1];
+        token.was_held_up = false;
+        if token.state == TokenState::FamilyEnded(By::AfterStop) {
+            token.state = TokenState::FamilyEnded(By::Client);
+        }
+    }
+
+    /// Marks the pairs in the hands of those who stand still past their lease.
+    pub(crate) fn hold_up(&mut self) {
+        for process in self.processes.iter().filter(|process| process.halt.is_some()) {
+            let in_hand = match process.task {
+                Task::Sent { call: Call::Answered(Answer::Pair(token)), sent_at, .. }
+                | Task::Settle { outcome: Outcome::Pair { token, sent_at }, .. } => Some((token, sent_at)),
+                _ => None,
+            };
+            if let Some((token, sent_at)) = in_hand
+                && sent_at <= -LEASE
+            {
+                self.tokens[usize::from(token) - 1].was_held_up = true;
+            }
+        }
+    }
+
     /// The token of the present opt-in that UPS accepts, and whether anything that we have brings it back.
     pub(crate) fn living(&self) -> Option<(u8, bool)> {
         if self.row.opt_in == 0 {

@@ -77,9 +77,10 @@ impl World {
             TokenState::Spent(first) if ends_families => {
                 let by = if first == By::Client { by } else { first };
                 let family = self.tokens.iter_mut().filter(|token| token.opt_in == presented.opt_in);
-                family
-                    .filter(|token| token.state == TokenState::Alive)
-                    .for_each(|token| token.state = TokenState::FamilyEnded(by));
+                for token in family.filter(|token| token.state == TokenState::Alive) {
+                    let is_after_stop = token.was_held_up && by == By::Client;
+                    token.state = TokenState::FamilyEnded(if is_after_stop { By::AfterStop } else { by });
+                }
                 None
             }
             _ => None,

@@ -39,6 +39,8 @@ pub(crate) struct Token {
     pub(crate) state: TokenState,
     /// Another system has it, too.
     pub(crate) is_shared: bool,
+    /// The process that has it in hand stood still until the lease of its attempt was over.
+    pub(crate) was_held_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +62,8 @@ pub(crate) enum By {
     /// A client's own.
     #[default]
     Client,
+    /// A client's own, while another process had the family's living token in hand, and had stood still past its lease with it.
+    AfterStop,
     /// An intermediary's copy of a request.
     Copy,
     /// Another system's, which kept the token before an import.
@@ -298,7 +302,7 @@ impl World {
     /// UPS issues a token of an opt-in.
     pub(crate) fn issue(&mut self, opt_in: u8) -> u8 {
         let free = self.tokens.iter().position(|token| token.opt_in == 0).expect("room for a token");
-        self.tokens[free] = Token { opt_in, state: TokenState::Alive, is_shared: false };
+        self.tokens[free] = Token { opt_in, state: TokenState::Alive, ..Token::default() };
         u8::try_from(free).expect("few tokens") + 1
     }
 
