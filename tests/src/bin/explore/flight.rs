@@ -11,7 +11,7 @@ use crate::{
     saves::Saved,
     scenario::{Callers, Fault},
     truth::{self, Finding},
-    world::{Answer, Call, Failed, Fence, Ghost, Held, Outcome, Task, Trip, World},
+    world::{Answer, Call, Failed, Fence, Ghost, Held, Outcome, Stop, Task, Trip, World},
 };
 
 /// A request is waited for so long.
@@ -24,6 +24,11 @@ impl Moves<'_> {
     pub(crate) fn idle(&mut self, index: usize) {
         let row = self.from.row;
         let is_away = self.from.away_since.is_some();
+        match self.from.processes[index].stopping {
+            Stop::No => {}
+            Stop::Quiet => return self.quiet(index, is_away),
+            Stop::Ended => return self.exit(index, "has shut down; another one is started"),
+        }
         if !is_away && !self.from.is_hidden && row.wake_at.is_some_and(|at| at <= 0) {
             self.wake(index, &row);
         }
@@ -32,7 +37,7 @@ impl Moves<'_> {
         }
     }
 
-    fn callers(&mut self, index: usize, row: &Row) {
+    pub(crate) fn callers(&mut self, index: usize, row: &Row) {
         let callers = self.scenario.callers;
         if callers != Callers::None {
             self.ask(index, None, "is asked for a token, which it has not cached");
@@ -86,7 +91,11 @@ impl Moves<'_> {
     pub(crate) fn flight(&mut self, index: usize, task: Task) {
         match task {
             Task::Load(trip) => self.load(index, trip),
-            Task::Wait { trip, until, number } if until <= 0 || (number != 0 && number != self.from.row.number) => {
+            Task::Wait { trip, until, number }
+                if until <= 0
+                    || (number != 0 && number != self.from.row.number)
+                    || self.from.processes[index].stopping == Stop::Ended =>
+            {
                 self.go(Kind::Urgent, index, Task::Load(trip), "has waited, and will read again");
             }
             Task::Claim { row, .. } => {
@@ -133,7 +142,7 @@ impl Moves<'_> {
             shown.times.iter_mut().for_each(|times| times.has_access_token = true);
         }
         let (grant, fault) = (shown.grant(), self.rules.client_fault(&process.breaker));
-        let read = self.rules.read(&grant, &trip, is_reserved, process.seen, fault.as_ref());
+        let read = self.rules.read(&grant, &trip, is_reserved, (process.seen, process.stopping), fault.as_ref());
         let (next, trip) = self.rules.next(&trip, FlightEvent::Read(read));
         let mut finding = None;
         let tale = match next {
@@ -141,7 +150,7 @@ impl Moves<'_> {
                 finding = truth::served(row, true);
                 self.cache(process, row);
                 let trip = Trip { renews: None, is_background: true, failed: Failed::No, given_time: 0, began_at: 0 };
-                process.task = if refresh_next { Task::Load(trip) } else { Task::Idle };
+                process.task = if refresh_next && process.stopping == Stop::No { Task::Load(trip) } else { Task::Idle };
                 "reads the row and serves its access token"
             }
             Next::Refresh { .. } => match self.rules.permit(&process.breaker) {
@@ -224,7 +233,7 @@ impl Moves<'_> {
             }
             Call::Answered(answer) => {
                 let (outcome, tale) = match answer {
-                    Answer::Pair(token) => (Outcome::Pair { token, sent_at }, "gets a new pair"),
+                    Answer::Pair { token, kind } => (Outcome::Pair { token, sent_at, kind }, "gets a new pair"),
                     Answer::Refused(why) => (Outcome::Refused(why), "is told that its token is refused"),
                     Answer::Misconfigured => (Outcome::Misconfigured, "is told that UPS refuses the client"),
                 };
@@ -335,6 +344,12 @@ impl Moves<'_> {
         let process = &mut world.processes[index];
         let event = match (saved, outcome) {
             (Saved::Error, _) if is_pair && self.rules.is_without(Rule::PairKept) => FlightEvent::Failed(Pause::Store),
+            // A verdict does not hold up a shutdown: its lease ends by itself.
+            (Saved::Error, _) if !is_pair && process.stopping == Stop::Ended => {
+                process.task = Task::Load(trip);
+                world.doubt();
+                return None;
+            }
             (Saved::Conflict | Saved::Error, _) => {
                 process.task = Task::Settle { trip, held, outcome, row: None };
                 return None;

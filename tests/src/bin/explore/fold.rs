@@ -84,14 +84,14 @@ impl Task {
                 trip.visit(visitor);
                 held.visit(visitor);
                 visitor.time(sent_at);
-                if let Call::Answered(Answer::Pair(token)) = call {
+                if let Call::Answered(Answer::Pair { token, .. }) = call {
                     visitor.token(token);
                 }
             }
             Self::Settle { trip, held, outcome, row } => {
                 trip.visit(visitor);
                 held.visit(visitor);
-                if let Outcome::Pair { token, sent_at } = outcome {
+                if let Outcome::Pair { token, sent_at, .. } = outcome {
                     visitor.token(token);
                     visitor.time(sent_at);
                 }

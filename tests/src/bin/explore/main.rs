@@ -56,6 +56,7 @@ mod rules;
 mod saves;
 mod scenario;
 mod search;
+mod stops;
 mod story;
 mod table;
 mod truth;
@@ -183,8 +184,8 @@ fn show(scenario: &Scenario, rules: &Rules, report: &Report) -> bool {
 fn miss_each_rule() -> io::Result<bool> {
     let (mut searched, mut detected) = (0, 0);
     let begun = SystemClock.now();
-    println!("rule | without it | promise that breaks | scenario | states | moves");
-    for (rule, words) in Rule::ALL {
+    println!("clause | without it | promise that breaks | scenario | states | moves");
+    for (rule, clause, words) in Rule::ALL {
         let found = QUICK.iter().find_map(|scenario| {
             let report = search(scenario, &Rules::new(scenario.second_opinions, Some(rule)));
             let states = report.states;
@@ -194,9 +195,9 @@ fn miss_each_rule() -> io::Result<bool> {
         match found {
             Some((name, states, moves, promise)) => {
                 detected += 1;
-                println!("{rule:?} | {words} | {} | {name} | {states} | {moves}", promise.words());
+                println!("{clause} | {words} ({rule:?}) | {} | {name} | {states} | {moves}", promise.words());
             }
-            None => println!("{rule:?} | {words} | NOT MISSED"),
+            None => println!("{clause} | {words} ({rule:?}) | NOT MISSED"),
         }
     }
     let (all, searched) = (Rule::ALL.len(), table::grouped(searched as u64));

@@ -103,6 +103,7 @@ impl<'a> Moves<'a> {
             self.resume(index, halt);
             return;
         }
+        self.gone(index);
         self.fence(index, process.fence);
         match process.task {
             Task::Idle => self.idle(index),
@@ -140,7 +141,7 @@ impl<'a> Moves<'a> {
         let mut world = *self.from;
         world.pass();
         if self.scenario.ends_families {
-            world.hold_up();
+            world.hold_up_the_halted();
         }
         // A save that never came is lost on the way.
         world.late = world.late.filter(|late| late.how != How::Travelling || late.swap.decided_at >= -LONGEST_OUTAGE);
@@ -206,6 +207,9 @@ impl<'a> Moves<'a> {
             let is_given_time = matches!(world.row.phase, Phase::Claimed { lease_until, .. } if lease_until <= 0);
             if is_given_time && world.processes.iter().any(truth::holds_a_claim) {
                 world.doubt();
+                if self.scenario.ends_families {
+                    world.hold_up_all();
+                }
             }
             self.push(Kind::Fault, None, "the store goes away", world);
         }

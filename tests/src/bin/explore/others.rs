@@ -2,9 +2,10 @@
 
 use crate::{
     moves::{Kind, Moves},
+    row::Row,
     rules::Intent,
     saves::Saved,
-    world::{By, Coming, Consent, Task, TokenState, World},
+    world::{By, Coming, Consent, Stop, Task, TokenState, World},
 };
 
 /// The opt-in that an import brings.
@@ -40,9 +41,14 @@ impl Moves<'_> {
         }
         for index in 0..self.scenario.processes {
             let process = &self.from.processes[index];
-            if process.halt.is_none() && process.task == Task::Idle && self.from.away_since.is_none() {
+            if process.halt.is_none()
+                && process.task == Task::Idle
+                && process.stopping != Stop::Ended
+                && self.from.away_since.is_none()
+            {
                 self.begin(index);
             }
+            self.stop(index);
         }
     }
 
@@ -69,7 +75,8 @@ impl Moves<'_> {
             world.left.imports -= 1;
             let token = world.issue(IMPORTED);
             world.tokens[usize::from(token) - 1].is_shared = true;
-            world.processes[index].task = Task::Import { opt_in: IMPORTED, epoch: row.epoch, token, row: None };
+            let Row { epoch, removals, .. } = *row;
+            world.processes[index].task = Task::Import { opt_in: IMPORTED, epoch, removals, token, row: None };
             self.push(Kind::Event, Some(index), "is told to import another system's tokens", world);
         }
     }
@@ -100,7 +107,7 @@ impl Moves<'_> {
             Task::Connect { coming, row: Some(row) } => {
                 self.save(index, false, &row, &Intent::Connect(coming), "stores the new opt-in");
             }
-            Task::Import { opt_in, epoch, token, row: Some(row) } => {
+            Task::Import { opt_in, epoch, token, row: Some(row), .. } => {
                 self.save(index, false, &row, &Intent::Import { opt_in, epoch, token }, "stores the imported opt-in");
             }
             Task::Remove { row: Some(row) } => {
@@ -117,8 +124,8 @@ impl Moves<'_> {
                 Task::Connect { coming: Coming { is_retry: true, ..coming }, row: None }
             }
             (Task::Connect { coming, .. }, Saved::Conflict) => Task::Connect { coming, row: None },
-            (Task::Import { opt_in, epoch, token, .. }, Saved::Error | Saved::Conflict) => {
-                Task::Import { opt_in, epoch, token, row: None }
+            (Task::Import { opt_in, epoch, removals, token, .. }, Saved::Error | Saved::Conflict) => {
+                Task::Import { opt_in, epoch, removals, token, row: None }
             }
             (Task::Remove { .. }, Saved::Conflict | Saved::Refused(_)) => Task::Remove { row: None },
             _ => Task::Idle,

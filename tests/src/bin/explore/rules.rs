@@ -10,7 +10,7 @@ use batchsuite_auth::{
     test_util::machine::{
         Breaker, Chore, Claim, ClientFault, Connect, Demand, Errand, Flight, FlightEvent, Grant, GrantEvent, Import,
         Mode, Next, Obstacle, PairFacts, PairRefresh, PairTimes, Patience, Pause, Pauses, Permit, Read, Release,
-        Settings, Step, StepRefusal, Stopping, TokensEffect,
+        Settings, Step, StepRefusal, TokensEffect,
     },
 };
 
@@ -20,7 +20,7 @@ use crate::{
         ACCESS_LIFETIME, CLIENT, LEASE, LONG_AGO, Phase, REFRESH_AFTER, Row, Standing, TICK, Ticks, Times, actor,
         attempt_id, consent_id, steps, time,
     },
-    world::{Coming, Failed, Held, Outcome, Swap, Trip},
+    world::{Coming, Failed, Held, Outcome, Pair, Stop, Swap, Trip},
 };
 
 /// The machine, its policy, and the rule that is left out.
@@ -95,7 +95,7 @@ impl Rules {
     fn swap(&self, read: &Row, step: &Step, intent: &Intent) -> Swap {
         let wake = step.wake(read.wake_at.map(time), Some(time(0)), &self.settings, time(0));
         let (brought, sent_at) = match intent {
-            Intent::End { outcome: Outcome::Pair { token, sent_at }, .. } => (*token, *sent_at),
+            Intent::End { outcome: Outcome::Pair { token, sent_at, .. }, .. } => (*token, *sent_at),
             Intent::Import { token, .. } => (*token, 0),
             Intent::Connect(coming) => (coming.token, coming.used_at),
             _ => (0, 0),
@@ -122,6 +122,7 @@ impl Rules {
             is_timed: step.depends_on_time,
             wakes: wake.is_some(),
             brought: (step.tokens == TokensEffect::Replace).then_some(sent_at),
+            is_kept: matches!(intent, Intent::End { outcome: Outcome::Pair { kind: Pair::NoRefresh, .. }, .. }),
             refused,
         }
     }
@@ -146,7 +147,7 @@ impl Rules {
                 actor: actor(),
                 client_id: CLIENT.to_owned(),
                 issued_at: Some(time(0)),
-                pair: pair_times(0),
+                pair: pair_times(0, Pair::Whole),
             })),
             Intent::Remove => GrantEvent::Remove { actor: actor() },
             Intent::Restore => GrantEvent::Restore { at: time(0) },
@@ -162,13 +163,16 @@ impl Rules {
             attempt: attempt_id(held.attempt),
         };
         let is_pair = matches!(outcome, Outcome::Pair { .. });
-        if self.is_without(Rule::VerdictCompare) && !is_pair {
+        let is_verdict = matches!(outcome, Outcome::Refused(_) | Outcome::Unanswered);
+        if self.is_without(if is_verdict { Rule::VerdictCompare } else { Rule::ReleaseCompare }) && !is_pair {
             claim = row.grant().claim_of(attempt_id(row.phase.claimed_by()));
         }
         let (evidence, jitter) = (Evidence::default(), 1.0);
         let release = |reason| GrantEvent::Release { claim, reason, jitter };
         match outcome {
-            Outcome::Pair { sent_at, .. } => GrantEvent::Commit { claim, pair: pair_times(*sent_at), jitter },
+            Outcome::Pair { sent_at, kind, .. } => {
+                GrantEvent::Commit { claim, pair: pair_times(*sent_at, *kind), jitter }
+            }
             Outcome::Refused(_) => GrantEvent::Refused { claim, evidence },
             Outcome::Unanswered => GrantEvent::Unanswered { claim, evidence, jitter },
             Outcome::NotSent => release(Release::NotSent(evidence)),
@@ -187,7 +191,7 @@ impl Rules {
             is_retry: coming.is_retry && !self.is_without(Rule::RetryOfConnect),
             actor: actor(),
             client_id: CLIENT.to_owned(),
-            pair: pair_times(coming.used_at),
+            pair: pair_times(coming.used_at, Pair::Whole),
         }
     }
 
@@ -237,12 +241,13 @@ impl Rules {
                 row.suspect_until = is_new.then_some(LONG_AGO);
             }
             (Some(Rule::SuspectEnds), _) if is_pair => row.suspect_until = row.suspect_until.or(read.suspect_until),
-            (Some(Rule::SuspectAfterRefusal), _) if is_pair && read.standing != Standing::Authenticated => {
-                row.suspect_until = row.suspect_until.filter(|until| *until != 0);
+            (Some(Rule::SuspectKept), Intent::End { outcome: Outcome::Pair { kind: Pair::NoRefresh, .. }, .. }) => {
+                row.suspect_until = None;
             }
             (Some(Rule::SetBackCommitMark), Intent::End { held, .. }) if is_pair && read.version < held.version => {
                 row.suspect_until = read.suspect_until;
             }
+            (Some(Rule::RemovalRaisesEpoch), Intent::Remove) => row.epoch = read.epoch,
             (Some(Rule::ImportSuspect), Intent::Import { .. }) => row.suspect_until = None,
             (Some(Rule::RestoreMark), Intent::Restore) => row.unanswered = read.unanswered,
             (Some(Rule::SecondOpinion), Intent::End { outcome: Outcome::Refused(_), .. }) => {
@@ -276,7 +281,7 @@ impl Rules {
             let phase = Phase::Claimed { attempt: trip.given_time, at: LONG_AGO, lease_until: LONG_AGO };
             let silent =
                 Row { standing: Standing::Authenticated, opt_in: 1, version: 1, times, phase, ..Row::default() };
-            flight.next(FlightEvent::Read(self.read(&silent.grant(), trip, false, (0, 0), None)), time(0));
+            flight.next(FlightEvent::Read(self.read(&silent.grant(), trip, false, ((0, 0), Stop::No), None)), time(0));
         }
         if let Some(pause) = pause_of(trip.failed) {
             flight.next(FlightEvent::Failed(pause), time(0));
@@ -302,7 +307,7 @@ impl Rules {
         grant: &'a Grant,
         trip: &Trip,
         is_reserved: bool,
-        seen: (u8, u8),
+        (seen, stopping): ((u8, u8), Stop),
         client_fault: Option<&'a Pause>,
     ) -> Read<'a> {
         let (epoch, version) = if self.is_without(Rule::SetBackMark) { (0, 0) } else { seen };
@@ -313,7 +318,7 @@ impl Rules {
             is_readable: true,
             is_reserved,
             flown: steps(trip.began_at),
-            stopping: Stopping::No,
+            stopping: stopping.of_machine(),
             client_fault,
         }
     }
@@ -381,12 +386,12 @@ fn failed_of(pause: &Pause) -> Failed {
     }
 }
 
-fn pair_times(sent_at: Ticks) -> PairTimes {
+fn pair_times(sent_at: Ticks, kind: Pair) -> PairTimes {
     let facts = PairFacts {
         issued_at: None,
         access_lifetime: steps(ACCESS_LIFETIME),
-        has_access_token: true,
-        refresh: PairRefresh::New(None),
+        has_access_token: kind != Pair::NoAccess,
+        refresh: if kind == Pair::NoRefresh { PairRefresh::Kept } else { PairRefresh::New(None) },
     };
     // The early window begins with a whole step.
     PairTimes { refresh_after: steps(REFRESH_AFTER), ..PairTimes::of(&facts, time(sent_at), None, TICK, 0.0, time(0)) }

@@ -9,7 +9,7 @@ use crate::{
     rules::Intent,
     scenario::Fault,
     truth::{self, Finding},
-    world::{Fence, Halt, How, Late, Swap, Task, World},
+    world::{Fence, Halt, How, Late, Stop, Swap, Task, World},
 };
 
 /// How a save went.
@@ -139,10 +139,16 @@ impl Moves<'_> {
         saved: Saved,
     ) -> (World, Option<Finding>) {
         if is_fence {
-            let process = &mut world.processes[index];
+            let process = world.processes[index];
+            let is_ended = process.stopping == Stop::Ended;
             if let Fence::Take { attempt, number, .. } = process.fence {
-                process.fence = match saved {
+                world.processes[index].fence = match saved {
                     Saved::Yes(_) | Saved::Refused(_) => Fence::None,
+                    // It does not hold up a shutdown: the lease ends by itself.
+                    Saved::Error if is_ended => {
+                        world.doubt();
+                        Fence::None
+                    }
                     Saved::Conflict | Saved::Error => Fence::Load { attempt, number },
                 };
             }

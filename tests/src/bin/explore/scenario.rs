@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     Doubled,
     /// UPS refuses a token that it should accept.
     Mistake,
+    /// UPS answers with an access token that cannot be used, or without a refresh token.
+    Odd,
     /// UPS cannot be reached, or refuses the client.
     Answers,
     /// The store fails over to a standby that lacks its last commits.
@@ -65,9 +67,10 @@ pub(crate) struct Scenario {
     pub(crate) expects: &'static [Label],
 }
 
-const QUIET: Left = Left { faults: 0, passwords: 0, consents: 0, removals: 0, imports: 0, backups: 0 };
+const QUIET: Left = Left { faults: 0, passwords: 0, consents: 0, removals: 0, imports: 0, backups: 0, stops: 0 };
 const PASSWORD: Left = Left { passwords: 1, ..QUIET };
 const BACKUP: Left = Left { backups: 1, ..PASSWORD };
+const STOP: Left = Left { stops: 1, ..PASSWORD };
 const IMPORT: Left = Left { imports: 1, ..PASSWORD };
 
 const NETWORK: &[Fault] = &[Fault::Network, Fault::Kill];
@@ -78,6 +81,7 @@ const COMMON: &[Fault] = &[Fault::Network, Fault::Kill, Fault::Stop, Fault::Save
 const LOSSES: &[Fault] = &[Fault::SetBack, Fault::Network, Fault::Save];
 const FEW: &[Fault] = &[Fault::Network, Fault::Stop];
 const MISTAKES: &[Fault] = &[Fault::Mistake, Fault::Network, Fault::Stop, Fault::Save];
+const ODD: &[Fault] = &[Fault::Odd, Fault::Network];
 const ANY: &[Fault] = &[
     Fault::Kill,
     Fault::Stop,
@@ -136,6 +140,16 @@ pub(crate) const QUICK: &[Scenario] = &[
         ..BASE
     },
     Scenario { name: "import", faults: 1, events: IMPORT, ..BASE },
+    Scenario {
+        name: "import and removal",
+        faults: 1,
+        faults_of: &[Fault::Save],
+        events: Left { imports: 1, removals: 1, ..QUIET },
+        expects: &[],
+        ..BASE
+    },
+    Scenario { name: "odd pairs", faults_of: ODD, callers: Callers::Ask, ..BASE },
+    Scenario { name: "shutdown", faults: 1, faults_of: &[Fault::Save, Fault::Outage], events: STOP, ..BASE },
     Scenario { name: "restored backup", faults_of: &[Fault::Restore, Fault::Kill], events: BACKUP, ..BASE },
     Scenario { name: "fail-over", faults: 1, faults_of: &[Fault::SetBack], events: BACKUP, ..BASE },
     Scenario { name: "fail-over, families", faults_of: LOSSES, events: BACKUP, ..FAMILIES },
@@ -248,6 +262,26 @@ pub(crate) const FULL: &[Scenario] = &[
         events: Left { consents: 1, removals: 1, ..IMPORT },
         expects: LOST_OR_STOPPED,
         ..FAMILIES
+    },
+    Scenario {
+        name: "3 odd pairs, families",
+        faults: 3,
+        faults_of: &[Fault::Odd, Fault::Network, Fault::Save],
+        callers: Callers::Ask,
+        ..FAMILIES
+    },
+    Scenario {
+        name: "shutdown, 2 of the common ones",
+        faults_of: &[Fault::Network, Fault::Save, Fault::Outage, Fault::Stop],
+        events: STOP,
+        callers: Callers::Ask,
+        ..BASE
+    },
+    Scenario {
+        name: "an import, a consent, a removal",
+        faults_of: &[Fault::Network, Fault::Save],
+        events: Left { consents: 1, removals: 1, ..IMPORT },
+        ..BASE
     },
     Scenario { name: "fail-over and a stop", faults_of: &[Fault::SetBack, Fault::Stop], events: BACKUP, ..BASE },
 ];

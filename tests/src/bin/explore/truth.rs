@@ -2,7 +2,7 @@
 
 use crate::{
     omit::Rule,
-    row::{LEASE, Phase, Row, Standing, Ticks},
+    row::{ECHO, LEASE, LONG_AGO, Phase, Row, Standing, Ticks},
     rules::Rules,
     world::{Answer, By, Call, Fence, Outcome, Process, Swap, Task, TokenState, World},
 };
@@ -60,11 +60,17 @@ pub(crate) enum Label {
     /// A process stood still past its lease with the pair in hand, and another one asked with the spent token meanwhile: UPS ended
     /// the family. The row was given up before the pair was stored.
     OwnRequestLooksLikeAPassword,
+    /// The same, but the store was away past the lease, came back for a moment, and was away until the holder's time was over.
+    OwnRequestAfterOutages,
 }
 
 impl Label {
-    pub(crate) const ALL: [Self; 3] =
-        [Self::PasswordLooksLikeALostAnswer, Self::CopyLooksLikeAPassword, Self::OwnRequestLooksLikeAPassword];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::PasswordLooksLikeALostAnswer,
+        Self::CopyLooksLikeAPassword,
+        Self::OwnRequestLooksLikeAPassword,
+        Self::OwnRequestAfterOutages,
+    ];
 
     pub(crate) fn words(self) -> &'static str {
         match self {
@@ -75,6 +81,20 @@ impl Label {
             Self::OwnRequestLooksLikeAPassword => {
                 "OptInInvalidated after the family ended by our own second request, because of a stop"
             }
+            Self::OwnRequestAfterOutages => {
+                "OptInInvalidated after the family ended by our own second request, because the store was away twice"
+            }
+        }
+    }
+}
+
+impl Process {
+    /// The pair that it has, and when its request was sent.
+    fn pair_in_hand(&self) -> Option<(u8, Ticks)> {
+        match self.task {
+            Task::Sent { call: Call::Answered(Answer::Pair { token, .. }), sent_at, .. }
+            | Task::Settle { outcome: Outcome::Pair { token, sent_at, .. }, .. } => Some((token, sent_at)),
+            _ => None,
         }
     }
 }
@@ -143,6 +163,11 @@ pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rule
         if !matches!(old.standing, Standing::Invalidated | Standing::Lost) {
             world.forget_the_stop(new.token);
         }
+        if swap.is_kept {
+            // Nothing shows whether UPS takes the token again.
+            let until = (sent_at + ECHO).max(world.truth.doubt.map_or(LONG_AGO, |(until, _)| until));
+            world.truth.doubt = Some((until, false));
+        }
         let is_own = [0, new.rotated_by].contains(&old.phase.claimed_by());
         // Over a row that was set back: what it had known is lost, and is noticed only now.
         let is_set_back = new.version > old.version + 1;
@@ -166,6 +191,7 @@ fn was_replaced(before: &World, new: &Row) -> bool {
             Task::Connect { coming, .. } => {
                 coming.consent.id == new.opt_in && coming.consent.removals != before.row.removals
             }
+            Task::Import { opt_in, removals, .. } => opt_in == new.opt_in && removals != before.row.removals,
             _ => false,
         });
     is_commit || is_removed_consent
@@ -179,6 +205,7 @@ fn invalidated(world: &World, refused: Option<TokenState>) -> Option<Finding> {
             Some(Finding::Known(Label::CopyLooksLikeAPassword))
         }
         Some(TokenState::FamilyEnded(By::AfterStop)) => Some(Finding::Known(Label::OwnRequestLooksLikeAPassword)),
+        Some(TokenState::FamilyEnded(By::AfterOutages)) => Some(Finding::Known(Label::OwnRequestAfterOutages)),
         _ if forgotten => None,
         _ => Some(Finding::Broken(Promise::InvalidatedOnlyIfUnused)),
     }
@@ -210,24 +237,29 @@ impl World {
     /// A pair was stored over a row that nobody had given up: nothing excuses a wrong cause later.
     fn forget_the_stop(&mut self, token: u8) {
         let token = &mut self.tokens[usize::from(token) - 1];
-        token.was_held_up = false;
-        if token.state == TokenState::FamilyEnded(By::AfterStop) {
+        token.held_up = By::Client;
+        if matches!(token.state, TokenState::FamilyEnded(By::AfterStop | By::AfterOutages)) {
             token.state = TokenState::FamilyEnded(By::Client);
         }
     }
 
     /// Marks the pairs in the hands of those who stand still past their lease.
-    pub(crate) fn hold_up(&mut self) {
-        for process in self.processes.iter().filter(|process| process.halt.is_some()) {
-            let in_hand = match process.task {
-                Task::Sent { call: Call::Answered(Answer::Pair(token)), sent_at, .. }
-                | Task::Settle { outcome: Outcome::Pair { token, sent_at }, .. } => Some((token, sent_at)),
-                _ => None,
-            };
-            if let Some((token, sent_at)) = in_hand
+    pub(crate) fn hold_up_the_halted(&mut self) {
+        for index in 0..self.processes.len() {
+            if let (Some(_), Some((token, sent_at))) =
+                (self.processes[index].halt, self.processes[index].pair_in_hand())
                 && sent_at <= -LEASE
             {
-                self.tokens[usize::from(token) - 1].was_held_up = true;
+                self.tokens[usize::from(token) - 1].held_up = By::AfterStop;
+            }
+        }
+    }
+
+    /// The store goes away in the time that a holder gets to store its pair.
+    pub(crate) fn hold_up_all(&mut self) {
+        for index in 0..self.processes.len() {
+            if let Some((token, _)) = self.processes[index].pair_in_hand() {
+                self.tokens[usize::from(token) - 1].held_up = By::AfterOutages;
             }
         }
     }
@@ -240,7 +272,7 @@ impl World {
         let is_ours = |token: &crate::world::Token| token.opt_in == self.row.opt_in && token.state == TokenState::Alive;
         let token = u8::try_from(self.tokens.iter().position(is_ours)?).ok()? + 1;
         let holds = |process: &Process| match process.task {
-            Task::Sent { call: Call::Answered(Answer::Pair(pair)), .. } => pair == token,
+            Task::Sent { call: Call::Answered(Answer::Pair { token: pair, .. }), .. } => pair == token,
             // One that it has read as stored is the store's to keep.
             Task::Settle { outcome: Outcome::Pair { token: pair, .. }, held, row, .. } => {
                 pair == token && row.is_none_or(|row| row.rotated_by != held.attempt)

@@ -3,7 +3,7 @@
 use crate::{
     moves::{Kind, Moves},
     scenario::Fault,
-    world::{Answer, By, Call, Ghost, Task, TokenState, World},
+    world::{Answer, By, Call, Ghost, Pair, Task, Token, TokenState, World},
 };
 
 impl Moves<'_> {
@@ -49,10 +49,24 @@ impl Moves<'_> {
         let mut world = *self.from;
         let was = world.token(token).state;
         let (answer, tale) = match world.present(token, By::Client, self.scenario.ends_families) {
-            Some(pair) => (Answer::Pair(pair), "has its request answered by UPS with a new pair"),
+            Some(token) => {
+                (Answer::Pair { token, kind: Pair::Whole }, "has its request answered by UPS with a new pair")
+            }
             None => (Answer::Refused(was), "has its request refused by UPS"),
         };
         self.push(Kind::Urgent, Some(index), tale, answered(world, answer));
+        if let (Answer::Pair { token: new, .. }, true) = (answer, self.may(Fault::Odd)) {
+            world.left.faults -= 1;
+            let answer = |token, kind| Answer::Pair { token, kind };
+            let tale = "has its request answered with a pair whose access token cannot be used";
+            self.push(Kind::Fault, Some(index), tale, answered(world, answer(new, Pair::NoAccess)));
+            world.tokens[usize::from(new) - 1] = Token::default();
+            let tale = "has its request answered without a refresh token, although the one that was sent is spent";
+            self.push(Kind::Fault, Some(index), tale, answered(world, answer(token, Pair::NoRefresh)));
+            world.set_token(token, TokenState::Alive);
+            let tale = "has its request answered without a refresh token: UPS takes the one that was sent again";
+            self.push(Kind::Fault, Some(index), tale, answered(world, answer(token, Pair::NoRefresh)));
+        }
         if self.may(Fault::Mistake) && was == TokenState::Alive {
             let mut world = answered(self.spoiled(), Answer::Refused(was));
             world.truth.mistakes += 1;
@@ -78,8 +92,7 @@ impl World {
                 let by = if first == By::Client { by } else { first };
                 let family = self.tokens.iter_mut().filter(|token| token.opt_in == presented.opt_in);
                 for token in family.filter(|token| token.state == TokenState::Alive) {
-                    let is_after_stop = token.was_held_up && by == By::Client;
-                    token.state = TokenState::FamilyEnded(if is_after_stop { By::AfterStop } else { by });
+                    token.state = TokenState::FamilyEnded(if by == By::Client { token.held_up } else { by });
                 }
                 None
             }

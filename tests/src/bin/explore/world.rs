@@ -39,8 +39,8 @@ pub(crate) struct Token {
     pub(crate) state: TokenState,
     /// Another system has it, too.
     pub(crate) is_shared: bool,
-    /// The process that has it in hand stood still until the lease of its attempt was over.
-    pub(crate) was_held_up: bool,
+    /// Why another process may have used the spent token before it, if the process that has it in hand could not store it in time.
+    pub(crate) held_up: By,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +64,8 @@ pub(crate) enum By {
     Client,
     /// A client's own, while another process had the family's living token in hand, and had stood still past its lease with it.
     AfterStop,
+    /// The same, but the store was away past the lease, and away again in the time that the holder got after it.
+    AfterOutages,
     /// An intermediary's copy of a request.
     Copy,
     /// Another system's, which kept the token before an import.
@@ -88,6 +90,8 @@ pub(crate) struct Swap {
     pub(crate) wakes: bool,
     /// When the request was sent that brought the token that it stores; `None`: it brings none.
     pub(crate) brought: Option<Ticks>,
+    /// The pair has no refresh token of its own.
+    pub(crate) is_kept: bool,
     /// Why UPS refused, if it is a verdict that says so.
     pub(crate) refused: Option<TokenState>,
 }
@@ -119,6 +123,7 @@ pub(crate) struct Consent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Process {
     pub(crate) halt: Option<Halt>,
+    pub(crate) stopping: Stop,
     /// The latest rotation that it has cached.
     pub(crate) seen: (u8, u8),
     pub(crate) breaker: Breaker,
@@ -126,6 +131,15 @@ pub(crate) struct Process {
     pub(crate) was_asked: bool,
     pub(crate) task: Task,
     pub(crate) fence: Fence,
+}
+
+/// Whether a process is about to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    #[default]
+    No,
+    Quiet,
+    Ended,
 }
 
 /// A process, or its whole machine, stands still.
@@ -174,7 +188,7 @@ pub(crate) enum Task {
     /// The authorization is being removed.
     Remove { row: Option<Row> },
     /// Another system's tokens are being stored.
-    Import { opt_in: u8, epoch: u8, token: u8, row: Option<Row> },
+    Import { opt_in: u8, epoch: u8, removals: u8, token: u8, row: Option<Row> },
 }
 
 /// A first pair on its way to the store.
@@ -229,16 +243,29 @@ pub(crate) enum Call {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Answer {
-    Pair(u8),
+    Pair {
+        token: u8,
+        kind: Pair,
+    },
     /// Refused; and what the token really was.
     Refused(TokenState),
     Misconfigured,
 }
 
+/// What UPS's answer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Pair {
+    Whole,
+    /// Its access token cannot be used.
+    NoAccess,
+    /// It has no refresh token.
+    NoRefresh,
+}
+
 /// What an attempt writes at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Outcome {
-    Pair { token: u8, sent_at: Ticks },
+    Pair { token: u8, sent_at: Ticks, kind: Pair },
     Refused(TokenState),
     Unanswered,
     NotSent,
@@ -271,6 +298,7 @@ pub(crate) struct Left {
     pub(crate) removals: u8,
     pub(crate) imports: u8,
     pub(crate) backups: u8,
+    pub(crate) stops: u8,
 }
 
 /// What really happened, which nobody in the world can read.
