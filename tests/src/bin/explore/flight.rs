@@ -153,21 +153,19 @@ impl Moves<'_> {
                 process.task = if refresh_next && process.stopping == Stop::No { Task::Load(trip) } else { Task::Idle };
                 "reads the row and serves its access token"
             }
-            Next::Refresh { .. } => match self.rules.permit(&process.breaker) {
-                Permit::Refused { .. } => {
+            Next::Refresh { .. } => {
+                let (permit, found) = self.permit(&mut process.breaker);
+                finding = found;
+                if let Permit::Refused { .. } = permit {
                     let pause = Pause::Misconfigured { evidence: Box::default(), retry_after: TICK };
                     let (_, trip) = self.rules.next(&trip, FlightEvent::Failed(pause));
                     process.task = Task::Load(trip);
                     "reads the row, but its breaker lets nothing through"
-                }
-                permit => {
-                    if permit == Permit::Trial {
-                        process.breaker.trial_at = Some(0);
-                    }
+                } else {
                     process.task = Task::Claim { trip, row: *row, asked_at: 0 };
                     "reads the row, and is going to refresh it"
                 }
-            },
+            }
             Next::Mark => {
                 process.task = Task::Mark { trip, row: *row };
                 "reads a row below the one that it has cached"
@@ -238,7 +236,7 @@ impl Moves<'_> {
                     Answer::Misconfigured => (Outcome::Misconfigured, "is told that UPS refuses the client"),
                 };
                 let process = &mut world.processes[index];
-                self.tell_breaker(&mut process.breaker, &outcome);
+                self.tell_breaker(&mut process.breaker, &outcome, held.row.grant().expects_refusal());
                 let is_pair = matches!(outcome, Outcome::Pair { .. });
                 let row = is_pair.then_some(held.row);
                 process.task = Task::Settle { trip, held: bare(held), outcome, row };
@@ -252,20 +250,6 @@ impl Moves<'_> {
                     world.processes[index].task = unanswered;
                     self.push(Kind::Fault, Some(index), "loses UPS's answer on the way", world);
                 }
-            }
-        }
-    }
-
-    fn tell_breaker(&self, breaker: &mut crate::world::Breaker, outcome: &Outcome) {
-        match outcome {
-            Outcome::Misconfigured => {
-                let failed_at = self.rules.opens(breaker).then_some(0);
-                *breaker = crate::world::Breaker { has_answered: true, failed_at, trial_at: None };
-            }
-            _ => {
-                // Only what UPS refuses can open it.
-                let has_answered = self.scenario.faults_of.contains(&Fault::Answers);
-                *breaker = crate::world::Breaker { has_answered, failed_at: None, trial_at: None };
             }
         }
     }

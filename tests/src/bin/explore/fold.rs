@@ -130,7 +130,7 @@ impl Process {
             visitor.time(&mut halt.since);
         }
         visitor.version(&mut self.seen.1);
-        self.breaker.failed_at.iter_mut().chain(&mut self.breaker.trial_at).for_each(|at| visitor.time(at));
+        self.breaker.times().for_each(|at| visitor.time(at));
         self.task.visit(visitor);
         match &mut self.fence {
             Fence::None => {}
@@ -229,6 +229,7 @@ impl World {
             }
         }
         self.each_row(&mut |row| row.forget(living, consents));
+        self.processes.iter_mut().for_each(|process| process.breaker.forget());
         if let Some((until, came_home)) = self.truth.doubt {
             self.truth.doubt = Some((until.max(LONG_AGO), came_home));
         }

@@ -46,6 +46,7 @@
 //! join; our worlds rotate in cycles, and liveness is one of the promises. What is left of it is the loop in [`search`].
 #![allow(clippy::print_stdout, reason = "a program that reports")]
 
+mod breaker;
 mod flight;
 mod fold;
 mod moves;

@@ -39,11 +39,13 @@ pub(crate) enum Rule {
     RestoreMark,
     SetBackMark,
     WithdrawnNotServed,
+    WaveStops,
+    OpinionsDoNotCount,
 }
 
 impl Rule {
     /// All of them, each with its clause and with what is done without it.
-    pub(crate) const ALL: [(Self, &str, &str); 36] = [
+    pub(crate) const ALL: [(Self, &str, &str); 38] = [
         (Self::RowCompare, "the row compare", "a save does not compare the row's number"),
         (Self::CommitComparesVersion, "opt-in and version at commit", "a commit is saved over a later version"),
         (Self::CommitComparesOptIn, "opt-in and version at commit", "a commit is saved over another opt-in"),
@@ -108,6 +110,8 @@ impl Rule {
             "a process does not mark a row below the one that it has cached",
         ),
         (Self::WithdrawnNotServed, "what is served", "the access token of a withdrawn opt-in is served"),
+        (Self::WaveStops, "the breaker, waves", "refusals of several companies are each company's own"),
+        (Self::OpinionsDoNotCount, "the breaker, second opinions", "second opinions count towards a wave"),
     ];
 
     pub(crate) fn of_name(name: &str) -> Option<Self> {

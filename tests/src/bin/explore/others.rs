@@ -49,6 +49,7 @@ impl Moves<'_> {
                 self.begin(index);
             }
             self.stop(index);
+            self.others(index);
         }
     }
 

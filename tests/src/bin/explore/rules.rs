@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    CompanyId,
     events::Evidence,
     machine::Backoff,
     test_util::machine::{
-        Breaker, Chore, Claim, ClientFault, Connect, Demand, Errand, Flight, FlightEvent, Grant, GrantEvent, Import,
-        Mode, Next, Obstacle, PairFacts, PairRefresh, PairTimes, Patience, Pause, Pauses, Permit, Read, Release,
-        Settings, Step, StepRefusal, TokensEffect,
+        Chore, Claim, Connect, Demand, Flight, FlightEvent, Grant, GrantEvent, Import, Mode, Next, Obstacle, PairFacts,
+        PairRefresh, PairTimes, Patience, Pause, Pauses, Read, Release, Settings, Step, StepRefusal, TokensEffect,
     },
 };
 
@@ -28,8 +26,7 @@ use crate::{
 pub(crate) struct Rules {
     settings: Settings,
     patience: Patience,
-    breaker_pause: Backoff,
-    company: CompanyId,
+    pub(crate) breaker_pause: Backoff,
     omitted: Option<Rule>,
 }
 
@@ -69,8 +66,7 @@ impl Rules {
         };
         let patience =
             Patience { lease: steps(LEASE), max_wait: TICK / 30, commit_retry: TICK / 2, refresh_pause: pause };
-        let company = CompanyId::new("acme").expect("an id");
-        Self { settings, patience, breaker_pause: pause, company, omitted }
+        Self { settings, patience, breaker_pause: pause, omitted }
     }
 
     pub(crate) fn is_without(&self, rule: Rule) -> bool {
@@ -214,9 +210,10 @@ impl Rules {
             {
                 row.version = row.version.min(held.version);
             }
-            (Some(Rule::CommitComparesOptIn), Intent::End { held, outcome: Outcome::Pair { .. } }) => {
+            (Some(Rule::CommitComparesOptIn), Intent::End { held, outcome: Outcome::Pair { .. } })
+                if row.opt_in != held.opt_in =>
+            {
                 row.opt_in = held.opt_in;
-                row.version = row.version.min(held.version);
                 if row.standing == Standing::Unauthenticated {
                     row.standing = Standing::Authenticated;
                 }
@@ -263,7 +260,7 @@ impl Rules {
     }
 
     /// What the keeper is to do with a row.
-    pub(crate) fn chore(&self, row: &Row, told: &crate::world::Breaker) -> Chore {
+    pub(crate) fn chore(&self, row: &Row, told: &crate::breaker::Breaker) -> Chore {
         let obstacle = self.client_fault(told).map(|_| Obstacle::Blocked);
         row.grant().chore(Some(time(0)), obstacle, &self.settings, true, time(0))
     }
@@ -321,42 +318,6 @@ impl Rules {
             stopping: stopping.of_machine(),
             client_fault,
         }
-    }
-
-    /// The breaker that a process has, rebuilt from what it was told.
-    fn breaker(&self, told: &crate::world::Breaker) -> Breaker {
-        let mut breaker = Breaker::new(self.breaker_pause);
-        if told.has_answered && told.failed_at.is_none() {
-            breaker.succeeded(Errand::Refresh, time(0));
-        }
-        if let Some(at) = told.failed_at {
-            breaker.failed(&self.company, ClientFault::Misconfigured, time(at));
-            breaker.ended();
-        }
-        if let Some(at) = told.trial_at {
-            breaker.permit(Errand::Refresh, &self.company, true, time(at));
-        }
-        breaker
-    }
-
-    /// Whether a request may be sent now.
-    pub(crate) fn permit(&self, told: &crate::world::Breaker) -> Permit {
-        self.breaker(told).permit(Errand::Refresh, &self.company, true, time(0))
-    }
-
-    /// Why nothing is sent for any company.
-    pub(crate) fn client_fault(&self, told: &crate::world::Breaker) -> Option<Pause> {
-        let breaker = self.breaker(told);
-        let is_open = breaker.fault().is_some_and(ClientFault::is_the_clients)
-            && breaker.open_until().is_some_and(|until| until > time(0));
-        is_open.then(|| Pause::Misconfigured { evidence: Box::default(), retry_after: TICK })
-    }
-
-    /// Whether what UPS said opened the breaker, or kept it open.
-    pub(crate) fn opens(&self, told: &crate::world::Breaker) -> bool {
-        let mut breaker = self.breaker(told);
-        breaker.failed(&self.company, ClientFault::Misconfigured, time(0));
-        breaker.fault().is_some()
     }
 
     /// Whether the elapsed time allows a request to be sent whose row was asked for then.

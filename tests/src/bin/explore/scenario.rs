@@ -67,7 +67,8 @@ pub(crate) struct Scenario {
     pub(crate) expects: &'static [Label],
 }
 
-const QUIET: Left = Left { faults: 0, passwords: 0, consents: 0, removals: 0, imports: 0, backups: 0, stops: 0 };
+const QUIET: Left =
+    Left { faults: 0, passwords: 0, consents: 0, removals: 0, imports: 0, backups: 0, stops: 0, others: 0 };
 const PASSWORD: Left = Left { passwords: 1, ..QUIET };
 const BACKUP: Left = Left { backups: 1, ..PASSWORD };
 const STOP: Left = Left { stops: 1, ..PASSWORD };
@@ -126,15 +127,24 @@ pub(crate) const QUICK: &[Scenario] = &[
     Scenario {
         name: "a consent, a removal, a password",
         faults: 1,
-        faults_of: &[Fault::Save, Fault::Stop],
+        faults_of: &[Fault::Save],
         events: Left { consents: 1, removals: 1, ..PASSWORD },
+        expects: &[],
         ..BASE
     },
     Scenario {
-        name: "two consents and rejected tokens",
+        name: "two consents",
         faults: 1,
         faults_of: &[Fault::Save],
         events: Left { consents: 2, ..QUIET },
+        expects: &[],
+        ..BASE
+    },
+    Scenario {
+        name: "rejected tokens",
+        faults: 1,
+        faults_of: &[Fault::Save],
+        events: QUIET,
         callers: Callers::Reject,
         expects: &[],
         ..BASE
@@ -152,11 +162,37 @@ pub(crate) const QUICK: &[Scenario] = &[
     Scenario { name: "shutdown", faults: 1, faults_of: &[Fault::Save, Fault::Outage], events: STOP, ..BASE },
     Scenario { name: "restored backup", faults_of: &[Fault::Restore, Fault::Kill], events: BACKUP, ..BASE },
     Scenario { name: "fail-over", faults: 1, faults_of: &[Fault::SetBack], events: BACKUP, ..BASE },
-    Scenario { name: "fail-over, families", faults_of: LOSSES, events: BACKUP, ..FAMILIES },
+    Scenario { name: "fail-over, families", faults_of: &[Fault::SetBack, Fault::Network], events: BACKUP, ..FAMILIES },
+    Scenario {
+        name: "waves",
+        processes: 1,
+        faults: 1,
+        faults_of: &[Fault::Mistake],
+        events: Left { others: 4, ..QUIET },
+        second_opinions: &[1, 3],
+        expects: &[],
+        ..BASE
+    },
 ];
 
 /// What the full run adds.
 pub(crate) const FULL: &[Scenario] = &[
+    Scenario {
+        name: "two consents and rejected tokens",
+        faults: 1,
+        faults_of: &[Fault::Save],
+        events: Left { consents: 2, ..QUIET },
+        callers: Callers::Reject,
+        expects: &[],
+        ..BASE
+    },
+    Scenario {
+        name: "a consent, a removal, a password, a stop",
+        faults: 1,
+        faults_of: &[Fault::Save, Fault::Stop],
+        events: Left { consents: 1, removals: 1, ..PASSWORD },
+        ..BASE
+    },
     Scenario {
         name: "3 of network",
         faults: 3,
@@ -281,6 +317,14 @@ pub(crate) const FULL: &[Scenario] = &[
         name: "an import, a consent, a removal",
         faults_of: &[Fault::Network, Fault::Save],
         events: Left { consents: 1, removals: 1, ..IMPORT },
+        ..BASE
+    },
+    Scenario { name: "fail-over, 2 losses, families", faults_of: LOSSES, events: BACKUP, ..FAMILIES },
+    Scenario {
+        name: "waves and 2 more",
+        faults_of: &[Fault::Mistake, Fault::Network],
+        events: Left { others: 3, ..PASSWORD },
+        second_opinions: &[1, 3],
         ..BASE
     },
     Scenario { name: "fail-over and a stop", faults_of: &[Fault::SetBack, Fault::Stop], events: BACKUP, ..BASE },

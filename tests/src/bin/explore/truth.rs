@@ -28,6 +28,8 @@ pub(crate) enum Promise {
     RemovedStaysRemoved,
     ClaimsHaveWholeLeases,
     NothingWorseStored,
+    AWaveStopsTheOthers,
+    OnlyAWaveStopsTheOthers,
     AuthenticatedInTheEnd,
 }
 
@@ -44,6 +46,8 @@ impl Promise {
             Self::RemovedStaysRemoved => "an opt-in comes back that was removed or replaced",
             Self::ClaimsHaveWholeLeases => "a claim is saved whose lease is partly over",
             Self::NothingWorseStored => "an opt-in that works is replaced by a pair that is spent",
+            Self::AWaveStopsTheOthers => "a wave of refusals goes through one company after the other",
+            Self::OnlyAWaveStopsTheOthers => "the breaker stops every company although there was no wave",
             Self::AuthenticatedInTheEnd => {
                 "faults have stopped, UPS accepts the token, and the company is not authenticated in the end"
             }

@@ -3,7 +3,10 @@
 //! Everything is small and copied. Times count from now, and ids are small numbers, so that [`fold`](crate::fold) can give equal names
 //! to states that differ in names alone.
 
-use crate::row::{Row, Ticks};
+use crate::{
+    breaker::Breaker,
+    row::{Row, Ticks},
+};
 
 /// The most processes of a scenario.
 pub(crate) const PROCESSES: usize = 3;
@@ -150,16 +153,6 @@ pub(crate) struct Halt {
     pub(crate) is_suspended: bool,
 }
 
-/// What a process's breaker was told, as far as it counts for one company.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Breaker {
-    pub(crate) has_answered: bool,
-    /// The client was refused then.
-    pub(crate) failed_at: Option<Ticks>,
-    /// The trial that was let through then is still under way.
-    pub(crate) trial_at: Option<Ticks>,
-}
-
 /// What a process is doing. Each is one await.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Task {
@@ -299,6 +292,8 @@ pub(crate) struct Left {
     pub(crate) imports: u8,
     pub(crate) backups: u8,
     pub(crate) stops: u8,
+    /// Requests for other companies of the same client.
+    pub(crate) others: u8,
 }
 
 /// What really happened, which nobody in the world can read.

@@ -1,0 +1,228 @@
+//! A process's breaker, the library's own, and the requests for other companies that go through it.
+
+use batchsuite_auth::{
+    CompanyId,
+    test_util::machine::{self, ClientFault, Errand, Pause, Permit},
+};
+
+use crate::{
+    moves::{Kind, Moves},
+    omit::Rule,
+    row::{LONG_AGO, TICK, Ticks, time},
+    rules::Rules,
+    scenario::Fault,
+    truth::{Finding, Promise},
+    world::{Outcome, Stop},
+};
+
+/// The most calls that matter to a breaker at once.
+const CALLS: usize = 12;
+/// The company of the row, and two others of the same client.
+pub(crate) const OURS: u8 = 0;
+const COMPANIES: usize = 3;
+/// Refusals that come together within this are a wave: the machine's ten minutes.
+const WAVE: Ticks = 4;
+
+/// The calls of a breaker that still matter to it, oldest first, and what really happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Breaker {
+    calls: [Option<Call>; CALLS],
+    /// When UPS refused each company's token, with nothing that explains it, since the last success.
+    refused: [Option<Ticks>; COMPANIES],
+    /// When a wave stopped everything, or the last trial since then began.
+    stopped_at: Option<Ticks>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Call {
+    what: What,
+    company: u8,
+    at: Ticks,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum What {
+    Asked,
+    Succeeded,
+    Refused { is_explained: bool },
+    Failed,
+}
+
+impl What {
+    /// When UPS accepted the client decides only among more requests at once than there are here.
+    fn is_timeless(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Refused { is_explained: true })
+    }
+}
+
+impl Breaker {
+    /// Its times, for the fold.
+    pub(crate) fn times(&mut self) -> impl Iterator<Item = &mut Ticks> {
+        let calls = self.calls.iter_mut().flatten().map(|call| &mut call.at);
+        calls.chain(self.refused.iter_mut().flatten()).chain(&mut self.stopped_at)
+    }
+
+    pub(crate) fn forget(&mut self) {
+        if self.stopped_at.is_none() {
+            self.refused = self.refused.map(|at| at.filter(|at| *at > -WAVE));
+        }
+        self.stopped_at = self.stopped_at.map(|at| at.max(-1));
+        // Older ones decide as much.
+        for call in self.calls.iter_mut().flatten().filter(|call| !call.what.is_timeless()) {
+            call.at = call.at.max(-WAVE);
+        }
+    }
+
+    fn knows(&self, company: u8) -> bool {
+        self.calls.iter().flatten().any(|call| call.company == company)
+    }
+}
+
+impl Rules {
+    /// The machine's breaker, rebuilt from the calls.
+    fn breaker<'a>(&self, calls: impl IntoIterator<Item = &'a Call>) -> machine::Breaker {
+        let mut breaker = machine::Breaker::new(self.breaker_pause);
+        for Call { what, company, at } in calls {
+            let (company, at) = (company_id(*company), time(*at));
+            match what {
+                What::Asked => {
+                    breaker.permit(Errand::Refresh, &company, true, at);
+                    breaker.ended();
+                }
+                What::Succeeded => breaker.succeeded(Errand::Refresh, at),
+                What::Refused { is_explained } => {
+                    breaker.refused(Errand::Refresh, &company, *is_explained, at);
+                }
+                What::Failed => {
+                    breaker.failed(&company, ClientFault::Misconfigured, at);
+                }
+            }
+        }
+        breaker
+    }
+
+    /// One more call. Calls that make no difference are forgotten.
+    fn call(&self, told: &mut Breaker, what: What, company: u8) {
+        let call = Call { what, company, at: if what.is_timeless() { LONG_AGO } else { 0 } };
+        let mut calls: Vec<Call> = told.calls.iter().flatten().copied().chain([call]).collect();
+        let state = |calls: &[Call]| format!("{:?}", self.breaker(calls));
+        let whole = state(&calls);
+        let mut place = 0;
+        while place < calls.len() {
+            let mut without = calls.clone();
+            without.remove(place);
+            if state(&without) == whole {
+                calls = without;
+            } else {
+                place += 1;
+            }
+        }
+        assert!(calls.len() <= CALLS, "room for each call");
+        told.calls = std::array::from_fn(|place| calls.get(place).copied());
+    }
+
+    /// Whether a request for a company may be sent now, and whether that is right.
+    fn permit(&self, told: &mut Breaker, company: u8) -> (Permit, Option<Finding>) {
+        let permit =
+            self.breaker(told.calls.iter().flatten()).permit(Errand::Refresh, &company_id(company), true, time(0));
+        self.call(told, What::Asked, company);
+        let is_refused = matches!(permit, Permit::Refused { .. });
+        let is_open = self.breaker(told.calls.iter().flatten()).fault() == Some(&ClientFault::Wave);
+        let promise = match told.stopped_at {
+            Some(at) if !is_refused && at >= 0 => Some(Promise::AWaveStopsTheOthers),
+            None if is_refused && is_open => Some(Promise::OnlyAWaveStopsTheOthers),
+            _ => None,
+        };
+        if !is_refused && told.stopped_at.is_some() {
+            told.stopped_at = Some(0);
+        }
+        (permit, promise.map(Finding::Broken))
+    }
+
+    fn succeeded(&self, told: &mut Breaker, company: u8) {
+        self.call(told, What::Succeeded, company);
+        (told.refused, told.stopped_at) = ([None; COMPANIES], None);
+    }
+
+    fn refused(&self, told: &mut Breaker, company: u8, is_explained: bool) {
+        let counts = is_explained && !self.is_without(Rule::OpinionsDoNotCount) || self.is_without(Rule::WaveStops);
+        self.call(told, What::Refused { is_explained: counts }, company);
+        if is_explained {
+            return;
+        }
+        told.refused[usize::from(company)] = Some(0);
+        let is_wave = told.refused.iter().all(|at| at.is_some_and(|at| at > -WAVE));
+        if is_wave && told.stopped_at.is_none() {
+            told.stopped_at = Some(0);
+        }
+    }
+
+    /// Why nothing is sent for any company.
+    pub(crate) fn client_fault(&self, told: &Breaker) -> Option<Pause> {
+        let breaker = self.breaker(told.calls.iter().flatten());
+        let is_open = breaker.fault().is_some_and(ClientFault::is_the_clients)
+            && breaker.open_until().is_some_and(|until| until > time(0));
+        is_open.then(|| Pause::Misconfigured { evidence: Box::default(), retry_after: TICK })
+    }
+}
+
+impl Moves<'_> {
+    /// Whether anything in this scenario can open a breaker.
+    fn may_open(&self) -> bool {
+        self.scenario.faults_of.contains(&Fault::Answers) || self.scenario.events.others > 0
+    }
+
+    pub(crate) fn permit(&self, told: &mut Breaker) -> (Permit, Option<Finding>) {
+        if self.may_open() { self.rules.permit(told, OURS) } else { (Permit::Granted, None) }
+    }
+
+    /// The breaker hears what UPS said of the company of the row.
+    pub(crate) fn tell_breaker(&self, told: &mut Breaker, outcome: &Outcome, is_explained: bool) {
+        if !self.may_open() {
+            return;
+        }
+        match outcome {
+            Outcome::Pair { .. } => self.rules.succeeded(told, OURS),
+            Outcome::Refused(_) => self.rules.refused(told, OURS, is_explained),
+            Outcome::Misconfigured => self.rules.call(told, What::Failed, OURS),
+            Outcome::Unanswered | Outcome::NotSent | Outcome::Late => {}
+        }
+    }
+
+    /// Requests for other companies of the same client, each as one move.
+    pub(crate) fn others(&mut self, index: usize) {
+        let process = self.from.processes[index];
+        if self.from.left.others == 0 || process.halt.is_some() || process.stopping != Stop::No {
+            return;
+        }
+        for company in 1..=2 {
+            // They differ in name alone.
+            if company == 2 && !process.breaker.knows(1) {
+                continue;
+            }
+            let mut world = *self.from;
+            world.left.others -= 1;
+            let (permit, finding) = self.rules.permit(&mut world.processes[index].breaker, company);
+            if matches!(permit, Permit::Refused { .. }) {
+                self.push(Kind::Event, Some(index), "sends nothing for another company: its breaker is open", world);
+                self.found(finding);
+                continue;
+            }
+            if permit == Permit::Trial {
+                self.push(Kind::Event, Some(index), "gets no answer to the trial of another company", world);
+                self.found(finding);
+            }
+            let mut refused = world;
+            self.rules.refused(&mut refused.processes[index].breaker, company, false);
+            self.push(Kind::Event, Some(index), "is told that another company's token is refused", refused);
+            self.found(finding);
+            self.rules.succeeded(&mut world.processes[index].breaker, company);
+            self.push(Kind::Event, Some(index), "gets a new pair for another company", world);
+            self.found(finding);
+        }
+    }
+}
+
+fn company_id(company: u8) -> CompanyId {
+    CompanyId::new(["acme", "bolt", "crate"][usize::from(company)]).expect("an id")
+}
