@@ -168,7 +168,7 @@ pub(crate) const QUICK: &[Scenario] = &[
         processes: 1,
         faults: 1,
         faults_of: &[Fault::Mistake],
-        events: Left { others: 4, ..QUIET },
+        events: Left { others: 4, ..PASSWORD },
         second_opinions: &[1, 3],
         expects: &[],
         ..BASE
