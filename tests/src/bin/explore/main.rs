@@ -1,15 +1,15 @@
 //! Every interleaving: a breadth-first search through small worlds, in which the library's own rules decide.
 //!
-//! A world is one company's row in a store, a UPS, and two or three processes. A state is all that any of them knows. The
+//! A world is one company's row in a store, a UPS, and one to three processes. A state is all that any of them knows. The
 //! search makes each move that is possible in a state, bad luck included, and so comes to every state that some history leads
 //! to. In each of them the promises of [`truth`] must hold. The first state that breaks one is told as a story, and because
 //! the search goes by the number of moves, no story is shorter.
 //!
 //! # What is real, and what is modelled
 //! Real: `Grant::on` with all its steps, `Grant::chore` and `Step::wake`, `Flight::next`, and the `Breaker`, through
-//! `batchsuite_auth::test_util::machine`. Modelled: what the engine does around them ([`flight`], [`others`]), await by await, in
-//! the engine's order; the store ([`saves`]), whose only verb that matters is one compare-and-swap; UPS and the network
-//! ([`ups`]); stops, deaths, outages ([`moves`]). The model contains no rule of its own: where the library would ask the
+//! `batchsuite_auth::test_util::machine`. Modelled: what the engine does around them ([`flight`], [`others`], [`stops`],
+//! [`breaker`]), await by await, in the engine's order; the store ([`saves`]), whose only verb that matters is one compare-and-swap;
+//! UPS and the network ([`ups`]); standstills, deaths, outages ([`moves`]). The model contains no rule of its own: where the library would ask the
 //! machine, the model asks it, too ([`rules`]).
 //!
 //! # Time
@@ -28,17 +28,30 @@
 //! path must come to *authenticated*: the search keeps the graph of calm moves, and goes backwards through it from the settled states.
 //!
 //! # A search that can fail
-//! `explore rules` leaves out one rule of the protocol after the other ([`omit`]) and shows which promise breaks, and after how many states.
+//! `explore rules` leaves out one rule of the protocol after the other ([`omit`]) and shows which promise breaks, in which
+//! scenario, and after how many states.
+//!
+//! # What no client can tell
+//! Some causes are wrong, and no rule could make them right. Each has a [`truth::Label`] with one exact history. A scenario names the
+//! labels that must come up in it, and the search prints the shortest story of each. A wrong cause with any other history breaks a promise.
+//!
+//! One of them is our own doing. A process stands still past its lease with the new pair in hand. Another process asks with the spent
+//! token, is refused, and gives the row up. If UPS ends a whole family when a spent token comes again, the pair in hand is dead, too. It
+//! is stored nevertheless, because it may well work, and its refusal is told as `OptInInvalidated`. That breaks no promise: the
+//! token that was refused was ours and unused, and a take-over or a given-up row alone leaves no mark. With a mark at each take-over, plain
+//! password changes were told as lost rotations. The same comes up if the store is away past the lease, comes back for one reading of
+//! the other process, and is away again until the time that the holder gets is over.
 //!
 //! # What is not searched
-//! - several companies at once, and so waves and what a breaker does for others; warnings and expiry; pairs that cannot be used, refresh
-//!   tokens that are kept or missing; wrong clocks; the cache and the feed; stopping a service;
-//! - more than three faults together;
+//! - more than one company in full: two others are requests through the same breaker, each one move. Of what opens a breaker, only
+//!   waves and refusals of the client, not unknown answers, 429 and 403;
+//! - warnings and expiry; refresh tokens that cannot be sent back; rows that cannot be read; wrong clocks; the cache and the feed;
+//! - more than three faults together; more than one process that is told to stop, and a shutdown whose time limit ends: that is a kill;
 //! - a fail-over that nobody can see: here each process has the lost rotation cached. One that loses a claim alone, or that only a dead
 //!   process remembers, shows to nobody; for that operators have `after_restore`. After a fail-over a token may be sent twice
-//!   within a lease, because the store has lost the claim.
-//! - A second outage of the store that begins in the time that a holder gets after the first one may cause a false `RotationLost`, which
-//!   ends when the holder stores its pair.
+//!   within a lease, because the store has lost the claim;
+//! - a second outage of the store that begins in the time that a holder gets after the first one: it may cause a false `RotationLost`,
+//!   which ends when the holder stores its pair, and is not told from a right one.
 //!
 //! # Why not a crate
 //! stateright 0.31 was looked at. Its breadth-first search has no symmetry (its depth-first search has, but its
