@@ -265,7 +265,7 @@ pub(crate) const FULL: &[Scenario] = &[
         name: "2 consents, families",
         faults_of: COMMON,
         events: Left { consents: 2, ..QUIET },
-        expects: &[],
+        expects: &[Label::OwnRequestLooksLikeAPassword],
         ..FAMILIES
     },
     Scenario {
@@ -313,11 +313,19 @@ pub(crate) const FULL: &[Scenario] = &[
         ..FAMILIES
     },
     Scenario {
-        name: "shutdown, 2 of the common ones",
-        faults_of: &[Fault::Network, Fault::Save, Fault::Outage, Fault::Stop],
+        name: "shutdown and 2 more",
+        faults_of: &[Fault::Network, Fault::Save, Fault::Outage],
+        events: STOP,
+        ..BASE
+    },
+    Scenario {
+        name: "shutdown, callers, a standstill",
+        faults: 1,
+        faults_of: &[Fault::Network, Fault::Stop],
         events: STOP,
         callers: Callers::Ask,
-        ..BASE
+        expects: LOST_OR_STOPPED,
+        ..FAMILIES
     },
     Scenario {
         name: "an import, a consent, a removal",
@@ -327,10 +335,21 @@ pub(crate) const FULL: &[Scenario] = &[
     },
     Scenario { name: "fail-over, 2 losses, families", faults_of: LOSSES, events: BACKUP, ..FAMILIES },
     Scenario {
-        name: "waves and 2 more",
-        faults_of: &[Fault::Mistake, Fault::Network],
-        events: Left { others: 3, ..PASSWORD },
+        name: "waves, 2 processes",
+        faults: 1,
+        faults_of: &[Fault::Mistake],
+        events: Left { others: 3, ..QUIET },
         second_opinions: &[1, 3],
+        expects: &[],
+        ..BASE
+    },
+    Scenario {
+        name: "waves and 2 more",
+        processes: 1,
+        faults_of: &[Fault::Mistake, Fault::Network],
+        events: Left { others: 4, ..QUIET },
+        second_opinions: &[1, 3],
+        expects: &[],
         ..BASE
     },
     Scenario { name: "fail-over and a stop", faults_of: &[Fault::SetBack, Fault::Stop], events: BACKUP, ..BASE },
