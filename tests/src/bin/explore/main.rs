@@ -56,7 +56,7 @@
 //! # Why not a crate
 //! stateright 0.31 was looked at. Its breadth-first search has no symmetry (its depth-first search has, but its
 //! traces are not the shortest). It keeps no edges, and its *eventually* properties are not found broken on a cycle, nor where two paths
-//! join; our worlds rotate in cycles, and liveness is one of the promises. What is left of it is the loop in [`search`].
+//! join; our worlds rotate in cycles, and liveness is one of the promises. What is left of it is the loop in [`mod@search`].
 #![allow(clippy::print_stdout, reason = "a program that reports")]
 
 mod breaker;
