@@ -262,7 +262,8 @@ impl World {
     /// The store goes away in the time that a holder gets to store its pair.
     pub(crate) fn hold_up_all(&mut self) {
         for index in 0..self.processes.len() {
-            if let Some((token, _)) = self.processes[index].pair_in_hand() {
+            let process = &self.processes[index];
+            if let (None, Some((token, _))) = (process.halt, process.pair_in_hand()) {
                 self.tokens[usize::from(token) - 1].held_up = By::AfterOutages;
             }
         }
