@@ -32,6 +32,13 @@ mod seal;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+/// What a `DATABASE_URL` says, for tests that try its parser with anything. It is no part of the public API, and changes with any release.
+#[cfg(all(feature = "postgres", feature = "test-util"))]
+#[doc(hidden)]
+pub mod test_util {
+    pub use crate::postgres::read_url;
+}
+
 #[cfg(feature = "keyring")]
 pub use keyring::Keyring;
 #[cfg(feature = "memory")]

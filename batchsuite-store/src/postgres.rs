@@ -33,6 +33,8 @@ use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
 pub use operation::Overview;
+#[cfg(feature = "test-util")]
+pub use pool::address::read_url;
 pub use pool::{PostgresPool, PostgresPoolBuilder, connection::PostgresTransaction, failure::PostgresError};
 
 /// Keeps everything in Postgres: the whole storage contract, for any number of processes.

@@ -133,6 +133,13 @@ impl WireStream {
 }
 
 impl<S: WireConnection> WireStream<S> {
+    /// On a connection that is none of TCP, for tests that put anything on it. It is no part of the public API.
+    #[cfg(feature = "test-util")]
+    #[doc(hidden)]
+    pub fn on(connection: S) -> Self {
+        Self::new(connection)
+    }
+
     fn new(connection: S) -> Self {
         Self {
             connection,

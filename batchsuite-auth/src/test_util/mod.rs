@@ -6,6 +6,13 @@ pub mod store_contract;
 
 pub use manual_clock::ManualClock;
 
+/// What UPS's parsers make of anything, for tests that try them with it. It is no part of the public API, and changes with any release.
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod ups {
+    pub use crate::ups::door::*;
+}
+
 /// The state machine whole, for tests that explore it. It is no part of the public API, and changes with any release.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]

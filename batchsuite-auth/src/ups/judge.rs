@@ -41,7 +41,7 @@ pub(crate) enum Judgement {
     Unknown(Evidence),
 }
 
-#[cfg(any(test, feature = "metrics"))]
+#[cfg(any(test, feature = "metrics", feature = "test-util"))]
 impl Judgement {
     /// A stable name, e.g. for a metric.
     pub(crate) fn outcome(&self) -> &'static str {

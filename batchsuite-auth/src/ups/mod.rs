@@ -3,6 +3,8 @@
 mod answer;
 mod callback;
 mod content;
+#[cfg(feature = "test-util")]
+pub(crate) mod door;
 mod echo;
 mod encodings;
 mod errors;

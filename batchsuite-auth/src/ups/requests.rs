@@ -204,6 +204,13 @@ impl Ups {
     }
 }
 
+#[cfg(feature = "test-util")]
+impl Prepared {
+    pub(crate) fn into_request(mut self) -> http::Request<Vec<u8>> {
+        http::Request::from_parts(self.head, std::mem::take(&mut *self.body))
+    }
+}
+
 const BASIC: &str = "Basic ";
 
 /// RFC 7617 §2: an id with a colon cannot be written.

@@ -71,6 +71,15 @@ impl Address {
     }
 }
 
+/// What a connection string says to the driver, with what it leaves open filled in; and whether a pooler is in between.
+///
+/// # Errors
+/// It cannot be read.
+#[cfg(feature = "test-util")]
+pub fn read_url(text: &str) -> Result<(Config, bool)> {
+    Address::new(text).map(|address| (address.config, address.is_pooled))
+}
+
 impl fmt::Debug for Address {
     // A URL may carry a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
