@@ -80,6 +80,17 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_a_newer_release_survives_to_its_last_digit() {
+        for number in ["1.2345478901234567e28", "8.210266876799999e33", "-0.30000000000000004"] {
+            let grant = Grant::of_document(&format!("{{\"later\":{number}}}"), REVISION).unwrap();
+            let written = grant.document().unwrap();
+
+            let again = Grant::of_document(&written, REVISION).unwrap();
+            assert_eq!((grant.unknown["later"].as_f64(), &again), (number.parse().ok(), &grant), "{written}");
+        }
+    }
+
+    #[test]
     fn an_empty_document_is_a_grant_that_was_never_saved() {
         assert_eq!(Grant::of_document("{}", Revision::default()).unwrap(), Grant::default());
     }
