@@ -73,7 +73,8 @@ impl Grant {
         // The epoch goes up even where nothing is stored: it ends flights, and the count ends consents under way.
         let grant = Self {
             revision: Revision { epoch: self.revision.epoch + 1, version: 0 },
-            removals: self.removals + 1,
+            // Only that it changes counts; a document may say any number.
+            removals: self.removals.wrapping_add(1),
             unknown: self.unknown.clone(),
             ..Self::default()
         };

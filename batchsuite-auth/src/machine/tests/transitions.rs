@@ -395,3 +395,12 @@ fn only_what_changes_the_tokens_that_caches_hand_out_is_announced() {
         }
     }
 }
+
+#[test]
+fn a_count_of_removals_that_is_full_stops_no_removal() {
+    let grant = Grant { removals: u64::MAX, ..Grant::default() };
+
+    let step = grant.on(&GrantEvent::Remove { actor: actor() }, &pauses(), minute(0)).unwrap();
+
+    assert_ne!(step.grant.removals, grant.removals, "a consent that began before is refused");
+}
