@@ -172,7 +172,8 @@ impl<'a> Text<'a> {
         let encoded = written.replace('+', "%2B");
         let parameters: Vec<_> = form_urlencoded::parse(encoded.as_bytes()).into_owned().collect();
         let password = parameters.iter().position(|(name, _)| name == "password").map(|place| place + 1);
-        let is_cut = written.contains('@') && credentials > scheme.len();
+        // The at sign may be one of a password, in the address or in a parameter before it.
+        let is_cut = credentials > scheme.len() && (written.contains('@') || url.contains("password="));
         let doubtful = if is_cut { 0 } else { password.unwrap_or(usize::MAX) };
         Ok(Self { url: Some(url), parameters, doubtful })
     }
@@ -375,6 +376,7 @@ mod tests {
         for text in [
             "postgres://user:p@ss?canary=x@host/db",
             "postgres://host/db?password=x&canary=y",
+            "postgres://host/db?password=x@y?canary=z",
             "host=host password=x canary=y",
             "host=host password=x canary",
             "host=host password='x canary=y",
