@@ -1,0 +1,36 @@
+//! The kept inputs of a target.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::Target;
+
+/// Where the corpora are kept, a directory for each target.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}
+
+/// The inputs that are kept for one target, by file name.
+#[derive(Debug)]
+pub struct Corpus(pub Vec<(String, Vec<u8>)>);
+
+impl Corpus {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// A file cannot be read, or there is none.
+    pub fn of(target: &Target) -> io::Result<Self> {
+        let mut inputs = Vec::new();
+        for entry in fs::read_dir(directory().join(target.name))? {
+            let entry = entry?;
+            inputs.push((entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?));
+        }
+        inputs.sort();
+        match inputs.is_empty() {
+            true => Err(io::Error::other(format!("the corpus of {} is empty", target.name))),
+            false => Ok(Self(inputs)),
+        }
+    }
+}
