@@ -104,6 +104,6 @@ mod tests {
 
         assert_eq!(inputs(1), inputs(1));
         assert_ne!(inputs(1), inputs(2));
-        assert!(inputs(1).into_iter().collect::<BTreeSet<_>>().len() > 150);
+        assert!(inputs(1).into_iter().collect::<BTreeSet<_>>().len() > 100, "most differ");
     }
 }
