@@ -96,9 +96,9 @@ pub(super) fn page(response: &Response<Vec<u8>>) -> Vec<u8> {
 /// Where in `bytes` the head ends that began with `before`.
 pub(super) fn end_of_head(before: &[u8], bytes: &[u8]) -> Option<usize> {
     const END: &[u8] = b"\r\n\r\n";
-    // The end may have begun before.
+    // The end may have begun before. The earliest one counts: a body may begin with line breaks.
     let kept = &before[before.len().saturating_sub(END.len() - 1)..];
-    for split in 1..=kept.len() {
+    for split in (1..=kept.len()).rev() {
         let begun = &kept[kept.len() - split..];
         if let Some(rest) = END.strip_prefix(begun).filter(|rest| bytes.starts_with(rest)) {
             return Some(rest.len());
@@ -159,11 +159,13 @@ mod tests {
 
     #[test]
     fn a_head_ends_at_its_empty_line_however_it_is_cut() {
-        let answer = b"HTTP/1.1 200 OK\r\na: b\r\n\r\nbody\r\n\r\n";
-        let end = answer.len() - b"body\r\n\r\n".len();
-        for cut in 0..end {
-            assert_eq!(end_of_head(&answer[..cut], &answer[cut..]), Some(end - cut), "{cut}");
-            assert_eq!(end_of_head(&answer[..cut], &answer[cut..end - 1]), None, "{cut}");
+        for body in [&b"body\r\n\r\n"[..], b"\r\n\r\nbody", b""] {
+            let answer = [b"HTTP/1.1 200 OK\r\na: b\r\n\r\n", body].concat();
+            let end = answer.len() - body.len();
+            for cut in 0..end {
+                assert_eq!(end_of_head(&answer[..cut], &answer[cut..]), Some(end - cut), "{cut} {body:?}");
+                assert_eq!(end_of_head(&answer[..cut], &answer[cut..end - 1]), None, "{cut} {body:?}");
+            }
         }
     }
 }
