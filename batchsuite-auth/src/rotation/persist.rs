@@ -57,7 +57,7 @@ pub(crate) fn no_answer() -> StoreError {
 struct NoAnswer;
 
 impl Engine {
-    /// A write for a caller, who waits no longer than for a token. The write itself is never cut off.
+    /// A write for a caller, who waits no longer than for a token. The write itself goes on, within its own deadline.
     pub(crate) async fn write_for_caller<T, F>(&self, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
