@@ -12,7 +12,7 @@
 mod key;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -76,7 +76,7 @@ struct Readers {
     /// Goes up when everything cached is dropped; whoever began before inserts nothing.
     generation: u64,
     next: u64,
-    by_company: HashMap<CompanyId, HashMap<u64, Reader>>,
+    by_company: HashMap<CompanyId, BTreeMap<u64, Reader>>,
 }
 
 #[derive(Debug, Default)]
@@ -181,7 +181,7 @@ impl Cache {
         let mut readers = self.readers();
         let entries = self.entries.pin();
         for (company, change) in changed {
-            for reader in readers.by_company.get_mut(company).into_iter().flat_map(HashMap::values_mut) {
+            for reader in readers.by_company.get_mut(company).into_iter().flat_map(BTreeMap::values_mut) {
                 reader.change = reader.change.max(*change);
                 reader.changed.notify_one();
             }
@@ -191,7 +191,7 @@ impl Cache {
 
     /// Wakes those who are reading the company's row: a refresh of this process has ended.
     pub(crate) fn wake(&self, company: &CompanyId) {
-        for reader in self.readers().by_company.get(company).into_iter().flat_map(HashMap::values) {
+        for reader in self.readers().by_company.get(company).into_iter().flat_map(BTreeMap::values) {
             reader.changed.notify_one();
         }
     }

@@ -80,15 +80,67 @@ impl Stopwatch {
 }
 
 /// The time since the machine was started, suspensions included.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn since_boot() -> Duration {
+    #[cfg(feature = "test-util")]
+    if let Some(simulated) = simulated::since_boot() {
+        return simulated;
+    }
+    system_since_boot()
+}
+
+/// The machine of a simulation: the runtime's own clock, and suspensions as they are told.
+#[cfg(feature = "test-util")]
+pub(crate) mod simulated {
+    use std::{cell::Cell, time::Duration};
+
+    use tokio::time::Instant;
+
+    thread_local! {
+        static MACHINE: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+
+    /// From now on this thread's machine is a simulated one, started now; `false`: it is the real one again.
+    pub fn start(simulated: bool) {
+        MACHINE.set(simulated.then(|| (Instant::now(), Duration::ZERO)));
+    }
+
+    /// The machine was suspended for so long: the runtime's clock stood still meanwhile.
+    pub fn suspend(by: Duration) {
+        MACHINE.set(MACHINE.get().map(|(start, suspended)| (start, suspended + by)));
+    }
+
+    pub(super) fn since_boot() -> Option<Duration> {
+        MACHINE.get().map(|(start, suspended)| start.elapsed() + suspended)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::clock::Stopwatch;
+
+        #[tokio::test(start_paused = true)]
+        async fn a_simulated_machine_counts_the_runtimes_time_and_its_suspensions() {
+            start(true);
+            let stopwatch = Stopwatch::start();
+
+            tokio::time::advance(Duration::from_secs(2)).await;
+            suspend(Duration::from_secs(60));
+
+            assert_eq!(stopwatch.elapsed(), Duration::from_secs(62));
+            start(false);
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn system_since_boot() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
 }
 
 /// Other systems have no such clock that is asked alike everywhere; their wall clock counts suspensions.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn since_boot() -> Duration {
+fn system_since_boot() -> Duration {
     remaining(SystemClock.now(), Timestamp::UNIX_EPOCH)
 }
 

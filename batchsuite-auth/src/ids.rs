@@ -13,6 +13,8 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
 
+use crate::random::random;
+
 /// An identifier that the host chose is not one: it must have 1 to 128 bytes and no control characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an identifier has 1 to 128 bytes and no control characters; choose another one")]
@@ -173,7 +175,7 @@ macro_rules! random_id {
         impl $name {
             /// A new one.
             pub fn random() -> Self {
-                Self(rand::random())
+                Self(random())
             }
 
             /// The one with these bits, as a store kept them.

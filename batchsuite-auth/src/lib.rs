@@ -163,6 +163,7 @@ pub mod events;
 pub mod http;
 pub mod ids;
 pub mod machine;
+mod random;
 mod rotation;
 pub mod secret;
 mod snapshot;

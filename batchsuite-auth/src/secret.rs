@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{clock::Timestamp, ids::Revision};
+use crate::{clock::Timestamp, ids::Revision, random::random};
 
 macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
@@ -110,7 +110,7 @@ const RANDOM_TEXT_LENGTH: usize = 43;
 
 /// 256 random bits in base64url, 43 characters.
 pub(crate) fn random_text() -> String {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+    URL_SAFE_NO_PAD.encode(random::<[u8; 32]>())
 }
 
 /// The SHA-256 of a secret with 256 random bits: it finds and compares, and reveals nothing.

@@ -118,6 +118,15 @@ impl MemoryStore {
         Self(Arc::new(Shared { clock: Box::new(clock), records: Mutex::default(), written: watch::Sender::new(()) }))
     }
 
+    /// A backup as of now: another store with the same rows and events. Consents under way are not in it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn backup(&self, clock: impl Clock) -> Self {
+        let records = self.0.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let copies = records.iter().map(|(environment, records)| (*environment, records.backup())).collect();
+        Self(Arc::new(Shared { clock: Box::new(clock), records: Mutex::new(copies), written: watch::Sender::new(()) }))
+    }
+
     /// The one critical section of a verb. The time is read inside, so that it agrees with the order of the writes.
     fn with<T>(&self, environment: Environment, verb: impl FnOnce(&mut Records, Timestamp) -> T) -> T {
         // No verb can panic between two writes that belong together.
@@ -254,6 +263,11 @@ impl Store for MemoryStore {
 impl Records {
     fn new(environment: Environment) -> Self {
         Self { environment, rows: Rows::default(), consents: Consents::default(), log: Log::default() }
+    }
+
+    fn backup(&self) -> Self {
+        let (environment, rows, log) = (self.environment, self.rows.clone(), self.log.clone());
+        Self { environment, rows, consents: Consents::default(), log }
     }
 
     fn load(&self, key: &Key, now: Timestamp) -> Row {

@@ -1,15 +1,15 @@
 //! The fake's authorization codes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rand::Rng as _;
 
 use super::letters;
+use crate::random;
 
 /// A code in the shape of a recorded one: 132 characters, which are the base64 of 8 alphanumerics, `-`, and base64 of 64 bytes.
 /// Its number is the key under which it is kept.
 pub(super) fn new() -> (u64, String) {
     let mut blob = [0; 64];
-    rand::rng().fill_bytes(&mut blob);
+    random::fill(&mut blob);
     let mut text = [0; 97];
     text[..8].copy_from_slice(&letters::random::<8>());
     text[8] = b'-';

@@ -1,6 +1,6 @@
 //! Letters and digits, of which tokens, codes and passwords are made.
 
-use rand::Rng as _;
+use crate::random;
 
 /// All of them; the place of each is its value as a digit.
 pub(super) const ALL: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -8,7 +8,7 @@ pub(super) const ALL: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr
 /// So many at random.
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::rng().fill_bytes(&mut bytes);
+    random::fill(&mut bytes);
     bytes.map(letter)
 }
 

@@ -21,7 +21,7 @@ use super::{
     settings::Settings,
     token_signer::{self, GRANT_BITS, NewAccessToken, RefreshClaims, TokenSigner},
 };
-use crate::{clock::Timestamp, test_util::ManualClock};
+use crate::{clock::Timestamp, random::random, test_util::ManualClock};
 
 /// A UPS, apart from any server: accounts, clients, grants, faults, counts, and a clock of its own.
 ///
@@ -243,7 +243,7 @@ impl FakeUpsState {
     /// Opens a grant for a user who agreed; the first pair of it.
     pub(super) fn open_grant(&self, client: usize, user: usize, opt_ins_ended: u32) -> IssuedPair {
         let now = self.millis();
-        let id = rand::random::<u64>() >> (u64::BITS - GRANT_BITS);
+        let id = random::<u64>() >> (u64::BITS - GRANT_BITS);
         let grant = Grant { client, user, opt_ins_ended, rotation: 0, expires_at: self.refresh_end(now) };
         self.accounts().keep_grant(id, grant, now);
         self.pair(client, user, RefreshClaims { grant: id, rotation: 0 }, now)

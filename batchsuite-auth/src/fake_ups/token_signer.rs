@@ -7,12 +7,12 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use rand::Rng as _;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256, Sha512};
 use uuid::Uuid;
 
 use super::{letters, rs384};
+use crate::random;
 
 /// Makes and reads tokens. Those of another signer do not pass, although all sign access tokens with the same test key.
 pub(super) struct TokenSigner {
@@ -105,7 +105,7 @@ impl TokenSigner {
     /// A signer whose access tokens are signed, or carry a keyed digest in the place of a signature.
     pub(super) fn new(signed: bool) -> Self {
         let mut key = [0; 32];
-        rand::rng().fill_bytes(&mut key);
+        random::fill(&mut key);
         Self { key, serial: AtomicU64::new(0), signed }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     events::Evidence,
     ids::{AttemptId, CompanyId},
     machine::{Claim, Errand, GrantEvent, Mode, PairRefresh, Release, StepRefusal},
+    random::random,
     store::StoreError,
     telemetry,
     ups::{Judgement, Pair},
@@ -287,5 +288,5 @@ fn failed(reason: Unavailable, retry_after: Duration) -> Attempt {
 
 /// Jitter for a back-off.
 pub(super) fn jitter() -> f64 {
-    rand::random()
+    random()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{ReadRow, Rotation};
-use crate::{machine::Backoff, store::StoreError};
+use crate::{machine::Backoff, random::random, store::StoreError};
 
 /// Before the row is read again, with a rest that grows: the others need time, too.
 const REST: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_secs(1) };
@@ -25,7 +25,7 @@ impl Conflicts {
     /// The row as it is now, after a rest. A row that nobody has saved since says that the decision came too late.
     pub(super) async fn read_again(&mut self, rotation: &Rotation, before: &ReadRow) -> Result<ReadRow, StoreError> {
         self.met += 1;
-        sleep(REST.after(self.met, rand::random())).await;
+        sleep(REST.after(self.met, random())).await;
         let company = &before.snapshot.company;
         let row = rotation.read(company).await?;
         if row.snapshot.number == before.snapshot.number {

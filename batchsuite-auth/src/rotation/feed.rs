@@ -35,6 +35,7 @@ pub(super) async fn feed(engine: Weak<Engine>) {
         let weak = Arc::downgrade(&engine);
         drop(engine);
         let changes = tokio::select! {
+            biased;
             changes = timeout(limit, store.changes(environment, cursor, wait)) => {
                 changes.unwrap_or_else(|_| Err(no_answer()))
             }

@@ -149,6 +149,7 @@ impl Fetch<'_> {
             Wait::Whole(duration) => self.engine.rest(duration).await,
             Wait::OrChange(duration) => {
                 tokio::select! {
+                    biased;
                     _ = timeout(duration, guard.changed()) => {}
                     () = self.engine.tasks.ending() => {}
                 }

@@ -55,6 +55,7 @@ impl Engine {
                     let patience = PATIENCE.min(self.rotation.policy.claim_to_send / 2);
                     let until = *impatient_at.get_or_insert_with(|| Instant::now() + patience);
                     tokio::select! {
+                        biased;
                         _ = timeout(until - Instant::now(), request_ended) => {}
                         () = self.tasks.ending() => return Err(TokenError::ShutDown),
                     }

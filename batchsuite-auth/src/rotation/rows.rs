@@ -12,6 +12,7 @@ use crate::{
     http::fence,
     ids::{CompanyId, Revision},
     machine::{GrantEvent, PairFacts, PairRefresh, PairTimes, Step, StepRefusal, TokensEffect},
+    random::random,
     snapshot::Snapshot,
     store::{NewEvent, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens},
     ups::Pair,
@@ -196,7 +197,7 @@ impl Rotation {
             },
         };
         let (latest, early_window) = (before.grant.latest_time(), self.policy.early_window);
-        let times = PairTimes::of(&facts, sent_at, latest, early_window, rand::random(), self.now());
+        let times = PairTimes::of(&facts, sent_at, latest, early_window, random(), self.now());
         (times, Tokens { access: pair.access_token.clone(), refresh: pair.refresh_token.clone() })
     }
 

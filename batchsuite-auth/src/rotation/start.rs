@@ -56,9 +56,9 @@ impl Engine {
             tokens: ReadyTokens { cache, flights: Flights::default(), rejections: Rejections::default() },
             tasks: Tasks::on(runtime),
         });
-        engine.tasks.runtime().spawn(feed::feed(Arc::downgrade(&engine)));
+        engine.tasks.spawn_loop(feed::feed(Arc::downgrade(&engine)));
         if keeper {
-            engine.tasks.runtime().spawn(keeper::keeper(Arc::downgrade(&engine)));
+            engine.tasks.spawn_loop(keeper::keeper(Arc::downgrade(&engine)));
         }
         engine
     }

@@ -42,6 +42,9 @@ impl Shutdown {
 #[derive(Debug)]
 pub(crate) struct Tasks {
     runtime: Handle,
+    /// The process of a simulation that this one is.
+    #[cfg(feature = "test-util")]
+    gate: Option<super::gate::Gate>,
     /// What must not be lost: flights and callbacks. Shutdown waits for them.
     tracker: TaskTracker,
     /// How many pairs the store has not taken yet.
@@ -67,6 +70,8 @@ impl Tasks {
     pub(super) fn on(runtime: Handle) -> Self {
         Self {
             runtime,
+            #[cfg(feature = "test-util")]
+            gate: super::gate::Gate::entered(),
             tracker: TaskTracker::new(),
             pairs_in_hand: AtomicUsize::new(0),
             quiet: CancellationToken::new(),
@@ -75,8 +80,20 @@ impl Tasks {
         }
     }
 
-    pub(super) fn runtime(&self) -> &Handle {
-        &self.runtime
+    /// Runs a background loop.
+    pub(super) fn spawn_loop(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(self.gated(task)));
+    }
+
+    #[cfg(feature = "test-util")]
+    fn gated<F: Future>(&self, task: F) -> impl Future<Output = F::Output> + use<F> {
+        super::gate::Gated::behind(self.gate.as_ref(), task)
+    }
+
+    #[cfg(not(feature = "test-util"))]
+    #[expect(clippy::unused_self, reason = "only a simulation has a gate")]
+    fn gated<F>(&self, task: F) -> F {
+        task
     }
 
     pub(super) fn quiesce(&self) {
@@ -144,7 +161,7 @@ impl Tasks {
 
     /// Runs `task` to its end, whatever becomes of the caller.
     pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
-        self.tracker.spawn_on(task.instrument(Span::current()), &self.runtime)
+        self.tracker.spawn_on(self.gated(task.instrument(Span::current())), &self.runtime)
     }
 
     /// Runs `task` to its end, whatever becomes of the caller, and brings its outcome. A panic (of a host's own code that is

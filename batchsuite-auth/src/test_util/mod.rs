@@ -13,6 +13,18 @@ pub mod ups {
     pub use crate::ups::door::*;
 }
 
+/// One thread as a world of several processes, for a simulation that a seed repeats. It is no part of the public API, and changes with
+/// any release.
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod simulation {
+    pub use crate::{
+        clock::simulated::{start, suspend},
+        random::seeded::seed,
+        rotation::gate::{Gate, Gated},
+    };
+}
+
 /// The state machine whole, for tests that explore it. It is no part of the public API, and changes with any release.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]

@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub(super) const EVENTS_KEPT: u64 = 100_000;
 
 /// The latest events.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Log {
     /// Each under no company, so that the first one is the oldest, and under its own company if it has one.
     by_company: BTreeMap<(Option<CompanyId>, EventId), Arc<Event>>,
@@ -31,6 +31,7 @@ pub(super) struct Log {
 }
 
 /// How far a consumer has read, and who reads for it.
+#[derive(Clone)]
 struct Lease {
     cursor: EventId,
     holder: Uuid,

@@ -18,7 +18,7 @@ use batchsuite_auth::{
 pub(super) type Key = Option<CompanyId>;
 
 /// What is stored under a key.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Stored {
     pub(super) number: RowNumber,
     pub(super) revision: Revision,
@@ -52,7 +52,7 @@ impl Stored {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Rows {
     /// Boxed, because the nodes of a tree are half empty.
     by_key: BTreeMap<Key, Box<Stored>>,
