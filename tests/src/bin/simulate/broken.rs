@@ -1,0 +1,61 @@
+//! Faults of the library, put in by hand around it: a simulation that does not find each of them proves nothing.
+
+use batchsuite_auth::store::Document;
+use serde_json::Value;
+
+macro_rules! breaks {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// What is broken.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Break {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Break {
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+
+            pub(crate) fn word(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+breaks! {
+    /// A claim is saved over whatever row is there.
+    NoCompare = "no-compare",
+    /// Some commits are published and never saved.
+    PublishesFirst = "publishes-first",
+    /// A claim of unknown outcome is neither fenced nor released.
+    Unfenced = "unfenced",
+    /// No row remembers an attempt that is in doubt.
+    ForgetsDoubt = "forgets-doubt",
+    /// The feed tells of no change.
+    DeafFeed = "deaf-feed",
+    /// The HTTP client does not ask whether a request may still be sent.
+    SendsLate = "sends-late",
+    /// The HTTP client sends a request again that was not answered.
+    Retries = "retries",
+    /// The HTTP client has a pair and says that there was no answer.
+    ThrowsAway = "throws-away",
+    /// The time of a suspended machine is not counted.
+    IgnoresSuspension = "ignores-suspension",
+}
+
+impl Break {
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|broken| broken.word() == word)
+    }
+}
+
+/// The document without what it says of attempts in doubt.
+pub(crate) fn without_doubt(document: &Document) -> Document {
+    let mut value: Value = serde_json::from_str(document.as_str()).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("unanswered");
+        fields.remove("suspect_until");
+    }
+    Document::new(value.to_string())
+}

@@ -1,0 +1,35 @@
+//! The one source of chance of a world.
+
+use std::{ops::Range, time::Duration};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
+
+/// Draws; the same from the same seed.
+pub(crate) struct Dice(Xoshiro256PlusPlus);
+
+impl Dice {
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(Xoshiro256PlusPlus::seed_from_u64(seed))
+    }
+
+    /// True with this probability.
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+        self.0.random::<f64>() < probability
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0.random_range(0..end)
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+
+    pub(crate) fn milliseconds(&mut self, of: Range<u64>) -> Duration {
+        Duration::from_millis(self.0.random_range(of))
+    }
+
+    pub(crate) fn seconds(&mut self, of: Range<u64>) -> Duration {
+        self.milliseconds(of.start * 1000..of.end * 1000)
+    }
+}

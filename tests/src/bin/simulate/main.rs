@@ -1,0 +1,111 @@
+//! Every seed: the whole library in a world of its own, with virtual time, in which everything goes wrong that a seed draws.
+//!
+//! ```text
+//! simulate quick              20,000 rotations, after the seeds that once failed
+//! simulate full               1,000,000 rotations
+//! simulate seed N             one seed, with its whole trace
+//! simulate broken             breaks the library by hand in each way that is known, and must find each
+//!     --from N                the first seed
+//!     --rotations N           how many rotations, instead
+//!     --go-on                 after a seed that failed, too (last)
+//! ```
+//!
+//! # A world
+//! Two to four processes, each a whole authenticator with its cache, its feed and its keeper, run in one thread on one runtime with the
+//! paused clock. They share a store in memory, behind connections that fail by plan, and the fake UPS, behind a network that fails by
+//! plan. One seed draws the world's measures, each delay and fault, what people do, and the library's own randomness. So a seed repeats to
+//! the byte, and `simulate seed N` shows what happened.
+//!
+//! A ledger outside of the library is told what UPS really did and what people really did. During the run it looks at each request, each
+//! save and each token that is handed out. Then faults stop, hours pass, and every opt-in must be as the ledger says.
+//!
+//! # Why not turmoil or madsim
+//! *turmoil* simulates hosts and the network between them: TCP streams, partitions, latency. The library never opens a socket; its edges
+//! are two traits, the store and the HTTP client, and the faults that matter lie behind them (a save that lands after its caller gave up,
+//! an answer lost after the token was spent). turmoil keeps time for each host, but cannot set a wall clock, stop a process past
+//! its lease, or suspend a machine.
+//!
+//! *madsim* replaces tokio as a whole, under a flag of the compiler and with patched dependencies, so what is simulated would not be
+//! built as it ships.
+//!
+//! tokio's paused clock with a gate around each task is enough: kill, stop and suspend are states of the gate and of the clocks, in a
+//! few hundred lines.
+//!
+//! # What it cannot find
+//! Faults of a database, a socket or TLS; two threads in one memory (each world has one thread); a stopped process whose monotonic clock
+//! stands still while that of the other processes goes on (a suspended machine suspends all of them).
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
+
+mod broken;
+mod clocks;
+mod dice;
+mod faults;
+mod http;
+mod ledger;
+mod people;
+mod plan;
+mod process;
+mod report;
+mod run;
+mod store;
+mod trace;
+mod world;
+
+use std::{env, process::ExitCode};
+
+use crate::report::{Goal, broken, full, show};
+
+/// The first seed, unless it is told.
+const FIRST: u64 = 1;
+const QUICK: u64 = 20_000;
+const FULL: u64 = 1_000_000;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some(goal) = goal(&words) else {
+        eprintln!("usage: simulate quick | full [--from SEED] [--rotations N] | seed SEED | broken [WORD]");
+        return ExitCode::from(2);
+    };
+    let is_fine = match (words.first().copied(), words.get(1).copied()) {
+        (Some("quick" | "full"), _) => full(goal),
+        (Some("seed"), Some(seed)) => seed.parse().is_ok_and(show),
+        (Some("broken"), word) => broken(word),
+        _ => return ExitCode::from(2),
+    };
+    if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a run is to do; `None`: an argument is none.
+fn goal(words: &[&str]) -> Option<Goal> {
+    let rotations = match words.first()? {
+        &"quick" => QUICK,
+        &"full" => FULL,
+        &"seed" | &"broken" => return Some(Goal { from: FIRST, rotations: QUICK, replays: false, goes_on: false }),
+        _ => return None,
+    };
+    let mut goal = Goal { from: FIRST, rotations, replays: words[0] == "quick", goes_on: false };
+    for pair in words[1..].chunks(2) {
+        match pair {
+            ["--from", from] => goal.from = from.parse().ok()?,
+            ["--rotations", rotations] => goal.rotations = rotations.parse().ok()?,
+            ["--go-on"] => goal.goes_on = true,
+            _ => return None,
+        }
+    }
+    Some(goal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run::run;
+
+    #[test]
+    fn the_same_seed_is_the_same_world_to_the_byte() {
+        let [once, twice] = [22, 22].map(|seed| run(seed, false, None));
+        assert!(once.violation.is_none(), "{:?}", once.violation);
+        assert!(once.rotations > 100, "{}", once.rotations);
+        assert_eq!(once.trace, twice.trace);
+        assert_ne!(once.trace, run(13, false, None).trace, "another seed is another world");
+    }
+}

@@ -1,0 +1,129 @@
+//! The processes of a world: started, stopped, killed and started again over the same store.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use batchsuite_auth::{
+    BatchSuiteAuth, Client, Environment, Shutdown, config::FeedLost, fake_ups::FakeUpsState,
+    test_util::simulation::Gate,
+};
+use url::Url;
+
+use crate::{http::Network, ledger::Incarnation, store::Database, world::World};
+
+/// A place in which one process runs after the other.
+pub(crate) struct Slot {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) gate: Gate,
+    /// `None`: it was killed or has ended.
+    pub(crate) auth: Option<BatchSuiteAuth>,
+    /// When its clock was last set, or it stood still, in microseconds of the world.
+    pub(crate) disturbed_at: u64,
+    pub(crate) is_frozen: bool,
+}
+
+/// How a process is called in the trace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Name(pub(crate) usize, pub(crate) Incarnation);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("p{}.{}", self.0, self.1))
+    }
+}
+
+impl World {
+    /// Starts a process in a slot. `number`: how many were started before, in all slots.
+    pub(crate) fn start(self: &Arc<Self>, slot: usize, number: Incarnation) {
+        let gate = Gate::default();
+        let client = Client::new(FakeUpsState::CLIENT_ID, FakeUpsState::CLIENT_SECRET);
+        let auth = gate.within(|| {
+            BatchSuiteAuth::builder(Environment::Cie, client)
+                .base_url(url("http://localhost/"))
+                .redirect_uri(url(FakeUpsState::REDIRECT_URI))
+                .store(Database::new(self, slot, number))
+                .http(Network::new(self, slot, number))
+                .clock(self.clocks.of_process(slot))
+                .policy(self.plan.policy())
+                .build()
+        });
+        let auth = auth.unwrap_or_else(|error| panic!("{error}"));
+        self.note(Name(slot, number), format_args!("starts"));
+        let started = Slot { incarnation: number, gate, auth: Some(auth), disturbed_at: self.now(), is_frozen: false };
+        let mut slots = self.slots();
+        match slots.get_mut(slot) {
+            Some(of) => *of = started,
+            None => slots.push(started),
+        }
+    }
+
+    /// Stops a process as SIGSTOP does.
+    pub(crate) fn freeze(&self, slot: usize) {
+        let now = self.now();
+        let mut slots = self.slots();
+        slots[slot].gate.freeze();
+        (slots[slot].is_frozen, slots[slot].disturbed_at) = (true, now);
+        let incarnation = slots[slot].incarnation;
+        drop(slots);
+        // Twice: it counts for as much as two silences.
+        for _ in 0..2 {
+            self.hindered(incarnation);
+        }
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self, slot: usize, incarnation: Incarnation) {
+        let now = self.now();
+        let gate = {
+            let mut slots = self.slots();
+            let of = &mut slots[slot];
+            if of.incarnation != incarnation || !of.is_frozen || of.gate.is_dead() {
+                return;
+            }
+            (of.is_frozen, of.disturbed_at) = (false, now);
+            of.gate.clone()
+        };
+        self.note(Name(slot, incarnation), format_args!("goes on"));
+        gate.thaw();
+    }
+
+    /// Whether the clock of a process was set, or it stood still, between these times.
+    pub(crate) fn was_disturbed(&self, slot: usize, since: u64) -> bool {
+        let slots = self.slots();
+        slots[slot].is_frozen || slots[slot].disturbed_at >= since
+    }
+
+    /// Shuts a process down as a service does at the order to stop. Whether everything is stored.
+    pub(crate) async fn shut_down(&self, slot: usize) -> bool {
+        let Some((incarnation, gate, auth)) = self.process(slot) else { return true };
+        auth.quiesce();
+        let (send, done) = tokio::sync::oneshot::channel();
+        tokio::spawn(gate.pass(async move {
+            let _ = send.send(auth.shutdown().await);
+        }));
+        // A process that was stopped or killed meanwhile never says so.
+        let ended = tokio::time::timeout(Duration::from_secs(120), done).await;
+        let is_complete = matches!(ended, Ok(Ok(Shutdown::Complete)));
+        self.note(Name(slot, incarnation), format_args!("ends, complete: {is_complete}"));
+        if is_complete {
+            let handle = self.slots()[slot].auth.take_if(|_| true);
+            gate.kill();
+            self.ledger(|ledger| ledger.stopped(incarnation));
+            drop(handle);
+        } else {
+            self.kill(slot, incarnation);
+        }
+        is_complete
+    }
+
+    /// Without the feed for so long, in microseconds, a process hands out nothing that is cached; `None`: it does until it ends.
+    pub(crate) fn refuses_after(&self) -> Option<u64> {
+        let policy = self.plan.policy();
+        // The feed's last answer may have been on its way for as long as its call may take.
+        let bound = policy.cache_max_age + policy.feed_interval * 2 + policy.store_deadline;
+        (policy.feed_lost == FeedLost::Refuse).then(|| crate::clocks::micros(bound))
+    }
+}
+
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,221 @@
+//! Many seeds, on every core, and what came of them.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::OpenOptions,
+    io::Write as _,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    broken::Break,
+    faults::{Fault, Tally},
+    run::{Outcome, run},
+    world::lock,
+};
+
+/// A run over many seeds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    pub(crate) from: u64,
+    pub(crate) rotations: u64,
+    /// The seeds that once failed come first.
+    pub(crate) replays: bool,
+    /// A seed that failed does not end the run.
+    pub(crate) goes_on: bool,
+}
+
+/// The seeds that once failed, and why.
+const REGRESSIONS: &str = include_str!("../../../regression-seeds");
+
+/// What came of many seeds.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    rotations: u64,
+    opt_ins: u64,
+    recovered: u64,
+    told_as_withdrawn: u64,
+    ended: BTreeMap<&'static str, u64>,
+    tally: Tally,
+    lasted: Duration,
+    /// The first seed that failed.
+    failed: Option<Outcome>,
+    violations: u64,
+}
+
+/// A run is so many times longer, at most, until each fault has happened.
+const MOST_TIMES: u64 = 4;
+
+/// Shows one seed.
+pub(crate) fn show(seed: u64) -> bool {
+    let outcome = run(seed, true, None);
+    println!(
+        "seed {seed}: {} rotations, {} opt-ins, {} lines, hash {:016x}",
+        outcome.rotations, outcome.opt_ins, outcome.trace.0, outcome.trace.1
+    );
+    if let Some((violation, _)) = &outcome.violation {
+        println!("VIOLATION {violation}");
+    }
+    outcome.violation.is_none()
+}
+
+/// Runs seeds until there were enough rotations.
+pub(crate) fn full(goal: Goal) -> bool {
+    let began = now();
+    let replayed: Vec<u64> = if goal.replays { regressions().collect() } else { Vec::new() };
+    let sum = Mutex::new(Sum::default());
+    let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    let number = next.fetch_add(1, Relaxed);
+                    let replay = usize::try_from(number).ok().and_then(|number| replayed.get(number));
+                    let seed = replay.copied().unwrap_or_else(|| goal.from + number - replayed.len() as u64);
+                    let outcome = run(seed, false, None);
+                    let mut sum = lock(&sum);
+                    if let Some((violation, _)) = outcome.violation.as_ref().filter(|_| goal.goes_on) {
+                        println!("seed {seed}: VIOLATION {violation}");
+                    }
+                    sum.add(outcome);
+                    let is_replayed = sum.seeds >= replayed.len() as u64;
+                    let is_enough = sum.rotations >= goal.rotations && sum.has_every_fault();
+                    let is_far_more = sum.rotations >= goal.rotations * MOST_TIMES;
+                    if (sum.failed.is_some() && !goal.goes_on) || (is_replayed && (is_enough || is_far_more)) {
+                        is_over.store(true, Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let sum = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    sum.tell(goal, now() - began)
+}
+
+/// Breaks the library by hand, in one way or in each: each must be found.
+pub(crate) fn broken(word: Option<&str>) -> bool {
+    let breaks: Vec<Break> = match word {
+        None => Break::ALL.to_vec(),
+        Some(word) => Break::of(word).into_iter().collect(),
+    };
+    let mut is_fine = !breaks.is_empty();
+    for broken in breaks {
+        let (mut rotations, mut found) = (0, None);
+        for seed in 1..=MOST_SEEDS {
+            let outcome = run(seed, false, Some(broken));
+            rotations += outcome.rotations;
+            found = outcome.violation.map(|(violation, _)| (seed, violation));
+            if found.is_some() {
+                break;
+            }
+        }
+        match found {
+            Some((seed, violation)) => {
+                println!("{:<20} seed {seed}, {rotations} rotations: {violation}", broken.word());
+            }
+            None => {
+                println!("{:<20} FAILED: not found in {MOST_SEEDS} seeds, {rotations} rotations", broken.word());
+                is_fine = false;
+            }
+        }
+    }
+    is_fine
+}
+
+/// A fault of the library must be found in so many seeds.
+const MOST_SEEDS: u64 = 300;
+
+fn regressions() -> impl Iterator<Item = u64> {
+    let lines = REGRESSIONS.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    lines.map(|line| {
+        let seed = line.split_whitespace().next().and_then(|seed| seed.parse().ok());
+        seed.unwrap_or_else(|| panic!("tests/regression-seeds: no seed in {line:?}"))
+    })
+}
+
+impl Sum {
+    fn add(&mut self, outcome: Outcome) {
+        self.seeds += 1;
+        self.rotations += outcome.rotations;
+        self.opt_ins += outcome.opt_ins;
+        self.recovered += outcome.recovered;
+        self.told_as_withdrawn += outcome.told_as_withdrawn;
+        self.lasted += outcome.lasted;
+        self.tally.add(&outcome.tally);
+        for (cause, times) in &outcome.ended {
+            *self.ended.entry(cause).or_default() += times;
+        }
+        self.violations += u64::from(outcome.violation.is_some());
+        if outcome.violation.is_some() && self.failed.is_none() {
+            self.failed = Some(outcome);
+        }
+    }
+
+    fn has_every_fault(&self) -> bool {
+        Fault::ALL.iter().all(|fault| self.tally.of(*fault) > 0)
+    }
+
+    fn tell(&self, goal: Goal, took: Duration) -> bool {
+        if let Some((outcome, (violation, lines))) =
+            self.failed.as_ref().and_then(|outcome| Some((outcome, outcome.violation.as_ref()?)))
+        {
+            println!("{}", lines.join("\n"));
+            println!("\nVIOLATION {violation}\nrepeat it with: tests/prove seed {}\n", outcome.seed);
+        }
+        println!("faults:");
+        for fault in Fault::ALL {
+            println!("{:>10}  {}", self.tally.of(*fault), fault.words());
+        }
+        let missing: Vec<_> = Fault::ALL.iter().filter(|fault| self.tally.of(**fault) == 0).collect();
+        if !missing.is_empty() && self.failed.is_none() {
+            println!("FAILED: these never happened, so nothing is proven of them: {missing:?}");
+        }
+        let faults: u64 = Fault::ALL.iter().map(|fault| self.tally.of(*fault)).sum();
+        let ended: Vec<_> = self.ended.iter().map(|(cause, times)| format!("{times} {cause}")).collect();
+        let seconds = took.as_secs_f64();
+        let figures = format!(
+            "{} seeds from {}, {} rotations ({:.0} a minute), {} opt-ins, {} faults, ended: {}; recovered: {}; {} told as withdrawn whose family our own second send ended; {} hours of virtual time; {} violations",
+            self.seeds,
+            goal.from,
+            self.rotations,
+            self.rotations as f64 * 60.0 / seconds,
+            self.opt_ins,
+            faults,
+            ended.join(", "),
+            self.recovered,
+            self.told_as_withdrawn,
+            self.lasted.as_secs() / 3600,
+            self.violations,
+        );
+        println!("{figures}; {seconds:.0} s");
+        let is_fine = self.failed.is_none() && missing.is_empty();
+        note(&figures, seconds, is_fine);
+        is_fine
+    }
+}
+
+/// Adds a line to the table that `PROVE_TABLE` names.
+fn note(figures: &str, seconds: f64, is_fine: bool) {
+    let Some(table) = env::var_os("PROVE_TABLE") else { return };
+    let verdict = if is_fine { "ok" } else { "FAILED" };
+    let line = format!("every seed\t{figures}\t{seconds:.0}\t{verdict}\n");
+    let written = OpenOptions::new().create(true).append(true).open(&table);
+    if let Err(error) = written.and_then(|mut table| table.write_all(line.as_bytes())) {
+        eprintln!("{}: {error}", table.display());
+    }
+}
+
+/// The processor's time matters to nobody here: the wall clock of the run.
+#[expect(clippy::disallowed_methods, reason = "how long the run takes")]
+fn now() -> Duration {
+    static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    BEGAN.get_or_init(std::time::Instant::now).elapsed()
+}

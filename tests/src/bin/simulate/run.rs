@@ -1,0 +1,307 @@
+//! One seed, from the first opt-in to the last look.
+
+use std::{sync::Arc, time::Duration};
+
+use batchsuite_auth::{
+    Environment,
+    events::{Event, EventId, EventKind},
+    machine::CauseKind,
+    store::{EventOrder, EventQuery, Store as _},
+    test_util::simulation,
+};
+
+use crate::{
+    broken::Break,
+    clocks::micros,
+    faults::{Fault, Tally},
+    plan::Plan,
+    process::Name,
+    world::{Weather, World},
+};
+
+/// What came of a seed.
+pub(crate) struct Outcome {
+    pub(crate) seed: u64,
+    pub(crate) rotations: u64,
+    pub(crate) opt_ins: u64,
+    pub(crate) recovered: u64,
+    pub(crate) told_as_withdrawn: u64,
+    /// Opt-ins that ended, by cause.
+    pub(crate) ended: Vec<(&'static str, u64)>,
+    pub(crate) tally: Tally,
+    /// How long the world lasted, in its own time.
+    pub(crate) lasted: Duration,
+    /// The lines of the trace, and what stands for them.
+    pub(crate) trace: (u64, u64),
+    /// What must not be, and the last lines before it.
+    pub(crate) violation: Option<(String, Vec<String>)>,
+}
+
+/// Lets one world live.
+pub(crate) fn run(seed: u64, is_shown: bool, broken: Option<Break>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
+    simulation::seed(Some(seed));
+    let outcome = runtime.block_on(async {
+        simulation::start(true);
+        let world = World::new(seed, is_shown, broken);
+        world.live().await;
+        let outcome = world.outcome(seed);
+        let last: Vec<_> = world.slots().iter_mut().filter_map(|slot| slot.auth.take()).collect();
+        drop(last);
+        outcome
+    });
+    drop(runtime);
+    simulation::start(false);
+    simulation::seed(None);
+    outcome
+}
+
+impl World {
+    async fn live(self: &Arc<Self>) {
+        self.note("", format_args!("{:?}", self.plan));
+        let mut started = 0;
+        for slot in 0..self.plan.processes {
+            self.start(slot, started);
+            started += 1;
+        }
+        for company in 0..self.plan.companies {
+            tokio::spawn(Arc::clone(self).consent(company));
+        }
+        self.pause(Duration::from_secs(180)).await;
+        self.weather().is_calm = false;
+        while self.now() < micros(self.plan.troubled_for) && !self.is_violated() {
+            let rest = self.dice().milliseconds(0..micros(self.plan.pace * 2) / 1000);
+            self.pause(rest).await;
+            self.start_what_is_down(0.3, &mut started);
+            self.backs_up_or_restores(&mut started).await;
+            self.next_deed();
+        }
+        if !self.is_violated() {
+            self.calm_down(&mut started).await;
+        }
+        if !self.is_violated() {
+            self.look_at_everything().await;
+        }
+    }
+
+    fn start_what_is_down(self: &Arc<Self>, chance: f64, started: &mut usize) {
+        for slot in 0..self.plan.processes {
+            let is_down = self.slots()[slot].auth.is_none();
+            if is_down && self.dice().chance(chance) {
+                self.start(slot, *started);
+                *started += 1;
+            }
+        }
+    }
+
+    /// An operator makes a backup, or puts one in the place of the store: all processes end before, and none serves before the marks are
+    /// set.
+    async fn backs_up_or_restores(self: &Arc<Self>, started: &mut usize) {
+        if self.dice().chance(0.002) {
+            self.note("", format_args!("a backup is made"));
+            self.back_up();
+        }
+        if !self.dice().chance(self.plan.disasters / 20.0) {
+            return;
+        }
+        for slot in 0..self.plan.processes {
+            let incarnation = self.slots()[slot].incarnation;
+            self.kill(slot, incarnation);
+        }
+        // What is on its way to the store arrives, or never does.
+        self.pause(Duration::from_secs(100)).await;
+        if !self.restore() {
+            return;
+        }
+        self.suffers(Fault::BackupRestored, "store");
+        let weather = std::mem::replace(&mut *self.weather(), Weather { is_calm: true, ..Weather::default() });
+        self.start(0, *started);
+        *started += 1;
+        let Some((incarnation, _, auth)) = self.process(0) else { return };
+        let marked = auth.after_restore().await;
+        self.note(Name(0, incarnation), format_args!("marks after the restore: {:?}", marked.ok()));
+        *self.weather() = weather;
+    }
+
+    /// A person, a program or fate does something.
+    fn next_deed(self: &Arc<Self>) {
+        let (company, slot, user) = {
+            let mut dice = self.dice();
+            (dice.below(self.plan.companies), dice.below(self.plan.processes), dice.below(self.plan.users))
+        };
+        if self.dice().chance(self.plan.disasters) {
+            return self.disaster(slot);
+        }
+        let world = Arc::clone(self);
+        let deed = self.dice().below(1000);
+        match deed {
+            0..4 => {
+                tokio::spawn(world.remove(slot, company));
+            }
+            4..7 => self.change_password(user),
+            7..12 => {
+                self.suffers(Fault::TwoConsents, "");
+                tokio::spawn(Arc::clone(&world).consent(company));
+                tokio::spawn(world.consent(company));
+            }
+            12..20 => {
+                self.suffers(Fault::Consented, "");
+                tokio::spawn(world.consent(company));
+            }
+            20..150 => self.repair(company),
+            _ => {
+                let goes_after = (deed < 250).then(|| self.dice().milliseconds(0..400));
+                tokio::spawn(world.ask(slot, company, goes_after, deed > 990));
+            }
+        }
+    }
+
+    /// An administrator opts in again where a company has no opt-in.
+    fn repair(self: &Arc<Self>, first: usize) {
+        let broken = self.ledger(|ledger| ledger.without_opt_in(first));
+        if let Some(company) = broken {
+            self.suffers(Fault::Consented, "");
+            tokio::spawn(Arc::clone(self).consent(company));
+        }
+    }
+
+    fn disaster(self: &Arc<Self>, slot: usize) {
+        let now = self.now();
+        let (kind, long, short) = {
+            let mut dice = self.dice();
+            (dice.below(16), micros(dice.seconds(60..1800)), micros(dice.seconds(5..300)))
+        };
+        match kind {
+            0 | 1 => self.weather().store_away_until = now + short,
+            2 | 3 => self.weather().store_away_for = (slot, now + short),
+            4 => self.weather().ups_away_until = now + long,
+            5 => self.weather().wave_until = now + short,
+            6 => self.weather().client_refused_until = now + short / 4,
+            7 | 8 => {
+                if let Some((incarnation, ..)) = self.process(slot) {
+                    self.suffers(Fault::Killed, Name(slot, incarnation));
+                    self.kill(slot, incarnation);
+                }
+            }
+            9 => self.stop_for_a_while(slot, Fault::Frozen),
+            10 | 11 => self.stop_for_a_while(slot, Fault::FrozenPastLease),
+            12 => self.suspend(),
+            13 if self.plan.sets_clocks => self.set_process_clock(slot),
+            14 if self.plan.sets_clocks => self.set_store_clock(),
+            _ => {
+                self.suffers(Fault::Restarted, format_args!("p{slot}"));
+                let world = Arc::clone(self);
+                tokio::spawn(async move { world.shut_down(slot).await });
+            }
+        }
+        self.note("", format_args!("disaster {kind} at p{slot}"));
+    }
+
+    /// Faults stop, and hours pass.
+    async fn calm_down(self: &Arc<Self>, started: &mut usize) {
+        *self.weather() = Weather { is_calm: true, ..Weather::default() };
+        self.note("", format_args!("all is calm"));
+        // Whoever is being shut down ends; whoever stands still goes on.
+        for slot in 0..self.plan.processes {
+            self.clocks.set_process(slot, 0);
+            let incarnation = self.slots()[slot].incarnation;
+            self.thaw(slot, incarnation);
+        }
+        self.pause(Duration::from_secs(180)).await;
+        self.start_what_is_down(1.0, started);
+        self.pause(Plan::calm_for()).await;
+        for slot in 0..self.plan.processes {
+            for company in 0..self.plan.companies {
+                Arc::clone(self).ask(slot, company, None, false).await;
+            }
+        }
+    }
+
+    async fn look_at_everything(self: &Arc<Self>) {
+        // What is under way comes home, so that the ledger and the rows are of one moment.
+        for slot in 0..self.plan.processes {
+            if let Some((_, _, auth)) = self.process(slot) {
+                auth.quiesce();
+            }
+        }
+        self.pause(Duration::from_secs(60)).await;
+        for slot in 0..self.plan.processes {
+            let Some((_, _, auth)) = self.process(slot) else { continue };
+            for (index, company) in self.companies.iter().enumerate() {
+                let token = auth.access_token(company).await;
+                let is_accepted = token.as_ref().is_ok_and(|token| self.accepts(token));
+                let status = auth.status(company).await.map(|company| company.status);
+                self.ledger(|ledger| match &status {
+                    Ok(status) => ledger.at_the_end(index, status, &token, is_accepted),
+                    Err(error) => ledger.note_violation(format!("company {index} at the end: {error}")),
+                });
+            }
+        }
+        for (index, company) in self.companies.iter().enumerate() {
+            let query = EventQuery {
+                environment: Environment::Cie,
+                company: Some(company.clone()),
+                order: EventOrder::OldestFirst,
+                after: Some(EventId::START),
+                limit: usize::MAX,
+            };
+            match self.store().events(query).await {
+                Ok(page) => {
+                    if let Some(words) = twice_told(&page.items) {
+                        self.ledger(|ledger| ledger.note_violation(format!("company {index}: {words}")));
+                    }
+                }
+                Err(error) => self.ledger(|ledger| ledger.note_violation(format!("company {index}: {error}"))),
+            }
+        }
+        for slot in 0..self.plan.processes {
+            if !self.shut_down(slot).await {
+                self.ledger(|ledger| ledger.note_violation(format!("p{slot}: its shutdown is not complete")));
+            }
+        }
+        self.ledger(crate::ledger::Ledger::no_opt_in_is_thrown_away);
+    }
+
+    fn outcome(&self, seed: u64) -> Outcome {
+        let trace = self.trace();
+        let (tally, lasted, story) = (self.tally(), Duration::from_micros(self.now()), self.story());
+        self.ledger(|ledger| Outcome {
+            seed,
+            rotations: ledger.rotations,
+            opt_ins: ledger.opt_ins,
+            recovered: ledger.recovered,
+            told_as_withdrawn: ledger.told_as_withdrawn,
+            ended: ledger.ended.iter().map(|(cause, times)| (*cause, *times)).collect(),
+            tally,
+            lasted,
+            trace,
+            violation: ledger.violation.clone().zip(story),
+        })
+    }
+}
+
+/// What is told by an event that cannot be: the events of a company are its transitions, each once.
+fn twice_told(events: &[Event]) -> Option<String> {
+    let (mut is_authenticated, mut cause): (bool, Option<CauseKind>) = (false, None);
+    for event in events {
+        let is_right = match event.kind {
+            EventKind::Authenticated | EventKind::Removed => {
+                (is_authenticated, cause) = (event.kind == EventKind::Authenticated, None);
+                true
+            }
+            EventKind::Refreshed => is_authenticated && cause.is_none(),
+            EventKind::Recovered => cause.take().is_some(),
+            EventKind::Invalidated => {
+                let is_new = is_authenticated && event.cause.is_some() && cause != event.cause;
+                cause = event.cause;
+                is_new
+            }
+            _ => true,
+        };
+        if !is_right {
+            return Some(format!("the event {} {} cannot be", event.id.number(), event.kind));
+        }
+    }
+    None
+}
