@@ -1,6 +1,8 @@
-//! A proxy between a store and its server that can fall silent: TCP still acknowledges, and no byte passes.
+//! A proxy before a server: it can fall silent (TCP still acknowledges, and no byte passes), be late, cut connections and
+//! close them in one direction. A watcher can look at what comes by.
 
 use std::{
+    fmt::Debug,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -8,23 +10,71 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
+    time::{sleep, timeout},
 };
 
 use crate::postgres::Server;
 
-/// Passes connections on to a server of our own, unless it is silent.
+/// Passes connections on to a server.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     accepted: Arc<AtomicU64>,
     /// Connections with a number below this one are silent.
     silent_below: watch::Sender<u64>,
+    trouble: watch::Sender<Trouble>,
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A socket of this machine.
+    Socket(PathBuf),
+    /// A port.
+    Address(SocketAddr),
+}
+
+/// What happens to what comes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trouble {
+    /// It passes.
+    #[default]
+    None,
+    /// It passes so much later.
+    Delay(Duration),
+    /// A request ends its connection and does not arrive.
+    CutRequests,
+    /// An answer ends its connection and does not arrive.
+    CutAnswers,
+    /// The server's direction ends in the place of an answer; the client's stays open.
+    HalfClose,
+    /// It passes when this trouble is over.
+    Silence,
+}
+
+/// Who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// It is part of a request.
+    Client,
+    /// It is part of an answer.
+    Server,
+}
+
+/// Looks at what comes by.
+pub trait Watcher: Debug + Send + Sync + 'static {
+    /// Bytes came, on the connection of this number. Whether a message ends with them.
+    fn came(&self, connection: u64, sender: Sender, bytes: &[u8]) -> bool;
+
+    /// What came from there so far was handed on.
+    fn passed(&self, connection: u64, sender: Sender);
 }
 
 impl Proxy {
@@ -33,18 +83,33 @@ impl Proxy {
     /// # Panics
     /// If the server is not one of our own.
     pub async fn before(server: &Server) -> Self {
+        let socket = server.directory().expect("a server of our own").join(".s.PGSQL.5432");
+        Self::to(Target::Socket(socket), None).await
+    }
+
+    /// A proxy before the server at `target`. What a watched client leaves unread is still taken from the server.
+    ///
+    /// # Panics
+    /// If there is no port.
+    pub async fn to(target: Target, watcher: Option<Arc<dyn Watcher>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
-        let socket = server.directory().expect("a server of our own").join(".s.PGSQL.5432");
         let (accepted, silent_below) = (Arc::new(AtomicU64::new(0)), watch::Sender::new(0));
-        let (numbers, silent) = (Arc::clone(&accepted), silent_below.subscribe());
+        let trouble = watch::Sender::new(Trouble::None);
+        let (numbers, below, troubles) = (Arc::clone(&accepted), silent_below.subscribe(), trouble.subscribe());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let number = numbers.fetch_add(1, SeqCst);
-                tokio::spawn(connection(client, socket.clone(), Silence { number, below: silent.clone() }));
+                let silence = Silence { number: numbers.fetch_add(1, SeqCst), below: below.clone() };
+                let passage = Passage { silence, trouble: troubles.clone(), watcher: watcher.clone() };
+                tokio::spawn(passage.connection(client, target.clone()));
             }
         });
-        Self { address, accepted, silent_below }
+        Self { address, accepted, silent_below, trouble }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The server behind it, as a connection string.
@@ -71,6 +136,11 @@ impl Proxy {
     pub fn go_on(&self) {
         self.silent_below.send_replace(0);
     }
+
+    /// What happens from now on to what comes by.
+    pub fn trouble(&self, trouble: Trouble) {
+        self.trouble.send_replace(trouble);
+    }
 }
 
 #[derive(Clone)]
@@ -87,28 +157,93 @@ impl Silence {
     }
 }
 
-async fn connection(client: TcpStream, server: PathBuf, mut silence: Silence) -> io::Result<()> {
-    silence.end().await;
-    let (from_server, to_server) = UnixStream::connect(server).await?.into_split();
-    let (from_client, to_client) = client.into_split();
-    tokio::select! {
-        ended = pass(from_client, to_server, silence.clone()) => ended,
-        ended = pass(from_server, to_client, silence) => ended,
+/// One connection's way.
+#[derive(Clone)]
+struct Passage {
+    silence: Silence,
+    trouble: watch::Receiver<Trouble>,
+    watcher: Option<Arc<dyn Watcher>>,
+}
+
+/// How a direction ended.
+enum End {
+    /// Its sender has gone.
+    Gone,
+    /// By a trouble.
+    Cut,
+}
+
+/// An answer that is under way when the client has gone comes within this.
+const LAST_ANSWER: Duration = Duration::from_secs(3);
+
+type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+impl Passage {
+    async fn connection(mut self, client: TcpStream, target: Target) -> io::Result<()> {
+        self.silence.end().await;
+        let (from_server, to_server) = connect(target).await?;
+        let (from_client, to_client) = client.into_split();
+        let mut answers = std::pin::pin!(self.clone().pass(Sender::Server, from_server, to_client));
+        let is_watched = self.watcher.is_some();
+        tokio::select! {
+            ended = self.pass(Sender::Client, from_client, to_server) => {
+                if is_watched && !matches!(ended, Ok(End::Cut)) {
+                    let _ = timeout(LAST_ANSWER, answers).await;
+                }
+                ended.map(drop)
+            }
+            ended = &mut answers => ended.map(drop),
+        }
+    }
+
+    async fn pass(
+        mut self,
+        sender: Sender,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+    ) -> io::Result<End> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut is_open = true;
+        loop {
+            let length = from.read(&mut buffer).await?;
+            self.silence.end().await;
+            if length == 0 {
+                return Ok(End::Gone);
+            }
+            let number = self.silence.number;
+            let is_whole = self.watcher.as_ref().is_none_or(|watcher| watcher.came(number, sender, &buffer[..length]));
+            let trouble = *self.trouble.borrow();
+            match (trouble, sender) {
+                (Trouble::CutRequests, Sender::Client) | (Trouble::CutAnswers, Sender::Server) if is_whole => {
+                    return Ok(End::Cut);
+                }
+                (Trouble::HalfClose, Sender::Server) if is_whole && is_open => {
+                    is_open = false;
+                    to.shutdown().await?;
+                }
+                (Trouble::Delay(late), _) => sleep(late).await,
+                (Trouble::Silence, _) => drop(self.trouble.wait_for(|now| *now != Trouble::Silence).await),
+                _ => {}
+            }
+            if is_open {
+                to.write_all(&buffer[..length]).await?;
+                if let Some(watcher) = &self.watcher {
+                    watcher.passed(number, sender);
+                }
+            }
+        }
     }
 }
 
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut silence: Silence,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let length = from.read(&mut buffer).await?;
-        silence.end().await;
-        if length == 0 {
-            return to.shutdown().await;
+async fn connect(target: Target) -> io::Result<Halves> {
+    Ok(match target {
+        Target::Socket(path) => {
+            let (from, to) = UnixStream::connect(path).await?.into_split();
+            (Box::new(from), Box::new(to))
         }
-        to.write_all(&buffer[..length]).await?;
-    }
+        Target::Address(address) => {
+            let (from, to) = TcpStream::connect(address).await?.into_split();
+            (Box::new(from), Box::new(to))
+        }
+    })
 }

@@ -53,6 +53,11 @@ impl Reply {
 impl Worker {
     /// Starts a process of `program`, the binary `worker`, and waits until it is ready.
     pub async fn start(program: &str, arguments: &[&str]) -> Self {
+        Self::try_start(program, arguments).await.expect("it gets ready")
+    }
+
+    /// The same; `None`: it does not get ready, because its database is not there.
+    pub async fn try_start(program: &str, arguments: &[&str]) -> Option<Self> {
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -65,18 +70,40 @@ impl Worker {
         let (place, places) = mpsc::unbounded_channel();
         tokio::spawn(listen(child.stdout.take().expect("a pipe"), waiting.clone(), place));
         let worker = Self { child, orders, waiting, places: places.into(), last: AtomicU64::new(0) };
-        worker.is_at("ready").await;
-        worker
+        let ready = timeout(PATIENCE, async { worker.places.lock().await.recv().await }).await;
+        (ready.ok().flatten().as_deref() == Some("ready")).then_some(worker)
+    }
+
+    /// Gives an order to a process that may be stopped or may end: what it says within `patience`.
+    pub async fn try_ask(&self, mut order: Value, patience: Duration) -> Option<Value> {
+        let ask = async {
+            let (id, receiver) = self.expect(&mut order);
+            self.write(&order).await.ok()?;
+            let answer = receiver.await.ok();
+            self.waiting.lock().expect("no test panicked here").remove(&id);
+            answer
+        };
+        timeout(patience, ask).await.ok().flatten()
     }
 
     /// Gives an order.
     pub async fn begin(&self, mut order: Value) -> Reply {
+        let (_, receiver) = self.expect(&mut order);
+        self.write(&order).await.expect("the process listens");
+        Reply(receiver)
+    }
+
+    /// Gives the order its number, and a place for its answer.
+    fn expect(&self, order: &mut Value) -> (u64, oneshot::Receiver<Value>) {
         let id = self.last.fetch_add(1, Ordering::SeqCst);
         order["id"] = json!(id);
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().expect("no test panicked here").insert(id, sender);
-        self.orders.lock().await.write_all(format!("{order}\n").as_bytes()).await.expect("the process listens");
-        Reply(receiver)
+        (id, receiver)
+    }
+
+    async fn write(&self, order: &Value) -> std::io::Result<()> {
+        self.orders.lock().await.write_all(format!("{order}\n").as_bytes()).await
     }
 
     /// Gives an order and waits for its end.
@@ -138,6 +165,11 @@ impl Worker {
     pub async fn kill(mut self) {
         self.child.start_kill().expect("a signal");
         timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("its end");
+    }
+
+    /// SIGKILL, while others still hold it.
+    pub fn shoot(&self) {
+        self.signal(Signal::KILL);
     }
 
     /// SIGSTOP: not one more instruction of it.

@@ -8,7 +8,12 @@
 mod orders;
 mod points;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fs::File,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use batchsuite_auth::{BatchSuiteAuth, Client, Environment, Policy, http::ReqwestClient, machine::Backoff};
 use batchsuite_tests::{FlakyStore, Gate, ShiftedClock, open_store};
@@ -16,6 +21,7 @@ use orders::Desk;
 use points::Points;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut argument = || {
         arguments
             .next()
-            .ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|- SPEED DEADLINE|-")
+            .ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|- SPEED DEADLINE|- [LOG]")
     };
     let (database, schema) = (argument()?, argument()?);
     let (ups, client_id, client_secret) = (argument()?, argument()?, argument()?);
@@ -31,6 +37,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     clock.advance(Duration::from_secs(argument()?.parse()?));
     let has_keeper = argument()? == "keeper";
     let (speed, deadline) = (argument()?.parse()?, argument()?.parse().ok().map(Duration::from_millis));
+    if let Ok(log) = argument() {
+        log_everything_to(File::create(log)?);
+    }
 
     let store = Arc::new(FlakyStore::over(open_store(&database, &schema, clock.clone()).await?));
     // The defaults, or in their ratio.
@@ -63,6 +72,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
     }
     Ok(())
+}
+
+/// Every span and event of every crate.
+fn log_everything_to(file: File) {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::NEW | FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .init();
 }
 
 /// The lease and what must end within it are the default ones, or so many times shorter: most tests move the clocks. What only they

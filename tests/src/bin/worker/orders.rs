@@ -1,9 +1,9 @@
 //! What a process can be told to do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, error::Error, time::Duration};
 
-use batchsuite_auth::{AccessToken, BatchSuiteAuth, CompanyId, error::TokenError};
-use batchsuite_tests::ShiftedClock;
+use batchsuite_auth::{AccessToken, BatchSuiteAuth, CompanyId, error::TokenError, secret::BrowserSecret};
+use batchsuite_tests::{ShiftedClock, ada, company};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ impl Desk {
         let text = |name: &str| order[name].as_str().unwrap_or_default();
         let number = |name: &str| order[name].as_u64().unwrap_or_default();
         match text("do") {
-            "token" => match company(text("company")) {
+            "token" => match id(text("company")) {
                 Some(company) => self.token(&company, order["patience"].as_u64()).await,
                 None => json!({"error": "no company"}),
             },
@@ -33,6 +33,16 @@ impl Desk {
                 let companies = (0..number("companies")).map(|index| format!("{}-{index}", text("company")));
                 self.all(companies).await
             }
+            "authenticate" => match self.auth.authenticate(&company(text("company")), &ada()).await {
+                Ok(trip) => json!({"url": trip.url, "browser": trip.browser_secret.expose_secret()}),
+                Err(error) => json!({"error": error.to_string()}),
+            },
+            "callback" => {
+                let browser = BrowserSecret::new(text("browser"));
+                done(self.auth.callback(&ada(), text("query"), &browser).await)
+            }
+            "remove" => done(self.auth.remove_auth(&company(text("company")), &ada()).await),
+            "rejected" => self.rejected(&company(text("company")), text("token")).await,
             "drop" => self.drop_callers(text("company"), number("companies"), number("callers")).await,
             "stop_at" => match self.points.stop_at(text("point")) {
                 true => json!({}),
@@ -68,10 +78,20 @@ impl Desk {
         }
     }
 
+    /// An API refused this token.
+    async fn rejected(&self, company: &CompanyId, token: &str) -> Value {
+        match self.auth.access_token(company).await {
+            Ok(current) if current.expose_secret() == token => {
+                told(&self.auth.report_rejected(company, &current).await)
+            }
+            other => told(&other),
+        }
+    }
+
     /// A caller for each of `companies`, all at once: how many got which token, and which error.
     async fn all(&self, companies: impl Iterator<Item = String>) -> Value {
         let mut callers = JoinSet::new();
-        for company in companies.filter_map(|name| company(&name)) {
+        for company in companies.filter_map(|name| id(&name)) {
             let auth = self.auth.clone();
             callers.spawn(async move { told(&auth.access_token(&company).await) });
         }
@@ -90,7 +110,7 @@ impl Desk {
         let mut waiting = JoinSet::new();
         for _ in 0..callers {
             let name = format!("{prefix}-{}", rand::random_range(0..companies.max(1)));
-            let Some(company) = company(&name) else { continue };
+            let Some(company) = id(&name) else { continue };
             let (auth, patience) = (self.auth.clone(), Duration::from_micros(rand::random_range(0..60_000)));
             waiting.spawn(async move { tokio::time::timeout(patience, auth.access_token(&company)).await.ok() });
         }
@@ -101,8 +121,12 @@ impl Desk {
     }
 }
 
-fn company(name: &str) -> Option<CompanyId> {
+fn id(name: &str) -> Option<CompanyId> {
     CompanyId::new(name).ok()
+}
+
+fn done(outcome: Result<impl Sized, impl Error>) -> Value {
+    outcome.map_or_else(|error| json!({"error": error.to_string()}), |_| json!({"done": true}))
 }
 
 fn told(outcome: &Result<AccessToken, TokenError>) -> Value {

@@ -1,0 +1,370 @@
+//! What really happened, from outside the library: what UPS did, as it passed on the wires, and what the driver did.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use batchsuite_auth::{
+    clock::{Clock as _, SystemClock, Timestamp},
+    events::{Event, EventKind},
+    machine::CauseKind,
+};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::wire::{Answer, Request};
+
+/// A request ends after 20 s. An answer that took longer than this may not have been waited for.
+const IN_TIME: Duration = Duration::from_secs(15);
+/// A pair is stored within this, if nothing hinders it.
+const STORED_WITHIN: Duration = Duration::from_secs(5);
+/// A lease is 60 s, of which up to 5 s pass between the claim and the send.
+const SENT_AGAIN_AFTER: Duration = Duration::from_secs(50);
+/// Requests of before a removal, late ones too, have arrived within this.
+const REMOVED_EVERYWHERE: Duration = Duration::from_secs(60);
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Book>);
+
+impl Ledger {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().expect("nobody panicked over the ledger")
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) companies: Vec<Company>,
+    pub(crate) processes: Vec<Process>,
+    /// When the store was out of order, for some process at least.
+    pub(crate) outages: Vec<(Instant, Option<Instant>)>,
+    /// Everything that no log may show.
+    pub(crate) secrets: HashSet<String>,
+    /// How many rotations UPS did.
+    pub(crate) rotations: u64,
+    pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// How opt-ins ended, and how often.
+    pub(crate) endings: BTreeMap<&'static str, u64>,
+    /// How long callers had to wait for a token.
+    pub(crate) waits: Vec<Duration>,
+    pub(crate) wrong: BTreeSet<String>,
+    grants: Vec<Grant>,
+    sends: Vec<Send>,
+    /// For which company a code is, and which grant it opened.
+    codes: HashMap<String, (usize, Option<usize>)>,
+    /// Which grant a refresh token belongs to.
+    tokens: HashMap<String, usize>,
+    last_sent: HashMap<String, Instant>,
+}
+
+/// A process of the service.
+#[derive(Debug, Default)]
+pub(crate) struct Process {
+    pub(crate) stops: Vec<(Instant, Option<Instant>)>,
+    pub(crate) killed: Option<Instant>,
+}
+
+/// Where a company stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Truth {
+    /// Somebody is at it.
+    #[default]
+    Changing,
+    /// UPS takes the present refresh token.
+    Alive,
+    /// The password was changed, or UPS withdrew the opt-in.
+    Ended,
+    /// The host removed the authorization, which was told then.
+    Removed(Instant),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Company {
+    pub(crate) truth: Truth,
+    /// Goes up with each change of the truth.
+    pub(crate) changes: u64,
+    /// Which grant the company holds.
+    grant: Option<usize>,
+    /// When it had no living opt-in at UPS: since a password change, until the next opt-in.
+    ended: Vec<(Timestamp, Option<Timestamp>)>,
+    /// An attempt that has not said how it ended, and since when.
+    claimed: Option<(String, Instant)>,
+    /// When the last attempt was given up.
+    given_up: Option<Instant>,
+    opted_in: Option<Instant>,
+    /// When those asked who still have no token.
+    without: Vec<Instant>,
+}
+
+/// An opt-in at UPS.
+#[derive(Debug)]
+struct Grant {
+    company: usize,
+    opened: Instant,
+    /// The request that brought the present refresh token.
+    by: usize,
+    rotations: u64,
+}
+
+/// A request to UPS.
+#[derive(Debug)]
+struct Send {
+    process: usize,
+    /// `None`: it exchanged a code.
+    grant: Option<usize>,
+    code: Option<String>,
+    came: Instant,
+    status: Option<u16>,
+    delivered: Option<Instant>,
+}
+
+impl Book {
+    pub(crate) fn wrong(&mut self, what: impl Into<String>) {
+        let what = what.into();
+        if self.wrong.insert(what.clone()) {
+            tracing::error!("wrong: {what}");
+        }
+    }
+
+    pub(crate) fn ending(&mut self, how: &'static str) {
+        *self.endings.entry(how).or_default() += 1;
+    }
+
+    /// A code that UPS gave to a person of this company.
+    pub(crate) fn code(&mut self, code: &str, company: usize) {
+        self.secrets.insert(code.to_owned());
+        self.codes.insert(code.to_owned(), (company, None));
+    }
+
+    /// A process asks UPS something. The number of the request.
+    pub(crate) fn sent(&mut self, process: usize, request: &Request) -> usize {
+        let now = Instant::now();
+        let code = request.code.clone().filter(|code| self.codes.contains_key(code));
+        let grant = request.refresh_token.as_ref().and_then(|token| self.tokens.get(token)).copied();
+        if let Some(token) = &request.refresh_token {
+            self.check_send(token, grant, now);
+        }
+        if code.is_none() && grant.is_none() {
+            self.wrong("a request with a token or a code that UPS never issued");
+        }
+        self.sends.push(Send { process, grant, code, came: now, status: None, delivered: None });
+        self.sends.len() - 1
+    }
+
+    fn check_send(&mut self, token: &str, grant: Option<usize>, now: Instant) {
+        let before = self.last_sent.insert(token.to_owned(), now);
+        let Some(grant) = grant.map(|grant| &self.grants[grant]) else { return };
+        let (company, opened) = (grant.company, grant.opened);
+        if let Some(gap) = before.map(|before| now - before).filter(|gap| *gap < SENT_AGAIN_AFTER) {
+            self.wrong(format!("company-{company}: a refresh token was sent twice within {gap:.1?}"));
+        }
+        if let Truth::Removed(at) = self.companies[company].truth
+            && opened < at
+            && now > at + REMOVED_EVERYWHERE
+        {
+            self.wrong(format!("company-{company}: a refresh {:.1?} after its removal", now - at));
+        }
+    }
+
+    /// UPS answered this request.
+    pub(crate) fn answered(&mut self, send: usize, answer: &Answer) {
+        self.sends[send].status = Some(answer.status);
+        let Some((access, refresh)) = &answer.pair else { return };
+        self.secrets.extend([access.clone(), refresh.clone()]);
+        let grant = match self.sends[send].grant {
+            Some(grant) => {
+                self.rotations += 1;
+                self.grants[grant].by = send;
+                self.grants[grant].rotations += 1;
+                self.follow(grant);
+                grant
+            }
+            None => {
+                let opened = self.sends[send].code.as_ref().and_then(|code| self.codes.get_mut(code));
+                let Some((company, grant)) = opened else { return };
+                self.grants.push(Grant { company: *company, opened: Instant::now(), by: send, rotations: 0 });
+                *grant.insert(self.grants.len() - 1)
+            }
+        };
+        self.tokens.insert(refresh.clone(), grant);
+    }
+
+    /// Of two opt-ins of a company, the one that UPS issued later wins, also if the driver was told of the other one.
+    fn follow(&mut self, grant: usize) {
+        let Grant { company, opened, .. } = self.grants[grant];
+        let company = &mut self.companies[company];
+        if company.truth == Truth::Alive && company.grant.is_some_and(|held| self.grants[held].opened < opened) {
+            company.grant = Some(grant);
+        }
+    }
+
+    /// The answer has reached the socket of the process.
+    pub(crate) fn delivered(&mut self, send: usize) {
+        self.sends[send].delivered = Some(Instant::now());
+    }
+
+    /// Somebody begins to change where a company stands.
+    pub(crate) fn change(&mut self, company: usize) {
+        let company = &mut self.companies[company];
+        (company.truth, company.changes) = (Truth::Changing, company.changes + 1);
+        company.without.clear();
+    }
+
+    /// From now on UPS refuses the company's tokens.
+    pub(crate) fn ends(&mut self, company: usize) {
+        self.change(company);
+        self.companies[company].truth = Truth::Ended;
+        self.companies[company].ended.push((SystemClock.now(), None));
+    }
+
+    pub(crate) fn removed(&mut self, company: usize) {
+        self.companies[company].truth = Truth::Removed(Instant::now());
+    }
+
+    /// The opt-in with this code was told as complete.
+    pub(crate) fn opted_in(&mut self, company: usize, code: &str) {
+        let grant = self.codes.get(code).and_then(|(_, grant)| *grant);
+        if grant.is_none() {
+            self.wrong(format!("company-{company}: an opt-in that UPS knows nothing of"));
+        }
+        let company = &mut self.companies[company];
+        (company.truth, company.grant, company.opted_in) = (Truth::Alive, grant, Some(Instant::now()));
+        (company.claimed, company.given_up) = (None, None);
+        if let Some(ended) = company.ended.last_mut() {
+            ended.1.get_or_insert_with(|| SystemClock.now());
+        }
+    }
+
+    /// How often it changed where the company stands, and where it stands.
+    pub(crate) fn stands(&self, company: usize) -> (u64, Truth) {
+        (self.companies[company].changes, self.companies[company].truth)
+    }
+
+    /// Whether the company has had its opt-in for longer than a token of before could be handed out.
+    pub(crate) fn is_settled(&self, company: usize) -> bool {
+        self.companies[company].opted_in.is_some_and(|at| at.elapsed() > REMOVED_EVERYWHERE)
+    }
+
+    /// How often the company's present grant was rotated at UPS.
+    pub(crate) fn rotations_of(&self, company: usize) -> u64 {
+        self.companies[company].grant.map_or(0, |grant| self.grants[grant].rotations)
+    }
+
+    /// What the company's row says of its attempt. One that has not ended after a request's longest time will not be settled: its
+    /// process died, or was stopped, or could not reach the store.
+    pub(crate) fn row(&mut self, company: usize, document: &Value) {
+        let company = &mut self.companies[company];
+        let Some(attempt) = document["phase"]["claimed"]["attempt"].as_str() else {
+            company.claimed = None;
+            return;
+        };
+        match &company.claimed {
+            Some((known, since)) if known == attempt => {
+                if since.elapsed() > Duration::from_secs(25) {
+                    company.given_up = Some(*since);
+                }
+            }
+            _ => company.claimed = Some((attempt.to_owned(), Instant::now())),
+        }
+    }
+
+    /// Why the process may not have stored what came of this request; `None`: it must have.
+    fn may_be_lost(&self, send: &Send) -> Option<&'static str> {
+        let Some(at) = send.delivered.filter(|at| *at - send.came < IN_TIME) else {
+            return Some("its answer was lost");
+        };
+        let process = &self.processes[send.process];
+        let meets = |spans: &[(Instant, Option<Instant>)], end: Instant| {
+            spans.iter().any(|(from, until)| *from < end && until.is_none_or(|until| until > at))
+        };
+        match process.killed {
+            Some(killed) => {
+                let hindered = meets(&self.outages, killed) || meets(&process.stops, killed);
+                (killed < at + STORED_WITHIN || hindered).then_some("its process was killed before the commit")
+            }
+            None => meets(&process.stops, Instant::now() - STORED_WITHIN).then_some("its process was stopped"),
+        }
+    }
+
+    /// Why the company's pair may be lost, although UPS still takes its refresh token.
+    pub(crate) fn why_lost(&self, company: usize) -> Option<&'static str> {
+        let grant = &self.grants[self.companies[company].grant?];
+        if grant.rotations == 0 { None } else { self.may_be_lost(&self.sends[grant.by]) }
+    }
+
+    /// Whether some attempt of the present opt-in stayed unanswered, or unsettled.
+    fn is_in_doubt(&self, company: usize) -> bool {
+        let company = &self.companies[company];
+        let Some(grant) = company.grant else { return false };
+        let unsettled = |send: &&Send| !matches!(send.status, Some(200 | 400)) || self.may_be_lost(send).is_some();
+        company.given_up.is_some()
+            || self.sends.iter().filter(|send| send.grant == Some(grant)).any(|send| unsettled(&send))
+    }
+
+    /// What a caller was told of a company whose opt-in had ended at UPS.
+    pub(crate) fn told_ended(&mut self, company: usize, told: &Value) -> bool {
+        let how = match told["cause"].as_str() {
+            Some("OptInInvalidated") => "password changed or withdrawn, told as OptInInvalidated",
+            Some("RotationLost") if self.is_in_doubt(company) => {
+                "password changed or withdrawn, told as RotationLost: an attempt was in doubt"
+            }
+            _ => return false,
+        };
+        self.ending(how);
+        true
+    }
+
+    /// What a caller was told of a company whose opt-in lives at UPS.
+    pub(crate) fn told_lost(&mut self, company: usize, told: &Value) -> bool {
+        let how = match (told["cause"].as_str(), self.why_lost(company)) {
+            (Some("RotationLost"), Some("its answer was lost")) => "RotationLost: the answer was lost",
+            (Some("RotationLost"), Some(why)) if why.contains("stopped") => {
+                "RotationLost: the process with the pair was stopped"
+            }
+            (Some("RotationLost"), Some(_)) => "RotationLost: the process was killed between answer and commit",
+            _ => return false,
+        };
+        self.ending(how);
+        true
+    }
+
+    /// A caller asked for a token, when the company's changes were so many; whether it got one.
+    pub(crate) fn called(&mut self, company: usize, changes: u64, asked: Instant, is_served: bool) {
+        let asked_about = &mut self.companies[company];
+        if asked_about.changes != changes || asked_about.truth != Truth::Alive {
+            return;
+        }
+        asked_about.without.push(asked);
+        if is_served {
+            let now = Instant::now();
+            self.waits.extend(asked_about.without.drain(..).map(|asked| now - asked));
+        }
+    }
+
+    /// Callers of a company that lost its pair wait for a person.
+    pub(crate) fn needs_a_person(&mut self, company: usize) {
+        self.companies[company].without.clear();
+    }
+
+    /// Nobody is told of a password change unless there was one.
+    pub(crate) fn check_events(&mut self, events: &[Event]) {
+        let tolerance = Duration::from_secs(1);
+        for event in events.iter().filter(|event| event.kind == EventKind::Invalidated) {
+            let number =
+                event.company.as_ref().and_then(|company| company.as_str().strip_prefix("company-")?.parse().ok());
+            let Some(company) = number.and_then(|number: usize| self.companies.get(number)) else { continue };
+            let has_ended = company.ended.iter().any(|(from, until)| {
+                *from <= event.at + tolerance && until.is_none_or(|until| event.at <= until + tolerance)
+            });
+            if event.cause == Some(CauseKind::OptInInvalidated) && !has_ended {
+                self.wrong(format!(
+                    "{:?}: told as OptInInvalidated at {}, without a password change",
+                    event.company, event.at
+                ));
+            }
+        }
+    }
+}

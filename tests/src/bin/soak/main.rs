@@ -1,0 +1,220 @@
+//! The soak: the promises seen from outside. Real processes of a service share a real database and refresh at a fake UPS, while
+//! a seeded plan kills and stops them, cuts and silences their connections, and takes the database from them. A ledger keeps what
+//! UPS really did. In the end every opt-in must be as the ledger says.
+//!
+//! `tests/soak` runs it, in namespaces of its own.
+
+#![allow(clippy::print_stdout, reason = "a program talks to its terminal")]
+
+mod ledger;
+mod plan;
+mod search;
+mod service;
+mod stage;
+mod wire;
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs::{self, OpenOptions},
+    io::Write as _,
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use batchsuite_auth::{
+    Environment,
+    store::{EventOrder, EventQuery, Store as _},
+};
+use batchsuite_tests::Backend;
+use ledger::Book;
+use plan::Fault;
+use rand::{SeedableRng as _, rngs::StdRng};
+use search::Search;
+use stage::{COMPANIES, Stage};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+/// What ended last can be found this late: a lease, a pause, a second lease.
+const SETTLED_WITHIN: Duration = Duration::from_secs(240);
+/// On the average, between two faults.
+const PAUSE: Duration = Duration::from_secs(6);
+
+#[tokio::main(worker_threads = 4)]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [store, minutes, seed, scratch] = &*arguments else {
+        panic!("soak STORE MINUTES SEED SCRATCH: run tests/soak")
+    };
+    let backend = match &**store {
+        "postgres" => Backend::Postgres,
+        "sqlite" => Backend::Sqlite,
+        other => panic!("no such store: {other}"),
+    };
+    let (minutes, seed) = (minutes.parse().expect("minutes"), seed.parse().expect("a seed"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("soak=info").init();
+    let (mut interrupt, mut terminate) =
+        [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).expect("signals")).into();
+    tokio::select! {
+        is_right = soak(backend, minutes, seed, Path::new(scratch)) => ExitCode::from(u8::from(!is_right)),
+        _ = interrupt.recv() => ExitCode::from(130),
+        _ = terminate.recv() => ExitCode::from(143),
+    }
+}
+
+/// Whether everything was right.
+async fn soak(backend: Backend, minutes: f64, seed: u64, scratch: &Path) -> bool {
+    let begun = Instant::now();
+    let stage = Arc::new(Stage::set(backend, scratch).await);
+    for slot in 0..stage.slots.len() {
+        stage.start(slot).await;
+    }
+    let (people_end, callers_end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let mut people = JoinSet::new();
+    for company in 0..COMPANIES {
+        people.spawn(service::company(Arc::clone(&stage), seed + company as u64, company, Arc::clone(&people_end)));
+    }
+    let mut others = JoinSet::new();
+    others.spawn(service::callers(Arc::clone(&stage), seed, Arc::clone(&callers_end)));
+    others.spawn(service::watch(Arc::clone(&stage), Arc::clone(&callers_end)));
+
+    plan::run(&stage, seed, begun + Duration::from_secs_f64(60.0 * minutes), PAUSE).await;
+    people_end.store(true, SeqCst);
+    let was_under_fire = begun.elapsed();
+    people.join_all().await;
+    settle(&stage, seed).await;
+    callers_end.store(true, SeqCst);
+    others.join_all().await;
+
+    check_log(&stage).await;
+    let counted = stage.refreshes("ok").await;
+    let searched = search(&stage).await;
+    let mut book = stage.ledger.book();
+    if counted != book.rotations {
+        let read = book.rotations;
+        book.wrong(format!("UPS counted {counted} rotations, and {read} were read on the wires"));
+    }
+    for fault in Fault::ALL {
+        if fault.not_done(backend).is_none() && !book.faults.contains_key(fault.name()) {
+            book.wrong(format!("there was no {}: the run was too short", fault.name()));
+        }
+    }
+    let is_right = book.wrong.is_empty();
+    print!("{}", table(&mut book, backend, was_under_fire, seed, &searched));
+    prove(&book, backend, begun.elapsed());
+    is_right
+}
+
+/// Nothing goes wrong any more: everything must become as the ledger says.
+async fn settle(stage: &Arc<Stage>, seed: u64) {
+    tracing::info!("no more faults");
+    let before: Vec<u64> = (0..COMPANIES).map(|company| stage.ledger.book().rotations_of(company)).collect();
+    let until = Instant::now() + SETTLED_WITHIN;
+    let mut companies = JoinSet::new();
+    for (company, before) in before.into_iter().enumerate() {
+        let (stage, mut random) = (Arc::clone(stage), StdRng::seed_from_u64(seed ^ company as u64));
+        companies.spawn(async move {
+            while let Err(instead) = service::stands_right(&stage, &mut random, company, before).await {
+                if Instant::now() > until {
+                    return stage.ledger.book().wrong(instead);
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+    }
+    companies.join_all().await;
+}
+
+/// The whole event log.
+async fn check_log(stage: &Stage) {
+    let mut after = None;
+    loop {
+        let order = EventOrder::OldestFirst;
+        let query = EventQuery { environment: Environment::Cie, company: None, order, after, limit: 10_000 };
+        let page = stage.store.events(query).await.expect("the store answers");
+        stage.ledger.book().check_events(&page.items);
+        if page.items.is_empty() || page.next == after {
+            return;
+        }
+        after = page.next;
+    }
+}
+
+/// Searches the workers' logs for everything that was secret; what was searched.
+async fn search(stage: &Arc<Stage>) -> String {
+    // Whoever still writes is to end first.
+    (0..stage.slots.len()).for_each(|slot| stage.kill(slot));
+    let stage = Arc::clone(stage);
+    let search = move || {
+        let mut book = stage.ledger.book();
+        let search = Search::after(book.secrets.iter());
+        if !book.secrets.iter().all(|secret| search.is_in(format!("a line with {secret} in it").as_bytes())) {
+            book.wrong("the search does not find what is there");
+        }
+        let (mut bytes, mut files) = (0, 0);
+        for log in fs::read_dir(&stage.logs).expect("the logs") {
+            let (length, found) = search.through(&log.expect("a log").path());
+            found.into_iter().for_each(|line| book.wrong(format!("a secret in a log: {line}")));
+            (bytes, files) = (bytes + length, files + 1);
+        }
+        format!("{} secrets in {files} logs of {} MB at TRACE", book.secrets.len(), bytes >> 20)
+    };
+    tokio::task::spawn_blocking(search).await.expect("the search ends")
+}
+
+fn table(book: &mut Book, backend: Backend, under_fire: Duration, seed: u64, searched: &str) -> String {
+    let mut table = String::new();
+    let mut line = |what: &str, figure: &dyn std::fmt::Display| {
+        let _ = writeln!(table, "  {what:<78}{figure:>10}");
+    };
+    line("minutes under fire", &format!("{:.1}", under_fire.as_secs_f64() / 60.0));
+    line("seed", &seed);
+    line("rotations", &book.rotations);
+    for fault in Fault::ALL {
+        match fault.not_done(backend) {
+            Some(why) => line(&format!("{}: {why}", fault.name()), &"–"),
+            None => line(fault.name(), &book.faults.get(fault.name()).unwrap_or(&0)),
+        }
+    }
+    line("processes started", &book.processes.len());
+    for (how, count) in &book.endings {
+        line(&format!("opt-ins ended: {how}"), count);
+    }
+    for (truth, how) in [("Alive", "authenticated"), ("Ended", "told to opt in again"), ("Removed", "removed")] {
+        let stand = book.companies.iter().filter(|company| format!("{:?}", company.truth).starts_with(truth)).count();
+        line(&format!("companies in the end: {how}"), &stand);
+    }
+    book.waits.sort_unstable();
+    line("callers who asked for a living opt-in's token", &book.waits.len());
+    for (what, part) in [("half of them", 0.5), ("99 %", 0.99), ("the worst", 1.0)] {
+        let at = (book.waits.len().saturating_sub(1) as f64 * part) as usize;
+        let wait = book.waits.get(at).copied().unwrap_or_default();
+        line(&format!("had it within ({what})"), &format!("{:.3} s", wait.as_secs_f64()));
+    }
+    line(&format!("secrets seen: {searched}"), &book.wrong.iter().filter(|what| what.contains("a secret in")).count());
+    line("wrong", &book.wrong.len());
+    for what in &book.wrong {
+        let _ = writeln!(table, "  WRONG: {what}");
+    }
+    format!("\n{backend:?}\n{table}")
+}
+
+/// Adds a line to the table of everything that was tried.
+fn prove(book: &Book, backend: Backend, took: Duration) {
+    let Some(file) = env::var_os("PROVE_TABLE") else { return };
+    let faults: u64 = book.faults.values().sum();
+    let outcome = if book.wrong.is_empty() { "ok" } else { "FAILED" };
+    let tried =
+        format!("{backend:?}: {} rotations, {faults} faults, {} processes", book.rotations, book.processes.len());
+    let line = format!("soak\t{tried}\t{}\t{outcome}\n", took.as_secs());
+    let mut file = OpenOptions::new().create(true).append(true).open(file).expect("the table");
+    file.write_all(line.as_bytes()).expect("the table");
+}
