@@ -40,7 +40,7 @@ pub(crate) struct Book {
     pub(crate) companies: Vec<Company>,
     pub(crate) processes: Vec<Process>,
     /// When the store was out of order, for some process at least.
-    pub(crate) outages: Vec<(Instant, Option<Instant>)>,
+    outages: Vec<(Instant, Option<Instant>)>,
     /// Everything that no log may show.
     pub(crate) secrets: HashSet<String>,
     /// How many rotations UPS did.
@@ -125,12 +125,22 @@ impl Book {
     pub(crate) fn wrong(&mut self, what: impl Into<String>) {
         let what = what.into();
         if self.wrong.insert(what.clone()) {
-            tracing::error!("wrong: {what}");
+            tracing::error!("{what}");
         }
     }
 
     pub(crate) fn ending(&mut self, how: &'static str) {
         *self.endings.entry(how).or_default() += 1;
+    }
+
+    /// The store is out of order, for some process at least; the number of the outage.
+    pub(crate) fn outage_begins(&mut self) -> usize {
+        self.outages.push((Instant::now(), None));
+        self.outages.len() - 1
+    }
+
+    pub(crate) fn outage_ends(&mut self, number: usize) {
+        self.outages[number].1 = Some(Instant::now());
     }
 
     /// A code that UPS gave to a person of this company.

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, remove_file},
     io::{ErrorKind, Write as _},
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -19,182 +20,148 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::stage::Stage;
+use crate::stage::{Slot, Stage};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Kill,
-    KillAll,
-    Stop,
-    UpsLate,
-    UpsCutsRequests,
-    UpsCutsAnswers,
-    UpsHalfCloses,
-    UpsSilent,
-    UpsUnavailable,
-    StoreLate,
-    StoreCutsRequests,
-    StoreCutsAnswers,
-    StoreHalfCloses,
-    StoreSilent,
-    Restart,
-    Crash,
-    ReadOnly,
-    Locked,
-    FullDisk,
+macro_rules! faults {
+    ($($fault:ident $name:literal)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Fault { $($fault),+ }
+
+        impl Fault {
+            pub(crate) const ALL: &[Self] = &[$(Self::$fault),+];
+
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$fault => $name),+ }
+            }
+        }
+    };
+}
+
+faults! {
+    Kill "kill -9 of a worker"
+    KillHolder "kill -9 of a worker that waits with a pair for the store"
+    KillAll "kill -9 of all workers at once"
+    Stop "SIGSTOP past the lease"
+    UpsLate "UPS: requests and answers late"
+    UpsCutsRequests "UPS: requests cut off"
+    UpsCutsAnswers "UPS: answers cut off"
+    UpsHalfCloses "UPS: connections half-closed"
+    UpsSilent "UPS: connections silent"
+    UpsUnavailable "UPS: 503"
+    StoreLate "store: statements and results late"
+    StoreCutsRequests "store: statements cut off"
+    StoreCutsAnswers "store: results cut off"
+    StoreHalfCloses "store: connections half-closed"
+    StoreSilent "store: connections silent"
+    Restart "store: server restarted (fast)"
+    Crash "store: server restarted (immediate)"
+    ReadOnly "store: a standby (read-only), and back"
+    Locked "store: the file locked"
+    FullDisk "store: disk full"
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 19] = [
-        Self::Kill,
-        Self::KillAll,
-        Self::Stop,
-        Self::UpsLate,
-        Self::UpsCutsRequests,
-        Self::UpsCutsAnswers,
-        Self::UpsHalfCloses,
-        Self::UpsSilent,
-        Self::UpsUnavailable,
-        Self::StoreLate,
-        Self::StoreCutsRequests,
-        Self::StoreCutsAnswers,
-        Self::StoreHalfCloses,
-        Self::StoreSilent,
-        Self::Restart,
-        Self::Crash,
-        Self::ReadOnly,
-        Self::Locked,
-        Self::FullDisk,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "kill -9 of a worker",
-            Self::KillAll => "kill -9 of all workers at once",
-            Self::Stop => "SIGSTOP past the lease",
-            Self::UpsLate => "UPS: requests and answers late",
-            Self::UpsCutsRequests => "UPS: requests cut off",
-            Self::UpsCutsAnswers => "UPS: answers cut off",
-            Self::UpsHalfCloses => "UPS: connections half-closed",
-            Self::UpsSilent => "UPS: connections silent",
-            Self::UpsUnavailable => "UPS: 503",
-            Self::StoreLate => "store: statements and results late",
-            Self::StoreCutsRequests => "store: statements cut off",
-            Self::StoreCutsAnswers => "store: results cut off",
-            Self::StoreHalfCloses => "store: connections half-closed",
-            Self::StoreSilent => "store: connections silent",
-            Self::Restart => "store: server restarted (fast)",
-            Self::Crash => "store: server restarted (immediate)",
-            Self::ReadOnly => "store: a standby (read-only), and back",
-            Self::Locked => "store: the file locked",
-            Self::FullDisk => "store: disk full",
-        }
-    }
-
     /// Why it cannot be done to this database.
     pub(crate) fn not_done(self, backend: Backend) -> Option<&'static str> {
-        let is_of_server = matches!(
-            self,
-            Self::StoreLate
-                | Self::StoreCutsRequests
-                | Self::StoreCutsAnswers
-                | Self::StoreHalfCloses
-                | Self::StoreSilent
-                | Self::Restart
-                | Self::Crash
-                | Self::ReadOnly
-        );
         match backend {
-            Backend::Sqlite if is_of_server => Some("not done: a file has no server"),
+            Backend::Sqlite if self.is_of_store() && !matches!(self, Self::Locked | Self::FullDisk) => {
+                Some("not done: a file has no server")
+            }
             Backend::Postgres if self == Self::Locked => Some("not done: a server locks rows, not all of itself"),
             _ => None,
         }
     }
 
-    fn trouble(self, random: &mut StdRng) -> Option<Trouble> {
-        Some(match self {
-            Self::UpsLate | Self::StoreLate => Trouble::Delay(Duration::from_millis(random.random_range(50..3000))),
+    fn is_of_store(self) -> bool {
+        self.name().starts_with("store")
+    }
+
+    fn trouble(self, random: &mut StdRng) -> Trouble {
+        match self {
             Self::UpsCutsRequests | Self::StoreCutsRequests => Trouble::CutRequests,
             Self::UpsCutsAnswers | Self::StoreCutsAnswers => Trouble::CutAnswers,
             Self::UpsHalfCloses | Self::StoreHalfCloses => Trouble::HalfClose,
-            Self::UpsSilent | Self::StoreSilent => Trouble::Silence,
-            _ => return None,
-        })
+            Self::UpsSilent => Trouble::Silence,
+            _ => Trouble::Delay(Duration::from_millis(random.random_range(50..3000))),
+        }
     }
 }
 
-/// Goes through the faults until then. When this returns, nothing is wrong any more.
+/// Goes through all faults, and again until then. When this returns, nothing is out of order any more.
 pub(crate) async fn run(stage: &Arc<Stage>, seed: u64, until: Instant, pause: Duration) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut under_way = JoinSet::new();
-    'rounds: loop {
-        let mut round: Vec<_> =
-            Fault::ALL.into_iter().filter(|fault| fault.not_done(stage.backend).is_none()).collect();
+    let mut round: Vec<_> = Fault::ALL.iter().filter(|fault| fault.not_done(stage.backend).is_none()).collect();
+    for is_first in std::iter::once(true).chain(std::iter::repeat(false)) {
         round.shuffle(&mut random);
         // It takes longest, and what comes meanwhile meets a process that is stopped.
-        round.sort_by_key(|fault| *fault != Fault::Stop);
-        for fault in round {
+        round.sort_by_key(|fault| **fault != Fault::Stop);
+        for fault in &round {
             sleep(pause.mul_f64(random.random_range(0.5..1.5))).await;
-            if Instant::now() >= until {
-                break 'rounds;
+            if !is_first && Instant::now() >= until {
+                under_way.join_all().await;
+                return;
             }
-            tracing::info!("{}", fault.name());
+            tracing::info!("{:?}: {}", stage.backend, fault.name());
             *stage.ledger.book().faults.entry(fault.name()).or_default() += 1;
             let (stage, random) = (Arc::clone(stage), StdRng::seed_from_u64(random.random()));
             match fault {
-                Fault::Stop | Fault::UpsSilent => drop(under_way.spawn(happens(fault, stage, random))),
-                _ => happens(fault, stage, random).await,
+                Fault::Stop | Fault::UpsSilent => drop(under_way.spawn(happens(**fault, stage, random))),
+                _ => happens(**fault, stage, random).await,
             }
         }
     }
-    under_way.join_all().await;
 }
 
 async fn happens(fault: Fault, stage: Arc<Stage>, mut random: StdRng) {
-    let slot = random.random_range(0..stage.slots.len());
+    let number = random.random_range(0..stage.slots.len());
+    let slot = &stage.slots[number];
+    let trouble = fault.trouble(&mut random);
     let mut seconds = |from: f64, to: f64| Duration::from_secs_f64(random.random_range(from..to));
     match fault {
-        Fault::Kill => {
-            let away = seconds(0.1, 5.0);
-            stage.kill(slot);
-            sleep(away).await;
-            stage.start(slot).await;
+        Fault::Kill => killed(&stage, number..number + 1, seconds(0.1, 5.0)).await,
+        Fault::KillAll => killed(&stage, 0..stage.slots.len(), seconds(0.1, 5.0)).await,
+        Fault::KillHolder => {
+            // Its answers come while the store hangs, and their pairs wait.
+            slot.ups.trouble(Trouble::Delay(Duration::from_millis(700)));
+            sleep(Duration::from_secs(3)).await;
+            let outage = stage.ledger.book().outage_begins();
+            store_hangs(&stage, slot, async {
+                sleep(Duration::from_secs(2)).await;
+                stage.kill(number);
+            })
+            .await;
+            stage.ledger.book().outage_ends(outage);
+            slot.ups.trouble(Trouble::None);
+            killed(&stage, number..number + 1, seconds(0.1, 5.0)).await;
         }
-        Fault::KillAll => {
-            let away = seconds(0.1, 3.0);
-            (0..stage.slots.len()).for_each(|slot| stage.kill(slot));
-            sleep(away).await;
-            for slot in 0..stage.slots.len() {
-                stage.start(slot).await;
-            }
-        }
-        Fault::Stop => stage.stop_for(slot, seconds(65.0, 75.0)).await,
+        Fault::Stop => stage.stop_for(number, seconds(65.0, 75.0)).await,
         Fault::UpsUnavailable => {
-            let away = seconds(0.5, 3.0);
-            stage
-                .control("faults", json!({"endpoint": "refresh", "fault": "unavailable", "times": "until_cleared"}))
-                .await;
-            sleep(away).await;
-            stage.control("faults", json!({"endpoint": "refresh"})).await;
+            let (endpoint, lasts) = ("refresh", seconds(0.5, 3.0));
+            let fault = json!({"endpoint": endpoint, "fault": "unavailable", "times": "until_cleared"});
+            stage.control("faults", fault).await;
+            sleep(lasts).await;
+            stage.control("faults", json!({"endpoint": endpoint})).await;
         }
-        Fault::UpsLate | Fault::UpsCutsRequests | Fault::UpsCutsAnswers | Fault::UpsHalfCloses | Fault::UpsSilent => {
-            // What cuts answers off costs opt-ins: one worker at a time, and not for long.
-            let lasts = match fault {
-                Fault::UpsLate | Fault::UpsSilent => seconds(5.0, 25.0),
-                _ => seconds(0.5, 4.0),
-            };
-            let trouble = fault.trouble(&mut random).unwrap_or_default();
-            lasting(&stage.slots[slot].ups, trouble, lasts).await;
+        Fault::UpsLate | Fault::UpsSilent => lasting(&slot.ups, trouble, seconds(5.0, 25.0)).await,
+        // Each answer that is cut off costs an opt-in.
+        Fault::UpsCutsRequests | Fault::UpsCutsAnswers | Fault::UpsHalfCloses => {
+            lasting(&slot.ups, trouble, seconds(2.0, 6.0)).await;
         }
         _ => {
-            let number = {
-                let mut book = stage.ledger.book();
-                book.outages.push((Instant::now(), None));
-                book.outages.len() - 1
-            };
-            of_store(fault, &stage, slot, &mut random).await;
-            stage.ledger.book().outages[number].1 = Some(Instant::now());
+            let outage = stage.ledger.book().outage_begins();
+            of_store(fault, &stage, slot, trouble, seconds(1.0, 15.0)).await;
+            stage.ledger.book().outage_ends(outage);
         }
+    }
+}
+
+/// Kills these workers, and starts others in their places.
+async fn killed(stage: &Stage, slots: Range<usize>, away: Duration) {
+    slots.clone().for_each(|slot| stage.kill(slot));
+    sleep(away).await;
+    for slot in slots {
+        stage.start(slot).await;
     }
 }
 
@@ -204,26 +171,38 @@ async fn lasting(proxy: &Proxy, trouble: Trouble, time: Duration) {
     proxy.trouble(Trouble::None);
 }
 
-async fn of_store(fault: Fault, stage: &Stage, slot: usize, random: &mut StdRng) {
-    let lasts = Duration::from_secs_f64(random.random_range(1.0..15.0));
-    if let (Some(trouble), Some(proxy)) = (fault.trouble(random), &stage.slots[slot].database) {
-        return lasting(proxy, trouble, lasts).await;
-    }
-    match (&stage.database, fault) {
-        (Database::Postgres(schema), Fault::FullDisk) => {
-            full_disk(stage, lasts).await;
-            comes_back(schema.server()).await;
-        }
-        (Database::Postgres(schema), _) => restart(fault, schema.server(), lasts).await,
-        (Database::Sqlite(_), Fault::FullDisk) => full_disk(stage, lasts).await,
+/// The store answers nothing `during` this: the worker of a slot, where there is a server; else nobody.
+async fn store_hangs(stage: &Stage, slot: &Slot, during: impl Future<Output = ()>) {
+    match (&stage.database, &slot.database) {
         (Database::Sqlite(file), _) => {
             let connection = file.connection();
             while let Err(busy) = block_in_place(|| connection.execute_batch("BEGIN IMMEDIATE")) {
                 tracing::info!("{busy}");
             }
-            sleep(lasts).await;
+            during.await;
             connection.execute_batch("ROLLBACK").expect("the lock ends");
         }
+        (_, Some(proxy)) => {
+            proxy.trouble(Trouble::Silence);
+            during.await;
+            proxy.trouble(Trouble::None);
+        }
+        (_, None) => unreachable!("a server is behind a proxy"),
+    }
+}
+
+async fn of_store(fault: Fault, stage: &Stage, slot: &Slot, trouble: Trouble, lasts: Duration) {
+    match (fault, stage.database.server(), &slot.database) {
+        (Fault::StoreSilent | Fault::Locked, ..) => store_hangs(stage, slot, sleep(lasts)).await,
+        (Fault::FullDisk, server, _) => {
+            full_disk(stage, lasts).await;
+            if let Some(server) = server {
+                comes_back(server).await;
+            }
+        }
+        (Fault::Restart | Fault::Crash | Fault::ReadOnly, Some(server), _) => restart(fault, server, lasts).await,
+        (_, _, Some(proxy)) => lasting(proxy, trouble, lasts).await,
+        _ => unreachable!("{fault:?} is not done here"),
     }
 }
 
