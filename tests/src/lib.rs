@@ -17,6 +17,7 @@ mod mark;
 pub mod postgres;
 mod process;
 pub mod proxy;
+mod secrets;
 mod shapes;
 pub mod sqlite;
 pub mod wire;
@@ -32,6 +33,7 @@ pub use self::{
     ids::{acme, ada, companies, company, key},
     mark::{Mark, gaps},
     process::{Caller, Process, cause, events, opt_in},
+    secrets::Secrets,
     shapes::shapes,
     worker::{Reply, Worker},
 };

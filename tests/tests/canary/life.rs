@@ -11,10 +11,10 @@ use batchsuite_auth::{
     http::ReqwestClient,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Process, Verb, acme, ada, log::Log};
+use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Process, Secrets, Verb, acme, ada, log::Log};
 use serde_json::json;
 
-use crate::{echo::Echo, secrets::Secrets};
+use crate::echo::Echo;
 
 /// With everything that encodings write differently.
 const CLIENT_SECRET: &str = "client+secret/canary=%42&more of it";

@@ -1,7 +1,7 @@
 //! What really happened, from outside the library: what UPS did, as it passed on the wires, and what the driver did.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -11,10 +11,10 @@ use batchsuite_auth::{
     events::{Event, EventKind},
     machine::CauseKind,
 };
+use batchsuite_tests::Secrets;
 use serde_json::Value;
 use tokio::time::Instant;
-
-use crate::wire::{Answer, Request};
+use url::form_urlencoded;
 
 /// A request ends after 20 s. An answer that took longer than this may not have been waited for.
 const IN_TIME: Duration = Duration::from_secs(15);
@@ -42,7 +42,7 @@ pub(crate) struct Book {
     /// When the store was out of order, for some process at least.
     outages: Vec<(Instant, Option<Instant>)>,
     /// Everything that no log may show.
-    pub(crate) secrets: HashSet<String>,
+    pub(crate) secrets: Secrets,
     /// How many rotations UPS did.
     pub(crate) rotations: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -145,17 +145,23 @@ impl Book {
 
     /// A code that UPS gave to a person of this company.
     pub(crate) fn code(&mut self, code: &str, company: usize) {
-        self.secrets.insert(code.to_owned());
+        self.secrets.add("authorization code", code);
         self.codes.insert(code.to_owned(), (company, None));
     }
 
     /// A process asks UPS something. The number of the request.
-    pub(crate) fn sent(&mut self, process: usize, request: &Request) -> usize {
+    pub(crate) fn sent(&mut self, process: usize, form: &[u8]) -> usize {
         let now = Instant::now();
-        let code = request.code.clone().filter(|code| self.codes.contains_key(code));
-        let grant = request.refresh_token.as_ref().and_then(|token| self.tokens.get(token)).copied();
-        if let Some(token) = &request.refresh_token {
-            self.check_send(token, grant, now);
+        let (mut code, mut grant) = (None, None);
+        for (name, value) in form_urlencoded::parse(form) {
+            match &*name {
+                "code" => code = Some(value.into_owned()).filter(|code| self.codes.contains_key(code)),
+                "refresh_token" => {
+                    grant = self.tokens.get(&*value).copied();
+                    self.check_send(&value, grant, now);
+                }
+                _ => {}
+            }
         }
         if code.is_none() && grant.is_none() {
             self.wrong("a request with a token or a code that UPS never issued");
@@ -180,10 +186,13 @@ impl Book {
     }
 
     /// UPS answered this request.
-    pub(crate) fn answered(&mut self, send: usize, answer: &Answer) {
-        self.sends[send].status = Some(answer.status);
-        let Some((access, refresh)) = &answer.pair else { return };
-        self.secrets.extend([access.clone(), refresh.clone()]);
+    pub(crate) fn answered(&mut self, send: usize, status: u16, answer: &Value) {
+        self.sends[send].status = Some(status);
+        let (Some(access), Some(refresh)) = (answer["access_token"].as_str(), answer["refresh_token"].as_str()) else {
+            return;
+        };
+        self.secrets.add("access token", access);
+        self.secrets.add("refresh token", refresh);
         let grant = match self.sends[send].grant {
             Some(grant) => {
                 self.rotations += 1;
@@ -199,7 +208,7 @@ impl Book {
                 *grant.insert(self.grants.len() - 1)
             }
         };
-        self.tokens.insert(refresh.clone(), grant);
+        self.tokens.insert(refresh.to_owned(), grant);
     }
 
     /// Of two opt-ins of a company, the one that UPS issued later wins, also if the driver was told of the other one.
@@ -293,16 +302,16 @@ impl Book {
         match process.killed {
             Some(killed) => {
                 let hindered = meets(&self.outages, killed) || meets(&process.stops, killed);
-                (killed < at + STORED_WITHIN || hindered).then_some("its process was killed before the commit")
+                (killed < at + STORED_WITHIN || hindered)
+                    .then_some("RotationLost: the process was killed between answer and commit")
             }
-            None => meets(&process.stops, Instant::now() - STORED_WITHIN).then_some("its process was stopped"),
+            // When it goes on, it stores the pair.
+            None => {
+                let stop = process.stops.last()?;
+                let is_over = stop.1.is_some_and(|end| end < at || end.elapsed() > 2 * STORED_WITHIN);
+                (!is_over).then_some("RotationLost: the process with the pair was stopped")
+            }
         }
-    }
-
-    /// Why the company's pair may be lost, although UPS still takes its refresh token.
-    pub(crate) fn why_lost(&self, company: usize) -> Option<&'static str> {
-        let grant = &self.grants[self.companies[company].grant?];
-        if grant.rotations == 0 { None } else { self.may_be_lost(&self.sends[grant.by]) }
     }
 
     /// Whether some attempt of the present opt-in stayed unanswered, or unsettled.
@@ -327,17 +336,18 @@ impl Book {
         true
     }
 
-    /// What a caller was told of a company whose opt-in lives at UPS.
+    /// What a caller was told of a company whose opt-in lives at UPS: a pair may be lost by a fault.
     pub(crate) fn told_lost(&mut self, company: usize, told: &Value) -> bool {
-        let how = match (told["cause"].as_str(), self.why_lost(company)) {
-            (Some("RotationLost"), Some("its answer was lost")) => "RotationLost: the answer was lost",
-            (Some("RotationLost"), Some(why)) if why.contains("stopped") => {
-                "RotationLost: the process with the pair was stopped"
-            }
-            (Some("RotationLost"), Some(_)) => "RotationLost: the process was killed between answer and commit",
-            _ => return false,
+        let grant = self.companies[company].grant.map(|grant| &self.grants[grant]);
+        let Some(how) = grant
+            .filter(|grant| grant.rotations > 0 && told["cause"] == "RotationLost")
+            .and_then(|grant| self.may_be_lost(&self.sends[grant.by]))
+        else {
+            return false;
         };
         self.ending(how);
+        // Callers wait for a person now.
+        self.companies[company].without.clear();
         true
     }
 
@@ -352,11 +362,6 @@ impl Book {
             let now = Instant::now();
             self.waits.extend(asked_about.without.drain(..).map(|asked| now - asked));
         }
-    }
-
-    /// Callers of a company that lost its pair wait for a person.
-    pub(crate) fn needs_a_person(&mut self, company: usize) {
-        self.companies[company].without.clear();
     }
 
     /// Nobody is told of a password change unless there was one.

@@ -102,7 +102,6 @@ async fn lives(stage: &Stage, random: &mut StdRng, company: usize, end: &AtomicB
             if !is_lost(stage, random, company).await {
                 continue;
             }
-            stage.ledger.book().needs_a_person(company);
             return false;
         }
     }
@@ -156,7 +155,8 @@ async fn try_opt_in(stage: &Stage, random: &mut StdRng, company: usize) -> Optio
     {
         let mut book = stage.ledger.book();
         book.code(&code, company);
-        book.secrets.extend([browser.to_owned(), parameter("state")?]);
+        book.secrets.add("browser secret", browser);
+        book.secrets.add("state", parameter("state")?);
     }
     // Any process may be the one to which the browser comes back.
     let back = json!({"do": "callback", "query": callback.query(), "browser": browser});

@@ -98,7 +98,7 @@ impl Stage {
         let ledger = Arc::new(Ledger::default());
         ledger.book().companies.resize_with(COMPANIES, Default::default);
         let client_secret = format!("soak-secret-{:032x}", rand::random::<u128>());
-        ledger.book().secrets.insert(client_secret.clone());
+        ledger.book().secrets.add("client secret", client_secret.clone());
         let (child, ups) = start_ups(&client_secret).await;
         let http = ReqwestClient::builder().allow_loopback_http().build().expect("a client");
         let mut stage = Self {
@@ -153,6 +153,7 @@ impl Stage {
                 *slot.worker() = Some(Arc::new(worker));
                 return;
             }
+            self.ledger.book().processes[number].killed = Some(Instant::now());
             sleep(Duration::from_secs(1)).await;
         }
     }

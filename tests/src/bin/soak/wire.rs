@@ -9,25 +9,8 @@ use std::{
 };
 
 use batchsuite_tests::proxy::{Sender, Watcher};
-use serde_json::Value;
-use url::form_urlencoded;
 
 use crate::ledger::Ledger;
-
-/// What a process asks UPS.
-#[derive(Debug, Default)]
-pub(crate) struct Request {
-    pub(crate) code: Option<String>,
-    pub(crate) refresh_token: Option<String>,
-}
-
-/// What UPS answers.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// The access token and the refresh token.
-    pub(crate) pair: Option<(String, String)>,
-}
 
 /// Writes into the ledger what passes.
 #[derive(Debug)]
@@ -38,7 +21,7 @@ pub(crate) struct Reader {
     conversations: Mutex<HashMap<u64, Conversation>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Conversation {
     process: usize,
     request: Vec<u8>,
@@ -58,12 +41,9 @@ impl Reader {
 impl Watcher for Reader {
     fn came(&self, connection: u64, sender: Sender, bytes: &[u8]) -> bool {
         let mut conversations = self.conversations.lock().expect("nobody panicked here");
-        let conversation = conversations.entry(connection).or_insert_with(|| Conversation {
-            process: self.process.load(SeqCst),
-            request: Vec::new(),
-            answer: Vec::new(),
-            under_way: None,
-            answered: None,
+        let conversation = conversations.entry(connection).or_insert_with(|| {
+            let process = self.process.load(SeqCst);
+            Conversation { process, ..Conversation::default() }
         });
         let whole = match sender {
             Sender::Client => &mut conversation.request,
@@ -73,19 +53,18 @@ impl Watcher for Reader {
         let Some((head, body)) = message(whole) else { return false };
         match sender {
             Sender::Client => {
-                let request = request(body);
-                whole.clear();
-                conversation.under_way = Some(self.ledger.book().sent(conversation.process, &request));
+                conversation.under_way = Some(self.ledger.book().sent(conversation.process, body));
             }
             Sender::Server => {
-                let answer = answer(head, body);
-                whole.clear();
                 conversation.answered = conversation.under_way.take();
                 if let Some(send) = conversation.answered {
-                    self.ledger.book().answered(send, &answer);
+                    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+                    let answer = serde_json::from_slice(body).unwrap_or_default();
+                    self.ledger.book().answered(send, status.unwrap_or_default(), &answer);
                 }
             }
         }
+        whole.clear();
         true
     }
 
@@ -109,23 +88,4 @@ fn message(bytes: &[u8]) -> Option<(&str, &[u8])> {
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
     (body.len() >= length.unwrap_or(0)).then_some((head, body))
-}
-
-fn request(form: &[u8]) -> Request {
-    let mut request = Request::default();
-    for (name, value) in form_urlencoded::parse(form) {
-        match &*name {
-            "code" => request.code = Some(value.into_owned()),
-            "refresh_token" => request.refresh_token = Some(value.into_owned()),
-            _ => {}
-        }
-    }
-    request
-}
-
-fn answer(head: &str, body: &[u8]) -> Answer {
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |name: &str| body[name].as_str().map(str::to_owned);
-    Answer { status, pair: text("access_token").zip(text("refresh_token")) }
 }
