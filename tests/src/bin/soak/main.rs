@@ -149,12 +149,20 @@ async fn search(stage: &Arc<Stage>) -> String {
     let search = move || {
         let mut book = stage.ledger.book();
         let secrets = std::mem::take(&mut book.secrets);
-        let (mut bytes, mut files) = (0, 0);
+        let (mut bytes, mut files, mut full) = (0, 0, 0);
         for log in fs::read_dir(&stage.logs).expect("the logs") {
             let log = fs::read(log.expect("a log").path()).expect("its text");
-            let seen = secrets.seen_in(&String::from_utf8_lossy(&log));
+            let log = String::from_utf8_lossy(&log);
+            full += ["No space left on device", " 53100", "disk is full"]
+                .map(|words| log.matches(words).count())
+                .iter()
+                .sum::<usize>();
+            let seen = secrets.seen_in(&log);
             seen.into_iter().for_each(|seen| book.wrong(format!("in a log: {seen}")));
             (bytes, files) = (bytes + log.len(), files + 1);
+        }
+        if full == 0 {
+            book.wrong("no worker met the full disk");
         }
         format!("{} in {files} logs of {} MB at TRACE", secrets.kinds().join(", "), bytes >> 20)
     };

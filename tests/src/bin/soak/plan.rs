@@ -233,22 +233,35 @@ async fn comes_back(server: &'static Server) {
     }
 }
 
-/// Fills the database's disk to the last byte, for some time.
+/// Fills the database's disk to the last byte, for some time. No room is left inside the database's own files either.
 async fn full_disk(stage: &Stage, lasts: Duration) {
-    let ballast = stage.disk.join("ballast");
-    let mut file = File::create(&ballast).expect("a file");
-    let fill = |file: &mut File| loop {
-        match file.write_all(&[0; 4096]) {
-            Ok(()) => {}
-            Err(full) if full.kind() == ErrorKind::StorageFull => return,
-            Err(other) => panic!("the disk does not become full: {other}"),
+    let reader = match &stage.database {
+        Database::Postgres(_) => {
+            stage.database.execute("VACUUM FULL {schema}.grants").await;
+            stage.database.execute("VACUUM FULL {schema}.events").await;
+            None
+        }
+        Database::Sqlite(file) => {
+            // While somebody reads, the log is not begun anew and must grow.
+            let reader = file.connection();
+            let begin = "PRAGMA wal_checkpoint(TRUNCATE); BEGIN; SELECT count(*) FROM grants";
+            block_in_place(|| reader.execute_batch(begin)).expect("the file can be read");
+            Some(reader)
         }
     };
-    let until = Instant::now() + lasts;
-    // Somebody may give room back meanwhile.
+    let ballast = stage.disk.join("ballast");
+    let mut file = File::create(&ballast).expect("a file");
+    let until = Instant::now() + lasts + Duration::from_secs(5);
     while Instant::now() < until {
-        fill(&mut file);
+        // Somebody may give room back meanwhile.
+        let full = loop {
+            if let Err(full) = file.write_all(&[0; 4096]) {
+                break full.kind();
+            }
+        };
+        assert_eq!(full, ErrorKind::StorageFull, "the disk does not become full");
         sleep(Duration::from_millis(100)).await;
     }
     remove_file(&ballast).expect("the ballast goes");
+    drop(reader);
 }
