@@ -63,6 +63,8 @@ impl Worker {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
+            // Of its own: if the group of the tests loses its parent while a process in it is stopped, the kernel ends the group.
+            .process_group(0)
             .spawn()
             .expect("the worker starts");
         let orders = child.stdin.take().expect("a pipe").into();

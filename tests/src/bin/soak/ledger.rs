@@ -293,7 +293,7 @@ impl Book {
     /// Why the process may not have stored what came of this request; `None`: it must have.
     fn may_be_lost(&self, send: &Send) -> Option<&'static str> {
         let Some(at) = send.delivered.filter(|at| *at - send.came < IN_TIME) else {
-            return Some("its answer was lost");
+            return Some("RotationLost: the answer was lost");
         };
         let process = &self.processes[send.process];
         let meets = |spans: &[(Instant, Option<Instant>)], end: Instant| {
