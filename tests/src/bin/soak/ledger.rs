@@ -20,6 +20,8 @@ use url::form_urlencoded;
 const IN_TIME: Duration = Duration::from_secs(15);
 /// A pair is stored within this, if nothing hinders it.
 const STORED_WITHIN: Duration = Duration::from_secs(5);
+/// A request ends within 20 s, and what came of it is written within this.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(25);
 /// A lease is 60 s, of which up to 5 s pass between the claim and the send.
 const SENT_AGAIN_AFTER: Duration = Duration::from_secs(50);
 /// Requests of before a removal, late ones too, have arrived within this.
@@ -48,6 +50,8 @@ pub(crate) struct Book {
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// How opt-ins ended, and how often.
     pub(crate) endings: BTreeMap<&'static str, u64>,
+    /// What the service's own log says happened, and how often.
+    pub(crate) events: BTreeMap<&'static str, u64>,
     /// How long callers had to wait for a token.
     pub(crate) waits: Vec<Duration>,
     pub(crate) wrong: BTreeSet<String>,
@@ -92,8 +96,8 @@ pub(crate) struct Company {
     ended: Vec<(Timestamp, Option<Timestamp>)>,
     /// An attempt that has not said how it ended, and since when.
     claimed: Option<(String, Instant)>,
-    /// When the last attempt was given up.
-    given_up: Option<Instant>,
+    /// Whether an attempt of this opt-in was given up.
+    gave_up: bool,
     opted_in: Option<Instant>,
     /// When those asked who still have no token.
     without: Vec<Instant>,
@@ -251,7 +255,7 @@ impl Book {
         }
         let company = &mut self.companies[company];
         (company.truth, company.grant, company.opted_in) = (Truth::Alive, grant, Some(Instant::now()));
-        (company.claimed, company.given_up) = (None, None);
+        (company.claimed, company.gave_up) = (None, false);
         if let Some(ended) = company.ended.last_mut() {
             ended.1.get_or_insert_with(|| SystemClock.now());
         }
@@ -272,8 +276,8 @@ impl Book {
         self.companies[company].grant.map_or(0, |grant| self.grants[grant].rotations)
     }
 
-    /// What the company's row says of its attempt. One that has not ended after a request's longest time will not be settled: its
-    /// process died, or was stopped, or could not reach the store.
+    /// What the company's row says of its attempt. One that goes on for longer than a request can will not be settled: its process
+    /// died, or was stopped, or could not reach the store.
     pub(crate) fn row(&mut self, company: usize, document: &Value) {
         let company = &mut self.companies[company];
         let Some(attempt) = document["phase"]["claimed"]["attempt"].as_str() else {
@@ -281,11 +285,7 @@ impl Book {
             return;
         };
         match &company.claimed {
-            Some((known, since)) if known == attempt => {
-                if since.elapsed() > Duration::from_secs(25) {
-                    company.given_up = Some(*since);
-                }
-            }
+            Some((known, since)) if known == attempt => company.gave_up |= since.elapsed() > GIVEN_UP_AFTER,
             _ => company.claimed = Some((attempt.to_owned(), Instant::now())),
         }
     }
@@ -319,8 +319,7 @@ impl Book {
         let company = &self.companies[company];
         let Some(grant) = company.grant else { return false };
         let unsettled = |send: &&Send| !matches!(send.status, Some(200 | 400)) || self.may_be_lost(send).is_some();
-        company.given_up.is_some()
-            || self.sends.iter().filter(|send| send.grant == Some(grant)).any(|send| unsettled(&send))
+        company.gave_up || self.sends.iter().filter(|send| send.grant == Some(grant)).any(|send| unsettled(&send))
     }
 
     /// What a caller was told of a company whose opt-in had ended at UPS.
@@ -367,19 +366,22 @@ impl Book {
     /// Nobody is told of a password change unless there was one.
     pub(crate) fn check_events(&mut self, events: &[Event]) {
         let tolerance = Duration::from_secs(1);
-        for event in events.iter().filter(|event| event.kind == EventKind::Invalidated) {
-            let number =
-                event.company.as_ref().and_then(|company| company.as_str().strip_prefix("company-")?.parse().ok());
-            let Some(company) = number.and_then(|number: usize| self.companies.get(number)) else { continue };
+        for event in events {
+            *self.events.entry(event.kind.name()).or_default() += 1;
+            let number = event.company.as_ref().and_then(|company| number(company.as_str()));
+            let Some(company) = number.and_then(|number| self.companies.get(number)) else { continue };
             let has_ended = company.ended.iter().any(|(from, until)| {
                 *from <= event.at + tolerance && until.is_none_or(|until| event.at <= until + tolerance)
             });
-            if event.cause == Some(CauseKind::OptInInvalidated) && !has_ended {
-                self.wrong(format!(
-                    "{:?}: told as OptInInvalidated at {}, without a password change",
-                    event.company, event.at
-                ));
+            if event.kind == EventKind::Invalidated && event.cause == Some(CauseKind::OptInInvalidated) && !has_ended {
+                let (company, at) = (&event.company, event.at);
+                self.wrong(format!("{company:?}: told as OptInInvalidated at {at}, without a password change"));
             }
         }
     }
+}
+
+/// The number of the company of this name.
+pub(crate) fn number(name: &str) -> Option<usize> {
+    name.strip_prefix("company-")?.parse().ok()
 }

@@ -184,6 +184,9 @@ fn table(book: &mut Book, backend: Backend, under_fire: Duration, seed: u64, sea
         }
     }
     line("processes started", &book.processes.len());
+    for event in ["refresh_unanswered", "refresh_failed", "invalidated", "recovered"] {
+        line(&format!("events: {event}"), book.events.get(event).unwrap_or(&0));
+    }
     for (how, count) in &book.endings {
         line(&format!("opt-ins ended: {how}"), count);
     }

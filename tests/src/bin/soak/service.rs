@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::{
-    ledger::Truth,
+    ledger::{Truth, number},
     stage::{COMPANIES, Checked, Stage, name, order, user},
 };
 
@@ -204,8 +204,8 @@ pub(crate) async fn watch(stage: Arc<Stage>, end: Arc<AtomicBool>) {
         if let Ok(Ok(page)) = timeout(Duration::from_secs(10), stage.store.list(all)).await {
             let mut book = stage.ledger.book();
             for row in page.items {
-                let number = row.key.name().strip_prefix("company-").and_then(|number| number.parse().ok());
-                if let (Some(number), Ok(document)) = (number, serde_json::from_str(row.document.as_str())) {
+                let document = serde_json::from_str(row.document.as_str());
+                if let (Some(number), Ok(document)) = (number(row.key.name()), document) {
                     book.row(number, &document);
                 }
             }

@@ -81,7 +81,7 @@ pub(crate) enum Checked {
 impl Stage {
     /// Everything but the workers. `scratch` has the directories `disk`, which is made a file system of its own, and `logs`.
     pub(crate) async fn set(backend: Backend, scratch: &Path) -> Self {
-        let (disk, logs) = (scratch.join("disk"), scratch.join("logs"));
+        let disk = scratch.join("disk");
         let size = if backend == Backend::Postgres { c"size=400m" } else { c"size=48m" };
         mount("tmpfs", &disk, "tmpfs", MountFlags::empty(), size)
             .expect("a mount namespace of its own: run tests/soak");
@@ -108,7 +108,7 @@ impl Stage {
             store,
             slots: Vec::new(),
             disk,
-            logs,
+            logs: scratch.join("logs"),
             ups,
             http,
             client_secret,
@@ -200,10 +200,15 @@ impl Stage {
     /// A switch of the UPS.
     pub(crate) async fn control(&self, switch: &str, input: Value) -> Value {
         let request = http::Request::post(format!("http://{}/__fake/{switch}", self.ups));
-        let answer = self.http.send(request.body(input.to_string().into_bytes()).expect("a request")).await;
-        let answer = answer.expect("the UPS answers");
-        assert_eq!(answer.status(), 200, "{switch}: {}", String::from_utf8_lossy(answer.body()));
-        serde_json::from_slice(answer.body()).expect("JSON")
+        let (status, answer) = self.send(request, input.to_string()).await;
+        assert_eq!(status, 200, "{switch}: {answer}");
+        answer
+    }
+
+    /// How many requests of this outcome the UPS counted at its refresh endpoint.
+    pub(crate) async fn refreshes(&self, outcome: &str) -> u64 {
+        let request = http::Request::get(format!("http://{}/__fake/requests", self.ups));
+        self.send(request, String::new()).await.1["refresh"][outcome].as_u64().unwrap_or_default()
     }
 
     /// Uses an access token.
@@ -212,20 +217,17 @@ impl Stage {
             .header("authorization", format!("Bearer {token}"))
             .header("transId", "t-1")
             .header("transactionSrc", "soak");
-        let answer = self.http.send(request.body(Vec::new()).expect("a request")).await.expect("the UPS answers");
-        match answer.status().as_u16() {
-            200 => Checked::Accepted,
-            _ if String::from_utf8_lossy(answer.body()).contains("251004") => Checked::Expired,
+        match self.send(request, String::new()).await {
+            (200, _) => Checked::Accepted,
+            (_, answer) if answer.to_string().contains("251004") => Checked::Expired,
             _ => Checked::Refused,
         }
     }
 
-    /// How many requests of this outcome the UPS counted at its refresh endpoint.
-    pub(crate) async fn refreshes(&self, outcome: &str) -> u64 {
-        let request = http::Request::get(format!("http://{}/__fake/requests", self.ups)).body(Vec::new());
-        let answer = self.http.send(request.expect("a request")).await.expect("the UPS answers");
-        let counts: Value = serde_json::from_slice(answer.body()).expect("JSON");
-        counts["refresh"][outcome].as_u64().unwrap_or_default()
+    async fn send(&self, request: http::request::Builder, body: String) -> (u16, Value) {
+        let answer = self.http.send(request.body(body.into_bytes()).expect("a request")).await;
+        let answer = answer.expect("the UPS answers");
+        (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 }
 
