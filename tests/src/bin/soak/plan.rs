@@ -126,7 +126,7 @@ async fn happens(fault: Fault, stage: Arc<Stage>, mut random: StdRng) {
             slot.ups.trouble(Trouble::Delay(Duration::from_millis(700)));
             sleep(Duration::from_secs(3)).await;
             let outage = stage.ledger.book().outage_begins();
-            store_hangs(&stage, slot, async {
+            store_hangs(&stage, slot, Trouble::CutRequests, async {
                 sleep(Duration::from_secs(2)).await;
                 stage.kill(number);
             })
@@ -171,8 +171,8 @@ async fn lasting(proxy: &Proxy, trouble: Trouble, time: Duration) {
     proxy.trouble(Trouble::None);
 }
 
-/// The store answers nothing `during` this: the worker of a slot, where there is a server; else nobody.
-async fn store_hangs(stage: &Stage, slot: &Slot, during: impl Future<Output = ()>) {
+/// The store does nothing `during` this: behind this trouble for the worker of a slot, where there is a server; else for nobody.
+async fn store_hangs(stage: &Stage, slot: &Slot, trouble: Trouble, during: impl Future<Output = ()>) {
     match (&stage.database, &slot.database) {
         (Database::Sqlite(file), _) => {
             let connection = file.connection();
@@ -183,7 +183,7 @@ async fn store_hangs(stage: &Stage, slot: &Slot, during: impl Future<Output = ()
             connection.execute_batch("ROLLBACK").expect("the lock ends");
         }
         (_, Some(proxy)) => {
-            proxy.trouble(Trouble::Silence);
+            proxy.trouble(trouble);
             during.await;
             proxy.trouble(Trouble::None);
         }
@@ -193,7 +193,7 @@ async fn store_hangs(stage: &Stage, slot: &Slot, during: impl Future<Output = ()
 
 async fn of_store(fault: Fault, stage: &Stage, slot: &Slot, trouble: Trouble, lasts: Duration) {
     match (fault, stage.database.server(), &slot.database) {
-        (Fault::StoreSilent | Fault::Locked, ..) => store_hangs(stage, slot, sleep(lasts)).await,
+        (Fault::StoreSilent | Fault::Locked, ..) => store_hangs(stage, slot, Trouble::Silence, sleep(lasts)).await,
         (Fault::FullDisk, server, _) => {
             full_disk(stage, lasts).await;
             if let Some(server) = server {
