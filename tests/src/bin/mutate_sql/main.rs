@@ -73,7 +73,8 @@ fn main() -> ExitCode {
     };
     let all = changes(Path::new("."), subject.files);
     let chosen: Vec<&Change> = all.iter().filter(|change| change.to_string().contains(text)).collect();
-    let chosen: Vec<&Change> = chosen.into_iter().enumerate().filter(|(i, _)| i % parts == part).map(|(_, c)| c).collect();
+    let chosen: Vec<&Change> =
+        chosen.into_iter().enumerate().filter(|(i, _)| i % parts == part).map(|(_, c)| c).collect();
     match verb {
         "list" => {
             for change in &chosen {

@@ -13,8 +13,31 @@ pub(crate) struct Mutation {
 
 /// Where a condition ends, if it has begun at the same depth.
 const ENDS: [&str; 25] = [
-    "AND", "OR", "WHERE", "ORDER", "GROUP", "HAVING", "LIMIT", "OFFSET", "RETURNING", "FOR", "UNION", "ON", "THEN", "WHEN",
-    "ELSE", "END", "FROM", "LEFT", "CROSS", "JOIN", ",", ";", "SET", "LOOP", "AS",
+    "AND",
+    "OR",
+    "WHERE",
+    "ORDER",
+    "GROUP",
+    "HAVING",
+    "LIMIT",
+    "OFFSET",
+    "RETURNING",
+    "FOR",
+    "UNION",
+    "ON",
+    "THEN",
+    "WHEN",
+    "ELSE",
+    "END",
+    "FROM",
+    "LEFT",
+    "CROSS",
+    "JOIN",
+    ",",
+    ";",
+    "SET",
+    "LOOP",
+    "AS",
 ];
 
 /// What is written in each other's place.
@@ -135,7 +158,8 @@ impl Sql<'_> {
         let place = self.tokens[index].place.clone();
         let is_call = self.word(index + 1) == "(";
         let needs_call = ["MIN", "MAX", "GREATEST", "LEAST"].contains(&word);
-        let is_sign = ["+", "-"].contains(&word) && ["(", ",", "THEN", "ELSE"].contains(&self.word(index.wrapping_sub(1)));
+        let is_sign =
+            ["+", "-"].contains(&word) && ["(", ",", "THEN", "ELSE"].contains(&self.word(index.wrapping_sub(1)));
         if let Some((_, instead)) = SWAPS.iter().find(|(from, to)| *from == word && from != to)
             && (!needs_call || is_call)
             && !is_sign
@@ -175,7 +199,9 @@ impl Sql<'_> {
             }
             ("FOR", "UPDATE") => found.push(gone(index + 2)),
             ("SKIP", "LOCKED") => found.push(gone(index + 2)),
-            ("ON", "CONFLICT") => found.push(gone(self.until(index, |index| self.word(index) == "RETURNING" || ends(index)))),
+            ("ON", "CONFLICT") => {
+                found.push(gone(self.until(index, |index| self.word(index) == "RETURNING" || ends(index))))
+            }
             _ => {}
         }
     }

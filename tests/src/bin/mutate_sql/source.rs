@@ -49,7 +49,8 @@ pub(crate) fn changes(root: &Path, places: &[&str]) -> Vec<Change> {
                 let statement = name_of(&text[range.clone()]);
                 let mut change = Change { file: file.clone(), mutation, was, statement, which: 0 };
                 let reads = change.to_string();
-                change.which = all.iter().filter(|other| Change { which: 0, ..(*other).clone() }.to_string() == reads).count();
+                change.which =
+                    all.iter().filter(|other| Change { which: 0, ..(*other).clone() }.to_string() == reads).count();
                 all.push(change);
             }
         }
@@ -82,7 +83,8 @@ fn statements(file: &Path, text: &str) -> Vec<Range<usize>> {
 
 fn in_rust(text: &str) -> Vec<Range<usize>> {
     let code = text.find("#[cfg(test)]").map_or(text, |end| &text[..end]);
-    let quotes: Vec<usize> = code.match_indices('"').map(|(at, _)| at).filter(|at| !code[..*at].ends_with('\'')).collect();
+    let quotes: Vec<usize> =
+        code.match_indices('"').map(|(at, _)| at).filter(|at| !code[..*at].ends_with('\'')).collect();
     let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "];
     let texts = quotes.windows(2).map(|pair| pair[0] + 1..pair[1]);
     let is_sql = |range: &Range<usize>| verbs.iter().any(|verb| code[range.clone()].starts_with(verb));

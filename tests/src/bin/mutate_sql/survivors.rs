@@ -21,7 +21,8 @@ impl Survivors {
     pub(crate) fn not_of(&self, changes: impl Iterator<Item = String>, files: &[&str]) -> Vec<String> {
         let changes: Vec<String> = changes.collect();
         let listed = self.0.iter().map(|(change, _)| change);
-        let of_files = listed.filter(|change| files.iter().any(|file| change.starts_with(file)) && change.contains(" => "));
+        let of_files =
+            listed.filter(|change| files.iter().any(|file| change.starts_with(file)) && change.contains(" => "));
         of_files.filter(|change| !changes.contains(change)).cloned().collect()
     }
 }

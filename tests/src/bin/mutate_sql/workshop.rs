@@ -88,7 +88,13 @@ impl Workshop {
         let to = || Stdio::from(fs::OpenOptions::new().append(true).open(&output).expect("a file for the output"));
         fs::write(&output, "").expect("a file for the output");
         let mut tests = Command::new("cargo");
-        tests.args(["test", "--quiet"]).args(arguments).current_dir(&self.tree).stdout(to()).stderr(to()).process_group(0);
+        tests
+            .args(["test", "--quiet"])
+            .args(arguments)
+            .current_dir(&self.tree)
+            .stdout(to())
+            .stderr(to())
+            .process_group(0);
         tests.env("CARGO_TARGET_DIR", &self.target).env("CARGO_INCREMENTAL", "1").env("CARGO_PROFILE_DEV_DEBUG", "0");
         let mut tests = tests.spawn().expect("cargo");
         let mut waited = Duration::ZERO;
