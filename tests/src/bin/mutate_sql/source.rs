@@ -75,8 +75,8 @@ fn statements(file: &Path, text: &str) -> Vec<Range<usize>> {
     let bodies: Vec<usize> = text.match_indices("$$").map(|(at, _)| at + 2).collect();
     if bodies.is_empty() {
         // A schema has no clauses; statements have.
-        let is_schema = text.contains("CREATE TABLE");
-        return if is_schema { Vec::new() } else { vec![0..text.len()] };
+        let statement = Some(0..text.len()).filter(|_| !text.contains("CREATE TABLE"));
+        return statement.into_iter().collect();
     }
     bodies.chunks_exact(2).map(|body| body[0]..body[1] - 2).collect()
 }
