@@ -97,7 +97,8 @@
 //! | [`http`] | the trait of an HTTP client, and the adapter on reqwest |
 //! | `cache` | the hot path |
 //!
-//! A chapter shows how a store is written: [`docs::writing_a_store`].
+//! A chapter shows how a store is written: [`docs::writing_a_store`]. Another one tells how all of this is tested, and what is not
+//! proven: [`docs::how_this_is_tested`].
 //!
 //! # What it promises
 //! 1. No opt-in is ever lost by us: no race, crash, cancelled caller or slow network makes us throw away a living refresh

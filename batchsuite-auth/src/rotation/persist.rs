@@ -1,9 +1,9 @@
 //! Calls of the store that must not be lost, or must not be waited for without end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Engine, outage::Outage};
 use crate::{
@@ -57,13 +57,26 @@ pub(crate) fn no_answer() -> StoreError {
 struct NoAnswer;
 
 impl Engine {
-    /// A write for a caller, who waits no longer than for a token. The write itself goes on, within its own deadline.
-    pub(crate) async fn write_for_caller<T, F>(&self, write: F) -> Result<T, StoreError>
+    /// A write for a caller, who waits no longer than for a token. The write itself goes on: for twice the store's deadline, and
+    /// in a shutdown for as long as a caller waits.
+    pub(crate) async fn write_for_caller<T, F>(self: &Arc<Self>, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let finished = self.tasks.finish(write);
+        let engine = Arc::clone(self);
+        let finished = self.tasks.finish(async move {
+            let policy = &engine.rotation.policy;
+            let shut_down = async {
+                engine.tasks.ending().await;
+                sleep(policy.max_wait.min(policy.store_deadline)).await;
+            };
+            tokio::select! {
+                biased;
+                written = timeout(policy.store_deadline.saturating_mul(2), write) => written.unwrap_or_else(|_| Err(no_answer())),
+                () = shut_down => Err(no_answer()),
+            }
+        });
         let written = self.rotation.read_for_caller(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
         self.tasks.wrote_events();
         written

@@ -77,8 +77,7 @@ impl Consents {
                 per_actor: rotation.policy.consents_per_actor,
             };
             let event = EventContent::new(EventKind::Started).with_actor(consent.consent.actor.clone());
-            let put = rotation.store.put_consent(consent, caps, NewEvent { company: Some(company), event });
-            rotation.in_time(put).await
+            rotation.store.put_consent(consent, caps, NewEvent { company: Some(company), event }).await
         };
         Ok(self.engine.write_for_caller(task).await?)
     }

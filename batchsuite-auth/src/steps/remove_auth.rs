@@ -18,8 +18,7 @@ impl Engine {
             // Never refused, so it ends with the first save that nobody else was before.
             loop {
                 let row = engine.rotation.read(&company).await?;
-                let taken = engine.rotation.in_time(engine.rotation.take(&row, &event, None)).await?;
-                if let Taken::Saved(removed) = taken {
+                if let Taken::Saved(removed) = engine.rotation.take(&row, &event, None).await? {
                     // At once in this process; the others hear of it by the feed.
                     engine.tokens.cache.changed(&[(company, removed.snapshot.change)]);
                     tracing::info!("the authorization is removed");
