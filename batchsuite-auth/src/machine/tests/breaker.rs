@@ -377,3 +377,34 @@ fn any_answer_shows_that_ups_is_in_reach() {
         assert_eq!(breaker.out_of_reach_since(), Some(at(10)));
     }
 }
+
+#[test]
+fn whoever_opened_it_beside_another_has_the_next_trial_and_after_two_trials_of_its_own_lets_others_go_first() {
+    let mut breaker = proven();
+    // Two had failed, so neither is odd: although a third one has asked, the next trial is open to both.
+    play(
+        &mut breaker,
+        &[
+            ("a", 0, MISCONFIGURED, false),
+            ("b", 0, MISCONFIGURED, true),
+            ("c", 1, Held, false),
+            ("b", 31, MISCONFIGURED, false),
+            // One trial of its own failed.
+            ("c", 40, Held, false),
+            ("b", 92, MISCONFIGURED, false),
+            // Two of them failed: for a while another one goes first.
+            ("c", 100, Held, false),
+            ("b", 213, Held, false),
+            ("c", 213, Pair, false),
+        ],
+    );
+}
+
+#[test]
+fn the_one_company_whose_answer_opened_it_lets_another_go_first() {
+    let turns =
+        |text: &str| [("a", 0, unknown(text), false), ("b", 0, unknown(text), false), ("c", 0, unknown(text), true)];
+    let mut breaker = proven();
+    play(&mut breaker, &turns("400"));
+    play(&mut breaker, &[("d", 1, Held, false), ("c", 31, Held, false), ("d", 31, Pair, false)]);
+}

@@ -194,3 +194,15 @@ fn where_the_list_was_emptied_the_access_token_of_a_lost_rotation_still_works_to
     assert_eq!(step.grant.on(&GrantEvent::Erase, &pauses(), due), Err(StepRefusal::Unchanged));
     assert_eq!(step.grant.on(&GrantEvent::Erase, &pauses(), end).unwrap().tokens, TokensEffect::Erase);
 }
+
+#[test]
+fn a_refused_token_is_left_alone_for_as_long_as_a_policy_may_say() {
+    let week = Pauses { second_opinions: vec![7 * DAY], ..pauses() };
+    let claimed = opted_in(minute(0)).on(&claim(attempt(1)), &week, minute(50)).unwrap().grant;
+    let refused = claimed.on(&refused(claimed.claim_of(attempt(1))), &week, minute(50)).unwrap().grant;
+    let settings = Settings { pauses: week, ..settings() };
+    let due = 50 + 7 * 24 * 60;
+
+    assert_eq!(refused.chore(None, None, &settings, true, minute(due - 1)), Chore::Look);
+    assert_eq!(refused.chore(None, None, &settings, true, minute(due)), Chore::Refresh);
+}
