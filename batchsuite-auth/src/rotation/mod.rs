@@ -246,7 +246,7 @@
 //!
 //! Proved by: `nobody_waits_for_a_store_that_never_answers_longer_than_max_wait`,
 //! `no_loop_stops_for_good_at_a_store_that_does_not_answer_once`, `after_quiesce_nothing_begins_by_itself`,
-//! `shutdown_waits_for_a_removal_or_a_new_consent_that_is_never_answered_no_longer_than_the_stores_deadline`,
+//! `shutdown_waits_for_a_removal_or_a_new_consent_that_is_never_answered_no_longer_than_a_caller`,
 //! `shutdown_returns_at_its_limit_and_says_what_is_not_stored`.
 
 mod attempt;
