@@ -203,6 +203,8 @@ fn a_refused_token_is_left_alone_for_as_long_as_a_policy_may_say() {
     let settings = Settings { pauses: week, ..settings() };
     let due = 50 + 7 * 24 * 60;
 
-    assert_eq!(refused.chore(None, None, &settings, true, minute(due - 1)), Chore::Look);
+    for early in [51, due - 1] {
+        assert_eq!(refused.chore(None, None, &settings, true, minute(early)), Chore::Look, "minute {early}");
+    }
     assert_eq!(refused.chore(None, None, &settings, true, minute(due)), Chore::Refresh);
 }
