@@ -267,20 +267,60 @@ impl fmt::Debug for BatchSuiteAuth {
 }
 
 /// Which companies to list.
+///
+/// ```
+/// use batchsuite_auth::{CompanyQuery, StatusFilter};
+///
+/// let query = CompanyQuery::new().with_filter(StatusFilter::ReauthRequired).with_limit(20);
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct CompanyQuery {
-    /// Only those that stand so.
+    /// Only those that stand so; `None`: all.
     pub filter: Option<StatusFilter>,
-    /// Only those after this one.
+    /// Only those after this one: the `next` of the page before.
     pub after: Option<CompanyId>,
     /// How many at most; `None`: 100.
     pub limit: Option<usize>,
 }
 
+impl CompanyQuery {
+    /// All companies, from the first one on, 100 a page.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only those that stand so.
+    #[must_use]
+    pub fn with_filter(self, filter: impl Into<Option<StatusFilter>>) -> Self {
+        Self { filter: filter.into(), ..self }
+    }
+
+    /// Only those after this one: the `next` of the page before.
+    #[must_use]
+    pub fn with_after(self, after: impl Into<Option<CompanyId>>) -> Self {
+        Self { after: after.into(), ..self }
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+}
+
 /// Which events to read.
+///
+/// ```
+/// use batchsuite_auth::{CompanyId, EventFilter, EventOrder};
+///
+/// let latest = EventFilter::new().with_company(CompanyId::new("acme")?).with_order(EventOrder::NewestFirst).with_limit(10);
+/// # Ok::<(), batchsuite_auth::InvalidId>(())
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct EventFilter {
-    /// Only those of this company.
+    /// Only those of this company; `None`: all.
     pub company: Option<CompanyId>,
     /// In which order.
     pub order: EventOrder,
@@ -288,4 +328,35 @@ pub struct EventFilter {
     pub after: Option<EventId>,
     /// How many at most; `None`: 100.
     pub limit: Option<usize>,
+}
+
+impl EventFilter {
+    /// All events, the oldest first, 100 a page.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only those of this company.
+    #[must_use]
+    pub fn with_company(self, company: impl Into<Option<CompanyId>>) -> Self {
+        Self { company: company.into(), ..self }
+    }
+
+    /// In this order.
+    #[must_use]
+    pub fn with_order(self, order: EventOrder) -> Self {
+        Self { order, ..self }
+    }
+
+    /// From there on, exclusively: the `next` of the page before.
+    #[must_use]
+    pub fn with_after(self, after: impl Into<Option<EventId>>) -> Self {
+        Self { after: after.into(), ..self }
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn with_limit(self, limit: usize) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
 }

@@ -5,6 +5,9 @@ use std::{fmt::Debug, time::Duration};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 /// A point in time, in UTC.
+///
+/// It is chrono's own type, because a host's database driver, its JSON and its pages take that one as it is. Its Display has the
+/// guide's `Refresh expires: yyyy-mm-dd hh:mm:ss` by `format("%F %T")`.
 pub type Timestamp = DateTime<Utc>;
 
 /// Tells the time.

@@ -1,7 +1,8 @@
 //! What a host decides, validated once.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
@@ -10,7 +11,8 @@ use crate::{
 };
 
 /// Which UPS. Tokens of one environment are refused by the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Environment {
     /// The customer integration environment, `https://wwwcie.ups.com`.
@@ -20,6 +22,9 @@ pub enum Environment {
 }
 
 impl Environment {
+    /// Both.
+    pub const ALL: &'static [Self] = &[Self::Cie, Self::Production];
+
     /// A stable name, `cie` or `production`.
     pub fn name(self) -> &'static str {
         match self {
@@ -28,14 +33,38 @@ impl Environment {
         }
     }
 
-    /// The scheme and host of its endpoints.
-    pub(crate) fn base_url(self) -> &'static str {
+    /// Where its endpoints are: `https://wwwcie.ups.com` or `https://onlinetools.ups.com`.
+    ///
+    /// ```
+    /// use batchsuite_auth::Environment;
+    ///
+    /// let environment: Environment = "cie".parse()?;
+    /// let track = format!("{}/api/track/v1/details/1Z0", environment.base_url());
+    /// assert_eq!(track, "https://wwwcie.ups.com/api/track/v1/details/1Z0");
+    /// # Ok::<(), batchsuite_auth::config::UnknownEnvironment>(())
+    /// ```
+    pub fn base_url(self) -> &'static str {
         match self {
             Self::Cie => "https://wwwcie.ups.com",
             Self::Production => "https://onlinetools.ups.com",
         }
     }
 }
+
+/// By its [`name`](Environment::name), exactly.
+impl FromStr for Environment {
+    type Err = UnknownEnvironment;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEnvironment> {
+        Self::ALL.iter().copied().find(|environment| environment.name() == name).ok_or(UnknownEnvironment)
+    }
+}
+
+/// A text names no [`Environment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the UPS environment is `cie` or `production`")]
+#[non_exhaustive]
+pub struct UnknownEnvironment;
 
 impl fmt::Display for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -392,6 +421,17 @@ mod tests {
             let mut policy = Policy::default();
             breaks(&mut policy);
             assert!(policy.check().is_err(), "case {index}");
+        }
+    }
+
+    #[test]
+    fn an_environment_is_read_by_its_name_alone() {
+        for &environment in Environment::ALL {
+            assert_eq!(environment.name().parse(), Ok(environment));
+            assert_eq!(serde_json::to_value(environment).unwrap(), environment.name());
+        }
+        for other in ["", "CIE", " cie", "test", "production "] {
+            assert_eq!(other.parse::<Environment>(), Err(UnknownEnvironment), "{other}");
         }
     }
 

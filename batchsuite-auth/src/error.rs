@@ -3,12 +3,14 @@
 //! `Display` never prints a source, a body, a URL or a value that came from outside; sources are chained.
 
 mod chain;
+mod kind;
 mod responsible;
 
 use std::time::Duration;
 
 pub use self::{
     chain::{Chain, chain},
+    kind::ErrorKind,
     responsible::Responsible,
 };
 pub use crate::machine::Unavailable;

@@ -16,7 +16,8 @@ use crate::{
 /// Where an event stands in the store's log; later events have larger ones.
 ///
 /// The cursor for reading on, and the number that a change of a grant carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EventId(u64);
 
 impl EventId {
@@ -75,7 +76,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them, for a legend or a filter.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: &'static [Self] = &[
         Self::Started,
         Self::Declined,
         Self::Failed,
@@ -118,7 +119,7 @@ impl EventKind {
 
     /// The one of this name.
     pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
     /// Whether it means that only a new opt-in by an administrator helps: the events for a host that informs people. (Not
@@ -151,7 +152,10 @@ impl fmt::Display for EventKind {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// As JSON (`Serialize`): names as [`EventKind::name`] and [`CauseKind::name`] give them, `at` as RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Event {
     /// Where it stands in the log.
     pub id: EventId,
@@ -173,8 +177,24 @@ pub struct Event {
     pub cause: Option<CauseKind>,
 }
 
+impl Event {
+    /// An event of the log, as a store reads it.
+    pub fn new(
+        id: EventId,
+        at: Timestamp,
+        environment: Environment,
+        company: Option<CompanyId>,
+        revision: Revision,
+        content: EventContent,
+    ) -> Self {
+        let EventContent { kind, actor, evidence, cause } = content;
+        Self { id, at, environment, company, actor, kind, revision, evidence, cause }
+    }
+}
+
 /// An event that is about to be written. The store adds when, where in the log, which company and which revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EventContent {
     /// What happened.
     pub kind: EventKind,
@@ -305,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_kind_has_one_name_in_columns_and_in_documents() {
-        for kind in EventKind::ALL {
+        for &kind in EventKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
         }
     }
@@ -350,9 +370,23 @@ mod tests {
 
     #[test]
     fn only_an_opt_in_that_ended_by_itself_needs_a_new_one() {
-        let needed: Vec<_> = EventKind::ALL.into_iter().filter(|kind| kind.needs_reauthorization()).collect();
+        let needed: Vec<_> = EventKind::ALL.iter().copied().filter(|kind| kind.needs_reauthorization()).collect();
 
         assert_eq!(needed, [EventKind::Expired, EventKind::Invalidated]);
+    }
+
+    #[test]
+    fn an_event_is_one_json_object() {
+        let content = EventContent::new(EventKind::Invalidated).with_cause(CauseKind::RotationLost);
+        let acme = CompanyId::new("acme").ok();
+        let (id, at) = (EventId::new(7), Timestamp::UNIX_EPOCH);
+        let event = Event::new(id, at, Environment::Cie, acme, Revision { epoch: 1, version: 2 }, content);
+
+        let expected = serde_json::json!({
+            "id": 7, "at": "1970-01-01T00:00:00Z", "environment": "cie", "company": "acme", "actor": null,
+            "kind": "invalidated", "revision": {"epoch": 1, "version": 2}, "evidence": null, "cause": "rotation_lost",
+        });
+        assert_eq!(serde_json::to_value(event).unwrap(), expected);
     }
 
     #[test]

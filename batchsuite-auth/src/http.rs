@@ -11,6 +11,8 @@ mod received;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+
 pub use self::received::Received;
 pub(crate) use self::received::{ANSWER_CAP, append};
 

@@ -60,6 +60,28 @@ macro_rules! host_id {
             }
         }
 
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
@@ -256,6 +278,17 @@ mod tests {
         for invalid in ["", "a\nb", "a\0", &"x".repeat(129), &"ö".repeat(65)] {
             assert_eq!(CompanyId::new(invalid), Err(InvalidId), "{invalid:?}");
         }
+    }
+
+    #[test]
+    fn an_id_is_made_of_any_text_and_read_as_text() {
+        let acme = CompanyId::new("acme").unwrap();
+        for same in ["acme".parse(), CompanyId::try_from("acme"), CompanyId::try_from("acme".to_owned())] {
+            assert_eq!(same, Ok(acme.clone()));
+        }
+        assert_eq!(AsRef::<str>::as_ref(&acme), "acme");
+        assert_eq!(ActorId::try_from(""), Err(InvalidId));
+        assert_eq!(ActorId::try_from("a\nb".to_owned()), Err(InvalidId));
     }
 
     #[test]

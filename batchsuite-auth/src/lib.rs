@@ -181,11 +181,22 @@ pub mod fake_ups;
 #[cfg(feature = "fake-ups")]
 pub mod test_util;
 
+pub use async_trait::async_trait;
 pub use authenticator::{
     Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, Reencrypted, Shutdown,
 };
 pub use browser::{BrowserSecrets, TripCookie};
+pub use clock::Timestamp;
 pub use config::{Client, ClientAuthentication, Environment, Policy};
 pub use consent::{NewOptIn, OptInCheck, OptedIn, Trip};
-pub use ids::{ActorId, CompanyId};
+pub use error::{
+    AuthenticateError, BuildError, CallbackError, ErrorKind, MalformedCallback, OptInRefused, Responsible, TokenError,
+    Unavailable,
+};
+pub use events::{Event, EventId, EventKind, Evidence};
+pub use ids::{ActorId, CompanyId, InvalidId, Revision};
+pub use machine::CauseKind;
 pub use secret::{AccessToken, BrowserSecret};
+pub use status::{Cause, CompanyStatus, Status, StatusFilter};
+pub use store::{EventOrder, Page, Pruned, Store, StoreError, StoreErrorKind};
+pub use url;

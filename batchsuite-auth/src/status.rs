@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     clock::Timestamp,
     events::Evidence,
@@ -10,7 +12,8 @@ use crate::{
 };
 
 /// Where a company stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Status {
     /// Nobody has opted in, or the authorization was removed.
@@ -25,16 +28,30 @@ pub enum Status {
         refreshable: bool,
     },
     /// A new opt-in is needed.
+    #[serde(serialize_with = "as_cause")]
     ReauthRequired(Cause),
 }
 
+/// Beside the tag, the cause is one field.
+fn as_cause<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        cause: &'a Cause,
+    }
+    Fields { cause }.serialize(serializer)
+}
+
 /// One company and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// As JSON (`Serialize`) one object: `status` is `unauthenticated`, `authenticated` or `reauth_required`, the fields of that
+/// [`Status`] stand beside it, and times are RFC 3339.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CompanyStatus {
     /// Which company.
     pub company: CompanyId,
     /// Where it stands.
+    #[serde(flatten)]
     pub status: Status,
     /// Who opted in last.
     pub actor: Option<ActorId>,
@@ -51,7 +68,7 @@ pub struct CompanyStatus {
 }
 
 /// Why a new opt-in is needed, with the evidence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Cause {
     /// Why.
@@ -119,7 +136,8 @@ pub enum ListedAs {
 
 impl ListedAs {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Unauthenticated, Self::Authenticated, Self::ExpiringSoon, Self::ReauthRequired];
+    pub const ALL: &'static [Self] =
+        &[Self::Unauthenticated, Self::Authenticated, Self::ExpiringSoon, Self::ReauthRequired];
 
     /// A stable name, for a column.
     pub fn name(self) -> &'static str {
@@ -133,7 +151,7 @@ impl ListedAs {
 
     /// The one of this name.
     pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|listed| listed.name() == name)
+        Self::ALL.iter().copied().find(|listed| listed.name() == name)
     }
 }
 
@@ -180,9 +198,43 @@ mod tests {
 
     #[test]
     fn every_listed_status_has_a_name_of_its_own() {
-        for listed in ListedAs::ALL {
+        for &listed in ListedAs::ALL {
             assert_eq!(ListedAs::of_name(listed.name()), Some(listed));
         }
         assert_eq!(ListedAs::of_name(""), None);
+    }
+
+    #[test]
+    fn a_status_is_one_json_object() {
+        let company = |status| CompanyStatus {
+            company: CompanyId::new("acme").unwrap(),
+            status,
+            actor: ActorId::new("ada").ok(),
+            authenticated_at: Some(Timestamp::UNIX_EPOCH),
+            consent_pending_until: None,
+            revision: Revision { epoch: 2, version: 3 },
+            tokens_unreadable: false,
+        };
+        let refused = Cause {
+            at: Some(Timestamp::UNIX_EPOCH),
+            evidence: Some(Evidence::of_answer(400, Some("10400"), None)),
+            ..Cause::new(CauseKind::RotationLost)
+        };
+        let rest = r#""actor":"ada","authenticated_at":"1970-01-01T00:00:00Z","consent_pending_until":null,"revision":{"epoch":2,"version":3},"tokens_unreadable":false"#;
+        for (status, fields) in [
+            (Status::Unauthenticated, r#""status":"unauthenticated""#),
+            (
+                Status::Authenticated { refresh_expires_at: None, expiring_soon: true, refreshable: true },
+                r#""status":"authenticated","refresh_expires_at":null,"expiring_soon":true,"refreshable":true"#,
+            ),
+            (
+                Status::ReauthRequired(refused),
+                r#""status":"reauth_required","cause":{"kind":"rotation_lost","at":"1970-01-01T00:00:00Z","evidence":{"status":400,"code":"10400"},"asked_again_at":null}"#,
+            ),
+        ] {
+            let json = serde_json::to_string(&company(status)).unwrap();
+
+            assert_eq!(json, format!(r#"{{"company":"acme",{fields},{rest}}}"#));
+        }
     }
 }

@@ -20,6 +20,11 @@
 //! One store (a schema, a file) serves one client id: keys, sealing and indexes depend on that. Several clients in one process
 //! are several authenticators.
 //!
+//! # Growth
+//! The types of this contract are exhaustive on purpose, enums and structs alike: a store that did not know of a new field of
+//! [`Swap`], or of a new [`TokenChange`], would lose what it was told to keep. Each such change is a breaking one, and the compiler
+//! names the places. (Hosts' types grow without that: they are `non_exhaustive`.)
+//!
 //! The contract is also a test suite, one test a clause: `test_util::store_contract` (feature `test-util`). The chapter
 //! [`docs::writing_a_store`](crate::docs::writing_a_store) builds a small store step by step.
 

@@ -328,8 +328,7 @@ impl Records {
     }
 
     fn write(&mut self, company: Key, event: EventContent, revision: Revision, now: Timestamp) -> EventId {
-        let EventContent { kind, actor, evidence, cause } = event;
         let environment = self.environment;
-        self.log.append(|id| Event { id, at: now, environment, company, actor, kind, revision, evidence, cause })
+        self.log.append(|id| Event::new(id, now, environment, company, revision, event))
     }
 }

@@ -91,6 +91,6 @@ pub async fn cause(auth: &BatchSuiteAuth, company: &CompanyId) -> Option<CauseKi
 
 /// The whole log, or the company's part of it, the oldest first.
 pub async fn events(auth: &BatchSuiteAuth, company: Option<&CompanyId>) -> Vec<Event> {
-    let filter = EventFilter { company: company.cloned(), limit: Some(100_000), ..EventFilter::default() };
+    let filter = EventFilter::new().with_company(company.cloned()).with_limit(100_000);
     auth.events(filter).await.expect("the store answers").items
 }

@@ -54,8 +54,7 @@ impl Verb<'_> {
     fn log(&self) -> impl DoubleEndedIterator<Item = Event> {
         self.all("event").filter_map(|(number, StoredEvent { at, company, revision, content }): (_, _)| {
             let id = EventId::new(number.parse().ok()?);
-            let (environment, EventContent { kind, actor, evidence, cause }) = (self.environment, content);
-            Some(Event { id, at, environment, company, actor, kind, revision, evidence, cause })
+            Some(Event::new(id, at, self.environment, company, revision, content))
         })
     }
 

@@ -143,7 +143,7 @@ impl StoreError {
 mod tests {
     use super::*;
     use crate::{
-        error::{MalformedCallback, OptInRefused, Unavailable},
+        error::{ErrorKind, MalformedCallback, OptInRefused, Unavailable},
         events::{EventId, Evidence},
         machine::CauseKind,
         status::Cause,
@@ -183,6 +183,12 @@ mod tests {
         ] {
             let said = (error.responsible(), error.needs_reauthorization(), error.is_transient(), error.retry_after());
             assert_eq!(said, (who, reauthorization, transient, retry_after), "{error:?}");
+            let kind = match who {
+                CompanyAdministrator => ErrorKind::Reauthorize,
+                Operator => ErrorKind::Operator,
+                _ => ErrorKind::Retry,
+            };
+            assert_eq!(error.kind(), kind, "{error:?}");
             assert_eq!(error.to_string().contains("operator"), who == Operator, "{error}");
         }
     }
@@ -192,6 +198,7 @@ mod tests {
         use Responsible::{CompanyAdministrator, Developer, Nobody, Operator};
         use StoreErrorKind::{Corrupt, Misconfigured, Rejected, Unavailable};
         let (evidence, wait) = (Evidence::default, Duration::from_secs(7));
+        let person = |error: &CallbackError| !error.is_transient() && !matches!(error, CallbackError::ShutDown);
         for (error, who, transient) in [
             (CallbackError::Malformed(MalformedCallback::NoCode), CompanyAdministrator, false),
             (CallbackError::UnknownState, CompanyAdministrator, false),
@@ -215,6 +222,12 @@ mod tests {
             (CallbackError::AlreadyUsed { company: "acme".parse().unwrap(), return_to: None }, Nobody, false),
         ] {
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
+            let kind = match who {
+                Operator => ErrorKind::Operator,
+                _ if person(&error) => ErrorKind::Person,
+                _ => ErrorKind::Retry,
+            };
+            assert_eq!(error.kind(), kind, "{error:?}");
         }
         for (error, who, transient) in [
             (AuthenticateError::InvalidReturnTo, Developer, false),
@@ -223,6 +236,8 @@ mod tests {
             (AuthenticateError::ShutDown, Nobody, false),
         ] {
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
+            let kind = if who == Nobody { ErrorKind::Retry } else { ErrorKind::Operator };
+            assert_eq!(error.kind(), kind, "{error:?}");
         }
         let gap = StoreErrorKind::Pruned { up_to: EventId::START };
         for (kind, who) in [

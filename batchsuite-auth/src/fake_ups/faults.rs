@@ -94,6 +94,7 @@ pub enum Fault {
 
 /// How often a fault happens before things are right again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Times {
     /// At the next request.
     Once,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What a request was for; the snake-case name is the one of the control API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Endpoint {
     /// A TCP connection, before it is known what will be asked on it.
     Connection,
@@ -29,7 +30,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Every endpoint.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: &'static [Self] = &[
         Self::Connection,
         Self::ValidateClient,
         Self::Authorize,
@@ -63,6 +64,7 @@ impl fmt::Display for Endpoint {
 /// one that a password change ended all get `Invalid Refresh Token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// Done as asked: redirected, page shown, pair issued, pair rotated, shipment tracked.
     Ok,
@@ -114,7 +116,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: &'static [Self] = &[
         Self::Ok,
         Self::Unprocessed,
         Self::Consented,
@@ -213,9 +215,10 @@ impl Requests {
 
     /// Every count that is not zero.
     pub fn iter(&self) -> impl Iterator<Item = (Endpoint, Outcome, u64)> + '_ {
-        Endpoint::ALL.into_iter().flat_map(move |endpoint| {
+        Endpoint::ALL.iter().copied().flat_map(move |endpoint| {
             Outcome::ALL
-                .into_iter()
+                .iter()
+                .copied()
                 .map(move |outcome| (endpoint, outcome, self.count(endpoint, outcome)))
                 .filter(|(_, _, count)| *count > 0)
         })
@@ -257,11 +260,11 @@ mod tests {
 
     #[test]
     fn every_endpoint_and_outcome_is_listed_once_under_its_wire_name() {
-        for (index, endpoint) in Endpoint::ALL.into_iter().enumerate() {
+        for (index, endpoint) in Endpoint::ALL.iter().copied().enumerate() {
             assert_eq!(endpoint as usize, index);
             assert_eq!(serde_json::to_value(endpoint).unwrap(), endpoint.name());
         }
-        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+        for (index, outcome) in Outcome::ALL.iter().copied().enumerate() {
             assert_eq!(outcome as usize, index);
             assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.name());
         }

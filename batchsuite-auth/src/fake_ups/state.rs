@@ -44,6 +44,7 @@ pub struct FakeUpsState {
 
 /// What becomes of the access tokens when a password change ends an opt-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AccessTokens {
     /// They stay good until they expire.
     LiveOn,

@@ -23,8 +23,8 @@ pub enum CauseKind {
 
 impl CauseKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::OptInInvalidated, Self::RotationLost, Self::RefreshExpired, Self::ClientChanged, Self::NoRefreshToken];
+    pub const ALL: &'static [Self] =
+        &[Self::OptInInvalidated, Self::RotationLost, Self::RefreshExpired, Self::ClientChanged, Self::NoRefreshToken];
 
     /// A stable name, e.g. for a column or a metric: `rotation_lost`.
     pub fn name(self) -> &'static str {
@@ -39,6 +39,6 @@ impl CauseKind {
 
     /// The one of this name.
     pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 }

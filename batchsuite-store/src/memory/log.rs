@@ -113,23 +113,20 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use batchsuite_auth::{Environment, events::EventKind, ids::Revision, store::StoreErrorKind};
+    use batchsuite_auth::{
+        Environment,
+        events::{EventContent, EventKind},
+        ids::Revision,
+        store::StoreErrorKind,
+    };
 
     use super::*;
 
     fn written(log: &mut Log, number: u64, at: Timestamp) {
         for number in 0..number {
-            log.append(|id| Event {
-                id,
-                at,
-                environment: Environment::Cie,
-                company: CompanyId::new(format!("company-{}", number % 2)).ok(),
-                actor: None,
-                kind: EventKind::Failed,
-                revision: Revision::default(),
-                evidence: None,
-                cause: None,
-            });
+            let company = CompanyId::new(format!("company-{}", number % 2)).ok();
+            let content = EventContent::new(EventKind::Failed);
+            log.append(|id| Event::new(id, at, Environment::Cie, company, Revision::default(), content));
         }
     }
 

@@ -17,7 +17,7 @@ fn key(environment: Environment) -> RowKey {
 }
 
 fn event() -> EventContent {
-    EventContent { kind: EventKind::Authenticated, actor: None, evidence: None, cause: None }
+    EventContent::new(EventKind::Authenticated)
 }
 
 fn first_save(key: RowKey) -> Swap {

@@ -59,7 +59,7 @@ impl PostgresStore {
         let mut columns = Columns::of(&row);
         let mut others = columns.number()?;
         let (names, counts): (Vec<&str>, Vec<i64>) = (columns.next()?, columns.next()?);
-        let mut companies = BTreeMap::from(ListedAs::ALL.map(|listed| (listed, 0)));
+        let mut companies: BTreeMap<_, _> = ListedAs::ALL.iter().map(|listed| (*listed, 0)).collect();
         for (name, count) in names.into_iter().zip(counts) {
             others = others.saturating_sub(count.unsigned_abs());
             if let Some(listed) = ListedAs::of_name(name) {

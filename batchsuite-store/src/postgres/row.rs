@@ -5,7 +5,7 @@ use std::time::Duration;
 use batchsuite_auth::{
     ActorId, CompanyId, Environment,
     clock::{Timestamp, later},
-    events::{Event, EventContent, EventId},
+    events::{Event, EventId},
     ids::{ConsentId, Revision},
     secret::SecretHash,
     store::{self, Document, EventQuery, Page, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
@@ -157,8 +157,7 @@ fn event(row: &Row, environment: Environment) -> Result<Event> {
     let revision = columns.revision()?;
     let content = serde_json::from_str(columns.next()?);
     let unreadable = |_| failure::corrupt("the content of an event is none; was it written by a later release?");
-    let EventContent { kind, actor, evidence, cause } = content.map_err(unreadable)?;
-    Ok(Event { id, at, environment, company, actor, kind, revision, evidence, cause })
+    Ok(Event::new(id, at, environment, company, revision, content.map_err(unreadable)?))
 }
 
 fn no_id() -> StoreError {

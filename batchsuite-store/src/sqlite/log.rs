@@ -139,8 +139,8 @@ fn id(row: &rusqlite::Row<'_>) -> Result<EventId> {
 }
 
 fn event(row: &rusqlite::Row<'_>, environment: Environment) -> Result<Event> {
-    let EventContent { kind, actor, evidence, cause } = serde_json::from_str(&row.get::<_, String>("content")?)?;
+    let content = serde_json::from_str(&row.get::<_, String>("content")?)?;
     let company = row.get::<_, Option<String>>("company")?.map(CompanyId::new).transpose()?;
     let at = time(row, "at")?.unwrap_or_default();
-    Ok(Event { id: id(row)?, at, environment, company, actor, kind, revision: revision(row)?, evidence, cause })
+    Ok(Event::new(id(row)?, at, environment, company, revision(row)?, content))
 }

@@ -32,7 +32,7 @@ fn acme() -> CompanyId {
 }
 
 fn event() -> EventContent {
-    EventContent { kind: EventKind::Failed, actor: None, evidence: None, cause: None }
+    EventContent::new(EventKind::Failed)
 }
 
 async fn saved(store: &SqliteStore, tokens: TokenChange) {

@@ -37,7 +37,7 @@ impl Bed {
             let mut figures = [(); 3].map(|()| Vec::new());
             for look in 0..=LOOKS {
                 let start = now();
-                let query = CompanyQuery { filter: Some(StatusFilter::ReauthRequired), ..CompanyQuery::default() };
+                let query = CompanyQuery::new().with_filter(StatusFilter::ReauthRequired);
                 let page = auth.companies(query).await.expect("the store answers");
                 let listed = nanoseconds(start.elapsed(), 1);
                 assert_eq!((page.items.len() as u64, page.next), (TO_OPT_IN_AGAIN, None));
@@ -76,7 +76,7 @@ impl Bed {
         let store = self.store("many", Mode::Prepared);
         let (answer, taken) = self.runtime.block_on(async {
             let auth = companies::listening(store).await;
-            let query = CompanyQuery { filter: Some(StatusFilter::ReauthRequired), ..CompanyQuery::default() };
+            let query = CompanyQuery::new().with_filter(StatusFilter::ReauthRequired);
             let start = now();
             let answer = auth.companies(query).await;
             let taken = start.elapsed().as_secs_f64();

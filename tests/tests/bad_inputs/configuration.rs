@@ -153,7 +153,7 @@ async fn a_thousand_companies_failing_by_one_bad_secret_open_one_breaker() {
     world.advance(30);
     assert_eq!(ask_all().await, first + 1, "half-open: one trial for all");
     assert_all_kept(&world, &companies).await;
-    let reauth = CompanyQuery { filter: Some(StatusFilter::ReauthRequired), ..CompanyQuery::default() };
+    let reauth = CompanyQuery::new().with_filter(StatusFilter::ReauthRequired);
     assert_eq!(bad.auth.companies(reauth).await.unwrap().items, []);
     // With the secret corrected everything works, token by token, once the pauses of those that failed are over.
     world.advance(30);
@@ -180,7 +180,7 @@ async fn a_client_id_mistyped_then_corrected_works_again() {
         assert!(cause.to_string().contains("client id"), "{cause}");
     }
 
-    let listed = CompanyQuery { filter: Some(StatusFilter::ReauthRequired), ..CompanyQuery::default() };
+    let listed = CompanyQuery::new().with_filter(StatusFilter::ReauthRequired);
     assert_eq!(mistyped.auth.companies(listed).await.unwrap().items.len(), 5);
     assert_eq!(world.ups.requests(), before, "UPS was not asked in another's name");
     assert_eq!(world.count(EventKind::Invalidated).await, 0);

@@ -2,7 +2,6 @@
 
 use std::{io::Write as _, net::Ipv4Addr, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use batchsuite_auth::{
     events::EventKind,
     fake_ups::{Answer, Endpoint},
@@ -107,7 +106,7 @@ async fn assert_pair_on_the_wire(bytes: impl Into<Vec<u8>>, end: End) {
 /// Asserts that this body is a pair, at both endpoints.
 async fn assert_pair_in(body: &[u8], odd: usize, change: impl Fn(Answer) -> Answer) {
     let what = String::from_utf8_lossy(body);
-    let answer = change(Answer { base64: Some(STANDARD.encode(body)), ..Answer::status(200) });
+    let answer = change(Answer::status(200).with_bytes(body));
     let refreshed = World::refresh_due().await;
     refreshed.next(Endpoint::Refresh, answer.clone());
     assert_pair_kept(&refreshed, odd, &what).await;
@@ -262,7 +261,7 @@ async fn framing_that_is_odd_does_not_cost_the_pair() {
 async fn no_coding_is_asked_for_and_gzip_errors_are_read() {
     let body = gzip(br#"{"response":{"errors":[{"code":"10499","message":"Computer says no"}]}}"#);
     let world = World::refresh_due().await;
-    world.next(Endpoint::Refresh, Answer { base64: Some(STANDARD.encode(body)), ..Answer::status(400) });
+    world.next(Endpoint::Refresh, Answer::status(400).with_bytes(body));
 
     world.token().await.unwrap_err();
 

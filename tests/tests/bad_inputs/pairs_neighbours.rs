@@ -84,12 +84,10 @@ async fn a_key_that_comes_twice_does_not_cost_the_pair() {
 
 #[tokio::test]
 async fn bytes_that_are_no_utf8_in_another_field_do_not_cost_the_pair() {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-
     let mut body = br#"{"access_token":"an-access-token","refresh_token":"a-refresh-token","scope":""#.to_vec();
     body.extend(b"caf\xe9\"}");
     let world = World::refresh_due().await;
-    world.next(Endpoint::Refresh, Answer { base64: Some(STANDARD.encode(body)), ..Answer::status(200) });
+    world.next(Endpoint::Refresh, Answer::status(200).with_bytes(body));
 
     assert!(world.token().await.unwrap().expose_secret() == "an-access-token");
     assert!(world.look().await.tokens.unwrap().1.as_deref() == Some("a-refresh-token"));

@@ -1,6 +1,5 @@
 //! Refresh tokens and dates of issue that are not as they should be: nothing is lost silently.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use batchsuite_auth::{
     events::EventKind,
     fake_ups::{Answer, Edit, Endpoint},
@@ -18,7 +17,7 @@ use crate::{
 fn with_refresh_token(raw: &[u8]) -> Answer {
     let head = br#"{"access_token":"an-access-token","token_type":"Bearer","expires_in":"3599","refresh_token":"#;
     let body = [head, raw, b"}"].concat();
-    Answer { base64: Some(STANDARD.encode(body)), ..Answer::status(200) }
+    Answer::status(200).with_bytes(body)
 }
 
 async fn assert_told(world: &World, oddity: &str, what: &str) {

@@ -235,7 +235,7 @@ impl Walk {
         self.show(&status);
         let companies = self.auth.companies(CompanyQuery::default()).await;
         self.show(&companies);
-        let everything = EventFilter { limit: Some(usize::MAX), ..EventFilter::default() };
+        let everything = EventFilter::new().with_limit(usize::MAX);
         let events = self.auth.events(everything).await.unwrap();
         assert!(events.items.len() > 100, "{}", events.items.len());
         self.show(&events);

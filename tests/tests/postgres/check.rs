@@ -1,7 +1,7 @@
 //! What `check()` names, so that an operator can set it.
 
 use batchsuite_auth::{
-    events::{EventContent, EventKind, Evidence},
+    events::{EventKind, Evidence},
     store::{NewEvent, Store, StoreError, StoreErrorKind},
 };
 use batchsuite_store::PostgresStore;
@@ -42,13 +42,11 @@ async fn a_database_that_does_not_take_every_character_is_named() {
 
     // What it does not take is told from what may succeed later.
     store.migrate().await.unwrap();
-    let evidence = |text: &str| {
+    let told = |text: &str| {
         let mut evidence = Evidence::default();
         evidence.message = Some(text.to_owned());
-        Some(evidence)
+        NewEvent { company: None, event: event(EventKind::Failed).with_evidence(evidence) }
     };
-    let told =
-        |text| NewEvent { company: None, event: EventContent { evidence: evidence(text), ..event(EventKind::Failed) } };
     assert_eq!(store.append(CIE, told("a \u{2192} b")).await.unwrap_err().kind(), StoreErrorKind::Rejected);
     store.append(CIE, told("a -> b")).await.unwrap();
 }

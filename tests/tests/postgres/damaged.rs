@@ -147,7 +147,7 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     let names = async |limit| {
         let (mut names, mut after) = (Vec::new(), None);
         loop {
-            let query = CompanyQuery { after, limit: Some(limit), ..CompanyQuery::default() };
+            let query = CompanyQuery::new().with_after(after).with_limit(limit);
             let page = auth.companies(query).await.unwrap();
             names.extend(page.items.into_iter().map(|status| status.company.as_str().to_owned()));
             after = page.next;

@@ -193,7 +193,7 @@ pub(crate) fn are_tokens(stored: &StoredTokens, name: &str) -> bool {
 }
 
 pub(crate) fn event(kind: EventKind) -> EventContent {
-    EventContent { kind, actor: None, evidence: None, cause: None }
+    EventContent::new(kind)
 }
 
 /// An event of a company.

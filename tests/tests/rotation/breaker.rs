@@ -226,7 +226,7 @@ async fn three_companies_refused_one_after_the_other_stop_the_whole_client() {
         assert_eq!(process.cause(company).await, None);
     }
     assert_eq!(stage.refreshes(), 4);
-    let filter = batchsuite_auth::EventFilter { limit: Some(1000), ..Default::default() };
+    let filter = batchsuite_auth::EventFilter::new().with_limit(1000);
     let events = process.auth.events(filter).await.unwrap().items;
     let told = events.iter().filter(|event| event.company.is_none() && event.kind == EventKind::Misconfigured);
     assert_eq!(told.count(), 1, "operators are told, once");

@@ -32,7 +32,7 @@ async fn companies(stage: &Stage) -> Process {
 }
 
 async fn names(auth: &BatchSuiteAuth, filter: StatusFilter) -> Vec<String> {
-    let query = CompanyQuery { filter: Some(filter), ..CompanyQuery::default() };
+    let query = CompanyQuery::new().with_filter(filter);
     let listed = auth.companies(query).await.unwrap().items;
     listed.into_iter().map(|status| status.company.as_str().to_owned()).collect()
 }

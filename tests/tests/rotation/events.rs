@@ -106,7 +106,7 @@ async fn every_kind_of_event_comes_with_its_change_and_is_read_in_both_orders() 
     for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
         let (mut read, mut after) = (Vec::new(), None);
         loop {
-            let filter = EventFilter { company: Some(acme()), order, after, limit: Some(3) };
+            let filter = EventFilter::new().with_company(acme()).with_order(order).with_after(after).with_limit(3);
             let page = other.auth.events(filter).await.unwrap();
             if page.items.is_empty() {
                 break;

@@ -43,7 +43,7 @@ async fn a_page_of_a_filtered_list_reads_a_bounded_number_of_rows_and_tells_wher
     let (before, mut found, mut after, mut pages) = (process.store.calls(Verb::List), Vec::new(), None, 0);
 
     loop {
-        let query = CompanyQuery { filter, after, limit: Some(100) };
+        let query = CompanyQuery::new().with_filter(filter).with_after(after).with_limit(100);
         let page = process.auth.companies(query).await.unwrap();
         found.extend(page.items.into_iter().map(|status| status.company));
         (after, pages) = (page.next, pages + 1);

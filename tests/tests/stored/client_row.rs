@@ -14,7 +14,7 @@ async fn a_client_row_that_cannot_be_read_stops_no_list_and_is_replaced_by_a_res
     assert_eq!(process.auth.after_restore().await.unwrap(), 1);
     stage.database.set_field("", "client_id", &7.into()).await;
 
-    let query = CompanyQuery { filter: Some(StatusFilter::Authenticated), ..CompanyQuery::default() };
+    let query = CompanyQuery::new().with_filter(StatusFilter::Authenticated);
     let listed = process.auth.companies(query).await.unwrap().items;
     assert_eq!(listed.iter().map(|status| status.company.as_str()).collect::<Vec<_>>(), ["acme"]);
     process.auth.after_restore().await.unwrap();

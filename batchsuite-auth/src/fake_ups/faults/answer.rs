@@ -19,6 +19,7 @@ use crate::fake_ups::{token_signer, wire};
 /// and `json`, `{refresh_token}`, `{code}` and `{client_id}` stand for what the request sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct Answer {
     /// The status; 200 where none is given.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
@@ -49,6 +50,7 @@ pub struct Answer {
 /// What to alter in an answer, for [`Fault::Edit`](super::Fault::Edit). `set`, `remove`, `pad` and `numbers` act on an answer that is a JSON object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
 pub struct Edit {
     /// Fields to set, with any JSON value: ones that are there, or more of them.
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -99,6 +101,13 @@ impl Answer {
     #[must_use]
     pub fn with_json(mut self, json: Value) -> Self {
         self.json = Some(json);
+        self
+    }
+
+    /// Sets the body, as bytes, e.g. gzip.
+    #[must_use]
+    pub fn with_bytes(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.base64 = Some(STANDARD.encode(body));
         self
     }
 

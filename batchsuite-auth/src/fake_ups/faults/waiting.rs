@@ -45,7 +45,7 @@ impl Faults {
     }
 
     pub(in crate::fake_ups) fn clear_all(&self) {
-        Endpoint::ALL.into_iter().for_each(|endpoint| self.clear(endpoint));
+        Endpoint::ALL.iter().copied().for_each(|endpoint| self.clear(endpoint));
     }
 
     /// The fault that happens now, if any.
@@ -72,7 +72,8 @@ impl Faults {
     pub(in crate::fake_ups) fn list(&self) -> Vec<(Endpoint, Fault, Times)> {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Endpoint::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .flat_map(|endpoint| queues[endpoint as usize].iter().map(move |(f, times)| (endpoint, f.clone(), *times)))
             .collect()
     }

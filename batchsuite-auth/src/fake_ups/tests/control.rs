@@ -74,7 +74,7 @@ async fn a_reset_makes_everything_as_at_the_start() {
     ups.change_password(USER);
     ups.block_client();
     ups.clock().advance(std::time::Duration::from_secs(1_000));
-    for endpoint in Endpoint::ALL {
+    for &endpoint in Endpoint::ALL {
         ups.fault(endpoint, Fault::Hang, Times::UntilCleared);
     }
 

@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 /// What happens to an answer on its way to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WireFault {
     /// The connection is reset without a byte of it.
     Reset,

@@ -185,7 +185,7 @@ fn a_derived_cause_goes_away_with_the_wrong_clock_or_client_id() {
 
 #[test]
 fn every_cause_has_a_name_of_its_own() {
-    for cause in CauseKind::ALL {
+    for &cause in CauseKind::ALL {
         assert_eq!(CauseKind::of_name(cause.name()), Some(cause));
     }
     assert_eq!(CauseKind::of_name(""), None);

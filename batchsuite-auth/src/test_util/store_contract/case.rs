@@ -308,7 +308,7 @@ pub(super) fn all_sorts_of_events() -> Vec<EventContent> {
         let actor = Some(actor("Zoë \"the boss\" 漢字"));
         EventContent { actor, evidence: Some(evidence), ..event(EventKind::RefreshFailed) }
     });
-    EventKind::ALL.map(event).into_iter().chain(caused).chain(told).collect()
+    EventKind::ALL.iter().copied().map(event).chain(caused).chain(told).collect()
 }
 
 /// What the event of a log was written from.

@@ -73,15 +73,15 @@ pub(super) async fn shows_what_load_shows_without_opening_tokens(case: Case) {
 }
 
 pub(super) async fn finds_what_was_last_saved_as_listed_so(case: Case) {
-    let mut statuses = ListedAs::ALL;
+    let mut statuses = ListedAs::ALL.to_vec();
     for _ in 0..statuses.len() {
         statuses.rotate_left(1);
-        let all = ["a", "b", "c", "d"].into_iter().zip(statuses).collect::<Vec<_>>();
+        let all = ["a", "b", "c", "d"].into_iter().zip(statuses.iter().copied()).collect::<Vec<_>>();
         listed_as(&case, &all).await;
 
         for (name, one) in &all {
             assert_eq!(names(&case.listed(only(&[*one])).await), [*name]);
-            let others: Vec<_> = ListedAs::ALL.into_iter().filter(|other| other != one).collect();
+            let others: Vec<_> = ListedAs::ALL.iter().copied().filter(|other| other != one).collect();
             let rows = case.listed(ListQuery { limit: 1, ..only(&others) }).await;
             assert!(rows.len() == 3 && !names(&rows).contains(name), "{rows:?}");
         }
@@ -146,7 +146,7 @@ pub(super) async fn environments_are_apart(case: Case) {
     case.opted_in(&acme()).await;
     case.put(&consent(&company("began"), &actor("alice"))).await;
 
-    for query in [list(), only(&ListedAs::ALL)] {
+    for query in [list(), only(ListedAs::ALL)] {
         assert!(case.listed(ListQuery { environment: Environment::Production, ..query }).await.is_empty());
     }
 }

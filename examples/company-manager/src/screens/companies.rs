@@ -48,7 +48,8 @@ pub(crate) async fn visible(
         }
         Role::AdminUser => {
             let filter = Some(StatusFilter::Authenticated);
-            let page = app.auth.companies(CompanyQuery { filter, after, limit: Some(limit) }).await?;
+            let page =
+                app.auth.companies(CompanyQuery::new().with_filter(filter).with_after(after).with_limit(limit)).await?;
             let ids: Vec<_> = page.items.iter().map(|status| status.company.clone()).collect();
             let companies = app.directory.companies(&ids).await?;
             let status_of = |company: &Company| page.items.iter().find(|status| status.company == company.id).cloned();

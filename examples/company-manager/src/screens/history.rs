@@ -37,12 +37,8 @@ pub(crate) async fn show(
 ) -> Result<Markup, Refusal> {
     let (company, _) = signed_in.company(&app, &id).await?;
     let after = query.unwrap_or_default().0.before.map(EventId::new);
-    let filter = EventFilter {
-        company: Some(company.id.clone()),
-        order: EventOrder::NewestFirst,
-        after,
-        limit: Some(MOST_ON_A_PAGE),
-    };
+    let filter = EventFilter::new().with_company(company.id.clone()).with_order(EventOrder::NewestFirst);
+    let filter = filter.with_after(after).with_limit(MOST_ON_A_PAGE);
     let events = app.auth.events(filter).await?;
     let names = names(&app, &events.items).await?;
     let here = format!("/companies/{}", company.id);
@@ -129,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_event_has_words_of_its_own() {
-        let all: std::collections::HashSet<_> = EventKind::ALL.into_iter().map(words).collect();
+        let all: std::collections::HashSet<_> = EventKind::ALL.iter().copied().map(words).collect();
 
         assert_eq!(all.len(), EventKind::ALL.len());
         assert!(all.iter().all(|words| !words.contains("no words for")));

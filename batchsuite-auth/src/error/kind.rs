@@ -1,0 +1,84 @@
+//! What to do about an error.
+
+use super::{AuthenticateError, CallbackError, TokenError};
+use crate::store::StoreError;
+
+/// What to do about an error: what a host's answer, its page or its loop of retries branches on.
+///
+/// ```
+/// use http::StatusCode;
+/// use batchsuite_auth::{TokenError, error::ErrorKind};
+///
+/// fn status(error: &TokenError) -> StatusCode {
+///     match error.kind() {
+///         ErrorKind::Reauthorize => StatusCode::CONFLICT,
+///         ErrorKind::Retry => StatusCode::SERVICE_UNAVAILABLE, // with error.retry_after()
+///         _ => StatusCode::INTERNAL_SERVER_ERROR,
+///     }
+/// }
+/// assert_eq!(status(&TokenError::NotAuthenticated), StatusCode::CONFLICT);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A company's administrator has to authenticate the company, for the first time or again.
+    Reauthorize,
+    /// The same may succeed later: see the error's `retry_after()`. A person who came back from UPS.com starts again.
+    Retry,
+    /// The person in front of the browser can do something about it; the error says what.
+    Person,
+    /// An operator or a developer has to look: the configuration, the store or the host's own code.
+    Operator,
+}
+
+impl TokenError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotAuthenticated | Self::ReauthRequired(_) => ErrorKind::Reauthorize,
+            Self::Unavailable { .. } | Self::ShutDown => ErrorKind::Retry,
+            Self::Misconfigured { .. } => ErrorKind::Operator,
+            Self::Store(error) => error.kind_for_host(),
+        }
+    }
+}
+
+impl CallbackError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::SignInFailed(_) | Self::Unanswered(_) | Self::Unavailable { .. } | Self::ShutDown => ErrorKind::Retry,
+            Self::Misconfigured(_) => ErrorKind::Operator,
+            Self::Store(error) => error.kind_for_host(),
+            Self::Malformed(_)
+            | Self::UnknownState
+            | Self::AlreadyUsed { .. }
+            | Self::NoBrowserSecret
+            | Self::Expired
+            | Self::OtherBrowser
+            | Self::OtherActor
+            | Self::RemovedSince
+            | Self::ClientChanged
+            | Self::Declined
+            | Self::CodeRefused(_)
+            | Self::RefusedByHost(_) => ErrorKind::Person,
+        }
+    }
+}
+
+impl AuthenticateError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidReturnTo => ErrorKind::Operator,
+            Self::Store(error) => error.kind_for_host(),
+            Self::ShutDown => ErrorKind::Retry,
+        }
+    }
+}
+
+impl StoreError {
+    fn kind_for_host(&self) -> ErrorKind {
+        if self.is_transient() { ErrorKind::Retry } else { ErrorKind::Operator }
+    }
+}
