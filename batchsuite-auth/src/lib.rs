@@ -56,34 +56,16 @@
 //! # }
 //! ```
 //!
-//! # Stopping, following, failing
-//! - [`quiesce`](BatchSuiteAuth::quiesce) at the order to stop, [`shutdown`](BatchSuiteAuth::shutdown) when the requests are done:
-//!   nothing begins that the end of the process would cut off, and the [`Shutdown`] says whether everything is stored.
-//! - [`event_stream`](BatchSuiteAuth::event_stream) tells what happens;
-//!   [`needs_reauthorization`](events::EventKind::needs_reauthorization) picks the events that a person must hear of. Each new opt-in
-//!   that a company needs is one of them, with its cause.
-//! - [`companies`](BatchSuiteAuth::companies) lists who stands how: [`StatusFilter`](status::StatusFilter).
-//! - Every error says who must act ([`error::Responsible`]), and [`error::chain`] shows it with its causes, for a log.
-//!
-//! # Operating
-//! Three verbs of an operator work on every store: [`after_restore`](BatchSuiteAuth::after_restore) after a restored backup or a fail-over
-//! that lost commits, [`reencrypt`](BatchSuiteAuth::reencrypt) after a new key, and [`prune_events`](BatchSuiteAuth::prune_events).
-//!
-//! # The life of an opt-in
-#![doc = include_str!("../docs/opt-in.svg")]
-//!
-//! | state | shown as | leaves by |
-//! |---|---|---|
-//! | [`Unauthenticated`](status::Status::Unauthenticated) | not authenticated | authenticate |
-//! | (a consent is pending; it never changes the grant's state) | waiting for UPS.com | callback, denial, 10 minutes |
-//! | [`Authenticated`](status::Status::Authenticated) | Refresh expires: … (*expiring soon* inside the warning window) | refresh, expiry, invalidation, remove |
-//! | [`ReauthRequired`](status::Status::ReauthRequired) | Authenticate again, and why | a new consent, remove, a pair that was thought lost, or a second opinion: UPS is asked again after 15 minutes, 1 h and 24 h |
-//!
-//! After a removal a company is *unauthenticated* again, with its history.
-//!
-//! Why a new opt-in is needed is always known: [`CauseKind`](machine::CauseKind). What is *recorded* is what UPS said; what
-//! is *derived on reading* (an end that has passed, another client id) erases nothing, so a wrong clock or a typing error
-//! repairs itself.
+//! # Chapters
+//! | chapter | answers |
+//! |---|---|
+//! | [Embedding](docs::embedding) | who may act, the cookie, the callback, errors, events |
+//! | [Testing with the fake](docs::testing_with_the_fake) | time, faults, environments |
+//! | [The life of an opt-in](docs::the_life_of_an_opt_in) | states, and why a new opt-in is needed |
+//! | [The rotation protocol](docs::the_rotation_protocol) | how a single-use token is spent by many processes |
+//! | [Operating](docs::operating) | keys, backups, databases, alerts, stopping |
+//! | [Writing a store](docs::writing_a_store) | a small store, step by step |
+//! | [How this is tested](docs::how_this_is_tested) | the layers, and what is not proven |
 //!
 //! # The rooms
 //! | room | what it does |
@@ -97,15 +79,12 @@
 //! | [`http`] | the trait of an HTTP client, and the adapter on reqwest |
 //! | `cache` | the hot path |
 //!
-//! A chapter shows how a store is written: [`docs::writing_a_store`]. Another one tells how all of this is tested, and what is not
-//! proven: [`docs::how_this_is_tested`].
-//!
 //! # What it promises
 //! 1. No opt-in is ever lost by us: no race, crash, cancelled caller or slow network makes us throw away a living refresh
 //!    token. A refresh runs in a task of its own; its claim is durable before the token is sent; its pair is stored before
 //!    anybody uses it, and kept until the store takes it; an unanswered request is followed by probes, one at a time, until
 //!    UPS answers.
-//! 2. When a new opt-in is needed, [`status`](BatchSuiteAuth::status) and [`TokenError`](error::TokenError) say so at once,
+//! 2. When a new opt-in is needed, [`status`](BatchSuiteAuth::status) and [`TokenError`] say so at once,
 //!    say why, and never say it wrongly.
 //! 3. A valid token costs nanoseconds when cached, one read of the store when not, one call of UPS when it must be refreshed.
 //! 4. A secret is never seen: not in logs, errors, URLs or `Debug`. (An authorization URL carries the state, as it must.)
@@ -186,16 +165,17 @@ pub use authenticator::{
     Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, Reencrypted, Shutdown,
 };
 pub use browser::{BrowserSecrets, TripCookie};
-pub use clock::Timestamp;
-pub use config::{Client, ClientAuthentication, Environment, Policy};
+pub use clock::{Clock, Timestamp};
+pub use config::{Client, ClientAuthentication, Environment, FeedLost, Policy, UnknownEnvironment};
 pub use consent::{NewOptIn, OptInCheck, OptedIn, Trip};
 pub use error::{
     AuthenticateError, BuildError, CallbackError, ErrorKind, MalformedCallback, OptInRefused, Responsible, TokenError,
     Unavailable,
 };
 pub use events::{Event, EventId, EventKind, Evidence};
+pub use http::{HttpClient, HttpError, HttpErrorKind};
 pub use ids::{ActorId, CompanyId, InvalidId, Revision};
-pub use machine::CauseKind;
+pub use machine::{Backoff, CauseKind};
 pub use secret::{AccessToken, BrowserSecret};
 pub use status::{Cause, CompanyStatus, Status, StatusFilter};
 pub use store::{EventOrder, Page, Pruned, Store, StoreError, StoreErrorKind};

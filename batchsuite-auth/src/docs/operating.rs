@@ -1,0 +1,100 @@
+//! Operating: keys, backups, databases, what to watch, how to stop.
+//!
+//! # Which store
+//! | store | processes | survives |
+//! |---|---|---|
+//! | `MemoryStore` | one | nothing: tests and demonstrations |
+//! | `SqliteStore` | any number on one machine, one file | a crash, a loss of power |
+//! | `PostgresStore` | any number | what your Postgres survives |
+//!
+//! One store (a file, a schema) serves one UPS client id. A store of your own is the chapter [Writing a store](super::writing_a_store).
+//!
+//! # What to alert on
+//! | sign | means | who acts |
+//! |---|---|---|
+//! | event [`Misconfigured`](crate::EventKind::Misconfigured) | UPS refuses the client's id, secret or redirect URI, or blocks it: concerns every company | operator |
+//! | event [`ClientChanged`](crate::EventKind::ClientChanged) | another client id is configured than the opt-ins belong to | operator |
+//! | event [`OddAnswer`](crate::EventKind::OddAnswer) | UPS answers differently than described; the tokens were stored | operator: tell the maintainers |
+//! | events whose kind [`needs_reauthorization`](crate::EventKind::needs_reauthorization) | one company must authenticate again | company administrator |
+//! | event [`ExpiringSoon`](crate::EventKind::ExpiringSoon) | the same is near | company administrator |
+//! | `batchsuite_unreadable_total` rises | tokens or rows cannot be read: a key is missing, or data is damaged | operator |
+//! | `batchsuite_store_retries_total` rises | the store does not take writes | operator |
+//! | `batchsuite_oldest_wake_seconds` stays above a minute | no keeper runs, or its rate is too low | operator |
+//! | `batchsuite_refreshes_total` by `outcome` other than `pair` | UPS has an outage, limits the rate, or refuses | look, wait |
+//!
+//! Metrics come with the feature `metrics`; the last gauge with `PostgresStore::overview` and `record_metrics`. Log lines are `tracing`
+//! events: one when a trouble begins, one when it is over. No log line, error or metric holds a secret or names a company's token.
+//!
+//! # Keys
+//! `BATCHSUITE_KEYS="2026-11:$(openssl rand -base64 32)"`, a file, or a `KeySource` of your own in front of a key management service. The
+//! first key encrypts, all decrypt.
+//! - **Rotate**: add the new key as the *last* one in every process; then make it the first in every process; then call
+//!   [`reencrypt`](crate::BatchSuiteAuth::reencrypt) and wait `consent_lifetime` (10 minutes) for trips that are under way; then drop the
+//!   old key. Everything goes on meanwhile. Interrupted, call it again.
+//! - **A missing key** is an operator's error and never "authenticate again": put it back, and everything opens.
+//! - **A lost key** is declared after a new first key: `2026-12:<base64>,2026-11:lost`. Each company that was under it authenticates again;
+//!   everything else works.
+//! - **A name stands for one key for ever.** The store keeps each key's check value and refuses another key of that name.
+//!
+//! # Backups
+//! A restored backup, or a fail-over that lost commits, holds refresh tokens that were spent since. Call
+//! [`after_restore`](crate::BatchSuiteAuth::after_restore) once, *before any process serves*: those tokens are then reported as lost and not
+//! as password changes. Their companies need a new opt-in; all others go on. Keep keys and backups apart: together they open everything.
+//!
+//! # Damage
+//! A company whose row or tokens cannot be read is reported as such ([`CompanyStatus::tokens_unreadable`](crate::CompanyStatus),
+//! [`TokenError::Store`](crate::TokenError::Store)). Lists, the keeper and all other companies go on. Authenticating again, or removing the
+//! authorization, repairs it.
+//!
+//! # When something is away
+//! - **The store**: cached tokens are served; a pair in hand is kept and stored when the store is back. No caller waits longer than
+//!   [`Policy::max_wait`](crate::Policy::max_wait). To refuse cached tokens instead, set [`FeedLost::Refuse`](crate::FeedLost::Refuse).
+//! - **UPS**: nothing is lost. Companies pause and are probed one request at a time.
+//! - **A process** that was killed: the next caller waits for its lease (60 s), then UPS is asked again.
+//!
+//! # Stopping
+//! Call [`quiesce`](crate::BatchSuiteAuth::quiesce) at the order to stop, finish your requests, then
+//! [`shutdown`](crate::BatchSuiteAuth::shutdown). Give the process [`Policy::shutdown_limit`](crate::Policy::shutdown_limit) (30 s) and some
+//! seconds more before it is killed: `docker stop -t 45`, `terminationGracePeriodSeconds: 45`, `TimeoutStopSec=45`.
+//!
+//! # The event log
+//! [`prune_events`](crate::BatchSuiteAuth::prune_events) deletes old events. A reader whose cursor lies below gets
+//! [`StoreErrorKind::Pruned`](crate::StoreErrorKind::Pruned) with the number after which to read on: there is never a silent gap.
+//!
+//! # On SQLite
+//! - **The file** has mode 0600; beside it SQLite keeps `-wal` and `-shm`. It lies on a local disk: a network file system is refused, and so
+//!   is a file of another program, of a later release, or damaged. (A file above 64 MiB is not checked from end to end: run
+//!   `PRAGMA quick_check` from time to time.)
+//! - **Back up** with `sqlite3 batchsuite.db ".backup copy.db"` at any time. Never copy the file alone while a process has it open. When none
+//!   has, copy it, and `-wal` if there is one (`store.close().await` leaves none).
+//! - **Restore**: end every process, remove the file, `-wal` and `-shm`, put the copy there with mode 0600 (`install -m 600`), call
+//!   `after_restore`.
+//! - **Hands off while it is open**: a process that uses the file must not open it by itself as well (closing it drops its locks), and
+//!   nobody may replace, rename or remove it or its `-wal`: later writes would be lost.
+//! - **Several processes** share the file; each sees within a second what the others changed.
+//!
+//! # On Postgres
+//! - **Migrations**: the deployment calls `migrate()`, as the role that owns the schema (`batchsuite` unless you choose another) or may create
+//!   it. Any number of processes may call it at once. Migrate with the new release first: migrations only add, so the release before goes
+//!   on beside it. `check()` says whether the schema fits.
+//! - **Rights of the serving role**: `USAGE` on the schema; `SELECT`, `INSERT`, `UPDATE`, `DELETE` on its tables (of `migrations`, `SELECT`
+//!   alone); `SELECT`, `USAGE` on its sequences; `EXECUTE` on its functions, if that was revoked from `PUBLIC`. `check()` names each
+//!   missing right with its object.
+//! - **Server**: Postgres 13 or later, UTF-8, `fsync` on, not a standby. `synchronous_commit` may be off: each write turns it on for itself,
+//!   also behind a pooler.
+//! - **TLS**: `sslmode=prefer`, libpq's default, encrypts if the server offers it and *checks no certificate*. Use `sslmode=verify-full`,
+//!   with `sslrootcert` for a private authority, on any network that is not yours; `channel_binding=require` works, too.
+//! - **URL**: libpq's parameters as `PostgresPool` lists them; any other is refused by its name, and so is one that is given twice. Several
+//!   hosts work; `target_session_attrs=read-write` is the default.
+//! - **Pool**: eight connections (`connections(n)`), and one more that listens for changes. A cached token asks no database; a caller's
+//!   refresh asks it three times, the keeper's twice, and holds no connection while UPS is asked. `PostgresPool::connect(url)` makes a
+//!   pool that your own statements share.
+//! - **A database that hangs**: a statement without an answer ends after 8 s (`deadline(…)`) by this process's clock, above the server's
+//!   limits that are set for each session (5 s a statement, 4 s a lock). Its connection is closed, and so are the idle ones. Connections
+//!   of a server that became read-only or shuts down are closed as well.
+//! - **PgBouncer** in session mode needs no setting. In transaction mode: `pgbouncer=true` in the URL (or `unnamed_statements()`). Nothing is
+//!   set for a session then, so set it for the role: `ALTER ROLE … SET statement_timeout = '5s'`, `lock_timeout = '4s'`,
+//!   `idle_in_transaction_session_timeout = '8s'`, and for single statements of your own `synchronous_commit = on`. Changes are read every
+//!   second, unless `listens_on(url)` names a way to Postgres itself.
+//! - **Looking in**: the view `companies` shows each row's columns and its state, and no secret. Times inside the state are microseconds since
+//!   1970: `to_timestamp((state ->> 'retry_at')::bigint / 1e6)`.
