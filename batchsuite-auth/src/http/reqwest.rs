@@ -12,7 +12,7 @@
 //! | no proxy but the one the host names | `HTTP_PROXY` is set by more than the host's operator | `proxy.rs` |
 //! | no decompression, nor an `Accept-Encoding` of its own | features are shared by all crates of a build; a bomb must stay small | `answer.rs` |
 //! | body cap of 64 KiB, read in pieces | memory stays flat whatever comes | `answer.rs` |
-//! | what arrives is written down at once ([`Received`](super::Received)) | a pair is whole when its object is, whatever breaks afterwards | `broken.rs` |
+//! | what arrives is written down at once ([`Received`]) | a pair is whole when its object is, whatever breaks afterwards | `broken.rs` |
 //! | a lenient reading of the head: folded lines, blanks about a name, many headers | a pair must not be lost by its envelope | `head.rs` |
 //! | connect time-out: name, TCP and TLS | tells *not sent* from *unanswered* | `time.rs` |
 //! | a connection that comes late is not used | after a pause of the process another one may hold the lease | `time.rs` |

@@ -312,7 +312,7 @@ __store_clauses!(damage [table] {
 
 /// Makes the storage contract the tests of the module that it stands in: one `#[tokio::test]` a clause.
 ///
-/// Takes an expression that makes a [`Harness`](crate::test_util::store_contract::Harness), and the names of the groups that
+/// Takes an expression that makes a [harness](crate::test_util::store_contract::Harness), and the names of the groups that
 /// need a hook of it, if it has that. The calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! store_contract_tests {
