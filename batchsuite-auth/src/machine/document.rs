@@ -62,6 +62,14 @@ mod tests {
     const REVISION: Revision = Revision { epoch: 3, version: 7 };
 
     #[test]
+    fn of_a_damaged_row_the_revision_is_known_and_each_earlier_consent_is_too_old() {
+        let damaged = Grant::damaged(REVISION);
+
+        assert_eq!((damaged.revision, damaged.removals), (REVISION, REVISION.epoch));
+        assert_eq!(damaged.standing, Grant::default().standing);
+    }
+
+    #[test]
     fn fields_of_a_newer_release_survive() {
         let json = r#"{"standing":"authenticated","failures":2,"later":{"a":[1,null]},"much_later":"x"}"#;
 

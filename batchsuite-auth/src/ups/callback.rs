@@ -164,6 +164,7 @@ mod tests {
             ("?code=abc&scope=read&state=s", "abc"),
             ("state=s&code=c&session_state=x&scope=read&unknown", "c"),
             ("state=s&code=c&iss=https%3A%2F%2Fwwwcie.ups.com", "c"),
+            (&format!("{:x<16384}", "state=s&code=c&x="), "c"),
         ] {
             assert_eq!(code(query), expected, "{query}");
         }

@@ -57,21 +57,21 @@ fn unpacked(mut body: Zeroizing<Vec<u8>>, mut whole: bool) -> (Zeroizing<Vec<u8>
 
 fn read(mut packed: impl Read) -> (Zeroizing<Vec<u8>>, bool) {
     let mut bytes = Zeroizing::default();
-    let mut piece = Zeroizing::new([0; 4096]);
+    // A decoder that meets a damage drops what it has unpacked and not handed over yet. With room for all that an answer may have,
+    // it has handed over everything.
+    let mut piece = Zeroizing::new(vec![0; ANSWER_CAP + 1]);
     loop {
         piece.fill(0);
-        match packed.read(&mut *piece) {
+        let (read, ended) = match packed.read(&mut piece) {
             Ok(0) => return (bytes, true),
-            Ok(read) if bytes.len() + read <= ANSWER_CAP => append(&mut bytes, &piece[..read]),
-            Ok(_) => return (bytes, false),
-            Err(_) => {
-                // The bytes unpacked before the damage are there, although their number is unknown: no text ends with NULs.
-                let read = piece.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-                if bytes.len() + read <= ANSWER_CAP {
-                    append(&mut bytes, &piece[..read]);
-                }
-                return (bytes, false);
-            }
+            Ok(read) => (read, false),
+            // The bytes unpacked before the damage are there, although their number is unknown: no text ends with NULs.
+            Err(_) => (piece.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1), true),
+        };
+        let room = ANSWER_CAP - bytes.len();
+        append(&mut bytes, &piece[..read.min(room)]);
+        if ended || read > room {
+            return (bytes, false);
         }
     }
 }
@@ -202,6 +202,27 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_begins_like_something_packed_is_a_text() {
+        for text in ["x", "xylophone", "x\u{9}"] {
+            let content = read(text.as_bytes());
+            assert_eq!((content.text(), content.whole, content.damaged), (text, true, false), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_may_be_as_large_as_the_cap_and_no_larger() {
+        for (length, whole) in [(ANSWER_CAP, true), (ANSWER_CAP + 1, false)] {
+            let content = read(&gzip(&vec![b'a'; length]));
+            assert_eq!((content.whole, content.text().len()), (whole, ANSWER_CAP), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_decoded_text_never_grows_so_that_no_copy_is_left_behind() {
+        assert!(room_for(1000).capacity() >= 3000);
+    }
+
+    #[test]
     fn a_packed_text_that_breaks_off_is_not_whole() {
         let packed = gzip(TEXT.as_bytes());
 
@@ -215,16 +236,25 @@ mod tests {
 
     #[test]
     fn what_was_packed_before_a_damage_is_read() {
-        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
-        packer.write_all(TEXT.as_bytes()).unwrap();
-        packer.flush().unwrap();
-        let packed = packer.get_ref().clone();
+        // The long ones are unpacked in more than one window of the decoder; the longest is all that an answer may be.
+        for text in [TEXT.to_owned(), TEXT.repeat(1000), TEXT.repeat(3000), "a".repeat(ANSWER_CAP)] {
+            let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+            packer.write_all(text.as_bytes()).unwrap();
+            packer.flush().unwrap();
+            let packed = packer.get_ref().clone();
 
-        // An error page behind it; a block of a type that there is not.
-        for damage in [&b"<html>502</html>"[..], &[0xff; 20], &[0x07]] {
-            let content = read(&[&packed[..], damage].concat());
+            // An error page behind it; a block of a type that there is not.
+            for damage in [&b"<html>502</html>"[..], &[0xff; 20], &[0x07]] {
+                let content = read(&[&packed[..], damage].concat());
 
-            assert_eq!((content.text(), content.whole), (TEXT, false), "{damage:?}");
+                assert_eq!(content.text().len(), text.len(), "{damage:?}");
+                assert!(content.text() == text && !content.whole, "{damage:?}");
+
+                // Behind a member that is whole (RFC 1952 §2.2).
+                let first = "{}".repeat(500);
+                let content = read(&[&gzip(first.as_bytes()), &packed[..], damage].concat());
+                assert_eq!(content.text().len(), ANSWER_CAP.min(first.len() + text.len()), "{damage:?}");
+            }
         }
     }
 

@@ -17,6 +17,20 @@ fn another_client_id_is_announced_once() {
 }
 
 #[test]
+fn a_record_is_what_its_document_says_with_the_fields_of_a_newer_release() {
+    let json = r#"{"announced_at":86400000000,"client_id":"first","later":[1],"restored_at":172800000000}"#;
+    let day = |number: u64| later(Timestamp::UNIX_EPOCH, Duration::from_secs(number * 86_400));
+
+    let record = ClientRecord::of_document(json).unwrap();
+
+    assert_eq!((record.client_id.as_deref(), record.announced_at), (Some("first"), Some(day(1))));
+    assert_eq!(record.restored_at, Some(day(2)));
+    let written: serde_json::Value = serde_json::from_str(&record.document().unwrap()).unwrap();
+    assert_eq!(written, serde_json::from_str::<serde_json::Value>(json).unwrap());
+    assert!(ClientRecord::of_document("[]").is_err());
+}
+
+#[test]
 fn lists_go_by_the_names_when_every_grant_has_woken_since_the_announcement() {
     let record = announced("first", day(0));
     for (client_id, at, expected) in

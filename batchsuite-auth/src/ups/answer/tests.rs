@@ -39,8 +39,10 @@ fn ups_sample_is_read_whole() {
 
 #[test]
 fn an_access_lifetime_is_read_or_assumed_and_never_panics() {
-    let most = LONGEST_LIFETIME.as_secs();
+    let most = 10 * 365 * 86_400;
     for (value, seconds) in [
+        (json!(most), most),
+        (json!(most + 1), most),
         (json!("3599"), 3599),
         (json!(3599), 3599),
         (json!(3599.9), 3599),
@@ -219,5 +221,13 @@ fn without_any_token_it_is_no_pair() {
 fn an_implausible_date_of_issue_is_unknown() {
     for value in [json!("0"), json!("x"), json!(i64::MAX), json!("99999999999999999999"), json!(-1)] {
         assert_eq!(parse(&with("issued_at", value.clone())).unwrap().issued_at, None, "{value}");
+    }
+}
+
+#[test]
+fn the_time_of_issue_is_read_from_a_number_too() {
+    for value in [json!(1_706_710_138_962_u64), json!("1706710138962")] {
+        let pair = parse(&with("issued_at", value.clone())).unwrap();
+        assert_eq!(pair.issued_at.unwrap().timestamp_millis(), 1_706_710_138_962, "{value}");
     }
 }
