@@ -1,4 +1,4 @@
-//! What somebody gets who asks for a token, and what has to happen for it.
+//! What a token request gets from the stored grant, and whether a refresh has to come first.
 
 use super::{
     cause::CauseKind,
@@ -10,34 +10,34 @@ use crate::{
     ids::Revision,
 };
 
-/// Who asks, and what for.
+/// Who asks for a token, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// A caller needs a token.
     Token,
     /// An API refused the token of this revision although it looks valid.
     Rejected(Revision),
-    /// The keeper: this revision is to be replaced, even if its token is fresh.
+    /// The keeper asks to replace this revision, even if its token is fresh.
     Renew(Revision),
 }
 
-/// The answer.
+/// What the request gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The stored access token.
     Serve,
     /// The stored access token; a refresh should begin in the background.
     ServeAndRefresh,
-    /// A refresh must come first, and may begin.
+    /// Nothing until a refresh is done; the refresh may begin.
     Refresh,
     /// A refresh is under way, or its request may still be in transit.
     Leased {
         /// When the lease ends.
         until: Timestamp,
     },
-    /// The last try failed; the next one is not due yet.
+    /// The last attempt failed, and the next is not due yet.
     Paused {
-        /// When it is.
+        /// When the next attempt is due.
         until: Timestamp,
     },
     /// Nobody has opted in.
@@ -46,19 +46,19 @@ pub enum Access {
     Reauthenticate(CauseKind),
 }
 
-/// How good the stored access token is.
+/// Whether the stored access token can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Good.
+    /// It can.
     Fresh,
-    /// Good, but it should be refreshed.
+    /// It can, but should be refreshed.
     Due,
-    /// Not to be used.
+    /// It must not be used.
     Ended,
 }
 
 impl TokenTimes {
-    /// How good the access token is at `now`.
+    /// Whether the access token can be used at `now`.
     pub fn freshness(&self, now: Timestamp) -> Freshness {
         let set_back = self.obtained_at > later(now, CLOCK_TOLERANCE);
         match self.access_token_end {
@@ -75,8 +75,8 @@ impl TokenTimes {
 }
 
 impl Grant {
-    /// Why a new opt-in is needed at `now`, for the client that is configured now, if one is. What is derived repairs itself with
-    /// the clock or the setting.
+    /// Why a new opt-in is needed at `now` for the configured `client_id`; `None` if none is needed. Derived causes are
+    /// never stored, so they disappear once the clock or the setting is corrected.
     pub fn cause(&self, client_id: &str, now: Timestamp) -> Option<CauseKind> {
         match self.standing {
             Standing::Unauthenticated => None,
@@ -95,7 +95,7 @@ impl Grant {
         }
     }
 
-    /// What `demand` gets at `now`, the store's own time, from the client that is configured now.
+    /// What `demand` gets at `now`, the store's time, for the configured `client_id`.
     pub fn access(&self, client_id: &str, demand: Demand, now: Timestamp) -> Access {
         let cause = self.cause(client_id, now);
         if self.is_second_opinion(client_id, demand, now) {
@@ -120,13 +120,13 @@ impl Grant {
         match (wanted, refresh) {
             (Freshness::Fresh, _) => Access::Serve,
             (Freshness::Due, Access::Refresh) => Access::ServeAndRefresh,
-            // Due, but nothing can begin now: the token still works, so it is served until it ends.
+            // No refresh can begin now, but the token still works: serve it until it ends.
             (Freshness::Due, _) => Access::Serve,
             (Freshness::Ended, refresh) => refresh,
         }
     }
 
-    /// Whether the keeper asks for it, so that UPS is asked again about a refused refresh token.
+    /// Whether the keeper may now ask UPS again about a refused refresh token.
     fn is_second_opinion(&self, client_id: &str, demand: Demand, now: Timestamp) -> bool {
         matches!(self.standing, Standing::ReauthRequired(_))
             && demand == Demand::Renew(self.revision)
@@ -134,7 +134,7 @@ impl Grant {
             && self.may_ask_again(now)
     }
 
-    /// Whether a refresh may begin at `now`, or what stands in its way.
+    /// Whether a refresh may begin at `now`, or what prevents it.
     fn refresh(&self, now: Timestamp) -> Access {
         if self.tokens.is_some_and(|tokens| tokens.refresh_token_end == RefreshTokenEnd::Absent) {
             return Access::Reauthenticate(CauseKind::NoRefreshToken);

@@ -1,13 +1,13 @@
-//! How long until the next try.
+//! Delays between attempts.
 
 use std::time::Duration;
 
 /// A delay that doubles from `first` up to `most`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// After the first failure.
+    /// The delay after the first failure.
     pub first: Duration,
-    /// Never longer than this.
+    /// The longest delay.
     pub most: Duration,
 }
 
@@ -17,8 +17,8 @@ impl Backoff {
         Self { first: delay, most: delay }
     }
 
-    /// The delay after `failures` failures in a row (1 is the first), moved by up to a quarter by `jitter` (0 to 1), so
-    /// that companies that failed together do not come back together.
+    /// The delay after `failures` consecutive failures (1 is the first), shortened by up to a quarter: `jitter` runs
+    /// from 0 (a quarter off) to 1 (the full delay) and spreads out companies that failed together.
     pub fn after(&self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let delay = self.first.saturating_mul(1 << doublings).min(self.most);
@@ -26,8 +26,8 @@ impl Backoff {
     }
 }
 
-/// When a refreshed pair cannot be used at once, it was not the pair: the first such pair is refreshed at once, the next
-/// ones after a pause. `failures` counts unusable pairs in a row, this one included.
+/// The pause after a pair that cannot be used. The first is refreshed at once (`None`), later ones after `policy`'s
+/// delay: refreshing again has not helped. `failures` counts consecutive unusable pairs, including this one.
 pub(crate) fn cool_down(policy: Backoff, failures: u32, jitter: f64) -> Option<Duration> {
     (failures > 1).then(|| policy.after(failures - 1, jitter))
 }

@@ -1,13 +1,14 @@
-//! The breaker of a whole client: one bad secret must not walk through every company, and one odd company must not stop the others.
+//! The circuit breaker of a whole client. It keeps a bad client secret from failing for every company in turn, and one
+//! faulty company from stopping the others.
 //!
 //! | UPS's answer | opens when |
 //! |---|---|
-//! | refuses the client's configuration, or blocks it | two different companies in a row get such an answer with no success between, or it is the first answer since the start |
-//! | nobody has described it | three different companies in a row get the same |
-//! | refuses a refresh token, and no lost answer explains it | three different companies within ten minutes, with no success between |
+//! | refuses the client's configuration, or blocks the client | two different companies in a row get such an answer with no success between, or it is the first answer since the start |
+//! | has an unknown error | three different companies in a row get the same one |
+//! | refuses a refresh token, and no lost answer explains the refusal | three different companies get it within ten minutes, with no success between |
 //! | asks for a pause (429) | at once |
 //!
-//! Half-open it lets one trial through, of a company that has not failed if there is one.
+//! When half-open, it allows one trial at a time, preferably by a company that has not failed.
 
 use std::time::Duration;
 
@@ -23,21 +24,21 @@ use crate::{
     ids::CompanyId,
 };
 
-/// What speaks against sending anything.
+/// Why nothing is sent for any company.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientFault {
     /// UPS refuses our configuration: client id, secret, redirect URI, grant type, header.
     Misconfigured,
     /// UPS blocks the client (403).
     Blocked,
-    /// A refusal that nobody has described; the text tells one from another.
+    /// UPS gave an unknown error; the text distinguishes one from another.
     Unknown(String),
-    /// UPS refused the refresh tokens of several companies one after the other.
+    /// UPS refused the refresh tokens of several companies in a row.
     Wave,
 }
 
 impl ClientFault {
-    /// Whether UPS does not accept the client itself, so that no request of it can succeed.
+    /// Whether UPS rejects the client itself, so that no request from it can succeed.
     pub fn is_the_clients(&self) -> bool {
         matches!(self, Self::Misconfigured | Self::Blocked)
     }
@@ -46,7 +47,7 @@ impl ClientFault {
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand {
-    /// The exchange of a code. A refusal of refresh tokens says nothing about it.
+    /// The exchange of a code. Refused refresh tokens do not block it.
     Exchange,
     /// A refresh.
     Refresh,
@@ -55,55 +56,56 @@ pub enum Errand {
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// Yes. Its end must be [told](Breaker::ended).
+    /// Yes. The caller must report its end with [`Breaker::ended`].
     Granted,
-    /// Yes, as the one trial whose outcome decides for all. Its end must be told, too.
+    /// Yes, as the single trial that decides for all companies. The caller must report its end as well.
     Trial,
-    /// Not before another request has ended: enough are under way that may find UPS refusing this client.
+    /// Not until another request has ended: UPS has not accepted this client recently, and enough requests are under
+    /// way to find out.
     Wait,
-    /// No, until then.
+    /// No.
     Refused {
         /// When to ask again.
         until: Timestamp,
     },
 }
 
-/// Closed at first; opened by what concerns every company; half-open after a pause, for one trial at a time.
+/// Closed at first; opened by a fault that affects every company; half-open after a pause, for one trial at a time.
 #[derive(Clone, Debug)]
 pub struct Breaker {
     pause: Backoff,
     open: Option<Open>,
     rate_limited_until: Option<Timestamp>,
-    /// UPS has answered since the start.
+    /// Whether UPS has answered since the start.
     answered: bool,
-    /// When UPS last showed that it accepts this client.
+    /// When UPS last accepted this client.
     accepted_at: Option<Timestamp>,
     under_way: usize,
-    /// The companies in a row that were refused as a client.
+    /// The companies, in a row, for which UPS rejected the client.
     refused_as_client: Vec<CompanyId>,
     unknown: Option<(String, Vec<CompanyId>)>,
-    /// The companies whose refresh token was refused since the last success, and when.
+    /// The companies whose refresh token was refused since the last success, with the time of the refusal.
     refused: Vec<(CompanyId, Timestamp)>,
-    /// The requests in a row that did not reach UPS, and since when.
+    /// How many requests in a row failed to reach UPS or got no answer, and since when.
     unreached: Option<(usize, Timestamp)>,
 }
 
 #[derive(Clone, Debug)]
 struct Open {
     fault: ClientFault,
-    /// Failed trials in a row, the fault that opened it included.
+    /// Consecutive failed trials, including the fault that opened the breaker.
     times: u32,
     until: Timestamp,
-    /// Whose trial is under way.
+    /// The company whose trial is under way.
     trial: Option<CompanyId>,
-    /// The companies that failed, and how many trials of each did.
+    /// The companies that failed, each with its number of failed trials.
     failed: Vec<(CompanyId, u32)>,
-    /// A company that has not failed has asked.
+    /// Whether a company that has not failed has asked.
     has_others: bool,
 }
 
 impl Breaker {
-    /// A closed breaker whose pauses grow as `pause` says.
+    /// A closed breaker with `pause` between trials.
     pub fn new(pause: Backoff) -> Self {
         Self {
             pause,
@@ -119,8 +121,8 @@ impl Breaker {
         }
     }
 
-    /// Whether a request for `company` may be sent now. A granted trial holds everybody else back for one more pause. If the caller
-    /// is not `patient` any more, it need not wait for others.
+    /// Whether a request for `company` may be sent now. A granted trial holds back all other companies for one more
+    /// pause. A caller that is no longer `patient` never gets [`Permit::Wait`].
     pub fn permit(&mut self, errand: Errand, company: &CompanyId, patient: bool, now: Timestamp) -> Permit {
         if let Some(until) = self.rate_limited_until.filter(|until| within(*until, now, LONGEST_RATE_LIMIT)) {
             return Permit::Refused { until };
@@ -143,22 +145,22 @@ impl Breaker {
         permit
     }
 
-    /// A request that was permitted has ended, whatever came of it.
+    /// A permitted request has ended, with any outcome.
     pub fn ended(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// What keeps it open, if it is.
+    /// Why the breaker is open; `None` if it is closed.
     pub fn fault(&self) -> Option<&ClientFault> {
         self.open.as_ref().map(|open| &open.fault)
     }
 
-    /// Until when it lets nothing through, if it is open.
+    /// When the next trial is due, if the breaker is open.
     pub fn open_until(&self) -> Option<Timestamp> {
         self.open.as_ref().map(|open| open.until)
     }
 
-    /// UPS gave a pair.
+    /// UPS issued a pair.
     pub fn succeeded(&mut self, errand: Errand, now: Timestamp) {
         self.accepted(now);
         if errand == Errand::Refresh {
@@ -168,8 +170,8 @@ impl Breaker {
         }
     }
 
-    /// UPS refused the code or the refresh token of `company`, and so accepts the client. Whether the breaker opened because of it,
-    /// having been closed. A refusal that is `explained`, because an earlier answer was lost, belongs to no wave.
+    /// UPS refused the code or the refresh token of `company`, which shows that UPS accepts the client. Returns whether
+    /// this opened a closed breaker. A refusal that is `explained` by a lost answer is not counted.
     pub fn refused(&mut self, errand: Errand, company: &CompanyId, explained: bool, now: Timestamp) -> bool {
         self.accepted(now);
         if errand == Errand::Exchange {
@@ -187,12 +189,12 @@ impl Breaker {
         self.refused.len() >= REFUSED_IN_A_WAVE && self.open_for(company, ClientFault::Wave, now)
     }
 
-    /// A fault came up for `company`. Whether the breaker opened because of it, having been closed.
+    /// A request for `company` ended in `fault`. Returns whether this opened a closed breaker.
     pub fn failed(&mut self, company: &CompanyId, fault: ClientFault, now: Timestamp) -> bool {
         let is_first = !self.answered;
         self.reached();
         let concerns_all = match &fault {
-            // A trial that ends so has shown that UPS accepts the client itself no worse than before.
+            // This also applies to a trial: an unknown error is no further evidence against the client.
             ClientFault::Unknown(text) => self.unknown_in_a_row(company, text),
             _ => {
                 add(&mut self.refused_as_client, company, CLIENT_IN_A_ROW);
@@ -203,26 +205,27 @@ impl Breaker {
         concerns_all && self.open_for(company, fault, now)
     }
 
-    /// UPS asked for a pause (429): nothing is sent for that long.
+    /// UPS asked for a pause (429): nothing is sent until it is over.
     pub fn rate_limited(&mut self, pause: Duration, now: Timestamp) {
         self.reached();
         let until = later(now, pause.min(LONGEST_RATE_LIMIT));
         self.rate_limited_until = Some(self.rate_limited_until.map_or(until, |stored| stored.max(until)));
     }
 
-    /// A request did not reach UPS, or UPS did not answer. Whether UPS counts as out of reach because of it.
+    /// A request did not reach UPS, or got no answer. Returns whether UPS now starts to count as out of reach.
     pub fn unreached(&mut self, now: Timestamp) -> bool {
         let (requests, _) = self.unreached.get_or_insert((0, now));
         *requests = requests.saturating_add(1);
         *requests == OUT_OF_REACH_IN_A_ROW
     }
 
-    /// Since when UPS has been out of reach, for whichever company. It forbids nothing: each company has its own pause.
+    /// Since when UPS has been out of reach, counting every company's requests. This blocks nothing: each company has
+    /// its own pause.
     pub fn out_of_reach_since(&self) -> Option<Timestamp> {
         self.unreached.filter(|(requests, _)| *requests >= OUT_OF_REACH_IN_A_ROW).map(|(_, since)| since)
     }
 
-    /// UPS answered, in whatever words.
+    /// UPS answered, with any content.
     fn reached(&mut self) {
         self.answered = true;
         self.unreached = None;
@@ -244,10 +247,10 @@ impl Breaker {
         let (times, mut failed) = match self.open.take() {
             None => (1, Vec::new()),
             Some(open) if open.trial.as_ref() == Some(company) => (open.times.saturating_add(1), open.failed),
-            // Exchanges go on while it is open for refreshes alone; now they must not, either.
+            // A breaker that is open for refreshes alone still allows exchanges; this fault must stop those as well.
             Some(open) if fault.is_the_clients() && !open.fault.is_the_clients() => (1, Vec::new()),
             Some(mut open) => {
-                // It was on its way already when the breaker opened: it proves nothing more about the client.
+                // This request was sent before the breaker opened, so it is no new evidence against the client.
                 open.add_failed(company, 0);
                 self.open = Some(open);
                 return false;
@@ -274,14 +277,15 @@ impl Breaker {
 }
 
 impl Open {
-    /// Until when `company` gets nothing, if the trial is not its own.
+    /// Until when `company` is refused; `None` if it may have the next trial.
     fn refuses(&mut self, company: &CompanyId, pause: Backoff, now: Timestamp) -> Option<Timestamp> {
         let failed = self.failed.iter().find(|(failed, _)| failed == company);
         self.has_others |= failed.is_none();
         if within(self.until, now, pause.most) {
             return Some(self.until);
         }
-        // The fault may be this company's own, so another company has the first try; not for long, because it may never ask.
+        // The fault may be this company's own, so another company gets the first trial; only for a while, because no
+        // other may ask.
         let is_suspect = failed.is_some_and(|(_, trials)| self.failed.len() == 1 || *trials > 1);
         let others_until = later(self.until, pause.first);
         (is_suspect && self.has_others && within(others_until, now, pause.first)).then_some(others_until)
@@ -296,7 +300,7 @@ impl Open {
     }
 }
 
-/// Adds `company` to those in a row, each once; no more than `most` matter.
+/// Adds `company` once, up to `most` companies.
 fn add(companies: &mut Vec<CompanyId>, company: &CompanyId, most: usize) {
     if companies.len() < most && !companies.contains(company) {
         companies.push(company.clone());

@@ -10,23 +10,23 @@ pub enum CauseKind {
     /// Recorded: UPS refused a refresh token that was certainly ours and unused. The UPS.com password was changed, or
     /// access was withdrawn at UPS.com.
     OptInInvalidated,
-    /// Recorded: an attempt stayed unanswered and its token is now refused. The new tokens were lost on the way, or the
-    /// password was changed at that very time.
+    /// Recorded: an attempt got no answer, and UPS now refuses its refresh token. Either the new tokens were lost on
+    /// the way, or the password was changed at that very time.
     RotationLost,
-    /// Derived: the refresh token's end has passed.
+    /// Derived: the refresh token has expired.
     RefreshExpired,
-    /// Derived: the grant belongs to another client id than the one configured now.
+    /// Derived: the grant belongs to a client id other than the configured one.
     ClientChanged,
-    /// Derived: UPS sent no refresh token that can be sent back, and the access token has ended.
+    /// Derived: UPS sent no refresh token that can be used, and the access token has expired.
     NoRefreshToken,
 }
 
 impl CauseKind {
-    /// All of them.
+    /// Every cause.
     pub const ALL: &'static [Self] =
         &[Self::OptInInvalidated, Self::RotationLost, Self::RefreshExpired, Self::ClientChanged, Self::NoRefreshToken];
 
-    /// A stable name, e.g. for a column or a metric: `rotation_lost`.
+    /// A stable name for columns and metrics, such as `rotation_lost`.
     pub fn name(self) -> &'static str {
         match self {
             Self::OptInInvalidated => "opt_in_invalidated",
@@ -37,7 +37,7 @@ impl CauseKind {
         }
     }
 
-    /// The one of this name.
+    /// The cause with this name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }

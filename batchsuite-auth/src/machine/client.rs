@@ -1,4 +1,4 @@
-//! What concerns every company of a client, in one row of its own.
+//! The client row: state that concerns every company of a client.
 
 use chrono::serde::ts_microseconds_option;
 use serde::{Deserialize, Serialize};
@@ -7,70 +7,70 @@ use serde_json::{Error, Map, Value};
 use super::limits::{CLOCK_TOLERANCE, LOOK_AGAIN};
 use crate::clock::{Timestamp, later};
 
-/// The client row. Fields are only ever added.
+/// The client row. Later releases only add fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ClientRecord {
-    /// The client id that was announced last.
+    /// The client id announced last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// When.
+    /// When it was announced.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub announced_at: Option<Timestamp>,
-    /// The time of the restored backup, while the grants are being marked.
+    /// When the restored backup was reported; set while the grants are being marked.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<Timestamp>,
-    /// Fields of a newer release, which are handed back as they came.
+    /// Fields written by a newer release, kept unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
 }
 
-/// What an announcement of the client id changes.
+/// What changes when a process announces its client id.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Announcement {
-    /// Nothing: it is the one that was announced last.
+    /// Nothing: this client id was announced last.
     Known,
-    /// It is the first one, or a clock that has been set back since dated the last announcement.
+    /// The first announcement, or one that replaces an announcement dated by a clock that has since been set back.
     First(Box<ClientRecord>),
-    /// It is another one: the grants of the former client need a new opt-in, or a typing error is to be corrected.
+    /// A different client id: either the former client's companies must opt in again, or the new id is a typing error.
     Changed(Box<ClientRecord>),
 }
 
-/// When the backup was restored.
+/// A restore from a backup, and its time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Restore {
-    /// The marking was interrupted, and goes on with the same time.
+    /// An earlier marking was interrupted, and continues with its own time.
     GoesOn {
-        /// When.
+        /// The time of the restore.
         at: Timestamp,
     },
-    /// The marking begins.
+    /// A new marking begins.
     Begins {
-        /// When.
+        /// The time of the restore.
         at: Timestamp,
-        /// The record that says so.
+        /// The record that stores this time.
         record: Box<ClientRecord>,
     },
 }
 
 impl ClientRecord {
-    /// The record of a document.
+    /// Parses a client row's document.
     ///
     /// # Errors
-    /// The document is not one of a client row.
+    /// The document is not that of a client row.
     pub fn of_document(json: &str) -> Result<Self, Error> {
         serde_json::from_str(json)
     }
 
-    /// The document of the record.
+    /// The record as JSON.
     ///
     /// # Errors
-    /// A time that JSON cannot show; none that a clock can tell.
+    /// A time that JSON cannot represent; no clock yields one.
     pub fn document(&self) -> Result<String, Error> {
         serde_json::to_string(self)
     }
 
-    /// `client_id` is configured at `now`.
+    /// Announces the configured `client_id` at `now`.
     pub fn announce(&self, client_id: &str, now: Timestamp) -> Announcement {
         let record = || {
             let (client_id, announced_at) = (Some(client_id.to_owned()), Some(now));
@@ -83,9 +83,9 @@ impl ClientRecord {
         }
     }
 
-    /// The grants are to be marked after a restored backup.
+    /// Begins, or continues, marking the grants after a restored backup.
     pub fn begin_restore(&self, now: Timestamp) -> Restore {
-        // One that was interrupted longer ago than this is not the one that the operator means.
+        // The operator does not mean a marking that was interrupted longer ago than this.
         let is_recent = |at: &Timestamp| later(*at, LOOK_AGAIN) > now && *at <= later(now, CLOCK_TOLERANCE);
         match self.restored_at.filter(is_recent) {
             Some(at) => Restore::GoesOn { at },
@@ -93,12 +93,13 @@ impl ClientRecord {
         }
     }
 
-    /// The grants are marked that were to be marked after the restore at `at`. `None`: that is recorded already.
+    /// Every grant has been marked for the restore at `at`. `None`: this is already recorded.
     pub fn end_restore(&self, at: Timestamp) -> Option<Self> {
         (self.restored_at == Some(at)).then(|| Self { restored_at: None, ..self.clone() })
     }
 
-    /// Whether each grant's listed status goes by `client_id`: it was announced so long ago that every grant has woken since.
+    /// Whether every listed status was computed with `client_id`: the id was announced so long ago that every grant has
+    /// woken since.
     pub fn is_listed_for(&self, client_id: &str, now: Timestamp) -> bool {
         let has_passed = |at: Timestamp| later(at, 2 * LOOK_AGAIN) <= now;
         self.client_id.as_deref() == Some(client_id) && self.announced_at.is_some_and(has_passed)

@@ -1,4 +1,4 @@
-//! Whether a callback may take a consent.
+//! Whether a callback may use a consent.
 
 use std::time::Duration;
 
@@ -12,45 +12,46 @@ use crate::{
     secret::SecretHash,
 };
 
-/// What is stored of a pending consent, as far as it decides who may take it.
+/// The facts of a pending consent that decide who may use it.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsentFacts<'a> {
-    /// Who began it.
+    /// Who started it.
     pub actor: &'a ActorId,
-    /// The browser that began it.
+    /// The browser that started it.
     pub browser: SecretHash,
-    /// Until when it can be taken.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// How often the company's authorization had been removed when it began.
+    /// How often the company's authorization had been removed when the consent started.
     pub removals: u64,
 }
 
-/// What came with the callback.
+/// What the callback presents.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
     /// Who is signed in now.
     pub actor: &'a ActorId,
-    /// The browser that came.
+    /// The browser that sent the callback.
     pub browser: SecretHash,
 }
 
-/// Why a consent is not taken.
+/// Why a callback may not use a consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsentRefusal {
-    /// Another browser began it. It is *not* consumed: the rightful browser still completes.
+    /// Another browser started it. It is *not* consumed: the right browser can still complete it.
     OtherBrowser,
-    /// Another person began it. It is *not* consumed.
+    /// Another person started it. It is *not* consumed.
     OtherActor,
-    /// It is too old. Consumed.
+    /// It has expired. It is consumed.
     Expired,
-    /// The authorization was removed after it had begun. Consumed.
+    /// The authorization was removed after the consent started. It is consumed.
     RemovedSince,
 }
 
-/// Judges a callback whose state was found. `removals` is the company's present count, `now` the store's time.
+/// Decides whether a callback with a known state may use its consent. `removals` is the company's current count, `now`
+/// the store's time.
 ///
 /// # Errors
-/// [`ConsentRefusal`]. The browser is judged first, so that a stranger learns nothing and ends nothing.
+/// [`ConsentRefusal`]. The browser is checked first: a stranger learns nothing and consumes nothing.
 pub(crate) fn judge(
     consent: ConsentFacts<'_>,
     presented: Presented<'_>,
@@ -70,37 +71,37 @@ pub(crate) fn judge(
     }
 }
 
-/// The stored facts of a used consent that decide who may learn of it.
+/// The facts of a used consent that decide who may learn about it.
 #[derive(Clone, Copy, Debug)]
 pub struct UsedFacts<'a> {
     /// Who used it.
     pub actor: &'a ActorId,
-    /// The browser that it was used in.
+    /// The browser it was used in.
     pub browser: SecretHash,
-    /// When.
+    /// When it was used.
     pub used_at: Timestamp,
 }
 
-/// Whether a callback whose state was used is the same callback again: of the same person and browser, within
-/// [`USED_CONSENT_KNOWN`]. To anybody else the state is an unknown one.
+/// Whether a callback with a used state repeats an earlier callback: same person, same browser, within
+/// [`USED_CONSENT_KNOWN`]. For anybody else the state is unknown.
 pub(crate) fn is_repeated(used: UsedFacts<'_>, presented: Presented<'_>, now: Timestamp) -> bool {
     used.browser == presented.browser && used.actor == presented.actor && later(used.used_at, USED_CONSENT_KNOWN) > now
 }
 
-/// The outcome of a consent that was used.
+/// The outcome of a used consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConsentOutcome {
-    /// It led to an opt-in, or a later one did; that opt-in stands.
+    /// It led to an opt-in, or a later consent did, and the company is authenticated.
     Authenticated,
-    /// The company's page tells more: the exchange may be under way, or the opt-in that it led to has ended.
+    /// Unclear; the company's page shows more. The exchange may be under way, or the opt-in has ended since.
     AskTheCompany,
-    /// The authorization was removed after it had begun.
+    /// The authorization was removed after the consent started.
     RemovedSince,
-    /// It led to nothing.
+    /// It did not lead to an opt-in.
     Failed,
 }
 
-/// The outcome of a consent that was used, read from the company's grant. An exchange takes at most `longest`.
+/// The outcome of a used consent, derived from the company's grant. An exchange takes at most `longest`.
 pub(crate) fn consent_outcome(
     (id, removals, used_at): (ConsentId, u64, Timestamp),
     grant: &Grant,
@@ -110,7 +111,7 @@ pub(crate) fn consent_outcome(
     if grant.removals != removals {
         return ConsentOutcome::RemovedSince;
     }
-    // Of two consents at once the grant that was issued later stays: this one's pair may have been superseded.
+    // Of two concurrent consents the grant issued later wins, so a later opt-in may have replaced this one's pair.
     let led_to_an_opt_in = grant.opt_in == Some(id) || grant.authenticated_at.is_some_and(|at| at > used_at);
     match (led_to_an_opt_in, grant.standing) {
         (true, Standing::Authenticated) => ConsentOutcome::Authenticated,

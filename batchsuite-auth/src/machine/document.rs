@@ -1,4 +1,4 @@
-//! A grant as the JSON document that a store keeps.
+//! The JSON document of a grant, as stores keep it.
 
 use serde::{Deserialize as _, de::Error as _};
 use serde_json::{Deserializer, Error, Map, Value};
@@ -7,18 +7,18 @@ use super::grant::Grant;
 use crate::ids::Revision;
 
 impl Grant {
-    /// The grant of a document, with the revision that stands beside it. Fields that this release does not know are kept.
+    /// Parses a grant's document; `revision` is stored beside it. Keeps fields that this release does not know.
     ///
     /// # Errors
-    /// The document is not one of a grant.
+    /// The document is not that of a grant.
     pub fn of_document(json: &str, revision: Revision) -> Result<Self, Error> {
         if !json.trim_start().starts_with('{') {
-            // serde takes an array for a struct whose fields may all be missing.
+            // serde would accept an array for a struct whose fields all have defaults.
             return Err(Error::custom("it is no object"));
         }
         let mut names = Vec::new();
         let mut deserializer = Deserializer::from_str(json);
-        // Only a field of the object itself: a part of a field is that field's own.
+        // Keep only unknown top-level fields; unknown parts of a known field are dropped.
         let mut ignored = |path: serde_ignored::Path<'_>| {
             if let serde_ignored::Path::Map { parent: serde_ignored::Path::Root, key } = path {
                 names.push(key);
@@ -34,10 +34,10 @@ impl Grant {
         Ok(grant)
     }
 
-    /// The document of the grant.
+    /// The grant as JSON.
     ///
     /// # Errors
-    /// A time that JSON cannot show; none that a clock can tell.
+    /// A time that JSON cannot represent; no clock yields one.
     pub fn document(&self) -> Result<String, Error> {
         if self.unknown.is_empty() {
             return serde_json::to_string(self);
@@ -49,7 +49,8 @@ impl Grant {
         serde_json::to_string(&all)
     }
 
-    /// The grant of a row whose document cannot be read: nothing is known but its revision. A later opt-in counts on from there.
+    /// Stands in for a grant whose document cannot be read: only its revision is known. A later opt-in continues from
+    /// it.
     pub fn damaged(revision: Revision) -> Self {
         Self { revision, removals: revision.epoch, ..Self::default() }
     }

@@ -1,19 +1,19 @@
-//! One company's grant: everything that is stored about it except its secrets, and all its steps.
+//! One company's grant: everything stored about the company except its secrets, and every step of its life.
 //!
 //! | event | what it does | why it may be refused |
 //! |---|---|---|
-//! | connect | a new opt-in, with a fresh epoch | the authorization was removed since; a grant that UPS issued later is stored |
-//! | import | the same, from another system's tokens; a refusal of them proves nothing until the first clean rotation | the epoch changed since; a grant that UPS issued later is stored |
-//! | claim | one attempt holds the row for a lease; one that it finds unrecorded is in doubt from now on | a lease or a pause is running |
-//! | release | the attempt sent nothing that counts; a pause | the row is not this attempt's |
-//! | commit | the next version with its pair, over whatever the row says of attempts; recovers a row that was given up | another opt-in, or a later version, is stored |
-//! | unanswered | the attempt is in doubt; a pause from the end of its lease on | the row is not this attempt's |
-//! | refused | the opt-in has ended; the cause comes from the row | the row is not this attempt's |
-//! | remove | no tokens, no opt-in; ends attempts and consents under way | – |
-//! | restore | a pair from before that time may be spent: in doubt | the pair is newer |
-//! | notify | a note of what people were told | they were |
-//! | erase | a refused refresh token is erased | UPS is to be asked again |
-//! | look, fence | nothing but a save | – |
+//! | connect | stores a new opt-in with a new epoch | the authorization was removed since; a grant that UPS issued later is stored |
+//! | import | the same with another system's tokens; a refusal proves nothing until the first clean rotation | the epoch changed since; a grant that UPS issued later is stored |
+//! | claim | gives one attempt the row for a lease; an earlier attempt with no recorded outcome becomes doubtful | a lease or a pause is running |
+//! | release | ends an attempt that sent nothing UPS acted on; starts a pause | the row is not this attempt's |
+//! | commit | stores the next version and its pair, whatever attempts the row records; recovers a grant that was given up | another opt-in, or a later version, is stored |
+//! | unanswered | makes the attempt doubtful; starts a pause at the end of its lease | the row is not this attempt's |
+//! | refused | ends the opt-in; derives the cause from the row | the row is not this attempt's |
+//! | remove | erases the tokens and the opt-in; ends attempts and consents under way | – |
+//! | restore | makes a pair older than the restore doubtful: it may be spent | the pair is newer |
+//! | notify | records what people were told | they were told already |
+//! | erase | erases a refused refresh token | UPS is to be asked again |
+//! | look, fence | only saves the row | – |
 
 mod attempt;
 mod event;
@@ -37,7 +37,7 @@ use crate::{
 };
 
 impl Grant {
-    /// What `event` does at `now`, the store's own time.
+    /// Applies `event` at `now`, the store's time.
     ///
     /// # Errors
     /// [`StepRefusal`]: the event is not allowed; nothing changes.
@@ -67,7 +67,7 @@ impl Grant {
         let is_marked = self
             .unanswered
             .is_some_and(|unanswered| unanswered.attempt.is_none() && unanswered.echo_until >= echo_until);
-        // What was obtained later than now was dated by a wrong clock, and may be older.
+        // A pair dated later than now got its date from a wrong clock, and may be older than the restore.
         let is_newer = at < tokens.obtained_at && tokens.obtained_at <= later(now, CLOCK_TOLERANCE);
         if is_newer || is_marked {
             return Err(StepRefusal::Unchanged);

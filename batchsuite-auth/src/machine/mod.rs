@@ -1,18 +1,19 @@
-//! The life of an opt-in as pure functions: no I/O, no clock, no randomness, no async. The only place for rules.
+//! The life of an opt-in as pure functions: no I/O, no clock, no randomness, no async. Rules live here and nowhere
+//! else.
 //!
 //! | file | question it answers |
 //! |---|---|
 //! | `grant` | what does an event do to a company's grant, or why is it refused? (`(grant, event, now) → step`) |
-//! | `access` | what does a caller get who asks for a token? |
+//! | `access` | what does a token request get? |
 //! | `rotation` | what does a flight do next? |
-//! | `wake` | when does a grant next need attention, and what is to be done then? |
+//! | `wake` | when does a grant next need attention, and what does it need then? |
 //! | `consent` | may this callback use this consent? |
 //! | `cause` | why is a new opt-in needed? |
 //! | `breaker` | may anything be sent to UPS at all? |
-//! | `client` | what is kept for all companies of a client |
-//! | `backoff` | how long until the next try? |
-//! | `limits` | every bound, once |
-//! | `document` | a grant as JSON, for a store |
+//! | `client` | what is stored for all companies of a client? |
+//! | `backoff` | how long until the next attempt? |
+//! | `limits` | which bounds apply? |
+//! | `document` | how does a store keep a grant? (as JSON) |
 
 #![cfg_attr(
     not(feature = "test-util"),
@@ -58,7 +59,7 @@ pub(crate) use {
     wake::{Chore, DAMAGED_LISTED_AS, Obstacle, Settings},
 };
 
-/// What tests get to see.
+/// What tests may use.
 #[cfg(feature = "test-util")]
 pub(crate) mod whole {
     pub use super::{

@@ -1,17 +1,17 @@
-//! A flight's next action: one flight brings one company's token, and refreshes it if it must.
+//! A flight's next action. A flight gets one company's token, and refreshes it if necessary.
 //!
-//! The engine reads, claims, sends, saves and waits, and reports each to [`Flight::next`], which says what comes now. Nothing here
-//! reads a clock or a store.
+//! The engine reads, claims, sends, saves and waits. It reports each result to [`Flight::next`], which returns the next
+//! action. Nothing here reads a clock or a store.
 //!
 //! | what was read, or happened | next |
 //! |---|---|
 //! | the stored token works | serve |
-//! | it is due, and nobody waits; or it has ended | refresh |
+//! | it is due and nobody waits, or it has ended | refresh |
 //! | another attempt holds the lease | wait, then read again |
-//! | its lease is over and it never said how it ended | wait once so that its holder can save a pair, then refresh over it |
-//! | the company pauses; an attempt of this flight failed | pause |
-//! | no opt-in, or a new one is needed; the tokens cannot be read | fail |
-//! | an older rotation than this process has seen | mark the row as restored, then read again |
+//! | a lease is over and its attempt has no recorded outcome | wait once, so that the holder can save a pair, then refresh |
+//! | the company pauses, or an attempt of this flight failed | pause |
+//! | there is no opt-in, a new one is needed, or the tokens cannot be read | fail |
+//! | the row has an older rotation than this process has seen | mark the row as restored, then read again |
 //! | the attempt was settled, or its pair is stored | read again |
 
 use std::time::Duration;
@@ -34,22 +34,22 @@ const LOOKS: Backoff = Backoff { first: FIRST_LOOK, most: LAST_LOOK };
 /// Who waits for a flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Callers need a token: a token that works is handed out before a refresh.
+    /// Callers wait for a token: one that works is served before a refresh.
     Foreground,
-    /// Nobody waits: the refresh is its purpose.
+    /// Nobody waits: the flight is there to refresh.
     Background,
 }
 
-/// How long a flight waits for others.
+/// How long a flight and its callers wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// How long nobody else may send a token that was sent.
+    /// How long nobody else may send the same token.
     pub lease: Duration,
     /// How long a caller waits.
     pub max_wait: Duration,
-    /// How long between two tries to save a pair.
+    /// The time between two attempts to save a pair.
     pub commit_retry: Duration,
-    /// The pause after attempts that came too late to be sent again and again.
+    /// The company's pause after too many attempts came too late to be sent.
     pub refresh_pause: Backoff,
 }
 
@@ -66,16 +66,16 @@ pub enum Unavailable {
     /// UPS limits the rate.
     #[error("UPS limits the rate")]
     RateLimited,
-    /// UPS answered what nobody has described.
+    /// UPS gave an unknown error.
     #[error("UPS gave an unknown answer")]
     UnknownAnswer,
     /// A refresh is still under way, here or in another process.
     #[error("a refresh is under way")]
     UnderWay,
-    /// UPS's tokens cannot be used, or APIs reject them although they look valid.
+    /// The tokens that UPS issues cannot be used, or APIs reject them although they look valid.
     #[error("UPS's tokens cannot be used at present")]
     Unusable,
-    /// The last try failed, and the next one is not due yet.
+    /// The last attempt failed, and the next one is not due yet.
     #[error("the last try failed and the next one is not due yet")]
     Paused,
 }
@@ -83,9 +83,9 @@ pub enum Unavailable {
 /// Why a flight pauses.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pause {
-    /// It may work later.
+    /// A later attempt may succeed.
     Unavailable {
-        /// Why not now.
+        /// Why there is no token now.
         reason: Unavailable,
         /// When to ask again.
         retry_after: Duration,
@@ -99,11 +99,11 @@ pub enum Pause {
     },
     /// The store failed; the engine has its error.
     Store,
-    /// The authenticator shuts down.
+    /// The authenticator is shutting down.
     ShutDown,
 }
 
-/// Why a flight has no token to bring.
+/// Why a flight cannot get a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Nobody has opted in.
@@ -120,9 +120,9 @@ pub enum Stopping {
     /// No.
     #[default]
     No,
-    /// Nothing begins by itself any more.
+    /// Background work no longer begins; callers may still start a refresh.
     Quiet,
-    /// Nothing begins any more.
+    /// No new work begins.
     Ended,
 }
 
@@ -133,22 +133,22 @@ pub struct Read<'a> {
     pub grant: &'a Grant,
     /// The client that is configured now.
     pub client_id: &'a str,
-    /// The latest rotation that this process had seen before it read.
+    /// The latest rotation that this process had seen before the read.
     pub seen: Revision,
     /// Whether its tokens can be read.
     pub is_readable: bool,
-    /// Whether the keeper took the row, so that it is not from a reading that caches may follow.
+    /// Whether the row was taken by the keeper, so that caches must not be filled from it.
     pub is_reserved: bool,
     /// How long the flight has lasted.
     pub flown: Duration,
     /// Whether the process is about to stop.
     pub stopping: Stopping,
-    /// What speaks against sending anything for any company.
+    /// Why nothing may be sent for any company, if that is so.
     pub client_fault: Option<&'a Pause>,
 }
 
 impl Read<'_> {
-    /// Whether the store has lost a rotation, by a restored backup or a fail-over, and the grant does not say so yet.
+    /// Whether the store has lost a rotation (a restored backup or a fail-over) that the grant is not yet marked for.
     fn is_set_back(&self, now: Timestamp) -> bool {
         self.grant.revision < self.seen && !self.grant.explains_refusal() && self.grant.restore(now, now).is_ok()
     }
@@ -159,13 +159,13 @@ impl Read<'_> {
 pub enum FlightEvent<'a> {
     /// It read the row.
     Read(Read<'a>),
-    /// Its attempt ended and the row says what comes next: UPS gave its verdict.
+    /// Its attempt ended, and the row says what comes next.
     Settled,
-    /// Its attempt lost the row to another one, or the row moved on.
+    /// Another attempt holds the row, or the row moved on.
     Lost,
-    /// So much time had passed since the row was read that nothing was sent.
+    /// Too much time had passed since the row was read, so nothing was sent.
     Late,
-    /// Its attempt failed; this is the reason if the row says nothing clearer.
+    /// Its attempt failed. This is the reason, unless the row gives a clearer one.
     Failed(Pause),
 }
 
@@ -174,34 +174,34 @@ pub enum FlightEvent<'a> {
 pub enum Next {
     /// Hand out the stored token.
     Serve {
-        /// Whether a refresh should follow, for which nobody waits.
+        /// Whether a background refresh should follow.
         refresh_next: bool,
     },
     /// Claim, send, save.
     Refresh {
-        /// The attempt that never said how it ended.
+        /// The earlier attempt that recorded no outcome.
         over: Option<AttemptId>,
-        /// How long the company pauses if this attempt comes too late.
+        /// The company's pause if this attempt is too late to be sent.
         pause_if_late: Duration,
     },
-    /// The row was set back: its tokens may be spent. Mark it as restored, then read it again.
+    /// The row was set back, so its tokens may be spent: mark it as restored, then read it again.
     Mark,
     /// Wait, then read the row again.
     Wait(Wait),
-    /// No token now.
+    /// No token for now.
     Pause(Pause),
-    /// No token.
+    /// No token until a person acts.
     Fail(Failure),
 }
 
-/// How long to wait before the next reading.
+/// How long to wait before reading again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all.
+    /// Do not wait.
     No,
-    /// So long, whatever happens.
+    /// Wait the whole time.
     Whole(Duration),
-    /// So long, or until the company changes.
+    /// Wait this long, or until the company changes.
     OrChange(Duration),
 }
 
@@ -211,23 +211,23 @@ pub struct Flight {
     demand: Demand,
     mode: Mode,
     patience: Patience,
-    /// The attempt whose holder got its time to save a pair.
+    /// The attempt whose holder was given time to save a pair.
     given_time: Option<AttemptId>,
-    /// How often it looked for another's outcome.
+    /// How often this flight looked for another attempt's outcome.
     looks: u32,
     /// How many of its attempts came too late.
     late: u32,
-    /// Why its attempt failed.
+    /// Why its last attempt failed.
     failed: Option<Pause>,
 }
 
 impl Flight {
-    /// A flight that begins.
+    /// A new flight.
     pub fn new(demand: Demand, mode: Mode, patience: Patience) -> Self {
         Self { demand, mode, patience, given_time: None, looks: 0, late: 0, failed: None }
     }
 
-    /// What comes next at `now`, the store's own time.
+    /// The next action after `event` at `now`, the store's time.
     pub fn next(&mut self, event: FlightEvent<'_>, now: Timestamp) -> Next {
         match event {
             FlightEvent::Read(read) => self.after_reading(&read, now),
@@ -247,8 +247,8 @@ impl Flight {
         }
         let access = read.grant.access(read.client_id, self.demand, now);
         match access {
-            // The row was read before the flight registered with the cache. A refresh may begin with it, because the claim compares; for
-            // anything else it is read again.
+            // The keeper read this row before the flight registered with the cache. It is good enough to start a
+            // refresh, because the claim compares row numbers; for anything else, read the row again.
             Access::Refresh | Access::ServeAndRefresh => {}
             _ if read.is_reserved => return Next::Wait(Wait::No),
             _ => {}
@@ -280,10 +280,11 @@ impl Flight {
 
     fn while_leased(&mut self, read: &Read<'_>, rest: Duration) -> Next {
         if self.failed == Some(Pause::Store) {
-            // The store did not say whether it took the claim, and the claim that stands there may be this one.
+            // The store did not confirm our claim, and the claim in the row may be ours.
             return Next::Pause(Pause::Store);
         }
-        // A request under way may be answered at any moment; after a silence nothing comes before its lease ends.
+        // An answer to a request under way may come at any moment; after an unanswered one, nothing happens before the
+        // lease ends.
         let is_silent = matches!(read.grant.phase, Phase::InDoubt { .. });
         let has_waited = read.flown >= self.patience.lease * 2 || read.stopping == Stopping::Ended;
         if has_waited || (is_silent && rest > self.patience.max_wait) {
@@ -294,8 +295,8 @@ impl Flight {
     }
 
     fn before_a_refresh(&mut self, read: &Read<'_>) -> Next {
-        // An attempt that never said how it ended: its holder may merely be waiting for a store that has just come back. It gets a
-        // chance to save its pair before the same token is sent again.
+        // This attempt recorded no outcome, perhaps only because the store was down until now. Give its holder time to
+        // save its pair before the same token is sent again.
         let over = read.grant.phase.claimed_by();
         if over.is_some() && self.given_time != over {
             self.given_time = over;
@@ -305,7 +306,7 @@ impl Flight {
             return Next::Pause(self.failed.clone().unwrap_or(Pause::ShutDown));
         }
         if self.mode == Mode::Background && read.stopping == Stopping::Quiet {
-            // A caller who waits for it all the same may begin a flight of its own.
+            // A caller that needs the token may start a flight of its own.
             return self.pause(Unavailable::Paused, FIRST_LOOK);
         }
         if let Some(failed) = self.failed.clone() {
@@ -317,7 +318,8 @@ impl Flight {
         Next::Refresh { over, pause_if_late: self.pause_if_late() }
     }
 
-    /// A store that is busy gets a rest before the next attempt, and the company a pause after too many.
+    /// The pause after an attempt that was too late: a short one for the busy store, and one for the company after too
+    /// many.
     fn after_coming_late(&mut self) -> Next {
         let pause = self.pause_if_late();
         self.late += 1;
@@ -332,13 +334,13 @@ impl Flight {
         if self.late + 1 < MOST_LATE { Duration::ZERO } else { self.patience.refresh_pause.after(1, 1.0) }
     }
 
-    /// The wait before the next look for another's outcome.
+    /// The wait before looking again for another attempt's outcome.
     fn look(&mut self, most: Duration) -> Wait {
         self.looks = self.looks.saturating_add(1);
         Wait::OrChange(LOOKS.after(self.looks, 1.0).min(most.max(FIRST_LOOK)))
     }
 
-    /// The pause of a company: an attempt of this flight says why, the row says how long.
+    /// A pause: this flight's failed attempt gives the reason, the row gives the time.
     fn pause(&self, reason: Unavailable, retry_after: Duration) -> Next {
         Next::Pause(match &self.failed {
             Some(Pause::Unavailable { reason, .. }) => Pause::Unavailable { reason: *reason, retry_after },

@@ -1,15 +1,15 @@
-//! Time as a queue: when a grant next needs attention, and what is to be done then.
+//! Time as a queue: when a grant next needs attention, and what it needs then.
 //!
 //! | what is due | when |
 //! |---|---|
-//! | a refresh of a company that is used | the beginning of the early window; at once if the access token cannot be used |
-//! | a refresh of an idle one | *keep-alive* before the refresh token ends, though not before three quarters of its life; that long after it was obtained if its end is unknown |
-//! | a probe after an unanswered attempt | the end of its lease and its pause, used or not |
-//! | a warning | each window before the refresh token's end, if a person is needed: nothing renews it, its tokens cannot be read, or its renewal was tried in vain for half a day |
-//! | a second opinion | the end of a refused refresh token's quarantine, and of a pause or a lease |
-//! | the erasure | the same time, if UPS has been asked often enough |
-//! | the end | the refresh token's end, or the access token's if nothing can renew it |
-//! | a look | a day later, at the latest; an hour later if the grant cannot be read, or its tokens cannot and something is to be sent |
+//! | a refresh for a company in use | at the beginning of the early window; at once if the access token cannot be used |
+//! | a refresh for an idle company | *keep-alive* before the refresh token ends, but not before three quarters of its life; if its end is unknown, *keep-alive* after it was obtained |
+//! | a probe after an unanswered attempt | at the end of the lease and the pause, whether in use or idle |
+//! | a warning | at each window before the refresh token's end, if a person is needed: nothing renews the token, the tokens cannot be read, or the renewal has failed for half a day |
+//! | a second opinion | at the end of the refused token's quarantine, and of any pause or lease |
+//! | the erasure | the same, once UPS has been asked often enough |
+//! | the end | when the refresh token ends; if there is none, when the access token ends |
+//! | a look | after a day at the latest; after an hour if the grant cannot be read, or if its tokens cannot be read and a request is due |
 
 use std::time::Duration;
 
@@ -27,34 +27,34 @@ use crate::{
 /// When a row wakes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wake {
-    /// When; `None`: never.
+    /// The time; `None`: never.
     pub at: Option<Timestamp>,
-    /// To when a use of its tokens brings that forward; `None`: a use changes nothing.
+    /// The earlier time that applies once the company's tokens are used; `None`: a use changes nothing.
     pub if_used: Option<Timestamp>,
 }
 
-/// The name that a company is listed under whose grant cannot be read. It is shown as authenticated, too: there may be an opt-in, and an
-/// operator must look.
+/// The status under which a company with an unreadable grant is listed. Its status is shown as authenticated as well:
+/// an opt-in may exist, and an operator must look.
 pub(crate) const DAMAGED_LISTED_AS: ListedAs = ListedAs::Authenticated;
 
 impl Wake {
-    /// When a row wakes whose grant or tokens cannot be read: so late that the row does not come first again and again. A use of its
-    /// tokens is none.
+    /// The wake time of a row whose grant or tokens cannot be read, late enough that the row does not come first every
+    /// time. A use of its tokens changes nothing.
     pub(crate) fn of_unreadable(now: Timestamp) -> Self {
         Self { at: Some(later(now, LOOK_AGAIN_UNREADABLE)), if_used: None }
     }
 }
 
-/// The configuration, as far as the machine depends on it.
+/// The configuration that the machine needs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The client that is configured now.
+    /// The configured client id.
     pub client_id: String,
-    /// A company that was used within this is kept fresh.
+    /// How recently a company must have been used for the keeper to keep its access token fresh.
     pub fresh_if_used_within: Duration,
-    /// An idle company's refresh token is renewed this long before it ends; zero: never.
+    /// How long before its end an idle company's refresh token is renewed; zero: never.
     pub keep_alive_before_end: Duration,
-    /// How long before a refresh token ends people are warned.
+    /// How long before a refresh token's end people are warned.
     pub warnings: Vec<Duration>,
     /// The pauses after attempts that brought no usable pair.
     pub pauses: Pauses,
@@ -65,15 +65,16 @@ pub struct Settings {
 pub enum Chore {
     /// A refresh, or a probe.
     Refresh,
-    /// People are to be told.
+    /// A notice to people.
     Notify(Notice),
-    /// A refused refresh token is to be erased.
+    /// The erasure of a refused refresh token.
     Erase,
-    /// Nothing now. To save it says when it wakes next.
+    /// Nothing now. Saving the row sets its next wake time.
     Look,
-    /// Nothing, until an operator has repaired the row. To save it says that the row wakes again in a while.
+    /// Nothing until an operator has repaired the row. Saving it sets a later wake time.
     Postpone,
-    /// Nothing, and it need not be saved: an attempt is under way, whose end says when it wakes next; or it is tried again soon.
+    /// Nothing, not even a save: the end of the attempt under way sets the next wake time, or the keeper soon tries
+    /// again.
     Leave,
 }
 
@@ -84,24 +85,24 @@ pub enum Obstacle {
     Blocked,
     /// The tokens cannot be read.
     Unreadable,
-    /// The grant itself cannot be read: nothing is known of it.
+    /// The grant itself cannot be read.
     Damaged,
 }
 
-/// Whether a renewal can spare people a warning.
+/// Whether a renewal can make a warning unnecessary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Renewal {
-    /// It is to come.
+    /// It is still to come.
     Ahead,
-    /// It was tried, or none can be sent for the time being.
+    /// It has failed, or none can be sent for now.
     InVain,
-    /// There can be none: people can opt in again, and an operator may repair the row before.
+    /// It cannot happen unless an operator repairs the row; people can opt in again.
     Impossible,
 }
 
 impl Grant {
-    /// What the grant needs at `now`. `clocks_agree`: the keeper's own clock agrees with the store's; what is derived from a wrong
-    /// clock is told to nobody.
+    /// What the grant needs at `now`. `clocks_agree`: the keeper's clock agrees with the store's. If it does not,
+    /// nobody is notified, because the notice may come from a wrong clock.
     pub fn chore(
         &self,
         used_at: Option<Timestamp>,
@@ -130,7 +131,7 @@ impl Grant {
             };
         }
         let refresh_is_due = self.refresh_due(used_at, settings, now).is_some_and(|at| at <= now);
-        // A refresh may make it needless to tell anybody.
+        // A successful refresh makes the notice unnecessary.
         if refresh_is_due && obstacle.is_none() && !self.has_failed() {
             return Chore::Refresh;
         }
@@ -165,7 +166,7 @@ impl Grant {
         Wake { at: Some(at.max(now)), if_used }
     }
 
-    /// The name of its status.
+    /// The status under which the company is listed.
     pub fn listed_as(&self, settings: &Settings, now: Timestamp) -> ListedAs {
         match (self.standing, self.cause(&settings.client_id, now)) {
             (_, Some(_)) => ListedAs::ReauthRequired,
@@ -181,20 +182,21 @@ impl Grant {
         end.zip(settings.warnings.iter().max()).is_some_and(|(end, widest)| earlier(end, *widest) <= now)
     }
 
-    /// When UPS is to be asked again about a refused refresh token, or it is to be erased; `None`: not with this client id, or never.
+    /// When to ask UPS again about a refused refresh token, or to erase it; `None`: never, or not while another client
+    /// id is configured.
     fn second_opinion_due(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
         let is_own = self.client_id.as_deref() == Some(&settings.client_id);
         self.quarantined_until(now).filter(|_| is_own).map(|until| until.max(self.blocked_until(now)))
     }
 
-    /// When the refresh token is to be sent next; `None`: not by the keeper, or not at all.
+    /// When the keeper sends the refresh token next; `None`: it does not.
     fn refresh_due(&self, used_at: Option<Timestamp>, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens.filter(|tokens| tokens.refresh_token_end != RefreshTokenEnd::Absent)?;
         if self.standing != Standing::Authenticated || self.cause(&settings.client_id, now).is_some() {
             return None;
         }
         let is_in_doubt = self.unanswered.is_some() || !matches!(self.phase, Phase::Idle);
-        // A use of later than now was dated by a clock that has been set back since.
+        // A use dated later than now was dated by a clock that has since been set back.
         let (since, until) = (earlier(now, settings.fresh_if_used_within), later(now, CLOCK_TOLERANCE));
         let is_used = used_at.is_some_and(|used_at| since < used_at && used_at <= until);
         let for_use = is_used.then(|| tokens.early_window(now));
@@ -205,22 +207,22 @@ impl Grant {
         due.map(|due| due.max(self.blocked_until(now)))
     }
 
-    /// Until when nothing can be sent for it.
+    /// Until when nothing can be sent for the company; `now` if something can.
     fn blocked_until(&self, now: Timestamp) -> Timestamp {
         self.leased_until(now).max(self.paused_until(now)).unwrap_or(now)
     }
 
-    /// What people must be told now, if they were not told it already.
+    /// The notice that is due now and has not been given yet.
     fn notice(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Notice> {
         let tokens = self.tokens?;
         let told = self.notified.filter(|told| told.is_of(&tokens)).map(|told| told.notice);
         match self.cause(&settings.client_id, now) {
-            // One event for the whole client tells of it.
+            // One event for the whole client reports it.
             Some(CauseKind::ClientChanged) => None,
             Some(cause @ (CauseKind::RefreshExpired | CauseKind::NoRefreshToken)) => {
                 Some(Notice::Ended(cause)).filter(|notice| told != Some(*notice))
             }
-            // What is recorded was told with its record.
+            // The event of the recorded refusal reported it.
             Some(CauseKind::OptInInvalidated | CauseKind::RotationLost) => None,
             None => {
                 let window = self.warning(settings, renewal, now)?;
@@ -239,13 +241,15 @@ impl Grant {
         settings.warnings.iter().copied().filter(|window| earlier(end, *window) <= now).min()
     }
 
-    /// The end of which people are to be warned: nothing renews the opt-in before it, or the renewal has failed.
+    /// The refresh token's end, if people must be warned of it: nothing renews the opt-in before then, or the renewal
+    /// has failed.
     fn warned_end(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens?;
         let end = tokens.refresh_end()?;
         let Some(keep_alive_at) = tokens.keep_alive_at(settings, now) else { return Some(end) };
         let is_warned = match renewal {
-            // Late alone is no failure: it may be tried for the first time, after a wrong client id or with another keep-alive.
+            // Being late alone is no failure: after a corrected client id or a changed keep-alive this may be the first
+            // attempt.
             Renewal::Ahead => false,
             Renewal::InVain => later(keep_alive_at, KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2)) <= now,
             Renewal::Impossible => true,
@@ -258,7 +262,7 @@ impl Grant {
         self.failures > 0 || self.unanswered.is_some()
     }
 
-    /// When people may have to be told next, or the name of its status changes.
+    /// When the next notice may be due, or the listed status changes.
     fn next_notice(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens?;
         let end = tokens.refresh_end();
@@ -267,7 +271,7 @@ impl Grant {
         windows.chain(end).chain(access_end).filter(|at| *at > now).min()
     }
 
-    /// The note of what people were told, as long as it holds. Clocks that differ a little do not drop it.
+    /// The notice already given, if it still holds; small clock differences don't drop it.
     fn notified_still(&self, settings: &Settings, now: Timestamp) -> Option<Notified> {
         let (tokens, soon) = (self.tokens?, later(now, CLOCK_TOLERANCE));
         let holds = |notice| match notice {
@@ -295,12 +299,12 @@ impl TokenTimes {
         }
     }
 
-    /// When an idle opt-in is renewed.
+    /// When an idle opt-in is renewed; `None`: never.
     fn keep_alive_at(&self, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
         if settings.keep_alive_before_end.is_zero() {
             return None;
         }
-        // It was dated by a clock that has been set back since: its end says nothing.
+        // This pair was dated by a clock that has since been set back, so its end is unknown.
         if self.obtained_at > later(now, CLOCK_TOLERANCE) {
             return Some(now);
         }
@@ -317,13 +321,13 @@ impl TokenTimes {
 }
 
 impl Step {
-    /// The same without the note of what people were told, if that no longer holds.
+    /// Drops the record of a notice that no longer holds.
     pub fn with_notice_that_holds(mut self, settings: &Settings, now: Timestamp) -> Self {
         self.grant.notified = self.grant.notified_still(settings, now);
         self
     }
 
-    /// When the grant wakes after the step; `None`: when it did before, which was `wake_at`.
+    /// When the grant wakes after the step; `None`: it keeps its former time, `wake_at`.
     pub fn wake(
         &self,
         wake_at: Option<Timestamp>,
@@ -334,7 +338,7 @@ impl Step {
         if !self.keeps_wake {
             return Some(self.grant.wake(used_at, settings, now));
         }
-        // A holder that dies is noticed when its lease ends.
+        // If the holder dies, the keeper finds out when the lease ends.
         let lease_until = self.grant.leased_until(now)?;
         let is_late = wake_at.is_none_or(|at| at > lease_until);
         is_late.then_some(Wake { at: Some(lease_until), if_used: Some(lease_until) })

@@ -1,4 +1,4 @@
-//! An attempt to refresh: its claim, and each way in which it can end.
+//! An attempt to refresh: its claim, and its possible outcomes.
 
 use std::time::Duration;
 
@@ -22,18 +22,18 @@ use crate::{
 /// The pauses after attempts that brought no usable pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pauses {
-    /// After one that was not sent, or refused for another reason than its refresh token.
+    /// After an attempt that was not sent, or that UPS refused for a reason other than its refresh token.
     pub refresh: Backoff,
-    /// After an unanswered one, from the end of its lease on.
+    /// After an unanswered attempt, counted from the end of its lease.
     pub probe: Backoff,
-    /// After pairs that cannot be used.
+    /// After a pair that cannot be used.
     pub unusable: Backoff,
-    /// How long after its refusal UPS is asked again about a refresh token, each time.
+    /// When UPS is asked again about a refused refresh token, each counted from the refusal.
     pub second_opinions: Vec<Duration>,
 }
 
 impl Grant {
-    /// The claim that `attempt` makes of it.
+    /// The claim of `attempt` on this grant.
     pub fn claim_of(&self, attempt: AttemptId) -> Claim {
         Claim { opt_in: self.opt_in, revision: self.revision, attempt }
     }
@@ -42,14 +42,14 @@ impl Grant {
         if !self.may_be_sent(now) {
             return Err(StepRefusal::NotAuthenticated);
         }
-        // The first request may still be in transit: two at once would make one of them a spent token.
+        // The first request may still be in transit; if both arrived, one of them would carry a spent token.
         if self.leased_until(now).is_some() {
             return Err(StepRefusal::Leased);
         }
         if self.paused_until(now).is_some() {
             return Err(StepRefusal::Paused);
         }
-        // An attempt that never said how it ended may have been answered: its holder may have died with the pair.
+        // An attempt with no recorded outcome may have been answered: its holder may have died with the pair.
         let unanswered = match self.phase {
             Phase::Claimed { attempt, at, .. } => Some(self.also_in_doubt(attempt, at)),
             Phase::Idle | Phase::InDoubt { .. } => self.unanswered,
@@ -78,7 +78,7 @@ impl Grant {
             Release::NotSent(evidence) => failed(EventKind::RefreshFailed, evidence),
             Release::Misconfigured(evidence) | Release::Unknown(evidence) => failed(EventKind::Misconfigured, evidence),
         };
-        // `unanswered` stays: that this attempt was not sent says nothing about an earlier one.
+        // `unanswered` stays: that this attempt was not sent proves nothing about earlier ones.
         let retry_at = (!pause.is_zero()).then(|| later(now, pause));
         let grant = Self { phase: Phase::Idle, failures, retry_at, ..self.clone() };
         Ok(Step::new("release", grant).timed().writing(events))
@@ -98,12 +98,12 @@ impl Grant {
         if self.rotated_by == Some(claim.attempt) {
             return Err(StepRefusal::AlreadyStored);
         }
-        // A fail-over may have set the row back; the pair in hand is then still the newest. Lease, attempt and standing are not
-        // compared: a slow holder with a valid pair must win, even over a row that was given up meanwhile.
+        // A fail-over may have set the row back; the pair in hand is still the newest then. Lease, attempt and standing
+        // are not compared: a slow holder with a valid pair must win, even over a grant that was given up meanwhile.
         if self.revision.version > claim.revision.version {
             return Err(StepRefusal::Stale);
         }
-        // There was one when it claimed. It may have been erased since.
+        // The claim required a refresh token, so `Absent` means that it was erased since.
         let kept_end = self.tokens.map(|tokens| tokens.refresh_token_end).filter(|end| *end != RefreshTokenEnd::Absent);
         let kept_end = kept_end.unwrap_or(RefreshTokenEnd::Unknown);
         let given_up = matches!(self.standing, Standing::ReauthRequired(_));
@@ -156,7 +156,7 @@ impl Grant {
         Ok(Step::new("unanswered", grant).writing(vec![event]))
     }
 
-    /// Whether its refresh token may be sent at all: that of an opt-in, or a refused one that UPS is to be asked about again.
+    /// Whether the refresh token may be sent: it belongs to an opt-in, or UPS is to be asked again about it.
     fn may_be_sent(&self, now: Timestamp) -> bool {
         match self.standing {
             Standing::Unauthenticated => false,
@@ -174,7 +174,8 @@ impl Grant {
     ) -> Result<Step, StepRefusal> {
         self.held_by(claim)?;
         let evidence = evidence.clone().with_attempt(claim.attempt);
-        // A single refusal says nothing about an opt-in of which an earlier answer is missing; nor does a later one take that back.
+        // While an earlier answer is missing, a refusal proves nothing about the opt-in. A later refusal does not
+        // change a recorded cause back.
         let cause = match self.standing {
             _ if self.explains_refusal() => RecordedCause::RotationLost,
             Standing::ReauthRequired(cause) => cause,
@@ -184,7 +185,7 @@ impl Grant {
         // A later time was set by a wrong clock.
         let refused_at = self.refusal.as_ref().map_or(now, |refusal| refusal.at.min(now));
         let quarantine = self.next_quarantine(refused_at, pauses, now);
-        // The access token of a withdrawn opt-in ends with it; that of a lost rotation works until its own end.
+        // A withdrawn opt-in's access token ends with it; a lost rotation's works until its own end.
         let access_token_end = self
             .tokens
             .and_then(|tokens| tokens.access_token_end)
@@ -211,16 +212,16 @@ impl Grant {
             (false, None) if had_access_token => step.erasing_access_token(),
             (false, _) => step,
         };
-        // A refusal that changes nothing was told before.
+        // An event for this cause was written before.
         let event = EventContent::new(EventKind::Invalidated).with_evidence(evidence).with_cause(cause.into());
         Ok(if self.standing == standing { step } else { step.writing(vec![event]).announced() })
     }
 
-    /// The quarantine after one more refusal; `None`: UPS has been asked often enough.
+    /// The quarantine after another refusal; `None`: UPS has been asked often enough.
     fn next_quarantine(&self, refused_at: Timestamp, pauses: &Pauses, now: Timestamp) -> Option<Quarantine> {
         let refusals = self.quarantine.map_or(0, |quarantine| quarantine.refusals.saturating_add(1));
         let after = pauses.second_opinions.get(refusals)?;
-        // After an outage of the keeper, the asks do not follow each other at once.
+        // If the keeper was down, the overdue requests don't follow each other at once.
         let until = later(refused_at, *after).max(later(now, *pauses.second_opinions.first()?));
         Some(Quarantine { refusals, until, is_over: false })
     }
@@ -230,7 +231,8 @@ impl Grant {
         if !is_over || self.asks_again(pauses) || !matches!(self.standing, Standing::ReauthRequired(_)) {
             return Err(StepRefusal::Unchanged);
         }
-        // UPS was to be asked more often when it was refused; the access token of a lost rotation works until its own end all the same.
+        // The policy has been shortened since the refusal. The access token of a lost rotation still works until its
+        // own end.
         let access_token_end = self.tokens.and_then(|tokens| tokens.access_token_end);
         Ok(match access_token_end.filter(|end| self.serves_until_its_end(*end, now)) {
             Some(until) => {
@@ -243,18 +245,19 @@ impl Grant {
         })
     }
 
-    /// Whether the access token of a refused opt-in, which ends then, is served until it does.
+    /// Whether the access token of a refused opt-in, which ends at `end`, is still served.
     fn serves_until_its_end(&self, end: Timestamp, now: Timestamp) -> bool {
         self.standing == Standing::ReauthRequired(RecordedCause::RotationLost) && end > now
     }
 
-    /// Whether a refusal of its refresh token says nothing of the client: it may come from a lost answer, or UPS refused it before.
+    /// Whether a refusal of the refresh token is no evidence against the client: a lost answer may explain it, or UPS
+    /// refused the token before.
     pub fn expects_refusal(&self) -> bool {
         self.explains_refusal() || self.standing != Standing::Authenticated
     }
 
-    /// What makes sure that a claim of which nobody knows whether it was saved holds up nobody; `is_as_claimed`: the row was not saved
-    /// since it was read for the claim. `None`: it was, so the claim's save conflicts if it is still to come.
+    /// The event that makes sure that a claim of unknown outcome blocks nobody. `is_as_claimed`: the row was not saved
+    /// since the claim's read. `None`: it was saved, so the claim's own save can only conflict.
     pub fn fence_of(&self, claim: &Claim, is_as_claimed: bool) -> Option<GrantEvent> {
         match self.phase {
             Phase::Claimed { attempt, .. } if attempt == claim.attempt => {
@@ -272,7 +275,7 @@ impl Grant {
         self.quarantine.is_some_and(is_left)
     }
 
-    /// Whether the row is still this attempt's: when it claimed, and the end of its lease.
+    /// The time of this attempt's claim and the end of its lease, if the row is still this attempt's.
     fn held_by(&self, claim: &Claim) -> Result<(Timestamp, Timestamp), StepRefusal> {
         if self.revision != claim.revision || self.opt_in != claim.opt_in {
             return Err(StepRefusal::Stale);
@@ -283,7 +286,7 @@ impl Grant {
         }
     }
 
-    /// This attempt is in doubt as well: it was sent about then.
+    /// Adds `attempt`, sent at about `sent_at`, to the doubtful ones.
     fn also_in_doubt(&self, attempt: AttemptId, sent_at: Timestamp) -> Unanswered {
         let echo_until = later(sent_at, ECHO);
         match self.unanswered {
@@ -295,23 +298,23 @@ impl Grant {
         }
     }
 
-    /// The mark after a commit: until when an echo can come that looks like a withdrawal.
+    /// The mark *suspect* after a commit: until when an echo can come that looks like a withdrawal.
     fn suspect_after(&self, claim: &Claim, pair: &PairTimes, now: Timestamp) -> Option<Timestamp> {
-        // Its own request was in doubt and is answered now.
+        // This attempt's own request was doubtful and is answered now.
         let in_doubt = self.unanswered.filter(|unanswered| unanswered.attempt != Some(claim.attempt));
         let in_doubt = in_doubt.map(|unanswered| unanswered.echo_until);
-        // Another attempt took over, and may have sent the same token.
+        // Another attempt took the row over, and may have sent the same token.
         let taken_over = match self.phase {
             Phase::Claimed { attempt, at, .. } if attempt != claim.attempt => Some(later(at, ECHO)),
             _ => None,
         };
-        // A fail-over has set the row back, and what it knew of doubtful requests is lost.
+        // A fail-over set the row back, and its record of doubtful requests is lost.
         let set_back = (self.revision.version < claim.revision.version).then(|| later(now, ECHO));
-        // A refresh token that was sent once and kept is no longer "certainly unused".
+        // A refresh token that was sent and is kept is no longer certainly unused.
         let sent_once = (pair.refresh == PairRefresh::Kept).then(|| later(pair.sent_at, ECHO));
         let new = in_doubt.max(taken_over).max(set_back).max(sent_once);
         let old = self.suspect_until.filter(|until| new.is_some() || pair.sent_at <= *until);
-        // Whatever was in doubt was sent before now: a later end was written by a clock that has been set back since.
+        // Every doubtful request was sent before now: a later time was written by a clock that has since been set back.
         new.max(old).map(|until| until.min(later(now, ECHO)))
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to a grant.
+//! The events of a grant.
 
 use std::time::Duration;
 
@@ -10,45 +10,45 @@ use crate::{
     machine::limits::CLOCK_DISAGREEMENT,
 };
 
-/// What happens to a grant.
+/// An event in the life of a grant.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GrantEvent {
-    /// A consent completed: UPS issued a first pair.
+    /// A consent completed: UPS issued the first pair.
     Connect(Box<Connect>),
-    /// Tokens come from another system that kept them.
+    /// A pair is imported from another system.
     Import(Box<Import>),
-    /// Somebody is about to send the refresh token: the write-ahead intent.
+    /// An attempt is about to send the refresh token (write-ahead intent).
     Claim {
         /// The new attempt.
         attempt: AttemptId,
-        /// How long nobody else may send.
+        /// How long nobody else may send the token.
         lease: Duration,
     },
-    /// The attempt sent nothing that UPS acted on: the same token can be used again.
+    /// The attempt sent nothing that UPS acted on; the same token can be used again.
     Release {
         /// The attempt.
         claim: Claim,
         /// Why.
         reason: Release,
-        /// 0 to 1, for the pause.
+        /// 0 to 1; spreads the pause.
         jitter: f64,
     },
     /// UPS answered with a new pair.
     Commit {
-        /// The attempt that brought it.
+        /// The attempt that brought the pair.
         claim: Claim,
-        /// Its times.
+        /// The pair's times.
         pair: PairTimes,
-        /// 0 to 1, for the pause after a pair that cannot be used.
+        /// 0 to 1; spreads the pause after a pair that cannot be used.
         jitter: f64,
     },
-    /// Whether the request arrived is unknown.
+    /// The attempt got no answer, so it is unknown whether UPS acted on it.
     Unanswered {
         /// The attempt.
         claim: Claim,
-        /// What was seen.
+        /// What was observed.
         evidence: Evidence,
-        /// 0 to 1, for the pause.
+        /// 0 to 1; spreads the pause.
         jitter: f64,
     },
     /// UPS refused the refresh token.
@@ -60,26 +60,26 @@ pub enum GrantEvent {
     },
     /// The host removes the authorization.
     Remove {
-        /// Who does it.
+        /// Who removes it.
         actor: ActorId,
     },
-    /// The store was restored from a backup, or lost commits, at this time: any older refresh token in it may be spent.
+    /// The store was restored from a backup, or lost commits: any refresh token stored before `at` may be spent.
     Restore {
-        /// When.
+        /// The time of the restore.
         at: Timestamp,
     },
-    /// People are told of the end of the refresh token.
+    /// People were told about the refresh token's end.
     Notify(Notice),
     /// UPS has been asked about a refused refresh token often enough.
     Erase,
     /// The keeper looked at the grant and found nothing to do.
     Look,
-    /// It is unknown whether a claim of this grant was saved, and it is not in the row that was read. To save the row unchanged makes
-    /// sure that it never will be.
+    /// It is unknown whether a claim was saved, and the row that was read does not show it. Saving the row unchanged
+    /// ensures that the claim's save conflicts.
     Fence,
 }
 
-/// A first pair.
+/// An opt-in's first pair, from a consent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connect {
     /// The consent that brought it.
@@ -94,35 +94,35 @@ pub struct Connect {
     pub is_retry: bool,
     /// Who opted in.
     pub actor: ActorId,
-    /// The client that UPS issued it to.
+    /// The client to which UPS issued the pair.
     pub client_id: String,
-    /// Its times.
+    /// The pair's times.
     pub pair: PairTimes,
 }
 
-/// A pair that another system kept.
+/// A pair from another system.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Import {
-    /// The import's own id, which stands for its opt-in.
+    /// The import's own id, which identifies its opt-in.
     pub id: ConsentId,
     /// The epoch that was read when the import began.
     pub epoch: u64,
-    /// Who imports.
+    /// Who imports it.
     pub actor: ActorId,
-    /// The client that UPS issued the pair to.
+    /// The client to which UPS issued the pair.
     pub client_id: String,
     /// When UPS issued the pair; `None`: unknown.
     pub issued_at: Option<Timestamp>,
-    /// Its times.
+    /// The pair's times.
     pub pair: PairTimes,
 }
 
-/// An attempt, as it was claimed.
+/// An attempt's claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The opt-in.
+    /// The opt-in claimed.
     pub opt_in: Option<ConsentId>,
-    /// The rotation that the attempt replaces.
+    /// The rotation that the attempt is to replace.
     pub revision: Revision,
     /// The attempt.
     pub attempt: AttemptId,
@@ -131,61 +131,64 @@ pub struct Claim {
 /// Why an attempt sent nothing that UPS acted on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Release {
-    /// Nothing failed: too much time had passed to send it, or the claim was in doubt. The next try is due after this.
+    /// Nothing failed: too much time had passed, or the outcome of the claim was unknown. The pause before the next
+    /// attempt.
     Unsent(Duration),
     /// The request was not sent.
     NotSent(Evidence),
-    /// UPS asks for a pause.
+    /// UPS asked for this pause.
     RateLimited(Duration),
     /// UPS refuses the client's configuration, or blocks the client.
     Misconfigured(Evidence),
-    /// A refusal that nobody has described.
+    /// UPS gave an unknown error.
     Unknown(Evidence),
 }
 
-/// What a pair says of its times, counted from when its request was sent.
+/// A pair's times; durations count from the send of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairTimes {
-    /// When its request was sent, by the store's clock: UPS may have issued it then, however late the answer arrived.
+    /// When its request was sent, by the store's clock. UPS may have issued the pair then, however late the answer
+    /// arrived.
     pub sent_at: Timestamp,
-    /// How long the access token lives; `None`: there is none that can be used.
+    /// The access token's lifetime; `None`: it cannot be used.
     pub access_lifetime: Option<Duration>,
-    /// When to refresh it: the beginning of the early window.
+    /// When to refresh the access token: the beginning of the early window.
     pub refresh_after: Duration,
-    /// What it brings of a refresh token.
+    /// The pair's refresh token.
     pub refresh: PairRefresh,
 }
 
-/// What a pair brings of a refresh token.
+/// What happened to the refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairRefresh {
-    /// A new one. How long it lives; `None`: unknown.
+    /// UPS sent a new one, with this lifetime; `None`: unknown.
     New(Option<Duration>),
-    /// None, so the one that was just used stays.
+    /// UPS sent none, so the one just used stays.
     Kept,
-    /// One that cannot be sent back; the one before is spent.
+    /// UPS sent one that cannot be used, and the former one is spent.
     Lost,
 }
 
-/// What UPS says of a pair, as far as its times depend on it.
+/// What UPS said about a pair, as far as its times depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairFacts {
     /// When UPS issued it.
     pub issued_at: Option<Timestamp>,
-    /// How long an access token lives.
+    /// The access token's lifetime.
     pub access_lifetime: Duration,
-    /// Whether there is one that can be used.
+    /// Whether the access token can be used.
     pub has_access_token: bool,
-    /// What it brings of a refresh token.
+    /// The pair's refresh token.
     pub refresh: PairRefresh,
 }
 
 impl PairTimes {
-    /// The times of a pair whose request was sent at `sent_at`, by the store's clock. The early window begins at a random moment
-    /// of its first tenth (`jitter`: 0 to 1), so that companies that opted in together are not refreshed together.
+    /// The times of a pair whose request was sent at `sent_at`, by the store's clock. `jitter` (0 to 1) places the
+    /// start of the early window within its first tenth, so that companies that opted in together are not refreshed
+    /// together.
     ///
-    /// UPS's date alone may be wrong. But if the row has seen a later time than `now`, our own clock's, as well (`latest`), our clock
-    /// went back, and an end that is dated by it would come too soon: it is unknown then.
+    /// UPS's date alone may be wrong. But if `latest`, the latest time in the row, is ahead of our clock's `now` as
+    /// well, then our clock went back. An end dated by it would come too soon, so the end is unknown.
     pub fn of(
         pair: &PairFacts,
         sent_at: Timestamp,
@@ -208,7 +211,7 @@ impl PairTimes {
         }
     }
 
-    /// The times of its tokens. The refresh token that a pair keeps ends when `kept` says.
+    /// The times of the tokens. `kept` is the end of a refresh token that the pair keeps.
     pub(super) fn token_times(&self, kept: RefreshTokenEnd) -> TokenTimes {
         let end = |lifetime| later(self.sent_at, lifetime);
         TokenTimes {

@@ -1,4 +1,4 @@
-//! The beginning and the end of an opt-in: connect, import, remove.
+//! The start and the end of an opt-in: connect, import, remove.
 
 use super::{
     event::{Connect, Import, PairTimes},
@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl Connect {
-    /// When UPS issued a pair whose code was sent and whose answer arrived then, by the store's clock: as UPS says, if that can be.
+    /// When UPS issued a pair: `issued_at` if it is plausible for a code sent at `sent_at` and an answer that arrived
+    /// at `arrived_at` (store's clock), otherwise `arrived_at`.
     pub fn issue_time(issued_at: Option<Timestamp>, sent_at: Timestamp, arrived_at: Timestamp) -> Timestamp {
         let plausible = earlier(sent_at, CLOCK_TOLERANCE)..=later(arrived_at, CLOCK_TOLERANCE);
         issued_at.filter(|issued_at| plausible.contains(issued_at)).unwrap_or(arrived_at)
@@ -31,14 +32,16 @@ impl Grant {
         }
         let stored = self.plausible_issue(now);
         let is_rival = |stored: Timestamp| match self.authenticated_at {
-            // It is no later than something that was stored: either its own, or it has lost. Its refresh token may be spent.
+            // A retry that is not later than a stored pair is either that pair or has lost, and its refresh token may
+            // be spent.
             _ if *is_retry => stored >= *issued_at,
-            // The two were under way together. (A clock that has been set back since dated what lies ahead.)
+            // The two consents overlapped. (A stored time ahead of now was dated by a clock that has since been set
+            // back.)
             Some(stored_at) if *used_at <= stored_at && stored_at <= later(now, CLOCK_TOLERANCE) => stored > *issued_at,
             // The person has just consented.
             _ => false,
         };
-        // An opt-in that has ended is no rival, whenever it was issued.
+        // The stored grant wins only if it is authenticated and its `issued_at` is at most a day ahead.
         if self.standing == Standing::Authenticated && stored.is_some_and(is_rival) {
             return Err(StepRefusal::Superseded);
         }
@@ -70,10 +73,11 @@ impl Grant {
     }
 
     pub(super) fn remove(&self, actor: &ActorId) -> Step {
-        // The epoch goes up even where nothing is stored: it ends flights, and the count ends consents under way.
+        // Even if nothing is stored, the epoch goes up, which ends flights, and so does `removals`, which ends pending
+        // consents.
         let grant = Self {
             revision: Revision { epoch: self.revision.epoch + 1, version: 0 },
-            // Only that it changes counts; a document may say any number.
+            // Wraps, because a document may hold any number; only the change matters.
             removals: self.removals.wrapping_add(1),
             unknown: self.unknown.clone(),
             ..Self::default()
@@ -82,7 +86,8 @@ impl Grant {
         Step::new("remove", grant).erasing_tokens().writing(vec![event]).announced()
     }
 
-    /// A time of issue from the future is wrong, and must not shut out every consent to come.
+    /// The stored `issued_at`, unless it is more than a day ahead: such a time is wrong and must not block every later
+    /// consent.
     fn plausible_issue(&self, now: Timestamp) -> Option<Timestamp> {
         self.issued_at.filter(|stored| *stored <= later(now, CLOCK_DISAGREEMENT))
     }

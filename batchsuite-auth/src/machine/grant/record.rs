@@ -1,4 +1,4 @@
-//! What is kept of a company, as plain data.
+//! A grant's record as plain data.
 
 use chrono::serde::{ts_microseconds, ts_microseconds_option};
 use serde::{Deserialize, Serialize};
@@ -14,97 +14,98 @@ use crate::{
     },
 };
 
-/// One company's record. A store keeps it as a JSON document, in which each time is in microseconds since 1970. Fields are only
-/// ever added, and to the document itself: an older release hands back those that it does not know, and writes the parts anew.
+/// One company's record. A store keeps it as a JSON document whose times are in microseconds since 1970. Later releases
+/// only add top-level fields: an older release hands back top-level fields that it does not know, but rewrites the
+/// values of those it knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Grant {
-    /// Which opt-in, and which rotation of it. It stands in columns, too, and these count.
+    /// The number of the opt-in and of its rotation. Stored in columns, not in the document.
     #[serde(skip)]
     pub revision: Revision,
-    /// Where the company stands.
+    /// The company's standing.
     pub standing: Standing,
-    /// How far the present rotation is.
+    /// The state of the current rotation.
     #[serde(skip_serializing_if = "is_default")]
     pub phase: Phase,
-    /// Some attempt since the last commit may have reached UPS without an answer that reached us. Only a commit, a connect or a
-    /// removal ends that.
+    /// Set while an attempt since the last commit may have reached UPS without its answer reaching us. Only a commit, a
+    /// connect, an import or a removal clears it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<Unanswered>,
-    /// A refusal may be the echo of a request whose answer was lost, or the sign of another system that uses the same token. The
-    /// mark ends with the first clean rotation whose request was sent after this time.
+    /// Until this time a refusal may be the echo of a request whose answer was lost, or come from another system that
+    /// uses the same token. Cleared by the first clean rotation whose request was sent later.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub suspect_until: Option<Timestamp>,
     /// How often the authorization was removed. A consent that began before a removal is refused.
     #[serde(skip_serializing_if = "is_default")]
     pub removals: u64,
-    /// The consent or the import that the present opt-in came from.
+    /// The consent or import that created the current opt-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opt_in: Option<ConsentId>,
-    /// The attempt that brought the present pair; `None`: the opt-in itself did.
+    /// The attempt that brought the current pair; `None`: the opt-in did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotated_by: Option<AttemptId>,
-    /// The latest time at which UPS issued a first pair that was stored here since the last removal.
+    /// The latest time at which UPS issued an opt-in's first pair that was stored here since the last removal.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Timestamp>,
-    /// The client that UPS issued the tokens to.
+    /// The client to which UPS issued the tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// Who opted in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<ActorId>,
-    /// When.
+    /// When the opt-in was stored.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub authenticated_at: Option<Timestamp>,
     /// When the stored tokens were obtained and when they end; `None`: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenTimes>,
-    /// Failed tries, or unusable pairs, in a row.
+    /// Consecutive failed attempts or unusable pairs.
     #[serde(skip_serializing_if = "is_default")]
     pub failures: u32,
-    /// Before this, nothing is sent for the company.
+    /// Nothing is sent for the company before this time.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
-    /// When the recorded cause was recorded, and what UPS said.
+    /// When UPS's refusal was recorded, and what UPS said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RecordedRefusal>,
-    /// The refused refresh token, which is kept until UPS has been asked about it again.
+    /// The quarantine of a refused refresh token, until UPS has been asked about it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<Quarantine>,
-    /// What people were last told of the end of this refresh token.
+    /// The last notice to people about this refresh token's end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notified: Option<Notified>,
-    /// Fields of a newer release, which are handed back as they came.
+    /// Fields written by a newer release, kept unchanged.
     #[serde(skip)]
     pub unknown: Map<String, Value>,
 }
 
-/// Where a company stands. What is *derived on reading* (an expired refresh token, another client id) is not in here.
+/// A company's recorded standing. Derived causes (an expired refresh token, another client id) are not recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// There is no opt-in: none yet, or it was removed.
     #[default]
     Unauthenticated,
-    /// There is an opt-in, and nothing speaks against it.
+    /// There is an opt-in.
     Authenticated,
-    /// UPS ended the opt-in; only the administrator can repair that.
+    /// UPS ended the opt-in; only the administrator can repair this.
     ReauthRequired(RecordedCause),
 }
 
-/// Why an opt-in ended, as far as it is recorded.
+/// A recorded cause for the end of an opt-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordedCause {
     /// UPS refused a refresh token that was certainly ours and unused: the UPS.com password was changed, or access was
     /// withdrawn.
     OptInInvalidated,
-    /// An attempt stayed unanswered and its token is now refused: the new pair was lost on the way, or the password was
+    /// An attempt got no answer, and UPS now refuses its token: the new pair was lost on the way, or the password was
     /// changed at that very time.
     RotationLost,
 }
 
-/// When UPS refused a refresh token, and in which words.
+/// UPS's refusal of a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedRefusal {
     /// When it was recorded.
@@ -119,59 +120,59 @@ pub struct RecordedRefusal {
 pub struct Quarantine {
     /// How often UPS refused it again.
     pub refusals: usize,
-    /// When UPS is asked again, or the tokens are erased.
+    /// When to ask UPS again, or to erase the tokens.
     #[serde(with = "ts_microseconds")]
     pub until: Timestamp,
-    /// UPS has been asked often enough: what is left is an access token that works until then.
+    /// UPS has been asked often enough; only an access token is left, which works until then.
     #[serde(skip_serializing_if = "is_default", default)]
     pub is_over: bool,
 }
 
-/// How far the present rotation is.
+/// The state of the current rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// No attempt is under way.
     #[default]
     Idle,
-    /// An attempt holds the lease: its request may be on its way. It has not said yet how it ended.
+    /// An attempt holds the lease and has no recorded outcome; its request may be in transit.
     Claimed {
-        /// Which attempt.
+        /// The attempt.
         attempt: AttemptId,
-        /// When it claimed. Its request was sent within a few seconds of this.
+        /// When it claimed; its request was sent within a few seconds.
         #[serde(with = "ts_microseconds")]
         at: Timestamp,
-        /// Until when nobody else may claim.
+        /// When the lease ends: nobody else may claim before.
         #[serde(with = "ts_microseconds")]
         lease_until: Timestamp,
     },
     /// The attempt ended unanswered; its request may still be in transit until the lease ends.
     InDoubt {
-        /// Until when nobody may send the same token again.
+        /// When the lease ends: nobody may send the same token before.
         #[serde(with = "ts_microseconds")]
         lease_until: Timestamp,
     },
 }
 
-/// A request with the present refresh token whose answer is unknown.
+/// Doubtful requests: sent with the current refresh token, answer unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unanswered {
-    /// The one attempt that is in doubt; `None`: there may be several.
+    /// The doubtful attempt; `None`: there may be several.
     pub attempt: Option<AttemptId>,
-    /// Until when a late copy of such a request can reach UPS.
+    /// Until when a late copy of a doubtful request can reach UPS.
     #[serde(with = "ts_microseconds")]
     pub echo_until: Timestamp,
 }
 
-/// Until when the refresh token can be used.
+/// When the refresh token ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefreshTokenEnd {
-    /// There is none.
+    /// There is no refresh token.
     Absent,
-    /// UPS said nothing plausible, so UPS is asked.
+    /// UPS gave no plausible lifetime, so only UPS can tell.
     Unknown,
-    /// UPS said when.
+    /// The end that UPS gave.
     At(#[serde(with = "ts_microseconds")] Timestamp),
 }
 
@@ -181,7 +182,7 @@ pub struct TokenTimes {
     /// When the pair was obtained.
     #[serde(with = "ts_microseconds")]
     pub obtained_at: Timestamp,
-    /// From when on the access token should be refreshed: the beginning of the early window.
+    /// When to refresh the access token: the beginning of the early window.
     #[serde(with = "ts_microseconds")]
     pub refresh_at: Timestamp,
     /// When the access token ends; `None`: it cannot be used.
@@ -191,67 +192,67 @@ pub struct TokenTimes {
     pub refresh_token_end: RefreshTokenEnd,
 }
 
-/// What people were told of a refresh token's end. It is dropped when that no longer holds.
+/// The last notice about a refresh token's end; dropped when it no longer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notified {
-    /// The end of the refresh token that they were told of.
+    /// The end that the notice was about.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none", default)]
     pub refresh_end: Option<Timestamp>,
-    /// What they were told.
+    /// The notice.
     pub notice: Notice,
 }
 
-/// What people are told of the end of a refresh token.
+/// A notice to people about a refresh token's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// It ends soon, within this window.
+    /// The refresh token ends soon.
     ExpiringSoon {
-        /// The window, in seconds.
+        /// The warning window, in seconds.
         within: u64,
     },
-    /// A new opt-in is needed, for this reason, which is derived on reading.
+    /// A new opt-in is needed, for this derived cause.
     Ended(CauseKind),
 }
 
 impl Grant {
-    /// Until when nobody may claim, if a lease is running.
+    /// When the running lease ends; `None`: no lease is running.
     pub fn leased_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.phase.lease_until().filter(|until| within(*until, now, LONGEST_LEASE))
     }
 
-    /// Until when nothing is sent for the company after a try that failed, if that is later than `now`.
+    /// When the company's pause ends; `None`: no pause is running.
     pub fn paused_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.retry_at.filter(|until| within(*until, now, LONGEST_PAUSE))
     }
 
-    /// Whether UPS is to be asked about a refused refresh token now.
+    /// Whether UPS may be asked now about a refused refresh token.
     pub fn may_ask_again(&self, now: Timestamp) -> bool {
         self.quarantine.is_some_and(|quarantine| !quarantine.is_over)
             && self.quarantined_until(now).is_some_and(|until| until <= now)
     }
 
-    /// Until when a refused refresh token is left alone; `None`: there is none.
+    /// When the quarantine ends; `None`: there is none.
     pub fn quarantined_until(&self, now: Timestamp) -> Option<Timestamp> {
-        // A later time was set by a wrong clock.
+        // A time beyond the bound was set by a wrong clock.
         self.quarantine
             .map(|quarantine| if within(quarantine.until, now, LONGEST_QUARANTINE) { quarantine.until } else { now })
     }
 
-    /// Whether a refusal of its refresh token may come from a lost answer, or from another system that uses the same token, so that
-    /// it says nothing about the opt-in.
+    /// Whether a lost answer, or another system that uses the same token, may explain a refusal of the refresh token,
+    /// so that the refusal proves nothing about the opt-in.
     pub fn explains_refusal(&self) -> bool {
         self.unanswered.is_some() || self.suspect_until.is_some()
     }
 
-    /// The latest time at which it was written, as far as it shows.
+    /// The latest time recorded in the row.
     pub(crate) fn latest_time(&self) -> Option<Timestamp> {
         self.authenticated_at.max(self.tokens.map(|tokens| tokens.obtained_at))
     }
 }
 
 impl Phase {
-    /// The attempt that has not said yet how it ended.
+    /// The attempt without a recorded outcome.
     pub fn claimed_by(self) -> Option<AttemptId> {
         match self {
             Self::Claimed { attempt, .. } => Some(attempt),
@@ -259,7 +260,7 @@ impl Phase {
         }
     }
 
-    /// Until when nobody else may claim.
+    /// When the lease ends, if there is one.
     pub fn lease_until(self) -> Option<Timestamp> {
         match self {
             Self::Idle => None,
@@ -269,7 +270,7 @@ impl Phase {
 }
 
 impl TokenTimes {
-    /// When the refresh token ends, as far as UPS said.
+    /// When the refresh token ends, if UPS said so.
     pub fn refresh_end(&self) -> Option<Timestamp> {
         match self.refresh_token_end {
             RefreshTokenEnd::At(end) => Some(end),

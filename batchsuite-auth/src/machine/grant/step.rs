@@ -1,4 +1,4 @@
-//! What an allowed event does to a grant, and why another is refused.
+//! The result of an event: a step, or a refusal.
 
 use super::record::Grant;
 use crate::{
@@ -6,60 +6,60 @@ use crate::{
     ids::ActorId,
 };
 
-/// What an allowed event does.
+/// The effect of an allowed event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The name of the step.
+    /// The step's name.
     pub name: &'static str,
-    /// The grant afterwards.
+    /// The new grant.
     pub grant: Grant,
-    /// What becomes of the stored tokens.
+    /// What happens to the stored tokens.
     pub tokens: TokensEffect,
-    /// What to write down.
+    /// The events to write.
     pub events: Vec<EventContent>,
-    /// Whether caches must hear of it.
+    /// Whether caches must be told.
     pub announce: bool,
-    /// Whether it was right only at the time of the decision.
+    /// Whether the step is valid only near the time of its decision.
     pub depends_on_time: bool,
-    /// Whether the grant wakes when it did before.
+    /// Whether the grant keeps its wake time.
     pub keeps_wake: bool,
 }
 
-/// What becomes of the stored tokens.
+/// What happens to the stored tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokensEffect {
     /// They stay.
     Keep,
-    /// The pair that came with the event replaces them.
+    /// The event's pair replaces them.
     Replace,
-    /// The refresh token stays, and the access token is erased.
+    /// The refresh token stays; the access token is erased.
     KeepRefresh,
-    /// The access token stays, and the refresh token is erased.
+    /// The access token stays; the refresh token is erased.
     KeepAccess,
     /// They are erased.
     Erase,
 }
 
-/// Why an event changes nothing.
+/// Why an event is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepRefusal {
     /// The row moved on: another opt-in or a later rotation is stored.
     Stale,
-    /// Another attempt holds the row, or none does.
+    /// The attempt does not hold the row.
     NotHolder,
     /// A lease is running.
     Leased,
     /// A pause is running.
     Paused,
-    /// There is nothing to do it with: the company is not authenticated.
+    /// The company is not authenticated.
     NotAuthenticated,
-    /// The authorization was removed after the consent had begun.
+    /// The authorization was removed after the consent started.
     RemovedSince,
-    /// It is stored already.
+    /// This pair is already stored.
     AlreadyStored,
     /// UPS issued the stored grant later than this one.
     Superseded,
-    /// It would change nothing.
+    /// The event would change nothing.
     Unchanged,
 }
 

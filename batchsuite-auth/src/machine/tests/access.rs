@@ -1,4 +1,4 @@
-//! Every question for a token in every situation.
+//! Every token request in every situation.
 
 use super::{super::*, *};
 
@@ -8,7 +8,7 @@ fn now() -> Timestamp {
     minute(1000)
 }
 
-/// What the stored access token is worth, and how it comes about.
+/// Every freshness of the stored access token, with times that lead to it.
 fn freshness() -> [(Freshness, TokenTimes); 6] {
     let times = |refresh_at, end: Option<i64>| TokenTimes {
         obtained_at: minute(900),
@@ -21,9 +21,9 @@ fn freshness() -> [(Freshness, TokenTimes); 6] {
         (Freshness::Due, times(1000, Some(1010))),
         (Freshness::Ended, times(990, Some(1000))),
         (Freshness::Ended, times(1001, None)),
-        // Ten minutes in the future: the clock was set back since.
+        // Dated ten minutes ahead: the clock has been set back since.
         (Freshness::Ended, TokenTimes { obtained_at: minute(1010), ..times(1070, Some(1100)) }),
-        // Clocks of one installation may differ by as much.
+        // Clocks of one installation may differ by this much.
         (Freshness::Fresh, TokenTimes { obtained_at: minute(1005), ..times(1070, Some(1100)) }),
     ]
 }
@@ -45,7 +45,7 @@ const STANDINGS: [Standing; 4] = [
     Standing::ReauthRequired(RecordedCause::RotationLost),
 ];
 
-/// Each phase, and until when its lease holds.
+/// Each phase, and when its lease ends.
 fn phases() -> [(Phase, Option<Timestamp>); 7] {
     let claimed = |lease_until| Phase::Claimed { attempt: attempt(1), at: minute(999), lease_until };
     let in_doubt = |lease_until| Phase::InDoubt { lease_until };
@@ -61,7 +61,7 @@ fn phases() -> [(Phase, Option<Timestamp>); 7] {
     ]
 }
 
-/// Each pause, and until when it holds.
+/// Each pause, and when it ends.
 fn pauses() -> [(Option<Timestamp>, Option<Timestamp>); 4] {
     let (running, wrong_clock) = (minute(1060), minute(1000 + 300));
     [(None, None), (Some(running), Some(running)), (Some(now()), None), (Some(wrong_clock), None)]
@@ -82,8 +82,8 @@ struct Situation {
     pause: Option<Timestamp>,
 }
 
-/// What stands in the way of a refresh, or how it begins: the first line that applies. Whether a token that still works
-/// is served meanwhile, and whether a refresh begins behind it.
+/// What a caller without a token gets, by the first line that applies; whether a token that still works is served
+/// meanwhile, and whether a refresh begins behind it.
 fn refresh(situation: &Situation) -> (Access, bool, bool) {
     use Access::*;
     let ended = situation.refresh_token_end == RefreshTokenEnd::At(now());

@@ -13,13 +13,13 @@ fn company(name: &str) -> CompanyId {
     CompanyId::new(name).unwrap()
 }
 
-/// What a company's request brings, or that it is not sent.
+/// The outcome of a company's request, or that it is not sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Comes {
     Pair,
     Refused,
     Fault(ClientFault),
-    /// The breaker lets nothing through.
+    /// The breaker holds it back.
     Held,
 }
 
@@ -32,7 +32,7 @@ fn unknown(text: &str) -> Comes {
     Comes::Fault(ClientFault::Unknown(text.into()))
 }
 
-/// One request after the other: the company, the second, what comes, and whether the breaker opens.
+/// Plays one request after the other: the company, the second, the outcome, and whether the breaker opens.
 fn play(breaker: &mut Breaker, turns: &[(&str, i64, Comes, bool)]) {
     for (turn, (name, second, comes, opens)) in turns.iter().enumerate() {
         let (company, now) = (company(name), at(*second));
@@ -53,7 +53,7 @@ fn play(breaker: &mut Breaker, turns: &[(&str, i64, Comes, bool)]) {
     }
 }
 
-/// UPS has accepted the client before, so that no answer is the first one.
+/// A breaker whose client UPS has accepted, so that no answer is the first one.
 fn proven() -> Breaker {
     let mut breaker = Breaker::new(PAUSE);
     breaker.succeeded(Errand::Exchange, at(0));
@@ -65,7 +65,7 @@ fn the_first_answer_since_the_start_opens_it_and_is_the_only_request() {
     for fault in [MISCONFIGURED, BLOCKED] {
         play(&mut Breaker::new(PAUSE), &[("a", 0, fault, true), ("b", 0, Held, false), ("a", 29, Held, false)]);
     }
-    // Any answer is one.
+    // Any answer counts.
     for answer in [Pair, Refused, unknown("400")] {
         play(
             &mut Breaker::new(PAUSE),
@@ -78,7 +78,7 @@ fn the_first_answer_since_the_start_opens_it_and_is_the_only_request() {
 fn two_different_companies_in_a_row_open_it_and_one_alone_never_does() {
     play(&mut proven(), &[("a", 0, MISCONFIGURED, false), ("b", 0, MISCONFIGURED, true), ("c", 0, Held, false)]);
     play(&mut proven(), &[("a", 0, BLOCKED, false), ("b", 0, MISCONFIGURED, true)]);
-    // The same one again and again is one, and a success or a refused refresh token begins a new row.
+    // One company counts once, and a success or a refused refresh token starts the count again.
     play(
         &mut proven(),
         &[
@@ -123,12 +123,12 @@ fn half_open_lets_one_trial_through_and_its_success_closes_it() {
 
 #[test]
 fn the_trial_goes_to_another_company_if_there_is_one() {
-    // The failed one asks first; another one has asked before.
+    // The failed company asks first, but another one has asked before.
     play(
         &mut Breaker::new(PAUSE),
         &[("sick", 0, MISCONFIGURED, true), ("b", 1, Held, false), ("sick", 30, Held, false), ("b", 31, Pair, false)],
     );
-    // Nobody else has asked, or the other one asks no more.
+    // No other company has asked, or the other one no longer asks.
     play(
         &mut Breaker::new(PAUSE),
         &[("sick", 0, MISCONFIGURED, true), ("sick", 30, MISCONFIGURED, false), ("sick", 90, Pair, false)],
@@ -142,7 +142,7 @@ fn the_trial_goes_to_another_company_if_there_is_one() {
             ("sick", 60, MISCONFIGURED, false),
         ],
     );
-    // Two sick ones: neither gets a third trial before the others had one.
+    // Two failing companies: neither gets a third trial before another company had one.
     play(
         &mut proven(),
         &[
@@ -185,7 +185,7 @@ fn failures_that_were_on_their_way_together_count_as_one() {
     }
     assert_eq!(breaker.open_until(), Some(at(30)));
 
-    // Nor does one of them end another's trial.
+    // A late success does not end another company's trial.
     assert_eq!(breaker.permit(Errand::Refresh, &company("d"), true, at(30)), Permit::Trial);
     breaker.failed(&company("b"), ClientFault::Misconfigured, at(31));
     breaker.failed(&company("d"), ClientFault::Misconfigured, at(32));
@@ -217,14 +217,14 @@ fn while_ups_has_not_accepted_the_client_three_requests_are_under_way_at_most() 
     assert_eq!(ask(&mut breaker, "e", 0), Permit::Wait);
     assert_eq!(breaker.permit(Errand::Refresh, &company("e"), false, at(0)), Permit::Granted, "nobody waits for ever");
 
-    // A success ends the waiting, for as long as it proves anything.
+    // A success ends the waiting, as long as it counts as proof.
     breaker.succeeded(Errand::Refresh, at(1));
     assert_eq!(ask(&mut breaker, "f", 1), Permit::Granted);
     assert_eq!(ask(&mut breaker, "g", 61), Permit::Wait);
     breaker.refused(Errand::Exchange, &company("a"), false, at(61));
     assert_eq!(ask(&mut breaker, "g", 61), Permit::Granted);
 
-    // A company that was refused as a client counts as one of the three.
+    // A company with a client fault counts as one of the three.
     let mut breaker = proven();
     assert_eq!(ask(&mut breaker, "a", 1), Permit::Granted);
     breaker.failed(&company("a"), ClientFault::Misconfigured, at(1));
@@ -254,28 +254,28 @@ fn three_different_companies_refused_within_ten_minutes_open_it_for_the_whole_cl
     play(&mut breaker, &[("c", 599, Refused, true), ("d", 600, Held, false)]);
     assert_eq!(breaker.fault(), Some(&ClientFault::Wave));
 
-    // A trial that is refused, too, makes the pause longer; one that succeeds ends it.
+    // A refused trial makes the pause longer; a successful one ends it.
     play(&mut breaker, &[("d", 629, Refused, false), ("e", 688, Held, false), ("e", 689, Pair, false)]);
     play(&mut breaker, &[("f", 690, Refused, false), ("g", 690, Refused, false), ("h", 690, Refused, true)]);
 }
 
 #[test]
 fn refusals_that_are_the_companies_own_matter_open_nothing() {
-    // The first one is ten minutes old; a success in between.
+    // The first refusal is ten minutes old; then a success comes in between.
     play(&mut proven(), &[("a", 0, Refused, false), ("b", 300, Refused, false), ("c", 600, Refused, false)]);
     let turns = [("a", 0, Refused, false), ("b", 1, Refused, false), ("c", 2, Pair, false), ("d", 3, Refused, false)];
     play(&mut proven(), &turns);
-    // Codes are no refresh tokens.
+    // Refused codes do not count.
     let mut breaker = proven();
     for name in ["a", "b", "c", "d"] {
         assert!(!breaker.refused(Errand::Exchange, &company(name), false, at(0)));
     }
-    // Lost answers explain them.
+    // Nor do refusals that lost answers explain.
     let mut breaker = proven();
     for name in ["a", "b", "c", "d"] {
         assert!(!breaker.refused(Errand::Refresh, &company(name), true, at(0)));
     }
-    // A clock that ran ahead.
+    // Nor do refusals dated by a clock that ran ahead.
     let mut breaker = proven();
     play(&mut breaker, &[("a", 86_400, Refused, false), ("b", 86_400, Refused, false), ("c", 0, Refused, false)]);
 }
@@ -381,7 +381,7 @@ fn any_answer_shows_that_ups_is_in_reach() {
 #[test]
 fn whoever_opened_it_beside_another_has_the_next_trial_and_after_two_trials_of_its_own_lets_others_go_first() {
     let mut breaker = proven();
-    // Two had failed, so neither is odd: although a third one has asked, the next trial is open to both.
+    // Two companies had failed, so neither is the odd one: the next trial is open to both, although a third has asked.
     play(
         &mut breaker,
         &[
@@ -389,10 +389,10 @@ fn whoever_opened_it_beside_another_has_the_next_trial_and_after_two_trials_of_i
             ("b", 0, MISCONFIGURED, true),
             ("c", 1, Held, false),
             ("b", 31, MISCONFIGURED, false),
-            // One trial of its own failed.
+            // One of its own trials failed.
             ("c", 40, Held, false),
             ("b", 92, MISCONFIGURED, false),
-            // Two of them failed: for a while another one goes first.
+            // Two of its trials failed: for a while another company goes first.
             ("c", 100, Held, false),
             ("b", 213, Held, false),
             ("c", 213, Pair, false),

@@ -1,4 +1,4 @@
-//! The client row: which client id was announced.
+//! The client row: the announced client id and a restore under way.
 
 use super::{super::*, *};
 
@@ -59,14 +59,14 @@ fn a_restore_begins_once_and_goes_on_with_its_time_until_it_ends() {
     let marking = |at| ClientRecord { restored_at: Some(at), ..before.clone() };
     let begins = || Restore::Begins { at: day(9), record: Box::new(marking(day(9))) };
 
-    // The record, what a restore on day 9 does to it, and what the end of the marks of day 9 does to it.
+    // The record; what a restore on day 9 does to it; and what the end of the marking of day 9 does to it.
     for (record, begun, ended) in [
         (before.clone(), begins(), None),
         (marking(day(9)), Restore::GoesOn { at: day(9) }, Some(before.clone())),
         (marking(later(day(8), MINUTE)), Restore::GoesOn { at: later(day(8), MINUTE) }, None),
-        // That was another restore.
+        // It belongs to another restore.
         (marking(day(8)), begins(), None),
-        // A clock that has been set back since dated it.
+        // It was dated by a clock that has since been set back.
         (marking(day(365)), begins(), None),
     ] {
         assert_eq!(record.begin_restore(day(9)), begun, "{record:?}");

@@ -1,4 +1,4 @@
-//! Every callback that may meet a pending consent.
+//! Every callback that a pending consent may meet.
 
 use super::*;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     secret::SecretHash,
 };
 
-/// Same browser, same actor, in time, not removed since: and what comes of it.
+/// Same browser, same actor, in time, not removed since; and the outcome.
 #[rustfmt::skip]
 const TABLE: [([bool; 4], Result<(), ConsentRefusal>); 16] = [
     ([true,  true,  true,  true ], Ok(())),
@@ -34,7 +34,7 @@ fn every_callback_gets_what_the_table_says() {
     let actors = ["mallory", "alice"].map(|name| ActorId::new(name).unwrap());
     let browsers = ["another", "the browser"].map(SecretHash::of);
     for ([same_browser, same_actor, in_time, not_removed], expected) in TABLE {
-        // The end itself is too late.
+        // The end itself is already too late.
         for expires_at in if in_time { [minute(11), minute(100)] } else { [minute(10), minute(0)] } {
             let consent = ConsentFacts { actor: &actors[1], browser: browsers[1], expires_at, removals: 1 };
             let presented =
@@ -75,15 +75,15 @@ fn the_grant_tells_what_came_of_a_used_consent() {
     let id = ConsentId::random();
     let ended = Standing::ReauthRequired(RecordedCause::OptInInvalidated);
     for (removals, opt_in, standing, authenticated_at, now, expected) in [
-        // It led to the opt-in that stands, or that has ended since.
+        // It led to the current opt-in, or to one that has ended since.
         (1, Some(id), Standing::Authenticated, Some(6), 50, ConsentOutcome::Authenticated),
         (1, Some(id), ended, Some(6), 50, ConsentOutcome::AskTheCompany),
-        // A later opt-in stands.
+        // A later opt-in replaced it.
         (1, Some(ConsentId::random()), Standing::Authenticated, Some(6), 50, ConsentOutcome::Authenticated),
-        // It may be under way still: there is no opt-in yet, or an earlier one.
+        // Its exchange may still be under way: there is no opt-in yet, or only an earlier one.
         (1, None, Standing::Unauthenticated, None, 5, ConsentOutcome::AskTheCompany),
         (1, Some(ConsentId::random()), Standing::Authenticated, Some(5), 5, ConsentOutcome::AskTheCompany),
-        // Or it came to nothing.
+        // It failed.
         (1, None, Standing::Unauthenticated, None, 6, ConsentOutcome::Failed),
         (1, Some(ConsentId::random()), Standing::Authenticated, Some(4), 6, ConsentOutcome::Failed),
         (2, None, Standing::Unauthenticated, None, 5, ConsentOutcome::RemovedSince),

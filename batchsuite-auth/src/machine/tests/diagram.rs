@@ -1,5 +1,5 @@
-//! `docs/opt-in.svg` shows what the machine does: every arrow is an allowed step, and every allowed step has an arrow. (What people
-//! are told, a look and a fence change no state and are not drawn: `reachable` proves it.)
+//! `docs/opt-in.svg` shows what the machine does: every arrow is an allowed step, and every allowed step has an arrow.
+//! Steps that change no state (a notice, a look, a fence) are not drawn; `reachable` proves that they change none.
 
 use std::collections::BTreeSet;
 
@@ -7,14 +7,14 @@ use super::reachable::steps;
 
 const DIAGRAM: &str = include_str!("../../../docs/opt-in.svg");
 
-/// The attribute `name="…"` at the beginning of `text`, and what follows.
+/// The values of the attribute `name="…"` at the start of `text`, and the rest of the text.
 fn attribute<'a>(text: &'a str, name: &str) -> (Vec<&'a str>, &'a str) {
     let value = text.trim_start().strip_prefix(name).and_then(|rest| rest.strip_prefix("=\""));
     let (value, rest) = value.and_then(|value| value.split_once('"')).unwrap_or_else(|| panic!("no {name} in {text}"));
     (value.split_whitespace().collect(), rest)
 }
 
-/// The steps that the arrows draw. An arrow may stand for several states or events, and `=` leads back to each.
+/// The steps that the arrows show. An arrow may stand for several states or events; `=` leads back to each state.
 fn drawn() -> BTreeSet<(&'static str, &'static str, &'static str)> {
     let mut drawn = BTreeSet::new();
     for arrow in DIAGRAM.split("<g class=\"arrow").skip(1) {

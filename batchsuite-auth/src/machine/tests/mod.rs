@@ -34,12 +34,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LEASE: Duration = MINUTE;
 const CLIENT: &str = "our-client";
 
-/// Some minutes after the beginning of 2026.
+/// So many minutes after the start of 2026.
 fn minute(minutes: i64) -> Timestamp {
     Timestamp::from_timestamp(1_767_225_600 + 60 * minutes, 0).unwrap()
 }
 
-/// Some days after it.
+/// So many days after the start of 2026.
 fn day(days: i64) -> Timestamp {
     minute(days * 24 * 60)
 }
@@ -62,7 +62,7 @@ fn pauses() -> Pauses {
         refresh: pause(Duration::from_secs(2), 5 * MINUTE),
         probe: pause(Duration::from_secs(1), 10 * MINUTE),
         unusable: pause(MINUTE, HOUR),
-        // Most tests are about the first opinion.
+        // Most tests end with the first refusal.
         second_opinions: Vec::new(),
     }
 }
@@ -77,7 +77,7 @@ fn settings() -> Settings {
     }
 }
 
-/// An hour for the access token, 60 days for the refresh token.
+/// An access token of one hour and a refresh token of 60 days.
 fn pair(sent_at: Timestamp) -> PairTimes {
     PairTimes {
         sent_at,
@@ -87,7 +87,7 @@ fn pair(sent_at: Timestamp) -> PairTimes {
     }
 }
 
-/// An opt-in in its third rotation, whose pair was obtained then.
+/// An opt-in in its third rotation, with a pair obtained at `obtained_at`.
 fn opted_in(obtained_at: Timestamp) -> Grant {
     Grant {
         revision: Revision { epoch: 5, version: 3 },
@@ -109,7 +109,7 @@ fn opted_in(obtained_at: Timestamp) -> Grant {
     }
 }
 
-/// A consent that was used at `used_at`, and whose pair UPS issued at `issued_at`.
+/// A consent used at `used_at`, with a pair that UPS issued at `issued_at`.
 fn connect(grant: &Grant, used_at: Timestamp, issued_at: Timestamp) -> Connect {
     Connect {
         consent: consent(2),
@@ -150,7 +150,7 @@ fn refused(claim: Claim) -> GrantEvent {
     GrantEvent::Refused { claim, evidence: Evidence::message("Invalid Refresh Token") }
 }
 
-/// The state as the diagram draws it. A new standing or phase does not compile before it has a name.
+/// The state's name in the diagram. A new standing or phase does not compile until it has a name.
 fn state_name(grant: &Grant) -> &'static str {
     match (grant.standing, grant.phase) {
         (Standing::Unauthenticated, _) => "unauthenticated",
@@ -162,7 +162,7 @@ fn state_name(grant: &Grant) -> &'static str {
     }
 }
 
-/// The event as the diagram labels it.
+/// The event's label in the diagram.
 fn event_name(event: &GrantEvent) -> &'static str {
     match event {
         GrantEvent::Connect(_) => "connect",

@@ -1,4 +1,4 @@
-//! What a grant needs that has woken while no refresh can be sent for it.
+//! What a grant needs when it wakes and no refresh can be sent.
 
 use super::{
     super::*,

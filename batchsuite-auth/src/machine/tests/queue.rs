@@ -1,4 +1,4 @@
-//! Time as a queue: a row, a keeper that looks into the queue, and a UPS that always answers, for months.
+//! Time as a queue, over months: a row, a keeper that serves the queue, and a UPS that always answers.
 
 use super::{super::*, *};
 
@@ -7,7 +7,7 @@ const TICK: Duration = Duration::from_secs(5 * 60);
 const ABSURD: Duration = Duration::from_secs(48 * 3600);
 const REFRESH_LIFETIME: Duration = Duration::from_secs(60 * 86_400);
 
-/// A company's row, and what really happens to it. Times of its own are true ones; the store's clock may be wrong.
+/// A company's row, and what really happens to it. The company's own times are true; the store's clock may be wrong.
 struct Company {
     grant: Grant,
     wake: Wake,
@@ -18,9 +18,9 @@ struct Company {
     ahead: i64,
     is_kept: bool,
     is_in_use: bool,
-    /// Why it cannot be refreshed.
+    /// Why the company cannot be refreshed.
     obstacle: Option<Obstacle>,
-    /// So many requests from now on stay unanswered.
+    /// How many of the next requests get no answer.
     unanswered: u32,
     attempts: u128,
     /// When its refresh token and its access token really end.
@@ -32,7 +32,7 @@ struct Company {
 }
 
 impl Company {
-    /// Opts in at the beginning.
+    /// A company that opts in at the start.
     fn opted_in(ahead: i64) -> Self {
         let mut company = Self {
             grant: Grant::default(),
@@ -63,7 +63,7 @@ impl Company {
         }
     }
 
-    /// Asks the machine for a step, and saves it.
+    /// Applies an event and saves the step.
     fn take(&mut self, event: &GrantEvent) {
         let now = self.store_now();
         let step =
@@ -72,14 +72,14 @@ impl Company {
         self.grant = step.grant;
     }
 
-    /// Lives until that day.
+    /// Runs until day `until`.
     fn live_until(&mut self, until: i64) {
         while self.now < day(until) {
             self.now = later(self.now, TICK);
             if self.is_in_use {
                 self.record_use();
             }
-            // The keeper looks more often than that; two tokens of one company in one tick are too many.
+            // The keeper looks more often than once a tick, but a company needs no more than one token per tick.
             for round in 0.. {
                 let now = self.store_now();
                 if !self.is_kept || !self.wake.at.is_some_and(|at| at <= now || later(now, ABSURD) < at) {
@@ -92,7 +92,7 @@ impl Company {
         }
     }
 
-    /// The same, in steps of its own, where its access token must not end.
+    /// The same in shorter steps, during which the access token must not end.
     fn live_in_use_until(&mut self, until: i64) {
         while self.now < day(until) {
             self.live_until(days(self.now).floor() as i64 + 1);
@@ -105,7 +105,7 @@ impl Company {
         self.wake.at = self.wake.at.min(self.wake.if_used.or(self.wake.at));
     }
 
-    /// The keeper does the chore. Its own clock is right.
+    /// The keeper does the chore. The keeper's own clock is right.
     fn keep(&mut self) {
         let clocks_agree = self.ahead == 0;
         match self.grant.chore(self.used_at, self.obstacle, &self.settings, clocks_agree, self.store_now()) {
@@ -117,7 +117,7 @@ impl Company {
             Chore::Erase => self.take(&GrantEvent::Erase),
             Chore::Look => self.take(&GrantEvent::Look),
             Chore::Postpone => self.wake = Wake::of_unreadable(self.store_now()),
-            // It stays hidden for a while, which is shorter than a tick.
+            // The row stays hidden for a while, which is shorter than a tick.
             Chore::Leave => panic!("it wakes during a lease: {:?}", self.grant),
         }
     }
@@ -137,13 +137,13 @@ impl Company {
         (self.access_end, self.refresh_end) = (later(self.now, HOUR), later(self.now, REFRESH_LIFETIME));
     }
 
-    /// The days between its refreshes, from its opt-in on.
+    /// The days between refreshes, starting with the opt-in.
     fn intervals(&self) -> Vec<f64> {
         let from = std::iter::once(&0.0).chain(&self.refreshed);
         self.refreshed.iter().zip(from).map(|(at, before)| at - before).collect()
     }
 
-    /// Nobody was told anything, and the renewals were as many days apart.
+    /// Asserts that nobody was notified, and that the renewals were this many days apart.
     fn assert_kept_alive(&self, between: std::ops::RangeInclusive<f64>) {
         assert_eq!(self.notified, []);
         assert!(!self.refreshed.is_empty());
@@ -168,10 +168,10 @@ fn an_opt_in_in_use_has_a_token_that_works_at_any_time() {
     let mut company = Company::opted_in(0);
     company.is_in_use = true;
     company.live_in_use_until(20);
-    // Once in each early window of an hour's token.
+    // Once in each early window of a one-hour token.
     company.assert_kept_alive(0.75 / 24.0..=0.85 / 24.0);
 
-    // It is used no more.
+    // From here on it is idle.
     company.is_in_use = false;
     company.live_until(150);
     let last = company.intervals().split_off(company.refreshed.len() - 2);
@@ -223,7 +223,8 @@ fn a_changed_client_is_used_again_within_a_day_of_its_correction() {
     assert!(company.refreshed.first().is_some_and(|day| (55.0..=56.1).contains(day)), "{:?}", company.refreshed);
 }
 
-/// The store's clock goes ahead, or back, and is corrected. The keeper looks at the row meanwhile, or not.
+/// The store's clock is wrong from day `from` to day `until`, by `ahead` days. `looks`: the keeper looks at the row
+/// meanwhile.
 fn with_a_wrong_clock(from: i64, until: i64, ahead: i64, looks: bool, is_in_use: bool) -> Company {
     let mut company = Company::opted_in(0);
     company.live_until(from);
@@ -243,7 +244,7 @@ fn a_store_whose_clock_was_a_year_ahead_delays_nothing_and_tells_nobody() {
             let company = with_a_wrong_clock(from, until, 365, looks, false);
             company.assert_kept_alive(52.99..=54.1);
         }
-        // One that was used meanwhile is not taken for one that is used for a year to come.
+        // A company used meanwhile does not count as in use for the whole year ahead.
         let company = with_a_wrong_clock(10, 12, 365, looks, true);
         assert!(company.refreshed.len() <= 6, "looks: {looks}, {:?}", company.refreshed);
         assert_eq!(company.notified, []);

@@ -1,7 +1,7 @@
-//! Every state that some history leads to, and what holds in all of them.
+//! Every reachable state, and the invariants that hold in all of them.
 //!
-//! The search keeps, beside the grant, what really happened: which attempts are still out, and which sends of a refresh token were
-//! never answered. What the grant remembers is compared with that.
+//! Beside the grant, the search records what really happened: which attempts are still out, and which sends of a
+//! refresh token were never answered. The tests compare the grant's record with it.
 
 use std::{
     collections::{BTreeSet, HashSet, VecDeque},
@@ -10,14 +10,14 @@ use std::{
 
 use super::{super::*, *};
 
-/// The moments of a history: a lease that begins at one of them runs at the next and is over at the one after; an echo of any of the
-/// first three cannot come any more at the last.
+/// The times of a history. A lease that begins at one of them still runs at the next and is over at the one after. At
+/// the last time no echo of a request from the first three can come.
 const MOMENTS: [i64; 4] = [0, 1, 3, 14];
 const LONG_LEASE: Duration = Duration::from_secs(2 * 60);
-/// Two rotations of the first opt-in, so that the second can end a mark that the first one left; none of the next opt-in.
+/// Two rotations of the first opt-in, so that the second can end a mark left by the first; none of the next opt-in.
 const LAST: [Revision; 3] =
     [Revision { epoch: 0, version: 0 }, Revision { epoch: 1, version: 3 }, Revision { epoch: 2, version: 1 }];
-/// So many attempts are out at once.
+/// The most attempts out at once.
 const MOST_OUT: usize = 2;
 
 /// A grant, the time, and what really happened.
@@ -34,9 +34,9 @@ struct Truth {
     tokens: bool,
     /// The attempts that have not reported yet.
     out: BTreeSet<Sent>,
-    /// The sends of the present refresh token that were never answered, or not in time; `None`: by somebody else.
+    /// The sends of the current refresh token that got no answer in time; `None`: sent by somebody else.
     doubtful: BTreeSet<(Option<AttemptId>, Timestamp)>,
-    /// Until when a copy of such a send of an earlier token can arrive, if no clean rotation was sent after that.
+    /// Until when a copy of such a send of an earlier token can arrive, unless a clean rotation was sent later.
     echo: Option<Timestamp>,
 }
 
@@ -60,8 +60,8 @@ impl World {
         minute(MOMENTS[self.moment])
     }
 
-    /// What distinguishes it from other worlds. What is left out decides nothing here: every pause is the same, every consent that was
-    /// used wins, and an attempt that has reported does not come back.
+    /// What distinguishes this world from others. Everything left out is irrelevant here: all pauses are the same,
+    /// every used consent wins, and an attempt reports only once.
     fn key(&self) -> impl Eq + std::hash::Hash + use<> {
         let Grant { revision, standing, phase, unanswered, suspect_until, removals, opt_in, .. } = self.grant;
         let unanswered =
@@ -85,7 +85,7 @@ impl World {
             GrantEvent::Connect(_) | GrantEvent::Remove { .. } => truth.begin(None),
             GrantEvent::Import(_) => truth.begin(Some(self.now())),
             GrantEvent::Claim { attempt, .. } => {
-                // Whoever held the row has not answered in time.
+                // The holder of the row has not answered in time.
                 let taken_over = self.grant.phase.claimed_by();
                 let late = truth.out.iter().filter(|sent| Some(sent.attempt) == taken_over);
                 truth.doubtful.extend(late.map(|sent| (Some(sent.attempt), sent.at)).collect::<Vec<_>>());
@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    /// The worlds after the next event, and after some time.
+    /// The worlds after each possible next event, and after some time has passed.
     fn nexts(&self) -> Vec<Self> {
         let mut nexts = Vec::new();
         if self.moment + 1 < MOMENTS.len() {
@@ -124,7 +124,7 @@ impl World {
         for (event, sent) in events(self) {
             match (self.grant.on(&event, &pauses(), self.now()), sent) {
                 (Ok(step), _) => nexts.push(self.after(&event, sent, &step)),
-                // It reports too late, and nothing is written.
+                // It reports too late; nothing is written.
                 (Err(_), Some(sent)) => nexts.push(self.without(sent)),
                 (Err(_), None) => {}
             }
@@ -132,7 +132,7 @@ impl World {
         nexts
     }
 
-    /// A fail-over loses the claim that was saved last. The row cannot know of its request any more; only `Restore` can say so.
+    /// A fail-over loses the last claim. The row no longer shows its request; only `Restore` can mark that.
     fn after_fail_over(&self) -> Option<Self> {
         let is_first_doubt = self.grant.unanswered.is_none() && self.grant.phase.claimed_by().is_some();
         let grant = Grant { phase: Phase::Idle, ..self.grant.clone() };
@@ -146,7 +146,8 @@ impl World {
         world
     }
 
-    /// Whether UPS's refusal of the present refresh token can only mean that the opt-in has ended, as far as no fail-over hides a send.
+    /// Whether a refusal of the current refresh token can only mean that the opt-in has ended, unless a fail-over hides
+    /// a send.
     fn is_certain(&self) -> bool {
         self.truth.doubtful.is_empty() && self.truth.echo.is_none()
     }
@@ -157,7 +158,7 @@ impl Truth {
         self.out.iter().any(|sent| sent.attempt == attempt)
     }
 
-    /// Of the doubtful sends that will not be answered any more the last one is enough.
+    /// Of the doubtful sends that can no longer be answered, keeps only the last.
     fn fold(&mut self) {
         let (open, closed): (BTreeSet<_>, BTreeSet<_>) =
             std::mem::take(&mut self.doubtful).into_iter().partition(|(id, _)| id.is_some_and(|id| self.is_out(id)));
@@ -165,13 +166,13 @@ impl Truth {
         self.doubtful.extend(closed.into_iter().map(|(_, at)| at).max().map(|at| (None, at)));
     }
 
-    /// A new opt-in, or none.
+    /// Begins a new opt-in, or none.
     fn begin(&mut self, echo: Option<Timestamp>) {
         self.doubtful.clear();
         self.echo = echo;
     }
 
-    /// The pair of `by` is stored. `standing`: the attempt whose claim stood in the row.
+    /// Stores the pair of `by`. `standing`: the attempt whose claim was in the row.
     fn rotated(&mut self, by: Sent, pair: &PairTimes, standing: Option<AttemptId>) {
         let taken_over = self.out.iter().filter(|sent| Some(sent.attempt) == standing).map(|sent| sent.at);
         let doubtful = self.doubtful.iter().filter(|(attempt, _)| *attempt != Some(by.attempt)).map(|(_, at)| *at);
@@ -183,7 +184,7 @@ impl Truth {
     }
 }
 
-/// Every event that could come, and the attempt that reports it: on time, late, and from before.
+/// Every possible event, with the attempt that reports it: on time, late, and from an earlier rotation.
 fn events(world: &World) -> Vec<(GrantEvent, Option<Sent>)> {
     let grant = &world.grant;
     let mut events: Vec<(GrantEvent, Option<Sent>)> = Vec::new();
@@ -196,7 +197,7 @@ fn events(world: &World) -> Vec<(GrantEvent, Option<Sent>)> {
         events.extend([release, unanswered(claim), refused(claim)].map(|event| (event, Some(*sent))));
     }
     let mut others = vec![GrantEvent::Remove { actor: actor() }, GrantEvent::Restore { at: world.now() }];
-    // Each opt-in is another one.
+    // Each opt-in has an id of its own.
     let id = consent(u128::from(grant.revision.epoch));
     let connect = Connect { consent: id, ..connect(grant, minute(1000), minute(0)) };
     let connects = [
@@ -214,7 +215,7 @@ fn events(world: &World) -> Vec<(GrantEvent, Option<Sent>)> {
     events
 }
 
-/// An attempt's id is never used again as long as something remembers it.
+/// An attempt id that nothing remembers.
 fn unused_attempt(world: &World) -> AttemptId {
     let Grant { rotated_by, unanswered, phase, .. } = world.grant;
     let remembered = [rotated_by, unanswered.and_then(|unanswered| unanswered.attempt), phase.claimed_by()];
@@ -226,7 +227,7 @@ fn pauses() -> Pauses {
     Pauses { refresh: second, probe: second, unusable: second, second_opinions: Vec::new() }
 }
 
-/// Every world that a history within the bounds leads to, breadth-first.
+/// Every world within the bounds, breadth first.
 fn worlds() -> &'static [World] {
     static WORLDS: LazyLock<Vec<World>> = LazyLock::new(|| {
         let mut seen = HashSet::from([World::default().key()]);
@@ -248,7 +249,7 @@ fn worlds() -> &'static [World] {
     &WORLDS
 }
 
-/// Shows every event in every world: the step and the world after it, if the machine allows it.
+/// Shows every event in every world, with its step and the world after it, or its refusal.
 fn explore(mut show: impl FnMut(&World, &GrantEvent, Result<(&Step, &World), StepRefusal>)) {
     for world in worlds() {
         for (event, sent) in events(world) {
@@ -260,7 +261,7 @@ fn explore(mut show: impl FnMut(&World, &GrantEvent, Result<(&Step, &World), Ste
     }
 }
 
-/// Every allowed step between two states as the diagram draws them.
+/// Every allowed step between two states, as the diagram draws them.
 pub(super) fn steps() -> BTreeSet<(&'static str, &'static str, &'static str)> {
     let mut steps = BTreeSet::new();
     explore(|before, event, step| {
@@ -352,7 +353,7 @@ fn what_holds_in_every_state() {
         let is_marked = grant.explains_refusal();
 
         assert_eq!(grant.unanswered.is_some(), !truth.doubtful.is_empty(), "{world:?}");
-        // Of several attempts in doubt it remembers the last alone, which may be the one that was answered after all.
+        // Of several doubtful attempts `truth` keeps only the last, which may be answered later.
         assert_eq!(grant.suspect_until.is_some(), truth.echo.is_some(), "{world:?}");
         assert!(grant.suspect_until >= truth.echo, "{world:?}");
         assert_eq!(grant.tokens.is_some(), truth.tokens, "{world:?}");

@@ -1,10 +1,10 @@
-//! A flight's next action, for everything that it can read and that can happen to it.
+//! A flight's next action, for every row it can read and every event.
 
 use super::{super::*, *};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// The first look for another's outcome comes after this.
+/// The first delay before looking for another attempt's outcome.
 const FIRST_LOOK: Duration = Duration::from_millis(25);
 
 fn now() -> Timestamp {
@@ -40,7 +40,7 @@ fn first(mode: Mode, read: Read<'_>) -> Next {
     next(&mut flight(mode), read)
 }
 
-/// The answer after its attempt failed so.
+/// The next action after the flight's attempt failed with `failed`.
 fn after_failure(mode: Mode, failed: Pause, read: Read<'_>) -> Next {
     let mut flight = flight(mode);
     assert_eq!(flight.next(FlightEvent::Failed(failed), now()), Next::Wait(Wait::No));
@@ -59,7 +59,7 @@ fn look(after: Duration) -> Next {
     Next::Wait(Wait::OrChange(after))
 }
 
-/// An access token works for an hour, and is due after 45 minutes.
+/// A grant `minutes` old, whose access token lives an hour and is due after 45 minutes.
 fn aged(minutes: u32) -> Grant {
     opted_in(earlier(now(), minutes * MINUTE))
 }
@@ -130,7 +130,7 @@ fn every_row_that_it_can_read_has_one_answer() {
         assert_eq!(first(Mode::Foreground, read(&grant)), for_callers, "{name}, callers wait");
         assert_eq!(first(Mode::Background, read(&grant)), for_nobody, "{name}, nobody waits");
 
-        // A row that the keeper took is good for a refresh alone; for anything else it is read again.
+        // A row that the keeper took is only good for a refresh; for anything else it is read again.
         let begins = [REFRESH, for_its_holder()].contains(&for_nobody);
         let expected = if begins { for_nobody } else { AGAIN };
         let reserved = Read { is_reserved: true, ..read(&grant) };
@@ -201,10 +201,10 @@ fn after_a_failed_attempt_it_begins_no_other_and_says_why() {
     for mode in [Mode::Foreground, Mode::Background] {
         for (grant, expected) in [
             (fresh(), SERVE),
-            // The token that still works is served, and nothing follows.
+            // The token still works: it is served, and no refresh follows.
             (due(), SERVE),
             (ended(), Next::Pause(failed())),
-            // The attempt says why, the row how long.
+            // The attempt gives the reason, the row gives the time.
             (paused(7 * SECOND, ended()), of_row(7 * SECOND)),
             (in_doubt(11 * SECOND, ended()), of_row(11 * SECOND)),
             (claimed(11 * SECOND, ended()), look(FIRST_LOOK)),
@@ -262,7 +262,7 @@ fn it_looks_for_anothers_outcome_less_and_less_often_and_at_the_end_of_the_lease
 fn what_happened_to_its_attempt_is_read_from_the_row() {
     let mut flight = flight(Mode::Foreground);
     assert_eq!(flight.next(FlightEvent::Settled, now()), AGAIN);
-    // Another attempt was first: its outcome is looked for.
+    // Another attempt was first: the flight looks for its outcome.
     assert_eq!(flight.next(FlightEvent::Lost, now()), look(FIRST_LOOK));
     assert_eq!(flight.next(FlightEvent::Lost, now()), look(2 * FIRST_LOOK));
     assert_eq!(next(&mut flight, read(&ended())), REFRESH);
@@ -318,12 +318,12 @@ fn a_process_that_stops_begins_nothing() {
         assert_eq!(first(Mode::Background, stopping(grant, stop)), for_nobody, "{stop:?}: {grant:?}");
     }
 
-    // It waits for nobody any more.
+    // It no longer waits for other attempts.
     let under_way = claimed(11 * SECOND, ended.clone());
     let expected = Next::Pause(unavailable(Unavailable::UnderWay, 11 * SECOND));
     assert_eq!(first(Mode::Foreground, stopping(&under_way, Stopping::Ended)), expected);
     assert_eq!(first(Mode::Foreground, stopping(&under_way, Stopping::Quiet)), look(FIRST_LOOK));
-    // Its own attempt's reason is worth more.
+    // Its own attempt's reason comes first.
     let failed = unavailable(Unavailable::NotSent, SECOND);
     let told = after_failure(Mode::Foreground, failed.clone(), stopping(&ended, Stopping::Ended));
     assert_eq!(told, Next::Pause(failed));

@@ -1,4 +1,4 @@
-//! The second opinion: UPS is asked again about a refresh token that it refused.
+//! Second opinions: UPS is asked again about a refresh token that it refused.
 
 use super::{super::*, *};
 use crate::machine::grant::Quarantine;
@@ -12,7 +12,7 @@ fn on(grant: &Grant, event: &GrantEvent, now: Timestamp) -> Step {
     grant.on(event, &asking(), now).unwrap_or_else(|refusal| panic!("{refusal:?}: {event:?} in {grant:?}"))
 }
 
-/// An opt-in whose refresh token is refused at that time.
+/// The step when UPS refuses the refresh token at `now`.
 fn refused_at(grant: &Grant, attempt_id: u128, now: Timestamp) -> Step {
     let claimed = on(grant, &claim(attempt(attempt_id)), now).grant;
     on(&claimed, &refused(claimed.claim_of(attempt(attempt_id))), now)

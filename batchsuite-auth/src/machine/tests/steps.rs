@@ -1,4 +1,4 @@
-//! What the steps write, where the table of all pairs shows only one case of many.
+//! What the steps write, where the table in `transitions` covers one case of many.
 
 use super::{super::*, *};
 use crate::events::EventKind;
@@ -131,7 +131,7 @@ fn an_unanswered_attempt_pauses_from_the_end_of_its_lease_on() {
     }
 }
 
-/// What a commit by attempt 1, sent at minute 50 and saved at minute 52, leaves.
+/// The mark left by a commit of attempt 1 that was sent at minute 50 and saved at minute 52.
 #[test]
 fn the_mark_after_a_commit_tells_until_when_an_echo_can_come() {
     let new = PairRefresh::New(None);
@@ -141,19 +141,19 @@ fn the_mark_after_a_commit_tells_until_when_an_echo_can_come() {
         // phase              unanswered               suspect   refresh token        mark
         (own,                 None,                    None,     new,                 None),
         (Phase::Idle,         None,                    None,     new,                 None),
-        // Its own request was in doubt, and is answered now.
+        // Its own request was doubtful and is answered now.
         (Phase::Idle,         in_doubt(Some(1), 60),   None,     new,                 None),
-        // Another's was, or several were.
+        // Another attempt's request was doubtful, or several were.
         (own,                 in_doubt(Some(2), 58),   None,     new,                 Some(58)),
         (own,                 in_doubt(None, 58),      None,     new,                 Some(58)),
         // Another attempt holds the row, and may have sent the same token.
         (other,               None,                    None,     new,                 Some(61)),
         (other,               in_doubt(Some(1), 60),   None,     new,                 Some(61)),
         (other,               in_doubt(None, 60),      None,     new,                 Some(61)),
-        // A token that was sent and stays is not certainly unused.
+        // A token that was sent and is kept is not certainly unused.
         (own,                 None,                    None,     PairRefresh::Kept,   Some(60)),
         (own,                 in_doubt(None, 61),      None,     PairRefresh::Kept,   Some(61)),
-        // An earlier mark ends with the first clean rotation that was sent after it.
+        // The first clean rotation sent after an earlier mark ends it.
         (own,                 None,                    Some(49), new,                 None),
         (own,                 None,                    Some(49), PairRefresh::Lost,   None),
         (own,                 None,                    Some(50), new,                 Some(50)),
@@ -162,7 +162,8 @@ fn the_mark_after_a_commit_tells_until_when_an_echo_can_come() {
         (own,                 in_doubt(None, 58),      Some(49), new,                 Some(58)),
         (own,                 in_doubt(None, 58),      Some(59), new,                 Some(59)),
         (other,               None,                    Some(49), new,                 Some(61)),
-        // No echo comes later than ten minutes after now: a clock that was set back since dated it.
+        // No echo comes later than ten minutes from now: a later time was dated by a clock that has since been set
+        // back.
         (own,                 in_doubt(None, 1000),    None,     new,                 Some(62)),
         (claimed(2, minute(1000)), None,               None,     new,                 Some(62)),
         (own,                 None,                    Some(1000), new,               Some(62)),
@@ -178,7 +179,7 @@ fn the_mark_after_a_commit_tells_until_when_an_echo_can_come() {
     }
 }
 
-/// An unanswered attempt, the probe that was answered, and then rotations at these minutes; UPS refuses the last one.
+/// An unanswered attempt, an answered probe, then rotations at these minutes; UPS refuses the last one.
 fn cause_after(rotations: &[i64]) -> RecordedCause {
     let start = opted_in(minute(0));
     let mut grant = after_all(
@@ -389,7 +390,7 @@ fn a_row_that_a_fail_over_set_back_takes_the_pair_in_hand() {
 
     assert_eq!((step.grant.revision, step.tokens), (Revision { epoch: 5, version: 10 }, TokensEffect::Replace));
     assert_eq!(step.grant.suspect_until, Some(minute(60)), "its marks are lost, too");
-    // Epochs come again after a restore; the opt-in does not.
+    // Epochs repeat after a restore; the opt-in does not.
     let other = Grant { opt_in: Some(consent(8)), ..set_back };
     assert_eq!(refusal(&other, &commit(in_hand, pair(minute(50))), minute(50)), Some(StepRefusal::Stale));
 }
@@ -430,7 +431,7 @@ fn the_latest_time_of_issue_is_remembered_and_one_from_far_ahead_shuts_nobody_ou
     assert_eq!(connected(None, minute(9)), Ok(Some(minute(9))));
     assert_eq!(imported(Some(ahead), Some(minute(9))), Ok(Some(minute(9))));
 
-    // Over an opt-in that has ended the older grant is stored, and the later time stays.
+    // The older grant replaces an opt-in that has ended; the later `issued_at` stays.
     let ended = Grant { standing: Standing::ReauthRequired(RecordedCause::RotationLost), ..opted_in(minute(0)) };
     let ended = Grant { issued_at: Some(minute(20)), ..ended };
     let older = GrantEvent::Connect(Box::new(connect(&ended, minute(1), minute(9))));
@@ -448,7 +449,7 @@ fn a_restore_marks_older_pairs_once() {
     assert_eq!(marked.unanswered, in_doubt(None, 60));
     assert_eq!(refusal(&marked, &event, minute(55)), Some(StepRefusal::Unchanged), "interrupted, it goes on");
 
-    // A later restore marks again, and an attempt in doubt becomes one of several.
+    // A later restore marks the grant again, and the doubtful attempt becomes one of several.
     assert_eq!(after(&marked, &GrantEvent::Restore { at: minute(51) }, minute(55)).unanswered, in_doubt(None, 61));
     for (known, expected) in [(in_doubt(Some(1), 55), in_doubt(None, 60)), (in_doubt(Some(1), 65), in_doubt(None, 65))]
     {
@@ -457,11 +458,11 @@ fn a_restore_marks_older_pairs_once() {
     }
 
     for (obtained_at, expected) in [
-        // In the same moment: it may be older.
+        // At the same moment: the pair may be older.
         (minute(50), None),
         (later(minute(50), Duration::from_millis(1)), Some(StepRefusal::Unchanged)),
         (minute(60), Some(StepRefusal::Unchanged)),
-        // A clock that was set back since dated it: whether it is older is unknown.
+        // Dated by a clock that has since been set back: the pair may be older.
         (minute(61), None),
         (later(minute(55), YEAR), None),
     ] {
@@ -486,7 +487,7 @@ fn the_same_news_are_told_once() {
     assert_eq!((told.events[0].kind, told.events[0].cause), (EventKind::Expired, Some(CauseKind::RefreshExpired)));
     assert_eq!(refusal(&told.grant, &GrantEvent::Notify(notice), day(60)), Some(StepRefusal::Unchanged));
 
-    // A new refresh token is another one.
+    // A new refresh token starts over.
     let soon = Notice::ExpiringSoon { within: 86_400 };
     let warned = after(&grant, &GrantEvent::Notify(soon), day(59));
     let renewed = |refresh| {

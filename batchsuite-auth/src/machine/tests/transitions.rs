@@ -1,12 +1,12 @@
-//! Every pair of a state and an event: what it does, or why it is refused.
+//! Every pair of a state and an event: its step, or why it is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{super::*, *};
 use crate::events::{EventContent, EventKind};
 
-/// The columns are the states, each with every combination of the marks *unanswered* and *suspect*; the rows the events.
-/// A star is a lease that is over.
+/// Columns: the states, each tested with every combination of the marks *unanswered* and *suspect*. Rows: the events. A
+/// star: the lease is over.
 #[rustfmt::skip]
 const TABLE: &str = "
                           | never            | removed          | idle             | paused           | claimed          | claimed*         | in doubt         | in doubt*        | invalidated      | lost
@@ -68,7 +68,7 @@ fn restored_at() -> Timestamp {
     minute(80)
 }
 
-/// Every state, with every combination of marks, also those that no history leads to.
+/// Every state with every combination of marks, including unreachable ones.
 fn states() -> Vec<(&'static str, Grant)> {
     let claimed = |at| Phase::Claimed { attempt: holder(), at, lease_until: later(at, LEASE) };
     let in_doubt = |lease_until| Phase::InDoubt { lease_until };
@@ -107,7 +107,7 @@ fn unanswered_marks() -> [Option<Unanswered>; 3] {
     [None, Some(Unanswered { attempt: Some(holder()), echo_until }), Some(Unanswered { attempt: None, echo_until })]
 }
 
-/// Every event as it may meet `grant`, by what distinguishes it there.
+/// Every event that `grant` may meet, named by what distinguishes it.
 fn events(grant: &Grant) -> Vec<(String, GrantEvent)> {
     let mut events: Vec<(String, GrantEvent)> = Vec::new();
     let mut add = |name: &str, event| events.push((name.to_owned(), event));
@@ -178,7 +178,8 @@ fn imports(grant: &Grant) -> [(&'static str, Import); 5] {
     ]
 }
 
-/// What a cell of the table says about this state and this event, in full. (The mark after a commit has a table of its own.)
+/// The full expectation behind a cell of the table for this state and event. The mark after a commit has a table of its
+/// own.
 fn expectation(cell: &str, before: &Grant, event: &GrantEvent) -> Result<Step, StepRefusal> {
     let step = |grant| Step {
         name: event_name(event),
@@ -310,7 +311,7 @@ fn judged(step: Step, evidence: &Evidence) -> Step {
     let grant = Grant {
         standing: Standing::ReauthRequired(cause),
         phase: Phase::Idle,
-        // No second opinions: the refresh token is erased at once.
+        // No second opinions here: the refresh token is erased at once.
         tokens: step
             .grant
             .tokens
@@ -325,7 +326,7 @@ fn judged(step: Step, evidence: &Evidence) -> Step {
     Step { grant, tokens, events: vec![event], announce: true, ..step }
 }
 
-/// The holder's attempt is in doubt, too.
+/// The mark after the holder's attempt has become doubtful as well.
 fn with_holder(before: &Grant) -> Option<Unanswered> {
     let Phase::Claimed { at, .. } = before.phase else { panic!("nobody holds it") };
     let several = before.unanswered.is_some_and(|unanswered| unanswered.attempt.is_none());

@@ -1,4 +1,4 @@
-//! When a grant wakes, what it needs then, and what people are told of it.
+//! When a grant wakes, what it needs then, and what notices people get.
 
 use super::{super::*, *};
 use crate::status::ListedAs;
@@ -9,7 +9,7 @@ pub(super) fn now() -> Timestamp {
     day(100)
 }
 
-/// An opt-in whose refresh token of 60 days ends in so many days.
+/// An opt-in whose refresh token of 60 days ends in `days` days.
 pub(super) fn ending_in(days: i64) -> Grant {
     opted_in(day(100 + days - 60))
 }
@@ -19,7 +19,7 @@ fn with_refresh_end(grant: Grant, refresh_token_end: RefreshTokenEnd) -> Grant {
     Grant { tokens, ..grant }
 }
 
-/// An opt-in whose access token, obtained so many minutes ago, cannot be renewed.
+/// An opt-in with an access token obtained `minutes` minutes ago and no refresh token.
 pub(super) fn without_refresh_token(minutes: u32) -> Grant {
     with_refresh_end(opted_in(earlier(now(), minutes * MINUTE)), RefreshTokenEnd::Absent)
 }
@@ -189,22 +189,22 @@ fn a_grant_wakes_when_it_needs_attention_and_at_least_once_a_day() {
         ("idle for long",   keep_alive_in(HOUR),              at(HOUR),      at(Duration::ZERO), at(Duration::ZERO)),
         ("keep-alive due",  keep_alive_in(Duration::ZERO),    at(Duration::ZERO), at(Duration::ZERO), at(Duration::ZERO)),
         ("unknown end",     unknown(7 * DAY - HOUR),          at(HOUR),      at(Duration::ZERO), at(Duration::ZERO)),
-        // Nothing is sent while a lease or a pause runs, used or not.
+        // Nothing is sent during a lease or a pause, whether in use or idle.
         ("claimed",         claimed(aged(50), SECOND),        at(SECOND),    at(SECOND),    at(SECOND)),
         ("in doubt",        in_doubt(aged(10), SECOND),       at(SECOND),    at(SECOND),    at(SECOND)),
         ("paused",          paused(aged(50), SECOND),         at(DAY),       at(SECOND),    at(SECOND)),
         ("probe, paused",   paused(in_doubt(aged(10), SECOND), MINUTE), at(MINUTE), at(MINUTE), at(MINUTE)),
         ("lease > pause",   paused(in_doubt(aged(10), MINUTE), SECOND), at(MINUTE), at(MINUTE), at(MINUTE)),
         ("keep-alive, paused", paused(keep_alive_in(Duration::ZERO), HOUR), at(HOUR), at(HOUR), at(HOUR)),
-        // A corrected client id or clock reaches it within a day.
+        // A corrected client id or clock takes effect within a day.
         ("another client",  of_another_client(aged(50)),      at(DAY),       at(DAY),       None),
         ("expired",         ending_in(0),                     at(DAY),       at(DAY),       None),
         ("no refresh token", without_refresh_token(50),       at(10 * MINUTE), at(10 * MINUTE), None),
         ("nothing to renew", without_refresh_token(70),       at(DAY),       at(DAY),       None),
-        // The next window in which people may have to be told.
+        // The next warning window.
         ("expires soon",    opted_in(earlier(later(now(), HOUR), 46 * DAY)), at(HOUR), at(Duration::ZERO), at(Duration::ZERO)),
         ("expires",         paused(opted_in(earlier(later(now(), HOUR), 60 * DAY)), 2 * HOUR), at(HOUR), at(HOUR), at(2 * HOUR)),
-        // Only a person helps, and says so by coming back.
+        // Only a new opt-in helps.
         ("lost",            lost(aged(50)),                   None,          None,          None),
         ("never",           Grant::default(),                 None,          None,          None),
     ];
@@ -266,7 +266,7 @@ fn a_pair_that_a_wrong_clock_dated_is_renewed_at_once() {
     }
 }
 
-/// The notices of a grant that a keeper looks at every hour, and the day of each.
+/// The notices of a grant that a keeper checks hourly, with the day of each.
 fn notices(grant: &Grant, settings: &Settings) -> Vec<(i64, Notice)> {
     let mut grant = grant.clone();
     let mut notices = Vec::new();
@@ -428,7 +428,7 @@ fn a_step_keeps_the_wake_time_or_sets_it() {
     let to_lease_end = Some(Wake { at: lease_end, if_used: lease_end });
     let claim = idle.on(&claim(attempt(1)), &pauses(), now()).unwrap();
     for (wake_at, expected) in [
-        // It wakes before the lease ends, as after a keeper's claim: the row stays as it is indexed.
+        // It wakes before the lease ends, as after a keeper's claim: `wake_at` stays, so the index does not change.
         (Some(now()), None),
         (lease_end, None),
         (Some(later(now(), 2 * LEASE)), to_lease_end),
@@ -447,7 +447,7 @@ fn a_step_keeps_the_wake_time_or_sets_it() {
     for used_at in [None, in_use()] {
         assert_eq!(look.wake(Some(now()), used_at, &settings(), now()), Some(idle.wake(used_at, &settings(), now())));
     }
-    // The end of the opt-in ends the waking, too.
+    // The end of the opt-in ends its wake times as well.
     let remove = idle.on(&GrantEvent::Remove { actor: actor() }, &pauses(), now()).unwrap();
     assert_eq!(remove.wake(Some(now()), in_use(), &settings(), now()), Some(Wake::default()));
 }
