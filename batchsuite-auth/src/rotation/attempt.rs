@@ -1,5 +1,5 @@
-//! One attempt: claim, send, save. The order is everything: the request is built before the claim, the claim is durable before the
-//! send, the pair is stored before anybody uses it, and whoever lost the row writes nothing.
+//! One attempt: claim, send, save. The order is essential: the request is built before the claim, the claim is durable
+//! before the send, the pair is stored before anybody uses it, and an attempt that lost the row writes nothing.
 
 use std::{
     sync::{
@@ -24,40 +24,40 @@ use crate::{
     ups::{Judgement, Pair},
 };
 
-/// How an attempt of ours went.
+/// The outcome of an attempt.
 pub(super) enum Attempt {
     /// A new pair is stored.
     Stored(Box<ReadRow>),
-    /// UPS gave its verdict: the row says what comes next.
+    /// The attempt ended, and the row says what comes next.
     Settled,
-    /// The row is another attempt's, or moved on.
+    /// Another attempt holds the row, or the row moved on.
     Lost,
-    /// So much time had passed since the row was read that nothing was sent; the claim is released.
+    /// Too much time had passed since the row was read, so nothing was sent; the claim is released.
     Late,
-    /// No pair; the reason if the row says nothing clearer.
+    /// No pair. This is the reason, unless the row gives a clearer one.
     Failed(TokenError),
 }
 
-/// What became of a new pair.
+/// The outcome of saving a new pair.
 enum Committed {
     Stored(Box<ReadRow>),
     Moved,
 }
 
 impl Engine {
-    /// One claim and at most one request, within a few seconds after the row was read. If it comes too late, the next one is due in
-    /// `pause_if_late`.
+    /// One claim and at most one request, within a few seconds of the row's read. If the attempt is too late, the next
+    /// one is due after `pause_if_late`.
     pub(super) async fn attempt(self: &Arc<Self>, mode: Mode, read: &ReadRow, pause_if_late: Duration) -> Attempt {
         let company = &read.snapshot.company;
         let under_way = match self.permit(Errand::Refresh, company).await {
             Ok(under_way) => under_way,
             Err(error) => return Attempt::Failed(error),
         };
-        // It may have waited for others of its client.
+        // The permit may have waited for other requests.
         if mode == Mode::Background && self.tasks.is_quiet() {
             return failed(Unavailable::Paused, Duration::ZERO);
         }
-        // Built first, so that nothing can fail between the claim and the send.
+        // Built first: nothing may fail between the claim and the send.
         let Some(request) = read.snapshot.refresh_token().and_then(|token| self.rotation.ups.refresh(token)) else {
             return Attempt::Failed(TokenError::Misconfigured {
                 evidence: Evidence::message("the request could not be written").into(),
@@ -69,12 +69,12 @@ impl Engine {
             Ok(None) => return Attempt::Lost,
             Err(error) => return Attempt::Failed(error.into()),
         };
-        // After a stop of the process the lease may be over, and another request on its way.
+        // If the process was stopped, the lease may be over and another request on its way.
         let rotation = &self.rotation;
         let limits = rotation.ups.limits().with_send_within_since(read.asked(), rotation.policy.claim_to_send);
         let sent = Stopwatch::start();
         let judgement = match limits.may_be_sent() {
-            // The HTTP client looks once more, when it has a connection.
+            // The HTTP client checks again once it has a connection.
             true => rotation.ups.send(request, limits, rotation.now()).await,
             false => Judgement::Late,
         };
@@ -82,7 +82,7 @@ impl Engine {
         self.act_on(read, claimed, judgement, &sent, pause_if_late, under_way).await
     }
 
-    /// Saves the intent to send; `None`: another attempt was first, or the row moved on.
+    /// Saves the intent to send. `None`: another attempt was first, or the row moved on.
     async fn claim(self: &Arc<Self>, read: &ReadRow) -> Result<Option<(Box<ReadRow>, Claim)>, StoreError> {
         let claim = read.snapshot.grant.claim_of(AttemptId::random());
         tracing::Span::current().record("attempt", tracing::field::display(claim.attempt));
@@ -91,7 +91,7 @@ impl Engine {
             Ok(Taken::Saved(claimed)) => Ok(Some((claimed, claim))),
             Ok(Taken::Refused(_) | Taken::Conflict) => Ok(None),
             Err(error) => {
-                // Whether it is claimed is unknown, so nothing is sent, and no doubt may remain.
+                // The claim may or may not be saved. Nothing is sent, and the fence removes the doubt.
                 let (engine, read) = (Arc::clone(self), read.clone());
                 drop(self.tasks.spawn(async move { engine.fence(&read, &claim).await }));
                 Err(error)
@@ -99,8 +99,9 @@ impl Engine {
         }
     }
 
-    /// Makes sure that a claim whose save may or may not have happened holds up nobody: releases it if it is in the row, else saves the
-    /// row unchanged, so that it never gets there. That save waits for a claim that is still committing, and then conflicts.
+    /// Makes sure that a claim of unknown outcome blocks nobody. A claim in the row is released. Otherwise the row is
+    /// saved unchanged, so that the claim can no longer be saved: this save waits for a claim that is still committing,
+    /// and then conflicts.
     async fn fence(&self, read: &ReadRow, claim: &Claim) {
         let fenced = self.persist_until_shutdown("a claim of unknown outcome", |_| async {
             let mut conflicts = Conflicts::default();
@@ -119,7 +120,7 @@ impl Engine {
         }
     }
 
-    /// Does what UPS's answer to a request that was `sent` asks for.
+    /// Handles UPS's answer to the request timed by `sent`.
     async fn act_on(
         self: &Arc<Self>,
         read: &ReadRow,
@@ -132,7 +133,7 @@ impl Engine {
         let explained = claimed.snapshot.grant.expects_refusal();
         let company = &read.snapshot.company;
         let opens = self.report_to_breaker(Errand::Refresh, company, &judgement, explained);
-        // Nobody waits while the store is written.
+        // Ended before the store is written, so that no other request waits for that.
         drop(under_way);
         let policy = &self.rotation.policy;
         match judgement {
@@ -169,7 +170,7 @@ impl Engine {
                 self.misconfigured(company, claim, evidence).await
             }
             Judgement::Unknown(evidence) => {
-                tracing::warn!(%evidence, "UPS refused in unknown words");
+                tracing::warn!(%evidence, "UPS gave an unknown error");
                 let retry = self.release(company, claim, |words| Release::Unknown(words.of(&evidence))).await;
                 failed(Unavailable::UnknownAnswer, retry)
             }
@@ -183,13 +184,13 @@ impl Engine {
     }
 
     async fn unanswered(&self, company: &CompanyId, claim: Claim, evidence: &Evidence) {
-        tracing::warn!(%evidence, "the refresh stayed unanswered");
+        tracing::warn!(%evidence, "UPS did not answer the refresh");
         let jitter = jitter();
         let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(evidence), jitter };
         self.verdict("a verdict", company, event).await;
     }
 
-    /// Tokens are kept. Whether it concerns every company or this one alone is the breaker's to say; this one pauses.
+    /// Pauses this company and keeps its tokens. The breaker decides whether the answer concerns every company.
     async fn misconfigured(&self, company: &CompanyId, claim: Claim, evidence: Evidence) -> Attempt {
         tracing::warn!(%evidence, "UPS refuses this application");
         let retry = self.release(company, claim, |words| Release::Misconfigured(words.of(&evidence))).await;
@@ -197,7 +198,7 @@ impl Engine {
         Attempt::Failed(TokenError::Misconfigured { evidence: evidence.into(), retry_after })
     }
 
-    /// Saves first, judges after.
+    /// Saves the pair, then reports what was odd about it.
     async fn commit(self: &Arc<Self>, claimed: Box<ReadRow>, claim: &Claim, pair: Pair, sent: &Stopwatch) -> Attempt {
         let company = claimed.snapshot.company.clone();
         let at = sent_at(claimed.now(), sent);
@@ -207,7 +208,7 @@ impl Engine {
         }
         let event = GrantEvent::Commit { claim: *claim, pair: times, jitter: jitter() };
         let is_first = AtomicBool::new(true);
-        // Never given up: this pair is the opt-in.
+        // Never given up: without this pair the opt-in is lost.
         let committed = self
             .persist("a new token pair", || async {
                 let mut conflicts = Conflicts::default();
@@ -238,7 +239,7 @@ impl Engine {
         }
     }
 
-    /// Ends the attempt with the same token as before; after how long the next one is due.
+    /// Ends the attempt and keeps the token. Returns the pause before the next attempt.
     async fn release(&self, company: &CompanyId, claim: Claim, reason: impl Fn(Words) -> Release) -> Duration {
         let jitter = jitter();
         let event = |words: Words| GrantEvent::Release { claim, reason: reason(words), jitter };
@@ -247,8 +248,8 @@ impl Engine {
         retry_at.unwrap_or(self.rotation.policy.refresh_pause.first)
     }
 
-    /// Ends the attempt without a pair, if the row is still its own. The row is read first: a request takes longer than a decision may
-    /// wait.
+    /// Ends the attempt without a pair, if it still holds the row. Reads the row first, because a decision based on the
+    /// claim's row would be too old after the request.
     async fn verdict(
         &self,
         what: &'static str,
@@ -276,7 +277,7 @@ impl Engine {
         written
     }
 
-    /// Waits, unless the shutdown begins.
+    /// Waits for `duration`, or until shutdown begins.
     pub(super) async fn rest(&self, duration: Duration) {
         let _ = timeout(duration, self.tasks.ending()).await;
     }
@@ -286,7 +287,7 @@ fn failed(reason: Unavailable, retry_after: Duration) -> Attempt {
     Attempt::Failed(TokenError::Unavailable { reason, retry_after })
 }
 
-/// Jitter for a back-off.
+/// Jitter for a back-off, 0 to 1.
 pub(super) fn jitter() -> f64 {
     random()
 }

@@ -1,6 +1,6 @@
-//! Boarding: of all the callers in a process that need a company's token, one task reads and refreshes for all.
+//! Boarding: one task reads and refreshes for all callers in this process that need a company's token.
 //!
-//! Callers wait on a shared receiver; dropping one changes nothing.
+//! Callers wait on a shared receiver; a dropped caller changes nothing.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -19,12 +19,11 @@ use crate::{
     machine::{Demand, Mode},
 };
 
-/// What a caller is told who would have to wait too long.
+/// The `retry_after` of a caller whose wait has ended without an outcome.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Engine {
-    /// A company's token that is not cached. Boxed and out of the way, so that the code of a hit is small enough to become
-    /// part of its caller's.
+    /// A token that is not cached. Boxed and out of line, to keep the code of a cache hit small enough to be inlined.
     #[cold]
     pub(crate) fn fetched<'a>(
         self: &'a Arc<Self>,
@@ -33,25 +32,25 @@ impl Engine {
         Box::pin(self.token(company))
     }
 
-    /// A company's token, from the store or from UPS.
+    /// A company's token from the store or from UPS.
     #[tracing::instrument(name = "access_token", skip_all, fields(%company))]
     async fn token(self: &Arc<Self>, company: &CompanyId) -> TokenResult {
         self.join_flight(company, Demand::Token, Instant::now() + self.rotation.policy.max_wait).await
     }
 
-    /// Begins a refresh that nobody waits for.
+    /// Starts a refresh that nobody waits for.
     pub(crate) fn refresh_in_background(self: &Arc<Self>, company: &CompanyId, demand: Demand) {
         let _ = self.board(company, demand, Mode::Background, None);
     }
 
-    /// Begins the refresh of what the keeper reserved.
+    /// Starts the refresh of a row that the keeper reserved.
     pub(super) fn refresh_reserved(self: &Arc<Self>, reserved: Reserved) {
         let company = reserved.company().clone();
         let demand = Demand::Renew(reserved.revision());
         let _ = self.board(&company, demand, Mode::Background, Some(reserved));
     }
 
-    /// Waits for the company's flight until `deadline`, beginning one if there is none.
+    /// Waits for the company's flight until `deadline`; starts one if there is none.
     pub(crate) async fn join_flight(
         self: &Arc<Self>,
         company: &CompanyId,
@@ -69,7 +68,8 @@ impl Engine {
                     return outcome.clone();
                 }
             }
-            // It panicked, or its runtime is gone, and it left the list. Another one may do no better, so the caller decides.
+            // The flight panicked or its runtime is gone, and it has left the list. The caller decides whether to try
+            // again.
             Some(Err(_)) => tracing::error!(%company, "a flight ended without an outcome"),
             None => {}
         }
@@ -97,17 +97,17 @@ impl Engine {
             (outcome, landing) = watch::channel(None);
             flights.insert(number.clone(), landing.clone());
         }
-        // Spawned without the lock: a runtime that is gone drops the flight at once, and a dropped flight takes the lock.
+        // Spawned without the lock: if the runtime is gone, it drops the flight at once, and dropping takes the lock.
         let flight = Boarded { engine: Arc::clone(self), number, outcome, has_left: false };
         let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
-        // In a box: the runtime moves a task about at its beginning and at its end.
+        // Boxed, because the runtime moves a task when it starts and when it ends.
         drop(self.tasks.spawn(Box::pin(flight.run(demand, mode, reserved)).instrument(span)));
         drop(admitted);
         Ok(landing)
     }
 }
 
-/// One flight. It leaves the list when it ends, however it ends.
+/// One flight. It leaves the list however it ends.
 struct Boarded {
     engine: Arc<Engine>,
     number: (CompanyId, Purpose),
@@ -122,11 +122,12 @@ impl Boarded {
             tracing::debug!(error = %chain(error), "no token");
         }
         let (engine, company) = (Arc::clone(&self.engine), self.number.0.clone());
-        // First off the list: whoever comes from now on, e.g. after a removal, must not get what was read before.
+        // It leaves the list first: a caller that comes from now on, for example after a removal, must not get a result
+        // that was read before.
         self.leave();
         self.outcome.send_replace(Some(outcome));
         if self.number.1 == Purpose::Renewal {
-            // Callers who could not do with the stored token wait for it, too.
+            // Callers that could not use the stored token wait for this renewal as well.
             engine.tokens.cache.wake(&company);
         }
         drop(self);
@@ -136,7 +137,7 @@ impl Boarded {
     }
 
     fn leave(&mut self) {
-        // Once: the next one on the list is another flight.
+        // Only once: afterwards the list may hold another flight.
         if !std::mem::replace(&mut self.has_left, true) {
             self.engine.tokens.flights.list().remove(&self.number);
         }

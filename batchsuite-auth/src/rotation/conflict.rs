@@ -1,4 +1,4 @@
-//! Conflicts: a step was not saved, because the row is another by now, or because the decision was too old.
+//! Conflicts: a step was not saved because the row has changed or the decision was too old.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::{ReadRow, Rotation};
 use crate::{machine::Backoff, random::random, store::StoreError};
 
-/// Before the row is read again, with a rest that grows: the others need time, too.
+/// The pause before reading again; it grows to give the other writers time.
 const REST: Backoff = Backoff { first: Duration::from_millis(5), most: Duration::from_secs(1) };
 
 /// The conflicts of one step.
@@ -22,7 +22,7 @@ impl Conflicts {
         self.met
     }
 
-    /// The row as it is now, after a rest. A row that nobody has saved since says that the decision came too late.
+    /// Reads the row again after a pause. If its number is unchanged, the decision was too old.
     pub(super) async fn read_again(&mut self, rotation: &Rotation, before: &ReadRow) -> Result<ReadRow, StoreError> {
         self.met += 1;
         sleep(REST.after(self.met, random())).await;

@@ -1,4 +1,4 @@
-//! What a process runs, and who owns what of it.
+//! The state of a process, by owner.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,7 +20,7 @@ use crate::{
     ups::Ups,
 };
 
-/// What a service's process runs: three owners, each with its own fields.
+/// Everything that a process runs: three owners, each with its own fields.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) rotation: Rotation,
@@ -38,11 +38,11 @@ pub(crate) struct Rotation {
     pub(crate) ups: Ups,
     pub(crate) clock: Arc<dyn Clock>,
     pub(super) breaker: Mutex<Breaker>,
-    /// Wakes the requests that the breaker lets wait for others.
+    /// Wakes requests that the breaker makes wait for others.
     pub(super) request_ended: Notify,
 }
 
-/// Hands out tokens.
+/// Serves tokens.
 #[derive(Debug)]
 pub(crate) struct ReadyTokens {
     pub(crate) cache: Cache,
@@ -51,13 +51,13 @@ pub(crate) struct ReadyTokens {
 }
 
 impl Engine {
-    /// Lets nothing begin by itself any more. Callers are served as before.
+    /// Stops background work; callers are served as before.
     pub(crate) fn quiesce(&self) {
-        // One that is being begun at this moment has begun when this returns, or does not begin.
+        // A flight that is being started at this moment has started when this returns, or does not start.
         self.tokens.flights.between_two(|| self.tasks.quiesce());
     }
 
-    /// Lets nothing new begin, and waits at most `limit` for what must not be lost.
+    /// Stops all new work, and waits at most `limit` for the work that must not be lost.
     pub(crate) async fn shutdown(&self, limit: Duration) -> Shutdown {
         self.quiesce();
         self.tasks.shutdown(limit).await
@@ -65,7 +65,7 @@ impl Engine {
 }
 
 impl Drop for Engine {
-    /// The last handle is gone: whatever runs beside the callers ends at once, and lets go of the store.
+    /// The last handle is gone: the background loops end at once and release the store.
     fn drop(&mut self) {
         self.tasks.end();
     }

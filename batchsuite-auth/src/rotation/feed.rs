@@ -13,13 +13,12 @@ use super::{
 };
 use crate::{clock::Timestamp, events::EventId};
 
-/// A pause after the feed brought changes: while many companies are refreshed, one read brings the changes of all. A change may
-/// arrive that much later, which is little beside the time that a database needs to announce it.
+/// A pause after changes, so that one read brings many companies' changes. Adds at most 5 ms before a change is seen.
 const FEED_REST: Duration = Duration::from_millis(5);
-/// The wall clock and the monotonic one disagree by more than this: one was set, or the machine slept.
+/// If the wall clock and the monotonic clock disagree by more than this, the clock was set or the machine slept.
 const CLOCK_DRIFT: Duration = Duration::from_secs(2);
 
-/// Reads the change feed from its cursor, so that no cached token outlives a change for long.
+/// Follows the change feed, so that no cached token outlives a change for long.
 pub(super) async fn feed(engine: Weak<Engine>) {
     let mut cursor: Option<EventId> = None;
     let mut drift = Drift::default();
@@ -31,7 +30,7 @@ pub(super) async fn feed(engine: Weak<Engine>) {
         let store = Arc::clone(&engine.rotation.store);
         let environment = engine.rotation.environment;
         let ending = engine.tasks.ended().clone();
-        // Waiting must not keep an authenticator alive that nobody holds any more.
+        // The wait must not keep an authenticator alive after its last handle is dropped.
         let weak = Arc::downgrade(&engine);
         drop(engine);
         let changes = tokio::select! {
@@ -46,14 +45,12 @@ pub(super) async fn feed(engine: Weak<Engine>) {
             Ok(changes) => {
                 outage.over();
                 if cursor.is_none() {
-                    // What was read before the first cursor may have changed unheard.
+                    // Rows read before the first cursor may have changed without notice.
                     engine.tokens.cache.outdate();
                 }
                 engine.tokens.cache.feed_reported(&changes.changed);
                 if cursor.is_some_and(|cursor| changes.cursor < cursor) {
-                    tracing::error!(
-                        "the event log is shorter than before: the store was restored, or lost what it had saved"
-                    );
+                    tracing::error!("the event log is shorter than before: the store was restored or lost commits");
                     engine.tokens.cache.outdate_changes();
                 }
                 let moved = cursor != Some(changes.cursor);
@@ -79,7 +76,7 @@ fn alive(engine: &Weak<Engine>) -> Option<Arc<Engine>> {
     engine.upgrade().filter(|engine| !engine.tasks.is_ended())
 }
 
-/// Notices a clock that was set, and a machine that slept: what is cached is dated wrongly then.
+/// Detects a clock that was set and a machine that slept. Both make the times in the cache wrong.
 #[derive(Debug, Default)]
 struct Drift(Option<(Instant, Timestamp)>);
 

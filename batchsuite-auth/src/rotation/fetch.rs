@@ -14,24 +14,24 @@ use crate::{
     store::{RowNumber, StoreError},
 };
 
-/// What a flight brought: the outcome, and whether a refresh should follow in the background.
+/// A flight's outcome, and whether a background refresh should follow.
 pub(super) type Fetched = (Result<AccessToken, TokenError>, bool);
 
-/// What a flight knows.
+/// The state of a flight.
 struct Fetch<'a> {
     engine: &'a Arc<Engine>,
     company: &'a CompanyId,
     mode: Mode,
     flight: Flight,
     began: Instant,
-    /// The last error of the store.
+    /// The store's last error.
     store_error: Option<StoreError>,
-    /// The number of the row that a claim was lost over.
+    /// The number of the row for which a claim was lost.
     lost_over: Option<RowNumber>,
 }
 
 impl Engine {
-    /// Brings a company's token. A row that is `reserved` is not read again.
+    /// Gets a company's token. A `reserved` row is not read again.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         company: &CompanyId,
@@ -53,7 +53,7 @@ impl Engine {
         fetch.run(reserved).await.unwrap_or_else(|error| (Err(error.into()), false))
     }
 
-    /// A cached token of before ends with what was read: at once in this process, the others hear of it by the feed.
+    /// Evicts a cached token that is older than the row: here at once, in other processes through the feed.
     fn drop_cached(&self, read: &ReadRow) {
         self.tokens.cache.changed(&[(read.snapshot.company.clone(), read.snapshot.change)]);
     }
@@ -62,7 +62,7 @@ impl Engine {
 impl Fetch<'_> {
     async fn run(mut self, mut reserved: Option<ReadRow>) -> Result<Fetched, StoreError> {
         loop {
-            // Registered before the reading, so that nothing that changes after it is missed.
+            // Registered before the read, so that no later change is missed.
             let guard = self.engine.tokens.cache.begin_read(self.company);
             let is_reserved = reserved.is_some();
             let row = match reserved.take() {
@@ -78,9 +78,10 @@ impl Fetch<'_> {
                 }
                 Next::Refresh { over, pause_if_late } => {
                     if let Some(over) = over {
-                        tracing::info!(%over, "an attempt never said how it ended; it is taken over");
+                        tracing::info!(%over, "an attempt has no recorded outcome; it is taken over");
                     }
-                    // In a box of its own: a flight that only reads stays small, and is moved about at its beginning.
+                    // Boxed on its own, so that a flight that only reads stays small: the runtime moves it when it
+                    // starts.
                     match Box::pin(self.engine.attempt(self.mode, &row, pause_if_late)).await {
                         Attempt::Stored(stored) => {
                             if let Some(token) = served(&stored, &guard) {
@@ -136,7 +137,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// A claim that was lost although nobody saved the row was decided too long ago.
+    /// Logs a lost claim if nobody has saved the row since: then the decision was too old.
     fn report_if_too_old(&mut self, row: &ReadRow) {
         if self.lost_over.take() == Some(row.snapshot.number) {
             tracing::warn!("a claim came to the store too late to be saved; the row is read again");
@@ -181,14 +182,14 @@ impl Fetch<'_> {
     }
 }
 
-/// The token of a row, once the cache has it too. `None`: the row must be read again.
+/// The row's token, once it is cached. `None`: the row must be read again.
 fn served(row: &ReadRow, guard: &ReadGuard<'_>) -> Option<AccessToken> {
     let token = row.snapshot.access_token()?;
     let refresh_at = row.snapshot.grant.tokens?.refresh_at;
     guard.insert(&token, row.snapshot.change, refresh_at, row.snapshot.as_of).then_some(token)
 }
 
-/// The pause that an error of an attempt means.
+/// The pause that an attempt's error stands for.
 fn pause_of(error: TokenError) -> Pause {
     match error {
         TokenError::Unavailable { reason, retry_after } => Pause::Unavailable { reason, retry_after },

@@ -1,4 +1,4 @@
-//! The flights of a process, and what it remembers of rejected tokens.
+//! The flights of a process, and its memory of rejected tokens.
 
 use std::{
     collections::HashMap,
@@ -23,12 +23,12 @@ pub(super) type Landing = watch::Receiver<Option<TokenResult>>;
 #[derive(Debug, Default)]
 pub(super) struct Flights(Mutex<HashMap<(CompanyId, Purpose), Landing, RandomState>>);
 
-/// What a flight brings. Whoever can do with the stored token must not wait for a refresh that is for its successor.
+/// The purpose of a flight. Callers content with the stored token don't queue behind a refresh that replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
     /// A token that works.
     Token,
-    /// The next one.
+    /// A token newer than the stored one.
     Renewal,
 }
 
@@ -42,7 +42,7 @@ impl Purpose {
 }
 
 impl Flights {
-    /// Does something at a moment when no flight is being begun.
+    /// Runs `something` while no flight can start.
     pub(super) fn between_two(&self, something: impl FnOnce()) {
         let _flights = self.list();
         something();
@@ -53,15 +53,15 @@ impl Flights {
     }
 }
 
-/// Which tokens were fetched because an API rejected the one before.
+/// The tokens that were fetched because an API rejected their predecessors.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections(Mutex<HashMap<CompanyId, (Revision, Instant)>>);
 
-/// Beyond this many, those that no longer matter are dropped.
+/// Above this number, expired entries are dropped.
 const REMEMBERED: usize = 1024;
 
 impl Rejections {
-    /// How long `revision` must not be replaced because of a rejection.
+    /// How long `revision` must still not be replaced after a rejection.
     pub(crate) fn pause(&self, company: &CompanyId, revision: Revision, pause: Duration) -> Option<Duration> {
         let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (fetched, at) = remembered.get(company)?;

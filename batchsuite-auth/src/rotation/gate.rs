@@ -1,4 +1,4 @@
-//! A process of a simulation: its tasks run, stand still, or are gone, all at once.
+//! A simulated process: its tasks run, freeze or die together.
 
 use std::{
     cell::RefCell,
@@ -12,16 +12,16 @@ thread_local! {
     static ENTERED: RefCell<Option<Gate>> = const { RefCell::new(None) };
 }
 
-/// The gate that each task of a simulated process passes whenever it is polled. Clones are the same gate.
+/// The gate that every task of a simulated process passes when it is polled. Clones share the gate.
 ///
-/// An authenticator that is built [within](Self::within) it runs all its tasks behind it.
+/// An authenticator built [within](Self::within) the gate runs all its tasks behind it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     stands: Stands,
-    /// The tasks that were to be polled while the process stood still.
+    /// The tasks to poll once the process is thawed.
     waiting: Vec<Waker>,
 }
 
@@ -34,7 +34,7 @@ enum Stands {
 }
 
 impl Gate {
-    /// An authenticator that `build` builds runs behind this gate.
+    /// Runs `build`; an authenticator that it builds runs behind this gate.
     pub fn within<T>(&self, build: impl FnOnce() -> T) -> T {
         ENTERED.set(Some(self.clone()));
         let built = build();
@@ -42,22 +42,22 @@ impl Gate {
         built
     }
 
-    /// The gate that is entered on this thread.
+    /// The gate that this thread has entered.
     pub(super) fn entered() -> Option<Self> {
         ENTERED.with_borrow(Clone::clone)
     }
 
-    /// `task` behind this gate.
+    /// Puts `task` behind this gate.
     pub fn pass<F: Future>(&self, task: F) -> Gated<F> {
         Gated { gate: Some(self.clone()), task: Some(Box::pin(task)) }
     }
 
-    /// Like SIGSTOP: no task goes on, and time does.
+    /// Like SIGSTOP: tasks stop, and time goes on.
     pub fn freeze(&self) {
         self.state().stands = Stands::Frozen;
     }
 
-    /// Like SIGCONT.
+    /// Like SIGCONT: tasks go on.
     pub fn thaw(&self) {
         let waiting = {
             let mut state = self.state();
@@ -67,7 +67,7 @@ impl Gate {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// Like SIGKILL: no task goes on ever again; each is dropped where it waits.
+    /// Like SIGKILL: no task runs again; each is dropped where it waits.
     pub fn kill(&self) {
         let waiting = {
             let mut state = self.state();
@@ -93,7 +93,7 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// A task behind a gate, or one that is behind none. That of a process that was killed never ends.
+/// A task behind a gate, if there is one. A killed process's task never ends.
 #[must_use = "a task does nothing until it is polled"]
 pub struct Gated<F> {
     gate: Option<Gate>,

@@ -1,4 +1,4 @@
-//! The keeper: looks after the grants that have woken, until nothing may begin by itself any more.
+//! The keeper: serves the grants that have woken, until the process quiesces.
 
 use std::{
     sync::{Arc, Weak},
@@ -18,14 +18,14 @@ use crate::{
     store::{Row, Saved, StoreError, StoreErrorKind},
 };
 
-/// So often a step is tried that is no loss: its row wakes again.
+/// How often a step is tried. Giving up loses nothing: the row wakes again.
 const MOST_TRIES: u32 = 8;
-/// The keeper takes as many as it sends within this, so that what it took is still so when it is sent.
+/// The keeper takes as many rows as it can send within this time, so that they are still current when they are sent.
 const BATCH: Duration = Duration::from_secs(1);
-/// And no more than so many, whose tokens are in memory until they are sent.
+/// The most rows in a batch: their tokens stay in memory until they are sent.
 const BATCH_COMPANIES: usize = 100;
 
-/// Refreshes used companies, keeps idle opt-ins alive, and tells people in time.
+/// Refreshes used companies, keeps idle opt-ins alive, and warns people in time.
 pub(super) async fn keeper(engine: Weak<Engine>) {
     let mut keeper = Keeper::new();
     while let Some(strong) = unquiet(&engine) {
@@ -43,16 +43,16 @@ fn unquiet(engine: &Weak<Engine>) -> Option<Arc<Engine>> {
     engine.upgrade().filter(|engine| !engine.tasks.is_quiet())
 }
 
-/// What the keeper remembers from round to round.
+/// The keeper's state between rounds.
 struct Keeper {
-    /// Whether the store knows which client is configured.
+    /// Whether the store knows the configured client.
     is_announced: bool,
-    /// Companies whose use the store does not know yet.
+    /// Companies whose use is not recorded yet.
     used: Vec<CompanyId>,
     announcement: Outage,
     uses: Outage,
     wake: Outage,
-    /// The least pause before the next round.
+    /// The shortest pause before the next round.
     pause: Duration,
 }
 
@@ -93,7 +93,7 @@ impl Keeper {
         }
     }
 
-    /// Uses that could not be recorded are recorded in the next round.
+    /// Records which companies were used. After a failure the next round tries again.
     async fn record_use(&mut self, engine: &Engine) {
         self.used.extend(engine.tokens.cache.take_used());
         if self.used.is_empty() {
@@ -109,14 +109,15 @@ impl Keeper {
             }
             Err(error) if error.kind() == StoreErrorKind::Rejected => {
                 let (companies, error) = (self.used.len(), chain(&error));
-                tracing::error!(companies, %error, "the store will never take these companies' last use; it is dropped");
+                tracing::error!(companies, %error, "the store permanently rejects these companies' last use; it is dropped");
                 self.used.clear();
             }
             Err(error) => self.pause = self.pause.max(self.uses.failed(&error, engine.keeper_backoff())),
         }
     }
 
-    /// Looks after some of the grants that have woken; tells how many refreshes began. `None`: none has woken, or it is no time for it.
+    /// Serves one batch of woken grants; returns the number of refreshes it started. `None`: no grant has woken, the
+    /// store failed, or the process quiesces.
     async fn batch(&mut self, engine: &Arc<Engine>, limit: usize) -> Option<usize> {
         let rotation = &engine.rotation;
         let asked = Stopwatch::start();
@@ -136,11 +137,12 @@ impl Keeper {
             stream::iter(others).map(|(row, chore)| engine.do_chore(row, chore)).buffer_unordered(SAVED_AT_ONCE);
         let failed = saved.filter_map(async |saved| saved.err()).collect::<Vec<_>>().await;
         if let Some(error) = failed.first() {
-            tracing::warn!(failed = failed.len(), error = %chain(error), "steps of the keeper could not be saved; they are taken again in a while");
+            tracing::warn!(failed = failed.len(), error = %chain(error), "the keeper's steps could not be saved; they will be tried again");
         }
         let mut begun = 0;
         for row in due {
-            // The order to stop may come between two companies. The rest is free again when it is no longer hidden.
+            // Quiesce may come between two companies. The remaining rows are available again once they are no longer
+            // hidden.
             if engine.tasks.is_quiet() {
                 return None;
             }
@@ -158,7 +160,7 @@ impl Keeper {
 }
 
 impl Engine {
-    /// What the rows that have woken need: those that are to be refreshed, and the others.
+    /// Sorts woken rows into those to refresh and the others with their chores.
     fn chores(&self, rows: Vec<Row>, asked: Stopwatch) -> (Vec<ReadRow>, Vec<(ReadRow, Chore)>) {
         let (mut due, mut others) = (Vec::new(), Vec::new());
         for row in rows.into_iter().filter_map(Snapshot::listed).map(|snapshot| ReadRow::new(snapshot, asked)) {
@@ -181,12 +183,12 @@ impl Engine {
         snapshot.grant.chore(snapshot.used_at, obstacle, &self.rotation.settings, self.agrees_with(now), now)
     }
 
-    /// Whether this process's clock agrees with the store's `now`.
+    /// Whether this process's clock agrees with the store's time `now`.
     fn agrees_with(&self, now: Timestamp) -> bool {
         (self.rotation.now() - now).abs().to_std().is_ok_and(|apart| apart <= CLOCK_TOLERANCE)
     }
 
-    /// Does a chore that is no refresh. After a conflict the machine is asked again.
+    /// Does a chore other than a refresh. After a conflict the machine decides again.
     async fn do_chore(&self, row: ReadRow, chore: Chore) -> Result<(), StoreError> {
         let (mut row, mut chore) = (row, chore);
         let mut conflicts = Conflicts::default();
@@ -200,7 +202,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Saves a step of the keeper. `false`: a conflict.
+    /// Saves a keeper's step. `false`: a conflict.
     async fn saves_chore(&self, row: &ReadRow, chore: Chore) -> Result<bool, StoreError> {
         let rotation = &self.rotation;
         let event = match chore {
@@ -221,7 +223,7 @@ impl Engine {
         Ok(!matches!(taken, Taken::Conflict))
     }
 
-    /// How many refreshes the keeper may begin within a time.
+    /// How many refreshes the keeper may start within `time`.
     fn in_rate(&self, time: Duration) -> usize {
         (time.as_secs_f64() * f64::from(self.rotation.policy.keeper_rate)).ceil() as usize
     }

@@ -1,16 +1,16 @@
-//! The rotation: one token at a time, refreshed in such a way that no opt-in is lost.
+//! The rotation: one refresh at a time for each company, and no opt-in is lost.
 //!
-//! [`machine`](crate::machine) decides; this room reads, sends, saves and waits as it is told.
+//! [`machine`](crate::machine) decides; this module reads, sends, saves and waits as it says.
 //!
 //! # The protocol
-//! Clause by clause, each with the functions that keep it and the tests that prove it. `tests/check-protocol`, a step of `tests/run`,
-//! fails if one of these functions or tests is gone.
+//! Each clause names the functions that implement it and the tests that prove it. `tests/check-protocol`, a step of
+//! `tests/run`, fails if one of these functions or tests does not exist.
 //!
 //! ## Each write is one compare-and-swap
-//! Read the row, let the machine compute the step, save it if the row's number is still the one that was read. A step that
-//! depends on the time (a claim, a release, a warning) is saved only if it was decided within five seconds, by the store's clock.
-//! On a conflict the row is read again and the machine is asked again; that a decision was too old is logged. So nothing is decided
-//! on an old state, and no store contains a rule.
+//! Read the row, let the machine compute the step, and save it if the row's number is still the one that was read. A
+//! step that depends on the time (a claim, a release, a warning) is saved only within five seconds of the decision, by
+//! the store's clock. On a conflict, read the row and ask the machine again; if the decision was too old, that is
+//! logged. So no decision is saved over a row that has changed, and no store contains a rule.
 //!
 //! Done by: `Rotation::read`, `Rotation::take`, `ReadRow::now`, `Grant::on`, `Conflicts::read_again`.
 //!
@@ -20,8 +20,8 @@
 //! `a_warning_that_comes_too_late_to_be_saved_is_logged_and_repeated_at_once`.
 //!
 //! ## One flight for all callers
-//! A flight runs in a task of its own, and callers wait for what it brings: a caller that goes away changes nothing, and a
-//! thousand of them cause one refresh. The flight does what `Flight::next` says: serve, refresh, wait, pause or fail.
+//! A flight runs in a task of its own, and callers wait for its outcome: a dropped caller changes nothing, and a
+//! thousand callers cause one refresh. The flight follows `Flight::next`: serve, refresh, wait, pause or fail.
 //!
 //! Done by: `Engine::join_flight`, `Engine::fetch`, `Flight::next`.
 //!
@@ -30,19 +30,20 @@
 //! `every_row_that_it_can_read_has_one_answer`.
 //!
 //! ## 1. Build the request first
-//! Between the claim and the send nothing can fail: what has to be built is built before the claim.
+//! Nothing can fail between the claim and the send: the request is built before the claim.
 //!
 //! Done by: `Engine::attempt`, `Ups::refresh`.
 //!
 //! Proved by: `the_claim_is_stored_before_ups_sees_the_request`.
 //!
 //! ## 2. Claim
-//! Before the request is sent, the claim is in the store: the phase *claimed*, a fresh attempt id, the end of the lease. It is
-//! refused while another lease or a pause runs. A claim over an attempt that never said how it ended puts that attempt in doubt;
-//! and it gives the holder of a pair one more `commit_retry` after an outage of the store to save it.
+//! Before the request is sent, the store holds the claim: the phase *claimed*, a fresh attempt id, the end of the
+//! lease. A claim is refused while another lease or a pause runs. A claim over an attempt with no recorded outcome
+//! makes that attempt doubtful. The flight first waits for two `commit_retry` intervals, so that a holder delayed by an
+//! outage of the store can still save its pair.
 //!
-//! If it is unknown whether the claim was saved, nothing is sent. A save that changes nothing then raises the row's number, so
-//! that a claim that is still on its way can only conflict; a claim that is in the row is released.
+//! If it is unknown whether the claim was saved, nothing is sent. If the claim is in the row, it is released. If it is
+//! not, the row is saved unchanged, which raises its number: a claim that is still on its way can then only conflict.
 //!
 //! Done by: `Engine::claim`, `Grant::claim`, `Engine::fence`, `Flight::before_a_refresh`.
 //!
@@ -53,10 +54,10 @@
 //! `the_holder_of_an_unrecorded_attempt_gets_its_time_once`.
 //!
 //! ## 3. Not too late
-//! If more than a few seconds have passed since the row was read, nothing is sent and the claim is released: the process may have
-//! been stopped past its lease. The HTTP client looks once more when it has a connection. Times are measured by a clock that
-//! counts while the machine is suspended. The reverse holds, too: an answer that has arrived beats each deadline, also one that
-//! lies in the socket of a process that was stopped.
+//! If more than a few seconds have passed since the row was read, nothing is sent and the claim is released: the
+//! process may have been stopped past its lease. The HTTP client checks again once it has a connection. Times are
+//! measured by a clock that counts while the machine is suspended. The reverse holds as well: an answer that has
+//! arrived beats every deadline, even an answer still in the socket when a stopped process resumes.
 //!
 //! Done by: `Engine::attempt`, `TimeLimits::may_be_sent`, `Stopwatch::elapsed`, `fence::within`.
 //!
@@ -69,13 +70,13 @@
 //! `the_clock_of_the_machine_counts_what_the_monotonic_one_counts`.
 //!
 //! ## 4. Commit
-//! The new pair is saved, with the next version, if the opt-in is still the claim's and the row has no later version. Lease,
-//! attempt and standing are not compared: a slow holder with a valid pair must win, even over a row that was given up meanwhile.
-//! After a removal or a new opt-in it is discarded.
+//! The new pair is saved with the next version if the row's opt-in is still the claim's and its version is not later.
+//! Lease, attempt and standing are not compared: a slow holder with a valid pair must win, even over a grant that was
+//! given up meanwhile. After a removal or a new opt-in the pair is discarded.
 //!
-//! If the same token may have been sent by another attempt, too, a late copy of that request can still end UPS's whole token
-//! family. Until ten minutes after the last such send, and until a rotation after that, the grant is *suspect*, and a refusal
-//! counts as a lost rotation.
+//! If another attempt may have sent the same token as well, a late copy of its request can still end UPS's whole token
+//! family. The grant is *suspect* until ten minutes after the last such send and until the first rotation sent later.
+//! While it is suspect, a refusal counts as a lost rotation.
 //!
 //! Done by: `Engine::commit`, `Grant::commit`, `Grant::suspect_after`.
 //!
@@ -86,8 +87,8 @@
 //! `the_mark_after_a_commit_tells_until_when_an_echo_can_come`, `an_opt_in_that_recovered_tells_a_later_password_change_as_one`.
 //!
 //! ## 5. Publish after the save
-//! Callers and the cache get the token when it is stored. Until then the pair is kept and the save is repeated, for as long as
-//! the store is away; a row that holds this very pair already is a success. The shutdown waits for it.
+//! Callers and the cache get the token once it is stored. Until then the pair is kept and the save is repeated, however
+//! long the store is down; a row that already holds this pair is a success. Shutdown waits for the save.
 //!
 //! Done by: `Engine::persist`, `Tasks::pair_in_hand`, `ReadGuard::insert`.
 //!
@@ -98,8 +99,8 @@
 //! `a_shutdown_waits_until_the_pair_is_stored`.
 //!
 //! ## 6. Save first, judge after
-//! Each successful JSON answer with a refresh token is committed, whatever its content type, its coding or its other fields are,
-//! and also if it breaks off behind the tokens. An access token in it that cannot be used counts as expired.
+//! Every successful JSON answer with a refresh token is committed, whatever its content type, its coding or its other
+//! fields, and even if it breaks off after the tokens. An access token that cannot be used counts as expired.
 //!
 //! Done by: `judge_success`, `Pair::parse`, `Engine::report_oddities`.
 //!
@@ -108,9 +109,9 @@
 //! `a_body_that_breaks_off_after_its_object_was_whole_is_a_pair`,
 //! `an_answer_that_broke_off_is_a_pair_or_none_and_never_a_verdict`.
 //!
-//! ## 7. Each attempt ends itself alone
-//! A verdict or a release is saved only if the row is still that very attempt's. A holder that lost the row writes nothing and
-//! reads again. None of them clears a doubt about another attempt. If the store is away they are repeated.
+//! ## 7. An attempt ends only itself
+//! A verdict or a release is saved only if the row still belongs to the same attempt. A holder that lost the row writes
+//! nothing and reads again. Neither clears a doubt about another attempt. While the store is down, they are repeated.
 //!
 //! Done by: `Engine::act_on`, `Engine::verdict`, `Engine::release`, `Grant::held_by`, `Engine::persist_until_shutdown`.
 //!
@@ -119,7 +120,8 @@
 //! `a_late_refusal_writes_nothing_while_the_pair_of_another_travels`.
 //!
 //! ## 7a. Not sent, or too often
-//! The same token is tried again later, with back-off. A 429 pauses the whole client, for as long as UPS says, an hour at most.
+//! The same token is sent again later, with back-off. A 429 pauses the whole client for as long as UPS says, up to an
+//! hour.
 //!
 //! Done by: `Grant::release`, `Breaker::rate_limited`.
 //!
@@ -128,9 +130,9 @@
 //! `a_release_pauses_counts_and_tells_what_its_reason_asks_for`.
 //!
 //! ## 7b. Refused
-//! The cause comes from the row. It is `OptInInvalidated`, a password change, only if each attempt since the last commit was
-//! settled by a clean answer and the grant is not suspect. Otherwise it is `RotationLost`. Three companies that are refused
-//! within ten minutes, without a success in between, stop the whole client for a while.
+//! The row decides the cause. It is `OptInInvalidated` (a password change) only if every attempt since the last commit
+//! got a clean answer and the grant is not suspect; otherwise it is `RotationLost`. If three companies are refused
+//! within ten minutes with no success between, the whole client stops for a while.
 //!
 //! Done by: `Grant::refused`, `Grant::explains_refusal`, `Breaker::refused`, `Engine::report_wave`.
 //!
@@ -140,10 +142,11 @@
 //! `three_companies_refused_one_after_the_other_stop_the_whole_client`.
 //!
 //! ## After a refusal, a second opinion
-//! A refused token stays sealed in quarantine, and the keeper asks UPS once more after 15 minutes, an hour and a day
-//! (`Policy::second_opinions`). A pair: *recovered*. Only a refusal uses up an ask. If an ask stayed unanswered and is refused
-//! later, the cause becomes `RotationLost`. The token is erased after the last refusal, at a new opt-in and at a removal; its
-//! version stays, so that a late pair still wins. Second opinions do not count towards the three companies.
+//! A refused token stays sealed in quarantine, and the keeper asks UPS again after 15 minutes, 1 hour and 24 hours
+//! (`Policy::second_opinions`). If UPS answers with a pair, the opt-in has *recovered*. Only a refusal uses up a second
+//! opinion. If one stays unanswered and a later one is refused, the cause becomes `RotationLost`. The token is erased
+//! after the last refusal, by a new opt-in or by a removal; the version stays, so a late pair still wins. Second
+//! opinions do not count towards the three companies.
 //!
 //! Done by: `Grant::next_quarantine`, `Grant::asks_again`, `Grant::is_second_opinion`, `Grant::second_opinion_due`,
 //! `Grant::erase`.
@@ -155,9 +158,9 @@
 //! `an_empty_list_asks_nothing_and_erases_the_token_at_once`.
 //!
 //! ## 7c. Unanswered
-//! The row says that the attempt is in doubt. After its lease the same token is sent again, as a probe: one at a time, with
-//! back-off, until UPS answers, also for a company that nobody asks for. A pair: the first request never arrived. A refusal:
-//! `RotationLost`. Silence: another probe.
+//! The row records that the attempt is doubtful. After its lease, the same token is sent again as a probe: one at a
+//! time, with back-off, until UPS answers, even if nobody asks for the company's token. A pair means that the first
+//! request never arrived; a refusal means `RotationLost`; no answer means another probe.
 //!
 //! Done by: `Grant::unanswered`, `Grant::also_in_doubt`, `Grant::chore`.
 //!
@@ -167,9 +170,9 @@
 //! `rotated_and_then_dropped_is_told_as_rotation_lost_after_the_probe`.
 //!
 //! ## 7d. Misconfigured, blocked, unknown
-//! All tokens are kept, and the company pauses. If two companies in a row get an answer that concerns the client (or the first
-//! one since the start does), the breaker opens: nothing is sent for any company, and then one trial at a time. An answer that
-//! nobody has described takes three companies in a row, and never ends an opt-in.
+//! All tokens are kept, and the company pauses. The breaker opens if two companies in a row get an answer that concerns
+//! the client, or if the first answer since the start is one: then nothing is sent for any company, except one trial at
+//! a time after a pause. An unknown error must come for three companies in a row, and never ends an opt-in.
 //!
 //! Done by: `Engine::permit`, `Engine::report_to_breaker`, `Breaker::failed`, `Breaker::permit`.
 //!
@@ -179,8 +182,9 @@
 //! `the_exchange_asks_the_same_breaker_and_counts_towards_it`, `half_open_lets_one_trial_through_and_its_success_closes_it`.
 //!
 //! ## 8. A token that works is served
-//! While a refresh is due, under way or unanswered, an access token that has not ended is handed out; after `RotationLost` too,
-//! until it ends. After `OptInInvalidated` and a removal it never is: the feed ends it in the caches of the other processes.
+//! An access token that has not ended is served while its refresh is due, under way or unanswered, and also after
+//! `RotationLost`. After `OptInInvalidated` or a removal it is never served; the feed evicts it from the caches of
+//! other processes.
 //!
 //! Done by: `Grant::access`, `Flight::after_reading`, `Cache::get`, `Cache::changed`, `feed::feed`.
 //!
@@ -191,13 +195,13 @@
 //! `a_row_that_was_read_before_a_removal_does_not_reach_the_cache_after_it`.
 //!
 //! ## 9. After a restored backup
-//! Each pair that is older than the restore may be spent. `after_restore` marks those grants as in doubt, page by page, so that a
-//! spent token is reported as lost and not as a password change. Interrupted, it goes on with the same time. Row numbers never
-//! come back, because they are not below the store's microseconds since 1970.
+//! Every pair older than the restore may be spent. `after_restore` marks those grants as doubtful, page by page, so
+//! that a spent token is reported as a lost rotation and not as a password change. If it was interrupted, it continues
+//! with the same time. Row numbers never repeat, because they are never below the store's microseconds since 1970.
 //!
-//! A process that reads a row below the rotation that it has cached marks that grant itself. A pair that is stored over such a row is
-//! suspect for ten minutes, because the row's own marks are lost. And if the event log is shorter than before, nothing that is
-//! cached is handed out any more: its changes have numbers that come again.
+//! A process that reads a row below the rotation it has cached marks the grant itself. A pair stored over such a row is
+//! suspect for ten minutes, because the row's own marks are lost. If the event log is shorter than before, cached
+//! tokens are no longer served: the numbers of changes repeat.
 //!
 //! Done by: `Engine::after_restore`, `Rotation::mark`, `Grant::restore`, `RowNumber::next`, `Read::is_set_back`,
 //! `Rotation::mark_set_back`, `Cache::outdate_changes`.
@@ -210,7 +214,8 @@
 //! `a_refusal_after_a_restore_is_a_lost_rotation`, `a_row_number_goes_up_and_is_never_below_the_clock`.
 //!
 //! ## Killed at any point
-//! The row says what a dead process may have done, so another one goes on from there. Only a pair that was in its memory is lost.
+//! The row shows what a dead process may have done, so another process continues from there. Only a pair in the dead
+//! process's memory is lost.
 //!
 //! Done by: `Grant::claim`, `Grant::refused`.
 //!
@@ -227,9 +232,10 @@
 //! `an_ask_killed_after_its_commit_has_recovered`, `an_ask_killed_after_its_verdict_changes_nothing_before_the_next_one`.
 //!
 //! ## Time as a queue
-//! Each save says when the grant next needs attention, and to when a use brings that forward; never more than a day ahead, so
-//! that a corrected clock or client id reaches every grant. The keeper takes the rows that have woken, hidden from the other
-//! keepers for two minutes, and asks the machine what each needs: a refresh, a probe, a warning, or only another look.
+//! Each save sets when the grant next needs attention, and the earlier time that applies once the company is used. Both
+//! are at most a day ahead, so that a corrected clock or client id reaches every grant. The keeper takes the rows that
+//! have woken, hides them from other keepers for two minutes, and asks the machine what each needs: a refresh, a probe,
+//! a warning, or nothing but a save.
 //!
 //! Done by: `Step::wake`, `Grant::wake`, `Grant::chore`, `keeper::keeper`.
 //!
@@ -238,9 +244,9 @@
 //! `an_idle_company_is_refreshed_before_its_refresh_token_ends_and_stays_idle`,
 //! `expiry_warnings_come_14_7_3_and_1_days_before_the_end_each_once_and_expired_once`.
 //!
-//! ## No wait without a deadline, and two halves of stopping
-//! Each call of the store ends by this library's own clock. *Quiesce*: nothing begins by itself any more. *Shutdown*: what is
-//! under way comes home and is saved.
+//! ## Deadlines, quiesce and shutdown
+//! Every store call ends by this library's own clock. After *quiesce*, nothing begins by itself. *Shutdown* waits until
+//! work in progress is finished and saved.
 //!
 //! Done by: `Rotation::in_time`, `Engine::quiesce`, `Engine::shutdown`.
 //!

@@ -1,5 +1,5 @@
-//! An outage of the store, as a loop that repeats its call meets it: growing pauses, one line in the log when the outage
-//! begins and one when it is over.
+//! An outage of the store, as seen by a loop that repeats a call: growing pauses, one log line when the outage begins
+//! and one when it ends.
 
 use std::time::Duration;
 
@@ -11,46 +11,48 @@ use crate::{
     store::{StoreError, StoreErrorKind},
 };
 
-/// The longest pause before the next try of a call that fails until an operator has looked.
+/// The longest pause while an error needs an operator.
 const SLOWEST: Duration = Duration::from_secs(30);
 
-/// The pauses of a reader of the log that reads every `interval` when all is well.
+/// The pauses of a log reader that normally reads every `interval`.
 pub(crate) fn backoff_of_reader(interval: Duration) -> Backoff {
     const FIRST: Duration = Duration::from_secs(1);
     Backoff { first: FIRST, most: interval.max(FIRST) }
 }
 
-/// The present outage of the store, if there is one, as one loop meets it.
+/// One loop's view of an outage of the store, if there is one.
 #[derive(Debug)]
 pub(crate) struct Outage {
     what: &'static str,
     since: Option<Instant>,
     failures: u32,
-    /// The kinds of error that are in the log since the outage began.
+    /// The kinds of error logged since the outage began.
     logged: Vec<StoreErrorKind>,
 }
 
 impl Outage {
-    /// No outage yet, for a loop that does `what`.
+    /// No outage yet; `what` names the loop's work in the log.
     pub(crate) fn during(what: &'static str) -> Self {
         Self { what, since: None, failures: 0, logged: Vec::new() }
     }
 
-    /// A try failed. Returns the pause before the next try: `backoff` while the store is merely away, else up to [`SLOWEST`].
+    /// A call failed. Returns the pause before the next try: `backoff` while the store is only unavailable, otherwise
+    /// up to [`SLOWEST`].
     pub(crate) fn failed(&mut self, error: &StoreError, backoff: Backoff) -> Duration {
         self.since.get_or_insert_with(Instant::now);
         self.failures = self.failures.saturating_add(1);
         let (what, kind, responsible) = (self.what, error.kind(), error.responsible());
-        // An outage that turns out to be a missing right is worth another line, the hundredth failure is not.
+        // A new kind of error (a missing right, for instance) deserves another log line; the hundredth repetition does
+        // not.
         if !self.logged.contains(&kind) {
             self.logged.push(kind);
             let error = chain(error);
             match responsible {
                 Responsible::Nobody => {
-                    tracing::warn!(what, %error, "the store fails; it is tried again until it works, which is then logged");
+                    tracing::warn!(what, %error, "the store fails; retrying until it works, which is logged");
                 }
                 Responsible::Operator => {
-                    tracing::error!(what, %error, "the store fails, and an operator must look; it is tried again more and more slowly");
+                    tracing::error!(what, %error, "the store fails, and an operator must look; retrying with growing pauses");
                 }
                 _ => tracing::warn!(what, %error, "the store refuses this"),
             }
@@ -59,7 +61,7 @@ impl Outage {
         Backoff { most: most.max(backoff.first), ..backoff }.after(self.failures, 1.0)
     }
 
-    /// A try succeeded.
+    /// A call succeeded.
     pub(crate) fn over(&mut self) {
         if let Some(since) = self.since {
             let (what, failures, seconds) = (self.what, self.failures, since.elapsed().as_secs());
@@ -79,7 +81,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let write = Backoff::constant(seconds(1));
         for (backoff, kind, pauses) in [
-            // A holder of a pair keeps to the interval that others leave it after an outage.
+            // The holder of a pair keeps the interval that other processes allow it after an outage.
             (write, Unavailable, [1, 1, 1, 1, 1, 1, 1]),
             (write, Misconfigured, [1, 2, 4, 8, 16, 30, 30]),
             (write, Corrupt, [1, 2, 4, 8, 16, 30, 30]),
@@ -92,7 +94,7 @@ mod tests {
             let error = StoreError::new(kind);
             assert_eq!(pauses.map(|_| outage.failed(&error, backoff).as_secs()), pauses, "{kind:?}");
             outage.over();
-            assert_eq!(outage.failed(&error, backoff).as_secs(), 1, "it begins anew");
+            assert_eq!(outage.failed(&error, backoff).as_secs(), 1, "it starts over");
         }
         let mut long = Outage::during("a test");
         for _ in 0..100 {

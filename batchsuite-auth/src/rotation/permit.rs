@@ -1,4 +1,4 @@
-//! Whether anything may be sent to UPS at all, and what its answers say about that.
+//! Permission to send, and the breaker's view of UPS's answers.
 
 use std::{
     pin::pin,
@@ -18,12 +18,11 @@ use crate::{
     ups::Judgement,
 };
 
-/// How long a request waits, at most, for others to show whether UPS accepts this client: UPS answers sooner, or does not answer at
-/// all. (It also waits no longer than half the time in which it may be sent.)
+/// The longest wait for other requests to show whether UPS accepts this client. If UPS answers at all, it answers
+/// sooner. The wait is also at most half of [`Policy::claim_to_send`](crate::Policy::claim_to_send).
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A request that the breaker let through. Drop it when the request has ended and the breaker was [told](Engine::report_to_breaker) the
-/// outcome.
+/// A permitted request. Drop it once the request has ended and [`Engine::report_to_breaker`] has the outcome.
 #[must_use = "dropped, the request has ended"]
 pub(crate) struct UnderWay(Arc<Engine>);
 
@@ -35,11 +34,12 @@ impl Drop for UnderWay {
 }
 
 impl Engine {
-    /// Whether a request for `company` may be sent, after a wait for others if it must be. `TokenError` tells why not.
+    /// Permits a request for `company`, perhaps after a wait for other requests. The error says why it must not be
+    /// sent.
     pub(crate) async fn permit(self: &Arc<Self>, errand: Errand, company: &CompanyId) -> Result<UnderWay, TokenError> {
         let mut impatient_at = None;
         loop {
-            // Registered before the look, so that no end is missed.
+            // Registered before the check, so that no end is missed.
             let mut request_ended = pin!(self.rotation.request_ended.notified());
             request_ended.as_mut().enable();
             let now = self.rotation.now();
@@ -64,7 +64,8 @@ impl Engine {
         }
     }
 
-    /// Why nothing is sent for any company, if UPS does not accept the client. It says more than a company's own pause.
+    /// The reason why nothing is sent for any company, if UPS rejects the client. It is clearer than the company's own
+    /// pause.
     pub(crate) fn client_fault(&self, own_pause: Duration) -> Option<TokenError> {
         let now = self.rotation.now();
         let breaker = self.rotation.breaker();
@@ -73,8 +74,8 @@ impl Engine {
         (!pause.is_zero()).then(|| refusal(Some(fault.clone()), pause.max(own_pause)))
     }
 
-    /// Reports the outcome of a request to the breaker; returns whether the breaker opens because of it. `explained`: if the outcome is
-    /// a refusal, a lost answer explains it.
+    /// Reports a request's outcome to the breaker; returns whether the breaker opens because of it. `explained`: a lost
+    /// answer would explain a refusal.
     pub(crate) fn report_to_breaker(
         &self,
         errand: Errand,
@@ -89,18 +90,18 @@ impl Engine {
             | Judgement::Blocked(evidence)
             | Judgement::Unknown(evidence) = judgement
         {
-            tracing::error!(%evidence, "several companies got such an answer; nothing is sent for any company for a while");
+            tracing::error!(%evidence, "several companies got this answer; nothing is sent for any company for a while");
         }
         opens
     }
 
-    /// Tells operators that refusals are no longer taken for the companies' own matter.
+    /// Tells operators that UPS is refusing the refresh tokens of many companies.
     pub(crate) async fn report_wave(&self) {
-        let words = "UPS refused the refresh tokens of several companies one after the other; it is asked again later";
+        let words = "UPS refused the refresh tokens of several companies in a row; it will be asked again";
         self.report(None, EventKind::Misconfigured, Evidence::message(words)).await;
     }
 
-    /// Whether the breaker opens because of it.
+    /// Updates the breaker; returns whether it opens because of this outcome.
     fn opens(&self, errand: Errand, company: &CompanyId, judgement: &Judgement, explained: bool) -> bool {
         let now = self.rotation.now();
         let mut breaker = self.rotation.breaker();
@@ -117,10 +118,10 @@ impl Engine {
             }
             Judgement::Unanswered(_) | Judgement::NotSent(_) => {
                 if breaker.unreached(now) {
-                    tracing::warn!("UPS is out of reach; each company is tried again by its own pauses");
+                    tracing::warn!("UPS cannot be reached; each company is retried after its own pause");
                 }
             }
-            // A code that is refused in unknown words says nothing about refresh tokens.
+            // An unknown error for a code is no evidence about refresh tokens.
             Judgement::Unknown(_) | Judgement::Late => {}
         }
         false

@@ -1,4 +1,4 @@
-//! Calls of the store that must not be lost, or must not be waited for without end.
+//! Store calls that must not be lost, and store calls that must not wait for ever.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,20 +16,21 @@ use crate::{
     ups::Pair,
 };
 
-/// When so many writes of one value are unanswered, the next try drops them: the repetition finds out whether they were done.
+/// Once this many writes of one value are unanswered, the next try drops them. Its own read shows whether one
+/// succeeded.
 const MOST_UNDER_WAY: usize = 8;
 
-/// Whether UPS's words are written with a verdict.
+/// Whether a verdict is stored with UPS's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Words {
-    /// As they are.
+    /// With them.
     Kept,
-    /// Not: the store will never take them.
+    /// Without: the store rejects them permanently.
     LeftOut,
 }
 
 impl Words {
-    /// `evidence` with UPS's words, or without.
+    /// `evidence`, with or without UPS's words.
     pub(crate) fn of(self, evidence: &Evidence) -> Evidence {
         match self {
             Self::Kept => evidence.clone(),
@@ -38,16 +39,16 @@ impl Words {
     }
 }
 
-/// The worth of a write: when it may be given up.
+/// When a write may be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Worth {
-    /// The opt-in itself: it is never given up.
+    /// Never: the opt-in depends on it.
     Pair,
-    /// Less work later: it does not hold up a shutdown, and is given up if the store will never take it.
+    /// At shutdown, or if the store rejects it permanently: the write only saves work later.
     Verdict,
 }
 
-/// The error of a call that the store did not answer in time.
+/// The error of a store call that was not answered in time.
 pub(crate) fn no_answer() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable).with_source(NoAnswer)
 }
@@ -57,8 +58,8 @@ pub(crate) fn no_answer() -> StoreError {
 struct NoAnswer;
 
 impl Engine {
-    /// A write for a caller, who waits no longer than for a token. The write itself goes on: for twice the store's deadline, and
-    /// in a shutdown for as long as a caller waits.
+    /// A write for a caller, who waits no longer than for a token. The write itself continues for up to twice the
+    /// store's deadline; once a shutdown begins, for as long as a caller waits.
     pub(crate) async fn write_for_caller<T, F>(self: &Arc<Self>, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -82,7 +83,7 @@ impl Engine {
         written
     }
 
-    /// Repeats the write of a pair until the store says how it went: giving up would lose the opt-in.
+    /// Repeats the write of a pair until the store confirms its outcome: giving up would lose the opt-in.
     pub(crate) async fn persist<T, F>(&self, what: &'static str, write: impl Fn() -> F) -> T
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -95,8 +96,8 @@ impl Engine {
         }
     }
 
-    /// The same for a write that only saves work later: it does not hold up a shutdown. (A write under way is not cut off.)
-    /// If the store will never take the evidence as it is, it is written without UPS's words.
+    /// Repeats a write that only saves work later; it does not delay a shutdown (a write under way is not cut off). If
+    /// the store permanently rejects UPS's words, it is repeated without them.
     pub(crate) async fn persist_until_shutdown<T, F>(&self, what: &'static str, write: impl Fn(Words) -> F) -> Option<T>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -108,7 +109,8 @@ impl Engine {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        // No slower while the store is away: after an outage other processes leave the holder of a pair so much time to store it.
+        // The pause stays constant while the store is unavailable: after an outage, other processes give the holder of
+        // a pair only so much time to store it.
         let backoff = Backoff::constant(self.rotation.policy.commit_retry);
         let mut outage = Outage::during(what);
         let mut words = Words::Kept;
@@ -127,15 +129,16 @@ impl Engine {
             if worth == Worth::Verdict && error.kind() == StoreErrorKind::Rejected {
                 let error = chain(&error);
                 if words == Words::LeftOut {
-                    tracing::error!(what, %error, "the store will never take it; it is given up, and its lease ends by itself");
+                    tracing::error!(what, %error, "the store permanently rejects it; it is given up, and its lease ends by itself");
                     return None;
                 }
-                tracing::warn!(what, %error, "the store will never take UPS's words; it is written without them");
+                tracing::warn!(what, %error, "the store permanently rejects UPS's words; it is written without them");
                 words = Words::LeftOut;
                 continue;
             }
             let (is_ending, pause) = (self.tasks.is_ended(), outage.failed(&error, backoff));
-            // A process that ends has no time for long pauses: a store that an operator has repaired meanwhile is used at once.
+            // A process that is ending keeps its pauses short, so that it notices at once when an operator has repaired
+            // the store.
             let pause = if is_ending { pause.min(backoff.first) } else { pause };
             let ending = async {
                 match (worth, is_ending) {
@@ -159,14 +162,14 @@ impl Engine {
         }
     }
 
-    /// Writes an event that changes nothing, and wakes the readers of the log.
+    /// Writes an event without a step, and wakes the readers of the log.
     pub(crate) async fn report(&self, company: Option<&CompanyId>, kind: EventKind, evidence: Evidence) {
         if self.rotation.append(company, kind, evidence).await {
             self.tasks.wrote_events();
         }
     }
 
-    /// Tells operators what was odd about a pair that is stored.
+    /// Reports to operators what was odd about a stored pair.
     pub(crate) async fn report_oddities(&self, company: &CompanyId, pair: &Pair) {
         for odd in &pair.oddities {
             tracing::warn!(%company, odd, "UPS's answer is odd; its tokens are stored");

@@ -18,21 +18,21 @@ use crate::{
     ups::Pair,
 };
 
-/// A row that was read, and how long ago.
+/// A row, with the time since it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct ReadRow {
     pub(crate) snapshot: Snapshot,
-    /// Since the store was asked for it: it is no older than that.
+    /// Started when the store was asked: the row is at most this old.
     asked: Stopwatch,
-    /// Since the answer came: it is no younger than that.
+    /// Started when the answer came: the row is at least this old.
     arrived: Stopwatch,
 }
 
-/// A row as it was when the keeper took it: its flight begins with it, and so costs two round trips, claim and commit.
+/// A row taken by the keeper. A flight that starts with it needs two round trips only: claim and commit.
 #[derive(Debug)]
 pub(super) struct Reserved(ReadRow);
 
-/// What was reserved longer ago than this is read again: a claim that is older than five seconds would be lost.
+/// A row reserved longer ago is read again: after five seconds its claim would be too old to be saved.
 const RESERVED_FOR: Duration = Duration::from_secs(2);
 
 impl Reserved {
@@ -48,48 +48,49 @@ impl Reserved {
         &self.0.snapshot.company
     }
 
-    /// The row, if it was reserved just now. Never after a `lease`: an attempt that began meanwhile and never said how it ended would be
-    /// taken over without the time that its holder gets to store a pair.
+    /// The row, if it was reserved recently. Never after a `lease`: an attempt begun meanwhile could be taken over
+    /// without the time that its holder gets to store a pair.
     pub(super) fn recent(self, lease: Duration) -> Option<ReadRow> {
         (self.0.asked().elapsed() < RESERVED_FOR.min(lease)).then_some(self.0)
     }
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// It is saved; the row as it is now.
+    /// Saved; the new row.
     Saved(Box<ReadRow>),
-    /// The machine refuses it.
+    /// The machine refused the event.
     Refused(StepRefusal),
-    /// The row is another by now, or the decision is too old.
+    /// The row has changed, or the decision was too old.
     Conflict,
 }
 
 impl ReadRow {
-    /// A row that was asked for then, and has arrived now.
+    /// A row that has just arrived, after the store was asked at the start of `asked`.
     pub(super) fn new(snapshot: Snapshot, asked: Stopwatch) -> Self {
         Self { snapshot, asked, arrived: Stopwatch::start() }
     }
 
-    /// Since the store was asked for it.
+    /// The time since the store was asked.
     pub(super) fn asked(&self) -> Stopwatch {
         self.asked
     }
 
-    /// The store's time now, or up to a second before: a pause or a lease that the store set a moment ago is over when it says so.
+    /// The store's time now, in whole seconds after the answer and so up to a second early: a pause or a lease that
+    /// begins right after the read ends at exactly its length after the store's time, not milliseconds later.
     pub(crate) fn now(&self) -> Timestamp {
         later(self.snapshot.as_of, Duration::from_secs(self.arrived.elapsed().as_secs()))
     }
 }
 
 impl Rotation {
-    /// A call of the store that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
+    /// A store call that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
     pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
         within(self.policy.store_deadline, call).await
     }
 
-    /// A read of the store for a caller, who waits no longer than for a token.
+    /// A read for a caller, who waits no longer than for a token.
     pub(crate) async fn read_for_caller<T>(
         &self,
         read: impl Future<Output = Result<T, StoreError>>,
@@ -112,7 +113,7 @@ impl Rotation {
         Ok(ReadRow::new(Snapshot::of(row, company.clone()), asked))
     }
 
-    /// Asks the machine for the step that `event` is, and saves it. `pair`: the tokens that come with the event.
+    /// Asks the machine for the step of `event`, and saves it. `pair`: the tokens that belong to the event.
     pub(crate) async fn take(
         &self,
         read: &ReadRow,
@@ -148,12 +149,13 @@ impl Rotation {
         Ok(Taken::Saved(Box::new(ReadRow::new(snapshot, asked))))
     }
 
-    /// Marks a row that is below what this process has seen. If it is another one by now, it is judged anew.
+    /// Marks a row that is older than one this process has seen. A conflict needs no second try: the flight reads the
+    /// row again and decides anew.
     pub(super) async fn mark_set_back(&self, read: &ReadRow) -> Result<(), StoreError> {
         let company = &read.snapshot.company;
         tracing::error!(
             %company,
-            "the row is older than one that was read before: the store was restored, or lost what it had saved; its tokens may be spent"
+            "the row is older than one read before: the store was restored or lost commits; its tokens may be spent"
         );
         let event = GrantEvent::Restore { at: read.now() };
         self.in_time(self.take(read, &event, None)).await.map(drop)
@@ -184,7 +186,7 @@ impl Rotation {
         })
     }
 
-    /// The tokens of a pair and their times. `before` is the row that was read.
+    /// The tokens of a pair and their times. `before` is the row as it was read.
     pub(crate) fn dated(&self, pair: &Pair, sent_at: Timestamp, before: &Snapshot) -> (PairTimes, Tokens) {
         let facts = PairFacts {
             issued_at: pair.issued_at,
@@ -201,8 +203,8 @@ impl Rotation {
         (times, Tokens { access: pair.access_token.clone(), refresh: pair.refresh_token.clone() })
     }
 
-    /// Writes an event that changes nothing. It is worth less than the step that it tells of: a failure is only logged. Whether it is
-    /// written.
+    /// Writes an event without a step; returns whether it was written. A failure is only logged, because the step that
+    /// the event reports is stored.
     pub(crate) async fn append(&self, company: Option<&CompanyId>, kind: EventKind, evidence: Evidence) -> bool {
         let append = |evidence| {
             let event = EventContent::new(kind).with_evidence(evidence);
@@ -210,7 +212,7 @@ impl Rotation {
         };
         let mut appended = append(evidence.clone()).await;
         if appended.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::Rejected) {
-            tracing::warn!(%kind, "the store will never take UPS's words; the event is written without them");
+            tracing::warn!(%kind, "the store permanently rejects UPS's words; the event is written without them");
             appended = append(evidence.without_words()).await;
         }
         appended
@@ -219,13 +221,13 @@ impl Rotation {
     }
 }
 
-/// When a request was sent, by the store's clock: `now` is its time now.
+/// When a request was sent, by the store's clock; `now` is the store's time.
 pub(crate) fn sent_at(now: Timestamp, sent: &Stopwatch) -> Timestamp {
     earlier(now, sent.elapsed())
 }
 
-/// An answer that arrived while the process was stopped beats the limit: otherwise a claim of unknown outcome would be left to its
-/// lease.
+/// Limits a store call. An answer that arrived while the process was stopped beats the limit; otherwise a stopped claim
+/// would be left to its lease.
 pub(super) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, StoreError>>,

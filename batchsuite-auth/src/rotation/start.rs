@@ -1,4 +1,4 @@
-//! The beginning: from what a host decides on to a running engine.
+//! The start of an engine from the host's configuration.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ use crate::{
     ups::Ups,
 };
 
-/// The parts of an [`Engine`] that a host decides on.
+/// The parts of an [`Engine`] that the host chooses.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) environment: Environment,
@@ -34,7 +34,7 @@ pub(crate) struct Parts {
 }
 
 impl Engine {
-    /// Begins, with its background loops, on `runtime`.
+    /// Starts the engine and its background loops on `runtime`.
     pub(crate) fn start(parts: Parts, runtime: Handle) -> Arc<Self> {
         let Parts { environment, client_id, policy, store, ups, clock, cache, keeper } = parts;
         let settings = Settings {

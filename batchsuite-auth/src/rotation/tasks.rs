@@ -1,4 +1,4 @@
-//! The tasks of a process: what must come to its end, what must stop, and in which order.
+//! The tasks of a process: which must finish, which must stop, and in which order.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -14,19 +14,18 @@ use tracing::{Instrument, Span};
 
 use crate::machine::Stopping;
 
-/// How a shutdown ended.
+/// The outcome of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shutdown {
-    /// Everything came to its end and is stored.
+    /// Everything has finished and is stored.
     Complete,
-    /// The limit came first. What was under way goes on as long as the runtime lives, and is lost with the process.
+    /// The limit was reached. The remaining work continues while the runtime lives, and is lost with the process.
     #[non_exhaustive]
     Incomplete {
         /// How many refreshes and callbacks are still under way.
         under_way: usize,
-        /// How many of them hold a pair that the store has not taken: if the process ends now, those companies need a new
-        /// opt-in.
+        /// How many of them hold a pair that is not stored: if the process ends now, these companies need a new opt-in.
         pairs: usize,
     },
 }
@@ -42,22 +41,22 @@ impl Shutdown {
 #[derive(Debug)]
 pub(crate) struct Tasks {
     runtime: Handle,
-    /// The process of a simulation that this one is.
+    /// The gate of the simulated process that these tasks belong to.
     #[cfg(feature = "test-util")]
     gate: Option<super::gate::Gate>,
-    /// What must not be lost: flights and callbacks. Shutdown waits for them.
+    /// Tasks that must not be lost: flights and callbacks. Shutdown waits for them.
     tracker: TaskTracker,
-    /// How many pairs the store has not taken yet.
+    /// How many pairs are not stored yet.
     pairs_in_hand: AtomicUsize,
-    /// Nothing begins by itself any more.
+    /// Cancelled by quiesce: no background work begins any more.
     quiet: CancellationToken,
-    /// Ends the background loops.
+    /// Cancelled by shutdown: ends the background loops.
     ended: CancellationToken,
-    /// Goes up whenever the log may have grown: its readers read on.
+    /// Goes up whenever the log may have grown, to wake its readers.
     log_grew: watch::Sender<u64>,
 }
 
-/// A pair that the store has not taken yet, until it is dropped.
+/// A pair that is not stored yet; drop it once it is.
 pub(super) struct InHand<'a>(&'a AtomicUsize);
 
 impl Drop for InHand<'_> {
@@ -121,7 +120,7 @@ impl Tasks {
         &self.ended
     }
 
-    /// Completes when the shutdown begins.
+    /// Completes when shutdown begins.
     pub(crate) async fn ending(&self) {
         self.ended.cancelled().await;
     }
@@ -136,7 +135,7 @@ impl Tasks {
         }
     }
 
-    /// Ends the background loops, lets nothing new begin, and waits at most `limit` for the tasks that must not be lost.
+    /// Ends the background loops, stops new work, and waits at most `limit` for the tasks that must not be lost.
     pub(crate) async fn shutdown(&self, limit: Duration) -> Shutdown {
         self.end();
         self.tracker.close();
@@ -147,25 +146,25 @@ impl Tasks {
         tracing::error!(
             under_way,
             pairs,
-            "the time for the shutdown is over; what is not stored is lost with the process"
+            "the shutdown limit is reached; anything not stored is lost with the process"
         );
         Shutdown::Incomplete { under_way, pairs }
     }
 
-    /// Lets something begin that must not be lost, unless a shutdown has begun. Held until it is spawned, so that a shutdown
-    /// at this very moment waits for it.
+    /// Admits a task that must not be lost, unless shutdown has begun. Hold the token until the task is spawned, so
+    /// that a shutdown in between waits for it.
     pub(crate) fn admit(&self) -> Option<TaskTrackerToken> {
         let admitted = self.tracker.token();
         (!self.is_ended()).then_some(admitted)
     }
 
-    /// Runs `task` to its end, whatever becomes of the caller.
+    /// Runs `task` to its end, even if the caller is dropped.
     pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.tracker.spawn_on(self.gated(task.instrument(Span::current())), &self.runtime)
     }
 
-    /// Runs `task` to its end, whatever becomes of the caller, and brings its outcome. A panic (of a host's own code that is
-    /// called in it) goes on to the caller; `None`: the runtime is going away.
+    /// Runs `task` to its end, even if the caller is dropped, and returns its outcome. A panic (in a host's code, for
+    /// example) is passed on to the caller. `None`: the runtime is shutting down.
     pub(crate) fn finish<T, F>(&self, task: F) -> impl Future<Output = Option<T>> + use<T, F>
     where
         T: Send + 'static,
@@ -180,18 +179,18 @@ impl Tasks {
         }
     }
 
-    /// A pair that must be stored before the process ends.
+    /// Counts a pair that must be stored before the process ends.
     pub(super) fn pair_in_hand(&self) -> InHand<'_> {
         self.pairs_in_hand.fetch_add(1, Relaxed);
         InHand(&self.pairs_in_hand)
     }
 
-    /// Hears whenever there may be something new in the log.
+    /// Changes whenever the log may have new events.
     pub(crate) fn log_growth(&self) -> watch::Receiver<u64> {
         self.log_grew.subscribe()
     }
 
-    /// Wakes the readers of the log. The feed brings changes at once, but events that announce nothing only at intervals.
+    /// Wakes the readers of the log. The feed reports changes at once, but other events only at intervals.
     pub(crate) fn wrote_events(&self) {
         self.log_grew.send_modify(|times| *times = times.wrapping_add(1));
     }

@@ -1,4 +1,4 @@
-//! Work over all companies, a page at a time: lists, the marks after a restored backup, re-encryption; and the client row.
+//! Work on all companies, page by page (lists, marks after a restored backup, re-encryption), and on the client row.
 
 use std::time::Duration;
 
@@ -19,29 +19,29 @@ use crate::{
     },
 };
 
-/// So many calls read rows for one page of a list, beyond those that a full page takes: while many rows wait for a keeper, each of
-/// them is looked at, whatever it is listed as.
+/// The most store calls for one page of a list, beyond those that a full page needs: while many rows wait for a keeper,
+/// rows of every listed status must be checked.
 const MOST_CALLS: usize = 20;
-/// So many rows are listed at once, and their steps saved before the next ones.
+/// How many rows are read at once; their steps are saved before the next ones.
 const PAGE: usize = 200;
-/// So many steps are saved side by side.
+/// How many steps are saved concurrently.
 pub(super) const SAVED_AT_ONCE: usize = 8;
-/// So many events are deleted at once.
+/// How many events are deleted at once.
 const PRUNED_AT_ONCE: usize = 5000;
 
-/// What a re-encryption did.
+/// The result of a re-encryption.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reencrypted {
-    /// How many companies' tokens were sealed with the newest key.
+    /// How many companies' tokens were sealed again, with the newest key.
     pub companies: u64,
-    /// The companies whose tokens cannot be read: a key is missing, or the data is damaged. They stay as they are.
+    /// The companies whose tokens cannot be read because a key is missing or the data is damaged. They are unchanged.
     pub unreadable: Vec<CompanyId>,
 }
 
 impl Engine {
-    /// Companies that stand so, by id. No `next`: that was all. With a `next`, the page is full, or ended where many rows had been
-    /// looked at.
+    /// Companies with this status, by id. Without `next` the list is complete; with `next` the page is full, or ended
+    /// after many rows.
     pub(crate) async fn list(
         &self,
         filter: Option<StatusFilter>,
@@ -50,13 +50,13 @@ impl Engine {
     ) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
         let listed_as = self.rotation.narrowed(filter).await?;
         let (mut items, mut after, mut calls) = (Vec::new(), after, 0);
-        // One more, to know whether there is one.
+        // One more than `limit`, to learn whether there are more.
         while items.len() <= limit && calls < MOST_CALLS + limit / MOST_LISTED {
             let query = ListQuery {
                 environment: self.rotation.environment,
                 listed_as: listed_as.clone(),
                 after,
-                // Few of the rows stand so if the first call was not enough.
+                // If the first call was not enough, matching rows are rare.
                 limit: if calls > 0 && filter.is_some() { MOST_LISTED } else { limit + 1 },
             };
             calls += 1;
@@ -75,7 +75,7 @@ impl Engine {
         Ok(Page { items, next: last.or(after) })
     }
 
-    /// Says which client is configured, once for all processes if it is another one than before.
+    /// Announces the configured client id; if it has changed, one process writes an event for all.
     pub(super) async fn announce_client(&self) -> Result<(), StoreError> {
         let rotation = &self.rotation;
         loop {
@@ -84,7 +84,7 @@ impl Engine {
                 Announcement::Known => return Ok(()),
                 Announcement::First(record) => (record, Vec::new()),
                 Announcement::Changed(record) => {
-                    let words = "another client id is configured than the one that the opt-ins belong to";
+                    let words = "the configured client id is not the one that the opt-ins belong to";
                     let event = EventContent::new(EventKind::ClientChanged).with_evidence(Evidence::message(words));
                     (record, vec![event.with_cause(crate::machine::CauseKind::ClientChanged)])
                 }
@@ -99,8 +99,8 @@ impl Engine {
         }
     }
 
-    /// Marks every opt-in whose pair was obtained before now: its refresh token may be spent. Returns how many. Interrupted and repeated,
-    /// it goes on with the same time.
+    /// Marks every opt-in whose pair was obtained before now, because its refresh token may be spent; returns how many.
+    /// If it was interrupted, calling it again continues with the same time.
     pub(crate) async fn after_restore(&self) -> Result<u64, StoreError> {
         let at = self.begin_restore().await?;
         let mut marked = 0;
@@ -144,7 +144,7 @@ impl Engine {
         }
     }
 
-    /// Deletes old events, a piece at a time; returns how many.
+    /// Deletes old events in batches; returns how many.
     pub(crate) async fn prune_events(&self, older_than: Duration) -> Result<u64, StoreError> {
         let (rotation, mut events) = (&self.rotation, 0);
         let environment = rotation.environment;
@@ -158,7 +158,7 @@ impl Engine {
         }
     }
 
-    /// Seals tokens with the newest key that are sealed with an older one.
+    /// Seals tokens again that were sealed with an older key.
     pub(crate) async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
         let mut done = Reencrypted::default();
         let mut after = None;
@@ -183,7 +183,7 @@ impl Engine {
     }
 }
 
-/// What became of the tokens of one company.
+/// The result for one company's tokens.
 enum Sealed {
     Anew,
     Already,
@@ -191,11 +191,11 @@ enum Sealed {
 }
 
 impl Rotation {
-    /// The names under which a filter finds its rows; `None`: any may be one.
+    /// The listed statuses to search for a filter; `None`: all.
     async fn narrowed(&self, filter: Option<StatusFilter>) -> Result<Option<Vec<ListedAs>>, StoreError> {
         let Some(filter) = filter else { return Ok(None) };
         let (row, record) = self.client_row().await?;
-        // Each grant of another client needs a new opt-in, whatever it is listed as.
+        // If the client id has changed, every company needs a new opt-in, whatever its listed status.
         Ok(record.is_listed_for(&self.settings.client_id, row.as_of).then(|| filter.listed_as()))
     }
 
@@ -208,7 +208,7 @@ impl Rotation {
         Ok((rows.collect(), page.next))
     }
 
-    /// Marks one company after a restored backup. Whether there was anything to mark.
+    /// Marks one company after a restored backup; returns whether there was something to mark.
     async fn mark(&self, row: ReadRow, at: Timestamp) -> Result<bool, StoreError> {
         let mut row = row;
         while row.snapshot.damage.is_none() {
@@ -236,13 +236,13 @@ impl Rotation {
         }
     }
 
-    /// A row that cannot be read is looked at again in a while, so that it does not come first again and again.
+    /// Sets a later wake time for a row that cannot be read, so that it does not come first every time.
     pub(super) async fn postpone(&self, row: &ReadRow) -> Result<Saved, StoreError> {
         let swap = self.unchanged(row, "postpone", Some(Wake::of_unreadable(row.now())))?;
         self.store.save(swap).await
     }
 
-    /// A save that changes nothing but the wake times, if there are new ones.
+    /// A save that changes nothing except the wake times, if given.
     fn unchanged(&self, row: &ReadRow, step: &'static str, wake: Option<Wake>) -> Result<Swap, StoreError> {
         let (snapshot, now) = (&row.snapshot, row.now());
         let (document, listed_as) = match &snapshot.damage {
@@ -265,7 +265,8 @@ impl Rotation {
         })
     }
 
-    /// A client row that cannot be read says nothing, and the next step of it replaces it: it stops no other row.
+    /// Reads the client row. One that cannot be read counts as empty, and the next step replaces it: it must not block
+    /// any company.
     async fn client_row(&self) -> Result<(Row, ClientRecord), StoreError> {
         let row = self.in_time(self.store.load(&RowKey::client(self.environment))).await?;
         let record = ClientRecord::of_document(row.document.as_str()).unwrap_or_else(|error| {
