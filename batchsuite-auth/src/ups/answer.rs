@@ -1,4 +1,4 @@
-//! The JSON of a token answer (RFC 6749 §5.1, in UPS's spelling: every value may be a string).
+//! The JSON of a token answer (RFC 6749 §5.1; UPS may write any value as a string).
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -15,38 +15,39 @@ use crate::{
     secret::{AccessTokenSecret, RefreshToken},
 };
 
-/// A lifetime beyond this says nothing about a refresh token; that of an access token is cut to it.
+/// The longest plausible lifetime. A refresh token's lifetime beyond it counts as unknown; an access token's is cut to
+/// it.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What is assumed where UPS says nothing, and how a pair is to be judged.
+/// The defaults for missing fields, and the client id that the answer should name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PairDefaults {
     pub(crate) access_lifetime: Duration,
     pub(crate) client_id: String,
 }
 
-/// A token answer, as far as it can be used.
+/// The usable part of a token answer.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    /// `None`: missing, empty, expired already, of another type than Bearer, or nothing that a header can carry.
+    /// `None`: missing, empty, already expired, not of type Bearer, or not a valid header value.
     pub(crate) access_token: Option<AccessTokenSecret>,
     pub(crate) access_lifetime: Duration,
     pub(crate) refresh_token: Option<RefreshToken>,
-    /// UPS sent a refresh token, but it cannot be sent back.
+    /// UPS sent a refresh token that cannot be sent back.
     pub(crate) erases_refresh_token: bool,
-    /// `None`: unknown, so UPS is asked and nothing expires by itself.
+    /// `None`: unknown. Nothing expires then, and UPS is asked.
     pub(crate) refresh_lifetime: Option<Duration>,
     /// By UPS's clock.
     pub(crate) issued_at: Option<Timestamp>,
-    /// What is odd about it, in words for operators. Never a value.
+    /// What is odd about the answer, in words for operators; never a value from it.
     pub(crate) oddities: Vec<&'static str>,
 }
 
 impl Pair {
-    /// Reads an answer; `None` if it is no JSON object with a token in it.
+    /// Parses an answer; `None` if it is not a JSON object with a token.
     ///
-    /// The object ends by itself: what follows it is no part of it, and if the rest of the answer is missing, nothing of the
-    /// object is. Such an answer is only taken for the sake of the refresh token: UPS has spent the one that was sent.
+    /// A JSON object shows its own end, so it is complete even if other text follows it or the rest of the answer is
+    /// missing. Such an answer is accepted only if it has a refresh token, because UPS has spent the one that was sent.
     pub(super) fn parse(content: &Content, defaults: &PairDefaults) -> Option<Self> {
         let repaired;
         let (fields, is_wrapped, is_faulty) = match Fields::of(content.text()) {
@@ -63,7 +64,7 @@ impl Pair {
             return None;
         }
         let around =
-            [(is_wrapped, "there is something beside the JSON"), (is_faulty, "the JSON is not quite JSON")].into_iter();
+            [(is_wrapped, "there is text around the JSON"), (is_faulty, "the JSON had small faults")].into_iter();
         let oddities = around.chain(fields.oddities(defaults)).chain(refresh.oddities()).chain(access.oddities());
         let pair = Self {
             oddities: oddities.filter(|(is_odd, _)| *is_odd).map(|(_, words)| words).collect(),
@@ -84,15 +85,15 @@ impl Pair {
     }
 }
 
-/// What may be odd about an answer: whether it is so, and the words for it.
+/// A possible oddity: whether the answer has it, and its description.
 type Oddity = (bool, &'static str);
 
-/// What an answer says of the access token.
+/// The access token of an answer.
 struct SentAccess {
     token: Option<AccessTokenSecret>,
     lifetime: Duration,
     is_bearer: bool,
-    /// A header can carry it.
+    /// Whether it is a valid header value.
     is_sendable: bool,
 }
 
@@ -124,15 +125,15 @@ impl SentAccess {
     }
 }
 
-/// What an answer says of the refresh token.
+/// The refresh token of an answer.
 enum Refresh {
-    /// Nothing.
+    /// There is none.
     Absent,
-    /// A text that can be sent.
+    /// A string that can be sent.
     Usable(RefreshToken),
-    /// Something that can be sent, and is no token as RFC 6749 has it (Appendix A.17).
+    /// A value that can be sent but is not a token by RFC 6749 §A.17.
     Odd(RefreshToken),
-    /// Something that cannot be sent as it came.
+    /// A value that cannot be sent as it came.
     Unusable,
 }
 
@@ -143,7 +144,7 @@ impl Refresh {
             return Self::Odd(RefreshToken::new(raw));
         }
         match fields.text("refresh_token") {
-            // Part of it was not even text.
+            // Some of its bytes were not valid text.
             Some(token) if damaged && token.contains(char::REPLACEMENT_CHARACTER) => Self::Unusable,
             Some(token) if token.contains(char::is_control) => Self::Odd(RefreshToken::new(token)),
             Some(token) => Self::Usable(RefreshToken::new(token)),
@@ -170,7 +171,7 @@ fn is_number(raw: &str) -> bool {
     raw.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// The fields of a token answer that are read.
+/// The fields that are read.
 const NAMES: [&str; 9] = [
     "refresh_token_expires_in",
     "refresh_token_status",
@@ -183,16 +184,16 @@ const NAMES: [&str; 9] = [
     "status",
 ];
 
-/// The fields of a JSON object, each read by itself when it is asked for: one that no [`Value`] can hold (a number beyond
-/// `f64`, half a surrogate pair, a nesting without end) must not cost the pair.
+/// The fields of a JSON object, each parsed when it is needed: a value that [`Value`] cannot represent (a number beyond
+/// `f64`, half a surrogate pair, unlimited nesting) must not cost the pair.
 #[derive(Default)]
 struct Fields<'a> {
     values: [Option<&'a str>; NAMES.len()],
-    /// One of them was there twice.
+    /// Whether one of these keys appears twice.
     repeated: bool,
 }
 
-/// A JSON string; copied only if something in it is escaped.
+/// A JSON string; copied only if it has escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -218,7 +219,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             let Some(index) = NAMES.iter().position(|known| *known == name) else { continue };
             let before = fields.values[index];
             fields.repeated |= before.is_some();
-            // The last one counts. But what is no token does not take the place of one.
+            // The last value counts, but a value that cannot be a token does not replace one that can.
             let is_token = |raw: &str| raw.starts_with('"') && !is_empty(raw) || is_number(raw);
             if !name.ends_with("_token") || !before.is_some_and(is_token) || is_token(value) {
                 fields.values[index] = Some(value);
@@ -229,7 +230,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields, and whether anything but blanks is around the object.
+    /// The fields, and whether there is anything but whitespace around the object.
     fn of(text: &'a str) -> Option<(Self, bool)> {
         let object = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
         let mut values = serde_json::Deserializer::from_str(object).into_iter::<Self>();
@@ -242,7 +243,7 @@ impl<'a> Fields<'a> {
         let is_not_approved =
             |name: &&str| self.text(name).is_some_and(|status| !status.eq_ignore_ascii_case("approved"));
         [
-            (self.repeated, "a key is there twice; the last one counts"),
+            (self.repeated, "a key appears twice; the last one counts"),
             (self.text("client_id").is_some_and(|id| id != defaults.client_id), "the answer names another client id"),
             (["status", "refresh_token_status"].iter().any(is_not_approved), "the status is not approved"),
         ]
@@ -260,7 +261,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A text that is not empty.
+    /// A string that is not empty.
     fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         let Text(text) = serde_json::from_str(self.raw(name)?).ok()?;
         (!text.is_empty()).then_some(text)
@@ -273,7 +274,7 @@ enum Lifetime {
     Lasts(Duration),
 }
 
-/// A number of seconds, as a number or as a string; whatever is neither counts as missing.
+/// Seconds, as a number or as a string; any other value counts as missing.
 fn lifetime(fields: &Fields<'_>, name: &str) -> Lifetime {
     let value = fields.value(name);
     let digits = match &value {
@@ -290,7 +291,7 @@ fn lifetime(fields: &Fields<'_>, name: &str) -> Lifetime {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Lifetime::Missing;
     }
-    // Only digits: what does not fit is beyond u64.
+    // Digits that do not parse are beyond u64.
     Lifetime::of(if negative { 0 } else { digits.parse().unwrap_or(u64::MAX) })
 }
 
@@ -300,7 +301,7 @@ impl Lifetime {
     }
 }
 
-/// Milliseconds, as a number or as a string, of a plausible year.
+/// Milliseconds since 1970, as a number or as a string, if the year is plausible.
 fn issued_at(fields: &Fields<'_>) -> Option<Timestamp> {
     let milliseconds = match fields.value("issued_at")? {
         Value::Number(number) => number.as_i64()?,

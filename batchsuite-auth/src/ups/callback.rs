@@ -1,4 +1,4 @@
-//! The strict parser of the address that UPS sends a browser back to (RFC 6749 §4.1.2).
+//! The strict parser of the callback query (RFC 6749 §4.1.2).
 
 use super::echo;
 use crate::{
@@ -6,32 +6,32 @@ use crate::{
     secret::{AuthorizationCode, SecretHash},
 };
 
-/// The longest query that is looked at, in bytes.
+/// The longest query that is parsed, in bytes.
 const LONGEST_QUERY: usize = 16 * 1024;
 /// The longest code, in bytes.
 const LONGEST_CODE: usize = 4 * 1024;
 
-/// What a browser brought back. The state is only known by its hash from here on.
+/// A parsed callback; from here on, the state is known only by its hash.
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) state: SecretHash,
     pub(crate) response: AuthorizationResponse,
 }
 
-/// What UPS says in it (RFC 6749 §4.1.2).
+/// UPS's response in the callback (RFC 6749 §4.1.2).
 #[derive(Debug)]
 pub(crate) enum AuthorizationResponse {
     /// The person agreed.
     Code(AuthorizationCode),
     /// The person declined (`access_denied`).
     Denied,
-    /// Another error, by its name, without anything secret.
+    /// Another error, by its name; secrets are cut out.
     Error(String),
-    /// Both a code and an error: the consent ends, and nothing is sent.
+    /// A code and an error: the consent ends, and nothing is sent.
     CodeAndError,
 }
 
-/// Parses the raw query. Unknown parameters are ignored; `issuer` is the one that `iss` may name (RFC 9207).
+/// Parses the raw query and ignores unknown parameters. `issuer` is the only issuer that `iss` may name (RFC 9207).
 pub(crate) fn parse(query: &str, issuer: &str) -> Result<Returned, MalformedCallback> {
     if query.len() > LONGEST_QUERY {
         return Err(MalformedCallback::TooLong);
@@ -74,7 +74,7 @@ impl Parameters {
             (Some(code), None) if !is_code(&code) => return Err(MalformedCallback::InvalidCode),
             (Some(code), None) => AuthorizationResponse::Code(AuthorizationCode::new(code)),
             (None, Some(error)) if error == "access_denied" => AuthorizationResponse::Denied,
-            // It is kept and shown, and everybody can write such an address.
+            // Anyone can craft this parameter, and it is stored and shown, so secrets are cut out of it.
             (None, Some(error)) => AuthorizationResponse::Error(echo::cut(&error, &[&state])),
             (None, None) => return Err(MalformedCallback::NoCode),
         };
@@ -82,12 +82,12 @@ impl Parameters {
     }
 }
 
-/// RFC 6749 Appendix A.11: visible ASCII and space.
+/// RFC 6749 §A.11: visible ASCII and space.
 fn is_code(code: &str) -> bool {
     code.len() <= LONGEST_CODE && code.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
 }
 
-/// Form-decodes, refusing what the lenient parsers replace.
+/// Form-decodes strictly: refuses what lenient parsers replace.
 fn decoded(text: &str) -> Result<String, MalformedCallback> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();

@@ -1,6 +1,6 @@
-//! From the bytes of an answer to its text, whatever they were wrapped in.
+//! From an answer's bytes to its text: undoes compression and other Unicode encodings.
 //!
-//! The bytes themselves show how they are wrapped: a label may be missing or wrong.
+//! The bytes themselves show their coding, because a header may be missing or wrong.
 
 use std::io::Read;
 
@@ -9,20 +9,20 @@ use zeroize::Zeroizing;
 
 use crate::http::{ANSWER_CAP, append};
 
-/// How often an answer may be packed into another.
+/// How many layers of compression an answer may have.
 const MOST_WRAPPINGS: usize = 3;
 
-/// The text of an answer. It is a secret: wiped when it is dropped, and without `Debug`.
+/// The text of an answer. It is secret: wiped on drop, without `Debug`.
 pub(super) struct Content {
     text: Zeroizing<String>,
-    /// Nothing of it is missing.
+    /// Whether nothing is missing.
     pub(super) whole: bool,
-    /// Some of its bytes were not text.
+    /// Whether some bytes were not valid text.
     pub(super) damaged: bool,
 }
 
 impl Content {
-    /// Reads a body, of which all has arrived or not.
+    /// Decodes a body; `whole`: all of it has arrived.
     pub(super) fn of(body: Zeroizing<Vec<u8>>, whole: bool) -> Self {
         let (bytes, whole) = unpacked(body, whole);
         let (text, damaged) = match Wide::of(&bytes) {
@@ -33,18 +33,18 @@ impl Content {
     }
 
     pub(super) fn text(&self) -> &str {
-        // A byte order mark is no part of a text (RFC 8259 §8.1).
+        // A byte order mark is not part of the text (RFC 8259 §8.1).
         self.text.strip_prefix('\u{feff}').unwrap_or(&self.text)
     }
 }
 
-/// Undoes the codings of RFC 9110 §8.4.1 that this library can undo. What is cut off by the cap or by an error is no longer
-/// whole.
+/// Undoes the content codings of RFC 9110 §8.4.1 that this library supports. A text cut off by the size cap or by an
+/// error is not whole.
 fn unpacked(mut body: Zeroizing<Vec<u8>>, mut whole: bool) -> (Zeroizing<Vec<u8>>, bool) {
     for _ in 0..MOST_WRAPPINGS {
         let (bytes, ended) = match body[..] {
             [0x1f, 0x8b, ..] => read(MultiGzDecoder::new(&**body)),
-            // RFC 1950 §2.2: no JSON begins so.
+            // RFC 1950 §2.2; JSON never starts with these bytes.
             [0x78, second, ..] if u16::from_be_bytes([0x78, second]).is_multiple_of(31) => {
                 read(ZlibDecoder::new(&**body))
             }
@@ -57,15 +57,16 @@ fn unpacked(mut body: Zeroizing<Vec<u8>>, mut whole: bool) -> (Zeroizing<Vec<u8>
 
 fn read(mut packed: impl Read) -> (Zeroizing<Vec<u8>>, bool) {
     let mut bytes = Zeroizing::default();
-    // A decoder that meets a damage drops what it has unpacked and not handed over yet. With room for all that an answer may have,
-    // it has handed over everything.
+    // When it meets damage, a decoder drops its unpacked bytes that were not read yet. With room for the largest answer,
+    // everything has been read.
     let mut piece = Zeroizing::new(vec![0; ANSWER_CAP + 1]);
     loop {
         piece.fill(0);
         let (read, ended) = match packed.read(&mut piece) {
             Ok(0) => return (bytes, true),
             Ok(read) => (read, false),
-            // The bytes unpacked before the damage are there, although their number is unknown: no text ends with NULs.
+            // The decoder wrote the bytes before the damage, but does not say how many. The text never ends with NUL, so
+            // strip NULs.
             Err(_) => (piece.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1), true),
         };
         let room = ANSWER_CAP - bytes.len();
@@ -81,7 +82,7 @@ fn utf8(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<String>, bool) {
         Ok(text) => return (Zeroizing::new(text), false),
         Err(error) => Zeroizing::new(error.into_bytes()),
     };
-    // Bytes that are no UTF-8 spoil only the value that they stand in.
+    // Invalid UTF-8 only spoils the value that contains it.
     let mut text = room_for(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -92,20 +93,21 @@ fn utf8(mut bytes: Zeroizing<Vec<u8>>) -> (Zeroizing<String>, bool) {
     (text, true)
 }
 
-/// A text with enough room never to grow: decoding makes at most three bytes of each byte.
+/// A string that never reallocates: each byte decodes to at most three bytes.
 fn room_for(bytes: usize) -> Zeroizing<String> {
     Zeroizing::new(String::with_capacity(bytes * 3))
 }
 
 /// UTF-16 or UTF-32.
 struct Wide {
-    /// Bytes of one unit.
+    /// Bytes per unit.
     unit: usize,
     big_endian: bool,
 }
 
 impl Wide {
-    /// By its byte order mark, or by the NULs about its first two characters, which are of ASCII in an object (RFC 4627 §3).
+    /// Detected by a byte order mark, or by NULs next to its first two characters, which are ASCII in a JSON object
+    /// (RFC 4627 §3).
     fn of(bytes: &[u8]) -> Option<Self> {
         let (unit, big_endian) = match *bytes {
             [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, 1..=255, 0, ..] => (4, true),
@@ -135,7 +137,7 @@ impl Wide {
         if self.unit == 4 {
             units.for_each(|unit| push(char::from_u32(unit)));
         } else {
-            // Two bytes: the cast loses nothing.
+            // A unit of two bytes, so the cast is lossless.
             char::decode_utf16(units.map(|unit| unit as u16)).for_each(|unit| push(unit.ok()));
         }
         (text, damaged)
@@ -236,21 +238,21 @@ mod tests {
 
     #[test]
     fn what_was_packed_before_a_damage_is_read() {
-        // The long ones are unpacked in more than one window of the decoder; the longest is all that an answer may be.
+        // The long texts need more than one window of the decoder; the longest is the largest answer.
         for text in [TEXT.to_owned(), TEXT.repeat(1000), TEXT.repeat(3000), "a".repeat(ANSWER_CAP)] {
             let mut packer = GzEncoder::new(Vec::new(), Compression::default());
             packer.write_all(text.as_bytes()).unwrap();
             packer.flush().unwrap();
             let packed = packer.get_ref().clone();
 
-            // An error page behind it; a block of a type that there is not.
+            // An error page, invalid bytes, or a block of an invalid type follows.
             for damage in [&b"<html>502</html>"[..], &[0xff; 20], &[0x07]] {
                 let content = read(&[&packed[..], damage].concat());
 
                 assert_eq!(content.text().len(), text.len(), "{damage:?}");
                 assert!(content.text() == text && !content.whole, "{damage:?}");
 
-                // Behind a member that is whole (RFC 1952 §2.2).
+                // After a complete member (RFC 1952 §2.2).
                 let first = "{}".repeat(500);
                 let content = read(&[&gzip(first.as_bytes()), &packed[..], damage].concat());
                 assert_eq!(content.text().len(), ANSWER_CAP.min(first.len() + text.len()), "{damage:?}");

@@ -1,4 +1,4 @@
-//! UPS's parsers for tests that try them with anything: what they make of an input, in plain data.
+//! UPS's parsers for tests that feed them arbitrary input; results are plain data.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ use crate::{
     secret::{AuthorizationCode, PkceVerifier, RefreshToken, SecretHash},
 };
 
-/// What a browser brought back.
+/// A parsed callback.
 #[derive(Debug)]
 pub struct Callback {
     /// The hash of the state.
     pub state: SecretHash,
-    /// What UPS says.
+    /// UPS's response.
     pub response: CallbackResponse,
 }
 
-/// What UPS says in a callback.
+/// UPS's response in a callback.
 #[derive(Debug)]
 pub enum CallbackResponse {
     /// The person agreed.
@@ -39,14 +39,14 @@ pub enum CallbackResponse {
     Denied,
     /// Another error.
     Error(String),
-    /// Both.
+    /// A code and an error.
     CodeAndError,
 }
 
 /// Parses a callback's query.
 ///
 /// # Errors
-/// Why it is none.
+/// [`MalformedCallback`]: why the query is not a callback.
 pub fn callback(query: &str, issuer: &str) -> Result<Callback, MalformedCallback> {
     let returned = callback::parse(query, issuer)?;
     let response = match returned.response {
@@ -58,14 +58,14 @@ pub fn callback(query: &str, issuer: &str) -> Result<Callback, MalformedCallback
     Ok(Callback { state: returned.state, response })
 }
 
-/// An answer that is to be judged, and what is known of its request.
+/// An answer to judge, and the facts of its request.
 #[derive(Debug)]
 pub struct Arrived<'a> {
-    /// The answer to a refresh; else to an exchange.
+    /// Whether it answers a refresh; otherwise an exchange.
     pub is_refresh: bool,
     /// The answer.
     pub response: Response<Vec<u8>>,
-    /// All of it has arrived.
+    /// Whether all of it has arrived.
     pub is_whole: bool,
     /// The secrets of the request.
     pub sent: &'a [&'a str],
@@ -78,28 +78,28 @@ pub struct Arrived<'a> {
 /// What an answer means.
 #[derive(Debug)]
 pub struct Verdict {
-    /// The judgement's name.
+    /// The judgement's stable name.
     pub outcome: &'static str,
-    /// What is kept of the answer.
+    /// The evidence kept from the answer.
     pub evidence: Option<Evidence>,
-    /// For how long UPS asks not to be asked.
+    /// How long UPS asks clients to pause.
     pub pause: Option<Duration>,
     /// The tokens.
     pub pair: Option<Tokens>,
 }
 
-/// The tokens of an answer, as far as they can be used.
+/// The usable tokens of an answer.
 #[derive(Debug)]
 pub struct Tokens {
     /// The access token.
     pub access_token: Option<String>,
-    /// How long it lasts.
+    /// Its lifetime.
     pub access_lifetime: Duration,
     /// The refresh token.
     pub refresh_token: Option<String>,
-    /// There is one that cannot be sent back.
+    /// UPS sent a refresh token that cannot be sent back.
     pub erases_refresh_token: bool,
-    /// How long it lasts, if UPS says so.
+    /// Its lifetime, if UPS gave one.
     pub refresh_lifetime: Option<Duration>,
     /// When UPS issued the pair.
     pub issued_at: Option<Timestamp>,
@@ -107,7 +107,7 @@ pub struct Tokens {
     pub oddities: Vec<&'static str>,
 }
 
-/// What an access token lasts if UPS does not say.
+/// The access token's lifetime if UPS gives none.
 pub const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Judges an answer.
@@ -144,24 +144,24 @@ pub fn judged(arrived: Arrived<'_>) -> Verdict {
     }
 }
 
-/// The requests of one client; `None` if it cannot have any.
+/// The requests of one client.
 #[derive(Debug)]
 pub struct Requests(Ups);
 
 impl Requests {
-    /// Those of `client`, which `http` would send.
+    /// The requests of `client`, which `http` would send; `None` if the client's id cannot be sent.
     pub fn of(client: Client, http: impl HttpClient) -> Option<Self> {
         let base = Url::parse("https://wwwcie.ups.com").ok()?;
         let deadline = Duration::from_secs(20);
         Ups::new(&base, client, std::sync::Arc::new(http), deadline, PairDefaults::default()).map(Self)
     }
 
-    /// The refresh with this token.
+    /// The request that refreshes `token`.
     pub fn refresh(&self, token: &str) -> Option<Request<Vec<u8>>> {
         Some(self.0.refresh(&RefreshToken::new(token))?.into_request())
     }
 
-    /// The exchange of this code.
+    /// The request that exchanges `code`.
     pub fn exchange(&self, code: &str, redirect_uri: &Url, verifier: Option<&str>) -> Option<Request<Vec<u8>>> {
         let verifier = verifier.map(PkceVerifier::new);
         Some(self.0.exchange(&AuthorizationCode::new(code), redirect_uri, verifier.as_ref())?.into_request())

@@ -1,11 +1,11 @@
-//! Cuts secrets out of UPS's own words.
+//! Cuts secrets out of UPS's messages.
 //!
-//! A server that complains about a request may repeat it: whole or in part, in the encoding of a form, of HTML, of JSON
-//! within JSON or of base64, wrapped at some column. Its words are kept with the company and shown. So they are read in every
-//! encoding that they may be in, and a run of twelve characters in common with something that was sent is cut out, wherever it
-//! came from in the text. So is a long word that looks like a token, whosever it is.
+//! A server that complains about a request may echo it: whole or in part, form-encoded, HTML-escaped, in JSON within
+//! JSON or in base64, wrapped at some column. The messages are stored with the company and shown. So each is read in
+//! every plausible encoding, and every run of twelve characters that also occurs in a secret that was sent is cut out
+//! of the original text. Long words that look like tokens are cut out as well, wherever they come from.
 //!
-//! All this happens to refusals only: an answer with tokens has no words that are kept.
+//! This applies to refusals only: no message of an answer with tokens is stored.
 
 use std::{collections::HashSet, hash::BuildHasher};
 
@@ -14,19 +14,19 @@ use zeroize::Zeroizing;
 
 use super::encodings::{View, is_shown, thinned, views};
 
-/// So many characters in common with a secret are no chance.
+/// This many characters in common with a secret are no coincidence.
 const RUN: usize = 12;
-/// A secret that is shorter than a run is cut out as a whole, if it is not shorter than this: a one-letter secret of a test
-/// would cut the words to pieces.
+/// Secrets shorter than a run are cut out whole, down to this length: a one-letter secret in a test would shred the
+/// text.
 const SHORTEST_SECRET: usize = 4;
 /// A word of this length may be a token.
 const LONG_WORD: usize = 24;
-/// No more bytes of a text are looked at, or kept: far more than is shown.
+/// How many bytes of a text are read and kept: far more than is shown.
 const WINDOW: usize = 4096;
-/// The mark in the place of a cut.
+/// Replaces a cut.
 const CUT: &str = "[…]";
 
-/// `text` without what it has in common with anything that was `sent`.
+/// `text` without anything it has in common with the secrets in `sent`.
 pub(super) fn cut(text: &str, sent: &[&str]) -> String {
     let end = (0..=WINDOW.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let text = &text[..end];
@@ -42,10 +42,10 @@ pub(super) fn cut(text: &str, sent: &[&str]) -> String {
     rewritten(text, &marks)
 }
 
-/// The secrets that were sent, in a form that recognizes pieces of them.
+/// The secrets that were sent, prepared for finding pieces of them.
 struct Secrets {
     hasher: RandomState,
-    /// The hashes of all runs of the secrets: without blanks, and their letters and digits alone.
+    /// The hashes of all runs of the secrets: without whitespace, and of letters and digits only.
     runs: [HashSet<u64>; 2],
     short: Vec<Zeroizing<Vec<u8>>>,
 }
@@ -68,7 +68,7 @@ impl Secrets {
         secrets
     }
 
-    /// Marks all that a view has in common with them.
+    /// Marks everything in a view that also occurs in a secret.
     fn mark(&self, view: &View, marks: &mut [bool]) {
         for (runs, thin) in self.runs.iter().zip([thinned(view, is_shown), thinned(view, is_letter_or_digit)]) {
             for (start, run) in thin.bytes.windows(RUN).enumerate() {
@@ -87,7 +87,7 @@ impl Secrets {
         }
     }
 
-    /// In lower case: some encodings change the case.
+    /// In lower case, because some encodings change the case.
     fn hash(&self, run: &[u8]) -> u64 {
         let mut lower = Zeroizing::new([0; RUN]);
         lower.copy_from_slice(run);
@@ -100,8 +100,8 @@ fn is_letter_or_digit(character: char) -> bool {
     character.is_ascii_alphanumeric()
 }
 
-/// Marks the words that look like tokens: long, of the characters of base64, hexadecimal numbers or a JWT, and with kinds of
-/// characters that change too often for a word of a language or an address.
+/// Marks words that look like tokens: long, in the characters of base64, hexadecimal or a JWT, and mixing kinds of
+/// characters more often than natural words or addresses do.
 fn mark_long_words(view: &View, marks: &mut [bool]) {
     let in_word = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-.".contains(&byte);
     let mut start = 0;
@@ -125,12 +125,12 @@ fn looks_like_a_token(word: &[u8]) -> bool {
     };
     let kinds: Vec<u8> = word.iter().filter_map(|byte| kind(*byte)).collect();
     let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    // Words that are written together change twice with each of them, and have no digits.
+    // Joined words have two changes each, and no digits.
     let characters_per_change = if kinds.contains(&0) { 5 } else { 3 };
     changes * characters_per_change >= kinds.len()
 }
 
-/// A word with a cut in it is cut out as a whole: the rest of it would only puzzle.
+/// Extends each cut to the whole word: its remains would only confuse.
 fn widen(text: &str, marks: &mut [bool]) {
     let bytes = text.as_bytes();
     let in_word = |index: usize| bytes[index].is_ascii_alphanumeric() || b"+/_-~%".contains(&bytes[index]);

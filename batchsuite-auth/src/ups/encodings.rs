@@ -1,4 +1,4 @@
-//! A text in every encoding that it may be in, each byte with the place that it came from.
+//! A text decoded in every plausible encoding; each decoded byte keeps its source range.
 
 mod alphabets;
 mod view;
@@ -10,12 +10,12 @@ use foldhash::fast::RandomState;
 pub(super) use self::view::View;
 use crate::events::is_invisible;
 
-/// No more readings of a text than this are tried.
+/// The most decodings of a text that are tried.
 const MOST_VIEWS: usize = 128;
-/// Base64 of a run of twelve characters has at least as many.
+/// Base64 of a run of twelve characters is at least this long.
 const SHORTEST_BASE64: usize = 16;
 
-/// Every reading of `text` that a chain of encodings allows.
+/// Every decoding of `text` by a chain of encodings.
 pub(super) fn views(text: &str) -> Vec<View> {
     let hasher = RandomState::default();
     let mut views = vec![View::of(text)];
@@ -26,7 +26,8 @@ pub(super) fn views(text: &str) -> Vec<View> {
         let mut found: Vec<_> =
             [percent_sequence, entity, lenient_entity, escape].into_iter().map(|one| undone(view, one)).collect();
         found.push(thinned(view, is_shown));
-        // Where it begins nobody says: in front of it may be something that could be part of it.
+        // The start of base64 is unknown: characters in front of it may look like part of it. So try all four
+        // alignments.
         found.extend((0..4).map(|skipped| base64(view, skipped)));
         for view in found {
             if views.len() < MOST_VIEWS && seen.insert(hasher.hash_one(view.bytes.as_slice())) {
@@ -35,13 +36,13 @@ pub(super) fn views(text: &str) -> Vec<View> {
         }
         next += 1;
     }
-    // Read by nobody but who looks for a secret: what is in there is not read any further.
+    // Only a search for secrets reads these, so their own decodings are not decoded further.
     let rare = views.iter().filter(|view| view.is_plain).flat_map(alphabets::readings).collect::<Vec<_>>();
     views.extend(rare);
     views
 }
 
-/// A view without the characters that do not count.
+/// A view with only the characters for which `counts` is true.
 pub(super) fn thinned(view: &View, counts: fn(char) -> bool) -> View {
     let mut thin = View::with_room(view.bytes.len(), false);
     let mut at = 0;
@@ -57,7 +58,7 @@ pub(super) fn thinned(view: &View, counts: fn(char) -> bool) -> View {
     thin
 }
 
-/// The first character, if the bytes begin with one, and how many of them it takes.
+/// The first character, if the bytes start with a valid one, and its length in bytes.
 fn first_character(bytes: &[u8]) -> (Option<char>, usize) {
     let length = match bytes.first() {
         Some(0..0x80) => 1,
@@ -73,14 +74,14 @@ fn first_character(bytes: &[u8]) -> (Option<char>, usize) {
     }
 }
 
-/// Whether a character is more than a blank, and can be seen.
+/// Whether a character is visible.
 pub(super) fn is_shown(character: char) -> bool {
     !(character.is_whitespace() || character.is_control() || is_invisible(character))
 }
 
-/// A view with the sequences that `sequence` finds undone.
+/// A view in which every sequence that `sequence` recognizes is decoded.
 fn undone(view: &View, sequence: fn(&[u8]) -> Option<Decoded>) -> View {
-    // A character of four bytes takes more in every encoding.
+    // Even a four-byte character takes more bytes in every encoding.
     let mut decoded = View::with_room(view.bytes.len(), view.is_plain);
     let mut at = 0;
     while at < view.bytes.len() {
@@ -101,7 +102,7 @@ fn undone(view: &View, sequence: fn(&[u8]) -> Option<Decoded>) -> View {
     decoded
 }
 
-/// What a sequence of bytes stands for.
+/// A decoded sequence.
 struct Decoded {
     meaning: Meaning,
     length: usize,
@@ -123,7 +124,7 @@ impl Decoded {
     }
 }
 
-/// `%41` of a form (RFC 3986 §2.1), in either case; `%u0041`.
+/// `%41` of forms (RFC 3986 §2.1), in either case, and `%u0041`.
 fn percent_sequence(bytes: &[u8]) -> Option<Decoded> {
     match bytes {
         [b'%', b'u' | b'U', rest @ ..] => Decoded::character(hexadecimal(rest.get(..4)?)?, 6),
@@ -137,7 +138,7 @@ fn entity(bytes: &[u8]) -> Option<Decoded> {
     lenient_entity(bytes).filter(|decoded| bytes[decoded.length - 1] == b';')
 }
 
-/// The same, also without the semicolon: browsers read it so.
+/// The same, with or without the semicolon, as browsers read it.
 fn lenient_entity(bytes: &[u8]) -> Option<Decoded> {
     const LONGEST: usize = 12;
     let [b'&', rest @ ..] = bytes else { return None };
@@ -158,7 +159,7 @@ fn lenient_entity(bytes: &[u8]) -> Option<Decoded> {
     Decoded::character((*character).into(), ended(length))
 }
 
-/// The names of the characters that may stand in a token, and of blanks.
+/// The named entities of whitespace and of characters that may occur in a token.
 const ENTITIES: [(&str, char); 26] = [
     ("amp", '&'),
     ("ast", '*'),
@@ -188,7 +189,7 @@ const ENTITIES: [(&str, char); 26] = [
     ("vert", '|'),
 ];
 
-/// `\/`, `\n`, `\u0041` of JSON; `\x41`, `\u{41}`, `\101` of its neighbours.
+/// `\/`, `\n`, `\u0041` of JSON; `\x41`, `\u{41}`, `\101` of related languages.
 fn escape(bytes: &[u8]) -> Option<Decoded> {
     let [b'\\', rest @ ..] = bytes else { return None };
     Some(match rest {
@@ -221,8 +222,8 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     is_number.then(|| u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()).flatten()
 }
 
-/// What is in base64 in a view (RFC 4648 §4 and §5), if each piece of it begins `skipped` characters after it may begin.
-/// Blanks and what cannot be seen do not end a piece: long ones are wrapped.
+/// Decodes the base64 in a view (RFC 4648 §4 and §5); each piece starts `skipped` characters late. Whitespace and
+/// invisible characters do not end a piece, because long ones are wrapped.
 fn base64(view: &View, skipped: usize) -> View {
     let mut decoded = View::with_room(view.bytes.len(), false);
     let mut piece = Vec::new();
@@ -238,7 +239,7 @@ fn base64(view: &View, skipped: usize) -> View {
         match sextet(*byte) {
             Some(value) => piece.push((value, source.clone())),
             None if byte.is_ascii() && is_shown(char::from(*byte)) => finish(&mut piece),
-            // A blank, or part of a character beyond ASCII: those that cannot be seen are there.
+            // Whitespace, or a byte of a non-ASCII character, which may be invisible.
             None => {}
         }
     }

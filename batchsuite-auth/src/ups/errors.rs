@@ -1,4 +1,4 @@
-//! The errors of an answer, in whichever of the known shapes.
+//! The errors of an answer, in any known shape.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use zeroize::Zeroizing;
 
 use super::grant_type::GrantType;
 
-/// The errors in a body; none if it has none of the known shapes.
+/// The errors in a body; empty if the body has no known shape.
 #[derive(Default)]
 pub(super) struct Errors {
     pub(super) complaints: Vec<Complaint>,
-    /// The errors in another shape beside those.
+    /// Further errors in another known shape.
     beside: Vec<Complaint>,
-    /// A key is there twice, so that the body means different things to different readers.
+    /// A key appears twice, so different parsers read different bodies.
     pub(super) repeated: bool,
-    /// It calls itself an error: there is something in `errors`, or in `error`.
+    /// The body declares an error: `errors` or `error` has a value.
     pub(super) are_named: bool,
-    /// There is a token as well.
+    /// The body has a token as well.
     pub(super) has_token: bool,
 }
 
@@ -33,13 +33,13 @@ pub(super) struct Complaint {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// Of the token, or the code.
+    /// UPS refuses the token or the code.
     Refused,
-    /// Of our configuration.
+    /// UPS refuses our configuration.
     Misconfigured,
-    /// Of the rate.
+    /// UPS limits the rate.
     RateLimited,
-    /// It complains of something that nobody has described.
+    /// An unknown error.
     Unknown,
 }
 
@@ -49,12 +49,12 @@ impl Errors {
         let places = [body.get("response"), Some(&body)];
         let errors = places.iter().flatten().find_map(|place| place.get("errors"));
         let mut complaints: Vec<_> = match errors {
-            // An item of another shape counts as an error that nobody has described.
+            // An item of an unknown shape counts as an unknown error.
             Some(Json::List(errors)) => errors.iter().flat_map(Complaint::all).collect(),
             Some(errors @ Json::Object { .. }) => Complaint::all(errors),
             _ => Complaint::all(&body),
         };
-        // The same body in another of the known shapes.
+        // The same body, read in the other known shapes.
         let others = places.iter().flatten().flat_map(|place| match place.get("errors") {
             Some(Json::List(errors)) => errors.iter().chain([*place]).collect(),
             Some(errors) => vec![errors, *place],
@@ -77,14 +77,14 @@ impl Errors {
 
     pub(super) fn meaning(&self, grant_type: GrantType) -> Meaning {
         let mut meanings: Vec<_> = self.complaints.iter().map(|complaint| complaint.meaning(grant_type)).collect();
-        // Words around the errors add nothing, unless they contradict.
+        // An unknown complaint next to the errors adds nothing.
         let beside = self.beside.iter().map(|complaint| complaint.meaning(grant_type));
         meanings.extend(beside.filter(|meaning| *meaning != Meaning::Unknown));
         let all = |meaning| !meanings.is_empty() && meanings.iter().all(|other| *other == meaning);
         if self.repeated {
             Meaning::Unknown
         } else if meanings.contains(&Meaning::Misconfigured) {
-            // Beside an error of our configuration, what UPS says about the token proves nothing.
+            // While our configuration is wrong, UPS's answer about the token proves nothing.
             Meaning::Misconfigured
         } else if all(Meaning::Refused) {
             Meaning::Refused
@@ -97,7 +97,7 @@ impl Errors {
 }
 
 impl Complaint {
-    /// The complaints of an object, in UPS's words and in those of RFC 6749; at least one.
+    /// The complaints of an object, by UPS's keys and those of RFC 6749; at least one.
     fn all(value: &Json) -> Vec<Self> {
         let text = |name: &str| value.get(name).and_then(Json::text).map(|text| Zeroizing::new(text.to_owned()));
         let (code, error) = (text("code"), text("error"));
@@ -147,7 +147,7 @@ impl Complaint {
     }
 }
 
-/// A JSON value that remembers every key. Its texts may echo secrets, so they are wiped.
+/// A JSON value that keeps every key. Its strings may echo secrets, so they are wiped.
 enum Json {
     Text(Zeroizing<String>),
     List(Vec<Json>),
@@ -161,7 +161,7 @@ impl Json {
         fields.iter().rev().find(|(key, _)| key.as_str() == name).map(|(_, value)| value)
     }
 
-    /// A text, or a number as text.
+    /// A string, or a number as text.
     fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }

@@ -1,6 +1,6 @@
 //! The two requests that UPS answers with tokens.
 
-/// What a request presents to get tokens.
+/// The grant that a request presents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GrantType {
     /// A code, at `POST /security/v1/oauth/token` (RFC 6749 §4.1.3).

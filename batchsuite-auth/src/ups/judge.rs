@@ -1,4 +1,5 @@
-//! What an answer, or its absence, means: judged by status, code **and** message, since UPS's codes are overloaded.
+//! What an answer, or a missing answer, means. Judged by status, code **and** message, because UPS's codes are
+//! overloaded.
 
 use std::time::Duration;
 
@@ -18,32 +19,32 @@ use crate::{
     http::{HttpError, HttpErrorKind},
 };
 
-/// What an answer to the exchange of a code, or to a refresh, means.
+/// The meaning of the answer to an exchange or a refresh.
 #[derive(Debug)]
 pub(crate) enum Judgement {
-    /// Tokens. They are stored first and judged after.
+    /// A pair. It is saved first and judged after.
     Pair(Box<Pair>),
     /// UPS refuses this code or this refresh token.
     Refused(Evidence),
-    /// Whether UPS acted on the request is unknown.
+    /// It is unknown whether UPS acted on the request.
     Unanswered(Evidence),
     /// UPS never saw the request.
     NotSent(Evidence),
-    /// UPS never saw the request: the time in which it was allowed to be sent was over.
+    /// UPS never saw the request: too much time had passed to send it.
     Late,
-    /// UPS asks for a pause of the whole client; `None`: it does not say how long.
+    /// UPS asks the whole client to pause; `None`: for an unknown time.
     RateLimited(Option<Duration>, Evidence),
     /// UPS refuses our configuration.
     Misconfigured(Evidence),
     /// UPS blocks the client.
     Blocked(Evidence),
-    /// A refusal that nobody has described.
+    /// UPS gave an unknown error.
     Unknown(Evidence),
 }
 
 #[cfg(any(test, feature = "metrics", feature = "test-util"))]
 impl Judgement {
-    /// A stable name, e.g. for a metric.
+    /// A stable name for metrics.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::Pair(_) => "pair",
@@ -59,17 +60,17 @@ impl Judgement {
     }
 }
 
-/// What came back.
+/// The result of a request.
 pub(super) enum Arrival {
-    /// All of an answer.
+    /// A complete answer.
     Whole(Response<Vec<u8>>),
-    /// Its beginning.
+    /// The beginning of an answer.
     BrokenOff(Response<Vec<u8>>),
-    /// None.
+    /// No answer.
     Failed(HttpError),
 }
 
-/// Judges what came back. `sent` are the secrets of the request, which are cut out of the evidence.
+/// Judges the result of a request. The secrets in `sent` are cut out of the evidence.
 pub(super) fn judge(
     grant_type: GrantType,
     arrival: Arrival,
@@ -109,15 +110,15 @@ pub(super) fn judge(
             Meaning::Misconfigured => Judgement::Misconfigured(evidence),
             Meaning::RateLimited | Meaning::Unknown => Judgement::Unknown(evidence),
         },
-        // A server that gave up waiting may have acted on what it got.
+        // A server that timed out may have acted on what it received.
         StatusCode::REQUEST_TIMEOUT => Judgement::Unanswered(evidence),
         status if status.is_client_error() => Judgement::Unknown(evidence),
-        // 5xx, a redirect that is not followed, and whatever is no HTTP status at all.
+        // 5xx, a redirect (not followed), or an invalid status.
         _ => Judgement::Unanswered(evidence),
     }
 }
 
-/// A success without a pair: if its body says an error, that error counts.
+/// Judges a success without a pair. An error in its body counts.
 fn judge_success(
     errors: &Errors,
     grant_type: GrantType,
@@ -139,7 +140,7 @@ fn judge_success(
 
 fn evidence_of(status: StatusCode, errors: &Errors, sent: &[&str]) -> Evidence {
     if errors.repeated {
-        return Evidence::of_answer(status.as_u16(), None, Some("an error with a key that is there twice"));
+        return Evidence::of_answer(status.as_u16(), None, Some("an error in which a key appears twice"));
     }
     let Some(first) = errors.complaints.first() else { return Evidence::of_answer(status.as_u16(), None, None) };
     let [code, message] = [&first.code, &first.message].map(|text| text.as_ref().map(|text| echo::cut(text, sent)));
@@ -158,7 +159,7 @@ fn not_sent_evidence(error: &HttpError) -> Evidence {
     })
 }
 
-/// RFC 9110 §10.2.3: seconds, or a date.
+/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let pause = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -260,7 +261,7 @@ mod tests {
                 r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},{"code":"1","message":"?"}]}"#,
                 "unknown",
             ),
-            // In two shapes at once, which contradict each other.
+            // In two shapes that contradict each other.
             (
                 r#"{"error":"invalid_client","errors":[{"code":"10400","message":"Invalid Refresh Token"}]}"#,
                 "misconfigured",
@@ -277,7 +278,7 @@ mod tests {
             ),
             (r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},{"reason":"?"}]}"#, "unknown"),
             (r#"{"errors":[{"code":"10400","message":"Invalid Refresh Token"},"ClientId is Invalid"]}"#, "unknown"),
-            // Or which do not.
+            // In two shapes that do not contradict each other.
             (r#"{"error":"invalid_grant","errors":[{"code":"10400","message":"Invalid Refresh Token"}]}"#, "refused"),
             (r#"{"code":"400","message":"Bad Request","errors":[{"message":"Invalid Refresh Token"}]}"#, "refused"),
             (r#"{"response":{"errors":[]}}"#, "unknown"),
@@ -347,14 +348,14 @@ mod tests {
             (ups(r#""10429""#, "Too Many Requests"), "rate_limited"),
             (ups(r#""10499""#, "Computer says no"), "unknown"),
             (r#"{"error":"computer_says_no"}"#.to_owned(), "unknown"),
-            // It does not say that it is an error.
+            // It does not declare an error.
             (r#"{"code":"0","message":"OK"}"#.to_owned(), "unanswered"),
             (r#"{"status":"approved"}"#.to_owned(), "unanswered"),
             (r#"{"response":{"errors":[]}}"#.to_owned(), "unanswered"),
-            // A token that cannot be used is there as well.
+            // It has an unusable token as well.
             (r#"{"error":"invalid_grant","access_token":"a","expires_in":"0"}"#.to_owned(), "unanswered"),
             (r#"{"error":"invalid_grant","access_token":"","refresh_token":null}"#.to_owned(), "refused"),
-            // What follows an object makes it no verdict.
+            // Text after the object: no verdict.
             (format!("{}x", ups(r#""10400""#, "Invalid Refresh Token")), "unanswered"),
         ] {
             assert_eq!(name(&judged(GrantType::RefreshToken, 200, &body, &[])), expected, "{body}");

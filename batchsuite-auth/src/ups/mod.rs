@@ -1,4 +1,4 @@
-//! UPS's wire: what is sent, what comes back, and what it means.
+//! UPS's wire protocol: requests, answers and their meaning.
 
 mod answer;
 mod callback;

@@ -1,11 +1,11 @@
-//! JSON with small faults: the faults that servers make most often must not cost a pair.
+//! Repairs small faults in JSON: the faults that servers make most often must not cost a pair.
 
 use zeroize::Zeroizing;
 
-/// `text` as JSON (RFC 8259), without its small faults: control characters within a string or between two, an escape that JSON does
-/// not have, a trailing comma. `None`: it has none of them.
+/// `text` as valid JSON (RFC 8259), without small faults: control characters inside or outside strings, invalid
+/// escapes, trailing commas. `None`: it has none of these faults.
 pub(super) fn repaired(text: &str) -> Option<Zeroizing<String>> {
-    // A character takes at most six bytes for each of its own, so it never outgrows its room.
+    // Each byte becomes at most six, so the string never reallocates.
     let mut json = Zeroizing::new(String::with_capacity(text.len() * 6));
     let mut characters = text.chars();
     let (mut is_inside, mut is_other) = (false, false);
@@ -45,7 +45,7 @@ fn push(json: &mut String, character: char) {
     }
 }
 
-/// Whether the next character that is one ends an object or a list.
+/// Whether the next significant character ends an object or a list.
 fn is_end(rest: &str) -> bool {
     rest.trim_start_matches(|c: char| c.is_whitespace() || c.is_control()).starts_with(['}', ']'])
 }
@@ -67,7 +67,7 @@ mod tests {
             let json = repaired(text).unwrap();
             let read: serde_json::Value = serde_json::from_str(&json).unwrap();
 
-            // Written by hand: with real control characters, which only a repaired text may have.
+            // Escaped by hand: the expected text has raw control characters, which JSON does not allow.
             let expected = expected.replace('\n', "\\n").replace('\0', "\\u0000").replace('\t', "\\t");
             assert_eq!(read, serde_json::from_str::<serde_json::Value>(&expected).unwrap(), "{text:?}");
         }

@@ -1,13 +1,13 @@
 //! The requests, written by the `oauth2` crate and sent by ours.
 //!
-//! `oauth2` knows the form of a request (parameters, PKCE); it is not let near an answer: it drops
-//! status and `Retry-After`, refuses good pairs for their content type, and its errors carry the raw body. So it writes
-//! each request, which is caught before it is sent, and [`judge()`] reads the answer.
+//! `oauth2` knows the form of a request (parameters, PKCE), but must not read answers: it drops the status and
+//! `Retry-After`, refuses good pairs because of their content type, and its errors contain the raw body. So each
+//! request it writes is intercepted before it is sent, and [`judge()`] reads the answer.
 //!
-//! It form-encodes id and secret inside Basic (RFC 6749 §2.3.1). UPS writes them as they are (RFC 7617 §2), so that header
-//! is ours.
+//! `oauth2` form-encodes id and secret within Basic (RFC 6749 §2.3.1). UPS takes them unencoded (RFC 7617 §2), so we
+//! write this header ourselves.
 //!
-//! The secrets of a request are wiped when the request is dropped, except the copies that `oauth2` makes of a token while it writes
+//! A request's secrets are wiped when it is dropped, except the copies of a token that `oauth2` makes while it writes
 //! the form.
 
 use std::{cell::Cell, sync::Arc, time::Duration};
@@ -38,7 +38,7 @@ use crate::{
     secret::{AuthorizationCode, PkceVerifier, RefreshToken, random_text},
 };
 
-/// UPS, as one client sees it.
+/// UPS's endpoints for one client.
 #[derive(Debug)]
 pub(crate) struct Ups {
     base: Url,
@@ -46,31 +46,31 @@ pub(crate) struct Ups {
     token: TokenUrl,
     refresh: TokenUrl,
     client: Client,
-    /// Marked sensitive, so that its `Debug` shows nothing.
+    /// Marked sensitive, so that `Debug` hides it.
     basic: HeaderValue,
     http: Arc<dyn HttpClient>,
     deadline: Duration,
     defaults: PairDefaults,
 }
 
-/// An authorization request (RFC 6749 §4.1.1). It is all secret, so it has no `Debug`.
+/// An authorization request (RFC 6749 §4.1.1). Secret throughout, so without `Debug`.
 pub(crate) struct Authorization {
     pub(crate) url: Url,
     pub(crate) state: String,
     pub(crate) verifier: Option<PkceVerifier>,
 }
 
-/// A request that is ready to be sent, once. It is all secret, so it has no `Debug`.
+/// A request, ready to be sent once. Secret throughout, so without `Debug`.
 pub(crate) struct Prepared {
     grant_type: GrantType,
     head: http::request::Parts,
     body: Zeroizing<Vec<u8>>,
-    /// Its secrets, beside the client's.
+    /// The request's secrets, other than the client's.
     secrets: Vec<Zeroizing<String>>,
 }
 
 impl Ups {
-    /// `None` if `base` cannot carry UPS's paths, or the client's id has a colon.
+    /// `None` if `base` cannot carry UPS's paths, or the client id contains a colon.
     pub(crate) fn new(
         base: &Url,
         client: Client,
@@ -101,7 +101,7 @@ impl Ups {
         self.base.origin().ascii_serialization()
     }
 
-    /// Where to send a browser, with a new state and, if the client uses PKCE, a new verifier.
+    /// An authorization request with a new state and, if the client uses PKCE, a new verifier (RFC 7636 §4.1).
     pub(crate) fn authorization(&self, redirect_uri: &Url) -> Authorization {
         let state = random_text();
         let client = BasicClient::new(ClientId::new(self.client.id.clone()))
@@ -136,7 +136,7 @@ impl Ups {
         if let Some(verifier) = verifier {
             request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
             if self.client.authentication.uses_secret() {
-                // UPS's PKCE body names the client; `oauth2` leaves that out beside Basic.
+                // UPS's PKCE body names the client; `oauth2` omits it if there is a Basic header.
                 request = request.add_extra_param("client_id", self.client.id.clone());
             }
         }
@@ -145,7 +145,7 @@ impl Ups {
         Some(self.prepared(GrantType::AuthorizationCode, request, secrets.into_iter().flatten()))
     }
 
-    /// The refresh (RFC 6749 §6), which at UPS has an endpoint of its own and always takes the client's secret.
+    /// A refresh (RFC 6749 §6). UPS has a separate endpoint for it, which always requires the client secret.
     pub(crate) fn refresh(&self, token: &RefreshToken) -> Option<Prepared> {
         let client = BasicClient::new(ClientId::new(self.client.id.clone()))
             .set_token_uri(self.refresh.clone())
@@ -155,15 +155,15 @@ impl Ups {
         Some(self.prepared(GrantType::RefreshToken, request, [token.expose_secret()].into_iter()))
     }
 
-    /// How long a request may take.
+    /// The time limits of a request.
     pub(crate) fn limits(&self) -> TimeLimits {
         TimeLimits::new(self.deadline)
     }
 
-    /// Sends it within `limits` and judges what comes back. `now` dates a `Retry-After`.
+    /// Sends a request within `limits` and judges the result. `now` resolves a `Retry-After` date.
     ///
     /// # Cancellation
-    /// The request may have arrived: never inside a future that a caller can drop.
+    /// Not cancel-safe: a dropped request may still reach UPS. Run it in a task that no caller can drop.
     pub(crate) async fn send(&self, prepared: Prepared, limits: TimeLimits, now: Timestamp) -> Judgement {
         let Prepared { grant_type, head, mut body, secrets } = prepared;
         let mut request = http::Request::from_parts(head, std::mem::take(&mut *body));
@@ -174,8 +174,8 @@ impl Ups {
             .await
             .unwrap_or_else(|| Err(HttpError::unanswered()));
         let arrival = answer.map(Arrival::Whole).unwrap_or_else(|error| {
-            // The evidence keeps what a person can read; only the log knows why.
-            tracing::warn!(error = %crate::error::chain(&error), "no answer of UPS, or not all of it");
+            // The evidence is for people; the cause goes to the log only.
+            tracing::warn!(error = %crate::error::chain(&error), "no answer from UPS, or only part of it");
             if error.is_not_sent() {
                 return Arrival::Failed(error);
             }
@@ -197,7 +197,7 @@ impl Ups {
         if let Some(header) = head.headers.get_mut(AUTHORIZATION) {
             *header = self.basic.clone();
         }
-        // Without this header any coding would be allowed (RFC 9110 §12.5.3).
+        // Without this header, any content coding would be acceptable (RFC 9110 §12.5.3).
         head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let secrets = secrets.map(|secret| Zeroizing::new(secret.to_owned())).collect();
         Prepared { grant_type, head, body: body.into(), secrets }
@@ -213,7 +213,7 @@ impl Prepared {
 
 const BASIC: &str = "Basic ";
 
-/// RFC 7617 §2: an id with a colon cannot be written.
+/// The Basic header; `None` for an id with a colon, which it cannot express (RFC 7617 §2).
 fn basic(client: &Client) -> Option<HeaderValue> {
     let (id, secret) = (client.id.as_bytes(), client.secret.expose_secret().as_bytes());
     if id.contains(&b':') {
@@ -223,7 +223,7 @@ fn basic(client: &Client) -> Option<HeaderValue> {
     for part in [id, b":", secret] {
         credentials.extend_from_slice(part);
     }
-    // Four characters for three bytes: it never outgrows its room.
+    // Base64 makes four characters of three bytes, so the string never reallocates.
     let mut value = Zeroizing::new(String::with_capacity(BASIC.len() + credentials.len().div_ceil(3) * 4));
     value.push_str(BASIC);
     STANDARD.encode_string(&*credentials, &mut value);
@@ -232,12 +232,12 @@ fn basic(client: &Client) -> Option<HeaderValue> {
     Some(header)
 }
 
-/// Says to `oauth2` that the client authenticates by Basic. The header that it writes is replaced.
+/// Tells `oauth2` to authenticate the client by Basic; the header it writes is replaced.
 fn no_secret() -> oauth2::ClientSecret {
     oauth2::ClientSecret::new(String::new())
 }
 
-/// Lets `oauth2` write a request and catches it.
+/// Lets `oauth2` write a request, and intercepts it.
 fn caught(write: impl FnOnce(&dyn Fn(HttpRequest) -> Result<HttpResponse, Caught>)) -> Option<HttpRequest> {
     let caught = Cell::new(None);
     write(&|request| {
@@ -247,7 +247,7 @@ fn caught(write: impl FnOnce(&dyn Fn(HttpRequest) -> Result<HttpResponse, Caught
     caught.into_inner()
 }
 
-/// Ends `oauth2`'s part.
+/// Stops `oauth2` before it sends.
 #[derive(Debug, thiserror::Error)]
 #[error("caught before it was sent")]
 struct Caught;
@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(prepared.head.uri, "https://wwwcie.ups.com/security/v1/oauth/refresh");
     }
 
-    /// Answers a request with all that is secret in it.
+    /// Answers with every secret of the request.
     #[derive(Debug)]
     struct Echo;
 
@@ -460,7 +460,7 @@ mod tests {
             crate::test_memory::left_of(prepared.secrets[0].as_bytes()),
             crate::test_memory::left_of(ups.basic.as_bytes()),
         ];
-        // Past what the allocator overwrites.
+        // After the part that the allocator overwrites.
         let basic = &STANDARD.encode(format!("id:{canary}")).into_bytes()[24..];
         assert!(places[0].holds(canary.as_bytes()) && places[2].holds(basic), "the test looks at the right places");
 

@@ -161,7 +161,7 @@ fn of_two_tokens_the_last_one_counts_but_none_never_replaces_one() {
         let pair = parse_bytes(format!(r#"{{"access_token":"a",{tokens}}}"#).as_bytes()).unwrap();
 
         assert_eq!(pair.refresh_token.unwrap().expose_secret(), kept, "{tokens}");
-        assert_eq!(pair.oddities, ["a key is there twice; the last one counts"], "{tokens}");
+        assert_eq!(pair.oddities, ["a key appears twice; the last one counts"], "{tokens}");
     }
 }
 
@@ -172,15 +172,11 @@ fn a_whole_object_is_a_pair_whatever_follows_it_or_is_missing_after_it() {
         Pair::parse(&Content::of(body.into_bytes().into(), whole), &defaults()).unwrap()
     };
     for rest in ["\0", "\0\0", "// a comment", "<!-- x -->", "}", "{", "\u{feff}", ";", ")", "\u{1}", "garbage"] {
-        assert_eq!(with(rest, true).oddities, ["there is something beside the JSON"], "{rest:?}");
+        assert_eq!(with(rest, true).oddities, ["there is text around the JSON"], "{rest:?}");
     }
     for before in ["\0", "\0\0\0", "\u{feff}\u{feff}", "\u{1} "] {
         let body = format!(r#"{before}{{"access_token":"a","refresh_token":"r"}}"#);
-        assert_eq!(
-            parse_bytes(body.as_bytes()).unwrap().oddities,
-            ["there is something beside the JSON"],
-            "{before:?}"
-        );
+        assert_eq!(parse_bytes(body.as_bytes()).unwrap().oddities, ["there is text around the JSON"], "{before:?}");
     }
     for rest in ["", " \r\n\t"] {
         assert!(with(rest, true).oddities.is_empty() && with(rest, false).oddities.is_empty(), "{rest:?}");
@@ -205,7 +201,7 @@ fn json_that_is_almost_none_is_a_pair() {
 
         assert_eq!(pair.refresh_token.unwrap().expose_secret(), token, "{body}");
         assert_eq!(pair.access_token.unwrap().expose_secret(), "a", "{body}");
-        assert!(pair.oddities.contains(&"the JSON is not quite JSON"), "{body}");
+        assert!(pair.oddities.contains(&"the JSON had small faults"), "{body}");
     }
     assert!(parse_bytes(br#"{"access_token":"a",}"#).is_none(), "without a refresh token nothing is saved by it");
 }

@@ -7,7 +7,7 @@ use super::*;
 
 const TOKEN: &str = "r3fr3shT0kenOfUPS8chars4Test0123-bG9uZ2VyQmxvYi+/MDEyMzQ1Njc4OQ==";
 
-/// The longest piece of `secret` that can be read in `text`, blanks aside.
+/// The longest piece of `secret` that can be read in `text`, ignoring whitespace.
 fn in_common(text: &str, secret: &str) -> usize {
     let shown = |text: &str| text.chars().filter(|c| is_shown(*c)).collect::<Vec<_>>();
     let (text, secret) = (shown(text), shown(secret));
@@ -42,7 +42,7 @@ fn base32(text: &str) -> String {
     bits.chunks(5).map(|five| char::from(ALPHABET[usize::from(letter(five))])).collect()
 }
 
-/// Encodings in which not a character is as it was: that they are cut cannot be seen by the characters that are left.
+/// Encodings that change every character, so the remaining characters cannot show whether they were cut.
 #[test]
 fn a_secret_in_another_alphabet_is_cut_out() {
     for (what, echo) in [
@@ -132,7 +132,7 @@ fn a_piece_of_a_secret_is_cut_out_in_whichever_encoding() {
     }
 }
 
-/// The same numbers each time.
+/// A random-number generator that repeats its numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -154,7 +154,7 @@ impl Dice {
 
     fn encode(&mut self, text: &str) -> String {
         let which = self.below(11);
-        // What begins a code is always encoded itself, as every encoder does.
+        // The character that starts an escape is always escaped, as every encoder does.
         let mut each = |percentage: usize, begins: char, code: &dyn Fn(char) -> String| -> String {
             let coded = |c: char, dice: &mut Self| c == begins || dice.below(100) < percentage;
             text.chars().map(|c| if coded(c, self) { code(c) } else { c.to_string() }).collect()
@@ -193,7 +193,7 @@ fn whatever_is_sent_back_however_often_encoded_is_cut_out() {
         }
         let mut echo = piece.clone();
         for _ in 0..dice.below(4) {
-            // Longer is not what a message is.
+            // Messages are not longer than this.
             if echo.len() < 600 {
                 echo = dice.encode(&echo);
             }
@@ -203,7 +203,7 @@ fn whatever_is_sent_back_however_often_encoded_is_cut_out() {
 
         assert!(kept.contains(CUT), "{round}: {piece:?} in {echo:?} -> {kept:?}");
         assert!(kept.starts_with("(<") && kept.ends_with(">)"), "{round}: {kept:?}");
-        // What is left of the echo carries less than a run of the secret.
+        // The rest of the echo has less than a run in common with the secret.
         assert!(in_common(&kept, &piece) < RUN, "{round}: {piece:?} in {kept:?}");
         let again = cut(&kept, &sent);
         assert_eq!(again, kept, "{round}: {piece:?} in {echo:?}");

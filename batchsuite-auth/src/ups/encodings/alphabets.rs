@@ -1,13 +1,13 @@
-//! Encodings that change every character: numbers, base32, and a text that is read backwards.
+//! Encodings that change every character: numbers, base32, and reversed text.
 
 use std::{mem, ops::Range};
 
 use super::view::View;
 
-/// A run of a secret has so many bytes at least: shorter pieces hold none.
+/// The fewest bytes of a piece worth decoding: a secret's run has at least this many.
 const SHORTEST: usize = 12;
 
-/// What one view holds in each of them.
+/// The view decoded by each of them.
 pub(super) fn readings(view: &View) -> impl Iterator<Item = View> {
     let hexadecimal = [0, 1].map(|skipped| in_hexadecimal(view, skipped));
     let base32 = [0, 1, 2, 3, 4, 5, 6, 7].map(|skipped| in_base32(view, skipped));
@@ -22,7 +22,7 @@ fn backwards(view: &View) -> View {
     read
 }
 
-/// `7233…`, `72:33…`, `0x72, 0x33, …`: characters between two digits do not count, unless they are letters.
+/// `7233…`, `72:33…`, `0x72, 0x33, …`: characters between digits are ignored, unless they are letters.
 fn in_hexadecimal(view: &View, skipped: usize) -> View {
     let mut digits = Vec::new();
     let mut read = View::with_room(view.bytes.len(), false);
@@ -82,7 +82,7 @@ fn in_decimal(view: &View) -> View {
     read
 }
 
-/// RFC 4648 §6, in either case; as for base64, its beginning is unknown.
+/// RFC 4648 §6, in either case. As with base64, the start is unknown, so pieces start `skipped` characters late.
 fn in_base32(view: &View, skipped: usize) -> View {
     let mut letters: Vec<(u8, Range<usize>)> = Vec::new();
     let mut read = View::with_room(view.bytes.len(), false);

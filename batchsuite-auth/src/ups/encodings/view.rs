@@ -1,26 +1,26 @@
-//! One reading of a text, byte by byte.
+//! One decoding of a text.
 
 use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-/// One reading of a text. It may hold secrets: wiped when it is dropped.
+/// One decoding of a text. It may hold secrets, so it is wiped on drop.
 pub(in crate::ups) struct View {
     pub(in crate::ups) bytes: Zeroizing<Vec<u8>>,
-    /// From which bytes of the text each one was read.
+    /// The source range of each byte in the original text.
     pub(in crate::ups) source: Vec<Range<usize>>,
-    /// It reads as text: no words were joined, nothing was taken for base64.
+    /// Whether it reads as text: no words were joined and no base64 was decoded.
     pub(in crate::ups) is_plain: bool,
 }
 
 impl View {
-    /// The text as it is.
+    /// The original text.
     pub(in crate::ups) fn of(text: &str) -> Self {
         let source = (0..text.len()).map(|index| index..index + 1).collect();
         Self { bytes: text.as_bytes().to_vec().into(), source, is_plain: true }
     }
 
-    /// An empty one that never outgrows its room.
+    /// An empty view that never reallocates within `bytes`.
     pub(in crate::ups) fn with_room(bytes: usize, is_plain: bool) -> Self {
         Self { bytes: Vec::with_capacity(bytes).into(), source: Vec::with_capacity(bytes), is_plain }
     }
@@ -36,7 +36,7 @@ impl View {
         }
     }
 
-    /// Marks the bytes of the text from which these were read, and the bytes between them.
+    /// Marks the source of these bytes in the original text, including any bytes between them.
     pub(in crate::ups) fn mark(&self, range: Range<usize>, marks: &mut [bool]) {
         let source = &self.source[range];
         let start = source.iter().map(|place| place.start).min();
