@@ -1,13 +1,13 @@
-//! The hot path: access tokens that are ready to be handed out.
+//! The hot path: access tokens that are ready to be served.
 //!
-//! A look-up takes no lock that companies share, allocates nothing and copies no text: one probe of a concurrent map, one
-//! look at a coarse clock, one `Arc`.
+//! A look-up takes no lock shared between companies, allocates nothing and copies no text: one probe of a concurrent
+//! map, one read of a coarse clock, one `Arc`.
 //!
-//! # What keeps it honest
-//! An entry says which change of the store it comes from. The store's change feed evicts entries that are older than a
-//! change. Whoever read a row before a change and inserts after it must not bring it back, so every reader registers
-//! *before* it reads ([`Cache::begin_read`]), the feed's changes are noted for the registered readers too, and an insert compares
-//! its row with them ([`ReadGuard::insert`]).
+//! # Consistency
+//! An entry records the change of the store that it comes from. The store's change feed evicts entries older than a
+//! change. A reader that read a row before a change and inserts it afterwards must not bring the old token back. So
+//! every reader registers *before* it reads ([`Cache::begin_read`]), the feed also notes changes for registered
+//! readers, and an insert compares its row with them ([`ReadGuard::insert`]).
 
 mod key;
 
@@ -34,23 +34,24 @@ use crate::{
     secret::AccessToken,
 };
 
-/// While a refresh in the background does not succeed, the next one begins after this.
+/// How long after a background refresh was started the next one may start, while none succeeds.
 const BACKGROUND_RETRY: Duration = Duration::from_secs(15);
 
-/// How many entries of a map that grows an insert moves. Until all are moved, look-ups take nearly twice as long: with a few
-/// at once that could be for long, since a map that holds every company gets few inserts. So many take half a millisecond.
+/// How many entries an insert moves while the map grows. Look-ups take nearly twice as long until all entries have
+/// moved, which could last long with a small number: a map that holds every company gets few inserts. Moving this many
+/// takes half a millisecond.
 const COPIED_AT_ONCE: usize = 4096;
 
-/// The access tokens that are ready.
+/// The access tokens that are ready to be served.
 #[derive(Debug)]
 pub(crate) struct Cache {
     entries: papaya::HashMap<Key<CompanyId>, Entry, KnownHash>,
     readers: Mutex<Readers>,
     clock: HotClock,
-    /// If the feed was not read for this long, nothing is served (if set).
+    /// If set: after this long without a read of the feed, nothing is served.
     refuse_after: Option<Duration>,
     feed_read_at: AtomicU64,
-    /// Whether any entry may be marked as used.
+    /// Whether some entry may be marked as used.
     some_used: AtomicBool,
 }
 
@@ -58,22 +59,22 @@ pub(crate) struct Cache {
 struct Entry {
     token: AccessToken,
     change: EventId,
-    /// When its reader began to read; everything below counts from here, so that a row that took long to arrive is not
-    /// served past its end, and a clock that is set back ends it.
+    /// When its reader began to read. The durations below count from here, so that a row that took long to arrive is
+    /// not served past its end. A clock that is set back ends the entry.
     from: u64,
-    /// How long to hand it out without a thought, in milliseconds; moved on while a refresh in the background is tried.
+    /// Age in milliseconds below which a hit needs no refresh; pushed back each time a caller is told to start one.
     fresh_for: AtomicU32,
-    /// How long it may be handed out at all, in milliseconds.
+    /// Age in milliseconds at which it is no longer served.
     ends_after: u32,
-    /// How long a hit has nothing to do but to hand it out, in nanoseconds: until it is due or ends, and not at all before its
-    /// first use. So one comparison is enough for nearly every hit.
+    /// Age in nanoseconds below which a hit only returns the token: until the entry is due or ends; zero before its
+    /// first use. So nearly every hit needs a single comparison.
     quiet_for: AtomicU64,
 }
 
-/// Those who are between reading a row and inserting it.
+/// The readers between reading a row and inserting it.
 #[derive(Debug, Default)]
 struct Readers {
-    /// Goes up when everything cached is dropped; whoever began before inserts nothing.
+    /// Goes up when all entries are dropped; a reader registered earlier inserts nothing.
     generation: u64,
     next: u64,
     by_company: HashMap<CompanyId, BTreeMap<u64, Reader>>,
@@ -81,13 +82,13 @@ struct Readers {
 
 #[derive(Debug, Default)]
 struct Reader {
-    /// The company's latest change since it registered.
+    /// The company's latest change since this reader registered.
     change: EventId,
-    /// Wakes it.
+    /// Wakes the reader.
     changed: Arc<Notify>,
 }
 
-/// Held by a reader from before it reads a row until it has inserted it. Registered until dropped.
+/// A registered reader: created before it reads a row, dropped after it has inserted it.
 #[derive(Debug)]
 pub(crate) struct ReadGuard<'a> {
     cache: &'a Cache,
@@ -108,26 +109,26 @@ impl Cache {
         Self { entries, readers, clock, refuse_after, feed_read_at, some_used }
     }
 
-    /// The company's token, if it is cached and good. `due` begins a refresh in the background, if it is time; no other caller is
-    /// told so soon.
+    /// The company's token, if a valid one is cached. Calls `due` if a background refresh should start; no other caller
+    /// is told so for a while.
     #[inline]
     pub(crate) fn get(&self, company: &CompanyId, due: impl FnOnce()) -> Option<AccessToken> {
         self.quiet(company).or_else(|| self.look_closer(company, due))
     }
 
-    /// The company's token, if there is nothing to do but to hand it out. Nearly every look-up ends here, so this does nothing
-    /// else, and any other begins again.
+    /// The company's token, if it only has to be returned. Nearly every look-up ends here, so this does nothing else;
+    /// the others start over in `look_closer`.
     #[inline]
     fn quiet(&self, company: &CompanyId) -> Option<AccessToken> {
         let now = self.clock.now();
         let entries = self.entries.pin();
         let entry = entries.get(&Key(company))?;
-        // A clock that was set back makes the difference huge: the entry has ended.
+        // If the clock was set back, the difference is huge, and the entry has ended.
         let is_quiet = now.wrapping_sub(entry.from) < entry.quiet_for.load(Relaxed);
         (is_quiet && !self.is_unchecked(now)).then(|| entry.token.clone())
     }
 
-    /// The token of an entry that was not used yet, is due or has ended.
+    /// The token of an entry that is not marked as used, is due or has ended.
     #[cold]
     fn look_closer(&self, company: &CompanyId, due: impl FnOnce()) -> Option<AccessToken> {
         let now = self.clock.now();
@@ -150,7 +151,7 @@ impl Cache {
         Some(token)
     }
 
-    /// Registers a reader, before it reads.
+    /// Registers a reader. Call this before reading.
     pub(crate) fn begin_read<'a>(&'a self, company: &'a CompanyId) -> ReadGuard<'a> {
         let mut readers = self.readers();
         let number = readers.next;
@@ -170,13 +171,13 @@ impl Cache {
         }
     }
 
-    /// The same for what the feed reported. Everything up to now was reported then.
+    /// Applies changes reported by the feed, which is complete up to now.
     pub(crate) fn feed_reported(&self, changed: &[(CompanyId, EventId)]) {
         self.changed(changed);
         self.feed_read_at.store(self.clock.now(), Relaxed);
     }
 
-    /// Drops what is older than a change, and notes the change for those who are reading.
+    /// Evicts entries older than a change, and notes the change for registered readers.
     pub(crate) fn changed(&self, changed: &[(CompanyId, EventId)]) {
         let mut readers = self.readers();
         let entries = self.entries.pin();
@@ -189,19 +190,19 @@ impl Cache {
         }
     }
 
-    /// Wakes those who are reading the company's row: a refresh of this process has ended.
+    /// Wakes the company's registered readers, because a refresh in this process has ended.
     pub(crate) fn wake(&self, company: &CompanyId) {
         for reader in self.readers().by_company.get(company).into_iter().flat_map(BTreeMap::values) {
             reader.changed.notify_one();
         }
     }
 
-    /// Hands out nothing any more that was read until now, or is being read. Which rotations were cached stays known.
+    /// Ends every entry and makes registered readers insert nothing. The cached rotations stay known.
     pub(crate) fn outdate(&self) {
         self.replace_all(Entry::ended);
     }
 
-    /// The same after the numbers of changes were set back: any row replaces what is cached.
+    /// The same after the numbers of changes were set back: afterwards any row replaces an entry.
     pub(crate) fn outdate_changes(&self) {
         self.replace_all(|entry| Entry { change: EventId::START, ..entry.ended() });
     }
@@ -215,7 +216,8 @@ impl Cache {
         }
     }
 
-    /// A caller got the company's token by way of the store. (What the keeper brings is no use.)
+    /// Marks the company as used, because a caller got its token from the store. (The keeper's refreshes are not a
+    /// use.)
     pub(crate) fn mark_used(&self, company: &CompanyId) {
         if let Some(entry) = self.entries.pin().get(&Key(company)) {
             self.mark(entry);
@@ -228,9 +230,9 @@ impl Cache {
         self.some_used.store(true, Release);
     }
 
-    /// The companies whose tokens were handed out since the last call.
+    /// The companies whose tokens were served since the last call.
     pub(crate) fn take_used(&self) -> Vec<CompanyId> {
-        // An idle process does not look through all of them.
+        // An idle process does not search all entries.
         if !self.some_used.swap(false, Acquire) {
             return Vec::new();
         }
@@ -250,12 +252,12 @@ impl Cache {
 }
 
 impl Entry {
-    /// Whether it was handed out since [`take_used`](Cache::take_used).
+    /// Whether it was served since the last [`take_used`](Cache::take_used).
     fn is_used(&self) -> bool {
         self.quiet_for.load(Relaxed) != 0
     }
 
-    /// One that hands out nothing.
+    /// A copy that is not served.
     fn ended(&self) -> Self {
         Self {
             token: self.token.clone(),
@@ -269,19 +271,19 @@ impl Entry {
 }
 
 impl ReadGuard<'_> {
-    /// The rotation whose token was cached when this reader registered, even if the token has ended since. A row that was read after
-    /// that and is below it was set back.
+    /// The rotation that was cached when this reader registered, even if its token has ended since. If a row read
+    /// afterwards is below it, the row was set back.
     pub(crate) fn cached(&self) -> Revision {
         self.cached
     }
 
-    /// Completes when the company changes, or if it did since this reader registered.
+    /// Completes when the company changes, or at once if it has changed since this reader registered.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Caches the access token of a row that was read (or written), at `as_of`, after this reader registered. `false`: the company
-    /// changed later than the row, or the token may have ended, so the row must be read again.
+    /// Caches the access token of a row that was read or written at `as_of`, after this reader registered. `false`: the
+    /// company has changed since, or the token may have ended, so the row must be read again.
     #[must_use = "an outdated row must be read again"]
     pub(crate) fn insert(&self, token: &AccessToken, change: EventId, refresh_at: Timestamp, as_of: Timestamp) -> bool {
         let readers = self.cache.readers();
@@ -293,7 +295,7 @@ impl ReadGuard<'_> {
         if self.cache.clock.now().wrapping_sub(self.from) >= in_nanoseconds(ends_after) {
             return false;
         }
-        // Whoever brings a token in its early window has begun its refresh, or found that none can begin now.
+        // A reader with a token in its early window has started the refresh, or found that none can start now.
         let fresh_for = match remaining(refresh_at, as_of) {
             Duration::ZERO => BACKGROUND_RETRY,
             rest => rest,
@@ -332,7 +334,8 @@ impl Drop for ReadGuard<'_> {
     }
 }
 
-/// Whole milliseconds in half the room of nanoseconds, 49 days at most: whoever is told an end earlier reads the row again.
+/// Whole milliseconds, at most 49 days: half the size of nanoseconds. A shortened end only means that the row is read
+/// again sooner.
 fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
@@ -368,14 +371,14 @@ mod tests {
         }
     }
 
-    /// A cache, its clock, and a company.
+    /// A cache, its clock and a company.
     fn arranged(refuse_after: Option<Duration>) -> (Cache, Hands, CompanyId) {
         let clock = Hands(Arc::new(Mutex::new(Timestamp::from_timestamp(1_800_000_000, 0).unwrap())));
         let cache = Cache::new(HotClock::Host(Arc::new(clock.clone())), refuse_after);
         (cache, clock, CompanyId::new("acme").unwrap())
     }
 
-    /// An hour's token with the early window in its last quarter.
+    /// A token of one hour; its early window is the last quarter.
     fn token(clock: &Hands, change: u64) -> AccessToken {
         let secret = AccessTokenSecret::new(format!("token-{change}"));
         AccessToken::new(&secret, later(clock.now(), Duration::from_secs(3600)), Revision::default()).unwrap()

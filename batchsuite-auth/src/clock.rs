@@ -1,4 +1,4 @@
-//! Time as a one-method trait, so that tests move it by hand.
+//! Time as a one-method trait, so that tests can control it.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -6,16 +6,16 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 
 /// A point in time, in UTC.
 ///
-/// It is chrono's own type, because a host's database driver, its JSON and its pages take that one as it is. Its Display has the
-/// guide's `Refresh expires: yyyy-mm-dd hh:mm:ss` by `format("%F %T")`.
+/// It is chrono's own type, which database drivers, JSON and page templates accept as it is. `format("%F %T")` yields
+/// the guide's `Refresh expires: yyyy-mm-dd hh:mm:ss`.
 pub type Timestamp = DateTime<Utc>;
 
-/// Tells the time.
+/// A clock.
 ///
-/// Everything in this crate that judges an expiry asks a `Clock`; nothing else reads the system's time. (Time-outs of
-/// I/O are the runtime's timers.)
+/// Everything in this crate that checks an expiry asks a `Clock`; nothing else reads the system's time. (I/O time-outs
+/// use the runtime's timers.)
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The present time.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -36,34 +36,35 @@ impl Clock for SystemClock {
     }
 }
 
-/// `now + by`, at most the end of time: a lifetime from outside may be any number. In whole microseconds, as stores keep times.
+/// `now + by`, in whole microseconds as stores keep times. Saturates, because a lifetime from outside may be any
+/// number.
 pub fn later(now: Timestamp, by: Duration) -> Timestamp {
     let later = TimeDelta::from_std(by).ok().and_then(|by| now.checked_add_signed(by));
     later.unwrap_or(Timestamp::MAX_UTC).trunc_subsecs(6)
 }
 
-/// `now - by`, at least the beginning of time. In whole microseconds, as stores keep times.
+/// `now - by`, in whole microseconds as stores keep times. Saturates.
 pub fn earlier(now: Timestamp, by: Duration) -> Timestamp {
     let earlier = TimeDelta::from_std(by).ok().and_then(|by| now.checked_sub_signed(by));
     earlier.unwrap_or(Timestamp::MIN_UTC).trunc_subsecs(6)
 }
 
-/// `until - now`, zero if it has passed.
+/// `until - now`; zero if `until` has passed.
 pub(crate) fn remaining(until: Timestamp, now: Timestamp) -> Duration {
     (until - now).to_std().unwrap_or_default()
 }
 
-/// Whether a pause still lasts that ends at `until` and is never longer than `most`: what was written by a clock that
-/// ran ahead must not outlive it.
+/// Whether a period that ends at `until` and never lasts longer than `most` is still running. An end further ahead was
+/// written by a clock that ran ahead, and is ignored.
 pub(crate) fn within(until: Timestamp, now: Timestamp, most: Duration) -> bool {
     until > now && until <= later(now, most)
 }
 
-/// Measures the time that passes here, also while the machine is suspended.
+/// Measures elapsed time, including time during which the machine is suspended.
 ///
-/// The runtime's own clock stands still during a suspension, so a lease that ended meanwhile would look young. The larger of the
-/// two clocks is taken: a row or a lease may be judged too old, which costs one more try, but never too young. Setting the wall
-/// clock does not change it.
+/// The runtime's clock stops during a suspension, so a lease that ended meanwhile would look young. The larger of two
+/// clocks counts: a row or a lease may seem too old, which costs another try, but never too young. Setting the wall
+/// clock has no effect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
     timer: tokio::time::Instant,
@@ -76,13 +77,13 @@ impl Stopwatch {
         Self { timer: tokio::time::Instant::now(), machine: since_boot() }
     }
 
-    /// How long ago it was started.
+    /// The time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.timer.elapsed().max(since_boot().saturating_sub(self.machine))
     }
 }
 
-/// The time since the machine was started, suspensions included.
+/// The time since the machine booted, including suspensions.
 fn since_boot() -> Duration {
     #[cfg(feature = "test-util")]
     if let Some(simulated) = simulated::since_boot() {
@@ -91,7 +92,7 @@ fn since_boot() -> Duration {
     system_since_boot()
 }
 
-/// The machine of a simulation: the runtime's own clock, and suspensions as they are told.
+/// A simulated machine: the runtime's clock plus simulated suspensions.
 #[cfg(feature = "test-util")]
 pub(crate) mod simulated {
     use std::{cell::Cell, time::Duration};
@@ -102,12 +103,12 @@ pub(crate) mod simulated {
         static MACHINE: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
     }
 
-    /// From now on this thread's machine is a simulated one, started now; `false`: it is the real one again.
+    /// Starts a simulated machine for this thread; `false` returns to the real one.
     pub fn start(simulated: bool) {
         MACHINE.set(simulated.then(|| (Instant::now(), Duration::ZERO)));
     }
 
-    /// The machine was suspended for so long: the runtime's clock stood still meanwhile.
+    /// Suspends the machine for `by`, while the runtime's clock stands still.
     pub fn suspend(by: Duration) {
         MACHINE.set(MACHINE.get().map(|(start, suspended)| (start, suspended + by)));
     }
@@ -141,16 +142,16 @@ fn system_since_boot() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
 }
 
-/// Other systems have no such clock that is asked alike everywhere; their wall clock counts suspensions.
+/// Other systems have no common clock for this, but their wall clock counts suspensions.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn system_since_boot() -> Duration {
     remaining(SystemClock.now(), Timestamp::UNIX_EPOCH)
 }
 
-/// The time of the hot path, in nanoseconds from some moment; only differences mean anything.
+/// The clock of the hot path, in nanoseconds from an arbitrary start; only differences are meaningful.
 ///
-/// With the system's clock it is the coarse monotonic one: a look costs a few nanoseconds, no ticking thread can starve,
-/// and a wall clock that is set does not touch it. A host's own clock is asked itself.
+/// For the system's clock this is the coarse monotonic clock: a read costs a few nanoseconds, needs no ticking thread,
+/// and does not change when the wall clock is set. A host's own clock is read directly.
 #[derive(Clone, Debug)]
 pub(crate) enum HotClock {
     System,

@@ -1,4 +1,4 @@
-//! The HTTP client that the wire to UPS runs on, as a trait, and its adapter for reqwest.
+//! The HTTP client behind every request to UPS: a trait, and an adapter for reqwest.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -19,34 +19,35 @@ pub(crate) use self::received::{ANSWER_CAP, append};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};
 
-/// Sends one request to UPS and brings its answer home.
+/// Sends requests to UPS.
 ///
 /// # Contract
-/// - A request is sent **at most once**. UPS's refresh tokens are single-use: a client that retries on its own replays a
+/// - A request is sent **at most once**. UPS's refresh tokens are single-use: a client that retries by itself replays a
 ///   spent token, and UPS ends the opt-in.
 /// - Redirects are not followed; a 3xx is an answer like any other.
-/// - A failure is [`HttpError::not_sent`] only if not one byte of the request can have reached UPS. In doubt it is
+/// - A failure is [`HttpError::not_sent`] only if no byte of the request can have reached UPS. In doubt it is
 ///   [`HttpError::unanswered`].
-/// - An answer that is too large to be one of UPS's is `unanswered`.
-/// - The bytes of an answer should be written to the request's [`Received`] as they arrive: if the answer breaks off, or a
-///   deadline cuts it, the library reads them there.
-/// - The whole exchange ends within a deadline that is shorter than the lease of a refresh (60 s), and within
-///   [`TimeLimits::answer_within`]. But an answer that has arrived beats every deadline, even an answer that is still in the
-///   socket of a process that was stopped: a deadline first gives the runtime half a second to read, then decides.
-/// - A request is handed to its connection only while [`TimeLimits::may_be_sent`]. A client that waits before that, e.g. for a
-///   connection, asks once more after the wait. If the time is over, nothing is sent, and the failure is
-///   [`HttpErrorKind::Late`].
+/// - An answer too large to be UPS's is `unanswered`.
+/// - The bytes of an answer should be written to the request's [`Received`] as they arrive. If the answer breaks off,
+///   or a deadline ends it, the library reads them there.
+/// - The whole exchange ends before the lease of a refresh does (60 s), and within [`TimeLimits::answer_within`]. But
+///   an answer that has arrived beats every deadline, even an answer still in the socket when a stopped process
+///   resumes: after its deadline, a client first gives the runtime half a second to read.
+/// - A request is handed to its connection only while [`TimeLimits::may_be_sent`] is true. A client that waits before
+///   the hand-over, for a connection for example, checks again after the wait. If the time has passed, nothing is sent,
+///   and the failure is [`HttpErrorKind::Late`].
 ///
-/// The library puts [`TimeLimits`] and [`Received`] in the [extensions](http::Request::extensions) of each request.
+/// The library puts [`TimeLimits`] and [`Received`] into the [extensions](http::Request::extensions) of each request.
 ///
 /// # Cancellation
-/// A dropped future may leave a request on its way. The library never drops one: it sends inside a spawned task.
+/// Not cancel-safe: a dropped future may leave a request on its way. The library sends only from spawned tasks and
+/// never drops the future.
 #[async_trait]
 pub trait HttpClient: Debug + Send + Sync + 'static {
-    /// Sends `request` and returns the whole answer, whatever its status.
+    /// Sends `request` and returns the complete answer, whatever its status.
     ///
     /// # Errors
-    /// See the contract above: what matters is whether the request can have arrived.
+    /// [`HttpError`]: whether the request can have arrived decides its kind, as the contract above says.
     async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError>;
 }
 
@@ -57,7 +58,8 @@ impl<C: HttpClient + ?Sized> HttpClient for std::sync::Arc<C> {
     }
 }
 
-/// How long a request may take: in the [extensions](http::Request::extensions) of each request that the library sends.
+/// The time limits of a request. The library puts them into the [extensions](http::Request::extensions) of each
+/// request.
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,12 +80,13 @@ pub struct TimeLimits {
 }
 
 impl TimeLimits {
-    /// The answer is waited for `answer_within`; the request may be sent at any time.
+    /// Waits up to `answer_within` for the answer; the request may be sent at any time.
     pub fn new(answer_within: Duration) -> Self {
         Self { answer_within, send_within: None }
     }
 
-    /// The request may be handed to its connection for `limit` from now on, the time of a suspended machine included.
+    /// Allows the request to be handed to its connection for `limit` from now on. Time during which the machine is
+    /// suspended counts.
     #[must_use]
     pub fn with_send_within(self, limit: Duration) -> Self {
         self.with_send_within_since(Stopwatch::start(), limit)
@@ -93,18 +96,19 @@ impl TimeLimits {
         Self { send_within: Some((since, limit)), ..self }
     }
 
-    /// How long an answer is waited for, from the hand-over to the [`HttpClient`] on.
+    /// How long to wait for the answer, starting when the [`HttpClient`] gets the request.
     pub fn answer_within(&self) -> Duration {
         self.answer_within
     }
 
-    /// Whether the request may be handed to its connection now. Later another process may send the same refresh token.
+    /// Whether the request may still be handed to its connection. Afterwards another process may send the same refresh
+    /// token.
     pub fn may_be_sent(&self) -> bool {
         self.send_within.as_ref().is_none_or(|(since, limit)| since.elapsed() < *limit)
     }
 }
 
-/// Why there is no answer. `Display` prints neither the URL nor the source.
+/// Why a request got no answer. `Display` shows neither the URL nor the source.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.kind.describe())]
 pub struct HttpError {
@@ -113,19 +117,19 @@ pub struct HttpError {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// What can be said about a request that brought no answer.
+/// What is known about a request that got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HttpErrorKind {
     /// No connection: refused, unreachable, timed out while connecting, or no such name. Nothing was sent.
     Connect,
-    /// The server's certificate or its TLS is not acceptable. Nothing was sent.
+    /// The server's certificate or TLS version was refused. Nothing was sent.
     Tls,
-    /// The request itself is not allowed or not possible, e.g. plain `http` to another machine. Nothing was sent.
+    /// The request is not allowed or not possible, such as plain `http` to another machine. Nothing was sent.
     Request,
-    /// The time in which the request was allowed to be sent was over before a connection could take it. Nothing was sent.
+    /// Its time to be sent was over before a connection could take it. Nothing was sent.
     Late,
-    /// The request may have arrived; whether it did is unknown.
+    /// It is unknown whether the request arrived.
     Unanswered,
 }
 
@@ -142,34 +146,34 @@ impl HttpErrorKind {
 }
 
 impl HttpError {
-    /// Nothing was sent, for the reason `kind`; [`HttpErrorKind::Unanswered`] makes no claim of that.
+    /// An error of this kind. Every kind except [`HttpErrorKind::Unanswered`] states that nothing was sent.
     pub fn new(kind: HttpErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// The request may have arrived.
+    /// An error of a request that may have arrived.
     pub fn unanswered() -> Self {
         Self::new(HttpErrorKind::Unanswered)
     }
 
-    /// Nothing was sent: there was no connection.
+    /// An error without a connection: nothing was sent.
     pub fn not_sent() -> Self {
         Self::new(HttpErrorKind::Connect)
     }
 
-    /// Keeps the cause for [`source`](std::error::Error::source). It must not show a URL, a body or a header.
+    /// Sets the [`source`](std::error::Error::source). It must not show a URL, a body or a header.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What can be said about the request.
+    /// What is known about the request.
     pub fn kind(&self) -> HttpErrorKind {
         self.kind
     }
 
-    /// Whether not one byte of the request can have reached UPS.
+    /// Whether no byte of the request can have reached UPS.
     pub fn is_not_sent(&self) -> bool {
         self.kind != HttpErrorKind::Unanswered
     }

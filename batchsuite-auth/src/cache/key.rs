@@ -1,4 +1,5 @@
-//! The keys of the cache's map. A company brings its hash, so a look-up neither reads nor hashes the text to find its place.
+//! The keys of the cache's map. A company carries its hash, so a look-up neither reads nor hashes the text to find its
+//! slot.
 
 use std::{
     borrow::Borrow,
@@ -10,7 +11,7 @@ use papaya::Equivalent;
 
 use crate::ids::CompanyId;
 
-/// A company that is found by the hash it brings; owned as a key, borrowed for a look-up.
+/// A company that is found by the hash it carries; owned as a key, borrowed for a look-up.
 #[derive(Debug)]
 pub(super) struct Key<C>(pub(super) C);
 
@@ -18,12 +19,13 @@ impl<C: Borrow<CompanyId>> Key<C> {
     #[inline]
     fn is<D: Borrow<CompanyId>>(&self, other: &Key<D>) -> bool {
         let (one, other) = (self.0.borrow(), other.0.borrow());
-        // A host that keeps its ids asks with the very text that is the key; no two texts are in one place, for none is empty.
+        // A host that keeps its ids asks with the same allocation as the key. No two texts share an address, because
+        // none is empty.
         ptr::addr_eq(one.as_str(), other.as_str()) || have_same_text(one, other)
     }
 }
 
-/// Out of line, so that the look-up of a host that keeps its ids stays short.
+/// Out of line, to keep the look-up of a host that keeps its ids short.
 #[inline(never)]
 fn have_same_text(one: &CompanyId, other: &CompanyId) -> bool {
     one.known_hash() == other.known_hash() && one == other
@@ -51,14 +53,14 @@ impl Equivalent<Key<CompanyId>> for Key<&CompanyId> {
     }
 }
 
-/// Takes a key's hash as it is.
+/// Uses a key's own hash unchanged.
 pub(super) type KnownHash = BuildHasherDefault<AsKnown>;
 
 #[derive(Debug, Default)]
 pub(super) struct AsKnown(u64);
 
 impl Hasher for AsKnown {
-    /// A [`Key`] does not get here; other values would be hashed badly, but not wrongly.
+    /// Never called for a [`Key`]; other values would be hashed correctly, but badly.
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = self.0.rotate_left(8) ^ u64::from(*byte);

@@ -1,19 +1,21 @@
-//! Deadlines that give way to an answer that has already arrived.
+//! Deadlines that yield to an answer that has already arrived.
 
 use std::{pin::pin, time::Duration};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long the runtime gets to read, once a deadline is over. After a stop of the process (SIGSTOP, a paused virtual machine) the
-/// deadline is over, the answer lies in the socket, and other tasks have yet to read it and to hand it on.
+/// How long the runtime gets to read after a deadline. When a stopped process resumes (SIGSTOP, a paused virtual
+/// machine), the deadline may have passed while the answer is still in the socket, and other tasks must first read it
+/// and pass it on.
 #[cfg(feature = "reqwest")]
 pub(crate) const TIME_TO_READ: Duration = Duration::from_millis(500);
 
-/// The same for a fence around an HTTP client: longer, so that the client's own fence decides first, which knows more.
+/// The same for a fence around an HTTP client. It is longer, so that the client's own fence, which knows more, decides
+/// first.
 pub(crate) const TIME_TO_READ_OUTSIDE: Duration = Duration::from_millis(1000);
 
-/// Brings the outcome of `exchange`, unless it takes longer than `deadline`. An answer that has arrived by then beats the deadline: the
-/// runtime gets `time_to_read` before the fence decides, and again if the process was stopped meanwhile.
+/// The outcome of `exchange`, or `None` after `deadline`. An answer that has arrived beats the deadline: the runtime
+/// gets `time_to_read` before the fence decides, and again if the process was stopped meanwhile.
 pub(crate) async fn within<F: Future>(deadline: Duration, time_to_read: Duration, exchange: F) -> Option<F::Output> {
     let mut exchange = pin!(exchange);
     if let Ok(outcome) = timeout(deadline, exchange.as_mut()).await {
@@ -31,11 +33,11 @@ pub(crate) async fn within<F: Future>(deadline: Duration, time_to_read: Duration
     }
 }
 
-/// A wait that ended later than this after its deadline ended in a process that was stopped.
+/// If a wait ends this late after its deadline, the process was stopped.
 const NOTICEABLE: Duration = Duration::from_millis(100);
 
-/// Brings the outcome of `wait`, unless it comes after `deadline`. For a wait with which nothing is lost: more time is given only if
-/// the process was stopped over the deadline.
+/// The outcome of `wait`, or `None` after `deadline`. For waits that lose nothing when they end: extra time is given
+/// only if the process was stopped across the deadline.
 pub(crate) async fn until<F: Future>(deadline: Instant, wait: F) -> Option<F::Output> {
     let mut wait = pin!(wait);
     if let Ok(outcome) = timeout_at(deadline, wait.as_mut()).await {
@@ -70,7 +72,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_arrived_during_a_stop_beats_the_deadline() {
-        // One stop over the deadline; two, the second one within the time to read.
+        // One stop across the deadline; then two, the second within the time to read.
         for stops in [&[31][..], &[21, 40], &[21, 40, 40]] {
             let (answer, arrives) = oneshot::channel();
             let fenced = tokio::spawn(within(DEADLINE, TIME, arrives));
@@ -79,7 +81,7 @@ mod tests {
                 advance(Duration::from_secs(*seconds)).await;
             }
 
-            // The runtime takes its turns until the answer is out of the socket.
+            // The runtime takes several turns until it has read the answer from the socket.
             sleep(TIME * 9 / 10).await;
             answer.send("a pair").unwrap();
 

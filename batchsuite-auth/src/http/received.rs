@@ -1,4 +1,4 @@
-//! The bytes of an answer that have arrived, kept where they outlive the exchange.
+//! The received bytes of an answer, kept outside the exchange so that they survive it.
 
 use std::{
     fmt, mem,
@@ -8,18 +8,19 @@ use std::{
 use http::{HeaderMap, Response, StatusCode};
 use zeroize::Zeroizing;
 
-/// The largest answer that is taken for one of UPS's, in bytes: several times the largest token pair known.
+/// The largest answer accepted as UPS's, in bytes: several times the largest known token pair.
 pub(crate) const ANSWER_CAP: usize = 64 * 1024;
 
-/// Room for an answer with a pair, so that it is not moved while it grows.
+/// The initial capacity: an answer with a pair fits, so it need not move as it grows.
 const FIRST_ROOM: usize = 4 * 1024;
 
-/// What has arrived so far of the answer to one request.
+/// The part of an answer that has arrived so far.
 ///
-/// A JSON object ends by itself. So a token pair is whole as soon as its last brace is there, although the connection
-/// breaks afterwards, the last chunk never comes or a deadline passes. The library puts a `Received` into the
-/// [extensions](http::Request::extensions) of each request; an [`HttpClient`](super::HttpClient) that writes the arriving bytes to
-/// it loses no such pair. A client may leave it alone: then a request without a whole answer is unanswered.
+/// A JSON object shows its own end, so a token pair is complete once its last brace has arrived, even if the connection
+/// then breaks, the last chunk is missing or a deadline passes. The library puts a `Received` into the
+/// [extensions](http::Request::extensions) of each request; an [`HttpClient`](super::HttpClient) that writes the bytes
+/// to it as they arrive loses no such pair. A client need not use it: then a request without a complete answer is
+/// unanswered.
 ///
 /// ```
 /// # fn exchange(request: &http::Request<Vec<u8>>) {
@@ -31,11 +32,11 @@ const FIRST_ROOM: usize = 4 * 1024;
 /// # }
 /// ```
 ///
-/// Clones are the same one. It is a secret: its `Debug` shows nothing, and its memory is wiped when it is dropped.
+/// Clones share the same bytes. They are secret: `Debug` shows nothing, and the memory is wiped on drop.
 #[derive(Clone, Default)]
 pub struct Received(Arc<Mutex<Option<Part>>>);
 
-/// The beginning of an answer, or all of it.
+/// An answer, complete or not.
 struct Part {
     status: StatusCode,
     headers: HeaderMap,
@@ -43,13 +44,14 @@ struct Part {
 }
 
 impl Received {
-    /// The head of the answer is there.
+    /// Records the head of the answer.
     pub fn head(&self, status: StatusCode, headers: HeaderMap) {
         *self.part() = Some(Part { status, headers, body: Zeroizing::default() });
     }
 
-    /// More of the body is there; `false`: it is more than an answer of UPS's has, and the rest is not wanted.
-    #[must_use = "the rest of an answer that is too large is not wanted"]
+    /// Records more of the body. Returns `false` once the body exceeds the largest answer that the library accepts (64
+    /// KiB); the rest is not needed.
+    #[must_use = "`false` means that the rest of the answer is not needed"]
     pub fn body(&self, bytes: &[u8]) -> bool {
         let mut part = self.part();
         let Some(part) = part.as_mut() else { return true };
@@ -58,7 +60,7 @@ impl Received {
         bytes.len() <= room
     }
 
-    /// Takes out what is there, if at least the head is. Its body may be cut off.
+    /// Takes the answer, if its head has arrived. Its body may be incomplete.
     pub fn take(&self) -> Option<Response<Vec<u8>>> {
         let mut part = self.part().take()?;
         let mut answer = Response::new(mem::take(&mut *part.body));
@@ -78,7 +80,7 @@ impl fmt::Debug for Received {
     }
 }
 
-/// Adds to a buffer, and wipes the memory that it outgrows. `Vec` by itself would free that memory unwiped.
+/// Appends to a buffer, and wipes the old memory when the buffer moves. `Vec` alone would free that memory unwiped.
 pub(crate) fn append(body: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
     let needed = body.len() + bytes.len();
     if needed > body.capacity() {

@@ -1,32 +1,33 @@
 //! The adapter for reqwest.
 //!
-//! UPS's refresh tokens are single-use, so a client that is merely convenient loses opt-ins: each of these guards keeps
-//! one promise of the [`HttpClient`] contract, and each has a test that fails without it (`tests/reqwest_client/`).
+//! UPS's refresh tokens are single-use, so the default behaviour of HTTP clients loses opt-ins. Each of these guards
+//! keeps one promise of the [`HttpClient`] contract, and each has a test that fails without it
+//! (`tests/reqwest_client/`).
 //!
 //! | guard | why | test |
 //! |---|---|---|
 //! | `https` only; loopback by [`allow_loopback_http`](ReqwestClientBuilder::allow_loopback_http) | client secret and tokens never travel in the clear | `address.rs` |
-//! | no credentials in a URL | URLs end in logs | `address.rs` |
-//! | no redirects | the body of a 307 carries the refresh token to whoever is named | `once.rs` |
+//! | no credentials in a URL | URLs end up in logs | `address.rs` |
+//! | no redirects | a 307 sends the refresh token to whatever host it names | `once.rs` |
 //! | no retries | a replayed refresh token ends the opt-in | `once.rs` |
-//! | no proxy but the one the host names | `HTTP_PROXY` is set by more than the host's operator | `proxy.rs` |
-//! | no decompression, nor an `Accept-Encoding` of its own | features are shared by all crates of a build; a bomb must stay small | `answer.rs` |
-//! | body cap of 64 KiB, read in pieces | memory stays flat whatever comes | `answer.rs` |
-//! | what arrives is written down at once ([`Received`]) | a pair is whole when its object is, whatever breaks afterwards | `broken.rs` |
-//! | a lenient reading of the head: folded lines, blanks about a name, many headers | a pair must not be lost by its envelope | `head.rs` |
+//! | only the proxy that the host configures | `HTTP_PROXY` is not under the host's control alone | `proxy.rs` |
+//! | no decompression and no `Accept-Encoding` of its own | all crates of a build share reqwest's features; a bomb must stay small | `answer.rs` |
+//! | body cap of 64 KiB, read in pieces | memory use is bounded | `answer.rs` |
+//! | bytes are recorded as they arrive ([`Received`]) | a pair is complete when its object is, whatever breaks afterwards | `broken.rs` |
+//! | lenient parsing of the head: folded lines, whitespace around names, many headers | a fault in the head must not cost the pair | `head.rs` |
 //! | connect time-out: name, TCP and TLS | tells *not sent* from *unanswered* | `time.rs` |
-//! | a connection that comes late is not used | after a pause of the process another one may hold the lease | `time.rs` |
-//! | a request that comes late to its connection, a kept one too, is not sent | the same | `time.rs` |
-//! | total deadline; an answer that has arrived beats it | the exchange ends before the lease; a paused process keeps its pair | `time.rs` |
-//! | failures told apart, in doubt *unanswered* | only what was surely not sent may be sent again | `failure.rs`, `tls.rs` |
+//! | a connection that took too long is not used | after a stop of the process, another process may hold the lease | `time.rs` |
+//! | a late request is not sent, not even on a kept connection | the same | `time.rs` |
+//! | total deadline, which an answer that has arrived beats | the exchange ends before the lease; a stopped process keeps its pair | `time.rs` |
+//! | failures are classified, in doubt as *unanswered* | only a request that was certainly not sent may be sent again | `failure.rs`, `tls.rs` |
 //! | explicit crypto provider | the process default may be missing or ambiguous | `tls.rs` |
-//! | `Authorization` marked sensitive; no URL in an error; no wire log | a secret is never seen | `secrecy.rs`, and the unit tests here |
-//! | bodies wiped after use | a secret does not stay in memory | unit tests |
+//! | `Authorization` marked sensitive; no URL in an error; no wire log | secrets are never shown | `secrecy.rs`, and the unit tests here |
+//! | bodies are wiped after use | secrets do not stay in memory | unit tests |
 //!
-//! HTTP/1.1 is spoken alone: HTTP/2 brings protocol-level retries, and two calls an hour gain nothing from it.
+//! Only HTTP/1.1 is used: HTTP/2 has retries in the protocol, and two calls an hour gain nothing from it.
 //!
-//! Wiped are the buffers of this crate. hyper's and rustls's own, which every byte passes through as well, and those of the
-//! system cannot be wiped from here; they are small and used again.
+//! This crate's own buffers are wiped. Those of hyper, rustls and the system, through which every byte also passes,
+//! cannot be wiped from here; they are small and reused.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -65,16 +66,16 @@ pub struct ReqwestClient {
 }
 
 impl ReqwestClient {
-    /// Turns `request` into reqwest's, if it may be sent at all.
+    /// Converts `request`, if it may be sent at all.
     ///
-    /// The address is judged on the very [`Url`] that is then sent to, so no second parser can disagree.
+    /// The check uses the same [`Url`] that the request is sent to, so no second parser can disagree.
     fn admit(&self, request: http::Request<Vec<u8>>) -> Result<::reqwest::Request, HttpError> {
         let (parts, body) = request.into_parts();
         let url = Url::parse(&parts.uri.to_string()).map_err(|error| refused().with_source(error))?;
         match url.scheme() {
             "https" => {}
             "http" if self.loopback_http && is_loopback(&url) => {}
-            _ => return Err(refused().with_source("only https is allowed, and http to this machine where asked for")),
+            _ => return Err(refused().with_source("only https is allowed, or http to this machine if enabled")),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refused().with_source("credentials do not belong in a URL"));
@@ -86,7 +87,7 @@ impl ReqwestClient {
         let mut admitted = ::reqwest::Request::new(parts.method, url);
         *admitted.headers_mut() = headers;
         *admitted.body_mut() = Some(match parts.extensions.get::<TimeLimits>() {
-            // Nobody asks for a body that is empty.
+            // An empty body is never polled, so check here.
             Some(limits) if body.is_empty() && !limits.may_be_sent() => {
                 return Err(HttpError::new(HttpErrorKind::Late));
             }
@@ -112,14 +113,14 @@ impl HttpClient for ReqwestClient {
         let limit = request.extensions().get::<TimeLimits>().map_or(Duration::MAX, TimeLimits::answer_within);
         let received = request.extensions().get::<Received>().cloned().unwrap_or_default();
         let exchange = self.exchange(self.admit(request)?, &received);
-        // Not reqwest's own total time-out: it ends an exchange whose answer is there.
+        // reqwest's own time-out would also end an exchange whose answer has arrived.
         let outcome = fence::within(self.deadline.min(limit), fence::TIME_TO_READ, exchange).await;
         outcome.unwrap_or_else(|| Err(HttpError::unanswered().with_source("the deadline passed")))
     }
 }
 
 impl std::fmt::Debug for ReqwestClient {
-    // reqwest's own would show the proxy and its password.
+    // A derived `Debug` would show the proxy and its password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReqwestClient")
             .field("deadline", &self.deadline)
@@ -132,8 +133,8 @@ fn refused() -> HttpError {
     HttpError::new(HttpErrorKind::Request)
 }
 
-/// Judges a failure before the head of an answer. All that precedes the first byte of the request is a *connect* error
-/// of hyper's (name, TCP, a proxy's tunnel, TLS); whatever else goes wrong may have gone wrong after it.
+/// Classifies a failure before the head of an answer. hyper reports every failure before the first byte of the request
+/// (name, TCP, proxy tunnel, TLS) as a *connect* error; any other failure may have come later.
 fn classify(error: ::reqwest::Error) -> HttpError {
     let kind = if error.is_builder() {
         HttpErrorKind::Request
@@ -156,7 +157,7 @@ fn is_caused_by<E: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool
             return true;
         }
         next = match error.downcast_ref::<std::io::Error>() {
-            // Its `source` is the source of what it wraps: the wrapped error itself would be missed.
+            // An `io::Error`'s `source` skips the error that it wraps.
             Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
             None => error.source(),
         };

@@ -3,18 +3,19 @@ use zeroize::Zeroizing;
 
 use super::super::{HttpError, Received};
 
-/// A body to send, wiped as soon as reqwest lets go of it.
+/// A request body that is wiped when reqwest drops it.
 pub(super) fn to_send(body: Vec<u8>) -> ::reqwest::Body {
     Bytes::from_owner(Zeroizing::new(body)).into()
 }
 
-/// Reads an answer to its end. Each piece is in `received` at once, so that it is not lost if the end never comes.
+/// Reads an answer to its end. Each piece is recorded in `received` at once, so that it survives if the end never
+/// comes.
 pub(super) async fn read(
     mut response: ::reqwest::Response,
     received: &Received,
 ) -> Result<http::Response<Vec<u8>>, HttpError> {
     received.head(response.status(), std::mem::take(response.headers_mut()));
-    // `Content-Length` is not asked: it may lie, or be absent.
+    // `Content-Length` is ignored: it may be wrong or missing.
     while let Some(chunk) =
         response.chunk().await.map_err(|error| HttpError::unanswered().with_source(error.without_url()))?
     {

@@ -7,17 +7,18 @@ use super::error::ClientBuildError;
 use super::timely::Timely;
 use super::{ReqwestClient, tls};
 
-/// The lease of a refresh is 60 s; an exchange must have ended before another process takes over.
+/// The longest deadline: an exchange must end before the lease (60 s) does.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(50);
 
-/// UPS closes idle connections first otherwise, and a request that races with the close is an *unanswered* one.
+/// How long a connection may be idle. Otherwise UPS would close it first, and a request that races with the close is
+/// *unanswered*.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// hyper's own limit is 100, and an answer with more headers is lost. hyper makes room for so many with each answer, so this is no
-/// larger.
+/// hyper's default is 100, and an answer with more headers is lost. Not larger, because hyper reserves this many for
+/// each answer.
 const MOST_HEADERS: usize = 1024;
 
-/// Sets up a [`ReqwestClient`]; made by [`ReqwestClient::builder`].
+/// Configures a [`ReqwestClient`]; created by [`ReqwestClient::builder`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct ReqwestClientBuilder {
     loopback_http: bool,
@@ -28,7 +29,8 @@ pub struct ReqwestClientBuilder {
 }
 
 impl ReqwestClient {
-    /// A builder with the defaults: https only, the system's root certificates, no proxy, 5 s to connect, 20 s in all.
+    /// A builder with the defaults: https only, the system's root certificates, no proxy, 5 s to connect, 20 s in
+    /// total.
     pub fn builder() -> ReqwestClientBuilder {
         ReqwestClientBuilder::new()
     }
@@ -45,33 +47,33 @@ impl ReqwestClientBuilder {
         }
     }
 
-    /// Allows plain `http` to this machine: `127.0.0.0/8`, `[::1]` and `localhost`. For a fake UPS, never for UPS.
+    /// Allows plain `http` to this machine (`127.0.0.0/8`, `[::1]` and `localhost`), for a fake UPS only.
     pub fn allow_loopback_http(mut self) -> Self {
         self.loopback_http = true;
         self
     }
 
-    /// Sends through the proxy at `proxy` (`http` or `https`, credentials may be in it), but for requests to this
-    /// machine. Without this no proxy is used, whatever the environment says.
+    /// Uses the proxy at `proxy` (`http` or `https`, with or without credentials) for all requests except those to this
+    /// machine. By default there is no proxy, whatever the environment says.
     pub fn proxy(mut self, proxy: http::Uri) -> Self {
         self.proxy = Some(proxy);
         self
     }
 
-    /// Trusts the certificates in `pem`, beside the system's. May be called repeatedly.
+    /// Trusts the certificates in `pem` in addition to the system's. May be called repeatedly.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
     }
 
-    /// How long name resolution, TCP and TLS together may take; 5 s by default. Past it, nothing was sent.
+    /// How long name resolution, TCP and TLS may take together; 5 s by default. After that, nothing was sent.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long the whole exchange may take, connecting included; 20 s by default, at most 50 s. Past it the request is
-    /// unanswered. An answer that lies in the socket by then gets half a second to be read.
+    /// How long the whole exchange may take, including the connect; 20 s by default, at most 50 s. After that, the
+    /// request is unanswered, but the runtime first gets half a second to read an answer that has arrived.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -80,12 +82,12 @@ impl ReqwestClientBuilder {
     /// Builds the client.
     ///
     /// # Errors
-    /// If a root certificate cannot be read, no root certificate is found, the proxy's URL is none, or the time-outs are
-    /// not `0 < connect < deadline <= 50 s`.
+    /// A root certificate cannot be read, there are no root certificates, the proxy's URL is invalid, or the time-outs
+    /// are not `0 < connect < deadline <= 50 s`.
     pub fn build(self) -> Result<ReqwestClient, ClientBuildError> {
         if self.connect_timeout.is_zero() || self.connect_timeout >= self.deadline || self.deadline > LONGEST_DEADLINE {
             return Err(ClientBuildError::new(
-                "the connect time-out must be shorter than the deadline, that at most 50 s",
+                "the connect time-out must be shorter than the deadline, and the deadline at most 50 s",
             ));
         }
         let mut builder = ::reqwest::Client::builder()
@@ -93,19 +95,20 @@ impl ReqwestClientBuilder {
             .tls_backend_preconfigured(self.tls()?)
             .https_only(!self.loopback_http)
             .http1_only()
-            // A fault in a head must not cost the pair behind it.
+            // A fault in the head must not cost the pair in the body.
             .http1_allow_obsolete_multiline_headers_in_responses(true)
             .http1_allow_spaces_after_header_name_in_responses(true)
             .http1_ignore_invalid_headers_in_responses(true)
             .http1_max_headers(MOST_HEADERS)
-            // No name server has a say in what `localhost` is.
+            // Name servers do not decide what `localhost` is.
             .resolve_to_addrs("localhost", &LOCALHOST)
             .redirect(redirect::Policy::none())
             .referer(false)
-            // This ends reqwest's retries. hyper-util has one of its own, which reqwest leaves on: it repeats a request
-            // that hyper hands *back*. hyper does so only while the request still waits in the channel to the
-            // connection; once it is taken out to be written, an error comes without it (`message: None`). So it
-            // covers a kept connection that was closed before the first byte, and cannot send anything twice.
+            // Disables reqwest's retries. hyper-util has a retry of its own, which reqwest leaves on: it repeats a
+            // request that hyper hands *back*. hyper does so only while the request waits in the channel to the
+            // connection; once the request is taken out to be written, an error comes without it (`message: None`). So
+            // this retry covers a kept connection that was closed before the first byte, and cannot send anything
+            // twice.
             .retry(retry::never())
             .no_proxy()
             .no_gzip()
@@ -130,7 +133,7 @@ impl ReqwestClientBuilder {
 impl ReqwestClientBuilder {
     fn tls(&self) -> Result<rustls::ClientConfig, ClientBuildError> {
         match tls::client_config(&self.roots) {
-            // A demo or a test on a bare machine: what it talks to needs no certificate.
+            // A demo or a test on a machine without root certificates talks only to this machine.
             Err(error) if self.loopback_http && self.roots.is_empty() => {
                 tracing::warn!(error = %crate::error::chain(&error), "no https server is trusted; plain http to this machine works");
                 tls::trusting_nobody()
@@ -141,7 +144,7 @@ impl ReqwestClientBuilder {
 }
 
 impl std::fmt::Debug for ReqwestClientBuilder {
-    // A proxy's URL may carry a password.
+    // A proxy's URL may contain a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ReqwestClientBuilder")
             .field("loopback_http", &self.loopback_http)
@@ -153,7 +156,7 @@ impl std::fmt::Debug for ReqwestClientBuilder {
     }
 }
 
-/// Port 0 stands for the port of the request.
+/// Port 0 stands for the request's port.
 const LOCALHOST: [SocketAddr; 2] =
     [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
 
@@ -161,8 +164,8 @@ fn proxy_for(uri: &http::Uri) -> Result<Proxy, ClientBuildError> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(ClientBuildError::new("the proxy must be an http or https URL"));
     }
-    // The error is dropped: it could show the URL.
+    // The error is dropped because it could show the URL.
     let proxy = Proxy::all(uri.to_string()).map_err(|_| ClientBuildError::new("the proxy's URL cannot be used"))?;
-    // Plain http to this machine must not leave it by the proxy.
+    // Plain http to this machine must not go out through the proxy.
     Ok(proxy.no_proxy(NoProxy::from_string("localhost,127.0.0.0/8,::1")))
 }

@@ -1,4 +1,4 @@
-/// Why a [`ReqwestClient`](super::ReqwestClient) cannot be built. It shows no setting's value.
+/// Why a [`ReqwestClient`](super::ReqwestClient) cannot be built. Shows no setting's value.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct ClientBuildError {

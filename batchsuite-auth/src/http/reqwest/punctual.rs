@@ -9,18 +9,18 @@ use crate::http::TimeLimits;
 
 /// The body of a request that must not be sent late.
 ///
-/// The step that asks for the body is the step that writes the request: hyper has the head in its buffer, asks for the body, and
-/// gives both to the socket. So the time is judged after every wait, for a connection, a handshake or a free one, and a body that
-/// fails takes the head with it: the connection ends, and not one byte has left.
+/// hyper polls the body in the step that writes the request: it buffers the head, polls the body, and writes both to
+/// the socket. So the check comes after every wait (for a handshake, or for a free connection). If the body fails, the
+/// head is not written either: the connection ends, and no byte has been sent.
 #[derive(Debug)]
 pub(super) struct Punctual {
     body: Body,
     limits: TimeLimits,
 }
 
-/// The request came to its connection when it must no longer be sent.
+/// The request reached its connection too late to be sent.
 #[derive(Debug, thiserror::Error)]
-#[error("the request came too late to its connection")]
+#[error("the request reached its connection too late")]
 pub(super) struct TooLate;
 
 impl Punctual {

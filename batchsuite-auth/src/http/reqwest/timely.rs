@@ -10,11 +10,11 @@ use tower_service::Service;
 
 use crate::clock::Stopwatch;
 
-/// Throws a connection away that took longer than `limit` to make.
+/// Drops a connection that took longer than `limit` to establish.
 ///
-/// A time-out gives way to a result that is there when it is asked. For an answer that is wanted, but a connection may
-/// have become ready while the process stood still, past the lease of the refresh: a token sent over it would be sent
-/// behind the back of whoever took the refresh over.
+/// A time-out yields to a result that is ready when it is checked. That is right for an answer, but not for a
+/// connection: it may have become ready while the process was stopped, past the lease of the refresh. A token sent over
+/// it would collide with the process that took the refresh over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timely {
     pub(super) limit: Duration,
@@ -28,8 +28,8 @@ impl<S> Layer<S> for Timely {
     }
 }
 
-/// hyper clones its connector several times for each request, also where a kept connection serves it. reqwest's own is large,
-/// so it is cloned for each new connection only.
+/// hyper clones its connector several times for each request, even if a kept connection serves it. reqwest's connector
+/// is large, so it is cloned for each new connection only.
 #[derive(Debug)]
 pub(super) struct TimelyConnector<S> {
     connector: Arc<S>,
@@ -62,7 +62,7 @@ where
         Box::pin(async move {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
             let connection = connector.call(request).await?;
-            if started.elapsed() > limit { Err("the connection came too late".into()) } else { Ok(connection) }
+            if started.elapsed() > limit { Err("the connection took too long".into()) } else { Ok(connection) }
         })
     }
 }

@@ -10,8 +10,8 @@ use super::error::ClientBuildError;
 
 /// TLS 1.2 and 1.3 on aws-lc-rs, verified by the platform's rules and roots plus `roots` (PEM).
 ///
-/// The provider is named here and never asked of the process: a process may have none installed, and with two of them
-/// compiled in rustls panics.
+/// The provider is explicit, never the process's default: a process may have none installed, and if two are compiled
+/// in, rustls panics.
 pub(super) fn client_config(roots: &[Vec<u8>]) -> Result<ClientConfig, ClientBuildError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Verifier::new_with_extra_roots(certificates(roots)?, provider.clone())
@@ -19,7 +19,7 @@ pub(super) fn client_config(roots: &[Vec<u8>]) -> Result<ClientConfig, ClientBui
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| ClientBuildError::new("TLS cannot be set up").with_source(error))?
-        // "Dangerous" is any verifier that is handed in; this one checks all that rustls's own does.
+        // Any custom verifier counts as dangerous; this one checks everything that rustls's own does.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
@@ -27,7 +27,7 @@ pub(super) fn client_config(roots: &[Vec<u8>]) -> Result<ClientConfig, ClientBui
     Ok(config)
 }
 
-/// For a client that only talks to this machine, on a system without root certificates: no server is trusted.
+/// For a client that talks only to this machine, on a system without root certificates: trusts no server.
 pub(super) fn trusting_nobody() -> Result<ClientConfig, ClientBuildError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
@@ -48,7 +48,7 @@ fn certificates(roots: &[Vec<u8>]) -> Result<Vec<CertificateDer<'static>>, Clien
             })?);
         }
         if certificates.len() == before {
-            return Err(ClientBuildError::new("a root certificate's PEM holds no certificate"));
+            return Err(ClientBuildError::new("a root certificate's PEM contains no certificate"));
         }
     }
     Ok(certificates)
