@@ -63,8 +63,8 @@ pub(crate) fn within(until: Timestamp, now: Timestamp, most: Duration) -> bool {
 /// Measures elapsed time, including time during which the machine is suspended.
 ///
 /// The runtime's clock stops during a suspension, so a lease that ended meanwhile would look young. The larger of two
-/// clocks counts: a row or a lease may seem too old, which costs another try, but never too young. Setting the wall
-/// clock has no effect.
+/// clocks counts: a row or a lease may seem too old, which costs another try, but never too young. On Linux, setting
+/// the wall clock has no effect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch {
     timer: tokio::time::Instant,

@@ -1,4 +1,4 @@
-//! What a host decides, validated once.
+//! The host's configuration, validated once.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -10,19 +10,19 @@ use crate::{
     secret::ClientSecret,
 };
 
-/// Which UPS. Tokens of one environment are refused by the other.
+/// The UPS environment. Tokens of one environment are refused by the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Environment {
     /// The customer integration environment, `https://wwwcie.ups.com`.
     Cie,
-    /// `https://onlinetools.ups.com`.
+    /// Production, `https://onlinetools.ups.com`.
     Production,
 }
 
 impl Environment {
-    /// Both.
+    /// Both environments.
     pub const ALL: &'static [Self] = &[Self::Cie, Self::Production];
 
     /// A stable name, `cie` or `production`.
@@ -33,7 +33,7 @@ impl Environment {
         }
     }
 
-    /// Where its endpoints are: `https://wwwcie.ups.com` or `https://onlinetools.ups.com`.
+    /// The base URL of its endpoints: `https://wwwcie.ups.com` or `https://onlinetools.ups.com`.
     ///
     /// ```
     /// use batchsuite_auth::Environment;
@@ -51,7 +51,7 @@ impl Environment {
     }
 }
 
-/// By its [`name`](Environment::name), exactly.
+/// Parses exactly a [`name`](Environment::name).
 impl FromStr for Environment {
     type Err = UnknownEnvironment;
 
@@ -60,9 +60,9 @@ impl FromStr for Environment {
     }
 }
 
-/// A text names no [`Environment`].
+/// The text is not the name of an [`Environment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the UPS environment is `cie` or `production`")]
+#[error("the UPS environment must be `cie` or `production`")]
 #[non_exhaustive]
 pub struct UnknownEnvironment;
 
@@ -72,30 +72,31 @@ impl fmt::Display for Environment {
     }
 }
 
-/// How the client shows who it is when it exchanges a code. (A refresh always takes the secret.)
+/// How the client authenticates when it exchanges a code. (A refresh always uses the secret.)
 ///
-/// # Whose code comes back
-/// A person who has got hold of another person's unused code can put it into the return of a trip of their own (code
-/// injection, RFC 9700 §4.5). The state and the browser's cookie do not help: the trip is their own. What follows depends on
-/// the mode:
-/// - [`Pkce`](Self::Pkce) and [`PkceWithSecret`](Self::PkceWithSecret): UPS refuses the code, because it was issued for another
-///   trip's challenge.
-/// - [`Secret`](Self::Secret): nothing in UPS's answer says whose code it was. The exchange succeeds, and the company of the
-///   person who brought it holds the *other* person's authorization. An [`OptInCheck`](crate::OptInCheck) that asks a UPS API
-///   for the company's own shipper number can notice it.
+/// # Code injection
+/// A person who has got hold of somebody else's unused code can inject it into the callback of their own trip (code
+/// injection, RFC 9700 §4.5). The state and the browser's cookie do not prevent it, because the trip is the person's
+/// own. The outcome depends on the mode:
+/// - [`Pkce`](Self::Pkce) and [`PkceWithSecret`](Self::PkceWithSecret): UPS refuses the code, because it was issued for
+///   another trip's challenge.
+/// - [`Secret`](Self::Secret): nothing in UPS's answer says whose code it was. The exchange succeeds, and the company
+///   of the person who injected the code holds the *other* person's authorization. An [`OptInCheck`](crate::OptInCheck)
+///   that asks a UPS API for the company's own shipper number can detect it.
 ///
-/// Try [`PkceWithSecret`](Self::PkceWithSecret) in UPS's CIE first: where UPS accepts it, keep it. It is not the default,
-/// because UPS's specification describes PKCE without the secret, and only integrators report what UPS takes beside it.
+/// Try [`PkceWithSecret`](Self::PkceWithSecret) in UPS's CIE first, and keep it if UPS accepts it. It is not the
+/// default, because UPS's specification describes PKCE without the secret; that UPS accepts both is known from
+/// integrators only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
-    /// With its secret, as HTTP Basic from the id and secret as they are (RFC 7617), as UPS writes it. UPS's specification
-    /// requires it. Another person's code in one's own trip cannot be told: see above.
+    /// The client secret, as HTTP Basic from the unencoded id and secret (RFC 7617), as UPS's specification requires.
+    /// It does not detect an injected code: see above.
     #[default]
     Secret,
-    /// With a PKCE verifier (RFC 7636) *instead of* the secret. UPS's specification describes it so since 2024-09.
+    /// A PKCE verifier (RFC 7636) *instead of* the secret, as UPS's specification describes since 2024-09.
     Pkce,
-    /// With both, as RFC 9700 §2.1.1 recommends and some integrators report that UPS demands.
+    /// Both, as RFC 9700 §2.1.1 recommends. Some integrators report that UPS requires both.
     PkceWithSecret,
 }
 
@@ -109,7 +110,7 @@ impl ClientAuthentication {
     }
 }
 
-/// The application as UPS knows it.
+/// The application's client credentials at UPS.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) id: String,
@@ -118,12 +119,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// The client id and secret of UPS's developer portal. HTTP Basic cannot carry an id with a colon.
+    /// The client id and secret from UPS's developer portal. An id with a colon cannot be used, because HTTP Basic
+    /// cannot carry it (RFC 7617 §2).
     pub fn new(id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self { id: id.into(), secret: ClientSecret::new(secret), authentication: ClientAuthentication::default() }
     }
 
-    /// Sets how the client shows who it is when it exchanges a code.
+    /// Sets how the client authenticates when it exchanges a code.
     #[must_use]
     pub fn with_authentication(mut self, authentication: ClientAuthentication) -> Self {
         self.authentication = authentication;
@@ -136,7 +138,8 @@ impl Client {
     }
 }
 
-/// How the library behaves in time. The defaults are meant to be kept. A duration above a hundred years counts as a hundred years.
+/// The library's timing and limits. Keep the defaults unless you have a reason. A duration above a hundred years counts
+/// as a hundred years.
 ///
 /// ```
 /// use std::time::Duration;
@@ -150,84 +153,85 @@ impl Client {
 pub struct Policy {
     /// How long a person may take at UPS.com. Default: 10 minutes.
     pub consent_lifetime: Duration,
-    /// How many consents of a company may be pending; at the cap the oldest goes. Default: 5.
+    /// How many consents of a company may be pending; beyond this the oldest is dropped. Default: 5.
     pub consents_per_company: usize,
-    /// How many consents of an actor may be pending; at the cap the oldest goes. Default: 20.
+    /// How many consents of an actor may be pending; beyond this the oldest is dropped. Default: 20.
     pub consents_per_actor: usize,
-    /// How long a caller waits, for a refresh or for the store, before it gets a transient error. (A callback may take
+    /// How long a caller waits for a refresh or for the store before it gets a transient error. (A callback may take
     /// `request_deadline` longer.) Default: 10 s.
     pub max_wait: Duration,
-    /// How long a request to UPS may take in all, whatever the HTTP client says: a fence behind that client's own deadline
-    /// (20 s for [`ReqwestClient`](crate::http::ReqwestClient)), so that it ends before the lease. An answer that has arrived by
-    /// then gets a second to be read. Default: 30 s.
+    /// How long a request to UPS may take in total, whatever the HTTP client's own deadline is (20 s for
+    /// [`ReqwestClient`](crate::http::ReqwestClient)), so that the request ends before the lease. After this deadline
+    /// the runtime still gets a second to read an answer that has arrived. Default: 30 s.
     pub request_deadline: Duration,
-    /// How long nobody else may send a refresh token that was sent. Default: 60 s.
+    /// How long nobody else may send the same refresh token. Default: 60 s.
     pub lease: Duration,
-    /// How long after a company's row was read its refresh token may be sent. A refresh that comes later, because the store or the
-    /// connection took long or the process was stopped in between, is released and begun anew. Default: 5 s.
+    /// How soon after the read of a company's row its refresh token must be sent. If it is too late, because the store
+    /// or the connection was slow or the process was stopped, the claim is released and the refresh starts over.
+    /// Default: 5 s.
     pub claim_to_send: Duration,
-    /// How long between two tries to store a pair. Default: 1 s.
+    /// The time between two attempts to store a pair. Default: 1 s.
     pub commit_retry: Duration,
-    /// How long the store may take to answer one call before the call counts as failed and is repeated: a fence behind the
-    /// store's own time-outs. (A caller waits at most `max_wait`.) Default: 30 s.
+    /// How long one store call may take before it counts as failed and is repeated, whatever the store's own time-outs
+    /// are. (A caller waits at most `max_wait`.) Default: 30 s.
     pub store_deadline: Duration,
-    /// How long [`shutdown`](crate::BatchSuiteAuth::shutdown) waits for refreshes and callbacks under way, and for what the
-    /// store has not taken yet. [`ReqwestClient`](crate::http::ReqwestClient) ends a request within 20 s, so the default leaves
-    /// 10 s to store its pair. Default: 30 s.
+    /// How long [`shutdown`](crate::BatchSuiteAuth::shutdown) waits for refreshes and callbacks under way, and for
+    /// pairs that are not stored yet. [`ReqwestClient`](crate::http::ReqwestClient) ends a request within 20 s, so the
+    /// default leaves 10 s to store its pair. Default: 30 s.
     pub shutdown_limit: Duration,
-    /// How long before its end an access token is refreshed, at most. The early window is the last quarter of its lifetime, or
-    /// this if that is shorter. Default: 30 minutes.
+    /// The longest time before its end at which an access token is refreshed. The early window is the last quarter of
+    /// the token's lifetime, or this if it is shorter. Default: 30 minutes.
     pub early_window: Duration,
-    /// The lifetime of an access token of which UPS says nothing. Default: 1 h.
+    /// The lifetime of an access token if UPS gives none. Default: 1 h.
     pub assumed_access_lifetime: Duration,
-    /// The pause of a company after a refresh that was not sent, or refused for another reason than its refresh token. Default: 2 s
-    /// to 5 minutes.
+    /// The pause of a company after a refresh that was not sent, or that UPS refused for a reason other than its
+    /// refresh token. Default: 2 s to 5 minutes.
     pub refresh_pause: Backoff,
-    /// The pause between an unanswered attempt's lease and the next probe. Default: 1 s to 10 minutes.
+    /// The pause between the end of an unanswered attempt's lease and the next probe. Default: 1 s to 10 minutes.
     pub probe_pause: Backoff,
-    /// How long after its refusal UPS is asked again about a refresh token, each time: UPS has been seen to refuse in waves. Until
-    /// then the token stays sealed; after the last refusal it is erased. An empty list erases it at once. Default: after 15 minutes,
-    /// 1 h and 24 h.
+    /// When UPS is asked again about a refused refresh token, each counted from the refusal: UPS has been seen to
+    /// refuse in waves. Until then the token stays sealed; it is erased after the last refusal. With an empty list it
+    /// is erased at once. Default: 15 minutes, 1 h and 24 h.
     pub second_opinions: Vec<Duration>,
-    /// The pause of a company whose pairs cannot be used. Default: 1 minute to 1 h.
+    /// The pause of a company whose new pairs cannot be used. Default: 1 minute to 1 h.
     pub unusable_pause: Backoff,
     /// The pause of the whole client when UPS refuses its configuration or blocks it. Default: 30 s to 15 minutes.
     pub breaker_pause: Backoff,
     /// The pause of the whole client when UPS limits the rate without saying for how long. Default: 30 s.
     pub rate_limit_pause: Duration,
-    /// After a refresh because an API rejected a token, further rejections cause none for this long. Default: 5 minutes.
+    /// After a refresh caused by an API's rejection, how long further rejections cause no refresh. Default: 5 minutes.
     pub rejection_pause: Duration,
-    /// How often the store's change feed is read if nothing announces a change. Default: 5 s.
+    /// How often the store's change feed is read if no change is announced. Default: 5 s.
     pub feed_interval: Duration,
-    /// How long a cached token may be handed out without a look at the feed. Default: 30 s.
+    /// How long cached tokens may be served without a read of the feed. Default: 30 s.
     pub cache_max_age: Duration,
-    /// What happens when the feed cannot be read for [`cache_max_age`](Self::cache_max_age). Default: serve.
+    /// What happens if the feed cannot be read for [`cache_max_age`](Self::cache_max_age). Default: serve.
     pub feed_lost: FeedLost,
     /// How often the keeper looks for due companies. Default: 10 s.
     pub keeper_interval: Duration,
-    /// How many refreshes the keeper begins per second, at most. Default: 20.
+    /// How many refreshes per second the keeper starts at most. Default: 20.
     pub keeper_rate: u32,
-    /// A company that was used within this is kept fresh by the keeper. Default: 24 h.
+    /// How recently a company must have been used for the keeper to keep its access token fresh. Default: 24 h.
     pub fresh_if_used_within: Duration,
-    /// An idle company's refresh token is renewed this long before it ends; zero: never. Default: 7 days.
+    /// How long before its end an idle company's refresh token is renewed; zero: never. Default: 7 days.
     pub keep_alive_before_end: Duration,
-    /// How long before a refresh token ends people are warned, each once. The longest is the window in which a company *expires
-    /// soon*. Default: 14, 7, 3 and 1 days.
+    /// How long before a refresh token's end people are warned, once for each entry. Within the longest, a company
+    /// *expires soon*. Default: 14, 7, 3 and 1 days.
     pub expiry_warnings: Vec<Duration>,
 }
 
-/// What happens when the store's change feed cannot be read for [`Policy::cache_max_age`].
+/// What happens if the store's change feed cannot be read for [`Policy::cache_max_age`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FeedLost {
-    /// Cached tokens are served until they end: an outage of the store stops nobody.
+    /// Cached tokens are served until they end, so an outage of the store stops nobody.
     #[default]
     Serve,
-    /// No cached token is served: a removed authorization ends everywhere within the bounded age, whatever happens.
+    /// No cached token is served, so a removed authorization ends everywhere within [`Policy::cache_max_age`].
     Refuse,
 }
 
-/// A longer duration is cut to this: no moment within reach of a clock is so far from another that a sum could fail.
+/// The longest duration; longer ones are cut. Adding it to any time that a clock can show does not overflow.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -269,13 +273,13 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Itself with durations that can be added to any moment, if its parts fit together; if not, which do not.
+    /// Checks the policy and limits its durations. The error names the rule that is broken.
     pub(crate) fn checked(mut self) -> Result<Self, &'static str> {
         self.check()?;
         for duration in self.durations() {
             *duration = (*duration).min(LONGEST);
         }
-        // A wait of no time at all would let no other task of its thread run.
+        // A wait of zero would starve the other tasks of its thread.
         for wait in [&mut self.feed_interval, &mut self.max_wait, &mut self.store_deadline] {
             *wait = (*wait).max(Duration::from_millis(1));
         }
@@ -284,7 +288,7 @@ impl Policy {
     }
 
     fn durations(&mut self) -> impl Iterator<Item = &mut Duration> {
-        // Named one by one, so that a new field is not forgotten.
+        // Lists every field, so that a new one does not compile until it is considered here.
         let Self {
             consent_lifetime,
             consents_per_company: _,
@@ -341,7 +345,7 @@ impl Policy {
         .chain(expiry_warnings)
     }
 
-    /// Whether its parts fit together; if not, which do not.
+    /// Checks the rules between the fields. The error is the rule that is broken.
     fn check(&self) -> Result<(), &'static str> {
         let rules = [
             (
@@ -357,12 +361,12 @@ impl Policy {
             (!self.store_deadline.is_zero(), "store_deadline must not be zero"),
             (!self.claim_to_send.is_zero(), "claim_to_send must not be zero: nothing would ever be sent"),
             (!self.request_deadline.is_zero(), "request_deadline must not be zero"),
-            (!self.consent_lifetime.is_zero(), "consent_lifetime must not be zero: nobody could come back in time"),
+            (!self.consent_lifetime.is_zero(), "consent_lifetime must not be zero: nobody could return in time"),
             (!self.feed_interval.is_zero(), "feed_interval must not be zero"),
             (
                 self.second_opinions.is_sorted()
                     && self.second_opinions.iter().all(|after| !after.is_zero() && *after <= LONGEST_QUARANTINE),
-                "second_opinions must be above zero, one after the other, and at most a week",
+                "second_opinions must be above zero, in ascending order, and at most a week",
             ),
             (
                 !self.rate_limit_pause.is_zero() && self.rate_limit_pause <= LONGEST_RATE_LIMIT,
@@ -372,14 +376,14 @@ impl Policy {
                 [self.refresh_pause, self.probe_pause, self.unusable_pause, self.breaker_pause]
                     .iter()
                     .all(|pause| !pause.first.is_zero() && pause.first <= pause.most && pause.most <= LONGEST_BACKOFF),
-                "a pause must be above zero, grow, and be at most an hour",
+                "a pause must be above zero and at most an hour, and its `first` not above its `most`",
             ),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(rule))
     }
 }
 
-/// Whether `url` may be talked to: https, or plain http on this very machine.
+/// Whether `url` may be contacted: https, or plain http on this machine.
 pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.has_host(),
@@ -388,7 +392,7 @@ pub(crate) fn is_https_or_loopback(url: &Url) -> bool {
     }
 }
 
-/// Whether `url` names this machine. IPv4-mapped addresses are not taken for it, nor is any name but `localhost`.
+/// Whether `url` names this machine. IPv4-mapped addresses do not count, nor does any name except `localhost`.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -1,6 +1,6 @@
-//! What happened to a company's opt-in, for people and for programs.
+//! Events in the life of a company's opt-in, for people and programs.
 //!
-//! An event is written together with the change that it tells of. It holds no secret.
+//! An event is written together with the change that it reports. It contains no secret.
 
 use std::fmt;
 
@@ -13,18 +13,18 @@ use crate::{
     machine::CauseKind,
 };
 
-/// Where an event stands in the store's log; later events have larger ones.
+/// An event's position in the store's log; later events have larger ids.
 ///
-/// The cursor for reading on, and the number that a change of a grant carries.
+/// Also the cursor for reading on, and the number of a grant's change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(u64);
 
 impl EventId {
-    /// Before the first event.
+    /// The position before the first event.
     pub const START: Self = Self(0);
 
-    /// The one with this number, as a store counts them from 1.
+    /// The id with this number; a store counts from 1.
     pub fn new(number: u64) -> Self {
         Self(number)
     }
@@ -35,7 +35,7 @@ impl EventId {
     }
 }
 
-/// What kind of thing happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -50,32 +50,32 @@ pub enum EventKind {
     Authenticated,
     /// A new pair replaced the old one.
     Refreshed,
-    /// A refresh did not happen; the same token will be used again.
+    /// A refresh did not take place; the same token will be used again.
     RefreshFailed,
-    /// Whether a refresh happened is unknown; UPS will be asked again with the same token.
+    /// UPS did not answer a refresh; it will be asked again with the same token.
     RefreshUnanswered,
     /// The refresh token ends soon.
     ExpiringSoon,
-    /// A new opt-in is needed because a time has passed; the [cause](Event::cause) says which.
+    /// A new opt-in is needed because a token has expired; the [cause](Event::cause) says which.
     Expired,
     /// A new opt-in is needed because UPS refused the refresh token; the [cause](Event::cause) says why.
     Invalidated,
     /// The host removed the authorization.
     Removed,
-    /// For operators: UPS refuses our configuration, blocks the client, or answers what nobody has described.
+    /// For operators: UPS refuses our configuration, blocks the client, or gives an unknown error.
     Misconfigured,
-    /// A pair came home after its opt-in had been given up; the company is authenticated again.
+    /// A pair arrived after its opt-in had been given up; the company is authenticated again.
     Recovered,
-    /// For operators: tokens were stored although something about UPS's answer is odd.
+    /// For operators: UPS's answer was odd, but its tokens are stored.
     OddAnswer,
-    /// For operators: a backup was restored. Each grant whose pair is older than this is marked as unanswered next.
+    /// For operators: a backup was restored. Next, every grant with an older pair is marked as unanswered.
     Restored,
-    /// For operators, once for all companies: another client id is configured than the one that the grants belong to.
+    /// For operators, once for all companies: the configured client id is not the one that the grants belong to.
     ClientChanged,
 }
 
 impl EventKind {
-    /// All of them, for a legend or a filter.
+    /// Every kind, for a legend or a filter.
     pub const ALL: &'static [Self] = &[
         Self::Started,
         Self::Declined,
@@ -95,7 +95,7 @@ impl EventKind {
         Self::ClientChanged,
     ];
 
-    /// A stable name, e.g. for a column or a metric: `refresh_failed`.
+    /// A stable name for columns and metrics, such as `refresh_failed`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Started => "started",
@@ -117,13 +117,13 @@ impl EventKind {
         }
     }
 
-    /// The one of this name.
+    /// The kind with this name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// Whether it means that only a new opt-in by an administrator helps: the events for a host that informs people. (Not
-    /// [`Removed`](Self::Removed): the host itself did that.) [`Recovered`](Self::Recovered) takes it back.
+    /// Whether only a new opt-in by an administrator helps, so that a host should notify people. (False for
+    /// [`Removed`](Self::Removed), which the host did itself.) A later [`Recovered`](Self::Recovered) takes it back.
     pub fn needs_reauthorization(self) -> bool {
         match self {
             Self::Expired | Self::Invalidated => true,
@@ -151,29 +151,30 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// One thing that happened.
+/// An event of the log.
 ///
-/// As JSON (`Serialize`): names as [`EventKind::name`] and [`CauseKind::name`] give them, `at` as RFC 3339.
+/// As JSON (`Serialize`), `kind` and `cause` are the names from [`EventKind::name`] and [`CauseKind::name`], and `at`
+/// is in RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Event {
-    /// Where it stands in the log.
+    /// Its position in the log.
     pub id: EventId,
-    /// When, by the store's clock.
+    /// When it happened, by the store's clock.
     pub at: Timestamp,
-    /// At which UPS.
+    /// The UPS environment.
     pub environment: Environment,
-    /// To which company; `None` if it concerns all of them.
+    /// The company; `None`: it concerns all companies.
     pub company: Option<CompanyId>,
-    /// Who did it; `None` if nobody in person.
+    /// The person who did it; `None`: no person.
     pub actor: Option<ActorId>,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
     /// The opt-in and rotation afterwards.
     pub revision: Revision,
-    /// What UPS said, where it matters.
+    /// What UPS said, if it matters.
     pub evidence: Option<Evidence>,
-    /// Why a new opt-in is needed, if that is what happened.
+    /// Why a new opt-in is needed, if one is.
     pub cause: Option<CauseKind>,
 }
 
@@ -192,7 +193,7 @@ impl Event {
     }
 }
 
-/// An event that is about to be written. The store adds when, where in the log, which company and which revision.
+/// An event to write. The store adds its time, id, company and revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EventContent {
@@ -202,36 +203,36 @@ pub struct EventContent {
     pub actor: Option<ActorId>,
     /// What UPS said.
     pub evidence: Option<Evidence>,
-    /// Why a new opt-in is needed, if that is what happened.
+    /// Why a new opt-in is needed, if one is.
     pub cause: Option<CauseKind>,
 }
 
 impl EventContent {
-    /// Nothing but the kind.
+    /// An event of this kind without details.
     pub fn new(kind: EventKind) -> Self {
         Self { kind, actor: None, evidence: None, cause: None }
     }
 
-    /// The same, done by this person.
+    /// Sets the person who did it.
     #[must_use]
     pub fn with_actor(self, actor: ActorId) -> Self {
         Self { actor: Some(actor), ..self }
     }
 
-    /// The same, with what UPS said.
+    /// Sets what UPS said.
     #[must_use]
     pub fn with_evidence(self, evidence: Evidence) -> Self {
         Self { evidence: Some(evidence), ..self }
     }
 
-    /// The same: a new opt-in is needed, for this reason.
+    /// Sets why a new opt-in is needed.
     #[must_use]
     pub fn with_cause(self, cause: CauseKind) -> Self {
         Self { cause: Some(cause), ..self }
     }
 }
 
-/// What is kept of an answer of UPS: enough to explain a verdict, and no secret.
+/// The kept part of UPS's answer: enough to explain a verdict, without secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -242,11 +243,11 @@ pub struct Evidence {
     /// UPS's error code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// UPS's message or ours: printable, at most 200 characters. Everything that we sent is cut out, in whichever encoding, and
-    /// so is every long word that looks like a token.
+    /// UPS's message or ours: printable, at most 200 characters. Everything that we sent is cut out, in any encoding,
+    /// and so is every long word that looks like a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Which attempt.
+    /// The attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptId>,
 }
@@ -262,7 +263,7 @@ impl Evidence {
         Self { message: Some(printable(text.as_ref(), MESSAGE_CHARACTERS)), ..Self::default() }
     }
 
-    /// Evidence from an answer, out of which everything secret is cut already: made printable and cut to length.
+    /// Evidence from an answer whose secrets are already cut out; made printable and cut to length.
     pub(crate) fn of_answer(status: u16, code: Option<&str>, message: Option<&str>) -> Self {
         Self {
             status: Some(status),
@@ -272,17 +273,17 @@ impl Evidence {
         }
     }
 
-    /// The same without UPS's words, for a store that will never take them: what is left is ASCII.
+    /// Removes UPS's words, for a store that permanently rejects them; only ASCII remains.
     pub(crate) fn without_words(&self) -> Self {
         let is_plain = |code: &String| code.bytes().all(|byte| byte.is_ascii_graphic());
         Self {
             code: self.code.clone().filter(is_plain),
-            message: self.message.as_ref().map(|_| "(the store could not take UPS's message)".to_owned()),
+            message: self.message.as_ref().map(|_| "(the store rejected UPS's message)".to_owned()),
             ..self.clone()
         }
     }
 
-    /// The same, of this attempt.
+    /// Sets the attempt.
     #[must_use]
     pub(crate) fn with_attempt(mut self, attempt: AttemptId) -> Self {
         self.attempt = Some(attempt);
@@ -308,8 +309,8 @@ fn printable(text: &str, characters: usize) -> String {
     text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).take(characters).collect()
 }
 
-/// Characters that show nothing, or move or hide the text around them: Unicode's categories Cf, Zl and Zp, and the characters that
-/// are ignored by default (DerivedCoreProperties of 16.0) or have an empty picture.
+/// Characters that are invisible, or that move or hide the text around them: Unicode's categories Cf, Zl and Zp,
+/// default-ignorable characters (DerivedCoreProperties 16.0), and characters with an empty glyph.
 pub(crate) fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'

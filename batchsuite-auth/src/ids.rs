@@ -1,4 +1,4 @@
-//! The identifiers that every layer speaks of.
+//! The identifiers that every layer uses.
 
 use std::{
     borrow::Borrow,
@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::random::random;
 
-/// An identifier that the host chose is not one: it must have 1 to 128 bytes and no control characters.
+/// An identifier from the host is invalid: it must have 1 to 128 bytes and no control characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an identifier has 1 to 128 bytes and no control characters; choose another one")]
+#[error("an identifier must have 1 to 128 bytes and no control characters; choose another one")]
 #[non_exhaustive]
 pub struct InvalidId;
 
@@ -25,15 +25,15 @@ macro_rules! host_id {
     ($(#[$doc:meta])* $name:ident($text:ty)) => {
         $(#[$doc])*
         ///
-        /// The host's own text: 1 to 128 bytes without control characters. A clone copies no text.
+        /// The host's own text: 1 to 128 bytes without control characters. Cloning copies no text.
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name($text);
 
         impl $name {
-            /// Takes the host's text over.
+            /// Takes the host's text.
             ///
             /// # Errors
-            /// [`InvalidId`] if it is empty, longer than 128 bytes, or holds a control character.
+            /// [`InvalidId`] if it is empty, longer than 128 bytes, or contains a control character.
             pub fn new(text: impl Into<Arc<str>>) -> Result<Self, InvalidId> {
                 let text: Arc<str> = text.into();
                 let valid = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
@@ -115,33 +115,33 @@ macro_rules! host_id {
 }
 
 host_id! {
-    /// The company (tenant) that opts in.
+    /// A company (tenant) that opts in.
     CompanyId(HashedText)
 }
 
 host_id! {
-    /// The person in the host application who acts for a company.
+    /// A person in the host application who acts for a company.
     ActorId(Arc<str>)
 }
 
 impl CompanyId {
-    /// A hash of the text that this process knows already. It differs from process to process.
+    /// A precomputed hash of the text. It differs between processes.
     #[inline]
     pub(crate) fn known_hash(&self) -> u64 {
         self.0.hash
     }
 }
 
-/// A text whose hash is computed once, so that a look-up does not have to read the text to find its place in a map.
+/// A text with a precomputed hash, so that a look-up can find its slot in a map without reading the text.
 ///
-/// [`Hash`] hashes the text all the same: `Borrow<str>` promises that.
+/// [`Hash`] still hashes the text, as `Borrow<str>` requires.
 #[derive(Clone)]
 struct HashedText {
     hash: u64,
     text: Arc<str>,
 }
 
-/// Drawn at random once a process: texts that collide here cannot be prepared elsewhere.
+/// Random for each process, so that nobody can prepare colliding texts.
 static SEED: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
 
 impl From<Arc<str>> for HashedText {
@@ -195,12 +195,12 @@ macro_rules! random_id {
         pub struct $name(u128);
 
         impl $name {
-            /// A new one.
+            /// A new random id.
             pub fn random() -> Self {
                 Self(random())
             }
 
-            /// The one with these bits, as a store kept them.
+            /// The id with these bits, as a store kept them.
             pub fn from_bits(bits: u128) -> Self {
                 Self(bits)
             }
@@ -248,15 +248,15 @@ random_id! {
     ConsentId
 }
 
-/// Which opt-in of a company, and which rotation of it.
+/// The number of a company's opt-in, and of its rotation.
 ///
-/// The compare of every compare-and-swap. `epoch` goes up when a consent completes or the authorization is removed,
-/// `version` with every new token pair within an epoch.
+/// `epoch` goes up when an opt-in is stored or the authorization is removed, `version` with every new token pair within
+/// an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Revision {
-    /// Which opt-in.
+    /// The opt-in.
     pub epoch: u64,
-    /// Which rotation of it.
+    /// The rotation within the opt-in.
     pub version: u64,
 }
 
@@ -299,7 +299,7 @@ mod tests {
         assert_ne!(company.known_hash(), CompanyId::new("acmf").unwrap().known_hash());
     }
 
-    /// What `Borrow<str>` promises.
+    /// As `Borrow<str>` requires.
     #[test]
     fn a_company_is_found_by_its_text_in_a_map_of_the_hosts() {
         let companies = std::collections::HashMap::from([(CompanyId::new("acme").unwrap(), 1)]);

@@ -1,4 +1,4 @@
-//! Randomness: the system's. Under `test-util`, a thread that runs a simulation draws from a seed.
+//! Random values from the system; under `test-util`, a simulation's thread draws them from a seed.
 
 use rand::distr::{Distribution, StandardUniform};
 
@@ -26,7 +26,7 @@ pub(crate) fn fill(bytes: &mut [u8]) {
     rand::rng().fill_bytes(bytes);
 }
 
-/// The source of a thread that runs a simulation.
+/// The random source of a thread that runs a simulation.
 #[cfg(feature = "test-util")]
 pub(crate) mod seeded {
     use std::cell::RefCell;
@@ -37,7 +37,7 @@ pub(crate) mod seeded {
         static SOURCE: RefCell<Option<Xoshiro256PlusPlus>> = const { RefCell::new(None) };
     }
 
-    /// From now on this thread draws from `seed`; `None`: from the system again.
+    /// Makes this thread draw from `seed`; `None`: from the system again.
     pub fn seed(seed: Option<u64>) {
         SOURCE.set(seed.map(Xoshiro256PlusPlus::seed_from_u64));
     }

@@ -1,8 +1,8 @@
-//! Secrets: what must never be seen.
+//! Secret types.
 //!
-//! None of these types has `Serialize`, `Display` or `PartialEq`, and `Debug` shows `[REDACTED]`. Whoever needs the text
-//! says `expose_secret`, so that a search for that word finds every place that can leak one: the wire, a store's codec,
-//! and the cookie that carries a [`BrowserSecret`].
+//! They have no `Serialize`, `Display` or `PartialEq`, and `Debug` shows `[REDACTED]`. The text is available only
+//! through `expose_secret`, so a search for that name finds every place that could leak one: the wire, a store's codec,
+//! and the cookie with the [`BrowserSecret`].
 
 use std::{fmt, sync::Arc};
 
@@ -21,7 +21,7 @@ macro_rules! secret {
         pub struct $name(SecretString);
 
         impl $name {
-            /// Takes the secret over; its memory is wiped when it is dropped.
+            /// Takes the secret; its memory is wiped on drop.
             pub fn new(secret: impl Into<String>) -> Self {
                 Self(SecretString::from(secret.into()))
             }
@@ -31,7 +31,7 @@ macro_rules! secret {
                 self.0.expose_secret()
             }
 
-            /// Whether both are the same, in constant time.
+            /// Whether both are equal, in constant time.
             #[must_use]
             pub fn matches(&self, other: &Self) -> bool {
                 self.expose_secret().as_bytes().ct_eq(other.expose_secret().as_bytes()).into()
@@ -47,17 +47,17 @@ macro_rules! secret {
 }
 
 secret! {
-    /// The client secret that UPS gave the application (RFC 6749 §2.3.1).
+    /// The client secret that UPS issued to the application (RFC 6749 §2.3.1).
     ClientSecret
 }
 
 secret! {
-    /// A refresh token (RFC 6749 §1.5). UPS's rotate and are single-use.
+    /// A refresh token (RFC 6749 §1.5). UPS's refresh tokens rotate and are single-use.
     RefreshToken
 }
 
 secret! {
-    /// An access token as a store keeps it. A caller gets it as an [`AccessToken`].
+    /// An access token as a store keeps it. Callers get an [`AccessToken`].
     AccessTokenSecret
 }
 
@@ -72,32 +72,32 @@ secret! {
 }
 
 secret! {
-    /// What binds a consent to the browser that began it (RFC 6749 §10.12).
+    /// Binds a consent to the browser that started it (RFC 6749 §10.12).
     ///
-    /// The host keeps it in a cookie, one per browser, and hands it back at the callback; [`browser`](crate::browser) reads and
-    /// writes that cookie. The library stores its SHA-256 only.
+    /// The host keeps it in a cookie, one per browser, and passes it to the callback; [`browser`](crate::browser) reads
+    /// and writes that cookie. The library stores only its SHA-256.
     BrowserSecret
 }
 
 impl AccessTokenSecret {
-    /// Whether a header can carry it (RFC 9110 §5.5).
+    /// Whether it is a valid header value (RFC 9110 §5.5).
     pub(crate) fn is_sendable(&self) -> bool {
         self.expose_secret().bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
     }
 }
 
 impl BrowserSecret {
-    /// 256 random bits, as 43 characters that a cookie can carry.
+    /// 256 random bits as 43 characters that are valid in a cookie.
     pub fn random() -> Self {
         Self::new(random_text())
     }
 
-    /// What a store keeps of it.
+    /// The hash that a store keeps.
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(self.expose_secret())
     }
 
-    /// The secret in a cookie, if it can be one that this library gave out.
+    /// The secret from a cookie, if it has the form of one that this library issued.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
         let has_its_form = bytes.len() == RANDOM_TEXT_LENGTH
             && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
@@ -105,7 +105,7 @@ impl BrowserSecret {
     }
 }
 
-/// 256 bits in base64url.
+/// The length of 256 bits in base64url.
 const RANDOM_TEXT_LENGTH: usize = 43;
 
 /// 256 random bits in base64url, 43 characters.
@@ -113,7 +113,7 @@ pub(crate) fn random_text() -> String {
     URL_SAFE_NO_PAD.encode(random::<[u8; 32]>())
 }
 
-/// The SHA-256 of a secret with 256 random bits: it finds and compares, and reveals nothing.
+/// The SHA-256 of a secret with 256 random bits. It can be looked up and compared, and reveals nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SecretHash([u8; 32]);
 
@@ -123,12 +123,12 @@ impl SecretHash {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
-    /// The hash that a store kept.
+    /// The hash as a store kept it.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// For a store to keep.
+    /// The bytes for a store to keep.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -140,7 +140,7 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// An access token, ready to send. A clone copies a pointer.
+/// An access token, ready to send. Cloning copies a pointer.
 #[derive(Clone)]
 pub struct AccessToken(Arc<Inner>);
 
@@ -153,7 +153,7 @@ struct Inner {
 const BEARER: &str = "Bearer ";
 
 impl AccessToken {
-    /// Makes the header value ready; `None` if the text cannot be one (RFC 9110 §5.5).
+    /// Prepares the header value; `None` if the text is not a valid one (RFC 9110 §5.5).
     pub(crate) fn new(secret: &AccessTokenSecret, expires_at: Timestamp, revision: Revision) -> Option<Self> {
         if !secret.is_sendable() {
             return None;
@@ -167,7 +167,7 @@ impl AccessToken {
         Some(Self(Arc::new(Inner { header, expires_at, revision })))
     }
 
-    /// The value of an `Authorization` header (RFC 6750 §2.1), marked sensitive.
+    /// The `Authorization` header's value (RFC 6750 §2.1), marked sensitive.
     pub fn header(&self) -> &HeaderValue {
         &self.0.header
     }
@@ -177,12 +177,12 @@ impl AccessToken {
         self.0.header.to_str().ok().and_then(|value| value.strip_prefix(BEARER)).unwrap_or_default()
     }
 
-    /// When UPS stops accepting it, as far as UPS said.
+    /// When the token expires, as UPS said.
     pub fn expires_at(&self) -> Timestamp {
         self.0.expires_at
     }
 
-    /// Which opt-in it belongs to, and which rotation of it.
+    /// The opt-in and rotation that it belongs to.
     pub fn revision(&self) -> Revision {
         self.0.revision
     }

@@ -1,4 +1,4 @@
-//! A company's row as the rest of the library reads it: its grant, and what goes with it.
+//! A company's row, parsed: its grant and what is stored with it.
 
 use crate::{
     clock::Timestamp,
@@ -13,14 +13,14 @@ use crate::{
     },
 };
 
-/// A company's row as it was at one moment.
+/// A company's row at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) company: CompanyId,
     pub(crate) number: RowNumber,
     pub(crate) grant: Grant,
     pub(crate) tokens: StoredTokens,
-    /// Why the document cannot be read, and the document; of the grant, only its revision counts then.
+    /// Why the document cannot be read, and the document. Only the grant's revision is valid then.
     pub(crate) damage: Option<(StoreError, Document)>,
     pub(crate) change: EventId,
     pub(crate) wake_at: Option<Timestamp>,
@@ -30,7 +30,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads the row of `company`.
+    /// Parses the row of `company`.
     pub(crate) fn of(row: Row, company: CompanyId) -> Self {
         let (grant, damage) = match Grant::of_document(row.document.as_str(), row.revision) {
             Ok(grant) => (grant, None),
@@ -53,7 +53,7 @@ impl Snapshot {
         }
     }
 
-    /// The same, from a list of companies. `None` for the client row, which no list contains.
+    /// Parses a row from a list of companies. `None`: the client row, which no list contains.
     pub(crate) fn listed(row: Row) -> Option<Self> {
         let RowKey { company, .. } = &row.key;
         let company = company.clone()?;
@@ -68,7 +68,7 @@ impl Snapshot {
         self.grant.revision
     }
 
-    /// Why its tokens cannot be read, if they cannot.
+    /// Why its tokens cannot be read, if so.
     pub(crate) fn unreadable(&self) -> Option<&StoreError> {
         match (&self.damage, &self.tokens) {
             (Some((error, _)), _) | (None, StoredTokens::Unreadable(error)) => Some(error),
@@ -76,7 +76,7 @@ impl Snapshot {
         }
     }
 
-    /// Its refresh token, if it can be read.
+    /// Its refresh token, if readable.
     pub(crate) fn refresh_token(&self) -> Option<&RefreshToken> {
         match &self.tokens {
             StoredTokens::Readable(tokens) => tokens.refresh.as_ref(),
@@ -84,8 +84,8 @@ impl Snapshot {
         }
     }
 
-    /// What becomes of its tokens if some of them are kept. Those that cannot be read cannot be sealed anew, so all stay; the grant says
-    /// which of them count.
+    /// The change that keeps only `kept` of its tokens. Unreadable tokens cannot be sealed again, so all of them stay;
+    /// the grant says which ones count.
     pub(crate) fn keeping(&self, kept: impl FnOnce(Tokens) -> Tokens) -> TokenChange {
         match &self.tokens {
             StoredTokens::Readable(tokens) => TokenChange::Replace(kept(tokens.clone())),
@@ -100,7 +100,7 @@ impl Snapshot {
         AccessToken::new(tokens.access.as_ref()?, end, self.revision())
     }
 
-    /// The cause `kind` with what is known of it.
+    /// The cause `kind` with its details.
     pub(crate) fn cause_of(&self, kind: CauseKind, pauses: &Pauses) -> Cause {
         let times = self.grant.tokens;
         let (at, evidence) = match kind {
@@ -120,7 +120,7 @@ impl Snapshot {
         Cause { at, evidence, asked_again_at, ..Cause::new(kind) }
     }
 
-    /// Where the company stands.
+    /// The company's status.
     pub(crate) fn status(&self, settings: &Settings) -> CompanyStatus {
         let (grant, now) = (&self.grant, self.as_of);
         let status = match grant.cause(&settings.client_id, now) {
@@ -143,7 +143,7 @@ impl Snapshot {
         }
     }
 
-    /// Until when a consent can come back that a removal has not ended.
+    /// Until when a pending consent can complete that no removal has ended.
     fn consent_pending_until(&self) -> Option<Timestamp> {
         let is_valid =
             |consent: &&PendingConsent| consent.removals == self.grant.removals && consent.expires_at > self.as_of;
@@ -151,7 +151,8 @@ impl Snapshot {
     }
 }
 
-/// The tokens of a row. If its grant says that there is one more, they are as good as damaged: a hand has deleted it.
+/// The tokens of a row. If the grant says that there is another one, somebody has deleted it, and they count as
+/// damaged.
 fn complete(tokens: StoredTokens, grant: &Grant) -> StoredTokens {
     let (has_access, has_refresh) = match &tokens {
         StoredTokens::None => (false, false),
@@ -168,9 +169,7 @@ fn complete(tokens: StoredTokens, grant: &Grant) -> StoredTokens {
     }
 }
 
-/// What an operator reads.
+/// For an operator.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "a token is missing that the company's row says is there; put the data back, or authenticate the company again"
-)]
+#[error("the row says that there is a token, but it is missing; restore the data, or authenticate the company again")]
 struct MissingToken;

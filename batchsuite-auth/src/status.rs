@@ -1,4 +1,4 @@
-//! Where a company stands, as a person or a program reads it.
+//! A company's status, for people and programs.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::{
     machine::CauseKind,
 };
 
-/// Where a company stands.
+/// A company's status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -20,11 +20,11 @@ pub enum Status {
     Unauthenticated,
     /// There is an opt-in.
     Authenticated {
-        /// When the refresh token ends, as far as UPS said. A refresh moves it on.
+        /// When the refresh token ends, if UPS said so. Each refresh moves it.
         refresh_expires_at: Option<Timestamp>,
-        /// Whether that is soon (inside the warning window).
+        /// Whether it ends within the warning window.
         expiring_soon: bool,
-        /// Whether UPS sent a refresh token: if not, the opt-in ends with the access token.
+        /// Whether there is a refresh token; if not, the opt-in ends with the access token.
         refreshable: bool,
     },
     /// A new opt-in is needed.
@@ -32,7 +32,7 @@ pub enum Status {
     ReauthRequired(Cause),
 }
 
-/// Beside the tag, the cause is one field.
+/// Puts the cause next to the tag, as one field.
 fn as_cause<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Fields<'a> {
@@ -41,43 +41,44 @@ fn as_cause<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Err
     Fields { cause }.serialize(serializer)
 }
 
-/// One company and where it stands.
+/// A company and its status.
 ///
-/// As JSON (`Serialize`) one object: `status` is `unauthenticated`, `authenticated` or `reauth_required`, the fields of that
-/// [`Status`] stand beside it, and times are RFC 3339.
+/// As JSON (`Serialize`) one object: `status` is `unauthenticated`, `authenticated` or `reauth_required`, the fields of
+/// that [`Status`] are next to it, and times are in RFC 3339.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CompanyStatus {
-    /// Which company.
+    /// The company.
     pub company: CompanyId,
-    /// Where it stands.
+    /// Its status.
     #[serde(flatten)]
     pub status: Status,
     /// Who opted in last.
     pub actor: Option<ActorId>,
-    /// Since when there is this opt-in.
+    /// When the current opt-in was stored.
     pub authenticated_at: Option<Timestamp>,
-    /// Until when a consent is pending: somebody was sent to UPS.com and has not come back.
+    /// When the pending consent expires: somebody was sent to UPS.com and has not come back yet.
     pub consent_pending_until: Option<Timestamp>,
-    /// Which opt-in, and which rotation of it.
+    /// The numbers of the opt-in and of its rotation.
     pub revision: Revision,
-    /// Whether the stored tokens were found to be unreadable, so that none can be handed out: an operator must check keys and
-    /// data, or an administrator authenticates the company again. A list does not open tokens, so it tells this only of a grant
-    /// that is itself damaged, or whose tokens are gone.
+    /// Whether the stored tokens are known to be unreadable, so that none can be served: an operator must check keys
+    /// and data, or an administrator must authenticate the company again. A list does not open tokens, so it reports
+    /// only damaged grants and missing tokens here.
     pub tokens_unreadable: bool,
 }
 
-/// Why a new opt-in is needed, with the evidence.
+/// Why a new opt-in is needed, with evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Cause {
-    /// Why.
+    /// The cause.
     pub kind: CauseKind,
-    /// Since when.
+    /// Since when it is needed.
     pub at: Option<Timestamp>,
-    /// What UPS said, where the cause is recorded.
+    /// What UPS said, if the cause is recorded.
     pub evidence: Option<Evidence>,
-    /// When UPS is asked again, by itself: if it takes the refresh token after all, the company is authenticated again.
+    /// When UPS will be asked again without any action. If UPS then accepts the refresh token, the company is
+    /// authenticated again.
     pub asked_again_at: Option<Timestamp>,
 }
 
@@ -94,7 +95,7 @@ impl fmt::Display for Cause {
 }
 
 impl fmt::Display for CauseKind {
-    /// The cause in words for a person who can repair it.
+    /// The cause in words, for a person who can fix it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OptInInvalidated => {
@@ -119,27 +120,27 @@ impl fmt::Display for CauseKind {
     }
 }
 
-/// The name of a company's status, by which a list finds it. The machine hands it over with each save.
+/// The status under which a company is listed. The machine sets it with each save.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ListedAs {
-    /// No opt-in.
+    /// There is no opt-in.
     #[default]
     Unauthenticated,
-    /// An opt-in.
+    /// There is an opt-in.
     Authenticated,
-    /// An opt-in whose refresh token ends soon.
+    /// There is an opt-in, and its refresh token ends soon.
     ExpiringSoon,
     /// A new opt-in is needed.
     ReauthRequired,
 }
 
 impl ListedAs {
-    /// All of them.
+    /// Every listed status.
     pub const ALL: &'static [Self] =
         &[Self::Unauthenticated, Self::Authenticated, Self::ExpiringSoon, Self::ReauthRequired];
 
-    /// A stable name, for a column.
+    /// A stable name for a column.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unauthenticated => "unauthenticated",
@@ -149,28 +150,28 @@ impl ListedAs {
         }
     }
 
-    /// The one of this name.
+    /// The listed status with this name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|listed| listed.name() == name)
     }
 }
 
-/// Companies that stand so.
+/// Selects companies by status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StatusFilter {
     /// [`Status::Unauthenticated`]
     Unauthenticated,
-    /// [`Status::Authenticated`], also those that expire soon, and those whose row cannot be read.
+    /// [`Status::Authenticated`], including companies that expire soon and those whose row cannot be read.
     Authenticated,
-    /// [`Status::Authenticated`], and the refresh token ends within the warning window.
+    /// [`Status::Authenticated`] with a refresh token that ends within the warning window.
     ExpiringSoon,
     /// [`Status::ReauthRequired`]
     ReauthRequired,
 }
 
 impl StatusFilter {
-    /// Whether `status` is one of them.
+    /// Whether `status` is selected.
     pub fn accepts(self, status: &Status) -> bool {
         matches!(
             (self, status),
@@ -181,7 +182,7 @@ impl StatusFilter {
         )
     }
 
-    /// The names that such companies are listed under.
+    /// The listed statuses that it selects.
     pub(crate) fn listed_as(self) -> Vec<ListedAs> {
         match self {
             Self::Unauthenticated => vec![ListedAs::Unauthenticated],

@@ -2,19 +2,20 @@
 //!
 //! | name | kind | labels | counts |
 //! |---|---|---|---|
-//! | `batchsuite_refreshes_total` | counter | `environment`, `outcome` | requests to UPS for a new pair, by what came of them |
-//! | `batchsuite_refresh_seconds` | histogram | `environment` | how long UPS took to answer them |
+//! | `batchsuite_refreshes_total` | counter | `environment`, `outcome` | requests to UPS for a new pair, by outcome |
+//! | `batchsuite_refresh_seconds` | histogram | `environment` | how long these requests took |
 //! | `batchsuite_exchanges_total` | counter | `environment`, `outcome` | exchanges of a code |
-//! | `batchsuite_store_retries_total` | counter | `environment`, `what` | writes that the store did not take and that were tried again |
+//! | `batchsuite_store_retries_total` | counter | `environment`, `what` | writes that the store did not confirm and that were tried again |
 //!
-//! Outcomes: `pair`, `refused`, `unanswered`, `not_sent`, `late`, `rate_limited`, `misconfigured`, `blocked`, `unknown`. No label names a
-//! company: there may be millions. A cached token is not counted: counting would cost more than the token.
+//! Outcomes: `pair`, `refused`, `unanswered`, `not_sent`, `late`, `rate_limited`, `misconfigured`, `blocked`,
+//! `unknown`. No label names a company, because there may be millions. Cache hits are not counted: counting would cost
+//! more than the hit.
 
 use std::time::Duration;
 
 use crate::{config::Environment, ups::Judgement};
 
-/// UPS answered a refresh, or did not.
+/// Counts a refresh by its outcome.
 pub(crate) fn refreshed(environment: Environment, judgement: &Judgement, took: Duration) {
     #[cfg(feature = "metrics")]
     {
@@ -28,7 +29,7 @@ pub(crate) fn refreshed(environment: Environment, judgement: &Judgement, took: D
     let _ = (environment, judgement, took);
 }
 
-/// UPS answered the exchange of a code, or did not.
+/// Counts an exchange by its outcome.
 pub(crate) fn exchanged(environment: Environment, judgement: &Judgement) {
     #[cfg(feature = "metrics")]
     metrics::counter!("batchsuite_exchanges_total", "environment" => environment.name(), "outcome" => judgement.outcome())
@@ -37,7 +38,7 @@ pub(crate) fn exchanged(environment: Environment, judgement: &Judgement) {
     let _ = (environment, judgement);
 }
 
-/// The store did not take `what`.
+/// Counts a write of `what` that the store did not confirm.
 pub(crate) fn not_stored(environment: Environment, what: &'static str) {
     #[cfg(feature = "metrics")]
     metrics::counter!("batchsuite_store_retries_total", "environment" => environment.name(), "what" => what)

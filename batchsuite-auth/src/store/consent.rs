@@ -19,36 +19,36 @@ pub struct NewConsent {
     pub consent: Consent,
     /// The hash of the `state` parameter.
     pub state: SecretHash,
-    /// The PKCE verifier, if the client uses PKCE. A store seals it for the consent's id.
+    /// The PKCE verifier, if the client uses PKCE. A store seals it, bound to the consent's id.
     pub verifier: Option<PkceVerifier>,
     /// How long it can be used.
     pub lifetime: Duration,
 }
 
-/// What is stored of a consent, but for its secrets.
+/// The stored facts of a consent, without its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consent {
     /// Its id.
     pub id: ConsentId,
-    /// At which UPS.
+    /// The UPS environment.
     pub environment: Environment,
-    /// For which company.
+    /// The company.
     pub company: CompanyId,
-    /// Who began it.
+    /// The person who started it.
     pub actor: ActorId,
     /// The hash of the browser's secret.
     pub browser: SecretHash,
     /// The exact redirect URI of the authorization request.
     pub redirect_uri: Url,
-    /// The client that asked.
+    /// The client id of the authorization request.
     pub client_id: String,
-    /// Where the host wants the browser afterwards: a path of its own.
+    /// The host's path to which the browser goes afterwards.
     pub return_to: Option<String>,
-    /// How often the company's authorization had been removed when it began.
+    /// How often the company's authorization had been removed when the consent started.
     pub removals: u64,
 }
 
-/// How many consents can wait for their persons.
+/// How many consents may be pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConsentCaps {
     /// Of one company, the new one included.
@@ -57,18 +57,18 @@ pub struct ConsentCaps {
     pub per_actor: usize,
 }
 
-/// A consent that was found by its state.
+/// A consent found by its state.
 #[derive(Clone, Debug)]
 pub struct FoundConsent {
     /// The consent.
     pub consent: Consent,
     /// Its verifier.
     pub verifier: Verifier,
-    /// Until when it can be used.
+    /// When it expires.
     pub expires_at: Timestamp,
     /// Its use, if it was used.
     pub used: Option<ConsentUse>,
-    /// The store's time of the reading.
+    /// The store's time of the read.
     pub as_of: Timestamp,
 }
 
@@ -77,7 +77,7 @@ pub struct FoundConsent {
 pub struct ConsentUse {
     /// When.
     pub at: Timestamp,
-    /// Whether an event was written with it: nothing more comes of that consent.
+    /// Whether an event was written with the use; if so, the consent led to nothing.
     pub with_event: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct ConsentUse {
 pub enum Verifier {
     /// There is none, or it was erased.
     None,
-    /// It could be read.
+    /// The verifier.
     Readable(PkceVerifier),
     /// It cannot be read.
     Unreadable(StoreError),

@@ -6,26 +6,26 @@ use uuid::Uuid;
 
 use super::LONGEST_DELIVERY_LEASE;
 
-/// One process's part in a delivery.
+/// A process's claim on a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Whose cursor, e.g. `billing-mails`.
+    /// The consumer that owns the cursor, such as `billing-mails`.
     pub consumer: String,
-    /// The process that holds it, or wants to.
+    /// The process that holds the delivery, or wants to.
     pub holder: Uuid,
 }
 
-/// What becomes of the lease when a cursor has moved.
+/// What happens to the lease when the cursor has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryEnd {
-    /// It is renewed, for so long.
+    /// It is renewed for this long.
     Renew(Duration),
     /// It ends: another process may take the delivery.
     End,
 }
 
 impl DeliveryEnd {
-    /// For how long the lease goes on: [`LONGEST_DELIVERY_LEASE`] at most.
+    /// How long the lease continues, at most [`LONGEST_DELIVERY_LEASE`].
     pub fn lease(self) -> Duration {
         match self {
             Self::Renew(lease) => lease.min(LONGEST_DELIVERY_LEASE),

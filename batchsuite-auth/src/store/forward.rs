@@ -1,4 +1,4 @@
-//! A shared store is a store; and a store that wraps another writes each verb once.
+//! Forwarding: a shared store is a store, and a store that wraps another lists each verb only here.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{
     secret::SecretHash,
 };
 
-/// A call of a store, for a wrapper that looks at it.
+/// A call of a store, as a wrapper sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Call<'a> {
@@ -43,7 +43,7 @@ pub enum Call<'a> {
     AdvanceDelivery(&'a Delivery, EventId),
 }
 
-/// Implements [`Store`] for a type that hands every verb on to another store: the only place that lists the verbs once more.
+/// Implements [`Store`] for a type that forwards every verb to another store. Only this macro lists the verbs again.
 ///
 /// ```
 /// use batchsuite_auth::{forward_store, store::Call};
@@ -60,9 +60,9 @@ pub enum Call<'a> {
 ///     impl [] Store for Counted;
 ///     // the store that does the work
 ///     |this| &this.store;
-///     // what is looked at before a call; its value goes on to the next line
+///     // runs before a call; its value is passed to the next closure
 ///     |this, call| matches!(call, Call::Save(_));
-///     // the answer, which may be held up or replaced
+///     // the answer, which may be delayed or replaced
 ///     |this, is_save, answer| {
 ///         let answer = answer.await;
 ///         this.saves.fetch_add(usize::from(is_save), std::sync::atomic::Ordering::Relaxed);
@@ -121,7 +121,7 @@ macro_rules! forward_store {
     };
 }
 
-/// One method of [`forward_store!`] for each verb.
+/// Expands to one method for each verb of [`forward_store!`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_store {
@@ -141,7 +141,7 @@ macro_rules! __forward_store {
     };
 }
 
-/// The body of one such method.
+/// The body of such a method.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_verb {

@@ -9,10 +9,10 @@ use crate::{
     ids::CompanyId,
 };
 
-/// An event that changes no row.
+/// An event to write without changing a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// To which company; `None` if it concerns all.
+    /// The company; `None`: it concerns all companies.
     pub company: Option<CompanyId>,
     /// What happened.
     pub event: EventContent,
@@ -21,60 +21,59 @@ pub struct NewEvent {
 /// Which events to read.
 #[derive(Clone, Debug)]
 pub struct EventQuery {
-    /// At which UPS.
+    /// The UPS environment.
     pub environment: Environment,
-    /// Only those of this company; `None`: all.
+    /// The company; `None`: all companies.
     pub company: Option<CompanyId>,
-    /// In which order.
+    /// The order.
     pub order: EventOrder,
-    /// Where to read on, exclusively; `None`: from the first one in that order.
+    /// The cursor to read on from, exclusive; `None`: from the first event in this order.
     pub after: Option<EventId>,
-    /// How many at most.
+    /// The most events to return.
     pub limit: usize,
 }
 
 impl EventQuery {
-    /// A reader who goes on, forward, from below the latest event that was pruned has missed some.
+    /// Checks that a forward read misses no pruned event; `up_to` is the latest event that was pruned.
     ///
     /// # Errors
-    /// [`Pruned`](StoreErrorKind::Pruned), which names that event.
+    /// [`Pruned`](StoreErrorKind::Pruned) with `up_to`.
     pub fn refuse_gap(&self, up_to: EventId) -> Result<(), StoreError> {
         let is_gap = self.order == EventOrder::OldestFirst && self.after.is_some_and(|after| after < up_to);
         if is_gap { Err(StoreError::new(StoreErrorKind::Pruned { up_to })) } else { Ok(()) }
     }
 }
 
-/// In which order events are read.
+/// The order in which events are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EventOrder {
-    /// The oldest first: for a program that follows.
+    /// Oldest first, for a program that follows the log.
     #[default]
     OldestFirst,
-    /// The newest first: for a person.
+    /// Newest first, for a person.
     NewestFirst,
 }
 
-/// Some of a list, and where it goes on.
+/// A page of a list, and the cursor of the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, C> {
     /// The items.
     pub items: Vec<T>,
-    /// Where to read on.
+    /// The cursor to read on from.
     pub next: Option<C>,
 }
 
 /// Which rows changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// Which companies, each with the number of its latest change.
+    /// The companies that changed, each with the id of its latest change.
     pub changed: Vec<(CompanyId, EventId)>,
-    /// Where to read on.
+    /// The cursor to read on from.
     pub cursor: EventId,
 }
 
 impl Changes {
-    /// From where a call that asks for what comes `after` reads in a log that ends with `last`: from the beginning if `after` lies
-    /// beyond that end.
+    /// Where a read after `after` starts in a log that ends at `last`: at the beginning if `after` is beyond the end.
     pub fn begin(after: EventId, last: EventId) -> EventId {
         if after > last { EventId::START } else { after }
     }
@@ -83,21 +82,21 @@ impl Changes {
 /// Which events to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prune {
-    /// At which UPS.
+    /// The UPS environment.
     pub environment: Environment,
-    /// Only those that are older.
+    /// The least age of the events to delete.
     pub older_than: Duration,
-    /// How many at most.
+    /// The most events to delete.
     pub limit: usize,
-    /// Whether those are deleted, too, that a delivery has not passed yet.
+    /// Whether to delete events that a delivery has not passed yet as well.
     pub undelivered: bool,
 }
 
-/// What was deleted.
+/// The result of a [`prune`](super::Store::prune).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pruned {
-    /// How many events. Fewer than the limit: that was all.
+    /// How many events were deleted. Fewer than the limit: none are left to delete.
     pub events: u64,
-    /// The latest event that was ever deleted.
+    /// The latest event ever deleted.
     pub up_to: EventId,
 }

@@ -1,4 +1,4 @@
-//! A row, as a store shows it.
+//! Rows, as a store returns them.
 
 use std::fmt;
 
@@ -12,22 +12,22 @@ use crate::{
     status::ListedAs,
 };
 
-/// Which company, at which UPS.
+/// A company in a UPS environment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GrantKey {
-    /// At which UPS. Tokens of one environment are refused by the other.
+    /// The UPS environment. Tokens of one environment are refused by the other.
     pub environment: Environment,
-    /// Which company.
+    /// The company.
     pub company: CompanyId,
 }
 
-/// Which row.
+/// The key of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowKey {
-    /// At which UPS. Tokens of one environment are refused by the other.
+    /// The UPS environment. Tokens of one environment are refused by the other.
     pub environment: Environment,
-    /// Of which company; `None`: the environment's client row, for all that concerns every company. It has no tokens, is not
-    /// listed and never woken.
+    /// The company; `None`: the environment's client row, which holds what concerns every company. It has no tokens and
+    /// is never listed or woken.
     pub company: Option<CompanyId>,
 }
 
@@ -42,13 +42,13 @@ impl RowKey {
         Self { environment, company: None }
     }
 
-    /// The company as text, for a column: empty for the client row, as no company's id is.
+    /// The company as text for a column. Empty for the client row; no company's id is empty.
     pub fn name(&self) -> &str {
         self.company.as_ref().map_or("", CompanyId::as_str)
     }
 }
 
-/// The number of a saved row, for the compare of a compare-and-swap. It goes up with every save and never comes back.
+/// The number of a saved row, which compare-and-swap compares. It goes up with every save and never repeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowNumber(u64);
 
@@ -56,7 +56,7 @@ impl RowNumber {
     /// The row was never saved.
     pub const NEVER_SAVED: Self = Self(0);
 
-    /// The one with this number, as a store kept it.
+    /// The number as a store kept it.
     pub fn new(number: u64) -> Self {
         Self(number)
     }
@@ -66,7 +66,7 @@ impl RowNumber {
         self.0
     }
 
-    /// The number of the save that replaces this one at `now`, the store's time.
+    /// The next number, for a save at `now`, the store's time.
     #[must_use]
     pub fn next(self, now: Timestamp) -> Self {
         let microseconds = u64::try_from(now.timestamp_micros()).unwrap_or_default();
@@ -74,9 +74,9 @@ impl RowNumber {
     }
 }
 
-/// The state of a row: a JSON object. A store keeps it and does not look into it.
+/// The state of a row: a JSON object that a store keeps and does not interpret.
 ///
-/// It holds no secret. A store may hand the same object back in another notation (`jsonb` orders its keys).
+/// It contains no secret. A store may return the same object in another notation (`jsonb` orders its keys).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document(Box<str>);
 
@@ -92,7 +92,7 @@ impl Document {
     }
 }
 
-/// The empty object, of a row that was never saved.
+/// The empty object, for a row that was never saved.
 impl Default for Document {
     fn default() -> Self {
         Self::new("{}")
@@ -105,28 +105,28 @@ impl fmt::Debug for Document {
     }
 }
 
-/// A row as it was at one moment.
+/// A row at one moment.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Which.
+    /// Its key.
     pub key: RowKey,
     /// Its number.
     pub number: RowNumber,
-    /// The opt-in and rotation that its tokens are sealed for.
+    /// The opt-in and rotation to which its tokens are sealed.
     pub revision: Revision,
     /// Its state.
     pub document: Document,
     /// Its tokens.
     pub tokens: StoredTokens,
-    /// The number of its latest announced change.
+    /// The event id of its latest announced change.
     pub change: EventId,
     /// When it wakes.
     pub wake_at: Option<Timestamp>,
-    /// When its tokens were last used, about.
+    /// When its tokens were last used, approximately.
     pub used_at: Option<Timestamp>,
-    /// The company's consents that were not used and have not expired, the oldest first.
+    /// The company's pending consents (unused and not expired), oldest first.
     pub consents: Vec<PendingConsent>,
-    /// The store's time of the reading.
+    /// The store's time of the read.
     pub as_of: Timestamp,
 }
 
@@ -151,52 +151,52 @@ impl Row {
 /// The two tokens of a pair. Either may be missing.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {
-    /// The access token, if there is one that can be used.
+    /// The access token, if there is a usable one.
     pub access: Option<AccessTokenSecret>,
-    /// The refresh token, if there is one that can be sent.
+    /// The refresh token, if there is a usable one.
     pub refresh: Option<RefreshToken>,
 }
 
-/// What a row says of its tokens.
+/// The tokens of a row.
 #[derive(Clone, Debug)]
 pub enum StoredTokens {
     /// There are none.
     None,
-    /// They could be read.
+    /// The tokens.
     Readable(Tokens),
     /// They cannot be read: their key is missing, or they are damaged.
     ///
-    /// The opt-in is not lost by that: an operator who puts the key or the data back repairs it. So does a person who
-    /// authenticates the company again.
+    /// The opt-in is not lost: an operator can put the key or the data back, or a person can authenticate the company
+    /// again.
     Unreadable(StoreError),
-    /// There are some, and they were not opened.
+    /// There are some, but they were not opened.
     Sealed {
-        /// Whether either was sealed with another key than the newest one.
+        /// Whether one of them was sealed with a key other than the newest.
         with_older_key: bool,
     },
 }
 
-/// A consent that waits for its person.
+/// A pending consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingConsent {
     /// Its id.
     pub id: ConsentId,
-    /// How often the company's authorization had been removed when it began.
+    /// How often the company's authorization had been removed when the consent started.
     pub removals: u64,
-    /// Until when it can be used.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
 /// Which rows to list.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
-    /// At which UPS.
+    /// The UPS environment.
     pub environment: Environment,
-    /// Only those that are listed as one of these, or whose wake time has passed; `None`: all.
+    /// Only rows with one of these listed statuses, or whose wake time has passed; `None`: all rows.
     pub listed_as: Option<Vec<ListedAs>>,
-    /// Only those after this one.
+    /// Only companies after this one.
     pub after: Option<CompanyId>,
-    /// How many at most; no more than 1,000 are read.
+    /// The most rows to return; at most 1,000 are read.
     pub limit: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The one write of a row.
+//! The write of a row.
 
 use super::{Document, MOST_AGE, MOST_EVENTS, RowKey, RowNumber, StoreError, StoreErrorKind, Tokens};
 use crate::{
@@ -9,50 +9,51 @@ use crate::{
     status::ListedAs,
 };
 
-/// A row and what it becomes.
+/// A row and its replacement.
 #[derive(Clone, Debug)]
 pub struct Swap {
-    /// Which row.
+    /// The row.
     pub key: RowKey,
-    /// The number that it must still have.
+    /// The number that the row must still have.
     pub expected: RowNumber,
-    /// When this was decided, by the store's clock; `None`: at any time (the number alone fences it).
+    /// When the step was decided, by the store's clock; `None`: the step does not depend on the time, and only the
+    /// number is compared.
     pub decided_at: Option<Timestamp>,
-    /// The name of the step, for logs and metrics. It decides nothing.
+    /// The step's name, for logs and metrics. It has no other effect.
     pub step: &'static str,
     /// The new state.
     pub document: Document,
-    /// The opt-in and rotation afterwards. Tokens are sealed for it.
+    /// The new opt-in and rotation, to which tokens are sealed.
     pub revision: Revision,
-    /// The name of the company's status afterwards.
+    /// The new listed status.
     pub listed_as: ListedAs,
-    /// What becomes of the tokens.
+    /// What happens to the tokens.
     pub tokens: TokenChange,
-    /// When it wakes; `None`: as before.
+    /// The new wake times; `None`: unchanged.
     pub wake: Option<Wake>,
-    /// The last use that this was decided with.
+    /// The last use known when the step was decided.
     pub used_at: Option<Timestamp>,
-    /// What to write down with it: at most [`MOST_EVENTS`].
+    /// The events to write with it, at most [`MOST_EVENTS`].
     pub events: Vec<EventContent>,
-    /// Whether caches must hear of it. If so, there is an event.
+    /// Whether caches must be told. If so, there is an event.
     pub announce: bool,
 }
 
 impl Swap {
-    /// A save with more events than a store numbers at once.
+    /// Checks the number of events.
     ///
     /// # Errors
-    /// [`Rejected`](StoreErrorKind::Rejected)
+    /// [`Rejected`](StoreErrorKind::Rejected): there are more than [`MOST_EVENTS`].
     pub fn refuse_many_events(&self) -> Result<(), StoreError> {
         if self.events.len() > MOST_EVENTS { Err(StoreError::new(StoreErrorKind::Rejected)) } else { Ok(()) }
     }
 
-    /// Whether the decision can still be saved at `now`: the store's time once it has the row's lock.
+    /// Whether the decision is recent enough at `now`, the store's time once it holds the row's lock.
     pub fn is_in_time(&self, now: Timestamp) -> bool {
         self.decided_at.is_none_or(|at| (earlier(now, MOST_AGE)..=later(now, MOST_AGE)).contains(&at))
     }
 
-    /// The new wake times over a row that was last used at `used_at`. A use that this was not decided with has brought them forward.
+    /// The new wake times for a row last used at `used_at`. A use unknown to this decision has brought them forward.
     pub fn wake_over(&self, used_at: Option<Timestamp>) -> Option<Wake> {
         let wake = self.wake?;
         let if_used = wake.if_used.filter(|_| used_at > self.used_at);
@@ -60,30 +61,30 @@ impl Swap {
     }
 }
 
-/// What becomes of a row's tokens.
+/// What happens to a row's tokens.
 #[derive(Clone, Debug)]
 pub enum TokenChange {
-    /// They stay, as they are sealed. Epoch and version do not change then.
+    /// They stay as they are sealed; epoch and version do not change.
     Keep,
-    /// Both are replaced; one that is missing is erased.
+    /// Both are replaced; a missing one is erased.
     Replace(Tokens),
     /// Both are erased.
     Erase,
 }
 
-/// What became of a [`save`](super::Store::save).
+/// The outcome of a [`save`](super::Store::save).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "after a conflict nothing is stored"]
 pub enum Saved {
-    /// It is stored.
+    /// The row is saved.
     Yes {
-        /// The row's number now.
+        /// The row's new number.
         number: RowNumber,
-        /// The number of its latest announced change.
+        /// The event id of its latest announced change.
         change: EventId,
         /// The store's time of the save.
         at: Timestamp,
     },
-    /// The row is another by now, or too much time has passed since the decision: read it again.
+    /// The row has changed, or the decision is too old: read the row again.
     Conflict,
 }
