@@ -444,7 +444,7 @@ mod tests {
         put(&cache, &acme, &clock, 5);
 
         cache.changed(&[(acme.clone(), EventId::new(5))]);
-        assert_eq!(got(&cache, &acme), "fresh token-5", "it knows this change");
+        assert_eq!(got(&cache, &acme), "fresh token-5", "the entry includes this change");
         cache.changed(&[(acme.clone(), EventId::new(6))]);
         assert_eq!(got(&cache, &acme), "nothing");
     }
@@ -459,7 +459,7 @@ mod tests {
 
         assert!(!insert(&guard, &old, 5));
         assert_eq!(got(&cache, &acme), "nothing");
-        assert!(insert(&guard, &token(&clock, 6), 6), "what was read again is");
+        assert!(insert(&guard, &token(&clock, 6), 6), "a row that was read again is inserted");
     }
 
     #[test]
@@ -524,7 +524,7 @@ mod tests {
         clock.move_by(1);
         assert_eq!(got(&cache, &acme), "nothing");
         cache.changed(&[]);
-        assert_eq!(got(&cache, &acme), "nothing", "a change of our own is no look at the feed");
+        assert_eq!(got(&cache, &acme), "nothing", "our own change is not a read of the feed");
         cache.feed_reported(&[]);
         assert_eq!(got(&cache, &acme), "fresh token-1");
     }
@@ -533,7 +533,7 @@ mod tests {
     fn a_use_is_told_once() {
         let (cache, clock, acme) = arranged(None);
         put(&cache, &acme, &clock, 1);
-        assert!(cache.take_used().is_empty(), "to be cached is no use");
+        assert!(cache.take_used().is_empty(), "caching is not a use");
 
         for _ in 0..2 {
             got(&cache, &acme);
@@ -543,7 +543,7 @@ mod tests {
 
         cache.mark_used(&acme);
         put(&cache, &acme, &clock, 2);
-        assert_eq!(cache.take_used(), [acme], "also of the token before");
+        assert_eq!(cache.take_used(), [acme], "a use of the former token counts");
     }
 
     #[test]

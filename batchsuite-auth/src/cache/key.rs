@@ -95,7 +95,7 @@ mod tests {
         assert!(!is_found("acme", "acm"));
         assert!(!is_found("acme", "acmf"));
         let acme = CompanyId::new("acme").unwrap();
-        assert!(Key(&acme).equivalent(&Key(acme.clone())), "by the very text");
+        assert!(Key(&acme).equivalent(&Key(acme.clone())), "by the same allocation");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::grant::Grant;
 use crate::ids::Revision;
 
 impl Grant {
-    /// Parses a grant's document; `revision` is stored beside it. Keeps fields that this release does not know.
+    /// Parses a grant's document; `revision` is stored next to it. Keeps fields that this release does not know.
     ///
     /// # Errors
     /// The document is not that of a grant.

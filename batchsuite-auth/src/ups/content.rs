@@ -233,7 +233,7 @@ mod tests {
         assert_eq!((content.text(), content.whole), (TEXT, false), "only its checksum is missing");
         let mut forged = packed.clone();
         forged[packed.len() - 5] ^= 1;
-        assert!(!read(&forged).whole, "its checksum is another's");
+        assert!(!read(&forged).whole, "its checksum is wrong");
     }
 
     #[test]

@@ -44,18 +44,18 @@ fn ups_is_asked_after_a_quarter_of_an_hour_an_hour_and_a_day_and_then_the_tokens
     for (number, asked, next) in [(2, 65, Some(110)), (3, 110, Some(50 + 24 * 60)), (4, 50 + 24 * 60, None)] {
         assert_eq!(grant.chore(None, None, &settings_that_ask(), true, minute(asked - 1)), Chore::Look);
         assert_eq!(grant.chore(None, None, &settings_that_ask(), true, minute(asked)), Chore::Refresh);
-        assert!(grant.on(&claim(attempt(number)), &asking(), minute(asked - 1)).is_err(), "nobody asks before");
+        assert!(grant.on(&claim(attempt(number)), &asking(), minute(asked - 1)).is_err(), "nobody asks earlier");
 
         let step = refused_at(&grant, number, minute(asked));
 
         assert_eq!(step.grant.standing, grant.standing);
-        assert_eq!((step.events.len(), step.announce), (0, false), "it was told before");
+        assert_eq!((step.events.len(), step.announce), (0, false), "an event was written before");
         assert_eq!(step.grant.quarantine.map(|quarantine| quarantine.until), next.map(minute));
         let (expected, is_kept) =
             if next.is_some() { (TokensEffect::Keep, true) } else { (TokensEffect::Erase, false) };
         assert_eq!((step.tokens, step.grant.tokens.is_some()), (expected, is_kept));
         assert_eq!(step.grant.revision, grant.revision, "a late pair still wins");
-        assert_eq!(step.grant.refusal.as_ref().unwrap().at, minute(50), "since when");
+        assert_eq!(step.grant.refusal.as_ref().unwrap().at, minute(50), "the time of the first refusal");
         grant = step.grant;
     }
     assert_eq!(grant.wake(None, &settings_that_ask(), day(3)), Wake::default());

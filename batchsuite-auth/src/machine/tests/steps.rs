@@ -106,7 +106,7 @@ fn a_release_pauses_counts_and_tells_what_its_reason_asks_for() {
 
         let (grant, until) = (step.grant, seconds.map(|seconds| later(now, Duration::from_secs(seconds))));
         assert_eq!((grant.phase, grant.retry_at, grant.failures), (Phase::Idle, until, failures), "{reason:?}");
-        assert_eq!(grant.unanswered, marks, "that it was not sent says nothing of an earlier attempt: {reason:?}");
+        assert_eq!(grant.unanswered, marks, "not being sent proves nothing about an earlier attempt: {reason:?}");
         assert_eq!(step.events.first().map(|event| event.kind), kind, "{reason:?}");
         let attempts = step.events.iter().map(|event| event.evidence.as_ref().unwrap().attempt);
         assert!(attempts.clone().all(|of| of == Some(attempt(1))) && attempts.count() < 2, "{reason:?}");
@@ -127,7 +127,7 @@ fn an_unanswered_attempt_pauses_from_the_end_of_its_lease_on() {
 
         assert_eq!(grant.retry_at, Some(later(from, Duration::from_secs(pause))), "{failures} at {reported}");
         assert_eq!(grant.failures, failures + 1);
-        assert_eq!(grant.unanswered, in_doubt(Some(1), 60), "from its send on");
+        assert_eq!(grant.unanswered, in_doubt(Some(1), 60), "counted from its send");
     }
 }
 
@@ -231,7 +231,7 @@ fn the_cause_of_a_refusal_comes_from_the_row() {
         assert_eq!((step.grant.standing, step.tokens), (Standing::ReauthRequired(cause), tokens));
         assert_eq!(step.grant.tokens.is_some(), is_explained, "an access token is served until it ends, or never");
         assert_eq!((step.events[0].kind, step.events[0].cause), (EventKind::Invalidated, Some(kind)));
-        assert_eq!(grant.explains_refusal(), is_explained, "as the breaker is told");
+        assert_eq!(grant.explains_refusal(), is_explained, "the breaker gets the same answer");
     }
 }
 
@@ -374,7 +374,7 @@ fn the_first_unusable_pair_is_refreshed_at_once_and_the_next_ones_after_a_pause(
         assert_eq!((u128::from(grant.failures), grant.retry_at), (round, until));
     }
     grant = after(&grant, &commit(grant.claim_of(attempt(5)), pair(minute(50))), minute(50));
-    assert_eq!((grant.failures, grant.retry_at), (0, None), "a pair that can be used ends it");
+    assert_eq!((grant.failures, grant.retry_at), (0, None), "a usable pair ends the pause");
 
     let once = after(&opted_in(minute(0)), &commit(opted_in(minute(0)).claim_of(attempt(1)), unusable), minute(50));
     assert_eq!((once.failures, once.retry_at), (1, None), "the first one of a refresh");
@@ -389,7 +389,7 @@ fn a_row_that_a_fail_over_set_back_takes_the_pair_in_hand() {
     let step = on(&set_back, &commit(in_hand, pair(minute(50))), minute(50));
 
     assert_eq!((step.grant.revision, step.tokens), (Revision { epoch: 5, version: 10 }, TokensEffect::Replace));
-    assert_eq!(step.grant.suspect_until, Some(minute(60)), "its marks are lost, too");
+    assert_eq!(step.grant.suspect_until, Some(minute(60)), "its marks are lost as well");
     // Epochs repeat after a restore; the opt-in does not.
     let other = Grant { opt_in: Some(consent(8)), ..set_back };
     assert_eq!(refusal(&other, &commit(in_hand, pair(minute(50))), minute(50)), Some(StepRefusal::Stale));
@@ -447,7 +447,7 @@ fn a_restore_marks_older_pairs_once() {
     let event = GrantEvent::Restore { at: minute(50) };
     let marked = after(&opted_in(minute(49)), &event, minute(55));
     assert_eq!(marked.unanswered, in_doubt(None, 60));
-    assert_eq!(refusal(&marked, &event, minute(55)), Some(StepRefusal::Unchanged), "interrupted, it goes on");
+    assert_eq!(refusal(&marked, &event, minute(55)), Some(StepRefusal::Unchanged), "an interrupted restore continues");
 
     // A later restore marks the grant again, and the doubtful attempt becomes one of several.
     assert_eq!(after(&marked, &GrantEvent::Restore { at: minute(51) }, minute(55)).unanswered, in_doubt(None, 61));

@@ -301,8 +301,12 @@ fn people_are_told_of_each_window_once_if_they_are_needed() {
     assert_eq!(notices(&unknown, &without_keep_alive()), []);
     let absent = with_refresh_end(grant.clone(), RefreshTokenEnd::Absent);
     assert_eq!(notices(&absent, &settings()), [(0, Notice::Ended(CauseKind::NoRefreshToken))]);
-    assert_eq!(notices(&of_another_client(grant.clone()), &settings()), [], "one event tells of it for all");
-    assert_eq!(notices(&lost(grant), &settings()), [], "that was told with its record");
+    assert_eq!(
+        notices(&of_another_client(grant.clone()), &settings()),
+        [],
+        "one event reports it for the whole client"
+    );
+    assert_eq!(notices(&lost(grant), &settings()), [], "the event of the refusal reported it");
 }
 
 #[test]
@@ -353,7 +357,7 @@ fn nobody_is_told_what_the_keepers_own_clock_does_not_confirm() {
     assert_eq!(
         due.chore(None, None, &without_keep_alive(), false, now()),
         Chore::Refresh,
-        "UPS says whether it has ended"
+        "only UPS can tell whether it has ended"
     );
 }
 

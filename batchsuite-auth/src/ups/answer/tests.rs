@@ -185,7 +185,7 @@ fn a_whole_object_is_a_pair_whatever_follows_it_or_is_missing_after_it() {
         let body = format!(r#"{{"access_token":"a"}}{rest}"#);
         Pair::parse(&Content::of(body.into_bytes().into(), whole), &defaults()).is_some()
     };
-    assert!(lone("", true) && !lone("", false) && !lone("x", true), "without a refresh token nothing is saved by it");
+    assert!(lone("", true) && !lone("", false) && !lone("x", true), "without a refresh token there is nothing to save");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn json_that_is_almost_none_is_a_pair() {
         assert_eq!(pair.access_token.unwrap().expose_secret(), "a", "{body}");
         assert!(pair.oddities.contains(&"the JSON had small faults"), "{body}");
     }
-    assert!(parse_bytes(br#"{"access_token":"a",}"#).is_none(), "without a refresh token nothing is saved by it");
+    assert!(parse_bytes(br#"{"access_token":"a",}"#).is_none(), "without a refresh token there is nothing to save");
 }
 
 #[test]
