@@ -32,6 +32,25 @@ pub enum Status {
     ReauthRequired(Cause),
 }
 
+/// In words for a person, as UPS's guide has them; times are UTC: `Refresh expires: 2027-01-25 14:03:22`.
+///
+/// ```
+/// assert_eq!(batchsuite_auth::Status::Unauthenticated.to_string(), "Not authenticated");
+/// ```
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unauthenticated => f.write_str("Not authenticated"),
+            Self::Authenticated { refresh_expires_at: None, .. } => f.write_str("Authenticated"),
+            Self::Authenticated { refresh_expires_at: Some(at), expiring_soon, .. } => {
+                let soon = if *expiring_soon { " (expiring soon)" } else { "" };
+                write!(f, "Refresh expires: {}{soon}", at.format("%F %T"))
+            }
+            Self::ReauthRequired(cause) => write!(f, "Authenticate again: {cause}"),
+        }
+    }
+}
+
 /// Puts the cause next to the tag, as one field.
 fn as_cause<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
@@ -203,6 +222,25 @@ mod tests {
             assert_eq!(ListedAs::of_name(listed.name()), Some(listed));
         }
         assert_eq!(ListedAs::of_name(""), None);
+    }
+
+    #[test]
+    fn a_status_is_told_in_the_words_of_the_guide() {
+        let authenticated = |refresh_expires_at, expiring_soon| Status::Authenticated {
+            refresh_expires_at,
+            expiring_soon,
+            refreshable: true,
+        };
+        for (status, words) in [
+            (Status::Unauthenticated, "Not authenticated"),
+            (authenticated(None, false), "Authenticated"),
+            (authenticated(Some(Timestamp::UNIX_EPOCH), false), "Refresh expires: 1970-01-01 00:00:00"),
+            (authenticated(Some(Timestamp::UNIX_EPOCH), true), "Refresh expires: 1970-01-01 00:00:00 (expiring soon)"),
+        ] {
+            assert_eq!(status.to_string(), words);
+        }
+        let refused = Status::ReauthRequired(Cause::new(CauseKind::RefreshExpired)).to_string();
+        assert!(refused.starts_with("Authenticate again: The authorization at UPS.com has expired."), "{refused}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How a service tests its own behaviour against the fake UPS: [`label_for`] is the service, `tests` shows the rest.
+//! How does a service test its own behaviour against the fake UPS? [`label_for`] is the service, `tests` shows the rest.
 
 use batchsuite_auth::{BatchSuiteAuth, CompanyId};
 
