@@ -7,6 +7,8 @@ mod event_stream;
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
 pub use self::{authenticate::Authenticate, builder::BatchSuiteAuthBuilder, event_stream::EventStream};
+use url::Url;
+
 #[cfg(doc)]
 use crate::config::Policy;
 pub use crate::rotation::{Reencrypted, Shutdown};
@@ -46,6 +48,11 @@ impl BatchSuiteAuth {
     /// A consent may be stored that nobody knows; it expires.
     pub fn authenticate<'a>(&'a self, company: &'a CompanyId, actor: &'a ActorId) -> Authenticate<'a> {
         Authenticate { consents: &self.consents, company, actor, options: AuthenticateOptions::default() }
+    }
+
+    /// Where UPS's APIs are: the environment's base URL, or the one that the builder was given.
+    pub fn base_url(&self) -> &Url {
+        self.engine.rotation.ups.base_url()
     }
 
     /// The cookie that keeps browsers' secrets, as the redirect URI's host needs it.

@@ -100,6 +100,8 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `reqwest` | yes | [`http::ReqwestClient`], the HTTP adapter with all its guards |
+//! | `reqwest-middleware` | no | [`adapters`]: a client of `reqwest` whose requests carry a company's token, with the 401 handled |
+//! | `tower` | no | [`adapters`]: the same as a layer for any `tower` client |
 //! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total` |
 //! | `fake-ups` | no | [`fake_ups`] without a server, for programs that serve it themselves |
 //! | `test-util` | no | all of [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |
@@ -130,6 +132,7 @@
 //! - *retrying?* A retry after a time-out sends a spent token. Whether it is spent is the one thing the client cannot know;
 //!   see [`store`] and [`machine`] for how that is kept.
 
+pub mod adapters;
 pub mod authenticator;
 pub mod browser;
 mod cache;

@@ -96,6 +96,10 @@ impl Ups {
         })
     }
 
+    pub(crate) fn base_url(&self) -> &Url {
+        &self.base
+    }
+
     /// The issuer that a callback may name (RFC 9207): the origin of the endpoints.
     pub(crate) fn issuer(&self) -> String {
         self.base.origin().ascii_serialization()

@@ -1,0 +1,222 @@
+//! A layer for any `tower` client: its requests carry a company's token.
+//!
+//! ```
+//! use batchsuite_auth::{ActorId, CompanyId, adapters::tower::AccessTokenLayer, fake_ups::FakeUps, http::ReqwestClient};
+//! # use batchsuite_store::MemoryStore;
+//! use http::{Request, StatusCode};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (company, actor) = (CompanyId::new("acme")?, ActorId::new("ada")?);
+//! # let ups = FakeUps::start().await;
+//! # let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build()?;
+//! # let trip = auth.authenticate(&company, &actor).await?;
+//! # let query = ups.consent(&trip.url, FakeUps::USER).await;
+//! # auth.callback(&actor, &query, &trip.browser_secret).await?;
+//! # let client = ReqwestClient::builder().allow_loopback_http().build()?;
+//! let url = auth.base_url().join("api/track/v1/details/1Z999AA10123456784")?;
+//! let client = ServiceBuilder::new().layer(AccessTokenLayer::new(auth)).service(client);
+//!
+//! let request = Request::get(url.as_str()).extension(company).header("transId", "1").header("transactionSrc", "docs");
+//! let answer = client.oneshot(request.body(Vec::new())?).await?;
+//! assert_eq!(answer.status(), StatusCode::OK);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Which requests
+//! A request to one of the named hosts (by default the host of [`BatchSuiteAuth::base_url`]) carries the token of the company that
+//! is in its [extensions](http::Request::extensions), else of the layer's own company. An `Authorization` that it has already is
+//! replaced: what was copied from another request does not reach UPS. A request to any other host passes as it is.
+//!
+//! A host is named by scheme, host and port. `https://onlinetools.ups.com.`, with a dot, is another host, and so is one with a user
+//! in front of it.
+//!
+//! # After a 401
+//! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with another one. A second 401 is the
+//! host's answer. A request is sent once more if its body can be copied: with [`new`](AccessTokenLayer::new) each body is cloned
+//! before it is sent; with [`with_body_copy`](AccessTokenLayer::with_body_copy) a function copies it, or does not. The 401 of a
+//! request that cannot be sent again, such as one with a streaming body, is returned; its token is reported all the same.
+//!
+//! # Redirects
+//! Put whatever follows redirects *around* this layer, as in `ServiceBuilder::new().layer(follow).layer(tokens)`: then each hop is
+//! judged by its own host. (`tower-http`'s `FollowRedirect` does not pass extensions on: give the layer a company, or a hop to a named
+//! host is [`RequestError::NoCompany`].) Inside of it, the token would go along: `tower-http` 0.6 takes `Authorization` out of a
+//! redirect to another origin, but puts it back in if that origin redirects once more to itself. A `reqwest::Client` inside must be
+//! built with `redirect::Policy::none()` for the same reason; [`ReqwestClient`](crate::http::ReqwestClient) and hyper's clients
+//! follow none.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use tower_layer::Layer;
+use tower_service::Service;
+use url::Url;
+
+use super::calls::{Calls, RequestError, authorize};
+use super::hosts::InvalidHost;
+use crate::{authenticator::BatchSuiteAuth, ids::CompanyId};
+
+/// Lets a client's requests, with bodies of type `B`, carry companies' tokens; see the [module](self).
+pub struct AccessTokenLayer<B> {
+    calls: Arc<Calls>,
+    copy: fn(&B) -> Option<B>,
+}
+
+impl<B: Clone> AccessTokenLayer<B> {
+    /// For bodies that can be cloned, such as `Vec<u8>`, `Bytes`, `Full` and `Empty`: a request whose token is answered with 401 is
+    /// sent once more. (A clone of `Bytes` copies a pointer, one of `Vec<u8>` its content.)
+    pub fn new(auth: BatchSuiteAuth) -> Self {
+        Self::with_body_copy(auth, |body| Some(body.clone()))
+    }
+}
+
+impl<B> AccessTokenLayer<B> {
+    /// For any bodies: those that `copy` returns a copy of are sent once more after a 401. `|_| None` fits bodies that are streams.
+    pub fn with_body_copy(auth: BatchSuiteAuth, copy: fn(&B) -> Option<B>) -> Self {
+        Self { calls: Arc::new(Calls::new(auth)), copy }
+    }
+
+    /// The company of the requests that have none in their extensions.
+    #[must_use]
+    pub fn with_company(self, company: CompanyId) -> Self {
+        Self { calls: Arc::new(Arc::unwrap_or_clone(self.calls).with_company(company)), ..self }
+    }
+
+    /// The hosts that tokens go to, instead of the authenticator's own: scheme, host and port of each URL.
+    ///
+    /// # Errors
+    /// [`InvalidHost`] if one is plain http to another machine.
+    pub fn with_hosts(self, urls: impl IntoIterator<Item = Url>) -> Result<Self, InvalidHost> {
+        Ok(Self { calls: Arc::new(Arc::unwrap_or_clone(self.calls).with_hosts(urls)?), ..self })
+    }
+}
+
+impl<S, B> Layer<S> for AccessTokenLayer<B> {
+    type Service = AccessTokenService<S, B>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AccessTokenService { inner, layer: self.clone() }
+    }
+}
+
+impl<B> Clone for AccessTokenLayer<B> {
+    fn clone(&self) -> Self {
+        Self { calls: Arc::clone(&self.calls), copy: self.copy }
+    }
+}
+
+impl<B> fmt::Debug for AccessTokenLayer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessTokenLayer").field("calls", &self.calls).finish_non_exhaustive()
+    }
+}
+
+/// A client whose requests carry companies' tokens; made by [`AccessTokenLayer`].
+///
+/// # Errors
+/// [`RequestError`], with the client's own error as [`RequestError::Client`].
+///
+/// # Cancellation
+/// A dropped request is dropped in the client. A refresh that it caused goes on.
+#[derive(Debug)]
+pub struct AccessTokenService<S, B> {
+    inner: S,
+    layer: AccessTokenLayer<B>,
+}
+
+impl<S: Clone, B> Clone for AccessTokenService<S, B> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), layer: self.layer.clone() }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for AccessTokenService<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<R>;
+    type Error = RequestError;
+    type Future = BoxFuture<'static, Result<Response<R>, RequestError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), RequestError>> {
+        self.inner.poll_ready(context).map_err(RequestError::client)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The clone has not been polled to readiness; the one that has is used.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        Box::pin(send(inner, self.layer.clone(), request))
+    }
+}
+
+async fn send<S, B, R>(
+    mut inner: S,
+    AccessTokenLayer { calls, copy }: AccessTokenLayer<B>,
+    mut request: Request<B>,
+) -> Result<Response<R>, RequestError>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Some(company) = calls.company(request.uri(), request.extensions())? else {
+        return inner.call(request).await.map_err(RequestError::client);
+    };
+    let token = calls.token(&company).await?;
+    let again = copied(&request, copy);
+    authorize(request.headers_mut(), &token);
+    let answer = inner.call(request).await.map_err(RequestError::client)?;
+    if answer.status() != StatusCode::UNAUTHORIZED {
+        return Ok(answer);
+    }
+    let Some(mut again) = again else {
+        // For the requests that follow.
+        let _ = calls.other_token(&company, &token).await;
+        return Ok(answer);
+    };
+    // Frees the connection.
+    drop(answer);
+    let token = calls.other_token(&company, &token).await?;
+    authorize(again.headers_mut(), &token);
+    poll_fn(|context| inner.poll_ready(context)).await.map_err(RequestError::client)?;
+    inner.call(again).await.map_err(RequestError::client)
+}
+
+fn copied<B>(request: &Request<B>, copy: fn(&B) -> Option<B>) -> Option<Request<B>> {
+    let mut copied = Request::new(copy(request.body())?);
+    *copied.method_mut() = request.method().clone();
+    *copied.uri_mut() = request.uri().clone();
+    *copied.version_mut() = request.version();
+    *copied.headers_mut() = request.headers().clone();
+    *copied.extensions_mut() = request.extensions().clone();
+    Some(copied)
+}
+
+#[cfg(feature = "reqwest")]
+impl Service<Request<Vec<u8>>> for crate::http::ReqwestClient {
+    type Response = Response<Vec<u8>>;
+    type Error = crate::http::HttpError;
+    type Future = BoxFuture<'static, Result<Response<Vec<u8>>, crate::http::HttpError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
+        let client = self.clone();
+        Box::pin(async move { crate::http::HttpClient::send(&client, request).await })
+    }
+}

@@ -1,0 +1,144 @@
+//! A redirect takes the token nowhere else.
+
+use batchsuite_tests::acme;
+use http::{StatusCode, header::AUTHORIZATION};
+use http_body_util::Full;
+use tower::{Layer as _, ServiceExt as _};
+use tower_http::follow_redirect::FollowRedirectLayer;
+use url::Url;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
+
+use crate::stage::{Settings, Stage, hyper_client, tracking};
+
+/// A server on a port of its own.
+struct Host(MockServer);
+
+impl Host {
+    async fn new() -> Self {
+        Self(MockServer::start().await)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.0.uri())
+    }
+
+    async fn redirects(&self, from: &str, to: &str) {
+        let answer = ResponseTemplate::new(302).insert_header("location", to);
+        Mock::given(path(from)).respond_with(answer).mount(&self.0).await;
+    }
+
+    async fn answers(&self, at: &str) {
+        Mock::given(path(at)).respond_with(ResponseTemplate::new(200)).mount(&self.0).await;
+    }
+
+    /// The path of each request, and whether it had credentials.
+    async fn seen(&self) -> Vec<(String, bool)> {
+        let requests = self.0.received_requests().await.unwrap();
+        requests
+            .iter()
+            .map(|request| (request.url.path().to_owned(), request.headers.contains_key(AUTHORIZATION)))
+            .collect()
+    }
+}
+
+/// A host that gets tokens, and one that does not.
+struct Hosts {
+    named: Host,
+    foreign: Host,
+    settings: Settings,
+}
+
+impl Hosts {
+    async fn new(stage: &Stage) -> Self {
+        let (named, foreign) = (Host::new().await, Host::new().await);
+        let hosts = Some(vec![Url::parse(&named.url("/")).unwrap()]);
+        Self { named, foreign, settings: Settings { company: Some(acme()), hosts, ..stage.settings() } }
+    }
+}
+
+fn seen(path: &str, has_token: bool) -> (String, bool) {
+    (path.to_owned(), has_token)
+}
+
+/// The second hop of the foreign host is the one where a client that only looks for a change of the origin gives the token away.
+#[tokio::test]
+async fn a_redirect_to_another_host_takes_no_token_along_however_often_that_host_redirects() {
+    let stage = Stage::new().await;
+    for adapter in ["tower", "reqwest"] {
+        let Hosts { named, foreign, settings } = Hosts::new(&stage).await;
+        named.redirects("/away", &foreign.url("/one")).await;
+        foreign.redirects("/one", "/two").await;
+        foreign.redirects("/two", &foreign.url("/three")).await;
+        foreign.answers("/three").await;
+
+        let status = follow(adapter, &settings, &named.url("/away")).await;
+
+        assert_eq!(named.seen().await, [seen("/away", true)], "{adapter}");
+        let expected = match adapter {
+            // Each hop is a request of its own, and is judged.
+            "tower" => vec![seen("/one", false), seen("/two", false), seen("/three", false)],
+            // Where the token may not go, nobody goes.
+            _ => vec![],
+        };
+        assert_eq!(foreign.seen().await, expected, "{adapter}");
+        assert_eq!(status, if adapter == "tower" { StatusCode::OK } else { StatusCode::FOUND });
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_within_the_named_host_is_followed_with_the_token() {
+    let stage = Stage::new().await;
+    for adapter in ["tower", "reqwest"] {
+        let Hosts { named, settings, .. } = Hosts::new(&stage).await;
+        named.redirects("/one", "/two").await;
+        named.answers("/two").await;
+
+        assert_eq!(follow(adapter, &settings, &named.url("/one")).await, StatusCode::OK, "{adapter}");
+
+        assert_eq!(named.seen().await, [seen("/one", true), seen("/two", true)], "{adapter}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_by_way_of_the_named_host_and_away_takes_no_token_along() {
+    let stage = Stage::new().await;
+    for adapter in ["tower", "reqwest"] {
+        let Hosts { named, foreign, settings } = Hosts::new(&stage).await;
+        named.redirects("/one", "/two").await;
+        named.redirects("/two", &foreign.url("/away")).await;
+        foreign.redirects("/away", "/further").await;
+        foreign.answers("/further").await;
+
+        follow(adapter, &settings, &named.url("/one")).await;
+
+        assert_eq!(named.seen().await, [seen("/one", true), seen("/two", true)], "{adapter}");
+        assert!(foreign.seen().await.iter().all(|(_, has_token)| !has_token), "{adapter}");
+    }
+}
+
+#[tokio::test]
+async fn another_hosts_redirects_are_followed_without_a_token() {
+    let stage = Stage::new().await;
+    for adapter in ["tower", "reqwest"] {
+        let Hosts { named, foreign, settings } = Hosts::new(&stage).await;
+        foreign.redirects("/one", "/two").await;
+        foreign.redirects("/two", &named.url("/back")).await;
+        named.answers("/back").await;
+
+        assert_eq!(follow(adapter, &settings, &foreign.url("/one")).await, StatusCode::OK, "{adapter}");
+
+        assert_eq!(foreign.seen().await, [seen("/one", false), seen("/two", false)], "{adapter}");
+        // A layer inside judges the last hop, too; a middleware outside has judged the first.
+        assert_eq!(named.seen().await, [seen("/back", adapter == "tower")], "{adapter}");
+    }
+}
+
+/// Sends a request and follows redirects, in the way that the adapter's documentation shows.
+async fn follow(adapter: &str, settings: &Settings, url: &str) -> StatusCode {
+    if adapter == "tower" {
+        let client = FollowRedirectLayer::new().layer(settings.layer().layer(hyper_client()));
+        client.oneshot(tracking(url).body(Full::default()).unwrap()).await.unwrap().status()
+    } else {
+        settings.middleware().build().get(url).send().await.unwrap().status()
+    }
+}

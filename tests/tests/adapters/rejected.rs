@@ -1,0 +1,205 @@
+//! After a 401: one refresh, one more request, and never a third.
+
+use std::sync::Arc;
+
+use batchsuite_auth::{
+    adapters::{reqwest_middleware::AccessTokenMiddleware, token_error, tower::AccessTokenLayer},
+    error::TokenError,
+    fake_ups::{Answer, Endpoint, FakeUps, Times},
+    http::HttpClient as _,
+    machine::CauseKind,
+};
+use batchsuite_tests::{acme, eventually};
+use futures_util::future::join_all;
+use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body_util::Full;
+use tokio::sync::Barrier;
+use tower::{Layer as _, ServiceExt as _, service_fn, util::BoxCloneSyncService};
+
+use crate::stage::{Failure, Inner, Stage, hyper, tracking};
+
+/// UPS, which gives no answer to the token `old` before as many requests as that have come with it.
+fn ups_after(all_sent: usize, stage: &Stage, old: String) -> Inner {
+    let (ups, all_sent) = (stage.ups.in_process(), Arc::new(Barrier::new(all_sent)));
+    BoxCloneSyncService::new(service_fn(move |request: Request<Vec<u8>>| {
+        let (ups, all_sent) = (ups.clone(), Arc::clone(&all_sent));
+        let is_old = request.headers()[AUTHORIZATION] == old.as_str();
+        async move {
+            if is_old {
+                all_sent.wait().await;
+            }
+            Ok::<_, Failure>(ups.send(request).await?)
+        }
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_401s_at_once_cause_one_refresh() {
+    const CALLERS: usize = 1000;
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let ups = ups_after(CALLERS, &stage, stage.authorization().await);
+        let (name, client) = stage.settings().clients_over(&ups)[adapter].clone();
+        stage.tokens_end_at_ups();
+
+        let calls = (0..CALLERS).map(|_| tokio::spawn(client.clone().oneshot(stage.request())));
+        let answers = join_all(calls).await;
+
+        for answer in answers {
+            assert_eq!(answer.unwrap().unwrap(), StatusCode::OK, "{name}");
+        }
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 2 * CALLERS as u64), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_request_is_sent_once_more_as_it_was() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (name, client) = stage.settings().clients()[adapter].clone();
+        stage.tokens_end_at_ups();
+
+        // UPS wants the headers and the number again.
+        assert_eq!(client.oneshot(stage.request()).await.unwrap(), StatusCode::OK, "{name}");
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_second_request_has_the_body_the_method_and_the_extensions_of_the_first() {
+    let stage = Stage::new().await;
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let inner = BoxCloneSyncService::new(service_fn({
+        let seen = Arc::clone(&seen);
+        move |request: Request<Vec<u8>>| {
+            let (parts, body) = request.into_parts();
+            let token = parts.headers[AUTHORIZATION].to_str().unwrap().to_owned();
+            seen.lock().unwrap().push((
+                token,
+                parts.method,
+                parts.uri,
+                parts.version,
+                body,
+                parts.extensions.get::<u8>().copied(),
+            ));
+            let rejected = Response::builder().status(StatusCode::UNAUTHORIZED).body(Vec::<u8>::new()).unwrap();
+            std::future::ready(Ok::<_, Failure>(rejected))
+        }
+    }));
+    let request = Request::post(stage.track()).version(http::Version::HTTP_10).extension(acme()).extension(7_u8);
+
+    let client = stage.settings().layer().layer(inner);
+    let answer = client.oneshot(request.body(b"ship it".to_vec()).unwrap()).await.unwrap();
+
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let seen = seen.lock().unwrap();
+    let [first, second] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(
+        (&first.1, &first.2, &first.3, &first.4, &first.5),
+        (&second.1, &second.2, &second.3, &second.4, &second.5)
+    );
+    assert_eq!((&first.4[..], first.5), (&b"ship it"[..], Some(7)));
+    assert_ne!(first.0, second.0, "another token");
+}
+
+#[tokio::test]
+async fn a_second_401_is_the_answer_and_there_is_never_a_third_request() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (name, client) = stage.settings().clients()[adapter].clone();
+        stage.ups.fault(Endpoint::Track, Answer::status(401), Times::UntilCleared);
+
+        assert_eq!(client.clone().oneshot(stage.request()).await.unwrap(), StatusCode::UNAUTHORIZED, "{name}");
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{name}");
+
+        // The token was fetched for a 401 a moment ago, so it is not fetched again, and nothing is sent a second time.
+        let error = client.oneshot(stage.request()).await.unwrap_err();
+        assert!(token_error(&*error).is_some_and(TokenError::is_transient), "{name}: {error:?}");
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 3), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_401_after_a_password_change_is_told_as_such_and_nothing_is_sent_again() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (name, client) = stage.settings().clients()[adapter].clone();
+        stage.ups.change_password(FakeUps::USER);
+
+        let error = client.oneshot(stage.request()).await.unwrap_err();
+
+        let Some(TokenError::ReauthRequired(cause)) = token_error(&*error) else { panic!("{name}: {error:?}") };
+        assert_eq!(cause.kind, CauseKind::OptInInvalidated, "{name}");
+        assert_eq!(stage.tracked(), 1, "{name}");
+    }
+}
+
+/// A body that cannot be sent twice.
+#[derive(Debug)]
+struct Streaming(Vec<u8>);
+
+#[tokio::test]
+async fn a_401_of_a_streaming_body_is_returned_and_the_next_request_has_another_token() {
+    for adapter in ["tower", "reqwest"] {
+        let stage = Stage::new().await;
+        let auth = stage.settings().auth;
+        let by_tower = AccessTokenLayer::with_body_copy(auth.clone(), |_: &Streaming| None)
+            .layer(hyper().map_request(|request: Request<Streaming>| request.map(|body| body.0)));
+        let by_reqwest =
+            AccessTokenMiddleware::new(auth).client(reqwest::Client::builder().no_proxy()).unwrap().build();
+        let send = async || match adapter {
+            "tower" => {
+                let request = tracking(&stage.track()).extension(acme()).body(Streaming(Vec::new())).unwrap();
+                by_tower.clone().oneshot(request).await.unwrap().status()
+            }
+            _ => {
+                let request = by_reqwest.get(stage.track()).with_extension(acme());
+                let request = request.header("transId", "1").header("transactionSrc", "tests");
+                let stream = reqwest::Body::wrap(Full::new(bytes::Bytes::from_static(b"x")));
+                request.body(stream).send().await.unwrap().status()
+            }
+        };
+        stage.tokens_end_at_ups();
+
+        assert_eq!(send().await, StatusCode::UNAUTHORIZED, "{adapter}");
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 1), "{adapter}");
+        assert_eq!(send().await, StatusCode::OK, "{adapter}");
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{adapter}");
+    }
+}
+
+/// A streaming body's 401 is the answer even if there is no other token: the next request is told why.
+#[tokio::test]
+async fn a_401_of_a_streaming_body_is_returned_also_after_a_password_change() {
+    let stage = Stage::new().await;
+    let layer = AccessTokenLayer::with_body_copy(stage.settings().auth, |_: &Streaming| None);
+    let client = layer.layer(hyper().map_request(|request: Request<Streaming>| request.map(|body| body.0)));
+    let request = || tracking(&stage.track()).extension(acme()).body(Streaming(Vec::new())).unwrap();
+    stage.ups.change_password(FakeUps::USER);
+
+    assert_eq!(client.clone().oneshot(request()).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let error = client.oneshot(request()).await.unwrap_err();
+    assert!(token_error(&error).is_some_and(TokenError::needs_reauthorization), "{error:?}");
+    assert_eq!(stage.tracked(), 1);
+}
+
+#[tokio::test]
+async fn a_refresh_outlives_the_caller_whose_401_caused_it() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (name, client) = stage.settings().clients()[adapter].clone();
+        stage.tokens_end_at_ups();
+        let answer = stage.process.http.hold_answer();
+        let caller = tokio::spawn(client.clone().oneshot(stage.request()));
+        answer.reached().await;
+
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled(), "{name}");
+        answer.release();
+
+        eventually("the refresh ends", async || stage.process.token(&acme()).await.revision().version == 2).await;
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 1), "{name}");
+        assert_eq!(client.oneshot(stage.request()).await.unwrap(), StatusCode::OK, "{name}");
+        assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{name}");
+    }
+}
