@@ -1,7 +1,16 @@
 //! The event log as it grows.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures_core::Stream;
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
@@ -15,8 +24,39 @@ use crate::{
 };
 
 /// Events as they happen; see [`BatchSuiteAuth::event_stream`].
-#[derive(Debug)]
+///
+/// It is a [`Stream`] for combinators, and [`next`](Self::next) needs no import. The end is final: after `None` comes `None`.
+///
+/// # Errors
+/// [`StoreError`]; the next item is read from the same place, after a pause: a second at first, growing to
+/// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is away, and to 30 s where an operator must look. So a
+/// loop that merely goes on is no busy loop. The log has one line when the outage begins and one when it is over.
+///
+/// [`Pruned`](crate::store::StoreErrorKind::Pruned) is a gap: the events up to the number in it were pruned before this reader saw
+/// them, and reading from the same place finds the gap again. Make up for the missed events, e.g. by
+/// [`companies`](BatchSuiteAuth::companies), and go on with another [`event_stream`](BatchSuiteAuth::event_stream) after that
+/// number.
+///
+/// # Cancellation
+/// Nothing is lost: an item that is waited for no longer is the next one. A stream that is kept without being polled may hold one of
+/// the store's connections.
+#[must_use = "streams do nothing unless polled"]
 pub struct EventStream {
+    state: State,
+}
+
+enum State {
+    /// Nobody waits, or events are there that were read already.
+    Idle(Box<Reader>),
+    /// The reader is away to fetch the next item.
+    Reading(BoxFuture<'static, (Box<Reader>, Item)>),
+    Ended,
+}
+
+type Item = Option<Result<Event, StoreError>>;
+
+/// Reads the log by its cursor.
+struct Reader {
     auth: BatchSuiteAuth,
     growth: watch::Receiver<u64>,
     cursor: Option<EventId>,
@@ -27,37 +67,100 @@ pub struct EventStream {
 }
 
 impl BatchSuiteAuth {
-    /// Events as they happen, of all processes, from after `after` on; `None`: from the first call of
-    /// [`next`](EventStream::next) on.
+    /// Streams every process's events after `after`; `None`: those that are written from the first poll on.
     ///
     /// It reads the log by its cursor, so it misses none and tells each once. An event that this process writes is told at
     /// once, others at the latest after [`Policy::feed_interval`](crate::Policy::feed_interval).
+    ///
+    /// A reader that must miss none, also while it does not run, keeps the id of the last event that it has handled, one for each
+    /// environment, and begins with [`EventId::START`].
+    ///
+    /// ```
+    /// # use batchsuite_auth::{ActorId, CompanyId, events::{EventId, EventKind}, fake_ups::FakeUps};
+    /// # use batchsuite_store::MemoryStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let ups = FakeUps::start().await;
+    /// # let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build()?;
+    /// # let (company, actor) = (CompanyId::new("acme")?, ActorId::new("ada")?);
+    /// let mut events = auth.event_stream(Some(EventId::START));
+    /// auth.authenticate(&company, &actor).await?;
+    ///
+    /// let event = events.next().await.expect("the authenticator is not shut down")?;
+    /// assert_eq!(event.kind, EventKind::Started);
+    /// let cursor = event.id; // to be kept, once the event is handled
+    /// # assert!(cursor > EventId::START);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn event_stream(&self, after: Option<EventId>) -> EventStream {
-        EventStream::new(self.clone(), after)
+        EventStream { state: State::Idle(Box::new(Reader::new(self.clone(), after))) }
     }
 }
 
 impl EventStream {
+    /// The next event; waits for it. `None` once the authenticator is shut down.
+    ///
+    /// # Errors
+    /// [`StoreError`], see [`EventStream`]; a later call goes on.
+    ///
+    /// # Cancellation
+    /// Nothing is lost.
+    pub async fn next(&mut self) -> Option<Result<Event, StoreError>> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<Event, StoreError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            self.state = match std::mem::replace(&mut self.state, State::Ended) {
+                State::Ended => return Poll::Ready(None),
+                State::Idle(mut reader) => {
+                    if let Some(event) = reader.read.pop_front() {
+                        self.state = State::Idle(reader);
+                        return Poll::Ready(Some(Ok(event)));
+                    }
+                    State::Reading(Box::pin(async move {
+                        let item = reader.next().await;
+                        (reader, item)
+                    }))
+                }
+                State::Reading(mut reading) => {
+                    let Poll::Ready((reader, item)) = reading.as_mut().poll(context) else {
+                        self.state = State::Reading(reading);
+                        return Poll::Pending;
+                    };
+                    if item.is_some() {
+                        self.state = State::Idle(reader);
+                    }
+                    return Poll::Ready(item);
+                }
+            };
+        }
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Idle(_) => "idle",
+            State::Reading(_) => "reading",
+            State::Ended => "ended",
+        };
+        f.debug_struct("EventStream").field("state", &state).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
     fn new(auth: BatchSuiteAuth, cursor: Option<EventId>) -> Self {
         let outage = Outage::during("reading the event log");
         Self { growth: auth.engine.tasks.log_growth(), auth, cursor, read: VecDeque::new(), outage, retry_at: None }
     }
 
-    /// The next event; waits for it. `None` once the authenticator is shut down.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the next call reads from the same place, after a pause: a second at first, growing to
-    /// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is away, and to 30 s where an operator must look.
-    /// So a loop that merely calls again is no busy loop. The log has one line when the outage begins and one when it is over.
-    ///
-    /// [`Pruned`](crate::store::StoreErrorKind::Pruned) is a gap: the events up to the number in it were pruned before this
-    /// reader saw them, and reading from the same place finds the gap again. Make up for the missed events, e.g. by
-    /// [`companies`](BatchSuiteAuth::companies), and go on with another [`event_stream`](BatchSuiteAuth::event_stream) after
-    /// that number.
-    ///
-    /// # Cancellation
-    /// Nothing is lost.
-    pub async fn next(&mut self) -> Option<Result<Event, StoreError>> {
+    async fn next(&mut self) -> Item {
         loop {
             if let Some(event) = self.read.pop_front() {
                 return Some(Ok(event));

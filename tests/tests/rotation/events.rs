@@ -10,6 +10,7 @@ use batchsuite_auth::{
     store::{EventOrder, StoreErrorKind},
 };
 use batchsuite_tests::{CAUSE, DAY, Moment, Process, Verb, acme, ada, company, log::Log, seconds};
+use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::stage::{Stage, policy};
@@ -236,6 +237,44 @@ async fn a_stream_that_pauses_after_a_failure_ends_with_the_authenticator() {
 
     assert!(pausing.await.unwrap());
     assert!(began.elapsed() < seconds(1));
+}
+
+/// The waiting caller goes away in the middle of a read, and another task takes the stream over.
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_caller_goes_away_while_it_reads_loses_nothing_and_reads_nothing_twice() {
+    for moment in [Moment::Before, Moment::After] {
+        let stage = Stage::new().await;
+        let process = stage.process();
+        stage.opt_in(&process, &acme()).await;
+        let mut stream = process.auth.event_stream(Some(EventId::START));
+        let read = process.store.hold(Verb::Events, moment);
+
+        assert!(tokio::time::timeout(seconds(1), stream.next()).await.is_err());
+        assert!(tokio::time::timeout(seconds(1), stream.next()).await.is_err());
+        read.release();
+        let told = tokio::spawn(async move { [stream.next().await, stream.next().await] }).await.unwrap();
+
+        let kinds = told.map(|event| event.unwrap().unwrap().kind);
+        assert_eq!(kinds, [EventKind::Started, EventKind::Authenticated], "{moment:?}");
+        assert_eq!(process.store.calls(Verb::Events), 1, "{moment:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_one_for_combinators_and_ends_for_good() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    let stream = process.auth.event_stream(Some(EventId::START));
+
+    let mut kinds = stream.map(|event| event.unwrap().kind);
+    let first: Vec<_> = kinds.by_ref().take(2).collect().await;
+    let waiting = tokio::spawn(async move { (kinds.next().await, kinds.next().await) });
+    tokio::task::yield_now().await;
+    process.auth.shutdown().await;
+
+    assert_eq!(first, [EventKind::Started, EventKind::Authenticated]);
+    assert_eq!(waiting.await.unwrap(), (None, None));
 }
 
 /// What this process writes is told at once, whether or not it changes what callers get.
