@@ -4,48 +4,45 @@
 //! cargo run -p call-ups-api
 //! ```
 //! A 401 does not say whether the token is at fault: the API may not be enabled for the application, or UPS may have an
-//! outage. So the token is reported once, the request is sent once more with what comes back, and a second 401 is the API's
+//! outage. So the layer reports the token once and sends the request once more with another one, and a second 401 is the API's
 //! answer. Never a loop: each refresh spends a single-use token.
 
 use std::error::Error;
 
 use batchsuite_auth::{
-    AccessToken, ActorId, BatchSuiteAuth, CompanyId,
+    ActorId, BatchSuiteAuth, CompanyId,
+    adapters::{
+        RequestError,
+        tower::{AccessTokenLayer, AccessTokenService},
+    },
     fake_ups::FakeUps,
-    http::{HttpClient, ReqwestClient},
+    http::ReqwestClient,
 };
 use batchsuite_store::MemoryStore;
-use http::{Request, Response, StatusCode, header::AUTHORIZATION};
-use url::Url;
+use http::{Request, Response};
+use tower::{Layer as _, ServiceExt as _};
 
 /// UPS's tracking API, for one company after another.
 #[derive(Debug)]
 struct Tracking {
     auth: BatchSuiteAuth,
-    http: ReqwestClient,
-    base_url: Url,
+    client: AccessTokenService<ReqwestClient, Vec<u8>>,
 }
 
 impl Tracking {
     async fn details(&self, company: &CompanyId, number: &str) -> Result<Response<Vec<u8>>, Box<dyn Error>> {
-        let token = self.auth.access_token(company).await?;
-        let answer = self.ask(number, &token).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let token = self.auth.report_rejected(company, &token).await?;
-        self.ask(number, &token).await
-    }
-
-    async fn ask(&self, number: &str, token: &AccessToken) -> Result<Response<Vec<u8>>, Box<dyn Error>> {
-        let mut url = self.base_url.join("api/track/v1/details/")?;
+        let mut url = self.auth.base_url().join("api/track/v1/details/")?;
         url.path_segments_mut().map_err(|()| "the base URL has no path")?.pop_if_empty().push(number);
         let request = Request::get(url.as_str())
-            .header(AUTHORIZATION, token.header().clone())
+            .extension(company.clone())
             .header("transId", "example-1")
             .header("transactionSrc", "example")
             .body(Vec::new())?;
-        Ok(self.http.send(request).await?)
+        self.client.clone().oneshot(request).await.map_err(|error| match error {
+            // It says who has to act: `needs_reauthorization`, `is_transient`, `retry_after`.
+            RequestError::Token(error) => error.into(),
+            error => error.into(),
+        })
     }
 }
 
@@ -67,13 +64,15 @@ async fn arrange(ups: &FakeUps) -> Result<(Tracking, CompanyId), Box<dyn Error>>
     let trip = auth.authenticate(&company, &administrator).await?;
     let query = ups.consent(&trip.url, FakeUps::USER).await;
     auth.callback(&administrator, &query, &trip.browser_secret).await?;
-    let http = ReqwestClient::builder().allow_loopback_http().build()?;
-    Ok((Tracking { auth, http, base_url: ups.base_url() }, company))
+    let client = ReqwestClient::builder().allow_loopback_http().build()?;
+    let client = AccessTokenLayer::new(auth.clone()).layer(client);
+    Ok((Tracking { auth, client }, company))
 }
 
 #[cfg(test)]
 mod tests {
     use batchsuite_auth::fake_ups::{Answer, Endpoint, Outcome, Times};
+    use http::StatusCode;
 
     use super::*;
 

@@ -1,19 +1,23 @@
 //! Batch Track: a company's token at work. Tracks one number with UPS's tracking API.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Query, State},
     response::{IntoResponse, Response},
 };
 use batchsuite_auth::{
-    AccessToken, CompanyId,
+    BatchSuiteAuth, CompanyId,
+    adapters::{RequestError, tower::AccessTokenLayer},
     error::{Responsible, TokenError, chain},
-    http::HttpError,
+    http::HttpClient,
     store::StoreErrorKind,
 };
 use http::{StatusCode, header};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
+use tower::{Layer as _, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
 use super::{
     companies::{MOST_ON_A_PAGE, visible},
@@ -129,10 +133,15 @@ impl From<TokenError> for Problem {
     }
 }
 
-impl From<HttpError> for Problem {
-    fn from(error: HttpError) -> Self {
-        tracing::warn!(error = %chain(&error), "UPS's tracking API did not answer");
-        Self::new(StatusCode::BAD_GATEWAY, "UPS’s tracking did not answer. Try again later.")
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Token(error) => error.into(),
+            error => {
+                tracing::warn!(error = %chain(&error), "UPS's tracking API did not answer");
+                Self::new(StatusCode::BAD_GATEWAY, "UPS’s tracking did not answer. Try again later.")
+            }
+        }
     }
 }
 
@@ -150,14 +159,9 @@ struct Step {
     what: String,
 }
 
-/// Asks UPS. A 401 goes to the library, which tells whether another token is to be had; that one is tried once.
+/// Asks UPS.
 async fn details(app: &App, company: &CompanyId, number: &str) -> Result<Shipment, Problem> {
-    let token = app.auth.access_token(company).await?;
-    let mut answer = send(app, number, &token).await?;
-    if answer.status() == StatusCode::UNAUTHORIZED {
-        let token = app.auth.report_rejected(company, &token).await?;
-        answer = send(app, number, &token).await?;
-    }
+    let answer = send(app, company, number).await?;
     match answer.status() {
         StatusCode::OK => shipment(answer.body()).ok_or_else(|| {
             Problem::new(StatusCode::BAD_GATEWAY, "UPS answered, but with nothing that can be shown for this number.")
@@ -179,17 +183,28 @@ async fn details(app: &App, company: &CompanyId, number: &str) -> Result<Shipmen
     }
 }
 
-async fn send(app: &App, number: &str, token: &AccessToken) -> Result<http::Response<Vec<u8>>, Problem> {
+async fn send(app: &App, company: &CompanyId, number: &str) -> Result<http::Response<Vec<u8>>, Problem> {
     let mut url = app.site.ups_base_url.clone();
     url.set_path(&format!("/api/track/v1/details/{number}"));
     let request = http::Request::get(url.as_str())
-        .header(header::AUTHORIZATION, token.header())
+        .extension(company.clone())
         .header(header::ACCEPT, "application/json")
         .header("transId", format!("{:032x}", rand::random::<u128>()))
         .header("transactionSrc", "company-manager")
         .body(Vec::new())
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "The request to UPS could not be made."))?;
-    Ok(app.http.send(request).await?)
+    Ok(app.ups.clone().oneshot(request).await?)
+}
+
+/// Calls UPS's APIs with a company's token, which it sees to.
+pub(crate) type UpsClient = BoxCloneSyncService<http::Request<Vec<u8>>, http::Response<Vec<u8>>, RequestError>;
+
+pub(crate) fn ups_client(auth: BatchSuiteAuth, http: Arc<dyn HttpClient>) -> UpsClient {
+    let http = service_fn(move |request| {
+        let http = Arc::clone(&http);
+        async move { http.send(request).await }
+    });
+    BoxCloneSyncService::new(AccessTokenLayer::new(auth).layer(http))
 }
 
 /// Reads the tracking API's answer; whatever is missing in it is left out.
