@@ -119,6 +119,8 @@ impl BatchSuiteAuth {
     /// a second 401 as the API's answer. To report it within that pause asks UPS nothing and is
     /// [`Unavailable`](TokenError::Unavailable) for the rest of the pause, also if the password was changed meanwhile.
     ///
+    /// The [`adapters`](crate::adapters) for HTTP clients do all of this.
+    ///
     /// # Errors
     /// [`TokenError`], like [`access_token`](Self::access_token).
     ///

@@ -78,6 +78,7 @@
 //! | [`store`] | the trait of what keeps rows, swaps them and finds them. It knows no rule |
 //! | [`http`] | the trait of an HTTP client, and the adapter on reqwest |
 //! | `cache` | the hot path |
+//! | [`adapters`] | for the usual HTTP clients and servers, each behind a feature |
 //!
 //! # What it promises
 //! 1. No opt-in is ever lost by us: no race, crash, cancelled caller or slow network makes us throw away a living refresh

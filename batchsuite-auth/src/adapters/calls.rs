@@ -8,7 +8,7 @@ use url::Url;
 use super::hosts::{Hosts, InvalidHost};
 use crate::{authenticator::BatchSuiteAuth, error::TokenError, ids::CompanyId, secret::AccessToken};
 
-/// A request did not get an answer of its host.
+/// A request has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -18,7 +18,7 @@ pub enum RequestError {
     /// Its URI names no host, so whether the host may get a token is unknown; nothing was sent.
     #[error("the request's URI names no host; put the layer where the URI is complete")]
     NoHost,
-    /// There is no token, or no other one in place of a token that was answered with 401. Nothing was sent without.
+    /// There is no token, or no replacement for one that was answered with 401. No request is sent without a token.
     #[error("there is no access token for the request")]
     Token(#[from] TokenError),
     /// The HTTP client failed.

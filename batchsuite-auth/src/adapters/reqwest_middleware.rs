@@ -32,13 +32,13 @@
 //!
 //! # After a 401
 //! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with another one. A second 401 is the
-//! host's answer. The requests that can be sent once more are those that [`Request::try_clone`] copies: all but those whose body is a
+//! API's answer. The requests that can be sent once more are those that [`Request::try_clone`] copies: all but those whose body is a
 //! stream. The 401 of such a request is returned; its token is reported all the same.
 //!
 //! # Redirects
-//! [`client`](AccessTokenMiddleware::client) makes the `reqwest::Client` as well, because the client follows redirects behind every
-//! middleware. `reqwest` 0.13 takes `Authorization` out of a redirect to another origin, but puts it back in if that origin redirects
-//! once more to itself. So a request with a token follows redirects within its origin alone; the 3xx that leads anywhere else is the
+//! [`client`](AccessTokenMiddleware::client) makes the `reqwest::Client` as well, because that follows redirects behind every
+//! middleware: `reqwest` 0.13 removes `Authorization` from a redirect to another origin, but sends it again if that origin redirects
+//! once more to itself. So a request with a token follows redirects within its own origin alone; a 3xx that leads anywhere else is the
 //! answer. Requests to other hosts follow redirects as `reqwest` does by default.
 
 use std::sync::Arc;
@@ -90,8 +90,8 @@ impl AccessTokenMiddleware {
         Ok(Self { calls: self.calls.with_hosts(urls)? })
     }
 
-    /// A client that is built from `builder`, whose redirect policy is replaced. Further middlewares are put behind this one: they see
-    /// each attempt, with its token.
+    /// A client that is built from `builder`, whose redirect policy is replaced. Further middlewares are put behind this one. They see
+    /// each attempt with its token, so none of them may send it to another host.
     ///
     /// # Errors
     /// Those of [`build`](reqwest::ClientBuilder::build).
@@ -102,7 +102,7 @@ impl AccessTokenMiddleware {
     }
 }
 
-/// Never let near a client that follows redirects in its own way.
+/// Private, so that it never meets a client with another redirect policy.
 struct Tokens {
     calls: Arc<Calls>,
 }

@@ -35,17 +35,18 @@
 //!
 //! # After a 401
 //! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with another one. A second 401 is the
-//! host's answer. A request is sent once more if its body can be copied: with [`new`](AccessTokenLayer::new) each body is cloned
+//! API's answer. A request is sent once more if its body can be copied: with [`new`](AccessTokenLayer::new) each body is cloned
 //! before it is sent; with [`with_body_copy`](AccessTokenLayer::with_body_copy) a function copies it, or does not. The 401 of a
 //! request that cannot be sent again, such as one with a streaming body, is returned; its token is reported all the same.
 //!
 //! # Redirects
-//! Put whatever follows redirects *around* this layer, as in `ServiceBuilder::new().layer(follow).layer(tokens)`: then each hop is
-//! judged by its own host. (`tower-http`'s `FollowRedirect` does not pass extensions on: give the layer a company, or a hop to a named
-//! host is [`RequestError::NoCompany`].) Inside of it, the token would go along: `tower-http` 0.6 takes `Authorization` out of a
-//! redirect to another origin, but puts it back in if that origin redirects once more to itself. A `reqwest::Client` inside must be
-//! built with `redirect::Policy::none()` for the same reason; [`ReqwestClient`](crate::http::ReqwestClient) and hyper's clients
-//! follow none.
+//! Put a layer that follows redirects *around* this one, as in `ServiceBuilder::new().layer(follow).layer(tokens)`: then each hop is
+//! judged by its own host. (`FollowRedirect` of `tower-http` drops extensions, so give this layer a company; otherwise a hop to a named
+//! host is [`RequestError::NoCompany`].)
+//!
+//! Never put this layer around a client that follows redirects: `reqwest` 0.13 and `tower-http` 0.6 remove `Authorization` from a
+//! redirect to another origin, but send it again if that origin redirects once more to itself. Build a `reqwest::Client` with
+//! `redirect::Policy::none()`. [`ReqwestClient`](crate::http::ReqwestClient) and hyper's clients follow no redirects.
 
 use std::{
     fmt,
