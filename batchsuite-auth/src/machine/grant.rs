@@ -3,7 +3,7 @@
 //! | event | what it does | why it may be refused |
 //! |---|---|---|
 //! | connect | stores a new opt-in with a new epoch | the authorization was removed since; a grant that UPS issued later is stored |
-//! | import | the same with another system's tokens; a refusal proves nothing until the first clean rotation | the epoch changed since; a grant that UPS issued later is stored |
+//! | import | the same with another system's tokens; a refusal proves nothing until the first clean rotation | the epoch changed since; a grant that UPS issued later is stored; the tokens have ended, or are dated in the future |
 //! | claim | gives one attempt the row for a lease; an earlier attempt with no recorded outcome becomes doubtful | a lease or a pause is running |
 //! | release | ends an attempt that sent nothing UPS acted on; starts a pause | the row is not this attempt's |
 //! | commit | stores the next version and its pair, whatever attempts the row records; recovers a grant that was given up | another opt-in, or a later version, is stored |

@@ -51,7 +51,7 @@ pub(crate) use {
         judge as judge_consent,
     },
     grant::{
-        Claim, Connect, Grant, GrantEvent, PairFacts, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Release,
+        Claim, Connect, Grant, GrantEvent, Import, PairFacts, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Release,
         Standing, Step, StepRefusal, TokenTimes, TokensEffect,
     },
     limits::{CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT},

@@ -63,6 +63,13 @@ impl Grant {
         if self.standing == Standing::Authenticated && stored >= import.issued_at {
             return Err(StepRefusal::Superseded);
         }
+        // Stored, it would outrank every opt-in until then.
+        if import.issued_at > Some(later(now, CLOCK_TOLERANCE)) {
+            return Err(StepRefusal::IssuedAhead);
+        }
+        if import.pair.token_times(RefreshTokenEnd::Absent).refresh_end().is_some_and(|end| end <= now) {
+            return Err(StepRefusal::Ended);
+        }
         let grant = Self {
             issued_at: stored.max(import.issued_at),
             // The other system may have spent the token.

@@ -59,6 +59,10 @@ pub enum StepRefusal {
     AlreadyStored,
     /// UPS issued the stored grant later than this one.
     Superseded,
+    /// The event says that UPS issues the tokens in the future.
+    IssuedAhead,
+    /// The refresh token of the event has ended.
+    Ended,
     /// The event would change nothing.
     Unchanged,
 }

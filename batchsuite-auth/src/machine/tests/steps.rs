@@ -253,6 +253,21 @@ fn an_import_is_suspect_until_its_first_clean_rotation() {
 }
 
 #[test]
+fn an_import_is_dated_up_to_five_minutes_ahead_and_ends_later_than_now() {
+    let of = |issued_at, refresh| {
+        let pair = PairTimes { refresh, ..pair(minute(50)) };
+        let import = Import { pair, ..import(&Grant::default(), Some(issued_at)) };
+        refusal(&Grant::default(), &GrantEvent::Import(Box::new(import)), minute(50))
+    };
+    let (moment, unknown) = (Duration::from_micros(1), PairRefresh::New(None));
+
+    assert_eq!(of(minute(55), unknown), None);
+    assert_eq!(of(later(minute(55), moment), unknown), Some(StepRefusal::IssuedAhead));
+    assert_eq!(of(minute(9), PairRefresh::New(Some(moment))), None);
+    assert_eq!(of(minute(9), PairRefresh::New(Some(Duration::ZERO))), Some(StepRefusal::Ended));
+}
+
+#[test]
 fn a_pair_s_early_window_is_a_quarter_of_its_life_and_begins_in_its_first_tenth() {
     let facts = |access_lifetime| PairFacts {
         issued_at: None,

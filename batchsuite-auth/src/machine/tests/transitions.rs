@@ -23,6 +23,8 @@ import, issued then       | imported         | imported         | Superseded    
 import, of unknown date   | imported         | imported         | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | imported         | imported
 import, other epoch       | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
 import, same import       | imported         | imported         | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
+import, dated ahead       | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead
+import, ended             | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended
 claim                     | NotAuthenticated | NotAuthenticated | claimed          | Paused           | Leased           | taken over       | Leased           | claimed          | NotAuthenticated | NotAuthenticated
 release                   | NotHolder        | NotHolder        | NotHolder        | NotHolder        | released         | released         | NotHolder        | NotHolder        | NotHolder        | NotHolder
 release, of another       | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
@@ -166,7 +168,7 @@ fn connects(grant: &Grant) -> [(&'static str, Connect); 8] {
     ]
 }
 
-fn imports(grant: &Grant) -> [(&'static str, Import); 5] {
+fn imports(grant: &Grant) -> [(&'static str, Import); 7] {
     let of = |issued_at| import(grant, issued_at);
     let other_epoch = grant.revision.epoch.wrapping_sub(1);
     [
@@ -175,7 +177,14 @@ fn imports(grant: &Grant) -> [(&'static str, Import); 5] {
         ("import, of unknown date", of(None)),
         ("import, other epoch", Import { epoch: other_epoch, ..of(Some(minute(3))) }),
         ("import, same import", Import { id: consent(1), ..of(Some(minute(3))) }),
+        ("import, dated ahead", of(Some(later(now(), 6 * MINUTE)))),
+        ("import, ended", Import { pair: ending(PairRefresh::New(Some(30 * MINUTE))), ..of(Some(minute(3))) }),
     ]
+}
+
+/// The pair that is imported, with this refresh token.
+fn ending(refresh: PairRefresh) -> PairTimes {
+    PairTimes { refresh, ..pair(minute(70)) }
 }
 
 /// The full expectation behind a cell of the table for this state and event. The mark after a commit has a table of its
@@ -339,8 +348,10 @@ fn of_holder(evidence: &Evidence) -> Evidence {
 
 fn refusal_of_name(name: &str) -> StepRefusal {
     use StepRefusal::*;
-    let all = [Stale, NotHolder, Leased, Paused, NotAuthenticated, RemovedSince, AlreadyStored, Superseded, Unchanged];
-    all.into_iter().find(|refusal| format!("{refusal:?}") == name).unwrap_or_else(|| panic!("{name:?}"))
+    let of_opt_ins = [RemovedSince, AlreadyStored, Superseded, IssuedAhead, Ended];
+    let all = [Stale, NotHolder, Leased, Paused, NotAuthenticated, Unchanged].into_iter().chain(of_opt_ins);
+    let mut all = all;
+    all.find(|refusal| format!("{refusal:?}") == name).unwrap_or_else(|| panic!("{name:?}"))
 }
 
 fn cells() -> BTreeMap<(&'static str, &'static str), &'static str> {
