@@ -74,6 +74,8 @@ impl Grant {
             issued_at: stored.max(import.issued_at),
             // The other system may have spent the token.
             suspect_until: Some(now),
+            // That there is no access token is no failure of UPS.
+            failures: 0,
             ..self.opted_in(import.id, &import.actor, &import.client_id, &import.pair, now)
         };
         Ok(Step::authenticated("import", grant, &import.actor))

@@ -253,6 +253,16 @@ fn an_import_is_suspect_until_its_first_clean_rotation() {
 }
 
 #[test]
+fn an_import_without_an_access_token_is_no_failure() {
+    let pair = PairTimes { access_lifetime: None, ..pair(minute(70)) };
+    let import = Import { pair, ..import(&Grant::default(), None) };
+
+    let imported = after(&Grant::default(), &GrantEvent::Import(Box::new(import)), minute(70));
+
+    assert_eq!((imported.failures, imported.retry_at), (0, None));
+}
+
+#[test]
 fn an_import_is_dated_up_to_five_minutes_ahead_and_ends_later_than_now() {
     let of = |issued_at, refresh| {
         let pair = PairTimes { refresh, ..pair(minute(50)) };
