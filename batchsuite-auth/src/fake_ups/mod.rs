@@ -89,6 +89,7 @@ mod builder;
 mod clock;
 mod codes;
 mod control;
+mod elsewhere;
 mod endpoints;
 mod error_response;
 mod faults;
@@ -121,6 +122,7 @@ mod tests;
 pub use self::{
     accounts::UnknownUser,
     builder::{FakeUpsBuilder, SettingsError},
+    elsewhere::KeptTokens,
     faults::{Answer, Edit, Fault, Times},
     reply::Reply,
     requests::{Endpoint, Outcome, Requests},
