@@ -15,9 +15,10 @@ pub use crate::rotation::{Reencrypted, Shutdown};
 use crate::{
     browser::{PresentedSecrets, TripCookie},
     consent::OptedIn,
-    error::{CallbackError, TokenError},
+    error::{CallbackError, ImportError, TokenError},
     events::{Event, EventId},
     ids::{ActorId, CompanyId},
+    import::{Imported, ImportedTokens},
     rotation::Engine,
     secret::AccessToken,
     status::{CompanyStatus, StatusFilter},
@@ -174,6 +175,48 @@ impl BatchSuiteAuth {
     /// It goes on without its caller.
     pub async fn remove_auth(&self, company: &CompanyId, actor: &ActorId) -> Result<(), StoreError> {
         self.engine.remove_auth(company, actor).await
+    }
+
+    /// Imports the tokens that another system kept for `company`, as if the company had opted in here. Stop that system first:
+    /// [`moving_from_another_system`](crate::docs::moving_from_another_system) tells why.
+    ///
+    /// UPS is not asked, so a token that was used already is found at its first refresh, and reported as
+    /// [`RotationLost`](crate::machine::CauseKind::RotationLost). An opt-in that is authenticated and that UPS issued later stays:
+    /// without [`with_issued_at`](ImportedTokens::with_issued_at), any that is authenticated. The
+    /// [opt-in check](crate::OptInCheck) is not called.
+    ///
+    /// The same refresh token again is [`AlreadyStored`](Imported::AlreadyStored), whatever became of its opt-in: a loop over many
+    /// companies can be interrupted and repeated. Only a removal in between makes it a new import.
+    ///
+    /// ```
+    /// # use batchsuite_auth::{ActorId, CompanyId, Imported, ImportedTokens, fake_ups::FakeUps};
+    /// # use batchsuite_store::MemoryStore;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let ups = FakeUps::start().await;
+    /// # let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build()?;
+    /// # let (company, actor) = (CompanyId::new("acme")?, ActorId::new("the move of 2026")?);
+    /// # let kept = ups.opt_in_elsewhere(FakeUps::USER);
+    /// let tokens = ImportedTokens::new(kept.refresh_token)?.with_issued_at(kept.issued_at);
+    /// assert_eq!(auth.import(&company, &actor, tokens).await?, Imported::Stored);
+    /// let token = auth.access_token(&company).await?; // UPS has taken the refresh token, and issued the next one
+    /// # assert_eq!(token.revision().version, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ImportError`]; unless it is [`Store`](ImportError::Store), nothing has changed. A caller waits at most [`Policy::max_wait`].
+    ///
+    /// # Cancellation
+    /// The import goes on without its caller, until the store has taken it.
+    pub async fn import(
+        &self,
+        company: &CompanyId,
+        actor: &ActorId,
+        tokens: ImportedTokens,
+    ) -> Result<Imported, ImportError> {
+        self.engine.import(company, actor, tokens).await
     }
 
     /// The event log, a page at a time. A caller waits at most [`Policy::max_wait`].

@@ -3,6 +3,7 @@
 //! `Display` never prints a source, a body, a URL or a value that came from outside; sources are chained.
 
 mod chain;
+mod import;
 mod kind;
 mod responsible;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use self::{
     chain::{Chain, chain},
+    import::{ImplausibleTokens, ImportError},
     kind::ErrorKind,
     responsible::Responsible,
 };

@@ -46,7 +46,7 @@ pub enum EventKind {
     Declined,
     /// A consent did not lead to an opt-in: UPS refused the code or did not answer, or the host refused the opt-in.
     Failed,
-    /// A consent completed.
+    /// A consent completed, or another system's tokens were imported.
     Authenticated,
     /// A new pair replaced the old one.
     Refreshed,

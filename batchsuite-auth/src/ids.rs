@@ -244,7 +244,7 @@ random_id! {
 }
 
 random_id! {
-    /// One trip of a browser to UPS.com and back.
+    /// One trip of a browser to UPS.com and back, or one import. It stands for the opt-in that comes of it.
     ConsentId
 }
 

@@ -146,6 +146,7 @@ pub mod error;
 pub mod events;
 pub mod http;
 pub mod ids;
+mod import;
 pub mod machine;
 mod random;
 mod rotation;
@@ -173,12 +174,13 @@ pub use clock::{Clock, Timestamp};
 pub use config::{Client, ClientAuthentication, Environment, FeedLost, Policy, UnknownEnvironment};
 pub use consent::{NewOptIn, OptInCheck, OptedIn, Trip};
 pub use error::{
-    AuthenticateError, BuildError, CallbackError, ErrorKind, MalformedCallback, OptInRefused, Responsible, TokenError,
-    Unavailable,
+    AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, MalformedCallback,
+    OptInRefused, Responsible, TokenError, Unavailable,
 };
 pub use events::{Event, EventId, EventKind, Evidence};
 pub use http::{HttpClient, HttpError, HttpErrorKind};
 pub use ids::{ActorId, CompanyId, InvalidId, Revision};
+pub use import::{Imported, ImportedTokens};
 pub use machine::{Backoff, CauseKind};
 pub use secret::{AccessToken, BrowserSecret};
 pub use status::{Cause, CompanyStatus, Status, StatusFilter};

@@ -1,6 +1,6 @@
 //! What to do about an error.
 
-use super::{AuthenticateError, CallbackError, TokenError};
+use super::{AuthenticateError, CallbackError, ImportError, TokenError};
 use crate::store::StoreError;
 
 /// What to do about an error: what a host's answer, its page or its loop of retries branches on.
@@ -71,6 +71,18 @@ impl AuthenticateError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::InvalidReturnTo => ErrorKind::Operator,
+            Self::Store(error) => error.kind_for_host(),
+            Self::ShutDown => ErrorKind::Retry,
+        }
+    }
+}
+
+impl ImportError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Ended => ErrorKind::Reauthorize,
+            Self::Implausible(_) | Self::NewerOptIn | Self::ChangedSince => ErrorKind::Operator,
             Self::Store(error) => error.kind_for_host(),
             Self::ShutDown => ErrorKind::Retry,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AuthenticateError, CallbackError, TokenError};
+use super::{AuthenticateError, CallbackError, ImportError, TokenError};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Who has to act, so that the failed call works again.
@@ -21,6 +21,11 @@ use crate::store::{StoreError, StoreErrorKind};
 /// | [`AuthenticateError::Store`] | like [`TokenError::Store`] | | as there | |
 /// | [`AuthenticateError::ShutDown`] | nobody: ask another process | | no | |
 /// | any other [`AuthenticateError`] | developer | | no | |
+/// | [`ImportError::Store`], [`ShutDown`](ImportError::ShutDown) | like [`AuthenticateError`]'s | | as there | |
+/// | [`ImportError::Implausible`] | developer | | no | |
+/// | [`ImportError::Ended`] | company administrator, who authenticates | | no | |
+/// | [`ImportError::ChangedSince`] | operator, who looks at the company | | no | |
+/// | [`ImportError::NewerOptIn`] | nobody: the company is authenticated | | no | |
 /// | [`StoreError`], kind `Unavailable` | nobody | | yes | |
 /// | [`StoreError`], kind `Pruned` | developer: the reader of the log goes on behind the gap | | no | |
 /// | [`StoreError`], any other kind | operator | | no | |
@@ -123,6 +128,24 @@ impl AuthenticateError {
     }
 }
 
+impl ImportError {
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+
+    /// Who has to act.
+    pub fn responsible(&self) -> Responsible {
+        match self {
+            Self::Implausible(_) => Responsible::Developer,
+            Self::Ended => Responsible::CompanyAdministrator,
+            Self::ChangedSince => Responsible::Operator,
+            Self::Store(error) => error.responsible(),
+            Self::NewerOptIn | Self::ShutDown => Responsible::Nobody,
+        }
+    }
+}
+
 impl StoreError {
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
@@ -143,7 +166,7 @@ impl StoreError {
 mod tests {
     use super::*;
     use crate::{
-        error::{ErrorKind, MalformedCallback, OptInRefused, Unavailable},
+        error::{ErrorKind, ImplausibleTokens, MalformedCallback, OptInRefused, Unavailable},
         events::{EventId, Evidence},
         machine::CauseKind,
         status::Cause,
@@ -237,6 +260,18 @@ mod tests {
         ] {
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
             let kind = if who == Nobody { ErrorKind::Retry } else { ErrorKind::Operator };
+            assert_eq!(error.kind(), kind, "{error:?}");
+        }
+        for (error, who, transient, kind) in [
+            (ImportError::Implausible(ImplausibleTokens::Empty), Developer, false, ErrorKind::Operator),
+            (ImportError::Ended, CompanyAdministrator, false, ErrorKind::Reauthorize),
+            (ImportError::ChangedSince, Operator, false, ErrorKind::Operator),
+            (ImportError::NewerOptIn, Nobody, false, ErrorKind::Operator),
+            (ImportError::Store(store(Unavailable)), Nobody, true, ErrorKind::Retry),
+            (ImportError::Store(store(Corrupt)), Operator, false, ErrorKind::Operator),
+            (ImportError::ShutDown, Nobody, false, ErrorKind::Retry),
+        ] {
+            assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
             assert_eq!(error.kind(), kind, "{error:?}");
         }
         let gap = StoreErrorKind::Pruned { up_to: EventId::START };

@@ -23,9 +23,10 @@ pub enum Shutdown {
     /// The limit was reached. The remaining work continues while the runtime lives, and is lost with the process.
     #[non_exhaustive]
     Incomplete {
-        /// How many refreshes and callbacks are still under way.
+        /// How many refreshes, callbacks and imports are still under way.
         under_way: usize,
-        /// How many of them hold a pair that is not stored: if the process ends now, these companies need a new opt-in.
+        /// How many of them hold a pair that is not stored: if the process ends now, these companies need a new opt-in, or
+        /// their import repeated.
         pairs: usize,
     },
 }
@@ -44,7 +45,7 @@ pub(crate) struct Tasks {
     /// The gate of the simulated process that these tasks belong to.
     #[cfg(feature = "test-util")]
     gate: Option<super::gate::Gate>,
-    /// Tasks that must not be lost: flights and callbacks. Shutdown waits for them.
+    /// Tasks that must not be lost: flights, callbacks and imports. Shutdown waits for them.
     tracker: TaskTracker,
     /// How many pairs are not stored yet.
     pairs_in_hand: AtomicUsize,

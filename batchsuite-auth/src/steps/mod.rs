@@ -4,6 +4,7 @@ mod access_token;
 mod authenticate;
 mod callback;
 mod exchange;
+mod import;
 mod remove_auth;
 mod repeats;
 

@@ -17,7 +17,7 @@ use crate::{
 
 /// The longest plausible lifetime. A refresh token's lifetime beyond it counts as unknown; an access token's is cut to
 /// it.
-const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
+pub(crate) const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The defaults for missing fields, and the client id that the answer should name.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ mod judge;
 mod repair;
 mod requests;
 
-pub(crate) use answer::{Pair, PairDefaults};
+pub(crate) use answer::{LONGEST_LIFETIME, Pair, PairDefaults};
 pub(crate) use callback::{AuthorizationResponse, parse as parse_callback};
 pub(crate) use judge::Judgement;
 pub(crate) use requests::Ups;

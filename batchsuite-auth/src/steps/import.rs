@@ -1,0 +1,146 @@
+//! Import: another system's tokens become an opt-in. UPS is not asked: whether they are spent shows at the first refresh.
+
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use crate::{
+    clock::{Stopwatch, Timestamp, remaining},
+    error::{ImplausibleTokens, ImportError},
+    ids::{ActorId, CompanyId, ConsentId},
+    import::{Imported, ImportedTokens},
+    machine::{Grant, GrantEvent, Import, StepRefusal},
+    rotation::{Engine, ReadRow, Taken, no_answer, sent_at},
+    store::StoreError,
+    ups::{LONGEST_LIFETIME, Pair},
+};
+
+/// Tokens on their way to the store.
+struct Incoming {
+    company: CompanyId,
+    actor: ActorId,
+    tokens: ImportedTokens,
+    /// Since the call: from then on the access token's remaining life counts.
+    called: Stopwatch,
+    /// The opt-in that the import begins, and the epoch that it replaces: of the first row that was read, so that no later try stores
+    /// the tokens over what has happened since.
+    began: OnceLock<(ConsentId, u64)>,
+}
+
+/// The outcome, and the row that shows it.
+type Stored = Result<(Imported, Box<ReadRow>), ImportError>;
+
+impl Engine {
+    /// Stores the tokens in a task of its own: a caller that goes away loses nothing.
+    #[tracing::instrument(name = "import", skip_all, fields(%company, %actor))]
+    pub(crate) async fn import(
+        self: &Arc<Self>,
+        company: &CompanyId,
+        actor: &ActorId,
+        tokens: ImportedTokens,
+    ) -> Result<Imported, ImportError> {
+        let admitted = self.tasks.admit().ok_or(ImportError::ShutDown)?;
+        let incoming = Incoming {
+            company: company.clone(),
+            actor: actor.clone(),
+            tokens,
+            called: Stopwatch::start(),
+            began: OnceLock::new(),
+        };
+        let engine = Arc::clone(self);
+        let imported = self.tasks.finish(async move { engine.bring_in(&incoming).await });
+        drop(admitted);
+        match timeout(self.rotation.policy.max_wait, imported).await {
+            Ok(imported) => imported.unwrap_or(Err(ImportError::ShutDown)),
+            Err(_) => Err(no_answer().into()),
+        }
+    }
+
+    async fn bring_in(&self, incoming: &Incoming) -> Result<Imported, ImportError> {
+        let guard = self.tokens.cache.begin_read(&incoming.company);
+        let stored = self.persist("an import", || async {
+            match self.store_import(incoming).await {
+                // The other system still has the tokens: what an operator must repair is told at once.
+                Err(error) if !error.is_transient() => Ok(Err(ImportError::Store(error))),
+                stored => stored,
+            }
+        });
+        let (imported, row) = stored.await?;
+        let snapshot = &row.snapshot;
+        self.tokens.cache.changed(&[(incoming.company.clone(), snapshot.change)]);
+        if imported == Imported::Stored {
+            if let (Some(token), Some(times)) = (snapshot.access_token(), snapshot.grant.tokens) {
+                let _ = guard.insert(&token, snapshot.change, times.refresh_at, snapshot.as_of);
+            }
+            tracing::info!("the company's tokens are imported");
+        }
+        Ok(imported)
+    }
+
+    async fn store_import(&self, incoming: &Incoming) -> Result<Stored, StoreError> {
+        let rotation = &self.rotation;
+        loop {
+            let row = rotation.read(&incoming.company).await?;
+            if let Some((error, _)) = row.snapshot.damage {
+                // There may be a later opt-in in it, which an operator can still put back.
+                return Err(error);
+            }
+            let client_id = &rotation.settings.client_id;
+            let (id, epoch) = *incoming
+                .began
+                .get_or_init(|| (incoming.id(client_id, &row.snapshot.grant), row.snapshot.grant.revision.epoch));
+            let called_at = sent_at(row.now(), &incoming.called);
+            let (times, tokens) = rotation.dated(&incoming.pair(called_at), called_at, &row.snapshot);
+            let event = GrantEvent::Import(Box::new(Import {
+                id,
+                epoch,
+                actor: incoming.actor.clone(),
+                client_id: client_id.clone(),
+                issued_at: incoming.tokens.issued_at,
+                pair: times,
+            }));
+            return Ok(match rotation.take(&row, &event, Some(&tokens)).await? {
+                Taken::Saved(row) => Ok((Imported::Stored, row)),
+                Taken::Refused(StepRefusal::AlreadyStored) => Ok((Imported::AlreadyStored, Box::new(row))),
+                Taken::Refused(StepRefusal::Superseded) => Err(ImportError::NewerOptIn),
+                Taken::Refused(StepRefusal::IssuedAhead) => Err(ImplausibleTokens::IssuedAhead.into()),
+                Taken::Refused(StepRefusal::Ended) => Err(ImportError::Ended),
+                Taken::Refused(_) => Err(ImportError::ChangedSince),
+                Taken::Conflict => continue,
+            });
+        }
+    }
+}
+
+impl Incoming {
+    /// Stands for the opt-in: the same tokens get the same one, in every process, so that a repeated import finds itself stored. After a
+    /// removal they get another one, so that nothing that was under way before the removal counts. It reveals nothing, as UPS's
+    /// tokens cannot be guessed.
+    fn id(&self, client_id: &str, grant: &Grant) -> ConsentId {
+        let mut hash = Sha256::new();
+        for part in ["import", client_id, &grant.removals.to_string(), self.tokens.refresh_token.expose_secret()] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part);
+        }
+        let bits = hash.finalize().iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+        ConsentId::from_bits(bits)
+    }
+
+    /// The tokens as if UPS had answered with them at the call.
+    fn pair(&self, called_at: Timestamp) -> Pair {
+        let ImportedTokens { refresh_token, access_token, refresh_expires_at, issued_at } = &self.tokens;
+        let (access_token, access_lifetime) = access_token.clone().unzip();
+        Pair {
+            access_token,
+            access_lifetime: access_lifetime.unwrap_or_default().min(LONGEST_LIFETIME),
+            refresh_token: Some(refresh_token.clone()),
+            erases_refresh_token: false,
+            refresh_lifetime: refresh_expires_at
+                .map(|end| remaining(end, called_at))
+                .filter(|lifetime| *lifetime <= LONGEST_LIFETIME),
+            issued_at: *issued_at,
+            oddities: Vec::new(),
+        }
+    }
+}
