@@ -23,6 +23,8 @@ pub enum Verb {
     UseConsent,
     /// The first pair of an opt-in is saved.
     Connect,
+    /// Another system's tokens are saved.
+    Import,
     /// A company's row is read.
     Load,
     /// A refresh token is claimed.
@@ -61,6 +63,7 @@ impl Verb {
             Call::Load(key) if key.company.is_some() => Self::Load,
             Call::Save(swap) => match swap.step {
                 "connect" => Self::Connect,
+                "import" => Self::Import,
                 "claim" => Self::Claim,
                 "release" => Self::Release,
                 "commit" => Self::Commit,
@@ -83,10 +86,11 @@ impl Verb {
     }
 
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::PutConsent,
         Self::UseConsent,
         Self::Connect,
+        Self::Import,
         Self::Load,
         Self::Claim,
         Self::Release,

@@ -13,6 +13,7 @@ mod damaged;
 mod durations;
 mod events;
 mod feed;
+mod import;
 mod keeper;
 mod lists;
 mod rejected;

@@ -5,6 +5,7 @@
 
 mod client_row;
 mod deleted_tokens;
+mod import;
 mod quarantine;
 mod stage;
 mod unknown_fields;

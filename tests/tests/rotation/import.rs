@@ -1,0 +1,513 @@
+//! Import: another system's tokens become an opt-in, and never replace a newer one.
+
+use batchsuite_auth::{
+    AccessToken, Client, CompanyId, Environment, Imported, ImportedTokens, Shutdown,
+    clock::Timestamp,
+    error::{ImplausibleTokens, ImportError, TokenError},
+    events::EventKind,
+    fake_ups::{FakeUps, KeptTokens},
+    machine::CauseKind,
+    status::Status,
+    store::{RowKey, StoreErrorKind},
+    test_util::machine::Standing,
+};
+use batchsuite_tests::{DAY, HOUR, Moment, Process, Verb, acme, ada, company, eventually, seconds};
+use tokio::task::JoinHandle;
+
+use crate::stage::{Stage, policy};
+
+type Import = Result<Imported, ImportError>;
+
+/// The refresh token, with nothing that is known of it.
+fn bare(kept: &KeptTokens) -> ImportedTokens {
+    ImportedTokens::new(kept.refresh_token.clone()).unwrap()
+}
+
+fn dated(kept: &KeptTokens) -> ImportedTokens {
+    bare(kept).with_issued_at(kept.issued_at)
+}
+
+/// Everything that the other system knows.
+fn whole(kept: &KeptTokens) -> ImportedTokens {
+    let dated = dated(kept).with_refresh_expires_at(kept.refresh_expires_at);
+    dated.with_access_token(kept.access_token.clone(), kept.expires_in).unwrap()
+}
+
+impl Stage {
+    /// An opt-in at another system.
+    fn elsewhere(&self) -> KeptTokens {
+        self.ups.opt_in_elsewhere(FakeUps::USER)
+    }
+
+    /// An opt-in whose refresh token the other system has used since.
+    fn spent(&self) -> KeptTokens {
+        let kept = self.elsewhere();
+        self.ups.refresh_elsewhere(&kept.refresh_token).unwrap();
+        kept
+    }
+}
+
+async fn import(process: &Process, company: &CompanyId, tokens: ImportedTokens) -> Import {
+    process.auth.import(company, &ada(), tokens).await
+}
+
+async fn imported(process: &Process, company: &CompanyId, tokens: ImportedTokens) {
+    assert_eq!(import(process, company, tokens).await.unwrap(), Imported::Stored);
+}
+
+fn importing(process: &Process, tokens: ImportedTokens) -> JoinHandle<Import> {
+    let auth = process.auth.clone();
+    tokio::spawn(async move { auth.import(&acme(), &ada(), tokens).await })
+}
+
+/// An import that has read the row, and waits to be saved.
+async fn before_its_save(process: &Process, tokens: ImportedTokens) -> (batchsuite_tests::Hold, JoinHandle<Import>) {
+    let save = process.store.hold(Verb::Import, Moment::Before);
+    let import = importing(process, tokens);
+    save.reached().await;
+    (save, import)
+}
+
+/// Give or take the second that the store's time is rounded by, and the real time that a test takes.
+#[track_caller]
+fn ends_at(token: &AccessToken, end: Timestamp) {
+    let difference = (token.expires_at() - end).abs();
+    assert!(difference.num_seconds() <= 20, "{:?} and not {end:?}", token.expires_at());
+}
+
+async fn is_lost(process: &Process, company: &CompanyId) {
+    assert!(process.auth.access_token(company).await.unwrap_err().needs_reauthorization());
+    assert_eq!(process.cause(company).await, Some(CauseKind::RotationLost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_is_an_opt_in_with_its_event_and_its_token_is_handed_out() {
+    let stage = Stage::new().await;
+    let (process, other) = (stage.process(), stage.process());
+    let kept = stage.elsewhere();
+
+    imported(&process, &acme(), whole(&kept)).await;
+
+    for process in [&process, &other] {
+        let token = process.token(&acme()).await;
+        assert_eq!(token.expose_secret(), kept.access_token.expose_secret());
+        ends_at(&token, kept.issued_at + kept.expires_in);
+    }
+    assert_eq!(stage.refreshes(), 0);
+    assert_eq!(process.store.calls(Verb::Load), 1, "the process that imported has it in its cache");
+    let status = process.auth.status(&acme()).await.unwrap();
+    let Status::Authenticated { refresh_expires_at, .. } = status.status else { panic!("{status:?}") };
+    assert_eq!((refresh_expires_at, status.actor), (Some(kept.refresh_expires_at), Some(ada())));
+    let events = process.events(&acme()).await;
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].kind, &events[0].actor), (EventKind::Authenticated, &Some(ada())));
+    stage.access_tokens_end();
+    assert_eq!(process.token(&acme()).await.revision().version, 2, "and it lives on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_alone_is_enough() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+
+    imported(&process, &acme(), bare(&stage.elsewhere())).await;
+
+    assert_eq!(process.token(&acme()).await.revision().version, 2);
+    assert_eq!((stage.refreshes(), stage.rotations()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_remaining_life_of_the_access_token_counts_from_the_call() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let kept = stage.elsewhere();
+    stage.ups.clock().advance(seconds(3000));
+    let tokens = dated(&kept).with_access_token(kept.access_token.clone(), seconds(600)).unwrap();
+    process.store.go_away();
+    let import = importing(&process, tokens);
+    stage.live(seconds(60)).await;
+    process.store.come_back();
+    stage.live(seconds(5)).await;
+
+    assert!(import.await.unwrap().unwrap_err().is_transient());
+    ends_at(&process.token(&acme()).await, kept.issued_at + HOUR);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_the_other_system_spent_is_told_as_a_lost_rotation_and_not_as_a_password_change() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    imported(&process, &acme(), whole(&stage.spent())).await;
+    let kept = stage.elsewhere();
+    imported(&process, &company("later"), whole(&kept)).await;
+    // The other system was not stopped.
+    stage.ups.refresh_elsewhere(&kept.refresh_token).unwrap();
+
+    stage.access_tokens_end();
+
+    is_lost(&process, &acme()).await;
+    is_lost(&process, &company("later")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_first_clean_rotation_a_password_change_is_told_as_one() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    imported(&process, &acme(), bare(&stage.elsewhere())).await;
+    stage.ups.clock().advance(seconds(2));
+    process.token(&acme()).await;
+
+    stage.ups.change_password(FakeUps::USER);
+    stage.access_tokens_end();
+    process.auth.access_token(&acme()).await.unwrap_err();
+
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
+}
+
+/// One bad file of the other system must not stop the companies that work.
+#[tokio::test(start_paused = true)]
+async fn many_spent_tokens_in_a_row_do_not_stop_the_client() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    for number in 0..10 {
+        let name = company(&format!("spent-{number}"));
+        imported(&process, &name, dated(&stage.spent())).await;
+        is_lost(&process, &name).await;
+    }
+
+    imported(&process, &acme(), bare(&stage.elsewhere())).await;
+
+    process.token(&acme()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_never_replaces_an_authenticated_opt_in_unless_ups_issued_it_later() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let earlier = stage.elsewhere();
+    stage.ups.clock().advance(seconds(60));
+    stage.opt_in(&process, &acme()).await;
+    let same = stage.elsewhere();
+    let token = process.token(&acme()).await;
+    let before = stage.row(&acme()).await;
+
+    for tokens in [whole(&earlier), dated(&same), bare(&same)] {
+        let refused = import(&process, &acme(), tokens).await;
+        assert!(matches!(refused, Err(ImportError::NewerOptIn)), "{refused:?}");
+    }
+    assert_eq!(stage.row(&acme()).await.number, before.number, "nothing is written");
+    assert_eq!(process.token(&acme()).await.revision(), token.revision());
+
+    stage.ups.clock().advance(seconds(60));
+    let later = stage.elsewhere();
+    imported(&process, &acme(), whole(&later)).await;
+    assert_eq!(process.token(&acme()).await.expose_secret(), later.access_token.expose_secret());
+    assert_eq!(stage.grant_of(&acme()).await.revision.epoch, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_import_over_an_opt_in_that_has_ended_is_stored_and_does_not_lower_the_time_of_issue() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let older = stage.elsewhere();
+    stage.ups.clock().advance(seconds(600));
+    stage.opt_in(&process, &acme()).await;
+    let issued_at = stage.grant_of(&acme()).await.issued_at.unwrap();
+    stage.ups.change_password(FakeUps::USER);
+    stage.access_tokens_end();
+    process.auth.access_token(&acme()).await.unwrap_err();
+
+    imported(&process, &acme(), dated(&older)).await;
+
+    let grant = stage.grant_of(&acme()).await;
+    assert_eq!((grant.standing, grant.issued_at), (Standing::Authenticated, Some(issued_at)));
+    assert!(issued_at > older.issued_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_during_an_import_stays() {
+    for is_removed in [true, false] {
+        let stage = Stage::new().await;
+        let (process, other) = (stage.process(), stage.process());
+        // It is refused although it was issued later than what is stored meanwhile.
+        let (save, import) = before_its_save(&process, bare(&stage.elsewhere())).await;
+
+        match is_removed {
+            true => other.auth.remove_auth(&acme(), &ada()).await.unwrap(),
+            false => stage.opt_in(&other, &acme()).await,
+        }
+        let before = stage.row(&acme()).await;
+        save.release();
+
+        let refused = import.await.unwrap();
+        assert!(matches!(refused, Err(ImportError::ChangedSince)), "{refused:?}");
+        assert_eq!(stage.row(&acme()).await.number, before.number);
+        match is_removed {
+            true => assert!(stage.tokens_of(&acme()).await.is_none()),
+            false => assert_eq!(process.token(&acme()).await.revision().epoch, 1),
+        }
+    }
+}
+
+/// A row may change without an opt-in beginning or ending.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_another_step_changed_meanwhile_is_read_again() {
+    let stage = Stage::new().await;
+    let (process, other) = (stage.process(), stage.process());
+    stage.opt_in(&process, &acme()).await;
+    stage.access_tokens_end();
+    let (save, import) = before_its_save(&process, whole(&stage.elsewhere())).await;
+
+    assert_eq!(other.token(&acme()).await.revision().version, 2);
+    save.release();
+
+    assert_eq!(import.await.unwrap().unwrap(), Imported::Stored);
+    assert_eq!(stage.grant_of(&acme()).await.revision.epoch, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_tokens_again_are_found_stored_whatever_became_of_them() {
+    let stage = Stage::new().await;
+    let (process, other) = (stage.process(), stage.process());
+    let kept = stage.elsewhere();
+    imported(&process, &acme(), bare(&kept)).await;
+    let again = async |when: &str| {
+        for process in [&process, &other] {
+            for tokens in [bare(&kept), whole(&kept)] {
+                let before = stage.row(&acme()).await.number;
+                assert_eq!(import(process, &acme(), tokens).await.unwrap(), Imported::AlreadyStored, "{when}");
+                assert_eq!(stage.row(&acme()).await.number, before, "{when}: nothing is written");
+            }
+        }
+    };
+
+    again("at once").await;
+    stage.ups.clock().advance(seconds(2));
+    process.token(&acme()).await;
+    again("after a rotation: they are spent").await;
+    stage.access_tokens_end();
+    process.token(&acme()).await;
+    stage.ups.change_password(FakeUps::USER);
+    stage.access_tokens_end();
+    process.auth.access_token(&acme()).await.unwrap_err();
+    again("after a password change").await;
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated), "which is still told as one");
+    stage.ups.clock().advance(90 * DAY);
+    again("after their own end").await;
+    let kinds = process.kinds(&acme()).await;
+    assert_eq!(kinds.iter().filter(|kind| **kind == EventKind::Authenticated).count(), 1, "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_removal_the_same_tokens_are_a_new_import_and_nothing_from_before_counts() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let kept = stage.elsewhere();
+    imported(&process, &acme(), bare(&kept)).await;
+    let answer = process.http.hold_answer();
+    let caller = process.caller(&acme());
+    answer.reached().await;
+
+    process.auth.remove_auth(&acme(), &ada()).await.unwrap();
+    imported(&process, &acme(), bare(&kept)).await;
+    answer.release();
+
+    assert!(caller.await.unwrap().is_err());
+    assert_eq!(stage.grant_of(&acme()).await.revision.version, 1, "the pair from before the removal is discarded");
+    is_lost(&process, &acme()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_imports_of_the_same_tokens_at_once_are_one_opt_in() {
+    let stage = Stage::new().await;
+    let (process, other) = (stage.process(), stage.process());
+    let kept = stage.elsewhere();
+    let (first_save, first) = before_its_save(&process, bare(&kept)).await;
+    let (second_save, second) = before_its_save(&other, bare(&kept)).await;
+
+    second_save.release();
+    assert_eq!(second.await.unwrap().unwrap(), Imported::Stored);
+    first_save.release();
+
+    assert_eq!(first.await.unwrap().unwrap(), Imported::AlreadyStored);
+    assert_eq!(process.kinds(&acme()).await, [EventKind::Authenticated]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_whose_caller_goes_away_is_stored_also_when_the_store_was_away() {
+    for is_away in [false, true] {
+        let stage = Stage::new().await;
+        let process = stage.process();
+        let kept = stage.elsewhere();
+        let (save, import) = before_its_save(&process, bare(&kept)).await;
+        import.abort();
+        assert!(import.await.unwrap_err().is_cancelled());
+        if is_away {
+            process.store.go_away();
+        }
+        save.release();
+        stage.live(seconds(60)).await;
+        process.store.come_back();
+        stage.live(seconds(5)).await;
+
+        assert_eq!(process.token(&acme()).await.revision().version, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_an_import_that_was_lost_is_found_stored() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let tokens = whole(&stage.elsewhere());
+
+    process.store.fail_once(Verb::Import, Moment::After);
+
+    assert_eq!(import(&process, &acme(), tokens).await.unwrap(), Imported::AlreadyStored);
+    assert_eq!(process.kinds(&acme()).await, [EventKind::Authenticated]);
+    assert_eq!(stage.grant_of(&acme()).await.revision.epoch, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_waits_no_longer_than_max_wait_for_a_store_and_the_import_goes_on() {
+    for hangs in [true, false] {
+        let stage = Stage::new().await;
+        let process = stage.process_with_policy(|policy| policy.store_deadline = seconds(30));
+        match hangs {
+            true => process.store.hang(Verb::Load),
+            false => process.store.fail(Verb::Import, Moment::Before),
+        }
+        let began = tokio::time::Instant::now();
+
+        let failed = import(&process, &acme(), bare(&stage.elsewhere())).await.unwrap_err();
+
+        assert!(matches!(&failed, ImportError::Store(error) if error.is_transient()), "{failed:?}");
+        assert!(failed.is_transient());
+        assert_eq!(began.elapsed(), policy().max_wait);
+        process.store.mend(Verb::Load);
+        process.store.mend(Verb::Import);
+        stage.live(seconds(60)).await;
+        assert_eq!(stage.grant_of(&acme()).await.standing, Standing::Authenticated);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_an_operator_must_repair_is_told_at_once_and_the_import_ends() {
+    for kind in [StoreErrorKind::Misconfigured, StoreErrorKind::Corrupt, StoreErrorKind::Rejected] {
+        let stage = Stage::new().await;
+        let process = stage.process();
+        process.store.fail_as(Verb::Import, kind);
+
+        let failed = import(&process, &acme(), bare(&stage.elsewhere())).await.unwrap_err();
+
+        assert!(matches!(&failed, ImportError::Store(error) if error.kind() == kind), "{failed:?}");
+        stage.live(seconds(60)).await;
+        assert_eq!(process.store.calls(Verb::Import), 1);
+        assert_eq!(process.auth.shutdown().await, Shutdown::Complete);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_an_import_and_none_begins_after_it() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.shutdown_limit = HOUR);
+    process.store.fail(Verb::Import, Moment::Before);
+    drop(importing(&process, bare(&stage.elsewhere())));
+    eventually("the import", async || process.store.calls(Verb::Import) > 0).await;
+    let auth = process.auth.clone();
+    let ending = tokio::spawn(async move { auth.shutdown().await });
+    tokio::time::sleep(seconds(60)).await;
+    assert!(!ending.is_finished());
+    process.store.mend(Verb::Import);
+
+    assert_eq!(ending.await.unwrap(), Shutdown::Complete);
+    assert_eq!(stage.grant_of(&acme()).await.standing, Standing::Authenticated);
+    let late = import(&process, &company("late"), bare(&stage.elsewhere())).await;
+    assert!(matches!(late, Err(ImportError::ShutDown)), "{late:?}");
+    assert_eq!(stage.grant_of(&company("late")).await.standing, Standing::Unauthenticated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_are_dated_in_the_future_or_have_ended_are_refused() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let kept = stage.elsewhere();
+    let tolerance = seconds(300);
+    let (is_ahead, has_ended): (fn(&Import) -> bool, fn(&Import) -> bool) = (
+        |import| matches!(import, Err(ImportError::Implausible(ImplausibleTokens::IssuedAhead))),
+        |import| matches!(import, Err(ImportError::Ended)),
+    );
+    for (tokens, is_right) in [
+        (bare(&kept).with_issued_at(kept.issued_at + tolerance + seconds(1)), is_ahead),
+        (bare(&kept).with_issued_at(kept.issued_at + 365 * DAY), is_ahead),
+        (dated(&kept).with_refresh_expires_at(kept.issued_at), has_ended),
+        (dated(&kept).with_refresh_expires_at(kept.issued_at - DAY), has_ended),
+    ] {
+        let refused = import(&process, &acme(), tokens.clone()).await;
+        assert!(is_right(&refused), "{tokens:?}: {refused:?}");
+    }
+    assert_eq!(stage.row(&acme()).await.number, batchsuite_auth::store::RowNumber::NEVER_SAVED);
+
+    imported(&process, &acme(), bare(&kept).with_issued_at(kept.issued_at + tolerance)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_far_away_counts_as_unknown() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let kept = stage.elsewhere();
+
+    imported(&process, &acme(), bare(&kept).with_refresh_expires_at(kept.issued_at + 4000 * DAY)).await;
+
+    let status = process.auth.status(&acme()).await.unwrap().status;
+    assert!(matches!(status, Status::Authenticated { refresh_expires_at: None, refreshable: true, .. }), "{status:?}");
+}
+
+/// There may be an opt-in in it, which an operator can put back.
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_read_is_left_to_an_operator() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    stage.write_document(&RowKey::company(Environment::Cie, acme()), "[]").await;
+    let before = stage.row(&acme()).await;
+
+    let failed = import(&process, &acme(), whole(&stage.elsewhere())).await.unwrap_err();
+
+    assert!(matches!(&failed, ImportError::Store(error) if error.kind() == StoreErrorKind::Corrupt), "{failed:?}");
+    assert_eq!(stage.row(&acme()).await.number, before.number);
+    process.auth.remove_auth(&acme(), &ada()).await.unwrap();
+    imported(&process, &acme(), whole(&stage.elsewhere())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_were_imported_as_another_client_are_not_used() {
+    let stage = Stage::new().await;
+    let wrong = stage.process_as(Client::new("mistyped", FakeUps::CLIENT_SECRET));
+    let kept = stage.elsewhere();
+    imported(&wrong, &acme(), dated(&kept)).await;
+    let right = stage.process();
+
+    let error = right.auth.access_token(&acme()).await.unwrap_err();
+    assert!(matches!(&error, TokenError::ReauthRequired(cause) if cause.kind == CauseKind::ClientChanged), "{error:?}");
+    assert_eq!(stage.refreshes(), 0);
+
+    right.auth.remove_auth(&acme(), &ada()).await.unwrap();
+    imported(&right, &acme(), dated(&kept)).await;
+    right.token(&acme()).await;
+}
+
+/// Nothing has failed yet.
+#[tokio::test(start_paused = true)]
+async fn an_import_without_an_access_token_near_its_end_is_renewed_and_nobody_is_warned() {
+    let stage = Stage::new().await;
+    let process = stage.process_with(|builder| builder);
+    let kept = stage.elsewhere();
+    stage.ups.clock().advance(54 * DAY);
+    imported(&process, &acme(), dated(&kept).with_refresh_expires_at(kept.refresh_expires_at)).await;
+    for _ in 0..6 {
+        stage.ups.clock().advance(DAY - seconds(60));
+        stage.live(seconds(60)).await;
+    }
+
+    assert_eq!(process.kinds(&acme()).await, [EventKind::Authenticated, EventKind::Refreshed]);
+}
