@@ -5,10 +5,11 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use batchsuite_auth::{
     BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication, CompanyQuery, EventFilter,
-    NewOptIn, OptInCheck, Policy, Trip,
+    ImportedTokens, NewOptIn, OptInCheck, Policy, Trip,
     error::OptInRefused,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
     http::ReqwestClient,
+    secret::{AccessTokenSecret, RefreshToken},
 };
 use batchsuite_store::MemoryStore;
 use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Process, Secrets, Verb, acme, ada, log::Log};
@@ -124,6 +125,33 @@ impl Walk {
         self.callback(&query, &trip.browser_secret).await;
     }
 
+    /// The tokens of another system, as they are and in every way that is refused.
+    async fn imports(&mut self) {
+        let kept = self.ups.opt_in_elsewhere(FakeUps::USER);
+        self.secrets.add("refresh token", kept.refresh_token.expose_secret());
+        self.secrets.add("access token", kept.access_token.expose_secret());
+        self.show(&kept);
+        let (refresh, access) = (kept.refresh_token.expose_secret(), kept.access_token.expose_secret());
+        let spoiled = [format!("{refresh}\n"), format!("Bearer {access}"), refresh.repeat(500)].map(RefreshToken::new);
+        for spoiled in spoiled {
+            let error = ImportedTokens::new(spoiled).unwrap_err();
+            self.show_error(&error);
+        }
+        let tokens = ImportedTokens::new(kept.refresh_token.clone()).unwrap().with_issued_at(kept.issued_at);
+        let error = tokens.clone().with_access_token(AccessTokenSecret::new(refresh), HOUR).unwrap_err();
+        self.show_error(&error);
+        let whole = tokens.clone().with_access_token(kept.access_token.clone(), HOUR).unwrap();
+        let ahead = tokens.clone().with_issued_at(kept.issued_at + 24 * HOUR);
+        let ended = tokens.with_refresh_expires_at(kept.issued_at - HOUR);
+        for tokens in [ahead, ended, whole.clone(), whole] {
+            self.show(&tokens);
+            match self.auth.import(&acme(), &ada(), tokens).await {
+                Ok(imported) => self.show(&imported),
+                Err(error) => self.show_error(&error),
+            }
+        }
+    }
+
     /// A caller; every other one an hour later, so that there is something to refresh.
     async fn token(&mut self) {
         self.ups.clock().advance(HOUR);
@@ -201,6 +229,7 @@ impl Walk {
             Verb::PutConsent,
             Verb::UseConsent,
             Verb::Connect,
+            Verb::Import,
             Verb::Load,
             Verb::Claim,
             Verb::Commit,
@@ -223,6 +252,7 @@ impl Walk {
                 if let Err(error) = self.auth.remove_auth(&acme(), &ada()).await {
                     self.show_error(&error);
                 }
+                self.imports().await;
                 if let Err(error) = self.auth.events(EventFilter::default()).await {
                     self.show_error(&error);
                 }
@@ -269,6 +299,7 @@ impl Walk {
         self.auth = agreeing;
         self.store_failures().await;
         self.opt_in().await;
+        self.imports().await;
         let _ = self.auth.after_restore().await;
         self.token().await;
         self.readings().await;
