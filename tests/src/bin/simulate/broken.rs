@@ -32,6 +32,8 @@ breaks! {
     Unfenced = "unfenced",
     /// No row remembers an attempt that is in doubt.
     ForgetsDoubt = "forgets-doubt",
+    /// An import leaves no mark.
+    TrustsImports = "trusts-imports",
     /// The feed tells of no change.
     DeafFeed = "deaf-feed",
     /// The HTTP client does not ask whether a request may still be sent.

@@ -63,6 +63,8 @@ faults! {
     Removed = "an authorization is removed",
     Consented = "a company opts in again",
     TwoConsents = "two consents at once",
+    Imported = "another system's tokens are imported",
+    SpentElsewhere = "another system uses a token that it has handed over",
     PasswordChanged = "a UPS.com password is changed",
     Rejected = "an API rejects a token",
 }

@@ -41,6 +41,7 @@ mod clocks;
 mod dice;
 mod faults;
 mod http;
+mod imports;
 mod ledger;
 mod people;
 mod plan;

@@ -192,7 +192,7 @@ impl World {
 }
 
 /// The outcome of what a process does for a person, who does not wait for ever.
-async fn answered<F>(deed: F) -> Option<F::Output>
+pub(crate) async fn answered<F>(deed: F) -> Option<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
@@ -204,7 +204,7 @@ where
     tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
 }
 
-fn administrator(company: usize) -> ActorId {
+pub(crate) fn administrator(company: usize) -> ActorId {
     ActorId::new(format!("admin-{company}")).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -40,6 +40,7 @@ struct Sum {
     seeds: u64,
     rotations: u64,
     opt_ins: u64,
+    imports: u64,
     recovered: u64,
     told_as_withdrawn: u64,
     ended: BTreeMap<&'static str, u64>,
@@ -146,6 +147,7 @@ impl Sum {
         self.seeds += 1;
         self.rotations += outcome.rotations;
         self.opt_ins += outcome.opt_ins;
+        self.imports += outcome.imports;
         self.recovered += outcome.recovered;
         self.told_as_withdrawn += outcome.told_as_withdrawn;
         self.lasted += outcome.lasted;
@@ -182,12 +184,13 @@ impl Sum {
         let ended: Vec<_> = self.ended.iter().map(|(cause, times)| format!("{times} {cause}")).collect();
         let seconds = took.as_secs_f64();
         let figures = format!(
-            "{} seeds from {}, {} rotations ({:.0} a minute), {} opt-ins, {} faults, ended: {}; recovered: {}; {} told as withdrawn whose family our own second send ended; {} hours of virtual time; {} violations",
+            "{} seeds from {}, {} rotations ({:.0} a minute), {} opt-ins, {} imports, {} faults, ended: {}; recovered: {}; {} told as withdrawn whose family our own second send ended; {} hours of virtual time; {} violations",
             self.seeds,
             goal.from,
             self.rotations,
             self.rotations as f64 * 60.0 / seconds,
             self.opt_ins,
+            self.imports,
             faults,
             ended.join(", "),
             self.recovered,

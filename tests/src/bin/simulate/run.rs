@@ -24,6 +24,7 @@ pub(crate) struct Outcome {
     pub(crate) seed: u64,
     pub(crate) rotations: u64,
     pub(crate) opt_ins: u64,
+    pub(crate) imports: u64,
     pub(crate) recovered: u64,
     pub(crate) told_as_withdrawn: u64,
     /// Opt-ins that ended, by cause.
@@ -150,6 +151,9 @@ impl World {
                 tokio::spawn(world.consent(company));
             }
             20..150 => self.repair(company),
+            150..156 => {
+                tokio::spawn(world.import(company));
+            }
             _ => {
                 let goes_after = (deed < 250).then(|| self.dice().milliseconds(0..400));
                 tokio::spawn(world.ask(slot, company, goes_after, deed > 990));
@@ -157,10 +161,14 @@ impl World {
         }
     }
 
-    /// An administrator opts in again where a company has no opt-in.
+    /// An administrator opts in again where a company has no opt-in, or moves it here from another system.
     fn repair(self: &Arc<Self>, first: usize) {
         let broken = self.ledger(|ledger| ledger.without_opt_in(first));
         if let Some(company) = broken {
+            if self.dice().chance(0.15) {
+                tokio::spawn(Arc::clone(self).import(company));
+                return;
+            }
             self.suffers(Fault::Consented, "");
             tokio::spawn(Arc::clone(self).consent(company));
         }
@@ -261,6 +269,8 @@ impl World {
             }
         }
         self.ledger(crate::ledger::Ledger::no_opt_in_is_thrown_away);
+        let store_set = self.clocks.store_set();
+        self.ledger(|ledger| ledger.no_import_is_thrown_away(store_set));
     }
 
     fn outcome(&self, seed: u64) -> Outcome {
@@ -270,6 +280,7 @@ impl World {
             seed,
             rotations: ledger.rotations,
             opt_ins: ledger.opt_ins,
+            imports: ledger.imports,
             recovered: ledger.recovered,
             told_as_withdrawn: ledger.told_as_withdrawn,
             ended: ledger.ended.iter().map(|(cause, times)| (*cause, *times)).collect(),

@@ -189,7 +189,12 @@ impl Database {
         if world.broken == Some(Break::NoCompare) && swap.step == "claim" {
             swap.expected = world.store().load(&swap.key).await?.number;
         }
-        if world.broken == Some(Break::ForgetsDoubt) {
+        let forgets = match world.broken {
+            Some(Break::ForgetsDoubt) => true,
+            Some(Break::TrustsImports) => swap.step == "import",
+            _ => false,
+        };
+        if forgets {
             swap.document = crate::broken::without_doubt(&swap.document);
         }
         if world.broken == Some(Break::PublishesFirst) && swap.step == "commit" && world.dice().chance(0.02) {
@@ -259,6 +264,11 @@ impl Store for Database {
             return Ok(Saved::Yes { number, change: EventId::START, at: world.clocks.now() });
         }
         let is_claim = swap.step == "claim";
+        if swap.step == "import" {
+            let now = world.now();
+            let sent = company.map(|company| Landed::of(&swap, company));
+            world.ledger(|ledger| sent.iter().for_each(|sent| ledger.import_is_sent(sent, now)));
+        }
         let held = {
             let mut dice = world.dice();
             let is_held = !is_commit && dice.chance(world.plan.store / 8.0);

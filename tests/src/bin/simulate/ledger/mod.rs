@@ -5,6 +5,7 @@
 //! status is true.
 
 mod end;
+mod imports;
 mod rows;
 mod served;
 mod ups;
@@ -53,6 +54,9 @@ pub(crate) struct Ledger {
     leases: BTreeMap<(Incarnation, usize), Lease>,
     pub(crate) rotations: u64,
     pub(crate) opt_ins: u64,
+    pub(crate) imports: u64,
+    /// When each import was first sent to the store, by the opt-in that it begins.
+    import_attempts: BTreeMap<String, u64>,
     /// Opt-ins that ended, by cause.
     pub(crate) ended: BTreeMap<&'static str, u64>,
     pub(crate) recovered: u64,
@@ -138,6 +142,8 @@ struct Grant {
     began: (u64, u64),
     pairs: Vec<Pair>,
     ended: Option<Ended>,
+    /// Another system opted in for it.
+    elsewhere: Option<imports::Elsewhere>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +177,12 @@ struct Pair {
     is_spent: bool,
     /// How often UPS refused it although it was unused, for whatever reason.
     refused_unused: usize,
+}
+
+impl Pair {
+    fn issued(issued_at: u64, expires_at: u64, store_set: u64) -> Self {
+        Self { issued_at, store_set, expires_at, holder: None, has_landed: false, is_spent: false, refused_unused: 0 }
+    }
 }
 
 struct Code {

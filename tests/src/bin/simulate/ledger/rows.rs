@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Claim, Doubt, Ended, Incarnation, Killer, Lease, Ledger, PairId, Stands, digest};
 
 /// A late copy of a request can reach UPS for so long, in microseconds.
-const ECHO: i64 = 600_000_000;
+pub(super) const ECHO: i64 = 600_000_000;
 
 /// What is noted of a save before it is handed to the store.
 pub(crate) struct Landed {
@@ -30,7 +30,7 @@ impl Landed {
             TokenChange::Replace(tokens) => tokens.refresh.as_ref().map(|token| digest(token.expose_secret())),
             TokenChange::Keep | TokenChange::Erase => None,
         };
-        let is_read = matches!(swap.step, "claim" | "commit");
+        let is_read = matches!(swap.step, "claim" | "commit" | "import");
         Self {
             company,
             step: swap.step,
@@ -41,11 +41,11 @@ impl Landed {
         }
     }
 
-    fn text(&self, path: &str) -> String {
+    pub(super) fn text(&self, path: &str) -> String {
         self.document.as_ref().and_then(|value| value.pointer(path)).map(Value::to_string).unwrap_or_default()
     }
 
-    fn number(&self, path: &str) -> i64 {
+    pub(super) fn number(&self, path: &str) -> i64 {
         self.document.as_ref().and_then(|value| value.pointer(path)).and_then(Value::as_i64).unwrap_or_default()
     }
 }
@@ -57,6 +57,7 @@ impl Ledger {
             "claim" => self.claimed(by, landed, now, store_set),
             "commit" => self.committed(landed, now),
             "connect" => self.connected(landed, now),
+            "import" => self.imported(landed, now, store_set),
             "remove" => {
                 let company = &mut self.companies[landed.company];
                 company.removals.push(now);
@@ -135,7 +136,7 @@ impl Ledger {
     }
 
     /// The pair whose tokens were saved.
-    fn stored_pair(&mut self, landed: &Landed) -> Option<PairId> {
+    pub(super) fn stored_pair(&mut self, landed: &Landed) -> Option<PairId> {
         let id = landed.refresh.and_then(|token| self.refresh_tokens.get(&token)).copied();
         let Some(id) = id else {
             self.violated(|| format!("company {}: {} saves tokens that UPS never issued", landed.company, landed.step));
@@ -190,13 +191,13 @@ impl Ledger {
 }
 
 impl super::Company {
-    fn stand(&mut self, stands: Stands, now: u64) {
+    pub(super) fn stand(&mut self, stands: Stands, now: u64) {
         if self.stands != stands {
             (self.stands, self.since) = (stands, now);
         }
     }
 
-    fn forget_doubts(&mut self) {
+    pub(super) fn forget_doubts(&mut self) {
         self.doubts.clear();
         self.echoes.clear();
     }

@@ -138,21 +138,13 @@ impl Ledger {
         store_set: u64,
     ) -> Option<PairId> {
         let (issued_at, expires_at) = times;
-        let pair = Pair {
-            issued_at,
-            store_set,
-            expires_at,
-            holder: None,
-            has_landed: false,
-            is_spent: false,
-            refused_unused: 0,
-        };
+        let pair = Pair::issued(issued_at, expires_at, store_set);
         let id = match send {
             Asks::Exchange(code) => {
                 let code = self.codes.get(&code)?;
                 let ended = (code.user_epoch != self.user_epochs[code.user]).then_some(Ended::Withdrawn);
                 let Code { company, user, began, .. } = *code;
-                self.grants.push(Grant { company, user, began, pairs: vec![pair], ended });
+                self.grants.push(Grant { company, user, began, pairs: vec![pair], ended, elsewhere: None });
                 PairId { grant: self.grants.len() - 1, rotation: 0 }
             }
             Asks::Refresh(token) => {
