@@ -122,8 +122,8 @@ impl fmt::Display for CauseKind {
                  authenticate again."
             }
             Self::RotationLost => {
-                "UPS's answer to a renewal was lost by a crash or on the network, or the UPS.com password was changed \
-                 at that very time. A company administrator has to authenticate again."
+                "UPS's answer to a renewal was lost by a crash or on the network, the UPS.com password was changed at \
+                 that very time, or another system used the same refresh token. A company administrator has to authenticate again."
             }
             Self::RefreshExpired => {
                 "The authorization at UPS.com has expired. A company administrator has to authenticate again."

@@ -11,7 +11,8 @@ pub enum CauseKind {
     /// access was withdrawn at UPS.com.
     OptInInvalidated,
     /// Recorded: an attempt got no answer, and UPS now refuses its refresh token. Either the new tokens were lost on
-    /// the way, or the password was changed at that very time.
+    /// the way, or the password was changed at that very time. Or the token was imported, and the other system had used
+    /// it.
     RotationLost,
     /// Derived: the refresh token has expired.
     RefreshExpired,

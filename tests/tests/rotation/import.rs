@@ -76,7 +76,8 @@ fn ends_at(token: &AccessToken, end: Timestamp) {
 }
 
 async fn is_lost(process: &Process, company: &CompanyId) {
-    assert!(process.auth.access_token(company).await.unwrap_err().needs_reauthorization());
+    let error = process.auth.access_token(company).await.unwrap_err();
+    assert!(error.needs_reauthorization() && error.to_string().contains("another system"), "{error}");
     assert_eq!(process.cause(company).await, Some(CauseKind::RotationLost));
 }
 

@@ -101,7 +101,7 @@ pub enum RecordedCause {
     /// withdrawn.
     OptInInvalidated,
     /// An attempt got no answer, and UPS now refuses its token: the new pair was lost on the way, or the password was
-    /// changed at that very time.
+    /// changed at that very time. Or it was imported, and another system has used it.
     RotationLost,
 }
 
