@@ -64,6 +64,7 @@
 //! | [The life of an opt-in](docs::the_life_of_an_opt_in) | states, and why a new opt-in is needed |
 //! | [The rotation protocol](docs::the_rotation_protocol) | how a single-use token is spent by many processes |
 //! | [Operating](docs::operating) | keys, backups, databases, alerts, stopping |
+//! | [Moving from another system](docs::moving_from_another_system) | how its refresh tokens are brought in |
 //! | [Writing a store](docs::writing_a_store) | a small store, step by step |
 //! | [How this is tested](docs::how_this_is_tested) | the layers, and what is not proven |
 //!
