@@ -195,7 +195,7 @@ impl BatchSuiteAuth {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let ups = FakeUps::start().await;
     /// # let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build()?;
-    /// # let (company, actor) = (CompanyId::new("acme")?, ActorId::new("the move of 2026")?);
+    /// # let (company, actor) = (CompanyId::new("acme")?, ActorId::new("import-2026-11")?);
     /// # let kept = ups.opt_in_elsewhere(FakeUps::USER);
     /// let tokens = ImportedTokens::new(kept.refresh_token)?.with_issued_at(kept.issued_at);
     /// assert_eq!(auth.import(&company, &actor, tokens).await?, Imported::Stored);

@@ -37,7 +37,7 @@
 //!     if before.status == Status::Unauthenticated && before.revision.epoch > 0 {
 //!         return Ok(()); // the authorization was removed here: it stays so
 //!     }
-//!     let actor = ActorId::new("import of 2026")?; // for the event log
+//!     let actor = ActorId::new("import-2026-11")?; // for the event log
 //!     loop {
 //!         match auth.import(company, &actor, tokens.clone()).await {
 //!             Err(error) if error.is_transient() => tokio::time::sleep(Duration::from_secs(1)).await,

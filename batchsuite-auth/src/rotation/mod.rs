@@ -213,6 +213,21 @@
 //! `a_removal_after_lost_writes_ends_the_cached_tokens_of_other_processes`,
 //! `a_refusal_after_a_restore_is_a_lost_rotation`, `a_row_number_goes_up_and_is_never_below_the_clock`.
 //!
+//! ## Another system's tokens
+//! An import begins an opt-in with tokens that another system kept, and that it may have used. Until the first clean rotation the grant
+//! is suspect. An import is refused if the epoch that it first read has changed, and over an authenticated opt-in that is not
+//! older. The same tokens stand for the same opt-in, so a repeated import finds itself stored.
+//!
+//! Done by: `Engine::import`, `Engine::store_import`, `Incoming::id`, `Grant::import`.
+//!
+//! Proved by: `a_token_that_the_other_system_spent_is_told_as_a_lost_rotation_and_not_as_a_password_change`,
+//! `after_its_first_clean_rotation_a_password_change_is_told_as_one`, `what_happens_during_an_import_stays`,
+//! `an_import_never_replaces_an_authenticated_opt_in_unless_ups_issued_it_later`,
+//! `an_older_import_over_an_opt_in_that_has_ended_is_stored_and_does_not_lower_the_time_of_issue`,
+//! `the_same_tokens_again_are_found_stored_whatever_became_of_them`,
+//! `after_a_removal_the_same_tokens_are_a_new_import_and_nothing_from_before_counts`,
+//! `an_import_whose_caller_goes_away_is_stored_also_when_the_store_was_away`.
+//!
 //! ## Killed at any point
 //! The row shows what a dead process may have done, so another process continues from there. Only a pair in the dead
 //! process's memory is lost.

@@ -19,7 +19,7 @@ async fn move_in(auth: &BatchSuiteAuth, line: &str) -> Result<Imported, Box<dyn 
     let [company, refresh_token, issued_at] = *line.split(',').collect::<Vec<_>>() else {
         return Err("the line does not have three fields".into());
     };
-    let (company, actor) = (CompanyId::new(company)?, ActorId::new("import of 2026")?);
+    let (company, actor) = (CompanyId::new(company)?, ActorId::new("import-2026-11")?);
     let issued_at = Timestamp::from_timestamp_millis(issued_at.parse()?).ok_or("this is no time")?;
     let tokens = ImportedTokens::new(RefreshToken::new(refresh_token))?.with_issued_at(issued_at);
     let before = auth.status(&company).await?;

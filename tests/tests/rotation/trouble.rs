@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    CompanyQuery, EventFilter, Policy,
+    CompanyQuery, EventFilter, ImportedTokens, Policy,
     events::{EventKind, Evidence},
     fake_ups::{Answer, Endpoint, FakeUps, Times},
     http::HttpError,
@@ -232,6 +232,11 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
     }
 }
 
+/// Another system's tokens.
+fn kept(stage: &Stage) -> ImportedTokens {
+    ImportedTokens::new(stage.ups.opt_in_elsewhere(FakeUps::USER).refresh_token).unwrap()
+}
+
 /// Everything that a process does, as far as it can.
 async fn exercise(stage: &Stage, process: &Process) {
     let _ = process.auth.companies(CompanyQuery::default()).await;
@@ -245,6 +250,7 @@ async fn exercise(stage: &Stage, process: &Process) {
         let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
         let _ = process.auth.callback(&ada(), &query, &trip.browser_secret).await;
     }
+    let _ = process.auth.import(&company("moved"), &ada(), kept(stage)).await;
     stage.access_tokens_end();
     let _ = process.auth.access_token(&acme()).await;
     stage.access_tokens_end();
@@ -311,9 +317,10 @@ async fn nobody_waits_for_a_store_that_never_answers_longer_than_max_wait() {
         stored(auth.remove_auth(&acme(), &ada()).await.err());
         assert!(auth.access_token(&acme()).await.unwrap_err().is_transient());
         assert!(auth.authenticate(&acme(), &ada()).await.unwrap_err().is_transient());
+        assert!(auth.import(&acme(), &ada(), kept(&stage)).await.unwrap_err().is_transient());
     };
     timeout(HOUR, waits).await.expect("somebody waits for ever");
-    assert!(begun.elapsed() <= max_wait * 7 + seconds(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() <= max_wait * 8 + seconds(1), "{:?}", begun.elapsed());
     let begun = Instant::now();
     let back = timeout(HOUR, async { auth.callback(&ada(), &query, &trip.browser_secret).await });
     assert!(back.await.expect("it waits for ever").unwrap_err().is_transient());
