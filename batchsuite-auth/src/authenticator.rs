@@ -14,7 +14,7 @@ use crate::config::Policy;
 pub use crate::rotation::{Reencrypted, Shutdown};
 use crate::{
     browser::{PresentedSecrets, TripCookie},
-    consent::OptedIn,
+    consent::{OptInCheck, OptedIn},
     error::{CallbackError, ImportError, TokenError},
     events::{Event, EventId},
     ids::{ActorId, CompanyId},
@@ -54,6 +54,13 @@ impl BatchSuiteAuth {
     /// Where UPS's APIs are: the environment's base URL, or the one that the builder was given.
     pub fn base_url(&self) -> &Url {
         self.engine.rotation.ups.base_url()
+    }
+
+    /// The same authenticator, whose callbacks and connect links ask `check` as well: after the one of the
+    /// [builder](BatchSuiteAuthBuilder::opt_in_check), and not through other handles.
+    #[must_use]
+    pub fn with_opt_in_check(&self, check: impl OptInCheck) -> Self {
+        Self { engine: Arc::clone(&self.engine), consents: Arc::new(self.consents.with_check(Arc::new(check))) }
     }
 
     /// The cookie that keeps browsers' secrets, as the redirect URI's host needs it.

@@ -69,14 +69,73 @@ pub struct OptedIn {
     pub return_to: Option<String>,
 }
 
-/// Looks at an opt-in between the exchange and its storing, and may refuse it: for instance because the shipper number is
-/// not on the UPS profile that signed in (UPS tells nobody which profile that was; signing in with the wrong one succeeds
-/// and fails later), or because the person may no longer act for the company.
+/// The host's own rules about opt-ins, asked at two points of a callback. Either may refuse; the person then gets
+/// [`CallbackError::RefusedByHost`](crate::error::CallbackError::RefusedByHost), and an earlier opt-in of the company stays.
 ///
-/// A refused opt-in is not stored; an earlier one stays. The check runs in the callback's task: bound its time.
+/// - [`before_sending`](Self::before_sending), when nothing has been sent yet: whether this person may (still) authenticate
+///   this company.
+/// - [`check`](Self::check), between the exchange and its storing: whether the access token is one for this company. UPS tells
+///   nobody which UPS.com profile signed in; signing in with the wrong one succeeds and fails later.
+///
+/// Both run in the callback's task: bound their time.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use async_trait::async_trait;
+/// use batchsuite_auth::{ActorId, CompanyId, NewOptIn, OptInCheck, error::OptInRefused};
+///
+/// /// Who administers what, in place of the host's database.
+/// #[derive(Debug)]
+/// struct Administrators(HashSet<(ActorId, CompanyId)>);
+///
+/// #[async_trait]
+/// impl OptInCheck for Administrators {
+///     async fn before_sending(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
+///         match self.0.contains(&(actor.clone(), company.clone())) {
+///             true => Ok(()),
+///             false => Err(OptInRefused::new("you do not administer this company any more")),
+///         }
+///     }
+///
+///     async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused> {
+///         // Here one of UPS's APIs could be asked, with `token.header()`, for the company's own shipper number.
+///         opt_in.token.map(drop).ok_or_else(|| OptInRefused::new("UPS.com sent no access token; try again"))
+///     }
+/// }
+/// # use batchsuite_auth::{BrowserSecret, error::CallbackError, fake_ups::FakeUps};
+/// # use batchsuite_store::MemoryStore;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let ups = FakeUps::start().await;
+/// # let (acme, ada, bob) = (CompanyId::new("acme")?, ActorId::new("ada")?, ActorId::new("bob")?);
+///
+/// let check = Administrators([(ada.clone(), acme.clone())].into());
+/// let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).opt_in_check(check).build()?;
+/// # for (actor, is_allowed) in [(bob, false), (ada, true)] {
+/// #     let trip = auth.authenticate(&acme, &actor).await?;
+/// #     let query = ups.consent(&trip.url, FakeUps::USER).await;
+/// #     let done = auth.callback(&actor, &query, &trip.browser_secret).await;
+/// #     assert_eq!(done.is_ok(), is_allowed);
+/// #     assert!(is_allowed || matches!(done, Err(CallbackError::RefusedByHost(_))));
+/// # }
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait OptInCheck: fmt::Debug + Send + Sync + 'static {
-    /// Looks at the opt-in.
+    /// Looks at whose consent it is, before anything is sent to UPS. A refused consent is not used: a person who gets the
+    /// right back within its lifetime can still complete it. By default: yes.
+    ///
+    /// Asked as well before a connect link is followed, which a refusal does not use up either.
+    ///
+    /// # Errors
+    /// [`OptInRefused`], with the reason for the person.
+    async fn before_sending(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
+        let _ = (company, actor);
+        Ok(())
+    }
+
+    /// Looks at an opt-in that UPS has granted. A refused one is not stored.
     ///
     /// # Errors
     /// [`OptInRefused`], with the reason for the person.

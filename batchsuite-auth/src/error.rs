@@ -118,7 +118,8 @@ pub enum CallbackError {
     /// UPS refuses our configuration or blocks the client; operators are told by an event.
     #[error("UPS refuses this application's configuration; an operator must look")]
     Misconfigured(Evidence),
-    /// The host's opt-in check refused the opt-in, with this reason for the person.
+    /// The host's [`OptInCheck`](crate::OptInCheck) refused, with this reason for the person: before anything was sent, and then
+    /// the consent is still open, or before the opt-in was stored.
     #[error("the opt-in was refused")]
     RefusedByHost(OptInRefused),
     /// The store failed. What was exchanged is stored later if it can be.

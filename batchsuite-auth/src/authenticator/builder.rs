@@ -94,7 +94,7 @@ impl BatchSuiteAuthBuilder {
         self
     }
 
-    /// A check of each opt-in before it is stored.
+    /// The host's own check of each callback, before anything is sent to UPS and before the opt-in is stored.
     pub fn opt_in_check(mut self, check: impl OptInCheck) -> Self {
         self.opt_in_check = Some(Arc::new(check));
         self

@@ -129,7 +129,11 @@ impl Consents {
             refused = match judge_consent(facts, presented, removals, found.as_of) {
                 // It was found expired before, and the clock went back since.
                 Ok(()) if self.repeats.has_failed(visit.state) => return Err(CallbackError::UnknownState),
-                Ok(()) => return self.use_now(visit, found, response).await,
+                Ok(()) => {
+                    let Consent { company, actor, .. } = &found.consent;
+                    self.ask_before_sending(company, actor).await.map_err(CallbackError::RefusedByHost)?;
+                    return self.use_now(visit, found, response).await;
+                }
                 Err(ConsentRefusal::OtherBrowser) => CallbackError::OtherBrowser,
                 Err(ConsentRefusal::OtherActor) => return Err(CallbackError::OtherActor),
                 Err(ConsentRefusal::Expired) => {

@@ -146,18 +146,19 @@ impl Consents {
 
     /// Lets the host look at the opt-in before it counts.
     async fn check(&self, consent: &Consent, pair: &Pair, sent: &Stopwatch) -> Result<(), CallbackError> {
-        let Some(check) = &self.opt_in_check else { return Ok(()) };
         let company = &consent.company;
         let expires_at = later(earlier(self.engine.rotation.now(), sent.elapsed()), pair.access_lifetime);
         // Not stored yet: it has no revision.
         let token =
             pair.access_token.as_ref().and_then(|secret| AccessToken::new(secret, expires_at, Revision::default()));
         let opt_in = NewOptIn { company, actor: &consent.actor, token: token.as_ref() };
-        if let Err(refused) = check.check(opt_in).await {
-            self.engine
-                .report(Some(company), EventKind::Failed, Evidence::message("the host's opt-in check refused"))
-                .await;
-            return Err(CallbackError::RefusedByHost(refused));
+        for check in &self.opt_in_checks {
+            if let Err(refused) = check.check(opt_in).await {
+                self.engine
+                    .report(Some(company), EventKind::Failed, Evidence::message("the host's opt-in check refused"))
+                    .await;
+                return Err(CallbackError::RefusedByHost(refused));
+            }
         }
         Ok(())
     }

@@ -14,19 +14,45 @@ use url::Url;
 
 pub(crate) use self::authenticate::Options as AuthenticateOptions;
 use self::repeats::Repeats;
-use crate::{consent::OptInCheck, rotation::Engine};
+use crate::{
+    consent::OptInCheck,
+    error::OptInRefused,
+    ids::{ActorId, CompanyId},
+    rotation::Engine,
+};
 
 /// What the verbs of a consent need besides the engine.
 #[derive(Debug)]
 pub(crate) struct Consents {
     engine: Arc<Engine>,
     pub(crate) redirect_uri: Url,
-    opt_in_check: Option<Arc<dyn OptInCheck>>,
+    opt_in_checks: Vec<Arc<dyn OptInCheck>>,
     repeats: Repeats,
 }
 
 impl Consents {
     pub(crate) fn new(engine: Arc<Engine>, redirect_uri: Url, opt_in_check: Option<Arc<dyn OptInCheck>>) -> Self {
-        Self { engine, redirect_uri, opt_in_check, repeats: Repeats::default() }
+        Self { engine, redirect_uri, opt_in_checks: opt_in_check.into_iter().collect(), repeats: Repeats::default() }
+    }
+
+    /// The same, which asks one more check.
+    pub(crate) fn with_check(&self, check: Arc<dyn OptInCheck>) -> Self {
+        Self {
+            engine: Arc::clone(&self.engine),
+            redirect_uri: self.redirect_uri.clone(),
+            opt_in_checks: self.opt_in_checks.iter().cloned().chain([check]).collect(),
+            repeats: self.repeats.clone(),
+        }
+    }
+
+    /// Asks the host whether this person may authenticate this company, before anything is sent.
+    async fn ask_before_sending(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
+        for check in &self.opt_in_checks {
+            if let Err(refused) = check.before_sending(company, actor).await {
+                tracing::warn!(%company, %actor, "the host refuses this person; nothing was sent");
+                return Err(refused);
+            }
+        }
+        Ok(())
     }
 }

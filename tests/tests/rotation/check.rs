@@ -1,8 +1,13 @@
 //! Consents: the opt-in check, return_to, and the caps.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, BrowserSecret, NewOptIn, OptInCheck,
+    ActorId, BrowserSecret, CompanyId, NewOptIn, OptInCheck,
     error::{AuthenticateError, CallbackError, OptInRefused},
     events::EventKind,
     fake_ups::{Endpoint, FakeUps},
@@ -47,6 +52,70 @@ async fn an_opt_in_that_the_host_refuses_is_not_stored_and_an_earlier_one_stays(
     checked.token(&acme()).await;
     assert!(stage.tokens_of(&company("new")).await.is_none());
     stage.opt_in(&checked, &company("another")).await;
+}
+
+/// Refuses everybody while it is told to, before anything is sent.
+#[derive(Clone, Debug, Default)]
+struct Barrier(Arc<AtomicBool>);
+
+#[async_trait]
+impl OptInCheck for Barrier {
+    async fn before_sending(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
+        assert_eq!((company, actor), (&acme(), &ada()));
+        match self.0.load(Relaxed) {
+            true => Err(OptInRefused::new("not any more")),
+            false => Ok(()),
+        }
+    }
+
+    async fn check(&self, _: NewOptIn<'_>) -> Result<(), OptInRefused> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consent_that_the_host_refuses_before_the_exchange_reaches_no_ups_and_stays_open() {
+    let stage = Stage::new().await;
+    let barrier = Barrier::default();
+    let process = stage.process_with(|builder| builder.without_keeper().opt_in_check(barrier.clone()));
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    let ada = ada();
+    let callback = || process.auth.callback(&ada, &query, &trip.browser_secret);
+    barrier.0.store(true, Relaxed);
+
+    for _ in 0..2 {
+        let error = callback().await.unwrap_err();
+        assert!(
+            matches!(&error, CallbackError::RefusedByHost(refused) if refused.reason() == "not any more"),
+            "{error:?}"
+        );
+    }
+    assert_eq!(stage.ups.requests().total(Endpoint::Token), 0);
+    assert_eq!(process.kinds(&acme()).await, [EventKind::Started]);
+    barrier.0.store(false, Relaxed);
+
+    assert_eq!(callback().await.unwrap().company, acme());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_of_one_handle_is_asked_beside_the_builder_s_and_through_that_handle_alone() {
+    let stage = Stage::new().await;
+    let (of_all, of_one) = (Barrier::default(), Barrier::default());
+    let process = stage.process_with(|builder| builder.without_keeper().opt_in_check(of_all.clone()));
+    let checked = process.auth.with_opt_in_check(of_one.clone());
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+
+    for barrier in [&of_all, &of_one] {
+        barrier.0.store(true, Relaxed);
+        let error = checked.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err();
+        assert!(matches!(error, CallbackError::RefusedByHost(_)), "{error:?}");
+        barrier.0.store(false, Relaxed);
+    }
+    of_one.0.store(true, Relaxed);
+
+    process.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
