@@ -5,6 +5,7 @@
 //!   [`TripCookie::secrets`] finds none: [`TripCookie::header`] of a [`BrowserSecret::random`]. Then two tabs share it.
 //! - Begin with the secret that is there, if there is one:
 //!   [`Authenticate::browser_secret`](crate::Authenticate::browser_secret). Answer with [`Trip::set_cookie`](crate::Trip::set_cookie).
+//! - Begin for a page of your own alone: [`is_same_origin`].
 //! - At the callback, leave alone every request that [`is_visit`] tells to be none, and hand all secrets of the request to
 //!   [`callback`](crate::BatchSuiteAuth::callback).
 //!
@@ -24,11 +25,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod link;
+
 use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, header::COOKIE};
 use url::Url;
 
+pub use self::link::LinkSecrets;
 use crate::secret::{BrowserSecret, SecretHash, random_text};
 
 /// The values of the cookies with this name, in the order in which the browser sent them (RFC 6265 §5.4: the one with the
@@ -101,22 +105,21 @@ impl TripCookie {
     /// The value of a `Set-Cookie` header that gives `secret` to the browser, for 30 days. Marked sensitive.
     #[must_use]
     pub fn header(self, secret: &BrowserSecret) -> HeaderValue {
-        self.written("", secret, LIFETIME)
+        self.written(self.name(), secret.expose_secret(), LIFETIME)
     }
 
     /// The same beside any other: under a name of its own, so that it overwrites no secret that another tab was just given.
     pub(crate) fn header_beside(self, secret: &BrowserSecret, lifetime: Duration) -> HeaderValue {
         let mark = random_text();
-        self.written(&format!("-{}", &mark[..8]), secret, lifetime)
+        self.written(&format!("{}-{}", self.name(), &mark[..8]), secret.expose_secret(), lifetime)
     }
 
-    fn written(self, mark: &str, secret: &BrowserSecret, lifetime: Duration) -> HeaderValue {
+    fn written(self, name: &str, value: &str, lifetime: Duration) -> HeaderValue {
         // A secret that a host made itself may be no cookie value; an empty one is nobody's.
-        let value = BrowserSecret::of_bytes(secret.expose_secret().as_bytes());
-        let value = value.as_ref().map_or("", BrowserSecret::expose_secret);
-        let secure = if self.is_secure { "; Secure" } else { "" };
-        let (name, seconds) = (self.name(), lifetime.as_secs());
-        let text = format!("{name}{mark}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+        let fits = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+        let value = if fits { value } else { "" };
+        let (secure, seconds) = (if self.is_secure { "; Secure" } else { "" }, lifetime.as_secs());
+        let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
         let mut header = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
         header.set_sensitive(true);
         header
@@ -205,6 +208,23 @@ pub fn is_speculative(headers: &HeaderMap) -> bool {
             ["prefetch", "prerender", "preview"].iter().any(|purpose| word.eq_ignore_ascii_case(purpose.as_bytes()))
         })
     })
+}
+
+/// Whether a page of the host itself sent this request, by the browser's own word: `Sec-Fetch-Site: same-origin` (Fetch
+/// Metadata), or from a browser that does not send that, an `Origin` (RFC 6454) equal to the one of `public_url`. Neither of
+/// them, `Origin: null` included: no.
+///
+/// For each POST that begins a trip, against forgery by other sites (CSRF): every browser in use sends one of the two, and no
+/// page can write them. `SameSite=Lax` cookies alone let pages of sibling hosts through.
+#[must_use]
+pub fn is_same_origin(headers: &HeaderMap, public_url: &Url) -> bool {
+    let all_are = |name: &str, expected: &str| {
+        let mut values = headers.get_all(name).iter().peekable();
+        values.peek().is_some().then(|| values.all(|value| value.as_bytes() == expected.as_bytes()))
+    };
+    all_are("sec-fetch-site", "same-origin")
+        .or_else(|| all_are("origin", &public_url.origin().ascii_serialization()))
+        .unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -313,6 +333,32 @@ mod tests {
         headers.insert("purpose", HeaderValue::from_static("prefetched"));
         assert!(is_visit(&Method::GET, &headers));
         assert!(!is_visit(&Method::HEAD, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_form_of_another_site_is_told_by_what_the_browser_says_of_it() {
+        let public_url = Url::parse("https://batch.example.com/callback").unwrap();
+        for (lines, expected) in [
+            (&[("sec-fetch-site", "same-origin")][..], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "null")], true),
+            (&[("origin", "https://batch.example.com")], true),
+            (&[], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "https://evil.example")], false),
+            (&[("origin", "http://batch.example.com")], false),
+            (&[("origin", "https://batch.example.com:8443")], false),
+            (&[("origin", "https://batch.example.com"), ("origin", "https://evil.example")], false),
+            (&[("sec-fetch-site", "same-site"), ("origin", "https://batch.example.com")], false),
+            (&[("sec-fetch-site", "cross-site"), ("origin", "https://batch.example.com")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_same_origin(&headers, &public_url), expected, "{lines:?}");
+        }
     }
 
     #[test]

@@ -153,9 +153,11 @@ impl Client {
 pub struct Policy {
     /// How long a person may take at UPS.com. Default: 10 minutes.
     pub consent_lifetime: Duration,
-    /// How many consents of a company may be pending; beyond this the oldest is dropped. Default: 5.
+    /// How long a connect link can be followed. Default: 30 minutes.
+    pub connect_link_lifetime: Duration,
+    /// How many consents and connect links of a company may be pending; beyond this the oldest is dropped. Default: 5.
     pub consents_per_company: usize,
-    /// How many consents of an actor may be pending; beyond this the oldest is dropped. Default: 20.
+    /// How many consents and connect links of an actor may be pending; beyond this the oldest is dropped. Default: 20.
     pub consents_per_actor: usize,
     /// How long a caller waits for a refresh or for the store before it gets a transient error. (A callback may take
     /// `request_deadline` longer.) Default: 10 s.
@@ -242,6 +244,7 @@ impl Default for Policy {
         let pause = |first, most| Backoff { first: seconds(first), most: seconds(most) };
         Self {
             consent_lifetime: seconds(600),
+            connect_link_lifetime: seconds(1800),
             consents_per_company: 5,
             consents_per_actor: 20,
             max_wait: seconds(10),
@@ -291,6 +294,7 @@ impl Policy {
         // Lists every field, so that a new one does not compile until it is considered here.
         let Self {
             consent_lifetime,
+            connect_link_lifetime,
             consents_per_company: _,
             consents_per_actor: _,
             max_wait,
@@ -322,6 +326,7 @@ impl Policy {
         let pauses = pauses.into_iter().flat_map(|pause| [&mut pause.first, &mut pause.most]);
         [
             consent_lifetime,
+            connect_link_lifetime,
             max_wait,
             request_deadline,
             lease,
@@ -362,6 +367,7 @@ impl Policy {
             (!self.claim_to_send.is_zero(), "claim_to_send must not be zero: nothing would ever be sent"),
             (!self.request_deadline.is_zero(), "request_deadline must not be zero"),
             (!self.consent_lifetime.is_zero(), "consent_lifetime must not be zero: nobody could return in time"),
+            (!self.connect_link_lifetime.is_zero(), "connect_link_lifetime must not be zero: nobody could follow one"),
             (!self.feed_interval.is_zero(), "feed_interval must not be zero"),
             (
                 self.second_opinions.is_sorted()

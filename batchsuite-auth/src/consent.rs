@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     error::OptInRefused,
     ids::{ActorId, CompanyId},
-    secret::{AccessToken, BrowserSecret},
+    secret::{AccessToken, BrowserSecret, LinkToken},
 };
 
 /// A browser's trip to UPS.com.
@@ -28,24 +28,28 @@ pub struct Trip {
 }
 
 /// How the cookie of one trip is written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CookieOfTrip {
-    pub(crate) cookie: TripCookie,
+#[derive(Clone, Debug)]
+pub(crate) enum CookieOfTrip {
+    /// The browser's one secret.
+    Usual(TripCookie),
     /// The browser came without a secret. Another tab may be given another secret at this very moment, so this secret is kept
     /// beside that one, for this long.
-    pub(crate) is_beside: Option<Duration>,
+    Beside(TripCookie, Duration),
+    /// The browser followed a connect link.
+    OfLink(TripCookie, LinkToken),
 }
 
 impl Trip {
     /// The value of the `Set-Cookie` header that the answer with [`url`](Self::url) needs. It is written for the redirect URI's
     /// host: see [`TripCookie`]. A browser that came without a secret keeps this one beside any other until the trip ends, so
-    /// that two tabs that begin at once both come back.
+    /// that two tabs that begin at once both come back. One that followed a connect link keeps which link that was, so that
+    /// the callback needs nobody signed in.
     #[must_use]
     pub fn set_cookie(&self) -> HeaderValue {
-        let CookieOfTrip { cookie, is_beside } = self.cookie;
-        match is_beside {
-            Some(lifetime) => cookie.header_beside(&self.browser_secret, lifetime),
-            None => cookie.header(&self.browser_secret),
+        match &self.cookie {
+            CookieOfTrip::Usual(cookie) => cookie.header(&self.browser_secret),
+            CookieOfTrip::Beside(cookie, lifetime) => cookie.header_beside(&self.browser_secret, *lifetime),
+            CookieOfTrip::OfLink(cookie, token) => cookie.header_of_link(token, &self.browser_secret),
         }
     }
 }
@@ -55,6 +59,44 @@ impl fmt::Debug for Trip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trip").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
+}
+
+/// A connect link: an address for the colleague who holds the UPS.com password, on another device, where nobody is signed in
+/// to the host. See [`BatchSuiteAuth::connect_link`](crate::BatchSuiteAuth::connect_link).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectLink {
+    /// The address ends with it.
+    pub token: LinkToken,
+    /// Which company it connects.
+    pub company: CompanyId,
+    /// Until when it can be followed.
+    pub expires_at: Timestamp,
+}
+
+impl ConnectLink {
+    /// The address to pass on: the token as one more segment of `page`'s path. It is a secret until it is used: show it to the
+    /// person who asked for it, and keep it out of logs.
+    #[must_use]
+    pub fn address(&self, page: &Url) -> Url {
+        let mut address = page.clone();
+        if let Ok(mut path) = address.path_segments_mut() {
+            path.pop_if_empty().push(self.token.expose_secret());
+        }
+        address
+    }
+}
+
+/// A connect link that can be followed; see [`BatchSuiteAuth::open_link`](crate::BatchSuiteAuth::open_link).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenLink {
+    /// Which company it connects.
+    pub company: CompanyId,
+    /// Who made it, in whose name the company is authenticated.
+    pub actor: ActorId,
+    /// Until when it can be followed.
+    pub expires_at: Timestamp,
 }
 
 /// A completed consent.

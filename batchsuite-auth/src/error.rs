@@ -5,6 +5,7 @@
 mod chain;
 mod import;
 mod kind;
+mod link;
 mod responsible;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub use self::{
     chain::{Chain, chain},
     import::{ImplausibleTokens, ImportError},
     kind::ErrorKind,
+    link::LinkError,
     responsible::Responsible,
 };
 pub use crate::machine::Unavailable;

@@ -42,6 +42,10 @@ impl EventId {
 pub enum EventKind {
     /// A person was sent to UPS.com.
     Started,
+    /// A connect link was made, for somebody else to follow.
+    LinkIssued,
+    /// A connect link was followed. It is used up; that browser's trip to UPS.com begins with the next event.
+    LinkFollowed,
     /// The person declined at UPS.com.
     Declined,
     /// A consent did not lead to an opt-in: UPS refused the code or did not answer, or the host refused the opt-in.
@@ -78,6 +82,8 @@ impl EventKind {
     /// Every kind, for a legend or a filter.
     pub const ALL: &'static [Self] = &[
         Self::Started,
+        Self::LinkIssued,
+        Self::LinkFollowed,
         Self::Declined,
         Self::Failed,
         Self::Authenticated,
@@ -99,6 +105,8 @@ impl EventKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Started => "started",
+            Self::LinkIssued => "link_issued",
+            Self::LinkFollowed => "link_followed",
             Self::Declined => "declined",
             Self::Failed => "failed",
             Self::Authenticated => "authenticated",
@@ -128,6 +136,8 @@ impl EventKind {
         match self {
             Self::Expired | Self::Invalidated => true,
             Self::Started
+            | Self::LinkIssued
+            | Self::LinkFollowed
             | Self::Declined
             | Self::Failed
             | Self::Authenticated

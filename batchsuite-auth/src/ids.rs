@@ -248,6 +248,20 @@ random_id! {
     ConsentId
 }
 
+/// The first half of the id of a connect link. Of a trip's random id it is this with a chance of 2⁻⁶⁴.
+const CONNECT_LINK: u64 = u64::from_be_bytes(*b"ups-link");
+
+impl ConsentId {
+    /// A new one of a connect link. A store keeps a link as it keeps a consent; the id alone tells them apart.
+    pub(crate) fn of_connect_link() -> Self {
+        Self(u128::from(CONNECT_LINK) << 64 | u128::from(random::<u64>()))
+    }
+
+    pub(crate) fn is_of_connect_link(self) -> bool {
+        self.0 >> 64 == u128::from(CONNECT_LINK)
+    }
+}
+
 /// The number of a company's opt-in, and of its rotation.
 ///
 /// `epoch` goes up when an opt-in is stored or the authorization is removed, `version` with every new token pair within

@@ -170,12 +170,12 @@ pub use async_trait::async_trait;
 pub use authenticator::{
     Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, Reencrypted, Shutdown,
 };
-pub use browser::{BrowserSecrets, TripCookie};
+pub use browser::{BrowserSecrets, LinkSecrets, TripCookie};
 pub use clock::{Clock, Timestamp};
 pub use config::{Client, ClientAuthentication, Environment, FeedLost, Policy, UnknownEnvironment};
-pub use consent::{NewOptIn, OptInCheck, OptedIn, Trip};
+pub use consent::{ConnectLink, NewOptIn, OpenLink, OptInCheck, OptedIn, Trip};
 pub use error::{
-    AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, MalformedCallback,
+    AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, LinkError, MalformedCallback,
     OptInRefused, Responsible, TokenError, Unavailable,
 };
 pub use events::{Event, EventId, EventKind, Evidence};
@@ -183,7 +183,7 @@ pub use http::{HttpClient, HttpError, HttpErrorKind};
 pub use ids::{ActorId, CompanyId, InvalidId, Revision};
 pub use import::{Imported, ImportedTokens};
 pub use machine::{Backoff, CauseKind};
-pub use secret::{AccessToken, BrowserSecret};
+pub use secret::{AccessToken, BrowserSecret, LinkToken};
 pub use status::{Cause, CompanyStatus, Status, StatusFilter};
 pub use store::{EventOrder, Page, Pruned, Store, StoreError, StoreErrorKind};
 pub use url;

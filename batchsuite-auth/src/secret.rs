@@ -79,6 +79,28 @@ secret! {
     BrowserSecret
 }
 
+secret! {
+    /// What the address of a connect link carries. Whoever has it may use the link, once.
+    LinkToken
+}
+
+impl LinkToken {
+    /// 256 random bits, as 43 characters that an address can carry.
+    pub(crate) fn random() -> Self {
+        Self::new(random_text())
+    }
+
+    /// The token in an address or a cookie, if it can be one that this library gave out.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        of_random_form(bytes).map(Self::new)
+    }
+
+    /// What a store keeps of it.
+    pub(crate) fn hash(&self) -> SecretHash {
+        SecretHash::of(self.expose_secret())
+    }
+}
+
 impl AccessTokenSecret {
     /// Whether it is a valid header value (RFC 9110 §5.5).
     pub(crate) fn is_sendable(&self) -> bool {
@@ -99,10 +121,15 @@ impl BrowserSecret {
 
     /// The secret from a cookie, if it has the form of one that this library issued.
     pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
-        let has_its_form = bytes.len() == RANDOM_TEXT_LENGTH
-            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        str::from_utf8(bytes).ok().filter(|_| has_its_form).map(Self::new)
+        of_random_form(bytes).map(Self::new)
     }
+}
+
+/// The text, if it has the form of [`random_text`].
+fn of_random_form(bytes: &[u8]) -> Option<&str> {
+    let has_its_form = bytes.len() == RANDOM_TEXT_LENGTH
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    str::from_utf8(bytes).ok().filter(|_| has_its_form)
 }
 
 /// The length of 256 bits in base64url.

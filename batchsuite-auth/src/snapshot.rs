@@ -4,7 +4,7 @@ use crate::{
     clock::Timestamp,
     error::chain,
     events::EventId,
-    ids::{CompanyId, Revision},
+    ids::{CompanyId, ConsentId, Revision},
     machine::{CauseKind, Grant, Pauses, RefreshTokenEnd, Settings, Standing, TokenTimes},
     secret::{AccessToken, RefreshToken},
     status::{Cause, CompanyStatus, Status},
@@ -137,16 +137,18 @@ impl Snapshot {
             status,
             actor: grant.actor.clone(),
             authenticated_at: grant.authenticated_at,
-            consent_pending_until: self.consent_pending_until(),
+            consent_pending_until: self.pending_until(|id| !id.is_of_connect_link()),
+            connect_link_until: self.pending_until(ConsentId::is_of_connect_link),
             revision: self.revision(),
             tokens_unreadable: self.unreadable().is_some(),
         }
     }
 
-    /// Until when a pending consent can complete that no removal has ended.
-    fn consent_pending_until(&self) -> Option<Timestamp> {
-        let is_valid =
-            |consent: &&PendingConsent| consent.removals == self.grant.removals && consent.expires_at > self.as_of;
+    /// Until when one of these can be used that a removal has not ended.
+    fn pending_until(&self, is_one: impl Fn(ConsentId) -> bool) -> Option<Timestamp> {
+        let is_valid = |consent: &&PendingConsent| {
+            is_one(consent.id) && consent.removals == self.grant.removals && consent.expires_at > self.as_of
+        };
         self.consents.iter().filter(is_valid).map(|consent| consent.expires_at).max()
     }
 }

@@ -78,6 +78,8 @@ pub struct CompanyStatus {
     pub authenticated_at: Option<Timestamp>,
     /// When the pending consent expires: somebody was sent to UPS.com and has not come back yet.
     pub consent_pending_until: Option<Timestamp>,
+    /// Until when a connect link can be followed that nobody has followed yet.
+    pub connect_link_until: Option<Timestamp>,
     /// The numbers of the opt-in and of its rotation.
     pub revision: Revision,
     /// Whether the stored tokens are known to be unreadable, so that none can be served: an operator must check keys

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AuthenticateError, CallbackError, ImportError, TokenError};
+use super::{AuthenticateError, CallbackError, ImportError, LinkError, TokenError};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Who has to act, so that the failed call works again.
@@ -26,6 +26,9 @@ use crate::store::{StoreError, StoreErrorKind};
 /// | [`ImportError::Ended`] | company administrator, who authenticates | | no | |
 /// | [`ImportError::ChangedSince`] | operator, who looks at the company | | no | |
 /// | [`ImportError::NewerOptIn`] | nobody: the company is authenticated | | no | |
+/// | [`LinkError::Store`] | like [`TokenError::Store`] | | as there | as there |
+/// | [`LinkError::ShutDown`] | nobody: ask another process | | no | – |
+/// | any other [`LinkError`] | company administrator, who makes a new link | | no | – |
 /// | [`StoreError`], kind `Unavailable` | nobody | | yes | |
 /// | [`StoreError`], kind `Pruned` | developer: the reader of the log goes on behind the gap | | no | |
 /// | [`StoreError`], any other kind | operator | | no | |
@@ -43,7 +46,7 @@ pub enum Responsible {
 }
 
 /// How long to wait for a store that is away.
-const STORE_AWAY: Duration = Duration::from_secs(1);
+pub(super) const STORE_AWAY: Duration = Duration::from_secs(1);
 
 impl TokenError {
     /// Whether only a new opt-in by an administrator helps.
@@ -146,6 +149,17 @@ impl ImportError {
     }
 }
 
+impl LinkError {
+    /// Who has to act.
+    pub fn responsible(&self) -> Responsible {
+        match self {
+            Self::Store(error) => error.responsible(),
+            Self::ShutDown => Responsible::Nobody,
+            _ => Responsible::CompanyAdministrator,
+        }
+    }
+}
+
 impl StoreError {
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
@@ -213,6 +227,24 @@ mod tests {
             };
             assert_eq!(error.kind(), kind, "{error:?}");
             assert_eq!(error.to_string().contains("operator"), who == Operator, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_error_of_a_connect_link_says_who_must_act() {
+        use Responsible::{CompanyAdministrator, Nobody, Operator};
+        for (error, who, retry_after) in [
+            (LinkError::Unknown, CompanyAdministrator, None),
+            (LinkError::Used, CompanyAdministrator, None),
+            (LinkError::Expired, CompanyAdministrator, None),
+            (LinkError::RemovedSince, CompanyAdministrator, None),
+            (LinkError::RefusedByHost(OptInRefused::new("no")), CompanyAdministrator, None),
+            (LinkError::Store(store(StoreErrorKind::Unavailable)), Nobody, Some(STORE_AWAY)),
+            (LinkError::Store(store(StoreErrorKind::Corrupt)), Operator, None),
+            (LinkError::ShutDown, Nobody, None),
+        ] {
+            let said = (error.responsible(), error.retry_after(), error.is_transient());
+            assert_eq!(said, (who, retry_after, retry_after.is_some()), "{error:?}");
         }
     }
 

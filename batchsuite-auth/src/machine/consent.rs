@@ -88,6 +88,44 @@ pub(crate) fn is_repeated(used: UsedFacts<'_>, presented: Presented<'_>, now: Ti
     used.browser == presented.browser && used.actor == presented.actor && later(used.used_at, USED_CONSENT_KNOWN) > now
 }
 
+/// What is stored of a connect link, as far as it decides who may follow it.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkFacts {
+    /// Whether it was followed.
+    pub is_used: bool,
+    /// Until when it can be followed.
+    pub expires_at: Timestamp,
+    /// How often the company's authorization had been removed when it was made.
+    pub removals: u64,
+}
+
+/// Why a connect link is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkRefusal {
+    /// It was followed before.
+    Used,
+    /// It is too old.
+    Expired,
+    /// The authorization was removed after it had been made.
+    RemovedSince,
+}
+
+/// Judges a connect link that was found. `removals` is the company's present count, `now` the store's time.
+///
+/// # Errors
+/// [`LinkRefusal`]. It is not used up.
+pub(crate) fn judge_link(link: LinkFacts, removals: u64, now: Timestamp) -> Result<(), LinkRefusal> {
+    if link.is_used {
+        Err(LinkRefusal::Used)
+    } else if link.expires_at <= now {
+        Err(LinkRefusal::Expired)
+    } else if link.removals != removals {
+        Err(LinkRefusal::RemovedSince)
+    } else {
+        Ok(())
+    }
+}
+
 /// The outcome of a used consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConsentOutcome {

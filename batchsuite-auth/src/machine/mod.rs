@@ -47,8 +47,8 @@ pub(crate) use {
     breaker::{Breaker, ClientFault, Errand, Permit},
     client::{Announcement, ClientRecord, Restore},
     consent::{
-        ConsentFacts, ConsentOutcome, ConsentRefusal, Presented, UsedFacts, consent_outcome, is_repeated,
-        judge as judge_consent,
+        ConsentFacts, ConsentOutcome, ConsentRefusal, LinkFacts, LinkRefusal, Presented, UsedFacts, consent_outcome,
+        is_repeated, judge as judge_consent, judge_link,
     },
     grant::{
         Claim, Connect, Grant, GrantEvent, Import, PairFacts, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Release,
@@ -66,7 +66,7 @@ pub(crate) mod whole {
         access::{Access, Demand, Freshness},
         breaker::{Breaker, ClientFault, Errand, Permit},
         client::{Announcement, ClientRecord, Restore},
-        consent::{ConsentFacts, ConsentRefusal, Presented, UsedFacts},
+        consent::{ConsentFacts, ConsentRefusal, LinkFacts, LinkRefusal, Presented, UsedFacts},
         grant::{
             Claim, Connect, Grant, GrantEvent, Import, Notice, Notified, PairFacts, PairRefresh, PairTimes, Pauses,
             Phase, Quarantine, RecordedCause, RecordedRefusal, RefreshTokenEnd, Release, Standing, Step, StepRefusal,

@@ -1,6 +1,6 @@
 //! Authenticate: a person is about to be sent to UPS.com.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::Consents;
 use crate::{
@@ -10,8 +10,9 @@ use crate::{
     error::AuthenticateError,
     events::{EventContent, EventKind},
     ids::{ActorId, CompanyId, ConsentId},
+    rotation::Engine,
     secret::{BrowserSecret, SecretHash},
-    store::{Consent, ConsentCaps, NewConsent, NewEvent},
+    store::{Consent, ConsentCaps, NewConsent, NewEvent, StoreError},
 };
 
 /// What a host may add.
@@ -40,46 +41,76 @@ impl Consents {
         let known = options
             .browser_secret
             .filter(|secret| BrowserSecret::of_bytes(secret.expose_secret().as_bytes()).is_some());
-        let cookie = CookieOfTrip {
-            cookie: TripCookie::of(&self.redirect_uri),
-            is_beside: known.is_none().then_some(rotation.policy.consent_lifetime),
+        let (cookie, lifetime) = (TripCookie::of(&self.redirect_uri), rotation.policy.consent_lifetime);
+        let cookie = match known {
+            Some(_) => CookieOfTrip::Usual(cookie),
+            None => CookieOfTrip::Beside(cookie, lifetime),
         };
         let browser_secret = known.unwrap_or_else(BrowserSecret::random);
+        let (mut consent, trip) = self.new_trip(company, actor, browser_secret, cookie, lifetime);
+        consent.consent.return_to = options.return_to;
+        let engine = Arc::clone(&self.engine);
+        let put = async move {
+            consent.consent.removals = engine.rotation.read(&consent.consent.company).await?.snapshot.grant.removals;
+            engine.put_consent(consent, EventKind::Started).await
+        };
+        self.engine.write_for_caller(put).await?;
+        tracing::debug!("a consent began");
+        Ok(trip)
+    }
+
+    /// A consent to be stored, and the trip of the browser that has this secret.
+    pub(super) fn new_trip(
+        &self,
+        company: &CompanyId,
+        actor: &ActorId,
+        browser_secret: BrowserSecret,
+        cookie: CookieOfTrip,
+        lifetime: Duration,
+    ) -> (NewConsent, Trip) {
+        let rotation = &self.engine.rotation;
         let authorization = rotation.ups.authorization(&self.redirect_uri);
-        let consent = Consent {
-            id: ConsentId::random(),
+        let consent = self.new_consent(ConsentId::random(), company, actor, browser_secret.hash());
+        let (state, verifier) = (SecretHash::of(&authorization.state), authorization.verifier);
+        let expires_at = later(rotation.now(), lifetime);
+        let trip = Trip { url: authorization.url, browser_secret, expires_at, cookie };
+        (NewConsent { consent, state, verifier, lifetime }, trip)
+    }
+
+    pub(super) fn new_consent(
+        &self,
+        id: ConsentId,
+        company: &CompanyId,
+        actor: &ActorId,
+        browser: SecretHash,
+    ) -> Consent {
+        let rotation = &self.engine.rotation;
+        Consent {
+            id,
             environment: rotation.environment,
             company: company.clone(),
             actor: actor.clone(),
-            browser: browser_secret.hash(),
+            browser,
             redirect_uri: self.redirect_uri.clone(),
             client_id: rotation.settings.client_id.clone(),
-            return_to: options.return_to,
+            return_to: None,
             removals: 0,
-        };
-        let (state, verifier) = (SecretHash::of(&authorization.state), authorization.verifier);
-        let consent = NewConsent { consent, state, verifier, lifetime: rotation.policy.consent_lifetime };
-        self.put(consent).await?;
-        tracing::debug!("a consent began");
-        let expires_at = later(rotation.now(), rotation.policy.consent_lifetime);
-        Ok(Trip { url: authorization.url, browser_secret, expires_at, cookie })
+        }
     }
+}
 
-    /// Stores a consent that remembers how often the authorization has been removed up to now.
-    async fn put(&self, mut consent: NewConsent) -> Result<(), AuthenticateError> {
-        let engine = Arc::clone(&self.engine);
-        let task = async move {
-            let company = consent.consent.company.clone();
-            let rotation = &engine.rotation;
-            consent.consent.removals = rotation.read(&company).await?.snapshot.grant.removals;
-            let caps = ConsentCaps {
-                per_company: rotation.policy.consents_per_company,
-                per_actor: rotation.policy.consents_per_actor,
-            };
-            let event = EventContent::new(EventKind::Started).with_actor(consent.consent.actor.clone());
-            rotation.store.put_consent(consent, caps, NewEvent { company: Some(company), event }).await
+impl Engine {
+    /// Stores a consent, with the event that its actor did this.
+    pub(super) async fn put_consent(&self, consent: NewConsent, kind: EventKind) -> Result<(), StoreError> {
+        let rotation = &self.rotation;
+        let caps = ConsentCaps {
+            per_company: rotation.policy.consents_per_company,
+            per_actor: rotation.policy.consents_per_actor,
         };
-        Ok(self.engine.write_for_caller(task).await?)
+        let Consent { company, actor, .. } = &consent.consent;
+        let event = EventContent::new(kind).with_actor(actor.clone());
+        let event = NewEvent { company: Some(company.clone()), event };
+        rotation.store.put_consent(consent, caps, event).await
     }
 }
 

@@ -40,19 +40,31 @@ pub(super) struct Used {
 
 impl Consents {
     /// Take, exchange, connect, in a task of its own: a browser that goes away loses nothing.
-    #[tracing::instrument(name = "callback", skip_all, fields(%actor, company))]
     pub(crate) async fn callback(
         self: &Arc<Self>,
         actor: &ActorId,
         query: &str,
         browsers: Vec<SecretHash>,
     ) -> Completed {
+        self.callback_for(actor, query, browsers, None).await
+    }
+
+    /// The same for a consent of `company` alone, if that is given.
+    #[tracing::instrument(name = "callback", skip_all, fields(%actor, company))]
+    pub(super) async fn callback_for(
+        self: &Arc<Self>,
+        actor: &ActorId,
+        query: &str,
+        browsers: Vec<SecretHash>,
+        company: Option<CompanyId>,
+    ) -> Completed {
         let admitted = self.engine.tasks.admit().ok_or(CallbackError::ShutDown)?;
         let returned = parse_callback(query, &self.engine.rotation.ups.issuer()).map_err(CallbackError::Malformed)?;
         if browsers.is_empty() {
             return Err(CallbackError::NoBrowserSecret);
         }
-        let visit = Visit { state: returned.state, query: SecretHash::of(query), actor: actor.clone(), browsers };
+        let visit =
+            Visit { state: returned.state, query: SecretHash::of(query), actor: actor.clone(), browsers, company };
         // It goes on without the caller, who may find the company authenticated later.
         let limit = self.engine.rotation.policy.request_deadline.saturating_add(self.engine.rotation.policy.max_wait);
         let first = match self.repeats.enter(&visit) {
@@ -105,7 +117,12 @@ impl Consents {
     async fn take(&self, visit: &Visit, response: &AuthorizationResponse) -> Result<Use, CallbackError> {
         let rotation = &self.engine.rotation;
         let found = rotation.in_time(rotation.store.find_consent(rotation.environment, &visit.state)).await?;
-        let Some(mut found) = found else { return Err(CallbackError::UnknownState) };
+        let Some(mut found) = found.filter(|found| !found.consent.id.is_of_connect_link()) else {
+            return Err(CallbackError::UnknownState);
+        };
+        if visit.company.as_ref().is_some_and(|company| *company != found.consent.company) {
+            return Err(CallbackError::OtherBrowser);
+        }
         found.consent.return_to = own_path(found.consent.return_to, &found.consent.company);
         let mut refused = CallbackError::NoBrowserSecret;
         for browser in &visit.browsers {

@@ -3,6 +3,7 @@
 mod access_token;
 mod authenticate;
 mod callback;
+mod connect_link;
 mod exchange;
 mod import;
 mod remove_auth;

@@ -7,7 +7,12 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{consent::OptedIn, error::CallbackError, ids::ActorId, secret::SecretHash};
+use crate::{
+    consent::OptedIn,
+    error::CallbackError,
+    ids::{ActorId, CompanyId},
+    secret::SecretHash,
+};
 
 /// The outcome of a callback.
 pub(super) type Completed = Result<OptedIn, CallbackError>;
@@ -20,6 +25,8 @@ pub(super) struct Visit {
     pub(super) query: SecretHash,
     pub(super) actor: ActorId,
     pub(super) browsers: Vec<SecretHash>,
+    /// The one company that it may authenticate; `None`: whichever the consent is of.
+    pub(super) company: Option<CompanyId>,
 }
 
 /// How many failed states are remembered. A repetition of a forgotten one is led to the company's page.

@@ -15,6 +15,7 @@ mod events;
 mod feed;
 mod import;
 mod keeper;
+mod links;
 mod lists;
 mod rejected;
 mod removal;

@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     machine::{
-        ConsentFacts, ConsentOutcome, ConsentRefusal, Presented, UsedFacts, consent_outcome, is_repeated, judge_consent,
+        ConsentFacts, ConsentOutcome, ConsentRefusal, LinkFacts, LinkRefusal, Presented, UsedFacts, consent_outcome,
+        is_repeated, judge_consent, judge_link,
     },
     secret::SecretHash,
 };
@@ -95,5 +96,22 @@ fn the_grant_tells_what_came_of_a_used_consent() {
         let told = consent_outcome((id, 1, minute(5)), &grant, MINUTE, minute(now));
 
         assert_eq!(told, expected, "{grant:?} {now}");
+    }
+}
+
+#[test]
+fn a_connect_link_is_followed_once_in_time_and_unless_the_authorization_was_removed() {
+    for (is_used, end, removals, expected) in [
+        (false, 31, 1, Ok(())),
+        (true, 31, 1, Err(LinkRefusal::Used)),
+        (true, 10, 2, Err(LinkRefusal::Used)),
+        // The end itself is too late.
+        (false, 30, 1, Err(LinkRefusal::Expired)),
+        (false, 30, 2, Err(LinkRefusal::Expired)),
+        (false, 31, 2, Err(LinkRefusal::RemovedSince)),
+    ] {
+        let link = LinkFacts { is_used, expires_at: minute(end), removals: 1 };
+
+        assert_eq!(judge_link(link, removals, minute(30)), expected, "{is_used} {end} {removals}");
     }
 }

@@ -98,6 +98,8 @@ fn told(kind: EventKind, cause: Option<CauseKind>) -> String {
 fn words(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Started => "Went to UPS.com to authenticate.",
+        EventKind::LinkIssued => "Made a connect link.",
+        EventKind::LinkFollowed => "Somebody followed the connect link.",
         EventKind::Declined => "Declined at UPS.com.",
         EventKind::Failed => "Came back from UPS.com, but the company could not be authenticated.",
         EventKind::Authenticated => "Authenticated the company.",

@@ -1,0 +1,96 @@
+//! The cookie of a browser that followed a connect link: nobody is signed in there.
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, HeaderValue};
+
+use super::{MOST_SECRETS, TripCookie, pairs};
+use crate::{
+    machine::USED_CONSENT_KNOWN,
+    secret::{BrowserSecret, LinkToken},
+};
+
+/// The connect links that a browser followed, each with the secret of the trip that began with it: for
+/// [`callback_of_link`](crate::BatchSuiteAuth::callback_of_link).
+#[derive(Clone, Default)]
+pub struct LinkSecrets(Vec<(LinkToken, BrowserSecret)>);
+
+impl LinkSecrets {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(LinkToken, BrowserSecret)> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for LinkSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LinkSecrets({})", self.0.len())
+    }
+}
+
+/// As long as the link and its trip are known.
+const LIFETIME: Duration = USED_CONSENT_KNOWN;
+
+impl TripCookie {
+    fn link_name(self) -> &'static str {
+        if self.is_secure { "__Host-ups-link" } else { "ups-link" }
+    }
+
+    /// The connect links that a request's cookies speak of. Values that cannot be of this library are left out.
+    #[must_use]
+    pub fn links(self, headers: &HeaderMap) -> LinkSecrets {
+        let prefix = format!("{}-", self.link_name());
+        let ours = pairs(headers).filter(|(name, _)| name.starts_with(prefix.as_bytes()));
+        let read = ours.filter_map(|(_, value)| {
+            let at = value.iter().position(|byte| *byte == b'.')?;
+            Some((LinkToken::of_bytes(&value[..at])?, BrowserSecret::of_bytes(&value[at + 1..])?))
+        });
+        LinkSecrets(read.take(MOST_SECRETS).collect())
+    }
+
+    /// The value of a `Set-Cookie` header for the browser that follows a link: one cookie a link.
+    pub(crate) fn header_of_link(self, token: &LinkToken, secret: &BrowserSecret) -> HeaderValue {
+        let mark = token.hash().as_bytes()[..4].iter().fold(String::new(), |mark, byte| format!("{mark}{byte:02x}"));
+        let value = format!("{}.{}", token.expose_secret(), secret.expose_secret());
+        self.written(&format!("{}-{mark}", self.link_name()), &value, LIFETIME)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::COOKIE;
+    use url::Url;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_for_a_link_is_found_again_beside_anything_else() {
+        let (token, secret) = (LinkToken::random(), BrowserSecret::random());
+        for (url, name, secure) in
+            [("https://batch.example.com", "__Host-ups-link-", "; Secure"), ("http://127.0.0.1:3000", "ups-link-", "")]
+        {
+            let cookie = TripCookie::of(&Url::parse(url).unwrap());
+            let header = cookie.header_of_link(&token, &secret);
+            assert!(header.is_sensitive());
+            let text = header.to_str().unwrap();
+            let (pair, attributes) = text.split_once("; ").unwrap();
+            assert!(pair.starts_with(name), "{text}");
+            assert_eq!(attributes, format!("Path=/; Max-Age=3600; HttpOnly; SameSite=Lax{secure}"));
+
+            let mut headers = HeaderMap::new();
+            let garbage = format!("{name}a=; {name}b=short.short; {name}c={0}{0}; town=Z", token.expose_secret());
+            headers.insert(COOKIE, [garbage.as_bytes(), b"\xfcrich; ", pair.as_bytes()].concat().try_into().unwrap());
+            let found = cookie.links(&headers);
+
+            assert_eq!(found.iter().count(), 1);
+            assert!(found.iter().all(|(found, of_trip)| found.matches(&token) && of_trip.matches(&secret)));
+            assert!(cookie.secrets(&headers).is_empty(), "it is no cookie of a trip that begins signed in");
+            assert_eq!(format!("{found:?}"), "LinkSecrets(1)");
+        }
+    }
+}
