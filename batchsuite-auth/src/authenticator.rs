@@ -7,6 +7,8 @@ mod event_stream;
 
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
+use url::Url;
+
 pub use self::{authenticate::Authenticate, builder::BatchSuiteAuthBuilder, event_stream::EventStream};
 use url::Url;
 
@@ -67,6 +69,38 @@ impl BatchSuiteAuth {
     /// The cookie that keeps browsers' secrets, as the redirect URI's host needs it.
     pub fn trip_cookie(&self) -> TripCookie {
         TripCookie::of(&self.consents.redirect_uri)
+    }
+
+    /// The callback URL, as it is registered at UPS.
+    pub fn redirect_uri(&self) -> &Url {
+        &self.consents.redirect_uri
+    }
+
+    /// The sources of a `form-action` directive (CSP) for pages with a button that begins a trip: `'self'` and the origins that
+    /// a browser passes on its way to UPS's sign-in page. Browsers check each redirect that answers a form; with `'self'` alone
+    /// nobody arrives at UPS.com.
+    pub fn form_action(&self) -> String {
+        let ups = self.engine.rotation.ups.issuer();
+        // UPS redirects from its API's host to a sign-in page under `www.ups.com` (UPS), or another of its domains (its
+        // description names none since 2026-01).
+        let is_of_ups = ups.ends_with(".ups.com");
+        format!("'self' {ups}{}", if is_of_ups { " https://*.ups.com" } else { "" })
+    }
+
+    /// Which company the consent is for that a callback's address speaks of; `None` unless it began in this browser, and was used
+    /// or ended at most an hour ago. For a page that leads back to the company after a refusal.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    ///
+    /// # Cancellation
+    /// Cancel-safe.
+    pub async fn company_of_return(
+        &self,
+        query: impl AsRef<str>,
+        browser: impl PresentedSecrets,
+    ) -> Result<Option<CompanyId>, StoreError> {
+        self.consents.company_of_return(query.as_ref(), &browser.hashes()).await
     }
 
     /// Completes a consent. `query` is the raw query of the callback's address, undecoded; `browser` is the secret from the

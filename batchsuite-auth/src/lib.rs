@@ -104,6 +104,7 @@
 //! | `reqwest` | yes | [`http::ReqwestClient`], the HTTP adapter with all its guards |
 //! | `reqwest-middleware` | no | [`adapters`]: a client of `reqwest` whose requests carry a company's token, with the 401 handled |
 //! | `tower` | no | [`adapters`]: the same as a layer for any `tower` client |
+//! | `axum` | no | [`adapters`]: the routes of a trip to UPS.com for a service on `axum`, with the cookie, the pages and the connect link |
 //! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total` |
 //! | `fake-ups` | no | [`fake_ups`] without a server, for programs that serve it themselves |
 //! | `test-util` | no | all of [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |

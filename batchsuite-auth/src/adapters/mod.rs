@@ -2,9 +2,12 @@
 //!
 //! | adapter | for |
 //! |---|---|
+#![cfg_attr(feature = "axum", doc = "| [`axum`] | servers on `axum` |")]
 #![cfg_attr(feature = "tower", doc = "| [`tower`] | clients that are a `tower` service |")]
 #![cfg_attr(feature = "reqwest-middleware", doc = "| [`reqwest_middleware`] | clients of `reqwest` |")]
 
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(any(feature = "tower", feature = "reqwest-middleware"))]
 mod calls;
 #[cfg(any(feature = "tower", feature = "reqwest-middleware"))]

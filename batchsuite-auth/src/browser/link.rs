@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 
-use super::{MOST_SECRETS, TripCookie, pairs};
+use super::{BrowserSecrets, MOST_SECRETS, TripCookie, pairs};
 use crate::{
     machine::USED_CONSENT_KNOWN,
     secret::{BrowserSecret, LinkToken},
@@ -20,6 +20,13 @@ impl LinkSecrets {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The secrets of their trips, for [`company_of_return`](crate::BatchSuiteAuth::company_of_return): whether an address is the
+    /// return of a trip that began with one of these links.
+    #[must_use]
+    pub fn secrets(&self) -> BrowserSecrets {
+        BrowserSecrets(self.0.iter().map(|(_, secret)| secret.clone()).collect())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(LinkToken, BrowserSecret)> {

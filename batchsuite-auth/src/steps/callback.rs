@@ -91,6 +91,19 @@ impl Consents {
         }
     }
 
+    /// The company of a consent that began in a browser with one of these secrets.
+    pub(crate) async fn company_of_return(
+        &self,
+        query: &str,
+        browsers: &[SecretHash],
+    ) -> Result<Option<CompanyId>, StoreError> {
+        let rotation = &self.engine.rotation;
+        let Ok(returned) = parse_callback(query, &rotation.ups.issuer()) else { return Ok(None) };
+        let found =
+            rotation.read_for_caller(rotation.store.find_consent(rotation.environment, &returned.state)).await?;
+        Ok(found.filter(|found| browsers.contains(&found.consent.browser)).map(|found| found.consent.company))
+    }
+
     async fn complete(self: &Arc<Self>, visit: Visit, response: AuthorizationResponse) -> Completed {
         let consent = match self.take(&visit, &response).await? {
             Use::Now(consent) => *consent,

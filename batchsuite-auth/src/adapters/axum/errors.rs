@@ -1,0 +1,46 @@
+//! The errors of the handle as responses, with status and `Retry-After`.
+
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use super::{pages::set_retry_after, refusal::Refusal};
+use crate::error::{AuthenticateError, CallbackError, LinkError, TokenError};
+
+/// A plain page for the person.
+impl IntoResponse for CallbackError {
+    fn into_response(self) -> Response {
+        Refusal::from(&self).into_response()
+    }
+}
+
+/// A plain page for the person.
+impl IntoResponse for AuthenticateError {
+    fn into_response(self) -> Response {
+        Refusal::from(&self).into_response()
+    }
+}
+
+/// A plain page for the person.
+impl IntoResponse for LinkError {
+    fn into_response(self) -> Response {
+        Refusal::from(&self).into_response()
+    }
+}
+
+/// For a program: the error's words as plain text. `409` where the company must be authenticated first, `503` where repeating
+/// helps, `502` where UPS refuses the application itself, `500` where the store does not work; with `Retry-After` where that is
+/// known.
+impl IntoResponse for TokenError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::NotAuthenticated | Self::ReauthRequired(_) => StatusCode::CONFLICT,
+            Self::Unavailable { .. } | Self::ShutDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Misconfigured { .. } => StatusCode::BAD_GATEWAY,
+            Self::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let mut response = (status, [(header::CACHE_CONTROL, "no-store")], self.to_string()).into_response();
+        set_retry_after(&mut response, self.retry_after());
+        response
+    }
+}

@@ -1,0 +1,64 @@
+//! The web side of an opt-in for services on `axum` 0.8: the routes, the cookie, the pages, and errors as responses.
+//!
+//! A [`Host`] says who is signed in and who may authenticate which company; [`router`] does the rest: Authenticate, the return
+//! from UPS.com with its cookie, and a plain page for each [`Outcome`], which the host can replace. [`Routes`] lists the paths,
+//! changes them, and adds [connect links](Routes::connect_links).
+//!
+//! - Every page with an Authenticate button gets the [`trip_cookie`] middleware. Its button is a form:
+//!   `<form method="post" action="/companies/{company}/authenticate">`.
+//! - The host's session cookie must be `SameSite=Lax`: the return from UPS.com is a navigation from another site, and a `Strict`
+//!   cookie does not come with it.
+//! - If the host sends a Content-Security-Policy with `form-action`, it needs the hops to UPS.com there:
+//!   [`form_action`](crate::BatchSuiteAuth::form_action).
+//! - [`CallbackError`], [`AuthenticateError`], [`LinkError`] and [`TokenError`] are responses, so a handler of the host can return
+//!   them with `?`.
+//!
+//! ```
+//! use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get};
+//! use batchsuite_auth::{
+//!     ActorId, BatchSuiteAuth, CompanyId,
+//!     adapters::axum::{Host, Permission, Visitor, router, trip_cookie},
+//! };
+//! use http::request::Parts;
+//!
+//! struct Example;
+//!
+//! impl Host for Example {
+//!     async fn visitor(&self, request: &mut Parts) -> Visitor {
+//!         // The person of the request's session, in a real host.
+//!         let name = request.headers.get("x-signed-in-as").and_then(|name| name.to_str().ok());
+//!         name.and_then(|name| ActorId::new(name).ok()).into()
+//!     }
+//!
+//!     async fn may_authenticate(&self, actor: &ActorId, company: &CompanyId) -> Permission {
+//!         (actor.as_str() == "ada" && company.as_str() == "acme").into()
+//!     }
+//! }
+//!
+//! fn app(auth: BatchSuiteAuth) -> Router {
+//!     const PAGE: &str = r#"<form method="post" action="/companies/acme/authenticate"><button>Authenticate</button></form>"#;
+//!     Router::new()
+//!         .route("/", get(async || Html(PAGE)))
+//!         .layer(from_fn_with_state(auth.clone(), trip_cookie))
+//!         .merge(router(auth, Example))
+//! }
+//! ```
+//!
+//! [`CallbackError`]: crate::error::CallbackError
+//! [`AuthenticateError`]: crate::error::AuthenticateError
+//! [`LinkError`]: crate::error::LinkError
+//! [`TokenError`]: crate::error::TokenError
+
+mod cookie;
+mod errors;
+mod host;
+mod pages;
+mod refusal;
+mod routes;
+
+pub use self::{
+    cookie::trip_cookie,
+    host::{Host, Outcome, Permission, Visitor},
+    refusal::Refusal,
+    routes::{Routes, router},
+};
