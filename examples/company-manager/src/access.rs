@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use batchsuite_auth::{
-    BrowserSecret, CompanyId,
+    CompanyId,
     status::{CompanyStatus, Status},
 };
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
@@ -37,6 +37,11 @@ impl Visitor {
         Self(Arc::new(Inner { session, person }))
     }
 
+    /// The one that [`visitor`] found.
+    pub(crate) fn of(request: &Parts) -> Self {
+        request.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::new(None, None))
+    }
+
     pub(crate) fn session(&self) -> Option<&SessionId> {
         self.0.session.as_ref()
     }
@@ -62,7 +67,6 @@ impl Visitor {
 
 /// Finds out who is there, once a request; and turns a refusal, wherever it comes from, into a page for them.
 pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let may_press = request.method() == Method::GET && app.auth.trip_cookie().secrets(request.headers()).is_empty();
     let (visitor, mut response) = match who(&app, request.headers()).await {
         Ok(visitor) => {
             request.extensions_mut().insert(visitor.clone());
@@ -70,11 +74,6 @@ pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: 
         }
         Err(error) => (Visitor::new(None, None), Refusal::from(error).into_response()),
     };
-    // Before anybody can press Authenticate: two tabs of one browser share its secret.
-    if may_press && visitor.person().is_some() && response.status().is_success() {
-        let cookie = app.auth.trip_cookie().header(&BrowserSecret::random());
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
     match response.extensions_mut().remove::<Refusal>() {
         Some(refusal) => {
             // A 405 says what would be allowed (RFC 9110 §15.5.6).
@@ -104,7 +103,7 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::new(None, None)))
+        Ok(Self::of(parts))
     }
 }
 

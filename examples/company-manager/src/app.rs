@@ -9,7 +9,12 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
-use batchsuite_auth::{BatchSuiteAuth, clock::Clock, http::HttpClient};
+use batchsuite_auth::{
+    BatchSuiteAuth,
+    adapters::axum::{Routes, trip_cookie},
+    clock::Clock,
+    http::HttpClient,
+};
 use http::HeaderValue;
 use url::Url;
 
@@ -17,17 +22,16 @@ use crate::{
     access,
     client::{Client, Proxies},
     config::is_loopback,
-    cookies::Cookies,
     directory::Directory,
     guard,
     passwords::Verifier,
     redirects::Redirects,
     screens::{
-        authenticate, batch_track, companies, company, history, landing, refusal, remove_auth, sign_in, style, tools,
+        authenticate::Trips, batch_track, companies, company, connect_link, history, landing, refusal, remove_auth,
+        sign_in, style, tools,
     },
-    sessions::Sessions,
+    sessions::{Cookies, Sessions},
     throttle::Throttle,
-    trips::Trips,
 };
 
 /// Where UPS sends browsers back to, below the public URL. What is registered at UPS ends with it.
@@ -92,7 +96,6 @@ pub(crate) struct State {
     pub(crate) redirects: Redirects,
     pub(crate) verifier: Verifier,
     pub(crate) throttle: Throttle,
-    pub(crate) trips: Trips,
 }
 
 impl fmt::Debug for State {
@@ -125,7 +128,6 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
         redirects: Redirects::default(),
         verifier: Verifier::new().map_err(AppError::Argon2)?,
         throttle: Throttle::default(),
-        trips: Trips::default(),
         ups: batch_track::ups_client(auth.clone(), http),
         auth,
         directory,
@@ -137,6 +139,8 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
         return Err(AppError::Site);
     }
 
+    let trips = Routes::new(state.auth.clone(), Trips(state.clone()));
+    let trips = trips.connect_links(connect_link::MAKE_PATH, connect_link::LINK_PATH);
     // The order is that of the request's way in: whatever refuses it, the answer gets its headers and its line in the log.
     let screens = Router::new()
         .route("/", get(landing::show))
@@ -147,8 +151,6 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
         .route("/companies/{id}", get(company::show))
         .route("/companies/{id}/settings", post(company::save_settings))
         .route("/companies/{id}/access-key", post(company::save_access_key))
-        .route("/companies/{id}/authenticate", post(authenticate::authenticate))
-        .route(CALLBACK_PATH, get(authenticate::callback).head(refusal::only_get).fallback(refusal::only_get))
         .route("/companies/{id}/remove-auth", post(remove_auth::remove_auth))
         .route("/companies/{id}/history", get(history::show))
         .route("/companies/{id}/track", post(batch_track::track))
@@ -156,9 +158,11 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
         .route("/sigview", get(tools::sigview))
         .route("/custom-billing", get(tools::custom_billing))
         .route("/batch-rate", get(tools::batch_rate))
+        .merge(trips.csrf_checked_by_host().router())
         .fallback(refusal::no_such_page)
         .method_not_allowed_fallback(refusal::method_not_allowed)
         .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(from_fn_with_state(state.auth.clone(), trip_cookie))
         .layer(from_fn(guard::csrf))
         .layer(from_fn_with_state(state.clone(), access::visitor))
         .layer(from_fn_with_state(state.clone(), guard::host))

@@ -20,7 +20,10 @@ use url::form_urlencoded;
 use crate::{
     access::Visitor,
     app::{App, CALLBACK_PATH, Site},
-    screens::refusal::{Refusal, plain},
+    screens::{
+        connect_link::LINK_PATH,
+        refusal::{Refusal, plain},
+    },
 };
 
 /// The name of the hidden field that every form has.
@@ -146,9 +149,11 @@ fn is_same_host(host: &str, public_host: &str, public_url: &url::Url) -> bool {
 /// Refuses a form without its session's CSRF token. Every request that may change something passes here, so no screen can
 /// forget it. (`Origin` would not do: pages without a referrer post `Origin: null`.)
 pub(crate) async fn csrf(request: Request, next: Next) -> Response {
-    // What is posted to the callback is told that it takes no POST, whoever posts it.
+    // What is posted to the callback is told that it takes no POST, whoever posts it. Whoever follows a connect link has no session;
+    // the library looks at where that form comes from.
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if is_safe || request.uri().path() == CALLBACK_PATH {
+    let is_link = request.uri().path().strip_prefix(LINK_PATH).is_some_and(|rest| rest.starts_with('/'));
+    if is_safe || is_link || request.uri().path() == CALLBACK_PATH {
         return next.run(request).await;
     }
     let visitor = request.extensions().get::<Visitor>().cloned();

@@ -1,7 +1,7 @@
 //! A company manager: its companies authenticate at UPS.com, and its people see how each of them stands.
 //!
 //! Server-rendered, no JavaScript. The screens and their words are those of the UPS Batch Suite guide; `screens/` has one file
-//! a screen. What the library does for it is in `screens/authenticate.rs`, `screens/remove_auth.rs` and
+//! a screen. What the library does for it is in `screens/authenticate.rs`, `screens/connect_link.rs`, `screens/remove_auth.rs` and
 //! `screens/batch_track.rs`; all the rest is what any such application has: people, sessions, pages.
 //!
 //! [`app()`] makes the application from its [`Parts`]; the program in `main.rs` reads [`config::Config`], serves the application, and
@@ -21,14 +21,12 @@ pub mod upkeep;
 mod access;
 mod app;
 mod client;
-mod cookies;
 mod guard;
 mod redirects;
 mod screens;
 mod serve;
 mod text;
 mod throttle;
-mod trips;
 
 pub use app::{Parts, Site, app, app_behind};
 pub use client::Proxies;

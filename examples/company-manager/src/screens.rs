@@ -4,6 +4,7 @@ pub(crate) mod authenticate;
 pub(crate) mod batch_track;
 pub(crate) mod companies;
 pub(crate) mod company;
+pub(crate) mod connect_link;
 pub(crate) mod history;
 pub(crate) mod landing;
 pub(crate) mod layout;

@@ -11,9 +11,11 @@ use subtle::ConstantTimeEq;
 
 use crate::directory::DirectoryError;
 
+mod cookie;
 mod memory;
 mod sql;
 
+pub(crate) use cookie::Cookies;
 pub use memory::MemorySessions;
 pub use sql::SqlSessions;
 

@@ -104,7 +104,7 @@ fn entry(app: &App, signed_in: &SignedIn, company: &Company, status: &CompanySta
                 (standing(status, app.clock.now()))
             }
             @if is_urgent && signed_in.administers(company) {
-                (authenticate::button(&signed_in.visitor, company))
+                (authenticate::button(&signed_in.visitor, company, false))
             }
         }
     }

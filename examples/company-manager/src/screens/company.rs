@@ -10,7 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{
-    authenticate,
+    authenticate, connect_link,
     layout::{Section, badge, csrf_field, page, standing, time},
     refusal::Refusal,
 };
@@ -269,11 +269,8 @@ fn oauth(app: &App, signed_in: &SignedIn, company: &Company, status: &CompanySta
             (standing(status, app.clock.now()))
             @if signed_in.administers(company) {
                 div.actions {
-                    @if is_authenticated {
-                        (authenticate::button_again(&signed_in.visitor, company))
-                    } @else {
-                        (authenticate::button(&signed_in.visitor, company))
-                    }
+                    (authenticate::button(&signed_in.visitor, company, is_authenticated))
+                    (connect_link::button(&signed_in.visitor, company))
                     @if !is_empty {
                         form method="post" action={ "/companies/" (company.id) "/remove-auth" } {
                             (csrf_field(&signed_in.visitor))

@@ -156,6 +156,9 @@ pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
             },
             _ => p.hint { "This company is not authenticated at UPS.com." },
         }
+        @if let Some(until) = company.connect_link_until.filter(|until| *until > now) {
+            p.hint { "A connect link was made: it can be followed until " (time(until)) " UTC." }
+        }
         @if let Some(until) = company.consent_pending_until.filter(|until| *until > now) {
             p.hint { "Waiting for UPS.com: somebody went there and can come back until " (time(until)) " UTC." }
         }

@@ -76,6 +76,16 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// What did not work on the way to UPS.com and back.
+impl From<batchsuite_auth::adapters::axum::Refusal> for Refusal {
+    fn from(refused: batchsuite_auth::adapters::axum::Refusal) -> Self {
+        let way_on = refused.way_on.unwrap_or_else(|| "/companies".to_owned());
+        Self::new(refused.status, refused.title, refused.words)
+            .with_way_on(way_on, "Start again from the company")
+            .with_retry_after(refused.retry_after)
+    }
+}
+
 impl From<DirectoryError> for Refusal {
     fn from(error: DirectoryError) -> Self {
         tracing::error!(error = %chain(&error), "the application's data cannot be reached");
@@ -109,11 +119,6 @@ pub(crate) async fn no_such_page() -> Refusal {
 pub(crate) async fn method_not_allowed() -> Refusal {
     let words = "This address cannot be used that way. Nothing was changed.";
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Not possible", words)
-}
-
-/// The callback takes GET alone: the router would let a HEAD complete a consent, too.
-pub(crate) async fn only_get() -> impl IntoResponse {
-    ([(header::ALLOW, "GET")], method_not_allowed().await)
 }
 
 /// A page without navigation, for what is refused before anybody knows who asks; with the address to go on to, if there is one.

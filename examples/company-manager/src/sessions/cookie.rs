@@ -5,7 +5,7 @@
 use batchsuite_auth::browser::cookies;
 use http::{HeaderMap, HeaderValue};
 
-use crate::sessions::SessionId;
+use super::SessionId;
 
 /// A browser has one session; more cookies of its name than this are not looked at.
 const MOST_SESSIONS: usize = 4;

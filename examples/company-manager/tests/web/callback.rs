@@ -135,14 +135,15 @@ async fn an_actor_who_lost_the_right_is_refused_by_an_instance_that_did_not_send
     let mut browser = world.company_admin().await;
     let company = world.companies().await.remove(0);
     world.authenticate(&browser, &company).await;
-    let before = world.auth.status(&company).await.unwrap();
     let callback = world.trip(&browser, &company).await;
+    let before = world.auth.status(&company).await.unwrap();
     world.directory.withdraw(&company, &world.company_admin.id);
     browser.app = world.instance();
 
     let answer = browser.get(&callback).await;
 
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(world.exchanges(), 1, "only the earlier one");
     assert_eq!(world.auth.status(&company).await.unwrap(), before);
 }
 

@@ -8,6 +8,7 @@ mod company;
 mod connection;
 mod cookies;
 mod flood;
+mod links;
 mod people;
 mod proxy;
 mod second_opinion;
