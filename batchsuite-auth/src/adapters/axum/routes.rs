@@ -161,7 +161,7 @@ impl<H: Host> Shared<H> {
         let company = company.ok_or_else(|| Outcome::Refused(Refusal::hidden()))?;
         match self.host.may_authenticate(&actor, &company).await {
             Permission::Granted => Ok((actor, company)),
-            Permission::Denied => Err(self.refused(Refusal::denied(), Some(company))),
+            Permission::Denied => Err(Outcome::Refused(Refusal::denied())),
             Permission::Hidden => Err(Outcome::Refused(Refusal::hidden())),
             Permission::Unavailable => Err(Outcome::Refused(Refusal::unavailable())),
         }

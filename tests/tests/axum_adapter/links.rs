@@ -1,0 +1,130 @@
+//! A connect link, in the browser of somebody who has no account at the host.
+
+use batchsuite_auth::fake_ups::{Answer, Endpoint, Times};
+
+use crate::world::World;
+
+#[tokio::test]
+async fn a_link_works_once_in_another_browser_where_nobody_is_signed_in() {
+    let world = World::new().await;
+    let link = world.link("acme").await;
+    let colleague = world.browser();
+
+    let page = colleague.get(&link).await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("connect &lt;acme&gt; &amp; Sons with UPS.com"), "{}", page.body);
+    let departure = colleague.press(&link).await;
+    assert_eq!((world.browser().press(&link).await.status, colleague.press(&link).await.status), (410, 410));
+    let callback = world.come_back(&departure).await;
+    assert_eq!(world.browser().get(&callback).await.status, 401, "not in a third browser");
+    for _ in 0..2 {
+        let done = colleague.get(&callback).await;
+        assert_eq!(done.status, 200);
+        assert!(done.body.contains("&lt;acme&gt; &amp; Sons is authenticated."), "{}", done.body);
+        assert!(done.body.contains("You can close this window."), "{}", done.body);
+    }
+
+    assert!(world.is_authenticated("acme").await);
+    assert_eq!(world.exchanges(), 1);
+    assert_eq!(colleague.get(&link).await.status, 410);
+}
+
+#[tokio::test]
+async fn a_scanner_that_opens_a_link_uses_nothing_up() {
+    let world = World::new().await;
+    let link = world.link("acme").await;
+    for (method, headers) in [
+        ("GET", &[][..]),
+        ("GET", &[("sec-purpose", "prefetch")]),
+        ("HEAD", &[]),
+        ("GET", &[("user-agent", "scanner")]),
+        ("OPTIONS", &[]),
+        ("PUT", &[]),
+    ] {
+        let scanned = world.browser().send(method, &link, headers).await;
+        assert_eq!(scanned.set_cookies().count(), 0);
+        assert!(matches!(scanned.status, 200 | 405), "{method}: {scanned:?}");
+    }
+
+    assert_eq!(world.browser().press(&link).await.status, 303);
+}
+
+#[tokio::test]
+async fn of_many_who_press_at_once_one_goes_to_ups() {
+    let world = World::new().await;
+    let link = world.link("acme").await;
+    let presses = (0..20).map(|_| {
+        let (browser, link) = (world.browser(), link.clone());
+        tokio::spawn(async move { browser.press(&link).await.status })
+    });
+
+    let mut statuses = Vec::new();
+    for press in presses.collect::<Vec<_>>() {
+        statuses.push(press.await.unwrap());
+    }
+
+    statuses.sort_unstable();
+    assert_eq!(statuses, [&[303][..], &[410; 19]].concat());
+}
+
+#[tokio::test]
+async fn a_link_is_followed_beside_a_trip_of_the_person_who_is_signed_in_there() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let own = world.trip(&browser, "other").await;
+    let of_link = world.come_back(&browser.press(&world.link("acme").await).await).await;
+
+    let done = browser.get(&of_link).await;
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(browser.get(&own).await.location(), "/companies/other");
+    assert!(world.is_authenticated("acme").await && world.is_authenticated("other").await);
+}
+
+#[tokio::test]
+async fn two_links_in_one_browser_both_complete_and_one_return_is_no_sign_in() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let first = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    let second = world.come_back(&colleague.press(&world.link("other").await).await).await;
+    // Ada began a trip there as well, and signed out.
+    colleague.keep("who", "ada");
+    let adas = world.trip(&colleague, "other").await;
+    colleague.cookies.lock().unwrap().remove("who");
+
+    for callback in [&second, &first] {
+        let done = colleague.get(callback).await;
+        assert_eq!(done.status, 200, "{done:?}");
+    }
+    assert_eq!(colleague.get(&adas).await.status, 401);
+    assert_eq!(world.exchanges(), 2);
+}
+
+#[tokio::test]
+async fn a_link_s_trip_that_fails_asks_for_a_new_link() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let callback = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    world.ups.fault(Endpoint::Token, Answer::status(503), Times::Once);
+
+    for status in [502, 400] {
+        let refused = colleague.get(&callback).await;
+        assert_eq!(refused.status, status);
+        assert!(refused.body.contains("Ask your colleague for a new link."), "{}", refused.body);
+        assert!(!refused.body.contains("href"), "no way into the application: {}", refused.body);
+    }
+    assert_eq!(world.exchanges(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_link_leads_nowhere() {
+    let world = World::new().await;
+    let link = world.link("acme").await;
+    let almost = format!("{}x", &link[..link.len() - 1]);
+    let long = format!("/connect/{}", "x".repeat(9000));
+    for path in ["/connect/x", "/connect/%FF", "/connect/a%00b", &almost, &long] {
+        for page in [world.browser().get(path).await, world.browser().press(path).await] {
+            assert_eq!(page.status, 404, "{path}");
+            assert!(!page.body.contains(&almost[9..]), "{}", page.body);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! From the press of the button to the company's page.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use batchsuite_auth::fake_ups::{Endpoint, Fault, Times};
+use batchsuite_tests::eventually;
+
+use crate::world::World;
+
+#[tokio::test]
+async fn a_person_presses_authenticate_and_comes_back_to_the_company_s_page() {
+    let world = World::new().await;
+    let browser = world.ada();
+    browser.get("/companies/acme").await;
+
+    let departure = browser.press("/companies/acme/authenticate").await;
+    assert_eq!(departure.status, 303);
+    assert_eq!(departure.header("cache-control"), "no-store");
+    assert_eq!(departure.header("referrer-policy"), "no-referrer");
+    let callback = world.come_back(&departure).await;
+    let done = browser.get(&callback).await;
+
+    assert_eq!((done.status, done.location()), (303, "/companies/acme"));
+    assert_eq!(done.header("cache-control"), "no-store");
+    assert!(world.is_authenticated("acme").await);
+}
+
+#[tokio::test]
+async fn without_a_page_of_the_company_s_a_plain_one_says_that_it_is_authenticated() {
+    let world = World::new().await;
+    world.facts.has_pages.store(false, Relaxed);
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+
+    for _ in 0..2 {
+        let done = browser.get(&callback).await;
+        assert_eq!(done.status, 200);
+        assert!(done.body.contains("&lt;acme&gt; &amp; Sons is authenticated."), "{}", done.body);
+        assert!(done.body.contains("Refresh expires: 2026-03-01 23:59:5"), "{}", done.body);
+    }
+}
+
+#[tokio::test]
+async fn two_tabs_that_are_pressed_at_once_before_there_is_a_cookie_both_complete() {
+    let world = World::new().await;
+    let (first, second) = (world.ada(), world.ada());
+    let departures =
+        tokio::join!(first.press("/companies/acme/authenticate"), second.press("/companies/other/authenticate"));
+    // They are tabs of one browser: what the later answer sets is added to what the earlier one set.
+    first.cookies.lock().unwrap().extend(second.cookies.lock().unwrap().clone());
+
+    for (departure, company) in [(departures.1, "other"), (departures.0, "acme")] {
+        let done = first.get(&world.come_back(&departure).await).await;
+        assert_eq!(done.location(), format!("/companies/{company}"), "{done:?}");
+        assert!(world.is_authenticated(company).await);
+    }
+}
+
+#[tokio::test]
+async fn with_the_cookie_of_the_page_two_tabs_share_one_secret() {
+    let world = World::new().await;
+    let browser = world.ada();
+    browser.get("/companies/acme").await;
+    let before = browser.cookies.lock().unwrap().clone();
+    assert_eq!(before["ups-trip"].len(), 43);
+
+    let callbacks = [world.trip(&browser, "acme").await, world.trip(&browser, "other").await];
+    assert_eq!(*browser.cookies.lock().unwrap(), before);
+
+    for callback in callbacks {
+        assert_eq!(browser.get(&callback).await.status, 303);
+    }
+}
+
+#[tokio::test]
+async fn another_browser_is_refused_and_the_rightful_one_still_completes() {
+    let world = World::new().await;
+    let (browser, other) = (world.ada(), world.ada());
+    let callback = world.trip(&browser, "acme").await;
+
+    let refused = other.get(&callback).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("refuses cookies"), "{}", refused.body);
+    world.trip(&other, "other").await;
+    let refused = other.get(&callback).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("another browser"), "{}", refused.body);
+    assert_eq!(world.exchanges(), 0);
+
+    assert_eq!(browser.get(&callback).await.location(), "/companies/acme");
+}
+
+#[tokio::test]
+async fn other_applications_cookies_hide_nothing_whatever_bytes_they_hold() {
+    for others in
+        [&b"town=Z\xfcrich; "[..], b"\xff=\xfe; ;;=; ", b"ups-trip=\xf0\x9f\x8d\xaa; ups-trip=theirs; ups-link-1=a.b; "]
+    {
+        let world = World::new().await;
+        let mut browser = world.ada();
+        browser.others = others;
+        browser.get("/companies/acme").await;
+        let callback = world.trip(&browser, "acme").await;
+
+        let done = browser.get(&callback).await;
+
+        assert_eq!(done.location(), "/companies/acme", "{done:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefetch_a_prerender_a_head_and_a_post_consume_nothing() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+
+    for (name, value) in [
+        ("sec-purpose", "prefetch"),
+        ("sec-purpose", "prefetch;prerender"),
+        ("purpose", "prefetch"),
+        ("x-moz", "prefetch"),
+    ] {
+        let answer = browser.send("GET", &callback, &[(name, value)]).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (503, "no-store"), "{name}: {value}");
+    }
+    for method in ["HEAD", "POST", "PUT", "OPTIONS"] {
+        let answer = browser.send(method, &callback, &[]).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, "GET"), "{method}");
+    }
+    assert_eq!(world.exchanges(), 0);
+
+    assert_eq!(browser.get(&callback).await.location(), "/companies/acme");
+}
+
+#[tokio::test]
+async fn a_reload_while_ups_is_slow_is_led_to_the_company_and_sends_nothing() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+    world.ups.fault(Endpoint::Token, Fault::Delay { milliseconds: 500 }, Times::Once);
+
+    // The browser gives the first one up for the second.
+    let first = browser.begin("GET", &callback, &[]).await;
+    eventually("the code is at UPS", async || world.exchanges() == 1).await;
+    drop(first);
+    let reloads = tokio::join!(browser.get(&callback), browser.get(&callback));
+
+    for done in [reloads.0, reloads.1, browser.get(&callback).await] {
+        assert_eq!(done.location(), "/companies/acme", "{done:?}");
+    }
+    assert!(world.is_authenticated("acme").await);
+    assert_eq!(world.exchanges(), 1);
+}
+
+#[tokio::test]
+async fn a_browser_that_goes_away_for_good_loses_nothing() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+    world.ups.fault(Endpoint::Token, Fault::Delay { milliseconds: 200 }, Times::Once);
+
+    let request = browser.begin("GET", &callback, &[]).await;
+    eventually("the code is at UPS", async || world.exchanges() == 1).await;
+    drop(request);
+
+    eventually("the company is authenticated", async || world.is_authenticated("acme").await).await;
+}
+
+#[tokio::test]
+async fn the_right_is_asked_at_the_press_and_before_anything_is_sent() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+    let revoked = std::mem::take(&mut *world.facts.administrators.lock().unwrap());
+
+    assert_eq!(browser.press("/companies/acme/authenticate").await.status, 403);
+    assert_eq!(browser.get(&callback).await.status, 403);
+    assert_eq!(world.exchanges(), 0);
+
+    *world.facts.administrators.lock().unwrap() = revoked;
+    assert_eq!(browser.get(&callback).await.status, 303, "the consent is still open");
+}
+
+#[tokio::test]
+async fn what_a_person_must_not_know_of_and_what_cannot_be_a_company_are_one_and_the_same() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let long = "x".repeat(200);
+    let pages = [
+        browser.press("/companies/hidden/authenticate").await,
+        browser.press("/companies/%FF/authenticate").await,
+        browser.press("/companies/a%0Ab/authenticate").await,
+        browser.press(&format!("/companies/{long}/authenticate")).await,
+    ];
+
+    for page in &pages {
+        assert_eq!((page.status, &page.body), (404, &pages[0].body));
+    }
+}
+
+#[tokio::test]
+async fn somebody_who_is_signed_out_is_told_to_sign_in_and_can_still_complete() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+    browser.cookies.lock().unwrap().remove("who");
+
+    assert_eq!(browser.press("/companies/acme/authenticate").await.status, 401);
+    let told = browser.get(&callback).await;
+    assert_eq!(told.status, 401);
+    assert!(told.body.contains("Sign in first."), "{}", told.body);
+    assert_eq!(world.exchanges(), 0);
+
+    browser.keep("who", "ada");
+    assert_eq!(browser.get(&callback).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_refuses_for_a_moment_and_uses_nothing_up() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+    let link = world.link("acme").await;
+    world.facts.is_away.store(true, Relaxed);
+
+    for away in [
+        browser.get(&callback).await,
+        browser.press("/companies/acme/authenticate").await,
+        browser.get(&link).await,
+        browser.press(&link).await,
+    ] {
+        assert_eq!((away.status, away.header("retry-after")), (503, "1"), "{away:?}");
+    }
+    world.facts.is_away.store(false, Relaxed);
+
+    assert_eq!(browser.get(&callback).await.status, 303);
+    assert_eq!(browser.press(&link).await.status, 303);
+}
+
+#[tokio::test]
+async fn a_return_that_comes_late_leads_back_to_the_company() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+    world.ups.clock().advance(Duration::from_secs(601));
+
+    for who in [browser, world.ada()] {
+        let is_hers = !who.cookies.lock().unwrap().keys().all(|name| name == "who");
+        let refused = who.get(&callback).await;
+        assert_eq!(refused.status, 400);
+        assert_eq!(refused.body.contains("href=\"/companies/acme\""), is_hers, "{}", refused.body);
+    }
+}

@@ -1,0 +1,140 @@
+//! A host: its sessions are cookies that hold a name, and its directory is a set.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get};
+use batchsuite_auth::{
+    ActorId, BatchSuiteAuth, CompanyId,
+    adapters::axum::{Host, Permission, Routes, Visitor, trip_cookie},
+    browser::cookies,
+    fake_ups::{Endpoint, FakeUps},
+    status::Status,
+};
+use batchsuite_store::MemoryStore;
+use batchsuite_tests::company;
+use http::request::Parts;
+use tokio::net::TcpListener;
+use url::Url;
+
+use crate::browser::{Browser, Page};
+
+/// What the host knows, shared with the test.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) administrators: Mutex<BTreeSet<(String, String)>>,
+    /// Its database does not answer.
+    pub(crate) is_away: AtomicBool,
+    /// A company has a page.
+    pub(crate) has_pages: AtomicBool,
+}
+
+struct Example(Arc<Facts>);
+
+impl Host for Example {
+    async fn visitor(&self, request: &mut Parts) -> Visitor {
+        if self.0.is_away.load(Relaxed) {
+            return Visitor::Unavailable;
+        }
+        cookies(&request.headers, "who").next().and_then(|name| ActorId::new(name).ok()).into()
+    }
+
+    async fn may_authenticate(&self, actor: &ActorId, company: &CompanyId) -> Permission {
+        if self.0.is_away.load(Relaxed) {
+            return Permission::Unavailable;
+        }
+        if company.as_str() == "hidden" {
+            return Permission::Hidden;
+        }
+        self.0.administrators.lock().unwrap().contains(&(actor.to_string(), company.to_string())).into()
+    }
+
+    fn company_page(&self, company: &CompanyId) -> Option<String> {
+        self.0.has_pages.load(Relaxed).then(|| format!("/companies/{company}"))
+    }
+
+    async fn company_name(&self, company: &CompanyId) -> String {
+        format!("<{company}> & Sons")
+    }
+}
+
+/// The host, its UPS, and whoever comes.
+pub(crate) struct World {
+    pub(crate) ups: FakeUps,
+    pub(crate) auth: BatchSuiteAuth,
+    pub(crate) facts: Arc<Facts>,
+    pub(crate) address: SocketAddr,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ups = FakeUps::builder().redirect_uri(format!("http://{address}/oauth/ups/callback")).start().await;
+        let store = MemoryStore::with_clock(ups.clock());
+        let auth = ups.authenticator().store(store).without_keeper().build().unwrap();
+        let facts = Arc::new(Facts::default());
+        facts.has_pages.store(true, Relaxed);
+        for name in ["acme", "other"] {
+            facts.administrators.lock().unwrap().insert(("ada".to_owned(), name.to_owned()));
+        }
+        let routes = Routes::new(auth.clone(), Example(facts.clone()));
+        let routes = routes.connect_links("/companies/{company}/connect-link", "/connect");
+        let app = Router::new()
+            .route("/companies/{company}", get(async || Html("the page with the button")))
+            .layer(from_fn_with_state(auth.clone(), trip_cookie))
+            .merge(routes.router());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { ups, auth, facts, address }
+    }
+
+    /// A browser in which nobody is signed in.
+    pub(crate) fn browser(&self) -> Browser {
+        Browser::new(self.address)
+    }
+
+    /// One in which Ada is.
+    pub(crate) fn ada(&self) -> Browser {
+        let browser = self.browser();
+        browser.keep("who", "ada");
+        browser
+    }
+
+    /// The way to UPS.com that a response leads to, and what UPS.com sends back: the callback's path and query.
+    pub(crate) async fn come_back(&self, departure: &Page) -> String {
+        assert_eq!(departure.status, 303, "{departure:?}");
+        let url = Url::parse(departure.location()).unwrap();
+        format!("/oauth/ups/callback?{}", self.ups.consent(&url, FakeUps::USER).await)
+    }
+
+    /// Presses Authenticate and comes back from UPS.com.
+    pub(crate) async fn trip(&self, browser: &Browser, company: &str) -> String {
+        self.come_back(&browser.press(&format!("/companies/{company}/authenticate")).await).await
+    }
+
+    /// Makes a link; its path.
+    pub(crate) async fn link(&self, company: &str) -> String {
+        let page = self.ada().press(&format!("/companies/{company}/connect-link")).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        let address = format!("http://{}/connect/", self.address);
+        let from = page.body.find(&address).expect("an address");
+        let token = page.body[from + address.len()..].split('<').next().unwrap();
+        assert_eq!(token.len(), 43);
+        format!("/connect/{token}")
+    }
+
+    pub(crate) async fn is_authenticated(&self, name: &str) -> bool {
+        matches!(self.auth.status(&company(name)).await.unwrap().status, Status::Authenticated { .. })
+    }
+
+    /// How many codes reached UPS.
+    pub(crate) fn exchanges(&self) -> u64 {
+        self.ups.requests().total(Endpoint::Token)
+    }
+}
