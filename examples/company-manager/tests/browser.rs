@@ -216,6 +216,41 @@ async fn two_tabs_that_went_to_ups_without_a_trip_s_cookie_both_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connect_link_works_once_in_another_browser_where_nobody_is_signed_in() {
+    let (program, chrome) = start().await;
+    let colleague = Chrome::start().await;
+    sign_in(&chrome, &program, "company.admin").await;
+    chrome.open(program.url.join("/companies").unwrap()).await;
+    chrome.follow(COMPANY).await;
+    let company = chrome.address().await;
+    chrome.press("Connect link").await;
+    chrome.see("Give this address to the colleague").await;
+    let page = chrome.text().await;
+    let link = page.split_whitespace().find(|word| word.contains("/connect/")).unwrap();
+    assert!(chrome.fits(390).await);
+
+    colleague.open(link).await;
+    colleague.see(&format!("Connect {COMPANY} with UPS.com")).await;
+    assert!(colleague.fits(390).await);
+    colleague.press("Continue to UPS.com").await;
+    agree(&colleague, &program).await;
+    colleague.fill("Password", PASSWORD).await;
+    colleague.press("Log In").await;
+    colleague.see(&format!("{COMPANY} is authenticated")).await;
+    colleague.see("You can close this window.").await;
+    assert!(shows_expiry(&colleague.text().await));
+
+    chrome.open(&company).await;
+    assert!(shows_expiry(&chrome.text().await));
+    colleague.open(link).await;
+    colleague.see("This link was used already").await;
+    colleague.open(&company).await;
+    colleague.see("Sign in").await;
+    complains_of_nothing(&colleague).await;
+    complains_of_nothing(&chrome).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_fits_a_narrow_screen() {
     let (program, chrome) = start().await;
     chrome.open(program.url.join("/login").unwrap()).await;
