@@ -253,6 +253,7 @@ mod tests {
             actor: ActorId::new("ada").ok(),
             authenticated_at: Some(Timestamp::UNIX_EPOCH),
             consent_pending_until: None,
+            connect_link_until: None,
             revision: Revision { epoch: 2, version: 3 },
             tokens_unreadable: false,
         };
@@ -261,7 +262,7 @@ mod tests {
             evidence: Some(Evidence::of_answer(400, Some("10400"), None)),
             ..Cause::new(CauseKind::RotationLost)
         };
-        let rest = r#""actor":"ada","authenticated_at":"1970-01-01T00:00:00Z","consent_pending_until":null,"revision":{"epoch":2,"version":3},"tokens_unreadable":false"#;
+        let rest = r#""actor":"ada","authenticated_at":"1970-01-01T00:00:00Z","consent_pending_until":null,"connect_link_until":null,"revision":{"epoch":2,"version":3},"tokens_unreadable":false"#;
         for (status, fields) in [
             (Status::Unauthenticated, r#""status":"unauthenticated""#),
             (

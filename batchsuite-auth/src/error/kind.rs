@@ -1,6 +1,6 @@
 //! What to do about an error.
 
-use super::{AuthenticateError, CallbackError, ImportError, TokenError};
+use super::{AuthenticateError, CallbackError, ImportError, LinkError, TokenError};
 use crate::store::StoreError;
 
 /// What to do about an error: what a host's answer, its page or its loop of retries branches on.
@@ -83,6 +83,19 @@ impl ImportError {
         match self {
             Self::Ended => ErrorKind::Reauthorize,
             Self::Implausible(_) | Self::NewerOptIn | Self::ChangedSince => ErrorKind::Operator,
+            Self::Store(error) => error.kind_for_host(),
+            Self::ShutDown => ErrorKind::Retry,
+        }
+    }
+}
+
+impl LinkError {
+    /// What to do about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unknown | Self::Used | Self::Expired | Self::RemovedSince | Self::RefusedByHost(_) => {
+                ErrorKind::Person
+            }
             Self::Store(error) => error.kind_for_host(),
             Self::ShutDown => ErrorKind::Retry,
         }
