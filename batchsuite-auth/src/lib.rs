@@ -121,7 +121,8 @@
 //! - The host decides who may authenticate or remove which company: ask that before calling
 //!   [`authenticate`](BatchSuiteAuth::authenticate), [`callback`](BatchSuiteAuth::callback) and
 //!   [`remove_auth`](BatchSuiteAuth::remove_auth).
-//! - UPS tells nobody which UPS.com profile signed in: [`OptInCheck`] can look before the opt-in counts.
+//! - UPS tells nobody which UPS.com profile signed in: [`OptInCheck`] can look before the opt-in counts, and before anything is sent.
+//! - A [connect link](BatchSuiteAuth::connect_link) is a secret until it is used: whoever has its address may authenticate that company, once.
 //!
 //! # Why not …
 //! - *the `oauth2` crate alone?* It writes requests well, and writes ours. It stores nothing, refreshes nothing, drops the

@@ -34,6 +34,11 @@
 //! # async fn shipper_numbers(_: &batchsuite_auth::AccessToken) -> Result<Vec<String>, ()> { Err(()) }
 //! ```
 //!
+//! # A server on axum
+//! With the feature `axum`, the module `adapters::axum` brings the routes: Authenticate, the callback, their cookie and a plain page for each
+//! outcome. The host says who is signed in and who may authenticate which company; it replaces what pages it wants. What follows is for other
+//! servers, and for those who want to know.
+//!
 //! # The cookie
 //! A trip is bound to one browser by a secret in a cookie. [`TripCookie`](crate::TripCookie) writes and reads it with the right attributes:
 //! `__Host-`, `Secure` (but on loopback), `HttpOnly`, `SameSite=Lax`. (`Strict` would not survive the return from UPS.com.) One secret serves all trips
@@ -44,6 +49,11 @@
 //! `callback` wants the *raw* query of the address (`request.uri().query()`), undecoded: it refuses what a lenient parser would repair. A
 //! prefetch or a HEAD must not get there: [`browser::is_visit`](crate::browser::is_visit). A callback that comes twice (a reload, the back button)
 //! gets the outcome of the first one, or [`AlreadyUsed`](crate::CallbackError::AlreadyUsed) with the company: lead that person there.
+//!
+//! # A colleague with the UPS.com password
+//! The administrator of a company is often not the person who holds its UPS.com password.
+//! [`connect_link`](crate::BatchSuiteAuth::connect_link) makes an address for that colleague: valid once, for half an hour, on any device, without an
+//! account at the host. Issue it to people who may press Authenticate, and tell them that whoever has it can use it.
 //!
 //! # When there is no token
 //! Branch on [`TokenError::kind`](crate::TokenError::kind):
