@@ -99,6 +99,13 @@ impl LinkToken {
     pub(crate) fn hash(&self) -> SecretHash {
         SecretHash::of(self.expose_secret())
     }
+
+    /// The state of the trip that begins with this link in the browser with this secret: always the same, so that a second press
+    /// there finds the trip of the first. Without the secret it cannot be guessed.
+    pub(crate) fn state_in(&self, browser: &BrowserSecret) -> String {
+        let parts = ["state of a connect link", self.expose_secret(), browser.expose_secret()];
+        URL_SAFE_NO_PAD.encode(Sha256::digest(parts.join("\n")))
+    }
 }
 
 impl AccessTokenSecret {

@@ -10,8 +10,8 @@ use crate::{
     secret::{BrowserSecret, LinkToken},
 };
 
-/// The connect links that a browser followed, each with the secret of the trip that began with it: for
-/// [`callback_of_link`](crate::BatchSuiteAuth::callback_of_link).
+/// The connect links that a browser opened or followed, each with that browser's secret for it: for
+/// [`follow_link`](crate::BatchSuiteAuth::follow_link) and [`callback_of_link`](crate::BatchSuiteAuth::callback_of_link).
 #[derive(Clone, Default)]
 pub struct LinkSecrets(Vec<(LinkToken, BrowserSecret)>);
 
@@ -27,6 +27,12 @@ impl LinkSecrets {
     #[must_use]
     pub fn secrets(&self) -> BrowserSecrets {
         BrowserSecrets(self.0.iter().map(|(_, secret)| secret.clone()).collect())
+    }
+
+    /// The browser's secret for this link, if it has one.
+    #[must_use]
+    pub fn of(&self, token: &LinkToken) -> Option<&BrowserSecret> {
+        self.0.iter().find(|(known, _)| known.matches(token)).map(|(_, secret)| secret)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(LinkToken, BrowserSecret)> {
@@ -60,8 +66,10 @@ impl TripCookie {
         LinkSecrets(read.take(MOST_SECRETS).collect())
     }
 
-    /// The value of a `Set-Cookie` header for the browser that follows a link: one cookie a link.
-    pub(crate) fn header_of_link(self, token: &LinkToken, secret: &BrowserSecret) -> HeaderValue {
+    /// The value of a `Set-Cookie` header for a browser that opens a link: one cookie a link, for an hour. Set it with the page of a
+    /// link where [`LinkSecrets::of`] finds none; then the button can be pressed twice. Marked sensitive.
+    #[must_use]
+    pub fn header_of_link(self, token: &LinkToken, secret: &BrowserSecret) -> HeaderValue {
         let mark = token.hash().as_bytes()[..4].iter().fold(String::new(), |mark, byte| format!("{mark}{byte:02x}"));
         let value = format!("{}.{}", token.expose_secret(), secret.expose_secret());
         self.written(&format!("{}-{mark}", self.link_name()), &value, LIFETIME)
@@ -95,6 +103,8 @@ mod tests {
             let found = cookie.links(&headers);
 
             assert_eq!(found.iter().count(), 1);
+            assert!(found.of(&token).is_some_and(|of_trip| of_trip.matches(&secret)));
+            assert!(found.of(&LinkToken::random()).is_none());
             assert!(found.iter().all(|(found, of_trip)| found.matches(&token) && of_trip.matches(&secret)));
             assert!(cookie.secrets(&headers).is_empty(), "it is no cookie of a trip that begins signed in");
             assert_eq!(format!("{found:?}"), "LinkSecrets(1)");

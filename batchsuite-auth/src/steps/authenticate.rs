@@ -13,6 +13,7 @@ use crate::{
     rotation::Engine,
     secret::{BrowserSecret, SecretHash},
     store::{Consent, ConsentCaps, NewConsent, NewEvent, StoreError},
+    ups::Authorization,
 };
 
 /// What a host may add.
@@ -47,7 +48,8 @@ impl Consents {
             None => CookieOfTrip::Beside(cookie, lifetime),
         };
         let browser_secret = known.unwrap_or_else(BrowserSecret::random);
-        let (mut consent, trip) = self.new_trip(company, actor, browser_secret, cookie, lifetime);
+        let authorization = rotation.ups.authorization(&self.redirect_uri);
+        let (mut consent, trip) = self.new_trip(authorization, (company, actor), browser_secret, cookie, lifetime);
         consent.consent.return_to = options.return_to;
         let engine = Arc::clone(&self.engine);
         let put = async move {
@@ -62,17 +64,15 @@ impl Consents {
     /// A consent to be stored, and the trip of the browser that has this secret.
     pub(super) fn new_trip(
         &self,
-        company: &CompanyId,
-        actor: &ActorId,
+        authorization: Authorization,
+        (company, actor): (&CompanyId, &ActorId),
         browser_secret: BrowserSecret,
         cookie: CookieOfTrip,
         lifetime: Duration,
     ) -> (NewConsent, Trip) {
-        let rotation = &self.engine.rotation;
-        let authorization = rotation.ups.authorization(&self.redirect_uri);
         let consent = self.new_consent(ConsentId::random(), company, actor, browser_secret.hash());
         let (state, verifier) = (SecretHash::of(&authorization.state), authorization.verifier);
-        let expires_at = later(rotation.now(), lifetime);
+        let expires_at = later(self.engine.rotation.now(), lifetime);
         let trip = Trip { url: authorization.url, browser_secret, expires_at, cookie };
         (NewConsent { consent, state, verifier, lifetime }, trip)
     }

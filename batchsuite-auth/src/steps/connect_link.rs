@@ -1,22 +1,39 @@
 //! Connect link: an address with which another person, in another browser, begins a consent of its maker.
 //!
 //! A store keeps a link like a pending consent. Its id says that it is none, and the browser that it names does not exist, so no
-//! callback takes it. Following it uses that consent up, which succeeds once across all processes, and begins an ordinary one.
+//! callback takes it. Following it uses that consent up, which succeeds once across all processes, and begins an ordinary one. Its
+//! state follows from the link and the browser's secret, so a second press in that browser finds it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use super::{Consents, repeats::Completed};
 use crate::{
     browser::{LinkSecrets, TripCookie},
-    clock::later,
+    clock::{Timestamp, later},
     consent::{ConnectLink, CookieOfTrip, OpenLink, Trip},
     error::{AuthenticateError, CallbackError, LinkError},
     events::{EventContent, EventKind},
     ids::{ActorId, CompanyId, ConsentId},
-    machine::{LinkFacts, LinkRefusal, USED_CONSENT_KNOWN, judge_link},
-    secret::{BrowserSecret, LinkToken},
-    store::{Consent, FoundConsent, NewConsent, NewEvent, StoreError},
+    machine::{
+        ConsentFacts, ConsentRefusal, LinkFacts, LinkRefusal, Presented, USED_CONSENT_KNOWN, judge_consent, judge_link,
+    },
+    secret::{BrowserSecret, LinkToken, SecretHash},
+    store::{Consent, FoundConsent, NewConsent, NewEvent, StoreError, Verifier},
 };
+
+/// A link that leads on.
+enum Known {
+    /// It can be followed, until then.
+    Open(Consent, Timestamp),
+    /// This browser followed it before.
+    UnderWay(Consent, Trip),
+}
+
+/// How often the trip of a press just before is looked for, and how long after each other.
+const SECOND_LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 impl Consents {
     #[tracing::instrument(name = "connect_link", skip_all, fields(%company, %actor))]
@@ -43,25 +60,25 @@ impl Consents {
         Ok(ConnectLink { token, company: company.clone(), expires_at })
     }
 
-    pub(crate) async fn open_link(&self, token: &LinkToken) -> Result<OpenLink, LinkError> {
-        let FoundConsent { consent, expires_at, .. } = self.valid_link(token).await?;
-        Ok(OpenLink { company: consent.company, actor: consent.actor, expires_at })
+    pub(crate) async fn open_link(&self, token: &LinkToken, links: &LinkSecrets) -> Result<OpenLink, LinkError> {
+        let (Known::Open(link, expires_at) | Known::UnderWay(link, Trip { expires_at, .. })) =
+            self.known_link(token, links).await?;
+        Ok(OpenLink { company: link.company, actor: link.actor, expires_at })
     }
 
     #[tracing::instrument(name = "follow_link", skip_all, fields(company, actor))]
-    pub(crate) async fn follow_link(&self, token: &LinkToken) -> Result<Trip, LinkError> {
+    pub(crate) async fn follow_link(&self, token: &LinkToken, links: &LinkSecrets) -> Result<Trip, LinkError> {
         if self.engine.tasks.is_ended() {
             return Err(LinkError::ShutDown);
         }
-        let link = self.valid_link(token).await?.consent;
-        let Consent { company, actor, .. } = &link;
-        tracing::Span::current().record("company", company.as_str()).record("actor", actor.as_str());
-        let cookie = CookieOfTrip::OfLink(TripCookie::of(&self.redirect_uri), token.clone());
-        // The callback needs the link, which is known for so long.
-        let lifetime = self.engine.rotation.policy.consent_lifetime.min(USED_CONSENT_KNOWN);
-        let (mut consent, trip) = self.new_trip(company, actor, BrowserSecret::random(), cookie, lifetime);
-        // A removal since the link was made ends its trip, also one at this very moment.
-        consent.consent.removals = link.removals;
+        let link = match self.known_link(token, links).await {
+            Ok(Known::Open(link, _)) => link,
+            Ok(Known::UnderWay(_, trip)) => return Ok(trip),
+            Err(LinkError::Used) => return self.followed_just_now(token, links).await,
+            Err(error) => return Err(error),
+        };
+        tracing::Span::current().record("company", link.company.as_str()).record("actor", link.actor.as_str());
+        let (consent, trip) = self.trip_of_link(&link, token, links.of(token).cloned());
         let engine = Arc::clone(&self.engine);
         let follow = async move {
             let event = EventContent::new(EventKind::LinkFollowed).with_actor(link.actor);
@@ -73,8 +90,38 @@ impl Consents {
         };
         match self.engine.write_for_caller(follow).await? {
             true => Ok(trip),
-            false => Err(LinkError::Used),
+            false => self.followed_just_now(token, links).await,
         }
+    }
+
+    fn trip_of_link(&self, link: &Consent, token: &LinkToken, secret: Option<BrowserSecret>) -> (NewConsent, Trip) {
+        let rotation = &self.engine.rotation;
+        let cookie = CookieOfTrip::OfLink(TripCookie::of(&self.redirect_uri), token.clone());
+        let secret = secret.unwrap_or_else(BrowserSecret::random);
+        // The callback needs the link, which is known for so long.
+        let lifetime = rotation.policy.consent_lifetime.min(USED_CONSENT_KNOWN);
+        let authorization = rotation.ups.authorization_with(&self.redirect_uri, token.state_in(&secret), None);
+        let whose = (&link.company, &link.actor);
+        let (mut consent, trip) = self.new_trip(authorization, whose, secret, cookie, lifetime);
+        // A removal since the link was made ends its trip, also one at this very moment.
+        consent.consent.removals = link.removals;
+        (consent, trip)
+    }
+
+    /// The button was pressed twice: the trip of the first press may be being stored at this moment.
+    async fn followed_just_now(&self, token: &LinkToken, links: &LinkSecrets) -> Result<Trip, LinkError> {
+        for _ in 0..SECOND_LOOKS {
+            if links.of(token).is_none() {
+                break;
+            }
+            sleep(BETWEEN_LOOKS).await;
+            match self.known_link(token, links).await {
+                Ok(Known::UnderWay(_, trip)) => return Ok(trip),
+                Ok(Known::Open(..)) | Err(LinkError::Used) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(LinkError::Used)
     }
 
     /// Completes a consent that began with one of these links, in the name of its maker.
@@ -93,25 +140,64 @@ impl Consents {
         Err(refused)
     }
 
-    /// The link of this token, if it can be followed.
-    async fn valid_link(&self, token: &LinkToken) -> Result<FoundConsent, LinkError> {
+    /// The link of this token, if it can be followed, or was followed in this browser and its trip is under way.
+    async fn known_link(&self, token: &LinkToken, links: &LinkSecrets) -> Result<Known, LinkError> {
         let rotation = &self.engine.rotation;
         let found = rotation.read_for_caller(async {
             let Some(link) = self.found_link(token).await? else { return Ok(None) };
             let removals = rotation.read(&link.consent.company).await?.snapshot.grant.removals;
             Ok::<_, StoreError>(Some((link, removals)))
         });
-        let Some((link, removals)) = found.await? else { return Err(LinkError::Unknown) };
+        let Some((found, removals)) = found.await? else { return Err(LinkError::Unknown) };
+        let FoundConsent { consent: link, expires_at, used, as_of, .. } = found;
+        let facts = LinkFacts { is_used: used.is_some(), expires_at, removals: link.removals };
+        let known = match (judge_link(facts, removals, as_of), links.of(token)) {
+            (Ok(()), _) => Known::Open(link, expires_at),
+            (Err(LinkRefusal::Used), Some(secret)) => {
+                let trip = self.trip_under_way(&link, token, secret, removals).await?;
+                Known::UnderWay(link, trip)
+            }
+            (Err(LinkRefusal::Used), None) => return Err(LinkError::Used),
+            (Err(LinkRefusal::Expired), _) => return Err(LinkError::Expired),
+            (Err(LinkRefusal::RemovedSince), _) => return Err(LinkError::RemovedSince),
+        };
+        let (Known::Open(link, _) | Known::UnderWay(link, _)) = &known;
+        self.ask_before_sending(&link.company, &link.actor).await.map_err(LinkError::RefusedByHost)?;
+        Ok(known)
+    }
+
+    /// The trip that began with this link in the browser with this secret, if it can still come back.
+    async fn trip_under_way(
+        &self,
+        link: &Consent,
+        token: &LinkToken,
+        secret: &BrowserSecret,
+        removals: u64,
+    ) -> Result<Trip, LinkError> {
+        let (rotation, state) = (&self.engine.rotation, token.state_in(secret));
+        let hash = SecretHash::of(&state);
+        let found = rotation
+            .read_for_caller(rotation.store.find_consent(rotation.environment, &hash))
+            .await?
+            .filter(|found| found.used.is_none());
+        let Some(FoundConsent { consent, verifier, expires_at, as_of, .. }) = found else {
+            return Err(LinkError::Used);
+        };
         let facts =
-            LinkFacts { is_used: link.used.is_some(), expires_at: link.expires_at, removals: link.consent.removals };
-        judge_link(facts, removals, link.as_of).map_err(|refusal| match refusal {
-            LinkRefusal::Used => LinkError::Used,
-            LinkRefusal::Expired => LinkError::Expired,
-            LinkRefusal::RemovedSince => LinkError::RemovedSince,
-        })?;
-        let Consent { company, actor, .. } = &link.consent;
-        self.ask_before_sending(company, actor).await.map_err(LinkError::RefusedByHost)?;
-        Ok(link)
+            ConsentFacts { actor: &consent.actor, browser: consent.browser, expires_at, removals: consent.removals };
+        match judge_consent(facts, Presented { actor: &link.actor, browser: secret.hash() }, removals, as_of) {
+            Ok(()) => {}
+            Err(ConsentRefusal::RemovedSince) => return Err(LinkError::RemovedSince),
+            Err(_) => return Err(LinkError::Used),
+        }
+        let verifier = match verifier {
+            Verifier::Readable(verifier) => Some(verifier),
+            Verifier::None => None,
+            Verifier::Unreadable(error) => return Err(error.into()),
+        };
+        let authorization = rotation.ups.authorization_with(&consent.redirect_uri, state, verifier);
+        let cookie = CookieOfTrip::OfLink(TripCookie::of(&self.redirect_uri), token.clone());
+        Ok(Trip { url: authorization.url, browser_secret: secret.clone(), expires_at, cookie })
     }
 
     async fn found_link(&self, token: &LinkToken) -> Result<Option<FoundConsent>, StoreError> {

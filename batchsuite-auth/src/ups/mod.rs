@@ -16,4 +16,4 @@ mod requests;
 pub(crate) use answer::{LONGEST_LIFETIME, Pair, PairDefaults};
 pub(crate) use callback::{AuthorizationResponse, parse as parse_callback};
 pub(crate) use judge::Judgement;
-pub(crate) use requests::Ups;
+pub(crate) use requests::{Authorization, Ups};

@@ -107,17 +107,28 @@ impl Ups {
 
     /// An authorization request with a new state and, if the client uses PKCE, a new verifier (RFC 7636 §4.1).
     pub(crate) fn authorization(&self, redirect_uri: &Url) -> Authorization {
-        let state = random_text();
+        self.authorization_with(redirect_uri, random_text(), None)
+    }
+
+    /// The same with this state, and if there is one with this verifier.
+    pub(crate) fn authorization_with(
+        &self,
+        redirect_uri: &Url,
+        state: String,
+        verifier: Option<PkceVerifier>,
+    ) -> Authorization {
         let client = BasicClient::new(ClientId::new(self.client.id.clone()))
             .set_auth_uri(self.authorize.clone())
             .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()));
         let mut request =
             client.authorize_url(|| CsrfToken::new(state.clone())).add_scope(Scope::new("read".to_owned()));
-        let mut verifier = None;
-        if self.client.authentication.uses_pkce() {
-            let (challenge, secret) = PkceCodeChallenge::new_random_sha256();
-            request = request.set_pkce_challenge(challenge);
-            verifier = Some(PkceVerifier::new(secret.secret().clone()));
+        let verifier = verifier.or_else(|| {
+            let (_, secret) = PkceCodeChallenge::new_random_sha256();
+            self.client.authentication.uses_pkce().then(|| PkceVerifier::new(secret.secret().clone()))
+        });
+        if let Some(verifier) = &verifier {
+            let verifier = PkceCodeVerifier::new(verifier.expose_secret().to_owned());
+            request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
         }
         let (url, _) = request.url();
         Authorization { url, state, verifier }

@@ -1,13 +1,17 @@
 //! Connect links: made by one person, followed once in another browser, where nobody is signed in.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, CompanyId, LinkSecrets, LinkToken, NewOptIn, OptInCheck, OptedIn, Trip,
+    ActorId, BrowserSecret, Client, ClientAuthentication, CompanyId, LinkSecrets, LinkToken, NewOptIn, OptInCheck,
+    OptedIn, Trip,
     error::{CallbackError, LinkError, OptInRefused},
     events::EventKind,
     fake_ups::{Endpoint, FakeUps},
@@ -50,10 +54,10 @@ async fn a_link_leads_another_browser_to_ups_and_authenticates_in_its_maker_s_na
     assert_eq!(link.expires_at, stage.row(&acme()).await.as_of + seconds(1800));
 
     for _ in 0..3 {
-        let open = process.auth.open_link(&link.token).await.unwrap();
+        let open = process.auth.open_link(&link.token, &LinkSecrets::default()).await.unwrap();
         assert_eq!((open.company, open.actor), (acme(), ada()), "looking uses nothing up");
     }
-    let trip = process.auth.follow_link(&link.token).await.unwrap();
+    let trip = process.auth.follow_link(&link.token, &LinkSecrets::default()).await.unwrap();
     let done = come_back(&stage, &process, &trip).await.unwrap();
 
     assert_eq!((done.company, done.return_to), (acme(), None));
@@ -70,16 +74,89 @@ async fn a_link_works_once() {
     let stage = Stage::new().await;
     let (process, other) = (stage.process(), stage.process());
     let token = link(&process, &acme()).await;
-    let trip = process.auth.follow_link(&token).await.unwrap();
+    let trip = process.auth.follow_link(&token, &LinkSecrets::default()).await.unwrap();
 
     for again in [&process, &other] {
-        assert!(matches!(again.auth.follow_link(&token).await, Err(LinkError::Used)));
-        assert!(matches!(again.auth.open_link(&token).await, Err(LinkError::Used)));
+        assert!(matches!(again.auth.follow_link(&token, &LinkSecrets::default()).await, Err(LinkError::Used)));
+        assert!(matches!(again.auth.open_link(&token, &LinkSecrets::default()).await, Err(LinkError::Used)));
     }
     come_back(&stage, &process, &trip).await.unwrap();
 
-    assert!(matches!(other.auth.follow_link(&token).await, Err(LinkError::Used)));
+    assert!(matches!(other.auth.follow_link(&token, &LinkSecrets::default()).await, Err(LinkError::Used)));
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 1);
+}
+
+/// The cookies of a browser that opened the link.
+fn opened(process: &Process, token: &LinkToken) -> LinkSecrets {
+    let cookie = process.auth.trip_cookie();
+    let set_cookie = cookie.header_of_link(token, &BrowserSecret::random());
+    let mut headers = HeaderMap::new();
+    let pair = set_cookie.to_str().unwrap().split(';').next().unwrap();
+    headers.append(header::COOKIE, HeaderValue::from_str(pair).unwrap());
+    cookie.links(&headers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_press_in_the_same_browser_gets_the_trip_of_the_first_until_it_comes_back() {
+    let pkce = ClientAuthentication::PkceWithSecret;
+    for authentication in [ClientAuthentication::Secret, pkce] {
+        let stage = Stage::new().await;
+        let client = Client::new(stage.ups.client_id(), stage.ups.client_secret()).with_authentication(authentication);
+        let (process, other) = (stage.process_as(client.clone()), stage.process_as(client));
+        let token = link(&process, &acme()).await;
+        let (links, elsewhere) = (opened(&process, &token), opened(&process, &token));
+
+        let trip = process.auth.follow_link(&token, &links).await.unwrap();
+        for again in [&process, &other] {
+            assert_eq!(again.auth.open_link(&token, &links).await.unwrap().expires_at, trip.expires_at);
+            assert_eq!(again.auth.follow_link(&token, &links).await.unwrap().url, trip.url);
+            for links in [&elsewhere, &LinkSecrets::default()] {
+                assert!(matches!(again.auth.follow_link(&token, links).await, Err(LinkError::Used)));
+                assert!(matches!(again.auth.open_link(&token, links).await, Err(LinkError::Used)));
+            }
+        }
+        let expected = [EventKind::LinkIssued, EventKind::LinkFollowed, EventKind::Started];
+        assert_eq!(process.kinds(&acme()).await, expected);
+        let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+        other.auth.callback_of_link(&query, &links).await.unwrap();
+
+        assert!(matches!(process.auth.follow_link(&token, &links).await, Err(LinkError::Used)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_press_while_the_first_is_being_stored_waits_for_it() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let token = link(&process, &acme()).await;
+    let links = opened(&process, &token);
+    let put = process.store.hold(Verb::PutConsent, Moment::Before);
+    let press = || {
+        let (auth, token, links) = (process.auth.clone(), token.clone(), links.clone());
+        tokio::spawn(async move { auth.follow_link(&token, &links).await })
+    };
+    let first = press();
+    put.reached().await;
+    let second = press();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    put.release();
+
+    assert_eq!(first.await.unwrap().unwrap().url, second.await.unwrap().unwrap().url);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_press_after_a_removal_or_too_late_leads_nowhere() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let (first, second) = (link(&process, &acme()).await, link(&process, &company("other")).await);
+    let links = [opened(&process, &first), opened(&process, &second)];
+    process.auth.follow_link(&first, &links[0]).await.unwrap();
+    process.auth.follow_link(&second, &links[1]).await.unwrap();
+
+    process.auth.remove_auth(&acme(), &ada()).await.unwrap();
+    assert!(matches!(process.auth.follow_link(&first, &links[0]).await, Err(LinkError::RemovedSince)));
+    stage.ups.clock().advance(seconds(600));
+    assert!(matches!(process.auth.follow_link(&second, &links[1]).await, Err(LinkError::Used)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -90,7 +167,7 @@ async fn of_fifty_who_follow_a_link_at_once_in_two_processes_exactly_one_begins(
 
     let follow = |number: usize| {
         let (auth, token) = (processes[number % 2].auth.clone(), token.clone());
-        tokio::spawn(async move { auth.follow_link(&token).await })
+        tokio::spawn(async move { auth.follow_link(&token, &LinkSecrets::default()).await })
     };
     let mut trips = Vec::new();
     for followed in (0..50).map(follow).collect::<Vec<_>>() {
@@ -111,11 +188,11 @@ async fn a_link_ends_after_half_an_hour_and_is_forgotten_an_hour_later() {
     let token = link(&process, &acme()).await;
 
     stage.ups.clock().advance(seconds(1799));
-    process.auth.open_link(&token).await.unwrap();
+    process.auth.open_link(&token, &LinkSecrets::default()).await.unwrap();
     stage.ups.clock().advance(seconds(1));
-    assert!(matches!(process.auth.follow_link(&token).await, Err(LinkError::Expired)));
+    assert!(matches!(process.auth.follow_link(&token, &LinkSecrets::default()).await, Err(LinkError::Expired)));
     stage.ups.clock().advance(seconds(3600));
-    assert!(matches!(process.auth.follow_link(&token).await, Err(LinkError::Unknown)));
+    assert!(matches!(process.auth.follow_link(&token, &LinkSecrets::default()).await, Err(LinkError::Unknown)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,11 +200,11 @@ async fn a_removal_ends_links_and_the_trips_of_links_that_were_made_before_it() 
     let stage = Stage::new().await;
     let process = stage.process();
     let (followed, open) = (link(&process, &acme()).await, link(&process, &acme()).await);
-    let trip = process.auth.follow_link(&followed).await.unwrap();
+    let trip = process.auth.follow_link(&followed, &LinkSecrets::default()).await.unwrap();
     process.auth.remove_auth(&acme(), &ada()).await.unwrap();
 
-    assert!(matches!(process.auth.open_link(&open).await, Err(LinkError::RemovedSince)));
-    assert!(matches!(process.auth.follow_link(&open).await, Err(LinkError::RemovedSince)));
+    assert!(matches!(process.auth.open_link(&open, &LinkSecrets::default()).await, Err(LinkError::RemovedSince)));
+    assert!(matches!(process.auth.follow_link(&open, &LinkSecrets::default()).await, Err(LinkError::RemovedSince)));
     assert!(matches!(come_back(&stage, &process, &trip).await, Err(CallbackError::RemovedSince)));
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 0);
 }
@@ -140,7 +217,7 @@ async fn a_removal_while_a_link_is_being_followed_ends_its_trip() {
     let use_of_it = process.store.hold(Verb::UseConsent, Moment::Before);
     let following = tokio::spawn({
         let auth = process.auth.clone();
-        async move { auth.follow_link(&token).await }
+        async move { auth.follow_link(&token, &LinkSecrets::default()).await }
     });
     use_of_it.reached().await;
     stage.process().auth.remove_auth(&acme(), &ada()).await.unwrap();
@@ -162,8 +239,8 @@ async fn a_text_that_is_no_link_is_unknown_also_if_it_is_the_state_of_a_trip() {
 
     for text in ["", "x", "../..", &"A".repeat(43), &state, &almost, &format!("{} ", token.expose_secret())] {
         let text = LinkToken::new(text);
-        assert!(matches!(process.auth.open_link(&text).await, Err(LinkError::Unknown)));
-        assert!(matches!(process.auth.follow_link(&text).await, Err(LinkError::Unknown)));
+        assert!(matches!(process.auth.open_link(&text, &LinkSecrets::default()).await, Err(LinkError::Unknown)));
+        assert!(matches!(process.auth.follow_link(&text, &LinkSecrets::default()).await, Err(LinkError::Unknown)));
     }
 
     let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
@@ -182,7 +259,7 @@ async fn a_link_s_token_is_no_state_of_a_callback() {
 
     assert!(matches!(error, CallbackError::UnknownState), "{error:?}");
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 0);
-    process.auth.follow_link(&token).await.unwrap();
+    process.auth.follow_link(&token, &LinkSecrets::default()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,8 +267,8 @@ async fn a_link_s_cookie_completes_its_own_trip_alone() {
     let stage = Stage::new().await;
     let process = stage.process();
     let (token, other) = (link(&process, &acme()).await, link(&process, &company("other")).await);
-    let trip = process.auth.follow_link(&token).await.unwrap();
-    let of_other = process.auth.follow_link(&other).await.unwrap();
+    let trip = process.auth.follow_link(&token, &LinkSecrets::default()).await.unwrap();
+    let of_other = process.auth.follow_link(&other, &LinkSecrets::default()).await.unwrap();
     // Ada herself went to UPS.com in the same browser, and did not come back.
     let ordinary = process.auth.authenticate(&company("third"), &ada()).await.unwrap();
     let (to_acme, to_third) = (stage.ups.consent(&trip.url, FakeUps::USER).await, &ordinary.url);
@@ -242,8 +319,9 @@ async fn the_callback_of_a_link_that_comes_twice_sends_nothing_and_is_led_to_the
     let stage = Stage::new().await;
     let (process, other) = (stage.process(), stage.process());
     // Another link was followed in that browser before.
-    let before = process.auth.follow_link(&link(&process, &company("other")).await).await.unwrap();
-    let trip = process.auth.follow_link(&link(&process, &acme()).await).await.unwrap();
+    let before =
+        process.auth.follow_link(&link(&process, &company("other")).await, &LinkSecrets::default()).await.unwrap();
+    let trip = process.auth.follow_link(&link(&process, &acme()).await, &LinkSecrets::default()).await.unwrap();
     let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
     let links = process.auth.trip_cookie().links(&cookies([&before, &trip]));
     process.auth.callback_of_link(&query, &links).await.unwrap();
@@ -281,11 +359,17 @@ async fn the_host_is_asked_about_a_link_s_maker_when_it_is_opened_followed_and_a
 
     dismissed.0.store(true, Relaxed);
     for _ in 0..2 {
-        assert!(matches!(process.auth.open_link(&token).await, Err(LinkError::RefusedByHost(_))));
-        assert!(matches!(process.auth.follow_link(&token).await, Err(LinkError::RefusedByHost(_))));
+        assert!(matches!(
+            process.auth.open_link(&token, &LinkSecrets::default()).await,
+            Err(LinkError::RefusedByHost(_))
+        ));
+        assert!(matches!(
+            process.auth.follow_link(&token, &LinkSecrets::default()).await,
+            Err(LinkError::RefusedByHost(_))
+        ));
     }
     dismissed.0.store(false, Relaxed);
-    let trip = process.auth.follow_link(&token).await.expect("it is not used up");
+    let trip = process.auth.follow_link(&token, &LinkSecrets::default()).await.expect("it is not used up");
     dismissed.0.store(true, Relaxed);
 
     let ended = come_back(&stage, &process, &trip).await;
@@ -301,8 +385,8 @@ async fn a_link_counts_as_a_pending_consent_and_the_oldest_goes() {
     let second = link(&process, &acme()).await;
     let _trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
 
-    assert!(matches!(process.auth.follow_link(&first).await, Err(LinkError::Unknown)));
-    process.auth.follow_link(&second).await.unwrap();
+    assert!(matches!(process.auth.follow_link(&first, &LinkSecrets::default()).await, Err(LinkError::Unknown)));
+    process.auth.follow_link(&second, &LinkSecrets::default()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,7 +400,7 @@ async fn the_status_tells_an_open_link_from_somebody_at_ups() {
     let link = process.auth.connect_link(&acme(), &ada()).await.unwrap();
     assert_eq!(pending().await, (Some(link.expires_at), None));
 
-    let trip = process.auth.follow_link(&link.token).await.unwrap();
+    let trip = process.auth.follow_link(&link.token, &LinkSecrets::default()).await.unwrap();
     assert_eq!(pending().await, (None, Some(trip.expires_at)));
 
     come_back(&stage, &process, &trip).await.unwrap();
@@ -331,7 +415,7 @@ async fn after_the_shutdown_no_link_is_made_or_followed() {
     process.auth.shutdown().await;
 
     assert!(process.auth.connect_link(&acme(), &ada()).await.is_err());
-    assert!(matches!(process.auth.follow_link(&token).await, Err(LinkError::ShutDown)));
+    assert!(matches!(process.auth.follow_link(&token, &LinkSecrets::default()).await, Err(LinkError::ShutDown)));
     assert_eq!(process.kinds(&acme()).await, [EventKind::LinkIssued]);
 }
 
@@ -340,7 +424,7 @@ async fn debug_shows_neither_a_link_s_token_nor_its_trip_s_secret() {
     let stage = Stage::new().await;
     let process = stage.process();
     let link = process.auth.connect_link(&acme(), &ada()).await.unwrap();
-    let trip = process.auth.follow_link(&link.token).await.unwrap();
+    let trip = process.auth.follow_link(&link.token, &LinkSecrets::default()).await.unwrap();
 
     for shown in [format!("{link:?}"), format!("{trip:?}"), format!("{:?}", links(&process, &trip))] {
         assert!(!shown.contains(link.token.expose_secret()), "{shown}");

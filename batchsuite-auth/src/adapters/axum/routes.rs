@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{
     authenticator::BatchSuiteAuth,
-    browser::{is_same_origin, is_visit},
+    browser::{LinkSecrets, is_same_origin, is_visit},
     consent::{OptedIn, Trip},
     error::CallbackError,
     ids::{ActorId, CompanyId},
-    secret::LinkToken,
+    secret::{BrowserSecret, LinkToken},
 };
 
 /// Where Authenticate is pressed, unless the host says otherwise.
@@ -247,8 +247,8 @@ impl<H: Host> Shared<H> {
         }
     }
 
-    async fn open_link(&self, request: &mut Parts) -> Outcome {
-        match self.auth.open_link(&token(request).await).await {
+    async fn open_link(&self, token: &LinkToken, links: &LinkSecrets) -> Outcome {
+        match self.auth.open_link(token, links).await {
             Ok(link) => Outcome::LinkOpened {
                 company_name: self.host.company_name(&link.company).await,
                 company: link.company,
@@ -262,7 +262,8 @@ impl<H: Host> Shared<H> {
         if !is_same_origin(&request.headers, self.auth.redirect_uri()) {
             return Err(Outcome::Refused(Refusal::of_another_page()));
         }
-        match self.auth.follow_link(&token(request).await).await {
+        let links = self.auth.trip_cookie().links(&request.headers);
+        match self.auth.follow_link(&token(request).await, &links).await {
             Ok(trip) => Ok(to_ups(&trip)),
             Err(error) => Err(Outcome::Refused(Refusal::from(&error))),
         }
@@ -319,8 +320,17 @@ async fn make_link<H: Host>(State(shared): Route<H>, request: Request) -> Respon
 
 async fn open_link<H: Host>(State(shared): Route<H>, request: Request) -> Response {
     let mut request = request.into_parts().0;
-    let outcome = shared.open_link(&mut request).await;
-    no_store(shared.host.answer(&request, outcome).await)
+    let (token, cookie) = (token(&mut request).await, shared.auth.trip_cookie());
+    let links = cookie.links(&request.headers);
+    let outcome = shared.open_link(&token, &links).await;
+    let needs_cookie = matches!(outcome, Outcome::LinkOpened { .. }) && links.of(&token).is_none();
+    let mut response = no_store(shared.host.answer(&request, outcome).await);
+    if needs_cookie {
+        // Before the button is pressed, so that it can be pressed twice.
+        let set_cookie = cookie.header_of_link(&token, &BrowserSecret::random());
+        response.headers_mut().append(header::SET_COOKIE, set_cookie);
+    }
+    response
 }
 
 async fn follow_link<H: Host>(State(shared): Route<H>, request: Request) -> Response {
