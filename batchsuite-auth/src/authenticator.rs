@@ -10,7 +10,6 @@ use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 use url::Url;
 
 pub use self::{authenticate::Authenticate, builder::BatchSuiteAuthBuilder, event_stream::EventStream};
-use url::Url;
 
 #[cfg(doc)]
 use crate::config::Policy;

@@ -177,8 +177,8 @@ pub use clock::{Clock, Timestamp};
 pub use config::{Client, ClientAuthentication, Environment, FeedLost, Policy, UnknownEnvironment};
 pub use consent::{ConnectLink, NewOptIn, OpenLink, OptInCheck, OptedIn, Trip};
 pub use error::{
-    AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, LinkError, MalformedCallback,
-    OptInRefused, Responsible, TokenError, Unavailable,
+    AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, LinkError,
+    MalformedCallback, OptInRefused, Responsible, TokenError, Unavailable,
 };
 pub use events::{Event, EventId, EventKind, Evidence};
 pub use http::{HttpClient, HttpError, HttpErrorKind};
