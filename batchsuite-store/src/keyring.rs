@@ -1,11 +1,11 @@
-//! Encryption at rest: a [`Keyring`] seals each secret of a row, so that a dump of the database shows none.
+//! Encryption at rest: a [`Keyring`] seals every secret of a row, so a database dump shows none.
 //!
 //! ```
 //! use batchsuite_auth::{CompanyId, Environment, ids::Revision, store::GrantKey};
 //! use batchsuite_store::keyring::{Binding, KeySet, Keyring, StaticKeySource};
 //!
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-//! // A service says Keyring::load(EnvKeySource::default()) or Keyring::load(FileKeySource::new(path)).
+//! // A service calls Keyring::load(EnvKeySource::default()) or Keyring::load(FileKeySource::new(path)).
 //! let keys = KeySet::parse("2026-11:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")?;
 //! let keyring = Keyring::load(StaticKeySource::new(keys)).await?;
 //!
@@ -22,35 +22,37 @@
 //! ```
 //!
 //! # Keys
-//! **Make one**: `openssl rand -base64 32`, and name it, say after the month: `2026-11`. A name stands for one key for ever.
+//! **Make a key**: `openssl rand -base64 32`. Name it, for example after the month: `2026-11`. A name always stands for
+//! the same key.
 //!
-//! **Hand it over** as `name:key`, the primary first, in `BATCHSUITE_KEYS` ([`EnvKeySource`], separated by commas), in a file
-//! that is closed to others ([`FileKeySource`], one a line), or from a service of your own ([`KeySource`]). The primary
-//! encrypts, all decrypt.
+//! **Provide the keys** as `name:key`, the primary first: in `BATCHSUITE_KEYS` ([`EnvKeySource`], separated by commas),
+//! in a file that only its owner can read ([`FileKeySource`], one per line), or from a service of your own
+//! ([`KeySource`]). The primary key encrypts; all keys decrypt.
 //!
-//! **Rotate it** in two phases, because processes do not learn of a key at one instant, and one that does not know a key
-//! cannot read what another has just written with it:
-//! 1. Add the new key **behind** the primary, in every process; restart them, or call [`Keyring::reload`]. Nothing is written
-//!    with it yet.
-//! 2. When every process has it, move it to the **front**; restart or reload again, in any order.
-//! 3. Re-encrypt what is stored: `BatchSuiteAuth::reencrypt`. When nothing under the old key is left, in the
-//!    database and in the backups that must stay readable, take the old key out.
+//! **Rotate a key** in two phases, because processes do not all learn of a key at the same moment, and a process
+//! without the key cannot read what another process has just encrypted with it:
+//! 1. Add the new key **after** the primary in every process; restart them or call [`Keyring::reload`]. Nothing is
+//!    encrypted with the new key yet.
+//! 2. Once every process has it, move the new key to the **front**; restart or reload again, in any order.
+//! 3. Re-encrypt the stored data with `BatchSuiteAuth::reencrypt`. Remove the old key once nothing is encrypted under
+//!    it, neither in the database nor in the backups that must stay readable.
 //!
-//! **Lose it**, and what it encrypted is gone: each such company must authenticate again. Until then its tokens answer
-//! [`KeyringError::UnknownKey`], an operator's error and never a verdict on the opt-in, so putting the key back repairs it.
-//! Everything else works on. To go on without the key, make a new one under a new name, put it first, and write `lost` in the
-//! place of the lost one: `2026-12:<base64>,2026-11:lost`. Without that entry a store that was used with the lost key last
-//! refuses the keys at its check, because they might be those of another database.
-//! Keep a copy of every key where the database's backups are not: both in one place are the plaintext.
+//! **If a key is lost**, everything encrypted under it is lost: each affected company must authenticate again. Until
+//! then its tokens are reported as [`KeyringError::UnknownKey`]. That is an error for an operator and never a verdict
+//! on the opt-in, so restoring the key repairs it. Everything else keeps working. To continue without the key, make a
+//! new key under a new name, put it first, and replace the lost key's value by `lost`: `2026-12:<base64>,2026-11:lost`.
+//! Without that entry, a store whose latest encryption key was the lost one fails its key check, because the configured
+//! keys might belong to another database. Keep a copy of every key away from the database's backups: a backup together
+//! with its key is as good as plaintext.
 //!
-//! **A name stands for one key**: a store keeps, beside the name of each key that it has encrypted with, the key's
-//! [check value](Key::check_value), and encrypts nothing under another key of that name.
+//! **A name stands for one key**: a store keeps the name and the [check value](Key::check_value) of each key it has
+//! encrypted with, and does not encrypt under a different key of the same name.
 //!
-//! **Let it leak**, and rotation alone does not help against whoever has an old dump: rotate, re-encrypt, and let the
-//! companies authenticate again.
+//! **If a key leaks**, rotation alone does not protect against an attacker who has an old dump: rotate, re-encrypt, and
+//! have the companies authenticate again.
 //!
-//! # A ciphertext, byte by byte
-//! | offset | length | what |
+//! # Ciphertext format
+//! | offset | length | content |
 //! |---|---|---|
 //! | 0 | 1 | format version, `0x01` |
 //! | 1 | 1 | *n*, the length of the key's name, 1 to 32 |
@@ -59,13 +61,13 @@
 //! | 14 + *n* | *p* | the secret under AES-256-GCM-SIV (RFC 8452), as long as the secret |
 //! | 14 + *n* + *p* | 16 | tag |
 //!
-//! The associated data are the bytes before the nonce, then, each behind its length in two bytes (big-endian): the
-//! environment's name (`production`, `cie`), the company, the field (`access_token`, `refresh_token`, `pkce_verifier`,
-//! `host`), and where the field is: for a token the epoch and the version (8 bytes each, big-endian), for a verifier its
-//! consent's id (16 bytes, big-endian), for a host's secret its name.
+//! The associated data are the bytes before the nonce, followed by these parts, each prefixed with its length in two
+//! bytes (big-endian): the environment's name (`production`, `cie`), the company, the field (`access_token`,
+//! `refresh_token`, `pkce_verifier`, `host`), and the field's position: for a token its epoch and version (8 bytes
+//! each, big-endian), for a verifier its consent's id (16 bytes, big-endian), for a host's secret its name.
 //!
-//! GCM-SIV, because its random nonces do not run out: plain GCM's are used up after 2³² messages under one key, and one
-//! nonce that repeats there gives the key away, here only that two secrets are equal.
+//! Why GCM-SIV: plain GCM with random nonces is limited to 2³² messages per key, and a repeated nonce reveals its
+//! authentication key. With GCM-SIV a repeated nonce reveals only that two secrets are equal.
 
 mod binding;
 mod ciphertext;
@@ -93,25 +95,25 @@ pub use self::{
     source::{EnvKeySource, FileKeySource, KeySource, KeySourceError, StaticKeySource},
 };
 
-/// Encrypts with its primary key, decrypts with all. A clone shares the keys, also those that a reload brings.
+/// Encrypts with the primary key and decrypts with any key. Clones share the keys, including those of a later reload.
 #[derive(Clone)]
 pub struct Keyring(Arc<Shared>);
 
 struct Shared {
     source: Box<dyn KeySource>,
     keys: RwLock<Arc<KeySet>>,
-    /// Held over a reload, so that of two the later reading stays.
+    /// Held during a reload, so that of two concurrent reloads the later read wins.
     reloading: Mutex<()>,
 }
 
 impl Keyring {
-    /// Loads the keys from `source`, which the keyring keeps for [`Keyring::reload`].
+    /// Loads the keys from `source` and keeps the source for [`Keyring::reload`].
     ///
     /// # Errors
     /// [`KeySourceError`]
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn load(source: impl KeySource) -> Result<Self, KeySourceError> {
         let keys = source.load().await?;
         Ok(Self(Arc::new(Shared {
@@ -121,15 +123,15 @@ impl Keyring {
         })))
     }
 
-    /// Reads the source again; every clone has the new keys when this returns. Calls under way end with the keys that they
-    /// began with.
+    /// Reads the source again. Every clone has the new keys when this returns. Calls in progress finish with the keys
+    /// they started with.
     ///
     /// # Errors
-    /// [`KeySourceError`]; the keys stay as they were. [`KeySourceError::Exchanged`] if a name that was there stands for
-    /// another key now, which would make unreadable what is stored.
+    /// [`KeySourceError`]; the keys stay as they were. [`KeySourceError::Exchanged`] if a known name now stands for
+    /// another key, which would make stored secrets unreadable.
     ///
     /// # Cancellation
-    /// The keys stay as they were.
+    /// Cancel-safe: the keys stay as they were.
     pub async fn reload(&self) -> Result<(), KeySourceError> {
         let _one_at_a_time = self.0.reloading.lock().await;
         let keys = self.0.source.load().await?;
@@ -140,7 +142,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Encrypts `secret` under the primary key, for this place only. Two calls never give the same bytes.
+    /// Encrypts `secret` under the primary key, bound to `binding`. Two calls never return the same bytes.
     ///
     /// # Errors
     /// [`KeyringError::Cipher`]
@@ -148,7 +150,7 @@ impl Keyring {
         self.keys().seal(binding, secret)
     }
 
-    /// Decrypts what [`Keyring::seal`] made for this very place, under whichever key.
+    /// Decrypts a ciphertext that [`Keyring::seal`] made for the same binding, under any key of the keyring.
     ///
     /// # Errors
     /// [`KeyringError`]
@@ -165,21 +167,21 @@ impl Keyring {
         }
     }
 
-    /// Whether a re-encryption must look at it: it is not under the primary key. What is no ciphertext counts too, so that a
-    /// re-encryption meets it, and tells.
+    /// Whether re-encryption must process this value: it is not encrypted under the primary key. A value that is not a
+    /// ciphertext counts too, so that re-encryption meets and reports it.
     #[must_use]
     pub fn needs_reencryption(&self, ciphertext: &[u8]) -> bool {
         Parts::of(ciphertext).map_or(true, |parts| parts.key_id != self.keys().primary().as_str().as_bytes())
     }
 
-    /// What every ciphertext under the primary key begins with, and no other one does: for a query that looks for rows to
+    /// The prefix that all ciphertexts under the primary key, and no others, begin with: for a query that finds rows to
     /// re-encrypt.
     #[must_use]
     pub fn primary_header(&self) -> Vec<u8> {
         self.keys().primary_header()
     }
 
-    /// The name of the key that a ciphertext is under, whether or not this keyring has it.
+    /// The name of the key that a ciphertext is encrypted under, whether or not this keyring has that key.
     ///
     /// # Errors
     /// [`KeyringError::UnsupportedFormat`], or [`KeyringError::Malformed`].
@@ -187,13 +189,13 @@ impl Keyring {
         KeyId::from_bytes(Parts::of(ciphertext)?.key_id).ok_or(KeyringError::Malformed)
     }
 
-    /// The keys of this moment.
+    /// The current keys.
     #[must_use]
     pub fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.read())
     }
 
-    /// The same for one call, which a reload waits for: a microsecond.
+    /// The current keys, borrowed. A reload waits while the guard is held, about a microsecond.
     fn read(&self) -> RwLockReadGuard<'_, Arc<KeySet>> {
         self.0.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,7 +206,7 @@ impl KeySet {
         ciphertext::header(self.primary())
     }
 
-    /// [`Keyring::seal`] under the primary key of this very set.
+    /// [`Keyring::seal`] under the primary key of this set.
     pub(crate) fn seal(&self, binding: &Binding<'_>, secret: &[u8]) -> Result<Vec<u8>, KeyringError> {
         let nonce = nonce::random().map_err(|_| KeyringError::Cipher)?;
         ciphertext::seal(self.primary_key(), binding, nonce, secret)
@@ -217,17 +219,17 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// A decrypted secret. It is wiped when it is dropped, and `Debug` does not show it.
+/// A decrypted secret. Wiped on drop; `Debug` does not show it.
 #[must_use]
 pub struct Opened(Plaintext);
 
 impl Opened {
-    /// The secret itself. It must not reach a log, an error or a URL.
+    /// The secret. It must not reach a log, an error or a URL.
     pub fn expose_secret(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// Hands the secret over as text, without a copy, to the newtype that guards it from here on:
+    /// Moves the secret out as text, without a copy. Pass it straight to the newtype that protects it:
     /// `RefreshToken::new(opened.into_text()?)`.
     ///
     /// # Errors

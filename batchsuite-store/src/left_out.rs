@@ -1,14 +1,14 @@
-//! What cannot be read and is left out.
+//! Values that cannot be read and are skipped.
 
 use std::fmt::Display;
 
 use batchsuite_auth::{error::chain, store::StoreError};
 
-/// How many are told by name.
+/// How many skipped items a log record names.
 const NAMED: usize = 10;
 
-/// Those of the items, each with its name, that can be read. The others are left out, so that these go on. The log names the first
-/// ones and counts the rest: it may be every company.
+/// The readable items. Unreadable ones are skipped, so that the others are still handled. The log names the first ones
+/// and counts the rest, because it may be every company.
 pub(crate) fn readable<T>(
     what: &'static str,
     items: impl IntoIterator<Item = (impl Display, Result<T, StoreError>)>,
@@ -21,7 +21,7 @@ pub(crate) fn readable<T>(
             Err(error) => {
                 left_out += 1;
                 if left_out <= NAMED {
-                    tracing::error!(what, %name, error = %chain(&error), "an item cannot be read; it is left out");
+                    tracing::error!(what, %name, error = %chain(&error), "an item cannot be read and is skipped");
                 }
                 #[cfg(feature = "metrics")]
                 metrics::counter!("batchsuite_unreadable_total", "what" => what).increment(1);
@@ -29,7 +29,7 @@ pub(crate) fn readable<T>(
         }
     }
     if left_out > NAMED {
-        tracing::error!(what, items = left_out - NAMED, "as many more cannot be read and are left out");
+        tracing::error!(what, items = left_out - NAMED, "this many more cannot be read and are skipped");
     }
     read
 }

@@ -2,20 +2,21 @@
 //!
 //! | feature | store | for |
 //! |---|---|---|
-//! | `memory` (default) | [`MemoryStore`] | tests, demonstrations, a service that may forget its opt-ins with its process |
+//! | `memory` (default) | [`MemoryStore`] | tests, demonstrations, a service that may lose its opt-ins when its process ends |
 //! | `sqlite` | [`SqliteStore`] | a service of any number of processes on one machine, without a database server |
 //! | `postgres` | [`PostgresStore`] | a service of any number of processes |
 //!
-//! None of them knows a rule of an opt-in: the library's machine decides what a row becomes, and a store puts it there if the row is still
-//! the one that was read. Each passes the whole storage contract, `batchsuite_auth::test_util::store_contract`. The chapter
-//! `batchsuite_auth::docs::writing_a_store` builds another one.
+//! No store knows a rule of an opt-in: the library's machine computes a row's next state, and a store saves it if the
+//! row is still the one that was read. Each store passes the whole storage contract,
+//! `batchsuite_auth::test_util::store_contract`. The chapter `batchsuite_auth::docs::writing_a_store` builds another
+//! store.
 //!
-//! One store (a schema, a file) serves one UPS client id. An operator's verbs (`after_restore`, `reencrypt`, `prune_events`) are those of
-//! [`BatchSuiteAuth`](batchsuite_auth::BatchSuiteAuth), for every store.
+//! One store (a schema, a file) serves one UPS client id. The operator's calls (`after_restore`, `reencrypt`,
+//! `prune_events`) belong to [`BatchSuiteAuth`](batchsuite_auth::BatchSuiteAuth) and work with every store.
 //!
-//! Feature `keyring`: encryption at rest, [`keyring`]. Feature `metrics`: the operator's view as gauges,
-//! `Overview::record_metrics`, and `batchsuite_unreadable_total` by `what`: how often something stored could not be read and
-//! was left out.
+//! Feature `keyring`: encryption at rest, [`keyring`]. Feature `metrics`: the operator's overview as gauges,
+//! `Overview::record_metrics`, and `batchsuite_unreadable_total` by `what`: how often a stored value could not be read
+//! and was skipped.
 
 #[cfg(feature = "keyring")]
 pub mod keyring;
@@ -32,7 +33,8 @@ mod seal;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-/// What a `DATABASE_URL` says, for tests that try its parser with anything. It is no part of the public API, and changes with any release.
+/// What a `DATABASE_URL` parses to, for tests that feed arbitrary text to the parser. Not part of the public API; may
+/// change with any release.
 #[cfg(all(feature = "postgres", feature = "test-util"))]
 #[doc(hidden)]
 pub mod test_util {

@@ -1,6 +1,6 @@
-//! Which rows are found by how they are listed.
+//! The statuses by which rows are indexed.
 
 use batchsuite_auth::store::ListedAs;
 
-/// The status that most companies have: the index of the others leaves it out.
+/// The status of most companies; the index of statuses omits it.
 pub(crate) const NOT_INDEXED: ListedAs = ListedAs::Authenticated;

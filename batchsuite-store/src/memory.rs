@@ -1,4 +1,4 @@
-//! The store of one process.
+//! The in-memory store, for one process.
 
 mod consents;
 mod log;
@@ -37,17 +37,17 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 /// Keeps everything in memory: the whole storage contract, for one process.
 ///
-/// For tests, demonstrations, and a service whose companies can opt in again when its process ends. A clone shares what
-/// is stored.
+/// For tests, demonstrations, and a service whose companies can opt in again when its process ends. Clones share their
+/// contents.
 ///
-/// - Every verb is one critical section. No verb waits but [`changes`](Store::changes), which needs a tokio runtime with
-///   its timers enabled.
-/// - The two environments are apart, each with an event log of its own that counts from 1. A log keeps its latest 100,000
-///   events, about 200 bytes each, whether they were delivered or not; [`prune`](Store::prune) deletes more. A reader whose
-///   cursor lies below a deleted event gets `Pruned`.
-/// - `changes` costs what changed, and `wake` costs what it hands out; `list` reads on from its cursor. None of them sorts
-///   or copies all companies.
-/// - Tokens are kept as they are given, so whoever can read the memory of the process can read them.
+/// - Every verb is one critical section. Only [`changes`](Store::changes) waits; it needs a tokio runtime with its
+///   timers enabled.
+/// - The two environments are separate. Each has its own event log, numbered from 1. A log keeps its latest 100,000
+///   events (about 200 bytes each), delivered or not; [`prune`](Store::prune) deletes more. A reader whose cursor lies
+///   below a deleted event gets `Pruned`.
+/// - The cost of `changes` grows with the number of changes, that of `wake` with the number of rows it returns; `list`
+///   continues from its cursor. None of them sorts or copies all companies.
+/// - Tokens are not encrypted: anybody who can read the memory of the process can read them.
 ///
 /// ```
 /// use batchsuite_auth::{
@@ -95,11 +95,11 @@ pub struct MemoryStore(Arc<Shared>);
 struct Shared {
     clock: Box<dyn Clock>,
     records: Mutex<BTreeMap<Environment, Records>>,
-    /// Sent to after every event: a reader that waits for changes may follow the log.
+    /// Signalled after every event, so that a reader waiting for changes reads the log.
     written: watch::Sender<()>,
 }
 
-/// All that is stored of one environment.
+/// All records of one environment.
 struct Records {
     environment: Environment,
     rows: Rows,
@@ -108,17 +108,17 @@ struct Records {
 }
 
 impl MemoryStore {
-    /// An empty store on the system's clock.
+    /// An empty store that uses the system clock.
     pub fn new() -> Self {
         Self::with_clock(SystemClock)
     }
 
-    /// An empty store on this clock.
+    /// An empty store that uses this clock.
     pub fn with_clock(clock: impl Clock) -> Self {
         Self(Arc::new(Shared { clock: Box::new(clock), records: Mutex::default(), written: watch::Sender::new(()) }))
     }
 
-    /// A backup as of now: another store with the same rows and events. Consents under way are not in it.
+    /// A snapshot: an independent store with the same rows and events. Pending consents are not copied.
     #[doc(hidden)]
     #[must_use]
     pub fn backup(&self, clock: impl Clock) -> Self {
@@ -127,9 +127,10 @@ impl MemoryStore {
         Self(Arc::new(Shared { clock: Box::new(clock), records: Mutex::new(copies), written: watch::Sender::new(()) }))
     }
 
-    /// The one critical section of a verb. The time is read inside, so that it agrees with the order of the writes.
+    /// Runs a verb in its critical section. The time is read inside the lock, so that times agree with the order of
+    /// writes.
     fn with<T>(&self, environment: Environment, verb: impl FnOnce(&mut Records, Timestamp) -> T) -> T {
-        // No verb can panic between two writes that belong together.
+        // No verb can panic between two writes that belong together, so a poisoned lock guards consistent data.
         let mut records = self.0.records.lock().unwrap_or_else(PoisonError::into_inner);
         let records = records.entry(environment).or_insert_with(|| Records::new(environment));
         let before = records.log.last;
@@ -221,7 +222,7 @@ impl Store for MemoryStore {
     }
 
     async fn changes(&self, environment: Environment, after: Option<EventId>, wait: Duration) -> Result<Changes> {
-        // Subscribed before looking: what is written in between ends the wait.
+        // Subscribe before reading, so that a write in between ends the wait.
         let mut written = self.0.written.subscribe();
         let look = || {
             self.with(environment, |Records { rows, log, .. }, _| Changes {

@@ -1,4 +1,4 @@
-//! The store of several processes.
+//! The Postgres store, for several processes.
 
 mod builder;
 mod changes;
@@ -53,35 +53,38 @@ pub use pool::{PostgresPool, PostgresPoolBuilder, connection::PostgresTransactio
 /// # }
 /// ```
 ///
-/// - **One statement a verb**: a row, its tokens and its events are written together, compared inside the write; no transaction is
-///   open between two round trips, no lock outlives a statement. A call that is dropped leaves nothing behind. (Reading the log
-///   forward, and taking a delivery, take two statements.)
-/// - **The server's clock** tells every time.
-/// - **A look from outside**: the view `companies` shows a row's columns and its state; each statement begins with its name
-///   (`/* batchsuite save */`), as `pg_stat_activity` shows it.
-/// - **Secrets** reach the server as ciphertext only, each bound to its place: see [`keyring`](crate::keyring).
-/// - **The change feed** is read from the table. A writer announces itself before it draws a number, so that a reader's
-///   cursor never passes a number that may still come; other transactions of the database do not matter. Notifications
-///   are a hint: sent after the commit, some at once, on a connection of their own.
-/// - **Durability** does not depend on the server's `synchronous_commit`: each writing statement turns it on for its own
-///   transaction, also behind a pooler. `fsync` must be on; [`check`](Self::check) looks.
-/// - **Isolation** must be *read committed*, the default of Postgres; [`check`](Self::check) looks.
-/// - **Connections** are those of a [`PostgresPool`], which says how long a call takes at most, what becomes of a connection
-///   that is silent or broken, and what the URL may say. A pair that could not be stored over one connection is stored
-///   over another within seconds.
-/// - **PgBouncer** in session mode: as without it. In transaction mode: `pgbouncer=true` in the URL, or
+/// - **One statement per verb**: a row, its tokens and its events are compared and written together. No transaction
+///   stays open between round trips, and no lock outlives a statement. A dropped call leaves nothing behind. (Reading
+///   the log forward and taking a delivery use two statements.)
+/// - **Times** come from the server's clock.
+/// - **Inspection**: the view `companies` shows a row's columns and its state. Each statement begins with its name (`/*
+///   batchsuite save */`), visible in `pg_stat_activity`.
+/// - **Secrets** reach the server only as ciphertext, each bound to its row and field: see [`keyring`](crate::keyring).
+/// - **The change feed** is read from the table. A writer announces itself before it draws an event number, so a
+///   reader's cursor never passes a number that may still be committed; other transactions in the database do not delay
+///   readers. Notifications are only hints: they are sent after the commit, coalesced, on a connection of their own.
+/// - **Durability** does not depend on the server's `synchronous_commit`: each writing statement turns it on for its
+///   own transaction, also behind a pooler. `fsync` must be on; [`check`](Self::check) verifies that.
+/// - **Isolation** must be *read committed*, the Postgres default; [`check`](Self::check) verifies that.
+/// - **Connections** come from a [`PostgresPool`], which documents the maximum duration of a call, the handling of
+///   silent or broken connections, and the URL. A pair that could not be stored over one connection is stored over
+///   another within seconds.
+/// - **PgBouncer** in session mode needs no setting. In transaction mode, put `pgbouncer=true` in the URL or call
 ///   [`unnamed_statements`](PostgresStoreBuilder::unnamed_statements).
-/// - **Keys**: a name stands for one key for ever. The schema keeps the check value of each key that has encrypted; another key of
-///   that name is refused by [`connect`](Self::connect), [`migrate`](Self::migrate) and [`check`](Self::check), and before
-///   anything is read or encrypted. A value that cannot be decrypted is reported as unreadable, and nothing else suffers from it.
-/// - **Rolling deploys**: migrate first, with the new release; a migration only adds, so that the release before goes on beside
-///   it. What is no longer needed goes with the release after the one that stopped using it. Going back a release needs nothing.
-/// - **Rights**: who migrates owns the schema (or may create it); who serves needs `USAGE` on it, `SELECT`, `INSERT`,
-///   `UPDATE`, `DELETE` on its tables (of `migrations`, `SELECT` alone), `SELECT`, `USAGE` on its sequences, and `EXECUTE` on
-///   its functions, which everybody has unless it was revoked from `PUBLIC`. [`check`](Self::check) names what is missing.
-/// - **TLS** by `sslmode` in the [URL](PostgresPool#the-url).
+/// - **Keys**: a name always stands for the same key. The schema keeps the check value of each key that has encrypted
+///   data. [`connect`](Self::connect), [`migrate`](Self::migrate) and [`check`](Self::check) refuse a different key of
+///   the same name, and so does every call before it reads or encrypts. A value that cannot be decrypted is reported as
+///   unreadable and affects nothing else.
+/// - **Rolling deploys**: migrate first, with the new release. Migrations only add, so the previous release keeps
+///   working beside the new one. An object that is no longer used is dropped one release after the release that stopped
+///   using it. Going back one release needs no step.
+/// - **Rights**: the migrating role owns the schema (or may create it). The serving role needs `USAGE` on the schema;
+///   `SELECT`, `INSERT`, `UPDATE`, `DELETE` on its tables (on `migrations` only `SELECT`); `SELECT`, `USAGE` on its
+///   sequences; and `EXECUTE` on its functions, which every role has unless it was revoked from `PUBLIC`.
+///   [`check`](Self::check) names a missing right.
+/// - **TLS** follows `sslmode` in the [URL](PostgresPool#the-url).
 ///
-/// Needs Postgres 13 or later. A time before 1970, or thousands of years ahead, is cut to that.
+/// Needs Postgres 13 or later. Times before 1970 or thousands of years ahead are clamped to that range.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Inner>);
 
@@ -96,15 +99,15 @@ struct Inner {
 }
 
 impl PostgresStore {
-    /// A store with a pool of its own at `url` (`postgres://user:password@host/database?sslmode=require`), once a
-    /// connection could be made.
+    /// Creates a store with its own pool at `url` (`postgres://user:password@host/database?sslmode=require`) and makes
+    /// a first connection.
     ///
     /// # Errors
-    /// [`StoreError`]: the URL cannot be read, the database cannot be reached, or a key is another one than the key that this
-    /// database knows by its name.
+    /// [`StoreError`]: the URL cannot be parsed, the database cannot be reached, or a key differs from the one that
+    /// this database knows by the same name.
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn connect(url: &str, keyring: Keyring) -> Result<Self, StoreError> {
         let store = Self::at(url, keyring).build()?;
         drop(store.0.pool.connection().await?);
@@ -112,43 +115,44 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Creates the schema, or brings it up to date.
+    /// Creates the schema or brings it up to date.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was changed. [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured), with the
-    /// schema up to date, if a key is another one than the key that this database knows by its name.
+    /// [`StoreError`]; nothing was changed. [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured),
+    /// with the schema up to date, if a key differs from the one that this database knows by the same name.
     ///
     /// # Cancellation
-    /// All of it happened, or nothing.
+    /// The migration is applied either completely or not at all.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         self.0.migrate().await?;
         self.0.introduce_keys().await
     }
 
-    /// Makes sure that the keys are those of this database, and that it knows the primary one. The store does so by itself before
-    /// it encrypts; this is for a host that encrypts secrets of its own with the same keyring, to be called before that.
+    /// Verifies that the keys are those of this database and records the primary key in it. The store does so by itself
+    /// before it encrypts. A host that encrypts its own secrets with the same keyring calls this first.
     ///
     /// # Errors
-    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if a key is another one than the key that this
-    /// database knows by its name, else any other [`StoreError`].
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if a key differs from the one that this
+    /// database knows by the same name; otherwise any other [`StoreError`].
     ///
     /// # Cancellation
-    /// The key may be known.
+    /// The key may have been recorded.
     pub async fn introduce_keys(&self) -> Result<(), StoreError> {
         self.0.ready_to_seal().await.map(drop)
     }
 
-    /// Whether the database can be reached and is what this release needs: its schema; the role's rights on each object; a
-    /// server that keeps what was committed (no `fsync = off`), takes every character (UTF-8) and can be written to (no
-    /// standby); the isolation; and the keys, of which the one that encrypted last must be there. It writes nothing.
+    /// Verifies that the database can be reached and meets this release's requirements: the schema; the role's rights
+    /// on each object; a server that keeps committed data (no `fsync = off`), stores every character (UTF-8) and
+    /// accepts writes (no standby); the isolation level; and the keys, including the one that encrypted last. It writes
+    /// nothing.
     ///
     /// # Errors
-    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if it is not; its source says in one line what
-    /// is missing and what to set.
-    /// [`Unavailable`](batchsuite_auth::store::StoreErrorKind::Unavailable) if it cannot be asked.
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if a requirement is not met; its source
+    /// says in one line what is missing and what to set.
+    /// [`Unavailable`](batchsuite_auth::store::StoreErrorKind::Unavailable) if the database cannot be asked.
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.0.check().await?;
         self.0.check_keys().await

@@ -1,4 +1,4 @@
-//! Secrets on their way to a database and back, for every store that seals.
+//! Encryption and decryption of stored secrets, for every store that encrypts.
 
 use batchsuite_auth::{
     ids::Revision,
@@ -8,7 +8,7 @@ use batchsuite_auth::{
 
 use crate::keyring::{Binding, KeyId, KeySet, Keyring};
 
-/// The tokens of a row, as they are stored.
+/// A row's tokens as stored.
 #[derive(Debug, Default)]
 pub(crate) struct Sealed<B = Vec<u8>> {
     pub(crate) access: Option<B>,
@@ -16,7 +16,7 @@ pub(crate) struct Sealed<B = Vec<u8>> {
 }
 
 impl Sealed {
-    /// Seals both tokens of a pair for this opt-in and rotation. (The client row has none.)
+    /// Encrypts a pair's tokens for this epoch and version. (The client row has none.)
     pub(crate) fn new(keys: &KeySet, key: &RowKey, revision: Revision, tokens: &Tokens) -> Result<Self, StoreError> {
         let Some(key) = grant(key) else { return Ok(Self::default()) };
         let (access, refresh) = (tokens.access.as_ref(), tokens.refresh.as_ref());
@@ -33,7 +33,7 @@ impl<B: AsRef<[u8]>> Sealed<B> {
         self.access.is_none() && self.refresh.is_none()
     }
 
-    /// Opens them. If one cannot be read, the pair cannot.
+    /// Decrypts the tokens. If one of them is unreadable, the pair is.
     pub(crate) fn open(&self, keyring: &Keyring, key: &RowKey, revision: Revision) -> StoredTokens {
         let (false, Some(key)) = (self.is_empty(), grant(key)) else { return StoredTokens::None };
         let (access, refresh) = (self.access.as_ref(), self.refresh.as_ref());
@@ -52,7 +52,7 @@ impl<B: AsRef<[u8]>> Sealed<B> {
         }
     }
 
-    /// What there is to say of them without opening them.
+    /// The state of the tokens, without decrypting them.
     #[cfg(feature = "sqlite")]
     pub(crate) fn look(&self, keyring: &Keyring, _: &RowKey, _: Revision) -> StoredTokens {
         let mut sealed = self.access.iter().chain(&self.refresh);
@@ -63,18 +63,18 @@ impl<B: AsRef<[u8]>> Sealed<B> {
     }
 }
 
-/// The grant of a company's row.
+/// The grant key of a company's row.
 fn grant(key: &RowKey) -> Option<GrantKey> {
     Some(GrantKey { environment: key.environment, company: key.company.clone()? })
 }
 
-/// Seals the verifier of a consent.
+/// Encrypts a consent's verifier.
 pub(crate) fn seal_verifier(keys: &KeySet, consent: &Consent, verifier: &PkceVerifier) -> Result<Vec<u8>, StoreError> {
     let key = GrantKey { environment: consent.environment, company: consent.company.clone() };
     Ok(keys.seal(&Binding::pkce_verifier(&key, consent.id), verifier.expose_secret().as_bytes())?)
 }
 
-/// Opens it, if there is one.
+/// Decrypts a consent's verifier, if there is one.
 pub(crate) fn open_verifier(keyring: &Keyring, consent: &Consent, sealed: Option<&[u8]>) -> Verifier {
     let Some(sealed) = sealed else { return Verifier::None };
     let key = GrantKey { environment: consent.environment, company: consent.company.clone() };
@@ -86,14 +86,14 @@ fn open(keyring: &Keyring, binding: &Binding<'_>, sealed: &[u8]) -> Result<Strin
     Ok(keyring.open(binding, sealed)?.into_text()?)
 }
 
-/// A key that has encrypted what a database keeps: its name, and what tells it from others.
+/// A key that has encrypted data in this database: its name and check value.
 #[derive(Debug)]
 pub(crate) struct KnownKey {
     pub(crate) name: String,
     pub(crate) check_value: Vec<u8>,
 }
 
-/// If a key is another one than the known one of its name: the line that says so.
+/// An error message if a key differs from the known key of the same name.
 pub(crate) fn exchanged_key(known: &[KnownKey], keys: &KeySet) -> Option<String> {
     let is_another =
         |known: &&KnownKey| keys.check_value(&known.name).is_some_and(|value| value[..] != known.check_value[..]);
@@ -104,8 +104,8 @@ pub(crate) fn exchanged_key(known: &[KnownKey], keys: &KeySet) -> Option<String>
     ))
 }
 
-/// If the key is missing that sealed last, and was not declared lost: the line that says so. Without it, these may be the keys of
-/// another database, and what others have just sealed cannot be read. `known` has that key last.
+/// An error message if the latest encryption key is missing and not declared lost. Without it, the keys may be those of
+/// another database, and other processes' newest secrets would be unreadable. `known` has that key last.
 pub(crate) fn missing_key(known: &[KnownKey], keys: &KeySet) -> Option<String> {
     let KnownKey { name, .. } = known.last()?;
     let is_lost = KeyId::new(name).is_ok_and(|name| keys.is_lost(&name));

@@ -1,4 +1,4 @@
-//! The store of one machine.
+//! The SQLite store, for one machine.
 
 mod consents;
 mod failure;
@@ -28,7 +28,7 @@ use crate::{
 
 pub use self::store::SqliteStore;
 
-/// A connection and its prepared statements. A thread of its own has it.
+/// A connection and its prepared statements, owned by one thread.
 struct Session<'c> {
     connection: &'c Connection,
     shared: Arc<Shared>,
@@ -38,12 +38,12 @@ struct Session<'c> {
 }
 
 impl Session<'_> {
-    /// The store's time, as it can be stored.
+    /// The store's time, at stored precision.
     fn now(&self) -> Timestamp {
         timestamp(micros(self.shared.clock.now()))
     }
 
-    /// The rows that a statement returns. It runs to its end.
+    /// Runs a statement to its end and returns its rows.
     fn rows<T>(&mut self, sql: &str, with: impl Params, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
         if !self.statements.contains_key(sql) {
             self.statements.insert(sql.to_owned(), self.connection.prepare(sql)?);
@@ -52,17 +52,17 @@ impl Session<'_> {
         statement.query_and_then(with, read)?.collect()
     }
 
-    /// The one row that a statement returns, if any.
+    /// The only row that a statement returns, if any.
     fn row<T>(&mut self, sql: &str, with: impl Params, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Option<T>> {
         Ok(self.rows(sql, with, read)?.pop())
     }
 
-    /// A statement that returns nothing.
+    /// Runs a statement that returns nothing.
     fn run(&mut self, sql: &str, with: impl Params) -> Result<()> {
         self.rows(sql, with, |_| Ok(())).map(drop)
     }
 
-    /// The keys that seal, if they are those of the file. It knows them from then on.
+    /// The keys for encryption, if they agree with the file's. The file then records the primary key.
     fn sealing_keys(&mut self) -> Result<Arc<KeySet>> {
         let keys = self.shared.keyring.keys();
         let known = "SELECT name, check_value FROM keys ORDER BY since";
@@ -81,13 +81,13 @@ impl Session<'_> {
     }
 }
 
-/// What the store and its threads share.
+/// State shared by the store and its threads.
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
     clock: Box<dyn Clock>,
     keyring: Keyring,
-    /// Sent to after every transaction that wrote.
+    /// Signalled after every transaction that wrote.
     committed: watch::Sender<()>,
 }
 
@@ -99,7 +99,7 @@ fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_timestamp_micros(micros).unwrap_or(Timestamp::MAX_UTC)
 }
 
-/// A column with a time.
+/// A time column.
 fn time(row: &Row<'_>, column: &str) -> Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(timestamp))
 }
@@ -109,7 +109,7 @@ fn bits(row: &Row<'_>, column: &str) -> Result<u128> {
     Ok(u128::from_be_bytes(row.get(column)?))
 }
 
-/// The columns of an opt-in and a rotation.
+/// The epoch and version columns.
 fn revision(row: &Row<'_>) -> Result<Revision> {
     Ok(Revision { epoch: row.get("epoch")?, version: row.get("version")? })
 }

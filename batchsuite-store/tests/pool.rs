@@ -1,7 +1,7 @@
-//! Which connections of a [`PostgresPool`] are used again.
+//! Which connections of a [`PostgresPool`] are reused.
 
 #![cfg(feature = "postgres")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::{pin::pin, time::Duration};
 
@@ -31,7 +31,7 @@ async fn of_the_connections_that_nobody_needs_any_more_none_stays() {
     eventually("the one that is never needed is closed", is_one_closed).await;
 }
 
-/// Everybody else looks before the wait for a connection; a pair waits for the very one that comes back.
+/// Other statements check a connection before waiting for one; a pair waits for the connection that returns.
 #[tokio::test]
 async fn a_pair_that_waits_is_not_sent_over_a_connection_that_is_too_old() {
     let schema = TestSchema::new(Server::shared(Log::Normal));
@@ -44,7 +44,7 @@ async fn a_pair_that_waits_is_not_sent_over_a_connection_that_is_too_old() {
     let mut save = pin!(store.save(first_pair()));
     tokio::select! {
         biased;
-        _ = &mut save => unreachable!("the one connection is taken"),
+        _ = &mut save => unreachable!("the only connection is taken"),
         () = tokio::time::sleep(2 * age) => {}
     }
     let before = proxy.connections();

@@ -1,4 +1,4 @@
-//! Whose log is captured.
+//! Capturing the log of a test or process.
 
 use std::sync::{Once, OnceLock};
 
@@ -8,15 +8,16 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use crate::log::Log;
 
 impl Log {
-    /// Captures what this thread logs as long as the guard lives: a test on paused time runs on one thread.
+    /// Captures this thread's log while the guard lives: a test on paused time runs on one thread.
     ///
     /// # Panics
-    /// If the process has a subscriber already, e.g. that of [`captured`](Self::captured).
+    /// If the process already has a subscriber, e.g. that of [`captured`](Self::captured).
     pub fn of_this_test() -> (Self, DefaultGuard) {
-        // With a single subscriber, the first thread that comes to a line of the log settles for all threads whether anybody hears
-        // the line: the thread of another test, which has no subscriber, would say that nobody ever does.
+        // With a single subscriber, the first thread that reaches a log statement decides for all threads whether it is
+        // enabled. A thread of another test, which has no subscriber, would disable it for good.
         static SECOND: Once = Once::new();
-        SECOND.call_once(|| set_global_default(tracing_subscriber::registry()).expect("no other test sets one"));
+        SECOND
+            .call_once(|| set_global_default(tracing_subscriber::registry()).expect("no other test sets a subscriber"));
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::DEBUG)
@@ -26,8 +27,8 @@ impl Log {
         (log, set_default(subscriber))
     }
 
-    /// Captures everything that anybody logs in this process, from the first call on: every span and event of every crate,
-    /// those of the `log` facade included.
+    /// Captures the whole process's log from the first call on: every span and event of every crate, including those of
+    /// the `log` facade.
     pub fn captured() -> Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {

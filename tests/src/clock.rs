@@ -1,4 +1,4 @@
-//! Lengths of time, and a clock that is ahead of the system's, so that processes whose clocks a test moves still agree.
+//! Durations, and a clock ahead of the system's, so that processes whose clocks a test moves still agree.
 
 use std::{
     sync::{
@@ -10,27 +10,27 @@ use std::{
 
 use batchsuite_auth::clock::{Clock, SystemClock, Timestamp, later};
 
-/// An hour.
+/// One hour.
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// A day.
+/// One day.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
-/// So many seconds.
+/// This many seconds.
 pub fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The system's clock, some seconds ahead. A clone is the same clock.
+/// The system's clock plus some seconds. Clones share the offset.
 #[derive(Clone, Debug, Default)]
 pub struct ShiftedClock(Arc<AtomicU64>);
 
 impl ShiftedClock {
-    /// Moves it ahead, by whole seconds.
+    /// Moves the clock ahead, in whole seconds.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_secs(), Ordering::SeqCst);
     }
 
-    /// How far ahead it is.
+    /// How far the clock is ahead.
     pub fn ahead(&self) -> Duration {
         Duration::from_secs(self.0.load(Ordering::SeqCst))
     }

@@ -1,4 +1,4 @@
-//! A database that one test has to itself, for tests that run on each store that outlives a process.
+//! A database for one test, for tests that run on each store that outlives a process.
 
 use std::{error::Error, fs, sync::Arc, time::Duration};
 
@@ -20,7 +20,8 @@ pub enum Backend {
     Sqlite,
 }
 
-/// Makes two tests of each function, one on each [`Backend`], which it takes. A function that is left out is dead code.
+/// Generates two tests from each function, one per [`Backend`], which the function takes as its argument. An omitted
+/// function is dead code.
 #[macro_export]
 macro_rules! on_each_backend {
     ($($test:ident),+ $(,)?) => {
@@ -39,20 +40,20 @@ macro_rules! on_each_backend {
     };
 }
 
-/// A database that one test has to itself.
+/// A database for one test.
 #[derive(Debug)]
 pub enum Database {
-    /// A schema, whose time is the server's.
+    /// A schema, which uses the server's time.
     Postgres(TestSchema),
-    /// A file, whose time is that of each process.
+    /// A file, which uses each process's time.
     Sqlite(TestFile),
 }
 
 impl Database {
-    /// A new one; in Postgres on the server of this program.
+    /// A new database; in Postgres, on this program's server.
     ///
     /// # Panics
-    /// If there can be none.
+    /// If it cannot be created.
     pub async fn new(backend: Backend) -> Self {
         match backend {
             Backend::Postgres => Self::on(Server::shared(Log::Normal)).await,
@@ -63,7 +64,7 @@ impl Database {
     /// A new schema on this server.
     ///
     /// # Panics
-    /// If there can be none.
+    /// If it cannot be created.
     pub async fn on(server: &'static Server) -> Self {
         let schema = TestSchema::new(server);
         let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().expect("a store");
@@ -71,7 +72,7 @@ impl Database {
         Self::Postgres(schema)
     }
 
-    /// The server that it is on, if it is on one.
+    /// The database's server, if it has one.
     pub fn server(&self) -> Option<&'static Server> {
         match self {
             Self::Postgres(schema) => Some(schema.server()),
@@ -79,7 +80,7 @@ impl Database {
         }
     }
 
-    /// Where [`open_store`] finds it: the database, and the schema.
+    /// The arguments for [`open_store`]: the database and the schema.
     pub fn place(&self) -> [String; 2] {
         match self {
             Self::Postgres(schema) => [schema.server().url().to_owned(), schema.name().to_owned()],
@@ -87,10 +88,10 @@ impl Database {
         }
     }
 
-    /// One more store on it, as another process has it.
+    /// Another store on the database, like another process's.
     ///
     /// # Panics
-    /// If the store cannot open it.
+    /// If the store cannot open the database.
     pub async fn store(&self, clock: impl Clock) -> Arc<dyn Store> {
         let [database, schema] = self.place();
         open_store(&database, &schema, clock).await.expect("a store")
@@ -106,7 +107,7 @@ impl Database {
         }
     }
 
-    /// Does something behind the store's back; `{schema}` is where the tables are.
+    /// Executes SQL behind the store's back; `{schema}` stands for the schema of the tables.
     ///
     /// # Panics
     /// If the database refuses it.
@@ -114,16 +115,16 @@ impl Database {
         match self {
             Self::Postgres(schema) => {
                 let sql = sql.replace("{schema}", schema.name());
-                schema.server().client().await.batch_execute(&sql).await.expect("the server takes it");
+                schema.server().client().await.batch_execute(&sql).await.expect("the server accepts the statement");
             }
             Self::Sqlite(file) => {
                 let sql = sql.replace("{schema}", "main");
-                file.connection().execute_batch(&sql).expect("the file takes it");
+                file.connection().execute_batch(&sql).expect("the file accepts the statement");
             }
         }
     }
 
-    /// Writes a field into the document of a company, or of the client row, which has no name, as another release does.
+    /// Writes a field into the document of a company or of the client row (which has no name), like another release.
     ///
     /// # Panics
     /// If the database refuses it.
@@ -136,28 +137,29 @@ impl Database {
         self.execute(&format!("UPDATE {{schema}}.grants SET {set} WHERE company = '{company}'")).await;
     }
 
-    /// Everything that is in it, as a thief of it sees it.
+    /// All stored bytes, as a thief sees them.
     ///
     /// # Panics
-    /// If it cannot be read.
+    /// If they cannot be read.
     pub fn dump(&self) -> Vec<u8> {
         match self {
             Self::Postgres(schema) => schema.server().dump(schema.name()).into_bytes(),
             Self::Sqlite(file) => {
-                let files = fs::read_dir(file.directory()).expect("its directory");
-                files.flat_map(|entry| fs::read(entry.expect("a file").path()).expect("its bytes")).collect()
+                let files = fs::read_dir(file.directory()).expect("the file's directory");
+                files.flat_map(|entry| fs::read(entry.expect("a file").path()).expect("the file's bytes")).collect()
             }
         }
     }
 }
 
-/// What the name of a file begins with, where a database can be either.
+/// The prefix of a file's name where a database can be of either kind.
 const SQLITE: &str = "sqlite:";
 
-/// A store on the database of this [`place`](Database::place). Where the database has no clock of its own, it goes by `clock`.
+/// A store on the database at this [`place`](Database::place). If the database has no clock of its own, the store uses
+/// `clock`.
 ///
 /// # Errors
-/// The store cannot open it.
+/// The store cannot open the database.
 pub async fn open_store(database: &str, schema: &str, clock: impl Clock) -> Result<Arc<dyn Store>, Box<dyn Error>> {
     let keyring = keyring().await;
     Ok(match database.strip_prefix(SQLITE) {

@@ -1,18 +1,18 @@
-//! Waiting for what another task or process is about to do.
+//! Waiting for another task or process.
 
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-/// More than anything takes on a busy machine.
+/// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The result of one look: a condition, or what was looked for.
+/// The result of one look: a condition, or a value.
 pub trait Look {
-    /// What a look brings in the end.
+    /// The value that is eventually found.
     type Found;
 
-    /// It, if it is there.
+    /// The value, if it is there.
     fn found(self) -> Option<Self::Found>;
 }
 
@@ -32,10 +32,10 @@ impl<T> Look for Option<T> {
     }
 }
 
-/// Looks again and again until the condition holds, or until what is looked for is there.
+/// Looks repeatedly until the condition holds or the value is there.
 ///
 /// # Panics
-/// If that takes too long; `what` says what it was.
+/// If that takes too long; `what` names the awaited event.
 pub async fn eventually<L: Look>(what: &str, mut look: impl AsyncFnMut() -> L) -> L::Found {
     let poll = async {
         loop {
@@ -45,5 +45,5 @@ pub async fn eventually<L: Look>(what: &str, mut look: impl AsyncFnMut() -> L) -
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("it never came about: {what}"))
+    timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("this never happened: {what}"))
 }

@@ -1,4 +1,4 @@
-//! A store whose calls can fail or be held up, before or after they happened: the one wrapper around a store.
+//! A store whose calls can fail or be held, before or after they take effect: the only wrapper around a store.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -14,7 +14,7 @@ use batchsuite_auth::{
 
 use crate::{Hold, mark::Mark};
 
-/// A verb of the storage trait, or a step that it saves: as far as a test troubles it.
+/// A verb of the storage trait, or a saved step, as far as tests interfere with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// A consent is stored.
@@ -37,19 +37,19 @@ pub enum Verb {
     Verdict,
     /// An authorization is removed.
     Remove,
-    /// Rows that have woken are handed out.
+    /// Woken rows are handed out.
     Wake,
-    /// People are told of the end of an opt-in.
+    /// People are told that an opt-in ended.
     Notify,
-    /// A row that cannot be read is put off.
+    /// An unreadable row is postponed.
     Postpone,
     /// The change feed is read.
     Changes,
     /// The event log is read.
     Events,
-    /// An event that changes no row is written.
+    /// An event without a row change is written.
     Append,
-    /// Uses are remembered.
+    /// Uses are recorded.
     RecordUse,
     /// Companies are listed.
     List,
@@ -85,7 +85,7 @@ impl Verb {
         }
     }
 
-    /// All of them.
+    /// All verbs.
     pub const ALL: [Self; 19] = [
         Self::PutConsent,
         Self::UseConsent,
@@ -109,15 +109,15 @@ impl Verb {
     ];
 }
 
-/// What the innermost cause of every failure says.
+/// The message of the innermost cause of every failure.
 pub const CAUSE: &str = "25006: the server is read-only";
 
-/// When the trouble comes.
+/// When the fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
-    /// Nothing has happened yet.
+    /// Before the call takes effect.
     Before,
-    /// It has happened; the answer is on its way.
+    /// After the call took effect, before its answer.
     After,
 }
 
@@ -129,7 +129,7 @@ enum Trouble {
     Panic,
 }
 
-/// A way to a store that others may reach without trouble.
+/// A connection to a store that others may use without faults.
 pub struct FlakyStore {
     store: Arc<dyn Store>,
     state: Mutex<State>,
@@ -145,12 +145,12 @@ struct State {
     calls: HashMap<Verb, usize>,
     failures: HashMap<Verb, usize>,
     successes: HashMap<Verb, Vec<Mark>>,
-    /// `Debug` of everything handed in and out, if it is kept.
+    /// The `Debug` output of everything passed in and out, if it is recorded.
     witnessed: Option<BTreeSet<String>>,
 }
 
 impl FlakyStore {
-    /// A way to `store` on which nothing goes wrong yet.
+    /// A connection to `store` without faults yet.
     pub fn over(store: impl Store) -> Self {
         Self { store: Arc::new(store), state: Mutex::default() }
     }
@@ -165,7 +165,7 @@ impl FlakyStore {
         self.once(verb, Moment::Before, Trouble::Panic);
     }
 
-    /// The next call of `verb` stops there until it is released.
+    /// The next call of `verb` stops at this moment until it is released.
     pub fn hold(&self, verb: Verb, moment: Moment) -> Hold {
         let hold = Hold::default();
         self.once(verb, moment, Trouble::Hold(hold.clone()));
@@ -177,12 +177,12 @@ impl FlakyStore {
         self.always(verb, moment, Trouble::Fail(StoreErrorKind::Unavailable));
     }
 
-    /// Every call of `verb` fails in this way, until [`mend`](Self::mend).
+    /// Every call of `verb` fails with this kind, until [`mend`](Self::mend).
     pub fn fail_as(&self, verb: Verb, kind: StoreErrorKind) {
         self.always(verb, Moment::Before, Trouble::Fail(kind));
     }
 
-    /// Every call of `verb` is never answered, until [`mend`](Self::mend) for those that come then.
+    /// No call of `verb` is answered, until [`mend`](Self::mend) for later calls.
     pub fn hang(&self, verb: Verb) {
         self.always(verb, Moment::Before, Trouble::Hang);
     }
@@ -202,19 +202,19 @@ impl FlakyStore {
         self.state().is_away = false;
     }
 
-    /// Like a database in an encoding of few characters: no verdict and no event with others is ever taken.
+    /// Behaves like a database with a small character set: rejects verdicts and events with other characters.
     pub fn take_only_ascii(&self) {
         self.state().takes_only_ascii = true;
     }
 
-    /// Keeps everything that is handed in and out from now on, as `Debug` shows it.
+    /// From now on records everything passed in and out, as `Debug` shows it.
     #[must_use]
     pub fn witnessed(self) -> Self {
         self.state().witnessed = Some(BTreeSet::new());
         self
     }
 
-    /// Everything that was handed in and out since the last call.
+    /// Everything passed in and out since the last call.
     pub fn take_witnessed(&self) -> BTreeSet<String> {
         self.state().witnessed.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -224,12 +224,12 @@ impl FlakyStore {
         self.state().calls.get(&verb).copied().unwrap_or_default()
     }
 
-    /// How often `verb` failed here.
+    /// How often `verb` failed in this wrapper.
     pub fn failures(&self, verb: Verb) -> usize {
         self.state().failures.get(&verb).copied().unwrap_or_default()
     }
 
-    /// When the store had done `verb`, each time.
+    /// When the store completed `verb`, each time.
     pub fn successes(&self, verb: Verb) -> Vec<Mark> {
         self.state().successes.get(&verb).cloned().unwrap_or_default()
     }
@@ -246,7 +246,7 @@ impl FlakyStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call begins: its verb, and whether the store ever takes its words.
+    /// A call begins: returns its verb, and whether the store ever accepts its characters.
     fn begins(&self, call: Call<'_>) -> (Verb, Result<(), StoreError>) {
         let verb = Verb::of(call);
         let mut state = self.state();
@@ -301,7 +301,7 @@ fn is_ascii(event: &EventContent) -> bool {
 }
 
 impl State {
-    /// What a call of `verb` comes upon at this moment.
+    /// The fault for a call of `verb` at this moment.
     fn trouble(&mut self, verb: Verb, moment: Moment) -> Option<Trouble> {
         if self.is_away && moment == Moment::Before {
             return Some(Trouble::Fail(StoreErrorKind::Unavailable));
@@ -317,7 +317,7 @@ impl State {
     }
 }
 
-/// With causes, as a database's driver has them.
+/// With nested causes, like a database driver's error.
 fn failure(kind: StoreErrorKind) -> StoreError {
     StoreError::new(kind).with_source(io::Error::other(io::Error::other(CAUSE)))
 }

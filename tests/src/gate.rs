@@ -1,4 +1,4 @@
-//! A way to UPS that remembers every exchange, and can hold one up, send it elsewhere, or answer it: the one wrapper around
+//! A connection to UPS that records every exchange, and can hold, redirect or answer requests: the only wrapper around
 //! an HTTP client.
 
 use std::{
@@ -18,12 +18,12 @@ use url::{Url, form_urlencoded};
 
 use crate::{Hold, mark::Mark};
 
-/// What comes back for a request.
+/// The answer to a request.
 pub type Answer = Result<Response<Vec<u8>>, HttpError>;
 
 type Rule = Arc<dyn Fn(&Request<Vec<u8>>) -> Option<Answer> + Send + Sync>;
 
-/// A process's own way to UPS.
+/// A process's own connection to UPS.
 pub struct Gate {
     http: Arc<dyn HttpClient>,
     state: Mutex<State>,
@@ -44,7 +44,7 @@ struct State {
 /// One request and its answer.
 #[derive(Clone, Debug, Default)]
 pub struct Exchange {
-    /// The form, as it was sent.
+    /// The form as sent.
     pub body: String,
     /// The credentials, without the word `Basic`.
     pub authorization: Option<String>,
@@ -54,39 +54,39 @@ pub struct Exchange {
 }
 
 impl Gate {
-    /// A way through `http` on which nothing is held up yet.
+    /// A connection through `http` that holds nothing yet.
     pub fn before(http: impl HttpClient) -> Self {
         Self { http: Arc::new(http), state: Mutex::default() }
     }
 
-    /// A way that leads nowhere: `answer` is what comes back for every request.
+    /// A connection to nowhere: `answer` answers every request.
     pub fn answering(answer: impl Fn(&Request<Vec<u8>>) -> Answer + Send + Sync + 'static) -> Self {
         let gate = Self::before(Nowhere);
         gate.answer_by(move |request| Some(answer(request)));
         gate
     }
 
-    /// The next request waits for its connection; then it is judged whether it may still be sent.
+    /// The next request waits while connecting; afterwards its time limits are checked.
     pub fn hold_connection(&self) -> Hold {
         held(&mut self.state().held_connections)
     }
 
-    /// The next request waits before UPS sees it.
+    /// The next request waits before UPS receives it.
     pub fn hold_request(&self) -> Hold {
         held(&mut self.state().held_requests)
     }
 
-    /// The next answer waits on its way back: UPS has acted.
+    /// The next answer waits on its way back: UPS has processed the request.
     pub fn hold_answer(&self) -> Hold {
         held(&mut self.state().held_answers)
     }
 
-    /// The next request is not sent; this is its answer.
+    /// The next request is not sent and gets this answer.
     pub fn answer_next(&self, answer: Result<Response<Vec<u8>>, HttpErrorKind>) {
         self.state().next_answers.push_back(answer);
     }
 
-    /// This is the answer to every request with `refresh_token`; none is sent.
+    /// Every request with `refresh_token` gets this answer; none is sent.
     pub fn answer_to(&self, refresh_token: &str, answer: Response<Vec<u8>>) {
         let refresh_token = refresh_token.to_owned();
         self.answer_by(move |request| {
@@ -95,12 +95,12 @@ impl Gate {
         });
     }
 
-    /// A request for which `rule` has an answer is not sent.
+    /// A request that `rule` answers is not sent.
     pub fn answer_by(&self, rule: impl Fn(&Request<Vec<u8>>) -> Option<Answer> + Send + Sync + 'static) {
         self.state().rules.push(Arc::new(rule));
     }
 
-    /// Requests go to this scheme and host instead, until [`back_to_ups`](Self::back_to_ups).
+    /// Requests go to this scheme and host, until [`back_to_ups`](Self::back_to_ups).
     pub fn send_to(&self, other: &str) {
         self.state().elsewhere = Some(other.parse().expect("a URL"));
     }
@@ -120,7 +120,7 @@ impl Gate {
         self.state().answers.clone()
     }
 
-    /// Everything in the exchanges that nobody may see.
+    /// Every secret in the exchanges.
     pub fn secrets(&self) -> Vec<String> {
         self.state().exchanges.iter().flat_map(Exchange::secrets).map(|(_, secret)| secret).collect()
     }
@@ -129,7 +129,7 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits at the next hold that `queue` has, if it has one; whether it had.
+    /// Waits at the next hold of `queue`, if any; returns whether there was one.
     async fn pass(&self, queue: impl FnOnce(&mut State) -> &mut VecDeque<Hold>) -> bool {
         let hold = queue(&mut self.state()).pop_front();
         match hold {
@@ -141,7 +141,7 @@ impl Gate {
         }
     }
 
-    /// Answers in UPS's place, if it is to.
+    /// Answers in place of UPS, if configured.
     fn scripted(&self, request: &Request<Vec<u8>>) -> Option<Answer> {
         let (next, rules) = {
             let mut state = self.state();
@@ -185,7 +185,7 @@ impl HttpClient for Gate {
 }
 
 impl State {
-    /// Turns a request to where it goes and writes it down; its number.
+    /// Redirects a request if configured, and records it; returns its number.
     fn note(&mut self, request: &mut Request<Vec<u8>>) -> usize {
         if let Some(other) = &self.elsewhere {
             let address = format!("{}{}", other.origin().ascii_serialization(), request.uri().path());
@@ -203,18 +203,18 @@ impl State {
 }
 
 impl Exchange {
-    /// A value of the form that was sent.
+    /// A value of the sent form.
     pub fn sent(&self, name: &str) -> Option<String> {
         field(self.body.as_bytes(), name)
     }
 
-    /// A text of the JSON that came back.
+    /// A text field of the received JSON.
     pub fn received(&self, name: &str) -> Option<String> {
         let answer: Value = serde_json::from_slice(&self.answer).ok()?;
         answer.get(name)?.as_str().map(str::to_owned)
     }
 
-    /// Everything in it that nobody may see, each with its name.
+    /// Every secret of the exchange, with its name.
     pub fn secrets(&self) -> impl Iterator<Item = (&'static str, String)> {
         let sent =
             [("authorization code", "code"), ("refresh token", "refresh_token"), ("PKCE verifier", "code_verifier")]

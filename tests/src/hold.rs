@@ -1,10 +1,10 @@
-//! A place where something waits until the test lets it go on.
+//! A place where a call waits until the test releases it.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::timeout};
 
-/// A place where one call waits until the test lets it go on.
+/// A place where one call waits until the test releases it.
 #[derive(Clone, Debug)]
 pub struct Hold(Arc<(Semaphore, Semaphore)>);
 
@@ -15,23 +15,23 @@ impl Default for Hold {
 }
 
 impl Hold {
-    /// Waits until the call is there.
+    /// Waits until the call has arrived.
     pub async fn reached(&self) {
         timeout(Duration::from_secs(300), self.0.0.acquire())
             .await
             .expect("the call never came")
-            .expect("it stays open")
+            .expect("the semaphore stays open")
             .forget();
     }
 
-    /// Lets the call go on.
+    /// Lets the call continue.
     pub fn release(&self) {
         self.0.1.add_permits(1);
     }
 
-    /// The call is there: it waits until it is let go on.
+    /// Called by the held call: waits until it is released.
     pub async fn pass(&self) {
         self.0.0.add_permits(1);
-        self.0.1.acquire().await.expect("it stays open").forget();
+        self.0.1.acquire().await.expect("the semaphore stays open").forget();
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use batchsuite_auth::{ActorId, CompanyId, Environment, store::GrantKey};
 
-/// The company of a test that needs one.
+/// The company of a test that needs only one.
 pub fn acme() -> CompanyId {
     company("acme")
 }
@@ -14,7 +14,7 @@ pub fn company(name: &str) -> CompanyId {
     CompanyId::new(name).expect("a valid id")
 }
 
-/// Companies of these numbers.
+/// Companies with these numbers.
 pub fn companies(numbers: Range<usize>) -> Vec<CompanyId> {
     numbers.map(|number| company(&format!("company-{number:04}"))).collect()
 }
@@ -24,7 +24,7 @@ pub fn ada() -> ActorId {
     ActorId::new("ada").expect("a valid id")
 }
 
-/// Where a store keeps the company's grant.
+/// The key of the company's grant.
 pub fn key(company: &CompanyId) -> GrantKey {
     GrantKey { environment: Environment::Cie, company: company.clone() }
 }

@@ -1,7 +1,7 @@
-//! Integration tests across the crates live in `tests/`; here is the kit that they share, and the README's code is compiled
-//! and run.
+//! Integration tests across the crates are in `tests/`. This crate contains their shared kit, and compiles and runs the
+//! README's code.
 //!
-//! Whatever is here panics where a test cannot go on, and says why.
+//! Everything here panics with the reason when a test cannot continue.
 #![cfg_attr(doctest, doc = include_str!("../../README.md"))]
 
 mod capture;

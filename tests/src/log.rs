@@ -1,4 +1,4 @@
-//! What is logged, kept in memory.
+//! An in-memory log.
 
 use std::{
     io,
@@ -7,15 +7,15 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The log of a test or of a process; clones share it.
+/// The log of a test or a process; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Everything so far.
+    /// Everything logged so far.
     ///
     /// # Panics
-    /// If it is not UTF-8.
+    /// If the log is not UTF-8.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()).expect("UTF-8")
     }

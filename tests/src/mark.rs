@@ -1,4 +1,4 @@
-//! When a task came by a place, and how long it took from one place to another.
+//! When a task passed a place, and the time between two places.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 
-/// A task came by.
+/// A task passed a place.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark {
     task: Option<Id>,
@@ -15,14 +15,14 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The task that runs here is here now.
+    /// The current task, now.
     pub(crate) fn here() -> Self {
         Self { task: try_id(), at: Instant::now() }
     }
 }
 
-/// How long it took tasks from one place to another: for each of `ends`, since the last of `starts` of the same task. An end
-/// without a start is left out.
+/// The times that tasks took from one place to another: for each of `ends`, since the same task's last mark in
+/// `starts`. An end without a start is skipped.
 pub fn gaps(starts: &[Mark], ends: &[Mark]) -> Vec<Duration> {
     let gap = |end: &Mark| {
         let mut starts = starts.iter().rev().filter(|start| start.task == end.task);

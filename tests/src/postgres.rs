@@ -1,6 +1,6 @@
-//! A throw-away Postgres for the tests of one program, and schemas of their own for each test.
+//! A throw-away Postgres server for the tests of one program, with a separate schema for each test.
 //!
-//! `DATABASE_URL`, if set, is used instead of a server of our own. No server to be had is a failure, never a skip.
+//! `DATABASE_URL`, if set, is used instead. Without any server the tests fail; they are never skipped.
 
 use std::{
     fs,
@@ -15,8 +15,8 @@ use std::{
 use batchsuite_store::keyring::{KeySet, Keyring, StaticKeySource};
 use tokio_postgres::{Client, NoTls};
 
-/// Ends the server when this program ends, however it does: the pipe on its standard input closes with the program, and
-/// the shell, which reads it, outlives it. Until then each line on it is an order.
+/// Stops the server when this program ends, however it ends: the pipe to the shell's standard input closes with the
+/// program, and the shell, which reads the pipe, outlives it. Until then each line on the pipe is an order.
 const RUN: &str = r#"
 start() {
     "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c full_page_writes=off \
@@ -39,17 +39,17 @@ rm -rf "$2"
 /// What a server logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Log {
-    /// What it logs by itself.
+    /// The server's defaults.
     Normal,
     /// Every statement with all its parameters.
     Everything,
 }
 
-/// A server that the tests may do anything to.
+/// A server that the tests may treat as they like.
 #[derive(Debug)]
 pub struct Server {
     url: String,
-    /// `None`: the one of `DATABASE_URL`.
+    /// `None`: the server of `DATABASE_URL`.
     own: Option<Own>,
 }
 
@@ -62,10 +62,10 @@ struct Own {
 }
 
 impl Server {
-    /// The server of this program, started with the first call.
+    /// This program's server, started by the first call.
     ///
     /// # Panics
-    /// If there is none to be had, with the reason.
+    /// If no server is available, with the reason.
     pub fn shared(log: Log) -> &'static Self {
         static SERVER: OnceLock<Server> = OnceLock::new();
         SERVER.get_or_init(|| match std::env::var("DATABASE_URL") {
@@ -74,7 +74,7 @@ impl Server {
         })
     }
 
-    /// A server of our own, also where `DATABASE_URL` is set.
+    /// A server of our own, even if `DATABASE_URL` is set.
     ///
     /// # Panics
     /// If it does not start, with the reason.
@@ -82,8 +82,8 @@ impl Server {
         Self::start_with(log, &[], "")
     }
 
-    /// The same with more settings (`-c name=value …`, without blanks in them) and with files in its directory, which the
-    /// settings call `{directory}`.
+    /// [`start`](Self::start) with more settings (`-c name=value …`, without blanks in them) and with files in its
+    /// directory, which the settings call `{directory}`.
     ///
     /// # Panics
     /// If it does not start, with the reason.
@@ -94,7 +94,8 @@ impl Server {
         for (name, text) in files {
             let file = directory.join(name);
             fs::write(&file, text).expect("a file for the server");
-            fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("its permissions");
+            fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .expect("the file's permissions");
         }
         let user = unprivileged_user();
         if let Some(user) = user {
@@ -111,7 +112,7 @@ impl Server {
         let settings = settings.replace("{directory}", &directory.display().to_string());
         let mut shell = as_user(user, Path::new("/bin/sh"));
         shell.args(["-c", RUN, "sh"]).arg(&programs).arg(&directory).arg(format!("{logging} {settings}"));
-        // A group of its own: an interrupt of the tests must not reach it before its own end.
+        // A separate process group: an interrupt of the tests must not reach the server before its own end.
         std::os::unix::process::CommandExt::process_group(&mut shell, 0);
         let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let shell = Mutex::new(shell.expect("the server's shell starts"));
@@ -121,26 +122,26 @@ impl Server {
         server
     }
 
-    /// Where it is, as a connection string.
+    /// The server's address, as a connection string.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The directory of its socket, if it is one of our own.
+    /// The directory of its socket, if it is our own server.
     pub fn directory(&self) -> Option<&Path> {
         self.own.as_ref().map(|own| own.directory.as_path())
     }
 
-    /// What it has logged.
+    /// The server's log.
     ///
     /// # Panics
-    /// If it is not one of our own.
+    /// If it is not our own server.
     pub fn log(&self) -> String {
         let own = self.own.as_ref().expect("a server of our own");
         String::from_utf8_lossy(&fs::read(own.directory.join("server.log")).expect("the log")).into_owned()
     }
 
-    /// What `pg_dump` makes of one schema.
+    /// The output of `pg_dump` for one schema.
     ///
     /// # Panics
     /// If `pg_dump` fails.
@@ -152,18 +153,20 @@ impl Server {
         String::from_utf8_lossy(&dump.stdout).into_owned()
     }
 
-    /// Stops it as an operator does: it ends every connection, whatever is under way. Returns when nobody is let in.
+    /// Stops the server as an operator does: all connections end, whatever is running. Returns once the server accepts
+    /// no connections.
     ///
     /// # Panics
-    /// If it is not one of our own, or goes on.
+    /// If it is not our own server, or does not stop.
     pub fn stop(&self) {
         self.end("stop\n");
     }
 
-    /// Ends it as a power cut does: what it holds in its own memory is lost. Returns when nobody is let in.
+    /// Stops the server like a power cut: data only in its memory are lost. Returns once the server accepts no
+    /// connections.
     ///
     /// # Panics
-    /// If it is not one of our own, or goes on.
+    /// If it is not our own server, or does not stop.
     pub fn crash(&self) {
         self.end("crash\n");
     }
@@ -180,25 +183,25 @@ impl Server {
         panic!("the server does not end: {}", self.log());
     }
 
-    /// Makes it a standby that follows nobody, from its next start on.
+    /// Makes the server a standby without a primary, from its next start on.
     ///
     /// # Panics
-    /// If it is not one of our own.
+    /// If it is not our own server.
     pub fn become_standby(&self) {
         let own = self.own.as_ref().expect("a server of our own");
         fs::write(own.directory.join("data/standby.signal"), "").expect("a file for the server");
     }
 
-    /// Starts it again after [`stop`](Self::stop) or [`crash`](Self::crash), and returns when it answers.
+    /// Starts the server again after [`stop`](Self::stop) or [`crash`](Self::crash); returns once it answers.
     ///
     /// # Panics
-    /// If it is not one of our own, or does not answer.
+    /// If it is not our own server, or does not answer.
     pub fn start_again(&self) {
         self.own.as_ref().expect("a server of our own").order("start\n");
         wait_until_it_answers(&self.url, || self.log());
     }
 
-    /// A plain connection, for what a test does beside a store.
+    /// A plain connection, for statements that a test runs beside a store.
     ///
     /// # Panics
     /// If the server does not answer.
@@ -212,27 +215,27 @@ impl Server {
 impl Own {
     fn order(&self, line: &str) {
         let mut shell = self.shell.lock().expect("no test panicked here");
-        let input = shell.stdin.as_mut().expect("its standard input");
+        let input = shell.stdin.as_mut().expect("the shell's standard input");
         input.write_all(line.as_bytes()).expect("the server's shell listens");
     }
 }
 
-/// Its socket is named after its port.
+/// The server's socket is named after its port.
 fn server_url(directory: &Path, settings: &str) -> String {
     let port = settings.split_whitespace().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432");
     format!("host={} port={port} user=postgres dbname=postgres", directory.display())
 }
 
-/// When PgBouncer gives a server's connection to another client.
+/// When PgBouncer gives a server connection to another client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
-    /// When the client goes away.
+    /// When the client disconnects.
     Session,
     /// After each transaction.
     Transaction,
 }
 
-/// The real PgBouncer in front of a server of our own.
+/// A real PgBouncer in front of our own server.
 #[derive(Debug)]
 pub struct PgBouncer {
     url: String,
@@ -240,7 +243,7 @@ pub struct PgBouncer {
     _shell: Child,
 }
 
-/// The same as for the server: it ends with this program, however that ends.
+/// As for the server: it ends with this program, however that ends.
 const RUN_POOLER: &str = r#"
 /usr/sbin/pgbouncer "$1/pgbouncer.ini" >"$1/pgbouncer.out" 2>&1 </dev/null &
 cat >/dev/null
@@ -249,7 +252,7 @@ wait
 "#;
 
 impl PgBouncer {
-    /// Starts one in transaction mode with fewer servers than clients.
+    /// Starts a pooler in transaction mode with fewer server connections than clients.
     ///
     /// # Panics
     /// If it does not start, with the reason.
@@ -257,7 +260,7 @@ impl PgBouncer {
         Self::start_with(server, PoolMode::Transaction, "default_pool_size = 3\nmax_client_conn = 200\n")
     }
 
-    /// Starts one whose other settings are PgBouncer's defaults.
+    /// Starts a pooler whose other settings are PgBouncer's defaults.
     ///
     /// # Panics
     /// If it does not start, with the reason.
@@ -265,7 +268,7 @@ impl PgBouncer {
         Self::start_with(server, mode, "")
     }
 
-    /// Starts one in session mode that takes so many clients at most.
+    /// Starts a pooler in session mode that accepts at most this many clients.
     ///
     /// # Panics
     /// If it does not start, with the reason.
@@ -290,7 +293,7 @@ impl PgBouncer {
             socket.display(),
             directory.display()
         );
-        fs::write(directory.join("pgbouncer.ini"), settings).expect("its settings");
+        fs::write(directory.join("pgbouncer.ini"), settings).expect("the pooler's settings");
         let user = unprivileged_user();
         if let Some(user) = user {
             run(Command::new("chown").args(["-R", user]).arg(&directory), "the directory's owner cannot be set");
@@ -304,7 +307,7 @@ impl PgBouncer {
         Self { url, _shell: shell.expect("the pooler's shell starts") }
     }
 
-    /// Where it is, as a connection string.
+    /// The pooler's address, as a connection string.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -320,7 +323,7 @@ fn wait_until_it_answers(url: &str, log: impl Fn() -> String) {
     panic!("{url} does not answer: {}", log());
 }
 
-/// Waits for something in a thread and a runtime of its own: the caller may be inside a runtime.
+/// Runs an async wait on its own thread and runtime: the caller may be inside a runtime.
 fn apart<T: Send>(wait: impl AsyncFnOnce() -> T + Send) -> T {
     let wait = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -338,7 +341,7 @@ pub async fn keyring() -> Keyring {
     Keyring::load(StaticKeySource::new(keys)).await.expect("a keyring")
 }
 
-/// A schema that one test has to itself.
+/// A schema for one test.
 #[derive(Debug)]
 pub struct TestSchema {
     server: &'static Server,
@@ -348,18 +351,18 @@ pub struct TestSchema {
 }
 
 impl TestSchema {
-    /// A new name; the schema is made by the store's `migrate()`.
+    /// A new name; the store's `migrate()` creates the schema.
     pub fn new(server: &'static Server) -> Self {
         let name = format!("test_{:016x}", rand::random::<u64>());
         Self { server, name, offset: Mutex::default() }
     }
 
-    /// Its name.
+    /// The schema's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The server that it is on.
+    /// The schema's server.
     pub fn server(&self) -> &'static Server {
         self.server
     }
@@ -396,7 +399,7 @@ impl TestSchema {
 }
 
 impl Drop for TestSchema {
-    /// A server of our own goes with all its schemas.
+    /// Our own server disappears with all its schemas.
     fn drop(&mut self) {
         if self.server.own.is_some() {
             return;
@@ -411,7 +414,7 @@ impl Drop for TestSchema {
     }
 }
 
-/// The newest server programs on this machine: their directory.
+/// The directory of the newest server programs on this machine.
 ///
 /// # Panics
 /// If there are none.

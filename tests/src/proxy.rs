@@ -1,5 +1,5 @@
-//! A proxy before a server: it can fall silent (TCP still acknowledges, and no byte passes), be late, cut connections and
-//! close them in one direction. A watcher can look at what comes by.
+//! A proxy in front of a server. It can fall silent (TCP still acknowledges, but no byte passes), delay data, cut
+//! connections, and close them in one direction. A watcher can read passing data.
 
 use std::{
     fmt::Debug,
@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::postgres::Server;
 
-/// Passes connections on to a server.
+/// Forwards connections to a server.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -32,68 +32,69 @@ pub struct Proxy {
     trouble: watch::Sender<Trouble>,
 }
 
-/// Where a server listens.
+/// A server's address.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// A socket of this machine.
+    /// A Unix socket.
     Socket(PathBuf),
-    /// A port.
+    /// A TCP port.
     Address(SocketAddr),
 }
 
-/// What happens to what comes by.
+/// The fault applied to passing data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Trouble {
-    /// It passes.
+    /// Data pass.
     #[default]
     None,
-    /// It passes so much later.
+    /// Data pass after this delay.
     Delay(Duration),
     /// A request ends its connection and does not arrive.
     CutRequests,
     /// An answer ends its connection and does not arrive.
     CutAnswers,
-    /// The server's direction ends in the place of an answer; the client's stays open.
+    /// The server's direction closes instead of an answer; the client's stays open.
     HalfClose,
-    /// It passes when this trouble is over.
+    /// Data pass once this fault is over.
     Silence,
 }
 
-/// Who sent it.
+/// The sender of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
-    /// It is part of a request.
+    /// The data are part of a request.
     Client,
-    /// It is part of an answer.
+    /// The data are part of an answer.
     Server,
 }
 
-/// Looks at what comes by.
+/// Reads passing data.
 pub trait Watcher: Debug + Send + Sync + 'static {
-    /// Bytes came, on the connection of this number. Whether a message ends with them.
+    /// Bytes arrived on the connection of this number. Returns whether a message ends with them.
     fn came(&self, connection: u64, sender: Sender, bytes: &[u8]) -> bool;
 
-    /// What came from there so far was handed on.
+    /// Everything received from this sender so far was forwarded.
     fn passed(&self, connection: u64, sender: Sender);
 }
 
 impl Proxy {
-    /// A proxy before `server`.
+    /// A proxy in front of `server`.
     ///
     /// # Panics
-    /// If the server is not one of our own.
+    /// If the server is not our own.
     pub async fn before(server: &Server) -> Self {
         let socket = server.directory().expect("a server of our own").join(".s.PGSQL.5432");
         Self::to(Target::Socket(socket), None).await
     }
 
-    /// A proxy before the server at `target`. What a watched client leaves unread is still taken from the server.
+    /// A proxy in front of the server at `target`. With a watcher, data that the client leaves unread are still read
+    /// from the server.
     ///
     /// # Panics
-    /// If there is no port.
+    /// If no port is available.
     pub async fn to(target: Target, watcher: Option<Arc<dyn Watcher>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("its address");
+        let address = listener.local_addr().expect("the address of the listener");
         let (accepted, silent_below) = (Arc::new(AtomicU64::new(0)), watch::Sender::new(0));
         let trouble = watch::Sender::new(Trouble::None);
         let (numbers, below, troubles) = (Arc::clone(&accepted), silent_below.subscribe(), trouble.subscribe());
@@ -107,7 +108,7 @@ impl Proxy {
         Self { address, accepted, silent_below, trouble }
     }
 
-    /// Where it listens.
+    /// The proxy's address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -117,27 +118,27 @@ impl Proxy {
         format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", self.address.port())
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub fn connections(&self) -> u64 {
         self.accepted.load(SeqCst)
     }
 
-    /// The connections that there are fall silent; new ones pass.
+    /// Existing connections fall silent; new ones pass.
     pub fn silence_connections(&self) {
         self.silent_below.send_replace(self.connections());
     }
 
-    /// Everything falls silent, new connections too.
+    /// Everything falls silent, including new connections.
     pub fn silence_everything(&self) {
         self.silent_below.send_replace(u64::MAX);
     }
 
-    /// Goes on with everything, also with what was held back.
+    /// Everything passes again, including data held back.
     pub fn go_on(&self) {
         self.silent_below.send_replace(0);
     }
 
-    /// What happens from now on to what comes by.
+    /// Sets the fault for passing data.
     pub fn trouble(&self, trouble: Trouble) {
         self.trouble.send_replace(trouble);
     }
@@ -152,12 +153,12 @@ struct Silence {
 impl Silence {
     async fn end(&mut self) {
         let number = self.number;
-        // Without a proxy, nobody is silent any more.
+        // Without a proxy, no connection is silent any more.
         let _ = self.below.wait_for(|below| *below <= number).await;
     }
 }
 
-/// One connection's way.
+/// One connection's path.
 #[derive(Clone)]
 struct Passage {
     silence: Silence,
@@ -167,13 +168,13 @@ struct Passage {
 
 /// How a direction ended.
 enum End {
-    /// Its sender has gone.
+    /// Its sender closed it.
     Gone,
-    /// By a trouble.
+    /// A fault cut it.
     Cut,
 }
 
-/// An answer that is under way when the client has gone comes within this.
+/// How long an answer in transit is awaited after the client has gone.
 const LAST_ANSWER: Duration = Duration::from_secs(3);
 
 type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);

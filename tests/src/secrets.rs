@@ -1,4 +1,4 @@
-//! What must never be seen, and the search for it.
+//! Secrets that must never appear, and the search for them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,22 +11,22 @@ use base64::{
 };
 use url::form_urlencoded;
 
-/// Every secret that came up, by its text, with what it is.
+/// Every secret that occurred, with its kind.
 #[derive(Debug, Default)]
 pub struct Secrets(Mutex<BTreeMap<String, &'static str>>);
 
 impl Secrets {
-    /// One more.
+    /// Adds a secret.
     ///
     /// # Panics
-    /// If it is too short to be searched for.
+    /// If it is too short to search for.
     pub fn add(&self, what: &'static str, secret: impl Into<String>) {
         let secret = secret.into();
-        assert!(secret.len() >= 16, "a {what} that short would be found anywhere: {secret:?}");
+        assert!(secret.len() >= 16, "this {what} is too short to search for: {secret:?}");
         self.0.lock().expect("no test panicked here").insert(secret, what);
     }
 
-    /// Adds what a form or query has under these names.
+    /// Adds the values of a form or query under these names.
     pub fn add_parameters(&self, form: &str, names: &[(&str, &'static str)]) {
         for (name, value) in form_urlencoded::parse(form.trim_start_matches('?').as_bytes()) {
             if let Some((_, what)) = names.iter().find(|(known, _)| *known == name) {
@@ -35,7 +35,7 @@ impl Secrets {
         }
     }
 
-    /// What there is.
+    /// The kinds of secrets collected.
     ///
     /// # Panics
     /// Never.
@@ -46,7 +46,7 @@ impl Secrets {
         kinds
     }
 
-    /// What of them can be seen in `text`, with the place.
+    /// The secrets that appear in `text`, with their places.
     ///
     /// # Panics
     /// Never.
@@ -54,7 +54,7 @@ impl Secrets {
         let secrets = self.0.lock().expect("no test panicked here");
         let mut forms: Vec<_> =
             secrets.iter().flat_map(|(secret, what)| forms(secret).into_iter().map(move |form| (what, form))).collect();
-        // Thousands of them: found by their first bytes, in one walk over the text.
+        // There are thousands of them, so they are found by their first bytes, in one pass over the text.
         let mut by_beginning: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
         for (number, (_, (_, shown))) in forms.iter().enumerate() {
             by_beginning.entry(shown.as_bytes()[..BEGINNING].to_vec()).or_default().push(number);
@@ -64,7 +64,7 @@ impl Secrets {
             for &number in by_beginning.get(beginning).into_iter().flatten() {
                 let (what, (form, shown)) = &mut forms[number];
                 if !shown.is_empty() && text.as_bytes()[at..].starts_with(shown.as_bytes()) {
-                    // Told once.
+                    // Reported once.
                     shown.clear();
                     let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
                     let line: String = text[from..].lines().next().unwrap_or_default().chars().take(600).collect();
@@ -76,10 +76,10 @@ impl Secrets {
     }
 }
 
-/// No form is shorter.
+/// The minimum length of a form.
 const BEGINNING: usize = 8;
 
-/// How a secret can look, whole or in part.
+/// The forms in which a secret can appear, whole or in part.
 fn forms(secret: &str) -> Vec<(&'static str, String)> {
     let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let bytes = |text: &str| text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>();
@@ -88,13 +88,13 @@ fn forms(secret: &str) -> Vec<(&'static str, String)> {
         ("as bytes", bytes(secret).join(", ")),
         ("as bytes, a line each", bytes(secret)[..8].join(",\n")),
     ];
-    // A part is enough, e.g. of a message that was cut to length.
+    // A part is enough, e.g. in a truncated message.
     for start in [0, secret.len() / 2 - 8, secret.len() - 16] {
         if let Some(part) = secret.get(start..start + 16) {
             forms.push(("plain", part.to_owned()));
         }
     }
-    // In base64 a text looks differently at each of three places within a larger one.
+    // In base64, a text has three encodings, depending on its offset in a larger text.
     for shift in 0..3 {
         let shifted = [vec![b'x'; shift], secret.as_bytes().to_vec()].concat();
         let length = shifted.len() / 3 * 4 - 4;

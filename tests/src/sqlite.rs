@@ -1,4 +1,4 @@
-//! Files for the tests of the SQLite store, and eyes and hands behind the store's back.
+//! Files for the tests of the SQLite store, with access behind the store's back.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::{eventually, postgres::keyring};
 
-/// A database that one test has to itself, in a directory that goes with it.
+/// A database for one test, in a directory removed on drop.
 #[derive(Debug)]
 pub struct TestFile {
     directory: PathBuf,
@@ -27,10 +27,10 @@ impl Default for TestFile {
 }
 
 impl TestFile {
-    /// A new directory, still without a database.
+    /// A new directory, without a database yet.
     ///
     /// # Panics
-    /// If there can be none.
+    /// If it cannot be created.
     pub fn new() -> Self {
         let directory = std::env::temp_dir().join(format!("batchsuite-sqlite-{:016x}", rand::random::<u64>()));
         fs::create_dir(&directory).expect("a directory");
@@ -47,7 +47,7 @@ impl TestFile {
         self.directory.join("batchsuite.db")
     }
 
-    /// One more store on it, as another process has it.
+    /// Another store on the file, like another process's.
     ///
     /// # Panics
     /// If the store cannot open it.
@@ -56,7 +56,7 @@ impl TestFile {
         store.expect("a store")
     }
 
-    /// Waits until the last store on it has closed it, and its log is gone.
+    /// Waits until the last store has closed the file and its log is gone.
     ///
     /// # Panics
     /// If that takes too long.
@@ -67,7 +67,7 @@ impl TestFile {
     /// A connection behind the store's back.
     ///
     /// # Panics
-    /// If there is none.
+    /// If it cannot be opened.
     pub fn connection(&self) -> Connection {
         let connection = Connection::open(self.path()).expect("a connection");
         connection.busy_timeout(Duration::from_secs(5)).expect("a time-out");

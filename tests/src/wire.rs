@@ -1,4 +1,4 @@
-//! The network between a store and its server: what passes is written down, a round trip at a time, and it can be cut.
+//! The network between a store and its server: it records passing messages by round trip, and it can be cut.
 
 use std::{
     collections::HashMap,
@@ -21,33 +21,33 @@ use tokio::{
 
 use crate::postgres::Server;
 
-/// Passes connections on to a server of our own.
+/// Forwards connections to our own server.
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,
     passing: Passing,
 }
 
-/// What all its connections share.
+/// State shared by all its connections.
 #[derive(Clone, Debug, Default)]
 struct Passing {
     round_trips: Arc<Mutex<Vec<RoundTrip>>>,
     swallows: Arc<AtomicBool>,
-    /// How many answers were swallowed because of their statement.
+    /// How many answers were dropped because of their statement.
     swallowed: Arc<AtomicUsize>,
-    /// The name of the statement whose answers are swallowed.
+    /// The name of the statement whose answers are dropped.
     swallows_to: Arc<Mutex<Option<String>>>,
 }
 
-/// What the store sent before it waited for the server to be ready again.
+/// The messages that the store sent before it waited for the server to be ready again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct RoundTrip(Vec<Message>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Message {
-    /// A statement to be parsed and kept.
+    /// A statement to parse and keep.
     Parse(String),
-    /// A statement to be run, or several in one text.
+    /// A statement to run, or several in one text.
     Run(String),
 }
 
@@ -55,7 +55,7 @@ impl Wire {
     /// A wire to `server`.
     ///
     /// # Panics
-    /// If the server is not one of our own.
+    /// If the server is not our own.
     pub async fn before(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
@@ -76,25 +76,25 @@ impl Wire {
         format!("host=127.0.0.1 port={} user=postgres dbname=postgres sslmode=disable", self.address.port())
     }
 
-    /// From now on the first answer on each connection is swallowed and the connection cut: what was asked for has
-    /// happened, and nobody is told.
+    /// From now on the first answer on each connection is dropped and the connection cut: the request has taken effect,
+    /// and the client is not told.
     pub fn swallow_answers(&self, swallow: bool) {
         self.passing.swallows.store(swallow, Ordering::SeqCst);
     }
 
-    /// From now on the answer to each run of the statement of this name is swallowed and its connection cut; with `None`, no longer.
+    /// From now on the answer to each run of the statement of this name is dropped and its connection cut; `None` ends
+    /// this.
     pub fn swallow_answers_to(&self, name: Option<&str>) {
         *lock(&self.passing.swallows_to) = name.map(str::to_owned);
     }
 
-    /// How many answers [`swallow_answers_to`](Self::swallow_answers_to) has swallowed.
+    /// How many answers [`swallow_answers_to`](Self::swallow_answers_to) has dropped.
     pub fn swallowed(&self) -> usize {
         self.passing.swallowed.load(Ordering::SeqCst)
     }
 
-    /// The round trips since the last call, but for those of the change feed, which come when they like. A text each: the
-    /// name that the store's statement begins with (any other statement is told as it is), `parse ‹name›` if it was
-    /// parsed, both if both.
+    /// The round trips since the last call, except those of the change feed, whose timing varies. Each is a text: the
+    /// name at the start of the store's statement (other statements in full), `parse ‹name›` if it was parsed, or both.
     pub fn round_trips(&self) -> Vec<String> {
         let of_feed = |message: &Message| matches!(message.told().1, "horizon" | "changes");
         let trips = std::mem::take(&mut *self.passing.journal());
@@ -150,7 +150,7 @@ impl Passing {
         }
     }
 
-    /// A round trip is in the journal before the server hears of it.
+    /// Records a round trip before the server receives it.
     async fn requests(
         self,
         from: OwnedReadHalf,
@@ -158,14 +158,14 @@ impl Passing {
         is_cut: Arc<AtomicBool>,
     ) -> io::Result<()> {
         let mut from = BufReader::new(from);
-        // The first message has no kind.
+        // The first message has no type byte.
         to.write_all(&rest_of_message(&mut from, Vec::new()).await?).await?;
         let mut session = Session::default();
         loop {
             let kind = from.read_u8().await?;
             let message = rest_of_message(&mut from, vec![kind]).await?;
             if let Some(round_trip) = session.hear(kind, &message[HEAD..]) {
-                // Before the server hears of it, so that no byte of its answer gets through.
+                // Before the server receives it, so that no byte of its answer gets through.
                 let swallowed = lock(&self.swallows_to).clone();
                 if swallowed.is_some_and(|name| round_trip.0.iter().any(|message| message.told() == ("", &name))) {
                     is_cut.store(true, Ordering::SeqCst);
@@ -186,7 +186,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The kind, and the length of the rest with its own four bytes.
+/// The type byte, and the length of the rest including its own four bytes.
 const HEAD: usize = 5;
 
 async fn rest_of_message(from: &mut BufReader<OwnedReadHalf>, mut message: Vec<u8>) -> io::Result<Vec<u8>> {
@@ -198,7 +198,7 @@ async fn rest_of_message(from: &mut BufReader<OwnedReadHalf>, mut message: Vec<u
     Ok(message)
 }
 
-/// What a connection has said (the frontend's half of the protocol, PostgreSQL's documentation, "Message Formats").
+/// The messages of a connection (the frontend's half of the protocol, PostgreSQL's documentation, "Message Formats").
 #[derive(Debug, Default)]
 struct Session {
     statements: HashMap<String, String>,
@@ -207,7 +207,7 @@ struct Session {
 }
 
 impl Session {
-    /// Takes a message in; the round trip that it ends, if it does.
+    /// Takes a message; returns the round trip that it ends, if any.
     fn hear(&mut self, kind: u8, body: &[u8]) -> Option<RoundTrip> {
         let mut texts = body.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
         let mut text = || texts.next().unwrap_or_default();
@@ -229,7 +229,7 @@ impl Session {
                 self.under_way.0.push(Message::Run(text()));
                 return Some(std::mem::take(&mut self.under_way));
             }
-            // Flush, too, makes the server answer.
+            // Flush also makes the server answer.
             b'S' | b'H' => return Some(std::mem::take(&mut self.under_way)),
             _ => {}
         }

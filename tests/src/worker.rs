@@ -1,4 +1,4 @@
-//! A process of the service, as the test that started it sees it.
+//! A process of the service, from the side of the test that started it.
 
 use std::{
     collections::HashMap,
@@ -19,12 +19,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// More than anything takes on a busy machine.
+/// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
 
-/// It is killed when this is dropped.
+/// Killed on drop.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
@@ -34,17 +34,17 @@ pub struct Worker {
     last: AtomicU64,
 }
 
-/// What a process will say.
+/// A process's future answer.
 #[derive(Debug)]
 pub struct Reply(oneshot::Receiver<Value>);
 
 impl Reply {
-    /// Whether it has said it.
+    /// Whether the answer has arrived.
     pub fn is_told(&mut self) -> bool {
         !matches!(self.0.try_recv(), Err(oneshot::error::TryRecvError::Empty))
     }
 
-    /// Waits for it.
+    /// Waits for the answer.
     pub async fn wait(self) -> Value {
         timeout(PATIENCE, self.0).await.expect("an answer in time").expect("the process lives")
     }
@@ -53,17 +53,18 @@ impl Reply {
 impl Worker {
     /// Starts a process of `program`, the binary `worker`, and waits until it is ready.
     pub async fn start(program: &str, arguments: &[&str]) -> Self {
-        Self::try_start(program, arguments).await.expect("it gets ready")
+        Self::try_start(program, arguments).await.expect("the worker gets ready")
     }
 
-    /// The same; `None`: it does not get ready, because its database is not there.
+    /// Like [`start`](Self::start); `None`: the process does not get ready, because its database is unavailable.
     pub async fn try_start(program: &str, arguments: &[&str]) -> Option<Self> {
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
-            // Of its own: if the group of the tests loses its parent while a process in it is stopped, the kernel ends the group.
+            // A separate process group: if the tests' group is orphaned while a process in it is stopped, the kernel
+            // ends the group.
             .process_group(0)
             .spawn()
             .expect("the worker starts");
@@ -76,7 +77,7 @@ impl Worker {
         (ready.ok().flatten().as_deref() == Some("ready")).then_some(worker)
     }
 
-    /// Gives an order to a process that may be stopped or may end: what it says within `patience`.
+    /// Sends an order to a process that may be stopped or may end; returns its answer within `patience`.
     pub async fn try_ask(&self, mut order: Value, patience: Duration) -> Option<Value> {
         let ask = async {
             let (id, receiver) = self.expect(&mut order);
@@ -88,14 +89,14 @@ impl Worker {
         timeout(patience, ask).await.ok().flatten()
     }
 
-    /// Gives an order.
+    /// Sends an order.
     pub async fn begin(&self, mut order: Value) -> Reply {
         let (_, receiver) = self.expect(&mut order);
         self.write(&order).await.expect("the process listens");
         Reply(receiver)
     }
 
-    /// Gives the order its number, and a place for its answer.
+    /// Numbers the order and registers a receiver for its answer.
     fn expect(&self, order: &mut Value) -> (u64, oneshot::Receiver<Value>) {
         let id = self.last.fetch_add(1, Ordering::SeqCst);
         order["id"] = json!(id);
@@ -108,7 +109,7 @@ impl Worker {
         self.orders.lock().await.write_all(format!("{order}\n").as_bytes()).await
     }
 
-    /// Gives an order and waits for its end.
+    /// Sends an order and waits for its completion.
     pub async fn ask(&self, order: Value) -> Value {
         self.begin(order).await.wait().await
     }
@@ -118,13 +119,13 @@ impl Worker {
         self.begin(json!({"do": "token", "company": company})).await
     }
 
-    /// What a caller gets.
+    /// A caller's result.
     pub async fn token(&self, company: &str) -> Value {
         self.call(company).await.wait().await
     }
 
-    /// What a caller for each company of `prefix` gets, who asks again while there is only no token at the moment: on a busy
-    /// machine many at once outlast the time of a caller.
+    /// The result of a caller for each company of `prefix`. Callers retry transient errors: on a busy machine, many
+    /// concurrent calls exceed a caller's maximum wait.
     pub async fn each(&self, prefix: &str, companies: usize) -> Value {
         let begun = Instant::now();
         while begun.elapsed() < 4 * PATIENCE {
@@ -132,10 +133,10 @@ impl Worker {
             if !told["errors"].as_object().expect("a map").keys().any(|error| error.contains("transient")) {
                 return told;
             }
-            // A company that pauses is refused at once.
+            // A pausing company is refused at once.
             sleep(Duration::from_millis(100)).await;
         }
-        panic!("there is no token of {prefix} at any moment");
+        panic!("the callers of {prefix} never all got tokens");
     }
 
     /// The next refresh stops at `point`, until [`go`](Self::go).
@@ -143,18 +144,18 @@ impl Worker {
         assert_eq!(self.ask(json!({"do": "stop_at", "point": point})).await["error"], Value::Null);
     }
 
-    /// Waits until it has come to `place`.
+    /// Waits until the process has reached `place`.
     pub async fn is_at(&self, place: &str) {
         let next = timeout(PATIENCE, async { self.places.lock().await.recv().await });
-        assert_eq!(next.await.expect("it gets there in time").as_deref(), Some(place));
+        assert_eq!(next.await.expect("the worker reaches the place in time").as_deref(), Some(place));
     }
 
-    /// Whoever stopped goes on.
+    /// Lets the stopped call continue.
     pub async fn go(&self) {
         self.ask(json!({"do": "go"})).await;
     }
 
-    /// Waits until a keeper has seen to all that had woken when this was called.
+    /// Waits until a keeper has handled everything that had woken when this was called.
     pub async fn has_been_round(&self) {
         for _ in 0..2 {
             self.stop_at("after_due").await;
@@ -163,18 +164,18 @@ impl Worker {
         }
     }
 
-    /// SIGKILL: it is gone when this returns.
+    /// SIGKILL; the process has ended when this returns.
     pub async fn kill(mut self) {
         self.child.start_kill().expect("a signal");
-        timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("its end");
+        timeout(PATIENCE, self.child.wait()).await.expect("the worker ends in time").expect("an exit status");
     }
 
-    /// SIGKILL, while others still hold it.
+    /// SIGKILL, while others still hold the worker.
     pub fn shoot(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// SIGSTOP: not one more instruction of it.
+    /// SIGSTOP: the process executes nothing more.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
@@ -190,7 +191,7 @@ impl Worker {
     }
 }
 
-/// Hands answers to those who wait for them, and tells places.
+/// Delivers answers to their receivers, and reports places reached.
 async fn listen(output: ChildStdout, waiting: Waiting, place: mpsc::UnboundedSender<String>) {
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -203,6 +204,6 @@ async fn listen(output: ChildStdout, waiting: Waiting, place: mpsc::UnboundedSen
             let _ = answer.send(said);
         }
     }
-    // Whoever still waits is told by the end of its channel.
+    // The end of its channel tells every remaining receiver.
     waiting.lock().expect("no test panicked here").clear();
 }

@@ -5,7 +5,7 @@ use batchsuite_auth::{
     store::{Consent, ConsentCaps, ConsentUse, FoundConsent, NewConsent, NewEvent, USED_CONSENT_KNOWN, Verifier},
 };
 
-/// A consent in the file, under a number that goes up: the smallest is the oldest.
+/// A stored consent, keyed by a number that goes up: the smallest is the oldest.
 #[derive(Deserialize, Serialize)]
 struct StoredConsent {
     id: ConsentId,
@@ -17,7 +17,7 @@ struct StoredConsent {
     return_to: Option<String>,
     removals: u64,
     state: [u8; 32],
-    /// Sealed for the id.
+    /// Encrypted, bound to the consent's id.
     verifier: Option<String>,
     expires_at: Timestamp,
     used_at: Option<Timestamp>,
@@ -31,7 +31,7 @@ impl Verb<'_> {
         let next = old.last().and_then(|(last, _)| last.parse::<u64>().ok()).unwrap_or_default() + 1;
         let is_over = |old: &StoredConsent| old.state == consent.state || !old.is_known(self.now);
         let (mut gone, left): (Vec<_>, Vec<_>) = old.into_iter().partition(|(_, old)| is_over(old));
-        // The new one counts for both caps.
+        // The new consent counts towards both caps.
         let mut pending: Vec<_> = left.into_iter().filter(|(_, old)| old.is_pending(self.now)).collect();
         let parties = |old: &StoredConsent| [old.company == consent.company, old.actor == consent.actor];
         for (party, most) in [caps.per_company, caps.per_actor].into_iter().enumerate() {
@@ -77,7 +77,7 @@ impl Verb<'_> {
         Ok(consent.used_at)
     }
 
-    /// The company's consents that wait for their persons, the oldest first.
+    /// The company's pending consents, oldest first.
     fn pending(&self, company: &CompanyId) -> Vec<PendingConsent> {
         let consents = self.all("consent").map(|(_, consent): (_, StoredConsent)| consent);
         let pending = consents.filter(|consent| consent.company == *company && consent.is_pending(self.now));
@@ -141,7 +141,7 @@ impl StoredConsent {
         self.used_at.is_none() && self.expires_at > now
     }
 
-    /// A used and an expired one for an hour, so that its person is told what became of it.
+    /// Used and expired consents are remembered for an hour, so that their person can be told the outcome.
     fn is_known(&self, now: Timestamp) -> bool {
         later(self.used_at.unwrap_or(self.expires_at), USED_CONSENT_KNOWN) > now
     }

@@ -7,7 +7,7 @@ use batchsuite_auth::test_util::{
 };
 use batchsuite_store::keyring::{KeySet, StaticKeySource};
 
-/// A store in a new directory, on a clock that is moved by hand.
+/// A store in a new directory, on a manual clock.
 #[derive(Debug)]
 struct InDirectory {
     directory: PathBuf,
@@ -21,7 +21,7 @@ impl InDirectory {
         Self { directory, clock: ManualClock::new(), store: OnceLock::new() }
     }
 
-    /// The store. It reads the directory anew each time.
+    /// Opens the store. Each call reads the directory anew.
     async fn store(&self) -> FileStore {
         let keys = KeySet::parse("2026-11:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").expect("a key");
         let keyring = Keyring::load(StaticKeySource::new(keys)).await.expect("a keyring");

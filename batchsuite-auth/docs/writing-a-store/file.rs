@@ -8,10 +8,10 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-/// What one verb writes: records by their keys. `null`: the record is gone.
+/// The records that one verb writes, by key. `null` deletes a record.
 type Batch = Vec<(String, Value)>;
 
-/// Records by their keys, in memory and in a file. Each line of the file is one batch.
+/// Records by key, in memory and in a file. Each line of the file is one batch.
 struct Records {
     by_key: BTreeMap<String, Value>,
     file: File,
@@ -19,7 +19,7 @@ struct Records {
 }
 
 impl Records {
-    /// Reads the file, and writes it anew with all records in one line.
+    /// Reads the file and rewrites it with all records in one line.
     fn open(directory: &Path) -> io::Result<Self> {
         let (path, new) = (directory.join("opt-ins.jsonl"), directory.join("opt-ins.new"));
         let stored = match fs::read(&path) {
@@ -27,20 +27,20 @@ impl Records {
             stored => stored?,
         };
         let mut by_key = BTreeMap::new();
-        // A line without its end was cut off by a crash. No verb that wrote it has returned.
+        // A line without its end was cut off by a crash. The verb that wrote it has not returned.
         for line in stored.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")) {
             apply(&mut by_key, serde_json::from_slice(line)?);
         }
         let mut file = File::create(&new)?;
         file.write_all(&line_of(&by_key.iter().collect::<Vec<_>>())?)?;
         file.sync_all()?;
-        // Either the old file is there afterwards or the whole new one.
+        // Afterwards either the old file or the complete new one is there.
         fs::rename(&new, &path)?;
         File::open(directory)?.sync_all()?;
         Ok(Self { by_key, file, lines: 1 })
     }
 
-    /// Writes a batch: all of it or nothing. It outlives a crash when this returns.
+    /// Writes a batch, all or nothing. It is durable when this returns.
     fn write(&mut self, batch: Batch) -> io::Result<()> {
         self.file.write_all(&line_of(&batch)?)?;
         self.file.sync_data()?;

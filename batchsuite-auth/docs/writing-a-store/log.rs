@@ -8,7 +8,7 @@ use batchsuite_auth::{
 use serde::de::IgnoredAny;
 use std::time::Duration;
 
-/// An event in the file, under its number.
+/// A stored event, keyed by its number.
 #[derive(Deserialize, Serialize)]
 struct StoredEvent {
     at: Timestamp,
@@ -17,7 +17,7 @@ struct StoredEvent {
     content: EventContent,
 }
 
-/// How far a consumer has read, and which process reads for it until when.
+/// A consumer's cursor, and the process that holds its lease until `ends_at`.
 #[derive(Deserialize, Serialize)]
 struct StoredDelivery {
     cursor: u64,
@@ -26,7 +26,8 @@ struct StoredDelivery {
 }
 
 impl Verb<'_> {
-    /// Events of one batch follow each other, and a number never comes back: it is above the last one, also if that was pruned.
+    /// Events of one batch have consecutive numbers. A number is never reused: a new one is above the last, even if
+    /// that was pruned.
     fn write_event(&mut self, company: Option<CompanyId>, event: EventContent, revision: Revision) -> Result<EventId> {
         let first = self.key("event", "");
         let written = self.batch.iter().filter(|(key, _)| key.starts_with(&first)).count();
@@ -46,7 +47,7 @@ impl Verb<'_> {
         Ok(last.map(EventId::new).unwrap_or_default().max(self.pruned()?))
     }
 
-    /// The latest event that was ever pruned.
+    /// The latest event ever pruned.
     fn pruned(&self) -> Result<EventId> {
         Ok(EventId::new(self.find("pruned", "")?.unwrap_or_default()))
     }
@@ -75,7 +76,7 @@ impl Verb<'_> {
         Ok(Page { items, next })
     }
 
-    /// It ends at an event that is not old, or that a delivery has not passed.
+    /// Deletes old events, up to the first one that is too recent or that a delivery has not passed.
     fn prune(&mut self, prune: Prune) -> Result<Pruned> {
         let before = earlier(self.now, prune.older_than);
         let deliveries = self.all("delivery").map(|(_, delivery): (_, StoredDelivery)| EventId::new(delivery.cursor));
@@ -103,7 +104,7 @@ impl Verb<'_> {
     fn take_delivery(&mut self, delivery: &Delivery, lease: Duration) -> Result<Option<EventId>> {
         let holder = delivery.holder.to_string();
         let stored: Option<StoredDelivery> = self.find("delivery", &delivery.consumer)?;
-        // One that ends further ahead was dated by a wrong clock.
+        // A lease that ends further ahead was dated by a wrong clock.
         let furthest = later(self.now, LONGEST_DELIVERY_LEASE);
         let is_held = |stored: &StoredDelivery| stored.ends_at > self.now && stored.ends_at <= furthest;
         if stored.as_ref().is_some_and(|stored| stored.holder != holder && is_held(stored)) {

@@ -13,15 +13,15 @@ use batchsuite_auth::{
 use batchsuite_store::keyring::Binding;
 use serde::Deserialize;
 
-/// A row in the file.
+/// A stored row.
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 struct StoredRow {
     number: u64,
     revision: Revision,
-    /// As it was given, also with fields that only a newer release knows.
+    /// Unchanged, including fields that only a newer release knows.
     document: Option<String>,
-    /// Sealed for the revision.
+    /// Encrypted, bound to the revision.
     access_token: Option<String>,
     refresh_token: Option<String>,
     listed_as: String,
@@ -37,7 +37,7 @@ impl Verb<'_> {
         Ok(self.find("row", key.name())?.unwrap_or_default())
     }
 
-    /// The rows of companies, by id. The client row has no name, and is not among them.
+    /// The companies' rows, ordered by id. The client row has no name and is not included.
     fn companies(&self) -> impl Iterator<Item = (CompanyId, StoredRow)> {
         self.all("row").filter_map(|(name, row)| Some((CompanyId::new(name).ok()?, row)))
     }
@@ -111,7 +111,7 @@ impl Verb<'_> {
                 return Page { items, next: last };
             }
             last = Some(company.clone());
-            // The caller looks again at those whose status may have changed with the time.
+            // The caller re-evaluates rows whose status may have changed with time.
             let wakes = row.wake_at.is_some_and(|at| at <= self.now);
             let listed_as = ListedAs::of_name(&row.listed_as).unwrap_or_default();
             if query.listed_as.as_ref().is_none_or(|wanted| wakes || wanted.contains(&listed_as)) {
@@ -138,7 +138,7 @@ impl Verb<'_> {
         }
     }
 
-    /// Seals both tokens into the row. (The client row has none.)
+    /// Encrypts both tokens into the row. (The client row has none.)
     fn seal(&self, key: &RowKey, revision: Revision, tokens: &Tokens, row: &mut StoredRow) -> Result<()> {
         let Some(grant) = grant(key) else { return Ok(()) };
         let seal = |binding: Binding<'_>, secret: &str| -> Result<String> {
@@ -182,7 +182,7 @@ impl Verb<'_> {
 }
 
 impl StoredRow {
-    /// A time that is absurdly far ahead was set by a wrong clock. It hides nothing, and puts nothing off.
+    /// A time absurdly far ahead was set by a wrong clock. It neither hides nor delays the row.
     fn wakes(&self, now: Timestamp) -> bool {
         let hides = |until| until > now && until <= later(now, HIDDEN_FOR);
         let wakes = |at| at <= now || at > later(now, FURTHEST_WAKE);

@@ -64,7 +64,7 @@ impl Store for FileStore {
     }
 
     async fn changes(&self, environment: Environment, after: Option<EventId>, wait: Duration) -> Result<Changes> {
-        // Subscribed before the look: what is written in between ends the wait.
+        // Subscribe before reading, so that a write in between ends the wait.
         let mut written = self.0.written.subscribe();
         let look = || self.run(environment, move |verb| verb.changes(after));
         let changed = async {

@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Keeps opt-ins in a directory of its own. For one process; a clone shares what is stored.
+/// Keeps opt-ins in its own directory, for one process. Clones share their contents.
 #[derive(Clone)]
 pub struct FileStore(Arc<Shared>);
 
@@ -22,13 +22,13 @@ struct Shared {
     directory: PathBuf,
     keyring: Keyring,
     clock: Box<dyn Clock>,
-    /// `None` after a failed write: only the file knows then what is stored.
+    /// `None` after a failed write: only the file then knows the stored state.
     records: Mutex<Option<Records>>,
-    /// Sent to after every write.
+    /// Signalled after every write.
     written: watch::Sender<()>,
 }
 
-/// One verb at work. It reads the records as they were at its begin, and collects what it writes.
+/// A verb in progress. It reads the records as of its start and collects its writes.
 struct Verb<'a> {
     records: &'a BTreeMap<String, Value>,
     batch: Batch,
@@ -46,7 +46,7 @@ impl FileStore {
         Ok(Self(Arc::new(Shared { directory, keyring, clock, records, written })))
     }
 
-    /// Runs a verb where it may wait for the disk. Dropped, this leaves the verb running to its end.
+    /// Runs a verb on a thread that may block on the disk. If the caller is dropped, the verb still runs to its end.
     async fn run<T: Send + 'static>(
         &self,
         environment: Environment,
@@ -65,7 +65,7 @@ impl Shared {
             Some(records) => records,
             None => Records::open(&self.directory).map_err(failed)?,
         };
-        // The time is read now that nobody else can write: a save that waited is judged by its true age.
+        // The time is read under the lock, so that a save that waited is judged by its true age.
         let (batch, keyring, now) = (Batch::new(), &self.keyring, self.clock.now());
         let mut work = Verb { records: &records.by_key, batch, keyring, environment, now };
         let answer = verb(&mut work);
@@ -81,13 +81,13 @@ impl Shared {
 }
 
 impl Verb<'_> {
-    /// The record of this sort and name. An environment's records are its own.
+    /// The record of this kind and name. Environments have separate records.
     fn find<T: DeserializeOwned>(&self, sort: &str, name: &str) -> Result<Option<T>> {
         let record = self.records.get(&self.key(sort, name));
         record.map(|record| T::deserialize(record).map_err(|error| failed(error.into()))).transpose()
     }
 
-    /// All of this sort, by name.
+    /// All records of this kind, by name.
     fn all<T: DeserializeOwned>(&self, sort: &str) -> impl DoubleEndedIterator<Item = (&str, T)> {
         // '0' is the character after '/'.
         let (first, end) = (self.key(sort, ""), format!("{}/{sort}0", self.environment.name()));
@@ -111,7 +111,7 @@ impl Verb<'_> {
     }
 }
 
-/// What a caller can do about it.
+/// Converts an I/O error to the store's error.
 fn failed(error: io::Error) -> StoreError {
     let kind = match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => StoreErrorKind::Corrupt,

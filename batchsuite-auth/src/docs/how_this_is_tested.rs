@@ -1,50 +1,53 @@
-//! How this is tested: the layers, what each can find, what is not proven, and the last figures.
+//! How this is tested: the layers, what each can find, what is not proven, and the latest figures.
 //!
-//! An opt-in ends by one race, one lost answer or one crash at the wrong moment, and a person has to repair it. So the promises are not
-//! only tested by examples. The code that ships is searched, simulated, fuzzed and mutated, and it is run for a while under
-//! faults, with real processes and real databases.
+//! An opt-in can end by one race, one lost answer or one crash at the wrong moment, and then a person has to repair it.
+//! So examples alone do not test the promises. The code that ships is model-checked, simulated, fuzzed and
+//! mutation-tested, and soak-tested under faults with real processes and real databases.
 //!
 //! # The layers
 //! | layer | what runs | what it can find | command |
 //! |---|---|---|---|
-//! | tables | the machine's pure functions | a wrong answer for one state and one event: every pair of them has its line | `tests/run` |
-//! | the storage contract | each store, its races included | a store that does not keep a clause of [`store_contract`](crate::test_util::store_contract) | `tests/run` |
-//! | behaviour | the whole library over the fake UPS, real processes killed and stopped, Postgres, SQLite, a browser | a promise that one known story breaks | `tests/run` |
-//! | **every interleaving** | the machine's rules, in a small world that is searched whole | a rule that is missing or wrong in *any* order of up to three faults | `tests/prove interleavings` |
-//! | **every seed** | the whole library, several processes in one thread, virtual time | what lies between the rules: the engine, the cache, the feed, the keeper, the awaits | `tests/prove seeds`, `tests/prove seed N` |
-//! | **from outside** | real processes, real databases, a fake UPS as a process, a proxy between them | what a model leaves out: sockets, drivers, files, signals, disks | `tests/soak --minutes 20` |
-//! | **every broken line** | the other layers' tests, on code that is changed one line at a time | a line that no test needs | `tests/prove mutants` |
-//! | **any input** | each parser, with inputs that grow from a corpus | an input that panics, is read differently than a standard says, or brings a secret to light | `tests/prove fuzzing` |
-//! | instructions | a cached token, a miss, a refresh under valgrind | work that has come to the hot path | `tests/run` |
+//! | tables | the machine's pure functions | a wrong result for one state and one event: every pair has its line | `tests/run` |
+//! | the storage contract | each store, races included | a store that breaks a clause of [`store_contract`](crate::test_util::store_contract) | `tests/run` |
+//! | behaviour | the whole library over the fake UPS, real processes killed and stopped, Postgres, SQLite, a browser | a promise broken by a known sequence of events | `tests/run` |
+//! | **every interleaving** | the machine's rules, in a small world that is searched exhaustively | a rule that is missing or wrong under *any* order of up to three faults | `tests/prove interleavings` |
+//! | **every seed** | the whole library, several processes in one thread, virtual time | faults between the rules: the engine, the cache, the feed, the keeper, the awaits | `tests/prove seeds`, `tests/prove seed N` |
+//! | **from outside** | real processes, real databases, a fake UPS as a process, a proxy between them | faults that a model omits: sockets, drivers, files, signals, disks | `tests/soak --minutes 20` |
+//! | **every broken line** | the other layers' tests, on code changed one line at a time | a line that no test needs | `tests/prove mutants` |
+//! | **any input** | each parser, with inputs grown from a corpus | an input that panics, is parsed differently than a standard says, or exposes a secret | `tests/prove fuzzing` |
+//! | instructions | a cached token, a miss, a refresh under valgrind | work added to the hot path | `tests/run` |
 //!
-//! `tests/prove` runs the bold ones that need no hours, and prints one table. `tests/prove quick` is its part of `tests/run`. A failure can be repeated
-//! from one line: the search prints the shortest story, the simulation its seed, the fuzzer its input.
+//! `tests/prove` runs the bold layers that do not take hours, and prints one table. `tests/prove quick` is its part of
+//! `tests/run`. Every failure can be reproduced from one line: the search prints the shortest story, the simulation its
+//! seed, the fuzzer its input.
 //!
 //! # Every interleaving
-//! A state is all that a store, a UPS and two or three processes know about one company. From each state every possible move is made: an
-//! await comes back, time passes, a request is lost, a process is killed. In every state it must hold that
-//! - at most one request is made with one token within a lease;
+//! A state is everything that a store, a UPS and two or three processes know about one company. From each state the
+//! search makes every possible move: an await returns, time passes, a request is lost, a process is killed. In every
+//! state these promises must hold:
+//! - at most one request per lease is made with a token;
 //! - no pair that reached a living process is thrown away, unless the row moved on;
 //! - `OptInInvalidated` never appears without a refusal of an unused token, and `RotationLost` never without a doubt;
-//! - no token of a removed or withdrawn opt-in is served, and none that is not stored;
+//! - no token of a removed or withdrawn opt-in is served, and no token that is not stored;
 //! - if UPS accepts the token and faults stop, *authenticated* is reached.
 //!
-//! The decisions are the library's own: `Grant::on`, `Flight::next`, `Grant::chore`, `Breaker`. What the engine does around them is a
-//! model, await by await. Whether the engine really does that is for the next layer.
+//! The decisions are the library's own: `Grant::on`, `Flight::next`, `Grant::chore`, `Breaker`. The engine around them
+//! is modelled, await by await. The next layer tests whether the engine really behaves like the model.
 //!
-//! Four wrong causes no client can tell from the right ones. The search lists each with its story:
-//! 1. a password change at the moment of a lost request is told as `RotationLost` (the message names both);
-//! 2. an intermediary that repeats an *answered* request ends the family, which is told as `OptInInvalidated`;
-//! 3. a process stands still past its lease with the new pair in hand, another one asks with the spent token, and UPS ends the family for
-//!    it: the pair is stored, and its refusal is told as `OptInInvalidated`;
-//! 4. the same, where the store is away twice.
+//! Four wrong causes cannot be told from the right ones by any client. The search lists each with its story:
+//! 1. a password change at the moment of a lost request is reported as `RotationLost` (the message names both);
+//! 2. an intermediary that repeats an *answered* request ends the family, which is reported as `OptInInvalidated`;
+//! 3. a process is stopped past its lease with the new pair in hand, another process asks with the spent token, and UPS
+//!    ends the family for that: the pair is stored, and its refusal is reported as `OptInInvalidated`;
+//! 4. the same, but with the store unavailable twice.
 //!
-//! The third and the fourth could be told as `RotationLost` if each take-over left a mark; then plain password changes would be told as
-//! lost rotations, which are far more frequent. Whether UPS ends families at all is not known.
+//! The third and fourth could be reported as `RotationLost` if each take-over left a mark. But then plain password
+//! changes, which are far more frequent, would be reported as lost rotations. Whether UPS ends families at all is not
+//! known.
 //!
-//! # The clauses, each left out once
-//! A proof that cannot fail proves nothing. So each clause of the protocol is left out, and something has to notice. The first
-//! table is made by `tests/prove interleavings rules`; it fails if a clause is not missed.
+//! # Each clause, left out once
+//! A proof that cannot fail proves nothing. So each clause of the protocol is left out once, and a test must notice.
+//! `tests/prove interleavings rules` prints the first table and fails if a missing clause goes unnoticed.
 //!
 //! | clause | left out | promise that breaks | in | states |
 //! |---|---|---|---|---|
@@ -87,7 +90,7 @@
 //! | the breaker, waves | refusals of several companies are each company's own | a wave of refusals goes through one company after the other | waves | 321 |
 //! | the breaker, second opinions | second opinions count towards a wave | the breaker stops every company although there was no wave | waves | 4,972 |
 //!
-//! The search does not reach what stands around the rules. There, the line was broken by hand or by `tests/prove mutants`:
+//! The search does not cover the code around the rules. There, a line was broken by hand or by `tests/prove mutants`:
 //!
 //! | clause | broken line | noticed by |
 //! |---|---|---|
@@ -103,8 +106,8 @@
 //! | time as a queue | a grant with nothing to do sleeps a thousand days | `a_longer_keep_alive_reaches_every_opt_in` and 14 more |
 //! | no wait without a deadline | a removal holds up a shutdown for as long as the store is silent | `shutdown_waits_for_a_removal_or_a_new_consent_that_is_never_answered_no_longer_than_a_caller`; seeds 7 and 13 |
 //!
-//! The simulation is broken, too: `tests/prove seeds broken` lets the store, the network or the clocks do what the library relies on
-//! them not to do, and its ledger has to find it.
+//! The simulation is broken on purpose, too: `tests/prove seeds broken` makes the store, the network or the clocks
+//! violate the library's assumptions, and the ledger must find it.
 //!
 //! | what is broken | found in seed | after rotations |
 //! |---|---|---|
@@ -118,21 +121,23 @@
 //! | the HTTP client sends a request again | 2 | 2,396 |
 //! | a claim of unknown outcome is not fenced | 2 | 2,657 |
 //!
-//! Not found was a store that does not judge the age of a decision (300 seeds): the check before the send covers it there. The search
-//! finds it after 49 states.
+//! One break was not found: a store that does not check the age of a decision (300 seeds), because the check before the
+//! send covers it. The search finds it after 49 states.
 //!
 //! # What is not proven
-//! - *UPS itself.* Everything runs against a fake that is built after UPS's documents and reports from the field. Where nothing is known it takes the
-//!   stricter guess; the search and the simulation try both kinds of UPS where the guess matters.
-//! - *More than three faults together, more than three processes*, and several companies in full: the search stops there, the
-//!   simulation and the soak go on without being complete.
-//! - *Expiry, warnings, wrong clocks, the cache and the feed* are not in the search; they are in the simulation and in tests.
+//! - *UPS itself.* Everything runs against a fake built from UPS's documents and from field reports. Where nothing is
+//!   known it takes the stricter guess; where the guess matters, the search and the simulation try both kinds of UPS.
+//! - *More than three faults together, more than three processes*, and several companies in full detail: the search
+//!   stops there; the simulation and the soak go further without being exhaustive.
+//! - *Expiry, warnings, wrong clocks, the cache and the feed* are not part of the search, but of the simulation and the
+//!   tests.
 //! - *Postgres and SQLite* are not simulated. The contract, the process tests and the soak run on them.
 //! - *A process that dies between UPS's answer and the commit* takes the pair with it. No client can prevent that.
-//! - *A fail-over that only a dead process could have noticed* shows to nobody; for that operators have `after_restore`.
+//! - *A fail-over that only a dead process could have noticed* remains unnoticed; for that case operators have
+//!   `after_restore`.
 //!
 //! # The last full run
-//! Of 2026-11-26, on two cores that had other work to do.
+//! On 2026-11-26, on two cores with other load.
 //!
 //! | layer | how much | seconds | outcome |
 //! |---|---|---|---|
@@ -144,7 +149,7 @@
 //! | from outside, SQLite | 20 minutes, 3,141 rotations, 112 faults, 58 processes | 1,318 | nothing wrong |
 //! | every broken line | the machine's first files: 254 of 639 changes tried against its own tests alone | – | 232 noticed, 11 do not compile; the rest is not judged yet |
 //!
-//! What these runs found at first, and was mended: a removal and a new consent that held up a shutdown at a silent store; a pair that was stored
-//! over a row that a fail-over had set back, without a mark; a piece of a password in an error about `DATABASE_URL`; a number of a
-//! later release that lost its last digits with each save; a removal that panicked at a full count; a head of the fake that was cut
-//! two bytes late.
+//! Faults that these runs found and that are mended: a removal and a new consent that delayed a shutdown when the store
+//! was silent; a pair stored without a mark over a row that a fail-over had set back; a piece of a password in an error
+//! about `DATABASE_URL`; a number of a later release that lost its last digits with each save; a removal that panicked
+//! at a full count; a response head of the fake that was cut two bytes late.

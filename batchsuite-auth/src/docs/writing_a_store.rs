@@ -1,71 +1,76 @@
-//! A store of your own, built step by step: a small one that keeps opt-ins in a file.
+//! Build your own store, step by step: a small one that keeps opt-ins in a file.
 //!
-//! [`Store`](crate::store::Store) is the trait, and its documentation is the contract, clause by clause. This chapter shows one way to
-//! keep it, and says why each clause is there. The code below is whole: it compiles, and at the end it passes the contract.
+//! [`Store`](crate::store::Store) is the trait, and its documentation is the contract, clause by clause. This chapter
+//! shows one way to implement it and explains the reason for each clause. The code below is complete: it compiles, and
+//! at the end it passes the contract.
 //!
 //! # What a store is
-//! A store keeps rows, swaps them, and finds the rows that it is asked for. It knows no rule. What a row becomes is decided by the
-//! library's [`machine`](crate::machine), from a row that was read a moment ago; the store puts it there if the row is still that
-//! one. A new rule of the library therefore changes no store.
+//! A store keeps rows, swaps them, and finds the rows that it is asked for. It knows no rules. The library's
+//! [`machine`](crate::machine) computes a row's next state from a recent read; the store saves it if the row has not
+//! changed since. So a new rule in the library changes no store.
 //!
-//! | a store keeps | and does with it |
+//! | a store keeps | and does this with it |
 //! |---|---|
-//! | the *document* of a company: its state, as JSON | hands it back. It never looks into it, so that a newer release may add fields |
-//! | the two tokens | seals them, for the revision that they are saved with |
+//! | a company's *document*: its state, as JSON | returns it unchanged and never looks inside, so that a newer release may add fields |
+//! | the two tokens | encrypts them, bound to the revision that they are saved with |
 //! | a few columns: number, change, wake times, last use, `listed_as` | compares them and finds rows by them |
-//! | consents, the event log, cursors into it | the same |
+//! | consents, the event log, cursors into it | stores them in the same way |
 //!
-//! One more row, the *client row*, has no company. It holds what concerns all of them.
+//! One more row, the *client row*, belongs to no company. It holds the state that concerns all companies.
 //!
 //! # The file
-//! Every verb that writes is **atomic**: a row and its events are there together or not at all. An event without its change would be
-//! mailed to somebody about nothing. And it is **durable** when it returns: UPS's refresh tokens are single-use, so a claim that a
-//! crash takes back lets another process send a token that is already spent.
+//! Every verb that writes is **atomic**: a row and its events are stored together or not at all. An event without its
+//! change would send somebody a mail about nothing. And a write is **durable** when the verb returns: UPS's refresh
+//! tokens are single-use, so if a crash undid a claim, another process could send a token that is already spent.
 //!
-//! So one write is one line of a file, with its end and `fsync` behind it. A line without an end is a write that never returned. When
-//! the file is opened it is written anew beside the old one and moved into its place, by one atomic rename.
+//! So one write is one line of a file, ended by a line break and followed by `fsync`. A line without a line break is a
+//! write whose verb never returned. When the store opens the file, it writes a new file beside the old one and moves it
+//! into place with one atomic rename.
 //! ```no_run
 #![doc = include_str!("../../docs/writing-a-store/file.rs")]
 //! # fn main() {}
 //! ```
 //!
-//! After a failed write nobody knows what the disk holds. The caller gets an error, and by contract that leaves open whether it was
-//! saved; but the *next* verb must know. It reads the file again.
+//! After a failed write nobody knows the content of the disk. The caller gets an error, which by contract leaves open
+//! whether the write was saved; but the *next* verb must know. It reads the file again.
 //!
 //! # A verb
-//! Five promises are the same for every verb, so they are kept in one place:
-//! - **One clock.** Every *now* is the store's. Processes whose clocks differ must agree on when a lease ends. (The clock is a
-//!   parameter, so that the tests can move it.)
-//! - **Isolation.** A verb sees no half of another. Here a mutex does that. The time is read behind it: how old a decision is when it
-//!   is saved depends on how long the save waited.
-//! - **Cancellation.** A caller may go away at any moment. The verb runs on a thread that may wait for the disk, to its end.
-//! - **No waiting, no repeating.** An error is returned at once. The library decides what is worth another try, and stops waiting after
-//!   [`Policy::store_deadline`](crate::Policy::store_deadline). (A store behind a network has a deadline of its own, and drops a
-//!   connection in doubt.)
-//! - **Errors say what a caller can do**: [`StoreErrorKind`](crate::store::StoreErrorKind). Their sources hold no secret.
+//! Five promises hold for every verb, so they are implemented in one place:
+//! - **One clock.** Every *now* is the store's. Processes whose clocks differ must agree on when a lease ends. (The
+//!   clock is a parameter, so that tests can move it.)
+//! - **Isolation.** A verb never sees part of another verb's writes. Here a mutex ensures that. The time is read under
+//!   the mutex, because a decision's age at its save includes the wait for the lock.
+//! - **Cancellation.** A caller may be dropped at any moment. The verb runs to its end on a thread that may block on
+//!   the disk.
+//! - **No waiting, no retries.** An error is returned at once. The library decides whether to retry, and stops waiting
+//!   after [`Policy::store_deadline`](crate::Policy::store_deadline). (A networked store has its own deadline and drops
+//!   a connection in doubt.)
+//! - **Errors say what a caller can do**: [`StoreErrorKind`](crate::store::StoreErrorKind). Their sources contain no
+//!   secret.
 //! ```no_run
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/file.rs"));
 #![doc = include_str!("../../docs/writing-a-store/verb.rs")]
 //! # fn main() {}
 //! ```
 //!
-//! This store is for one process. Two of them would each have records of their own in memory, and both would win the same swap. A
-//! store that several processes share must compare and write in one step of the thing that they share, as a database does.
+//! This store is for one process. Two processes would each have their own records in memory, and both would win the
+//! same swap. A store shared by several processes must compare and write in one atomic step of the shared resource, as
+//! a database does.
 //!
 //! # Rows
-//! - [`save`](crate::store::Store::save) is the one write of a row. It compares the **number**: of two processes that read the same row,
-//!   one gets [`Conflict`](crate::store::Saved::Conflict), and reads again. The number also goes up with the clock
-//!   ([`RowNumber::next`](crate::store::RowNumber::next)), so that it never comes back after a restored backup. And it compares the
-//!   **time**: a claim that was decided six seconds ago may come after its lease.
-//! - A **use** is recorded without a new number, because it must not turn somebody's save into a conflict. A save that did not know of
-//!   it therefore looks again: whichever comes first, the row wakes as that of a used company.
-//! - [`wake`](crate::store::Store::wake) hands each row to one caller and hides it for two minutes. If that process dies, the row comes
-//!   again; nothing is lost, because hiding leaves the wake time alone.
-//! - [`list`](crate::store::Store::list) opens no tokens, and reads no more than 1,000 rows a call.
-//! - **Tokens** are sealed for environment, company, field, epoch and version, so that a ciphertext that is moved elsewhere does not
-//!   open. If it does not, the row comes all the same, as
-//!   [`Unreadable`](crate::store::StoredTokens::Unreadable): one damaged row must not end a list, and is no reason to ask a person for
-//!   a new opt-in.
+//! - [`save`](crate::store::Store::save) is the only write of a row. It compares the **number**: of two processes that
+//!   read the same row, one gets [`Conflict`](crate::store::Saved::Conflict) and reads again. The number also follows
+//!   the clock ([`RowNumber::next`](crate::store::RowNumber::next)), so that it is never repeated after a restored
+//!   backup. And it compares the **time**: a claim decided six seconds ago may take effect after its lease.
+//! - A **use** is recorded without a new number, because it must not turn a concurrent save into a conflict. A save
+//!   computed without that use accounts for it: in either order, the row wakes as a used company's.
+//! - [`wake`](crate::store::Store::wake) hands each row to one caller and hides it for two minutes. If that process
+//!   dies, the row is handed out again; nothing is lost, because hiding does not change the wake time.
+//! - [`list`](crate::store::Store::list) decrypts no tokens and reads at most 1,000 rows per call.
+//! - **Tokens** are encrypted with environment, company, field, epoch and version as associated data, so that a
+//!   ciphertext moved elsewhere does not open. A row whose tokens do not open is still returned, as
+//!   [`Unreadable`](crate::store::StoredTokens::Unreadable): one damaged row must not end a list, and it is no reason
+//!   to ask a person for a new opt-in.
 //! ```no_run
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/file.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/verb.rs"));
@@ -75,12 +80,12 @@
 //! # fn main() {}
 //! ```
 //!
-//! With more than a few thousand companies, `wake` and `list` need an index on `wake_at` each; here they look at every row.
+//! With more than a few thousand companies, `wake` and `list` need an index on `wake_at`; here they scan every row.
 //!
 //! # Consents
-//! A consent is one trip of a browser to UPS.com and back. It is *used* once: of any number of returns, exactly one may send the code,
-//! and its event is in the same write. The verifier is erased with the use. A consent that ended stays known for an hour, so that a
-//! person who comes back late or twice is told what happened.
+//! A consent is one trip of a browser to UPS.com and back. It is *used* once: of any number of callbacks, exactly one
+//! may send the code, and its event is part of the same write. The use erases the verifier. A consent that has ended is
+//! remembered for an hour, so that a person who comes back late or twice is told what happened.
 //! ```no_run
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/file.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/verb.rs"));
@@ -91,11 +96,13 @@
 //! ```
 //!
 //! # The log, the feed, deliveries
-//! - **Events** are read by cursor, and none is missed: a number is given under the lock, so a later one is never there before an
-//!   earlier one. (In a database it can be: a number is drawn before its transaction commits.)
-//! - A **pruned** event is never a silent gap. A reader whose cursor lies below gets an error that says where to read on.
-//! - The **feed** tells which rows were announced after a cursor. By it, every process drops a token that must no longer be served.
-//! - A **delivery** is a cursor with a lease, so that one process at a time sends the mails.
+//! - **Events** are read by cursor, and none is missed: a number is assigned under the lock, so a later event never
+//!   appears before an earlier one. (In a database it can: a number is drawn before its transaction commits.)
+//! - A **pruned** event never leaves a silent gap. A reader whose cursor lies below it gets an error that says where to
+//!   continue.
+//! - The **feed** reports the rows that were announced after a cursor. Through it, every process drops tokens that must
+//!   no longer be served.
+//! - A **delivery** is a cursor with a lease, so that only one process at a time sends the mails.
 //! ```no_run
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/file.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/verb.rs"));
@@ -106,8 +113,8 @@
 //! ```
 //!
 //! # The trait
-//! Each verb runs in its turn. Only [`changes`](crate::store::Store::changes) waits, and it listens before it looks: what is written
-//! between the two would be slept through otherwise.
+//! Verbs run one at a time. Only [`changes`](crate::store::Store::changes) waits, and it subscribes before it reads:
+//! otherwise it would sleep through a write between the two.
 //! ```no_run
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/file.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/verb.rs"));
@@ -119,8 +126,9 @@
 //! ```
 //!
 //! # The contract
-//! [`store_contract`](crate::test_util::store_contract) has one test for each clause, races included. For each it needs an empty store
-//! and a hand on its clock. Where data can be damaged, it damages some (here, the two ciphertexts of a row change places):
+//! [`store_contract`](crate::test_util::store_contract) has one test per clause, races included. Each needs an empty
+//! store and control of its clock. Where data can be damaged, the suite damages some (here, by swapping a row's two
+//! ciphertexts):
 //! ```no_run
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/file.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/verb.rs"));
@@ -132,9 +140,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! A crate's own tests make every clause a `#[test]` with one line:
-//! [`store_contract_tests!(InDirectory::new(), damage)`](crate::store_contract_tests). Here is the same as a program. What the suite cannot see is
-//! what a restart finds, so the second half looks at that: what was saved is there, and half a line is not.
+//! A crate's own tests turn every clause into a `#[test]` with one line:
+//! [`store_contract_tests!(InDirectory::new(), damage)`](crate::store_contract_tests). Here is the same as a program.
+//! The suite cannot test a restart, so the second half does: saved data are there, and a partial line is not.
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/file.rs"));
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-store/verb.rs"));
@@ -186,8 +194,9 @@
 //! }
 //! ```
 //!
-//! # Before it is used
+//! # Before you use it
 //! - If another connection can hold a row's lock, run the group `locks`, too.
-//! - Try a full disk, a read-only one, and a process that is killed in the middle of a write.
-//! - Write down how to back it up, and that [`after_restore`](crate::BatchSuiteAuth::after_restore) comes after a restore. It, the
-//!   keeper and [`reencrypt`](crate::BatchSuiteAuth::reencrypt) are loops of the library over these verbs, so this store has them, too.
+//! - Test a full disk, a read-only one, and a process killed in the middle of a write.
+//! - Document how to back it up, and that [`after_restore`](crate::BatchSuiteAuth::after_restore) must follow a
+//!   restore. That verb, the keeper and [`reencrypt`](crate::BatchSuiteAuth::reencrypt) are library code on top of
+//!   these verbs, so this store supports them, too.

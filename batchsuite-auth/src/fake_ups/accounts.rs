@@ -1,4 +1,4 @@
-//! What changes at this UPS: accounts, codes, grants.
+//! The mutable state of this UPS: accounts, codes, grants.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,25 +6,25 @@ use foldhash::fast::RandomState;
 
 use super::settings::Settings;
 
-/// What a user agreed to; kept under the code.
+/// A user's consent, kept under its code.
 pub(super) struct UserConsent {
     pub(super) client: usize,
     pub(super) user: usize,
-    /// How often the user's opt-ins had been ended then.
+    /// How often the user's opt-ins had been ended at that time.
     pub(super) opt_ins_ended: u32,
     pub(super) redirect_uri: String,
     pub(super) code_challenge: Option<String>,
 }
 
-/// Everything that changes together.
+/// All state that changes together.
 #[derive(Default)]
 pub(super) struct Accounts {
     pub(super) users: Vec<Account>,
     pub(super) codes: HashMap<u64, Code, RandomState>,
-    /// In the order in which they were issued.
+    /// In order of issue.
     pub(super) code_order: VecDeque<u64>,
     pub(super) grants: HashMap<u64, Grant, RandomState>,
-    /// Every grant once. Each new grant looks at two of them, so that ended ones go without a sweep over all.
+    /// Every grant once. Each new grant checks two of them, so that ended ones are removed without a sweep over all.
     pub(super) grant_round: VecDeque<u64>,
 }
 
@@ -32,13 +32,13 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) password: String,
     pub(super) opt_ins_ended: u32,
-    /// Access tokens with a lower serial number are dead.
+    /// Access tokens with a lower serial number are invalid.
     pub(super) first_good_serial: u64,
 }
 
 pub(super) struct Code {
     pub(super) code: Box<str>,
-    /// Gone when the code was presented.
+    /// `None` once the code was presented.
     pub(super) consent: Option<UserConsent>,
     pub(super) expires_at: i64,
 }
@@ -47,17 +47,17 @@ pub(super) struct Grant {
     pub(super) client: usize,
     pub(super) user: usize,
     pub(super) opt_ins_ended: u32,
-    /// Which refresh token is the good one.
+    /// The rotation of the current refresh token.
     pub(super) rotation: u64,
     pub(super) expires_at: i64,
 }
 
-/// Nobody at this UPS has that name.
+/// No user of this UPS has that name.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody at this UPS is called {0:?}")]
 pub struct UnknownUser(String);
 
-/// Beyond this the oldest go: nobody signs in so often by hand.
+/// Beyond these limits the oldest entries are dropped: manual use never reaches them.
 const MOST_CODES: usize = 100_000;
 const MOST_GRANTS: usize = 1_000_000;
 
@@ -104,7 +104,7 @@ impl Account {
         Self { name: name.to_owned(), password: password.to_owned(), opt_ins_ended: 0, first_good_serial: 0 }
     }
 
-    /// Mail addresses and user names are the same in any case.
+    /// E-mail addresses and user names are case-insensitive.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.trim())
     }

@@ -1,4 +1,4 @@
-//! An authenticator that talks to the fake.
+//! An authenticator for the fake.
 
 use super::FakeUps;
 use crate::{
@@ -8,11 +8,11 @@ use crate::{
 };
 
 impl FakeUps {
-    /// A builder with this UPS's address, client, redirect URI and clock, over the real HTTP adapter. What is missing is a
-    /// store; give it the [`clock`](Self::clock) too.
+    /// A builder with this UPS's address, client, redirect URI and clock, over the real HTTP adapter. Only a store is
+    /// missing; give the store the same [`clock`](Self::clock).
     ///
     /// # Panics
-    /// If the HTTP adapter cannot be made.
+    /// If the HTTP adapter cannot be built.
     pub fn authenticator(&self) -> BatchSuiteAuthBuilder {
         let http = ReqwestClient::builder().allow_loopback_http().build().unwrap_or_else(|error| panic!("{error}"));
         BatchSuiteAuth::builder(Environment::Cie, Client::new(self.client_id(), self.client_secret()))

@@ -1,4 +1,4 @@
-//! What can be set before a fake UPS starts.
+//! The settings of a fake UPS before it starts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::test_util::ManualClock;
 
-/// Settings of a fake UPS; see [`FakeUpsState::builder`]. What is not set is as in the table there.
+/// Settings of a fake UPS; [`FakeUpsState::builder`] lists the defaults.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `start` or `build`"]
 pub struct FakeUpsBuilder {
@@ -19,7 +19,7 @@ pub struct FakeUpsBuilder {
     pub(super) clock: Option<ManualClock>,
 }
 
-/// Why there can be no fake UPS with these settings.
+/// Why a fake UPS cannot be built with these settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -35,8 +35,8 @@ pub enum SettingsError {
     /// A lifetime of less than a second.
     #[error("a lifetime is at least one second")]
     Lifetime,
-    /// An application name that is empty or cannot stand in a header.
-    #[error("the application name {0:?} is empty, or cannot stand in a header")]
+    /// An application name that is empty or not a valid header value.
+    #[error("the application name {0:?} is empty or not a valid header value")]
     ApplicationName(String),
     /// A host with a scheme, a port or a path.
     #[error("the host {0:?} is not a bare name or address")]
@@ -61,95 +61,96 @@ impl FakeUpsBuilder {
         Self { settings, clock: None }
     }
 
-    /// How long an access token is good.
+    /// The lifetime of an access token.
     pub fn access_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.access_lifetime = lifetime;
         self
     }
 
-    /// How long a refresh token is good.
+    /// The lifetime of a refresh token.
     pub fn refresh_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.refresh_lifetime = lifetime;
         self
     }
 
-    /// How long an authorization code is good.
+    /// The lifetime of an authorization code.
     pub fn code_lifetime(mut self, lifetime: Duration) -> Self {
         self.settings.code_lifetime = lifetime;
         self
     }
 
-    /// Adds a UPS.com user. The first one takes the place of the default user.
+    /// Adds a UPS.com user. The first one replaces the default user.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.settings.users.push(User { name: name.into(), password: password.into() });
         self
     }
 
-    /// Adds a client. The first one takes the place of the default client.
+    /// Adds a client. The first one replaces the default client.
     pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         self.settings.clients.push(RegisteredClient { id: id.into(), secret: secret.into() });
         self
     }
 
-    /// Registers a redirect URI, for every client. The first one takes the place of the default; a client must send it in
-    /// exactly this spelling.
+    /// Registers a redirect URI for every client. The first one replaces the default. Clients must send it in exactly
+    /// this spelling.
     pub fn redirect_uri(mut self, uri: impl Into<String>) -> Self {
         self.settings.redirect_uris.push(uri.into());
         self
     }
 
-    /// Asks for `Authorization: Basic` at `/token` even where there is a PKCE challenge, as one integrator saw it; UPS's
-    /// description says that it is left out then.
+    /// Requires `Authorization: Basic` at `/token` even with a PKCE challenge, as one integrator has seen. UPS's
+    /// description omits it in that case.
     pub fn pkce_needs_secret(mut self) -> Self {
         self.settings.pkce_needs_secret = true;
         self
     }
 
-    /// Sets the name under which the application appears to the user, in `appname` and `displayname`, and in access tokens.
+    /// Sets the application name, shown to the user, in `appname` and `displayname`, and in access tokens.
     pub fn application_name(mut self, name: impl Into<String>) -> Self {
         self.settings.application_name = name.into();
         self
     }
 
-    /// Adds `scope` (empty) and `refresh_count` to every pair, as in UPS's description and a sample of 2022. The recorded
-    /// answers have ten fields, without these two.
+    /// Adds `scope` (empty) and `refresh_count` to every pair, as in UPS's description and a sample of 2022. The
+    /// recorded answers have ten fields, without these two.
     pub fn twelve_fields(mut self) -> Self {
         self.settings.twelve_fields = true;
         self
     }
 
-    /// Puts 512 bytes that verify under nothing in the place of an access token's signature, for load tests: signing takes longer
-    /// than all else that a refresh costs.
+    /// Replaces the signature of access tokens by 512 bytes that never verify, for load tests: signing takes longer
+    /// than the rest of a refresh.
     pub fn unsigned_access_tokens(mut self) -> Self {
         self.settings.sign_access_tokens = false;
         self
     }
 
-    /// Answers requests for this host, too: a name or an address, without a port. Without this only those for `localhost`,
-    /// 127.0.0.0/8 and `[::1]` are answered, so that no page on the internet can reach a fake under a name of its own.
+    /// Also answers requests for this host: a name or an address, without a port. By default only `localhost`,
+    /// 127.0.0.0/8 and `[::1]` are answered, so that no page on the internet can reach a fake under the page's own host
+    /// name.
     pub fn allow_host(mut self, host: impl Into<String>) -> Self {
         self.settings.allowed_hosts.push(host.into());
         self
     }
 
-    /// Lets this clock tell the time.
+    /// Uses this clock.
     pub fn manual_clock(mut self, clock: ManualClock) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// The state alone, for a server of your own. Without a [`manual_clock`](Self::manual_clock) it goes by the system's
-    /// time, and [`advance`](FakeUpsState::advance) moves it ahead of that.
+    /// Builds only the state, for a server of your own. Without a [`manual_clock`](Self::manual_clock) it follows the
+    /// system clock, and [`advance`](FakeUpsState::advance) moves it ahead of that.
     ///
     /// # Errors
-    /// If the settings cannot be.
+    /// If a setting is invalid.
     pub fn build(self) -> Result<FakeUpsState, SettingsError> {
         Ok(FakeUpsState::new(self.settings.complete()?, self.clock))
     }
 }
 
 impl FakeUpsState {
-    /// Settings for a fake UPS.
+    /// The settings of a fake UPS and their defaults.
     ///
     /// | setting | default |
     /// |---|---|
@@ -157,11 +158,11 @@ impl FakeUpsState {
     /// | redirect URI | [`REDIRECT_URI`](Self::REDIRECT_URI) |
     /// | user | [`USER`](Self::USER), [`PASSWORD`](Self::PASSWORD) |
     /// | access token | 3,599 s: one hour, as seen since April 2026 |
-    /// | refresh token | 5,183,999 s: sixty days; every rotation begins them anew |
+    /// | refresh token | 5,183,999 s: sixty days; every rotation restarts them |
     /// | authorization code | 60 s |
     /// | application name | `Batch Suite` |
     /// | hosts | `localhost`, 127.0.0.0/8, `[::1]` |
-    /// | clock | a [`ManualClock`] that stands at 2026-01-01 for [`start`](FakeUpsBuilder::start), the system's for [`build`](FakeUpsBuilder::build) |
+    /// | clock | a [`ManualClock`] that stands at 2026-01-01 for [`start`](FakeUpsBuilder::start), the system clock for [`build`](FakeUpsBuilder::build) |
     pub fn builder() -> FakeUpsBuilder {
         FakeUpsBuilder::new()
     }

@@ -12,15 +12,15 @@ use crate::{
     test_util::ManualClock,
 };
 
-/// Where the time comes from.
+/// The source of the time.
 pub(super) enum FakeClock {
-    /// From the test.
+    /// The test's clock.
     Manual { clock: ManualClock, start: Timestamp },
-    /// From the system, and as many milliseconds ahead of it (behind it, if negative) as was asked for.
+    /// The system clock, plus this many milliseconds (negative: minus).
     Running { ahead: AtomicI64 },
 }
 
-/// A thousand years in milliseconds: far enough, and never beyond what a date can hold.
+/// A thousand years in milliseconds: more than any test needs, and within the range of a date.
 const FARTHEST: i64 = 1000 * 365 * 24 * 3600 * 1000;
 
 impl FakeClock {
@@ -51,19 +51,19 @@ impl FakeClock {
         }
     }
 
-    /// A running clock runs on from there.
+    /// A running clock keeps running from there.
     pub(super) fn set(&self, to: Timestamp) {
         match self {
             Self::Manual { clock, .. } => clock.set(to),
             Self::Running { ahead } => {
-                // Rounded up: what ends at `to` has ended.
+                // Rounded up, so that anything that ends at `to` has ended.
                 let difference = to.signed_duration_since(SystemClock.now()).num_milliseconds().saturating_add(1);
                 ahead.store(difference.clamp(-FARTHEST, FARTHEST), Ordering::Relaxed);
             }
         }
     }
 
-    /// Back to the time at which the test began, or to the system's.
+    /// Back to the test's start, or to the system clock.
     pub(super) fn reset(&self) {
         match self {
             Self::Manual { clock, start } => clock.set(*start),

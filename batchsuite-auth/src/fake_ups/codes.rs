@@ -5,8 +5,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::letters;
 use crate::random;
 
-/// A code in the shape of a recorded one: 132 characters, which are the base64 of 8 alphanumerics, `-`, and base64 of 64 bytes.
-/// Its number is the key under which it is kept.
+/// A code in the recorded format: 132 characters, the base64 of 8 alphanumerics, `-`, and the base64 of 64 bytes. Its
+/// number is its key in the table of codes.
 pub(super) fn new() -> (u64, String) {
     let mut blob = [0; 64];
     random::fill(&mut blob);
@@ -18,7 +18,7 @@ pub(super) fn new() -> (u64, String) {
     (number(&code).unwrap_or_default(), code)
 }
 
-/// The number of a code; `None` for what cannot be one.
+/// The number of a code; `None` if the text cannot be a code.
 pub(super) fn number(code: &str) -> Option<u64> {
     let bytes = STANDARD.decode(code.get(..12)?).ok()?;
     Some(bytes.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte)))

@@ -1,4 +1,4 @@
-//! Everything under `/__fake/`: a page for people, and the same switches for programs.
+//! The paths under `/__fake/`: a page for people, and the same controls for programs.
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// The answer to a control request; `None` if there is nothing at that path.
+/// The answer to a control request; `None` if the path does not exist.
 pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<Reply> {
     let path = request.uri().path();
     let change: Change = match path {
@@ -38,7 +38,7 @@ pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<
     if *request.method() != Method::POST {
         return Some(method_not_allowed("POST").into());
     }
-    // Somebody else's page must not move a demo's switches behind the back of whoever looks at it.
+    // A page of another site must not change a demo's settings behind its viewer's back.
     if !ups.is_from_own_page(request) {
         return Some(json_response(403, json!({"error": "not from another site"}).to_string().into_bytes()).into());
     }
@@ -69,10 +69,10 @@ fn look(ups: &FakeUpsState, request: &Request<Vec<u8>>, path: &str) -> Option<Re
     })
 }
 
-/// Does what `input` says; tells what was done, or what is wrong with it.
+/// Applies `input`; returns a report of the change, or a description of the mistake.
 type Change = fn(&FakeUpsState, Value) -> Result<Done, String>;
 
-/// The answer to a change, and how late it comes.
+/// The answer to a change, and its delay.
 struct Done {
     told: Value,
     delay: Duration,
@@ -93,7 +93,7 @@ fn password(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     struct Input {
         user: String,
         password: String,
-        /// As a UPS employee describes it.
+        /// The default follows a UPS employee's statement.
         #[serde(default = "yes")]
         kill_access_tokens: bool,
     }
@@ -118,7 +118,7 @@ fn revoke(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     }
     let Input { user } = parse(input)?;
     ups.try_revoke(&user).map_err(|error| error.to_string())?;
-    Ok("the opt-ins of this user have ended, and their access tokens".into())
+    Ok("the opt-ins and access tokens of this user have ended".into())
 }
 
 fn fault(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
@@ -158,17 +158,17 @@ fn clock(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
-        /// Negative: back.
+        /// Negative values move the clock back.
         #[serde(default, deserialize_with = "optional_lenient_number")]
         advance_seconds: Option<i64>,
-        /// In RFC 3339's form.
+        /// In RFC 3339 format.
         now: Option<Timestamp>,
     }
     match parse(input)? {
         Input { advance_seconds: Some(seconds), now: None } => {
             let distance = TimeDelta::try_seconds(seconds);
             let to = distance.and_then(|distance| ups.now().checked_add_signed(distance));
-            let to = to.ok_or("no date is so far away")?;
+            let to = to.ok_or("the time is out of range")?;
             match u64::try_from(seconds) {
                 Ok(ahead) => ups.advance(Duration::from_secs(ahead)),
                 Err(_) => ups.set_time(to),
@@ -195,14 +195,14 @@ fn client(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     Ok(if blocked { "blocked" } else { "not blocked" }.into())
 }
 
-/// Signs in and agrees in the place of a person with a browser.
+/// Signs in and agrees on behalf of a person with a browser.
 fn consent(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
         authorize_url: Url,
         user: String,
-        /// The right one, where none is given.
+        /// Defaults to the right one.
         password: Option<String>,
     }
     let Input { authorize_url, user, password } = parse(input)?;
@@ -216,24 +216,25 @@ fn reset(ups: &FakeUpsState, input: Value) -> Result<Done, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Input {
-        /// The page's own form says so: it has no other field.
+        /// Sent by the page's form, which has no other field.
         #[serde(rename = "from")]
         _from: Option<String>,
     }
     let Input { _from } = parse(input)?;
     ups.reset();
-    Ok("everything is as at the start".into())
+    Ok("everything is reset".into())
 }
 
 fn parse<T: DeserializeOwned>(input: Value) -> Result<T, String> {
     serde_json::from_value(input).map_err(|error| error.to_string())
 }
 
-/// The input, as JSON, and whether it came from the page. JSON is taken under any content type, since `curl -d` says it is a form.
+/// The input as JSON, and whether it came from the page. JSON is accepted under any content type, since `curl -d`
+/// declares a form.
 fn read(request: &Request<Vec<u8>>) -> Result<(Value, bool), String> {
     let body = request.body();
     if body.trim_ascii_start().starts_with(b"{") {
-        return serde_json::from_slice(body).map(|input| (input, false)).map_err(|error| format!("no JSON: {error}"));
+        return serde_json::from_slice(body).map(|input| (input, false)).map_err(|error| format!("not JSON: {error}"));
     }
     let mut input = Map::new();
     for (name, text) in form_urlencoded::parse(body) {
@@ -241,7 +242,7 @@ fn read(request: &Request<Vec<u8>>) -> Result<(Value, bool), String> {
             "kill_access_tokens" | "blocked" => Value::Bool(text == "yes"),
             "fault" if text.trim().is_empty() => Value::Null,
             "fault" if text.trim().starts_with('{') => {
-                serde_json::from_str(&text).map_err(|error| format!("the fault is no JSON: {error}"))?
+                serde_json::from_str(&text).map_err(|error| format!("the fault is not JSON: {error}"))?
             }
             _ => json!(text),
         };
@@ -260,8 +261,8 @@ fn refuse(mistake: &str, from_page: bool) -> Response<Vec<u8>> {
     if !from_page {
         return json_response(400, json!({"error": mistake}).to_string().into_bytes());
     }
-    let body = format!("<h1>That cannot be</h1>\n<p>{}</p>\n<p><a href=\"{PAGE}\">Back</a></p>", Escaped(mistake));
-    pages::page(400, "That cannot be", true, &body)
+    let body = format!("<h1>Invalid input</h1>\n<p>{}</p>\n<p><a href=\"{PAGE}\">Back</a></p>", Escaped(mistake));
+    pages::page(400, "Invalid input", true, &body)
 }
 
 fn requests(ups: &FakeUpsState) -> Response<Vec<u8>> {
@@ -285,7 +286,7 @@ fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
     let fault_options: String = Fault::NAMES.iter().map(|name| format!("<option value=\"{name}\">\n")).collect();
     let fault_names: Vec<String> = Fault::NAMES.iter().map(|name| format!("<code>{name}</code>")).collect();
     let (blocked, block_value, block_words) = match ups.is_blocked() {
-        true => ("The client is <strong>blocked</strong>: every request of it gets 403.", "no", "Unblock the client"),
+        true => ("The client is <strong>blocked</strong>: all its requests get 403.", "no", "Unblock the client"),
         false => ("The client is not blocked.", "yes", "Block the client"),
     };
     let body = format!(
@@ -308,7 +309,7 @@ fn people(ups: &FakeUpsState) -> Response<Vec<u8>> {
     Response::from_parts(parts, html.into_bytes())
 }
 
-/// The users as rows of a table, and as options.
+/// The users as table rows and as options.
 fn users(ups: &FakeUpsState) -> (String, String) {
     let (mut rows, mut options) = (String::new(), String::new());
     for (name, password) in ups.users() {
@@ -334,7 +335,7 @@ fn fault_rows(ups: &FakeUpsState) -> String {
         let fault = Escaped(&fault);
         let _ = writeln!(rows, "<tr><td>{endpoint}</td><td><code>{fault}</code></td><td>{times}</td></tr>");
     }
-    if rows.is_empty() { "<tr><td colspan=\"3\">None: everything goes right.</td></tr>".to_owned() } else { rows }
+    if rows.is_empty() { "<tr><td colspan=\"3\">None.</td></tr>".to_owned() } else { rows }
 }
 
 fn request_rows(ups: &FakeUpsState) -> String {

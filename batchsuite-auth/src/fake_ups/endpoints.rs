@@ -1,4 +1,4 @@
-//! UPS's own endpoints and pages: which of them a request is for, and what comes of it.
+//! UPS's endpoints and pages: routing and outcomes.
 
 use http::{Method, Request, Response};
 
@@ -14,7 +14,7 @@ use super::{
     tracking,
 };
 
-/// UPS's answer; `None` if UPS has nothing at that path.
+/// UPS's answer; `None` if UPS does not have the path.
 pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<Reply> {
     match (paths::endpoint(request.uri().path()), request.uri().path()) {
         (Some(endpoint), _) => Some(at(endpoint, ups, request)),
@@ -23,7 +23,7 @@ pub(super) fn respond(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Option<
     }
 }
 
-/// The answer of an endpoint, with the fault that is set for it, and counted.
+/// An endpoint's counted answer, with the fault that is set for it.
 fn at(endpoint: Endpoint, ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Reply {
     let params = Params::of(request);
     let fault = ups.faults.take(endpoint);
@@ -64,7 +64,7 @@ fn process(
         Endpoint::Token => oauth::token(ups, request, params),
         Endpoint::Refresh => oauth::refresh(ups, request, params, fault == Some(&Fault::KeepRefreshToken)),
         Endpoint::Track => tracking::track(ups, request),
-        // No path leads to a connection.
+        // No path leads to this endpoint.
         Endpoint::Connection => Err(ErrorResponse::NOT_FOUND),
     };
     match done {
@@ -73,7 +73,7 @@ fn process(
     }
 }
 
-/// The link on the sign-in page: counted, and never faulty.
+/// The decline link on the sign-in page: counted, never faulty.
 fn decline(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Response<Vec<u8>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return method_not_allowed("GET, HEAD");

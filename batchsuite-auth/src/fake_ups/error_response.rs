@@ -4,7 +4,7 @@ use http::{HeaderValue, Response, header};
 
 use super::{requests::Outcome, response::json_response};
 
-/// An answer in UPS's error envelope. Codes and messages are UPS's where UPS's are known.
+/// An answer in UPS's error envelope, with UPS's codes and messages where they are known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ErrorResponse {
     status: u16,
@@ -25,7 +25,7 @@ impl ErrorResponse {
         Self::new(400, "10400", "Invalid/Missing Authorization Header", Outcome::BadAuthorizationHeader);
     pub(super) const BAD_GRANT_TYPE: Self = Self::new(400, "10400", "Unsupported Grant Type", Outcome::BadGrantType);
     pub(super) const BAD_CLIENT: Self = Self::new(401, "10401", "ClientId is Invalid", Outcome::BadClient);
-    /// UPS describes the 403 in these words and names no code; this one is made in the likeness of the others.
+    /// UPS describes the 403 with these words and names no code. This code follows the pattern of the others.
     pub(super) const BLOCKED_CLIENT: Self = Self::new(403, "10403", "Blocked Merchant", Outcome::BlockedClient);
     pub(super) const TOO_MANY_REQUESTS: Self = Self::new(429, "10429", "Too Many Requests", Outcome::Unprocessed);
     pub(super) const EXPIRED_ACCESS_TOKEN: Self =
@@ -34,17 +34,18 @@ impl ErrorResponse {
         Self::new(401, "UJ0001", "Invalid token or token is not present", Outcome::BadAccessToken);
     pub(super) const ENDED_ACCESS_TOKEN: Self =
         Self::new(401, "250002", "Invalid authentication information.", Outcome::OptInEnded);
-    /// UPS's own table says this of an authorization request without `client_id` or `response_type`, although it has no such header.
+    /// UPS's own table gives this message for an authorization request without `client_id` or `response_type`, although
+    /// such a request has no such header.
     pub(super) const INCOMPLETE_AUTHORIZATION_REQUEST: Self =
         Self { outcome: Outcome::BadRequest, ..Self::BAD_AUTHORIZATION_HEADER };
     pub(super) const BAD_RESPONSE_TYPE: Self =
         Self::new(400, "10400", "Unsupported Response Type", Outcome::BadRequest);
-    // The tracking API requires these; which code its 400 has is not known.
+    // The tracking API requires these; the code of its 400 is not known.
     pub(super) const MISSING_TRANSACTION_ID: Self = Self::new(400, "400", "Missing transId", Outcome::BadRequest);
     pub(super) const MISSING_TRANSACTION_SOURCE: Self =
         Self::new(400, "400", "Missing transactionSrc", Outcome::BadRequest);
     pub(super) const BAD_TRACKING_NUMBER: Self = Self::new(400, "400", "Invalid inquiry number", Outcome::BadRequest);
-    // What UPS says to these is not known.
+    // UPS's answers to these are not known.
     pub(super) const MISDIRECTED: Self = Self::new(
         421,
         "10421",
@@ -70,12 +71,12 @@ impl ErrorResponse {
 
     pub(super) fn response(self) -> Response<Vec<u8>> {
         let Self { code, message, .. } = self;
-        // Nothing in a code or message needs escaping.
+        // No code or message needs escaping.
         let body = format!(r#"{{"response":{{"errors":[{{"code":"{code}","message":"{message}"}}]}}}}"#);
         json_response(self.status, body.into_bytes())
     }
 
-    /// The response of `/authorize`, which repeats its error in two headers. UPS's samples read nothing else.
+    /// The response of `/authorize`, which repeats the error in two headers. UPS's samples read only those.
     pub(super) fn response_of_authorize(self) -> Response<Vec<u8>> {
         self.repeated_in_headers(self.response())
     }
@@ -87,7 +88,7 @@ impl ErrorResponse {
     }
 }
 
-/// A 405 with the methods that there are.
+/// A 405 that lists the allowed methods.
 pub(super) fn method_not_allowed(allow: &'static str) -> Response<Vec<u8>> {
     let mut response = ErrorResponse::METHOD_NOT_ALLOWED.response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));

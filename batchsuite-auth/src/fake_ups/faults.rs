@@ -1,4 +1,4 @@
-//! What can be made to go wrong, as data: the same names in Rust and in `POST /__fake/faults`.
+//! Faults as data: the same names in Rust and in `POST /__fake/faults`.
 
 mod answer;
 mod lenient;
@@ -21,56 +21,57 @@ pub(super) use self::{
 };
 use super::{error_response::ErrorResponse, paths::ERROR_PAGE, reply::Reply, requests::Endpoint, wire::WireFault};
 
-/// Something that goes wrong at an [`Endpoint`]. The table of all of them is in the [module's docs](super#faults).
+/// A fault at an [`Endpoint`]. The [module's docs](super#faults) list all of them.
 ///
-/// In JSON a fault without settings is its name, e.g. `"drop_answer"`; one with settings is an object, e.g.
+/// In JSON a fault without settings is its name, e.g. `"drop_answer"`. A fault with settings is an object, e.g.
 /// `{"answer":{"status":503}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The request has no effect; this is the answer.
+    /// The request has no effect and gets this answer.
     Answer(Answer),
     /// The request is processed; its answer is altered.
     Edit(Edit),
-    /// The request is processed; its answer comes late.
+    /// The request is processed; its answer is delayed.
     Delay {
-        /// How late.
+        /// The delay.
         #[serde(deserialize_with = "number")]
         milliseconds: u64,
     },
-    /// The request is processed, then the connection is reset without a byte of an answer: at `/refresh`, *rotate and
-    /// then drop the answer*.
+    /// The request is processed, then the connection is reset before a byte of the answer: at `/refresh`, the token
+    /// rotates and the answer is lost.
     DropAnswer,
-    /// The connection is reset and the request has no effect. At [`Endpoint::Connection`]: reset before a byte of it is read.
+    /// The connection is reset and the request has no effect. At [`Endpoint::Connection`], the reset comes before any
+    /// byte of the request is read.
     Reset,
-    /// Like [`Reset`](Self::Reset), but the connection is closed in order.
+    /// Like [`Reset`](Self::Reset), but the connection is closed cleanly.
     Close,
-    /// The request has no effect and is never answered; the connection stays open (for ten minutes at the most).
+    /// The request has no effect and is never answered; the connection stays open (for at most ten minutes).
     Hang,
-    /// The request is processed; the connection closes within the body of the answer.
+    /// The request is processed; the connection closes in the middle of the answer's body.
     Truncate {
-        /// So many bytes of the body arrive; always fewer than there are.
+        /// The number of body bytes that arrive; always fewer than the body has.
         #[serde(deserialize_with = "number")]
         keep_bytes: usize,
     },
-    /// The request is processed; the answer, its head too, comes one byte at a time.
+    /// The request is processed; the whole answer, including its head, arrives one byte at a time.
     Trickle {
         /// The pause before each byte.
         #[serde(deserialize_with = "number")]
         milliseconds: u64,
     },
-    /// 429 in UPS's shape; the request has no effect.
+    /// A 429 in UPS's format; the request has no effect.
     TooManyRequests {
         /// A `Retry-After` header: seconds or a date. UPS sends none.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_text")]
         retry_after: Option<String>,
     },
-    /// 503 with an HTML page; the request has no effect.
+    /// A 503 with an HTML page; the request has no effect.
     Unavailable,
-    /// 302 to `https://www.ups.com/error.page`, as during an outage; the request has no effect.
+    /// A 302 to `https://www.ups.com/error.page`, as during an outage; the request has no effect.
     ErrorPage,
-    /// A redirect to wherever; the request has no effect.
+    /// A redirect to any location; the request has no effect.
     Redirect {
         /// 301, 302, 303, 307 or 308.
         #[serde(deserialize_with = "number")]
@@ -78,27 +79,27 @@ pub enum Fault {
         /// The `Location`.
         location: String,
     },
-    /// 400 `10400` `Invalid Refresh Token`, although the token is good; it stays so.
+    /// A 400 with `10400` `Invalid Refresh Token` although the token is valid; the token stays valid.
     InvalidRefreshToken,
-    /// 401 `10401` `ClientId is Invalid`, although the client is right.
+    /// A 401 with `10401` `ClientId is Invalid` although the client's credentials are right.
     InvalidClient,
-    /// 403 as for a blocked client.
+    /// A 403 as for a blocked client.
     Blocked,
-    /// A refresh is answered with a new access token and the *same* refresh token, which stays good.
+    /// A refresh returns a new access token and the *same* refresh token, which stays valid.
     KeepRefreshToken,
-    /// Numbers come as JSON numbers instead of strings.
+    /// Numbers are JSON numbers instead of strings.
     Numbers,
-    /// At `/authorize`: the browser is sent straight back with `error=access_denied`.
+    /// At `/authorize`: the browser is redirected straight back with `error=access_denied`.
     AccessDenied,
 }
 
-/// How often a fault happens before things are right again.
+/// How often a fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Times {
     /// At the next request.
     Once,
-    /// At so many requests.
+    /// At this many requests.
     Exactly(u32),
     /// Until [`clear_faults`](super::FakeUpsState::clear_faults).
     UntilCleared,
@@ -116,11 +117,11 @@ impl From<Edit> for Fault {
     }
 }
 
-/// No answer comes later.
+/// The longest delay of an answer.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Fault {
-    /// The names of the faults that need no settings, as `POST /__fake/faults` takes them.
+    /// The names of the faults without settings, as `POST /__fake/faults` accepts them.
     pub const NAMES: [&'static str; 12] = [
         "drop_answer",
         "reset",
@@ -136,7 +137,8 @@ impl Fault {
         "access_denied",
     ];
 
-    /// What cannot be done, in words; so that a mistake is told when the fault is set and not when it should happen.
+    /// A description of what is impossible, so that a mistake is reported when the fault is set and not when it should
+    /// occur.
     pub(super) fn check(&self, endpoint: Endpoint) -> Result<(), String> {
         let only_at = match self {
             Self::KeepRefreshToken => Some(Endpoint::Refresh),
@@ -163,7 +165,7 @@ impl Fault {
         }
     }
 
-    /// The answer of a fault that keeps the request from being processed; `None` where it is processed.
+    /// The answer of a fault that prevents processing; `None` if the request is processed.
     pub(super) fn instead(&self, endpoint: Endpoint, sent: &[(&str, &str)]) -> Option<Reply> {
         let refuse = |error: ErrorResponse| match endpoint {
             Endpoint::Authorize => error.response_of_authorize(),
@@ -203,7 +205,7 @@ impl Fault {
         })
     }
 
-    /// What this fault makes of the answer of a request that was processed.
+    /// Applies this fault to the answer of a processed request.
     pub(super) fn alter(&self, response: Response<Vec<u8>>) -> Reply {
         let length = response.body().len();
         match self {
@@ -280,7 +282,7 @@ mod tests {
             let [number, text] = [number, text].map(|json| serde_json::from_value::<Fault>(json).unwrap());
             assert_eq!(number, text);
         }
-        // What an answer is made of stays as it was written.
+        // Values inside an answer stay as written.
         let fault = serde_json::from_value(json!({"edit": {"set": {"expires_in": 5, "scope": "5"}}}));
         assert_eq!(fault.ok(), Some(Fault::from(Edit::default().set("expires_in", 5).set("scope", "5"))));
         for json in [json!({"delay": {"milliseconds": "soon"}}), json!({"delay": {"milliseconds": -1}})] {

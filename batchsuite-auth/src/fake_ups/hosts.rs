@@ -1,5 +1,6 @@
-//! For which hosts this UPS answers. A page on the internet can have its own name resolve to 127.0.0.1 (DNS rebinding) and would then
-//! read what is on `/__fake/`, passwords too, as its own; but the browser still sends that page's name in `Host`.
+//! The hosts that this UPS answers for. A page on the internet can make its own name resolve to 127.0.0.1 (DNS
+//! rebinding) and would then read `/__fake/`, passwords included, as same-origin content. But the browser still sends
+//! that page's name in `Host`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,8 +9,8 @@ use http::{Request, header, uri::Authority};
 use super::FakeUpsState;
 
 impl FakeUpsState {
-    /// Whether `request` is for a host that this UPS is: loopback, or one that was allowed. A request that names no host comes from no
-    /// browser.
+    /// Whether `request` is for a host of this UPS: loopback, or an allowed host. A request without a host does not
+    /// come from a browser.
     pub(super) fn is_host_of(&self, request: &Request<Vec<u8>>) -> bool {
         let mut named = request.headers().get_all(header::HOST).iter();
         let host = named.next();
@@ -21,7 +22,8 @@ impl FakeUpsState {
             })
     }
 
-    /// Whether a page that sends `request` is one of this UPS's own. Browsers tell the page's origin with every POST; programs do not.
+    /// Whether `request` was sent by one of this UPS's own pages. Browsers send the page's origin with every POST;
+    /// programs do not.
     pub(super) fn is_from_own_page(&self, request: &Request<Vec<u8>>) -> bool {
         let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
         if header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
@@ -51,7 +53,7 @@ fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Where this UPS stands as the client sees it, e.g. `http://127.0.0.1:4000`; empty if the request does not tell.
+/// This UPS's origin as the client sees it, e.g. `http://127.0.0.1:4000`; empty if the request does not name it.
 pub(super) fn origin(request: &Request<Vec<u8>>) -> String {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let authority = match request.uri().authority() {
@@ -65,7 +67,7 @@ pub(super) fn origin(request: &Request<Vec<u8>>) -> String {
     format!("{}://{authority}", forwarded.or(request.uri().scheme_str()).unwrap_or("http"))
 }
 
-/// Whether `host` is a name or an address without anything around it.
+/// Whether `host` is a bare name or address.
 pub(super) fn is_bare(host: &str) -> bool {
     if bare(host).parse::<Ipv6Addr>().is_ok() {
         return true;

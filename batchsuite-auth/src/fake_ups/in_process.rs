@@ -12,7 +12,7 @@ use super::{
 };
 use crate::http::{HttpClient, HttpError};
 
-/// An [`HttpClient`] that hands each request to the fake UPS in this process; see
+/// An [`HttpClient`] that passes each request to the fake UPS in this process; see
 /// [`FakeUps::in_process`](super::FakeUps::in_process).
 #[derive(Clone, Debug)]
 pub struct InProcessClient {
@@ -42,7 +42,7 @@ impl HttpClient for InProcessClient {
         match reply.wire_fault {
             None => Ok(reply.response),
             Some(WireFault::Trickle { pause }) => {
-                // The head is about as long as this; on the wire it trickles, too.
+                // The approximate length of the head, which trickles on the wire, too.
                 const HEAD: usize = 128;
                 let bytes = u32::try_from(reply.response.body().len() + HEAD).unwrap_or(u32::MAX);
                 tokio::time::sleep(pause.saturating_mul(bytes)).await;
@@ -53,7 +53,7 @@ impl HttpClient for InProcessClient {
     }
 }
 
-/// After a connection was made nobody can say what became of the request.
+/// Once connected, the client cannot know whether the request was processed.
 async fn suffer(fault: WireFault) -> HttpError {
     if fault == WireFault::Hang {
         tokio::time::sleep(wire::LONGEST_HANG).await;

@@ -20,7 +20,7 @@ use super::{
     state::IssuedPair,
 };
 
-/// An authorization request that may be put before the user (RFC 6749 section 4.1.1).
+/// A valid authorization request, ready for the user (RFC 6749 §4.1.1).
 pub(super) struct AuthorizationRequest<'a> {
     pub(super) client: usize,
     pub(super) client_id: &'a str,
@@ -48,7 +48,7 @@ impl<'a> AuthorizationRequest<'a> {
             return Err(ErrorResponse::BAD_RESPONSE_TYPE);
         }
         let code_challenge = params.filled("code_challenge");
-        // 43 characters is what a SHA-256 comes to; UPS knows no other method (RFC 7636 section 4.2).
+        // A SHA-256 challenge has 43 characters; UPS supports no other method (RFC 7636 §4.2).
         if code_challenge.is_some_and(|challenge| challenge.len() != 43)
             || params.get("code_challenge_method").is_some_and(|method| method != "S256")
         {
@@ -64,7 +64,7 @@ impl<'a> AuthorizationRequest<'a> {
         })
     }
 
-    /// The parameters with which the sign-in page goes on.
+    /// The parameters that the sign-in page carries on.
     pub(super) fn pairs(&self) -> Vec<(&'static str, &'a str)> {
         let mut pairs =
             vec![("client_id", self.client_id), ("redirect_uri", self.redirect_uri), ("response_type", "code")];
@@ -75,7 +75,7 @@ impl<'a> AuthorizationRequest<'a> {
         pairs
     }
 
-    /// The address of the application to which `answer` and the state are brought.
+    /// The application's address with `answer` and the state.
     pub(super) fn back(&self, answer: &str) -> String {
         let separator = if self.redirect_uri.contains('?') { '&' } else { '?' };
         let mut back = format!("{}{separator}{answer}", self.redirect_uri);
@@ -95,7 +95,7 @@ pub(super) fn authorize(
     let asked = AuthorizationRequest::read(ups, params)?;
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(asked.pairs()).finish();
     let mut response = redirect(302, &format!("{}{SIGN_IN}?{query}", sign_in_origin(ups, request)));
-    // The builder has seen that the name can stand in a header.
+    // The builder has validated the name as a header value.
     if let Ok(name) = HeaderValue::from_str(&ups.settings.application_name) {
         response.headers_mut().insert("appname", name.clone());
         response.headers_mut().insert("displayname", name);
@@ -103,7 +103,7 @@ pub(super) fn authorize(
     Ok(response)
 }
 
-/// People sign in at another host than programs ask; so also here, where this UPS stands in for those hosts.
+/// Browsers sign in at another host than the API's; so also here, where this UPS replaces those hosts.
 fn sign_in_origin(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> String {
     const SIGN_IN_HOST: &str = "www.ups.com";
     let origin = origin(request);
@@ -140,11 +140,11 @@ pub(super) fn token(
     request: &Request<Vec<u8>>,
     params: &Params<'_>,
 ) -> Result<Response<Vec<u8>>, ErrorResponse> {
-    // Whatever is wrong with the rest, a code that was presented is burnt: it may have leaked.
+    // A presented code is used up whatever else is wrong: it may have leaked.
     let consent = params.filled("code").ok_or(Outcome::UnknownCode).and_then(|code| ups.take_code(code));
     let client = match ups.basic_client(request) {
         Some(client) => client?,
-        // PKCE in the place of the secret.
+        // PKCE instead of the secret.
         None if params.filled("code_verifier").is_some() && !ups.settings.pkce_needs_secret => {
             params.get("client_id").and_then(|id| ups.client(id)).ok_or(ErrorResponse::BAD_CLIENT)?
         }
@@ -166,7 +166,7 @@ pub(super) fn token(
     match (&consent.code_challenge, params.filled("code_verifier")) {
         (Some(challenge), Some(verifier)) if *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)) => {}
         (None, None) => {}
-        // A verifier without a challenge is refused too: somebody took the challenge off (RFC 9700 section 4.8.2).
+        // A verifier without a challenge is refused too: an attacker may have removed the challenge (RFC 9700 §4.8.2).
         _ => return Err(ErrorResponse::BAD_VERIFIER),
     }
     Ok(ups.pair_response(client, ups.open_grant(client, consent.user, consent.opt_ins_ended)))
@@ -197,8 +197,8 @@ impl FakeUpsState {
         self.settings.clients.iter().position(|client| client.id == id)
     }
 
-    /// The client that `Authorization: Basic` names, by its raw id and secret (RFC 7617, as UPS's SDKs write it) or with both of
-    /// them form-encoded (RFC 6749 section 2.3.1); `None` if there is no such header.
+    /// The client named by `Authorization: Basic`, with id and secret either raw (RFC 7617, as UPS's SDKs send them) or
+    /// form-encoded (RFC 6749 §2.3.1); `None` if there is no such header.
     fn basic_client(&self, request: &Request<Vec<u8>>) -> Option<Result<usize, ErrorResponse>> {
         let header = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, encoded) = header.split_once(' ')?;
@@ -234,7 +234,8 @@ impl FakeUpsState {
     }
 }
 
-/// UPS's answer with a pair, its fields in UPS's order: every value a string, numbers too; `issued_at`s in milliseconds, `expires_in`s in seconds.
+/// UPS's answer with a pair, fields in UPS's order. Every value is a string, numbers included; `issued_at`s are in
+/// milliseconds, `expires_in`s in seconds.
 #[derive(Serialize)]
 struct PairAnswer<'a> {
     refresh_token_expires_in: &'a str,
@@ -254,7 +255,8 @@ struct PairAnswer<'a> {
 }
 
 fn form_decode(text: &str) -> String {
-    // As the one value of a form: '&' and '=' in it are not encoded by everybody, and part nothing here.
+    // Parsed as a form with a single name. Not every client encodes '&' and '=', so they are encoded first to keep it
+    // single.
     let text = text.replace('&', "%26").replace('=', "%3D");
     form_urlencoded::parse(text.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! The pages on which a user signs in at UPS.com and agrees. They keep nothing at the server: each carries the
-//! authorization request on, so that a user may have several trips open, and none is ever left behind.
+//! The pages on which a user signs in at UPS.com and agrees. They keep no server-side state: each page carries the
+//! authorization request on, so a user may have several trips open, and an abandoned one leaves nothing behind.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ use super::{
     response::{redirect, typed},
 };
 
-/// The sign-in: first name and agreement, then the password, then back to the application with a code.
+/// The sign-in: name and agreement first, then the password, then back to the application with a code.
 pub(super) fn sign_in(
     ups: &FakeUpsState,
     request: &Request<Vec<u8>>,
@@ -54,13 +54,13 @@ pub(super) fn sign_in(
         redirect_uri: asked.redirect_uri.to_owned(),
         code_challenge: asked.code_challenge.map(str::to_owned),
     });
-    // As recorded from UPS: the code's '=' stand as they are, and it has no other character that would need encoding.
+    // As recorded from UPS: the code's '=' is not escaped, and the code has no other character that needs escaping.
     let scope: String = form_urlencoded::byte_serialize(asked.scope.unwrap_or("read").as_bytes()).collect();
     (Outcome::Consented, redirect(302, &asked.back(&format!("code={code}&scope={scope}"))))
 }
 
-/// Back to the application with `access_denied` (RFC 6749 section 4.1.2.1). UPS documents nothing of the kind; people
-/// who decline there close the window.
+/// Back to the application with `access_denied` (RFC 6749 §4.1.2.1). UPS documents no such answer; people who decline
+/// there close the window.
 pub(super) fn decline(ups: &FakeUpsState, params: &Params<'_>) -> (Outcome, Response<Vec<u8>>) {
     match AuthorizationRequest::read(ups, params) {
         Ok(asked) => {
@@ -135,14 +135,14 @@ fn password_page(asked: &AuthorizationRequest<'_>, username: &str, error: Option
 
 fn wrong_request(error: ErrorResponse) -> Response<Vec<u8>> {
     let body = format!(
-        "<h1>This request cannot go on</h1>\n<p>The application sent you here with a request that is not in order: \
+        "<h1>This request cannot continue</h1>\n<p>The application sent you here with an invalid request: \
          <strong>{}</strong>.</p>\n<p>Go back to the application and start again.</p>",
         Escaped(error.message())
     );
-    page(400, "This request cannot go on", true, &body)
+    page(400, "This request cannot continue", true, &body)
 }
 
-/// The pages beside the sign-in, and the style sheet; `None` if there is nothing at this path.
+/// The other pages and the style sheet; `None` if the path does not exist.
 pub(super) fn stand_in(path: &str) -> Option<Response<Vec<u8>>> {
     let (title, words) = match path {
         STYLE => {
@@ -152,15 +152,15 @@ pub(super) fn stand_in(path: &str) -> Option<Response<Vec<u8>>> {
         }
         "/lasso/signup" => (
             "Sign up",
-            "At UPS.com one would make a user account here. This fake has the users that it was started with.",
+            "At UPS.com you would create an account here. This fake has only the users it was started with.",
         ),
         "/lasso/forgot" => (
             "Forgot Username/Password",
-            "At UPS.com one would get help here. This fake shows its users, and changes their passwords, on its own page.",
+            "At UPS.com you would get help here. This fake lists its users and changes their passwords on its own page.",
         ),
         "/lasso/agreement" => (
             "UPS Technology Agreement",
-            "At UPS.com the agreement would stand here. This fake has no text of it, and nothing is agreed to by ticking the box.",
+            "At UPS.com this page shows the agreement. This fake omits its text, and ticking the box agrees to nothing.",
         ),
         ERROR_PAGE_PATH => (
             "Something went wrong",
@@ -174,7 +174,7 @@ pub(super) fn stand_in(path: &str) -> Option<Response<Vec<u8>>> {
 
 const STYLE: &str = "/lasso/style.css";
 
-/// A whole page around `body`, which is HTML already.
+/// A complete page around `body`, which is HTML.
 pub(super) fn page(status: u16, title: &str, is_error: bool, body: &str) -> Response<Vec<u8>> {
     let html = format!(
         r#"<!DOCTYPE html>
@@ -191,7 +191,7 @@ pub(super) fn page(status: u16, title: &str, is_error: bool, body: &str) -> Resp
 <main>
 {body}
 </main>
-<footer><p>This is not UPS.com but a stand-in for tests and demos. Enter no real password here. <a href="/__fake/">Users, passwords and faults of this fake</a></p></footer>
+<footer><p>This is not UPS.com but a stand-in for tests and demos. Do not enter a real password here. <a href="/__fake/">Users, passwords and faults of this fake</a></p></footer>
 </body>
 </html>
 "#,
@@ -201,12 +201,12 @@ pub(super) fn page(status: u16, title: &str, is_error: bool, body: &str) -> Resp
     let mut response = typed(status, "text/html;charset=utf-8", html);
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
-        // No form-action: browsers apply it to the redirect that leads back to the application, too.
+        // No form-action: browsers also apply it to the redirect back to the application.
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
         ),
-        // Not no-referrer: with that, browsers send `Origin: null` with the page's own forms.
+        // Not no-referrer: with it, browsers send `Origin: null` with the page's own forms.
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
@@ -237,7 +237,7 @@ fn error_mark(field: &str, words: Option<&str>) -> String {
     words.map_or_else(String::new, |_| format!(r#" aria-invalid="true" aria-describedby="{field}-error" autofocus"#))
 }
 
-/// Text in HTML, also inside of a quoted attribute.
+/// Text escaped for HTML, including quoted attributes.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl std::fmt::Display for Escaped<'_> {

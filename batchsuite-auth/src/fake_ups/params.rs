@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{Method, Request, header};
 
-/// The parameters of a request: of the body for a POST of a form, else of the query.
+/// The parameters of a request: from the body of a form POST, else from the query.
 pub(super) struct Params<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Params<'a> {
@@ -19,19 +19,20 @@ impl<'a> Params<'a> {
         Self(url::form_urlencoded::parse(text).collect())
     }
 
-    /// The one value of `name`. Parameters must not be repeated (RFC 6749 section 3.1 and 3.2): a repeated one counts as missing.
+    /// The single value of `name`. Parameters must not be repeated (RFC 6749 §3.1, §3.2): a repeated one counts as
+    /// missing.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut values = self.0.iter().filter(|(key, _)| key == name);
         let (_, value) = values.next()?;
         values.next().is_none().then_some(value)
     }
 
-    /// Like [`get`](Self::get), but what is empty is missing (RFC 6749 section 3.1).
+    /// Like [`get`](Self::get), but an empty value counts as missing (RFC 6749 §3.1).
     pub(super) fn filled(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// What a made-up answer may echo.
+    /// The values that an invented answer may echo.
     pub(super) fn sent(&self) -> Vec<(&str, &str)> {
         ["refresh_token", "code", "client_id"].into_iter().filter_map(|name| Some((name, self.get(name)?))).collect()
     }

@@ -1,4 +1,4 @@
-//! The paths of UPS, and the methods that they have.
+//! UPS's paths and their methods.
 
 use http::Method;
 
@@ -6,12 +6,12 @@ use super::requests::Endpoint;
 
 const AUTHORIZE: &str = "/security/v1/oauth/authorize";
 pub(super) const SIGN_IN: &str = "/lasso/signin";
-/// The link with which a user declines; UPS.com has none.
+/// The decline link; UPS.com has none.
 pub(super) const DECLINE: &str = "/__fake/decline";
-/// Where UPS sends browsers during an outage. Clients compare the whole of it.
+/// Where UPS redirects browsers during an outage. Clients compare the complete URL.
 pub(super) const ERROR_PAGE: &str = "https://www.ups.com/error.page";
 pub(super) const ERROR_PAGE_PATH: &str = "/error.page";
-/// What follows is the number of a shipment.
+/// Followed by the tracking number.
 pub(super) const TRACK: &str = "/api/track/v1/details/";
 
 /// The endpoint at a path.
@@ -29,7 +29,7 @@ pub(super) fn endpoint(path: &str) -> Option<Endpoint> {
     })
 }
 
-/// Whether the endpoint has this method; else the ones that it has.
+/// Whether the endpoint supports this method; if not, the methods it supports.
 pub(super) fn allowed(endpoint: Endpoint, method: &Method) -> Result<(), &'static str> {
     let (methods, allow): (&[Method], _) = match endpoint {
         Endpoint::Token | Endpoint::Refresh => (&[Method::POST], "POST"),

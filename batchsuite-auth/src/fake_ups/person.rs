@@ -1,4 +1,4 @@
-//! What a person with a browser does, without one.
+//! A person with a browser, simulated without one.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use super::{
 };
 
 impl FakeUpsState {
-    /// Walks the whole trip: from `trip_url`, where the application sends the browser, over the sign-in pages, with the
-    /// agreement ticked and the right password, back to the application. Returns the callback's query:
+    /// Makes the whole trip: from `trip_url`, where the application sends the browser, through the sign-in pages, with
+    /// the agreement ticked and the right password, back to the application. Returns the callback's query:
     /// `code=…&scope=read&state=…`.
     ///
-    /// Every step is counted and meets the faults that are set. It needs no network, whatever host the URL names.
+    /// Every step is counted and subject to the pending faults. It needs no network, whatever host the URL names.
     ///
     /// # Panics
-    /// If the trip ends anywhere but at the callback with an answer; the message says where, and what was told there.
+    /// If the trip ends anywhere but at the callback with a code; the message says where, and quotes the page.
     pub async fn consent(&self, trip_url: &Url, user: &str) -> String {
         let password = self.password(user);
         self.consent_with_password(trip_url, user, &password).await
     }
 
-    /// Like [`consent`](Self::consent), but with a password of your own, which may be wrong.
+    /// Like [`consent`](Self::consent), with the given password, which may be wrong.
     ///
     /// # Panics
     /// If the trip ends anywhere but at the callback, e.g. at the password page with a wrong password.
@@ -36,7 +36,7 @@ impl FakeUpsState {
         arrive(browser, callback).await
     }
 
-    /// Walks to the sign-in page and declines there. Returns the callback's query: `error=access_denied&…&state=…`.
+    /// Goes to the sign-in page and declines. Returns the callback's query: `error=access_denied&…&state=…`.
     ///
     /// # Panics
     /// Like [`consent`](Self::consent).
@@ -47,7 +47,7 @@ impl FakeUpsState {
     }
 }
 
-/// The query of the callback, once the answers on the way have come.
+/// The query of the callback, after the delays of the answers on the way.
 async fn arrive(browser: Browser<'_>, callback: Result<String, String>) -> String {
     if !browser.delay.is_zero() {
         tokio::time::sleep(browser.delay).await;
@@ -56,14 +56,14 @@ async fn arrive(browser: Browser<'_>, callback: Result<String, String>) -> Strin
     callback.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default()
 }
 
-/// A browser that waits for nothing, and adds up how long it would have waited.
+/// A browser that does not wait for delayed answers but adds up their delays.
 pub(super) struct Browser<'a> {
     ups: &'a FakeUpsState,
-    /// How late the answers on the way are.
+    /// The total delay of the answers so far.
     pub(super) delay: Duration,
 }
 
-/// Where the way from the application led.
+/// Where the application's redirect led.
 enum Reached {
     AtSignIn {
         address: Url,
@@ -80,7 +80,7 @@ impl<'a> Browser<'a> {
         Self { ups, delay: Duration::ZERO }
     }
 
-    /// Signs in and agrees; the address of the callback, or where and why the trip ended.
+    /// Signs in and agrees; returns the callback's address, or where and why the trip ended.
     pub(super) fn consent(&mut self, trip_url: &Url, user: &str, password: &str) -> Result<String, String> {
         let (sign_in, request) = match self.start_trip(trip_url)? {
             Reached::AtSignIn { address, request } => (address, request),
@@ -110,7 +110,7 @@ impl<'a> Browser<'a> {
 
     fn start_trip(&mut self, trip_url: &Url) -> Result<Reached, String> {
         let mut address = trip_url.clone();
-        // UPS's SDKs call the authorization endpoint themselves, and hand over the address of the sign-in page.
+        // UPS's SDKs call the authorization endpoint themselves and hand over the address of the sign-in page.
         if address.path() != SIGN_IN {
             let response = self.walk(Method::GET, trip_url.as_str(), "")?;
             let location = location(&response, "the authorization request")?;
@@ -157,7 +157,7 @@ fn location(response: &Response<Vec<u8>>, place: &str) -> Result<String, String>
     location.ok_or_else(|| format!("{place} led no further: {} {}", response.status(), words(response)))
 }
 
-/// What the page tells, as far as it is short.
+/// The page's text, if it is short.
 fn words(response: &Response<Vec<u8>>) -> String {
     let text = String::from_utf8_lossy(response.body());
     match text.split_once("role=\"alert\">").and_then(|(_, rest)| rest.split_once('<')) {

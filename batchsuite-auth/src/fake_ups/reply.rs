@@ -1,4 +1,4 @@
-//! What a server has to do for a request: an answer, when to send it, and what happens to it on its way.
+//! Instructions to the server: an answer, its delay, and its wire fault.
 
 use std::time::Duration;
 
@@ -9,35 +9,36 @@ use super::{
     wire::{HEADER, TOLD_CODING, TOLD_LENGTH, WireFault, header_value},
 };
 
-/// What a server has to do for a request.
+/// Instructions to the server for one request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Reply {
     /// The answer.
     pub response: Response<Vec<u8>>,
-    /// Wait so long before sending it.
+    /// How long to wait before sending the answer.
     pub delay: Duration,
-    /// What happens to it on its way.
+    /// The wire fault that the answer suffers.
     pub wire_fault: Option<WireFault>,
     is_for_head: bool,
 }
 
 impl Reply {
-    /// The answer to a request whose body is longer than [`LONGEST_BODY`](super::FakeUpsState::LONGEST_BODY), for a server that stops reading there.
+    /// The answer to a request whose body is longer than [`LONGEST_BODY`](super::FakeUpsState::LONGEST_BODY), for a
+    /// server that stops reading there.
     pub fn too_large() -> Self {
         front_end(413).into()
     }
 
-    /// The answer to a request whose body breaks off, or whose chunks are none.
+    /// The answer to a request whose body is truncated or whose chunks are malformed.
     pub fn broken_body() -> Self {
         front_end(400).into()
     }
 
-    /// The answer for a server whose connections are [`WireStream`](super::WireStream)s, and for no other: its length and the wire fault
-    /// ride along in a header that the stream takes off.
+    /// The answer, only for a server whose connections are [`WireStream`](super::WireStream)s: it carries its length
+    /// and the wire fault in a header that the stream removes.
     pub fn into_response(mut self) -> Response<Vec<u8>> {
         if self.tell_framing() {
-            // Nobody can tell where such an answer ends, so it is the last on its connection.
+            // The end of such an answer cannot be detected, so it is the last on its connection.
             let keep_bytes = self.response.body().len();
             self.wire_fault.get_or_insert(WireFault::Truncate { keep_bytes });
         }
@@ -46,8 +47,8 @@ impl Reply {
         self.response
     }
 
-    /// Leaves to the stream what servers do each in their own way, or not at all: a coding, and a length that is not the body's.
-    /// Whether there is one, and a body to it.
+    /// Leaves to the stream the framing that servers handle differently or not at all: a transfer coding, and a length
+    /// that differs from the body's. Returns whether there is such a framing and a body.
     fn tell_framing(&mut self) -> bool {
         let headers = self.response.headers_mut();
         let coding = headers.remove(header::TRANSFER_ENCODING);
@@ -72,7 +73,7 @@ impl Reply {
         is_told
     }
 
-    /// For a HEAD: the length is that of the body that a GET gets.
+    /// For HEAD: the length is that of the body a GET gets.
     #[must_use]
     pub(super) fn without_body(mut self) -> Self {
         let length = self.response.body().len();
@@ -105,7 +106,7 @@ impl From<Response<Vec<u8>>> for Reply {
     }
 }
 
-/// The body as one chunk and the last one (RFC 9112 section 7.1).
+/// The body as a single chunk and the last chunk (RFC 9112 §7.1).
 fn chunked(body: &[u8]) -> Vec<u8> {
     let chunk = match body {
         [] => Vec::new(),

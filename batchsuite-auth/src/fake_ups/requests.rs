@@ -1,4 +1,4 @@
-//! What is counted: each request by endpoint and outcome. Numbers only, so that a fake that runs for days stays small.
+//! Request counts by endpoint and outcome. Only numbers, so that a fake that runs for days stays small.
 
 use std::{
     fmt,
@@ -7,12 +7,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// What a request was for; the snake-case name is the one of the control API.
+/// The target of a request; its snake-case name is the control API's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Endpoint {
-    /// A TCP connection, before it is known what will be asked on it.
+    /// A TCP connection, before any request on it.
     Connection,
     /// `GET /security/v1/oauth/validate-client`
     ValidateClient,
@@ -60,15 +60,15 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// What came of a request. The fake tells apart what UPS's answer does not: a spent refresh token, one that expired and
-/// one that a password change ended all get `Invalid Refresh Token`.
+/// The outcome of a request. The fake distinguishes cases that UPS's answer does not: a spent refresh token, an expired
+/// one and one ended by a password change all get `Invalid Refresh Token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Done as asked: redirected, page shown, pair issued, pair rotated, shipment tracked.
+    /// Done as requested: redirected, page shown, pair issued, pair rotated, shipment tracked.
     Ok,
-    /// A fault answered (or broke the connection) instead; the request had no effect.
+    /// A fault answered or broke the connection instead; the request had no effect.
     Unprocessed,
     /// The user agreed and was sent back with a code.
     Consented,
@@ -78,39 +78,39 @@ pub enum Outcome {
     WrongPassword,
     /// The agreement was not ticked.
     AgreementMissing,
-    /// No usable `Authorization` header (and no PKCE in its place).
+    /// No usable `Authorization` header (and no PKCE instead).
     BadAuthorizationHeader,
     /// Unknown client id, or wrong secret.
     BadClient,
     /// The client is blocked.
     BlockedClient,
-    /// The redirect URI is not registered, or not the one of the authorization request.
+    /// The redirect URI is not registered, or differs from the authorization request's.
     BadRedirectUri,
     /// A grant type that this endpoint does not serve.
     BadGrantType,
-    /// A request that lacks a parameter or has one that cannot be.
+    /// A request with a missing or invalid parameter.
     BadRequest,
-    /// An authorization code that was never issued, or is another client's, or missing.
+    /// An authorization code that was never issued, belongs to another client, or is missing.
     UnknownCode,
     /// An authorization code that was presented before.
     UsedCode,
-    /// An authorization code past its lifetime.
+    /// An expired authorization code.
     ExpiredCode,
     /// A PKCE verifier that is missing, wrong, or not expected.
     BadVerifier,
-    /// A refresh token that was never issued, or is another client's, or missing, or long forgotten.
+    /// A refresh token that was never issued, belongs to another client, is missing, or was forgotten long ago.
     UnknownRefreshToken,
     /// A refresh token that was used before.
     SpentRefreshToken,
-    /// A refresh token past its lifetime.
+    /// An expired refresh token.
     ExpiredRefreshToken,
     /// The opt-in ended: password change or revocation.
     OptInEnded,
     /// No access token, or one that was never issued.
     BadAccessToken,
-    /// An access token past its lifetime.
+    /// An expired access token.
     ExpiredAccessToken,
-    /// A method that the path does not have.
+    /// A method that the path does not support.
     MethodNotAllowed,
 }
 
@@ -181,27 +181,27 @@ impl fmt::Display for Outcome {
 const ENDPOINTS: usize = Endpoint::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
 
-/// How many requests there were when [`requests`](super::FakeUpsState::requests) was called.
+/// A snapshot of the request counts, taken by [`requests`](super::FakeUpsState::requests).
 ///
-/// A request is counted by what it *did*, whatever a [`Fault`](super::Fault) made of its answer: a refresh that rotated
-/// and whose answer was dropped is an [`Outcome::Ok`].
+/// A request is counted by its *effect*, whatever a [`Fault`](super::Fault) did to its answer: a refresh that rotated
+/// and whose answer was dropped counts as [`Outcome::Ok`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Requests {
     counts: [[u64; OUTCOMES]; ENDPOINTS],
 }
 
 impl Requests {
-    /// How many requests to `endpoint` had this outcome.
+    /// The number of requests to `endpoint` with this outcome.
     pub fn count(&self, endpoint: Endpoint, outcome: Outcome) -> u64 {
         self.counts[endpoint as usize][outcome as usize]
     }
 
-    /// How many requests there were to `endpoint`.
+    /// The number of requests to `endpoint`.
     pub fn total(&self, endpoint: Endpoint) -> u64 {
         self.counts[endpoint as usize].iter().sum()
     }
 
-    /// What happened since `earlier`.
+    /// The requests since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut difference = self.clone();
@@ -213,7 +213,7 @@ impl Requests {
         difference
     }
 
-    /// Every count that is not zero.
+    /// Every non-zero count.
     pub fn iter(&self) -> impl Iterator<Item = (Endpoint, Outcome, u64)> + '_ {
         Endpoint::ALL.iter().copied().flat_map(move |endpoint| {
             Outcome::ALL
@@ -225,7 +225,7 @@ impl Requests {
     }
 }
 
-/// Shows only what is not zero, as a failed assertion should.
+/// Shows only non-zero counts, to keep assertion messages short.
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter().map(|(endpoint, outcome, count)| ((endpoint, outcome), count))).finish()

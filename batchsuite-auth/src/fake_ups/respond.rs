@@ -1,4 +1,4 @@
-//! The one function from request to response, apart from any server.
+//! The one function from request to response, independent of any server.
 
 use http::{Method, Request};
 
@@ -11,13 +11,13 @@ use super::{
 };
 
 impl FakeUpsState {
-    /// No request has a longer body, in bytes; what is longer gets a 413.
+    /// The longest request body in bytes; a longer one gets a 413.
     pub const LONGEST_BODY: usize = 256 * 1024;
 
-    /// What UPS does with `request`: the same function behind `FakeUps`, the program `fake-ups` and every other server.
+    /// UPS's answer to `request`: the same function behind `FakeUps`, the program `fake-ups` and every other server.
     ///
-    /// A request whose `Host` is neither loopback nor [allowed](super::FakeUpsBuilder::allow_host) gets a 421. A HEAD is a GET whose answer
-    /// has no body.
+    /// A request whose `Host` is neither loopback nor [allowed](super::FakeUpsBuilder::allow_host) gets a 421. HEAD is
+    /// answered like GET, without a body.
     pub fn respond(&self, request: &Request<Vec<u8>>) -> Reply {
         if !self.is_host_of(request) {
             return ErrorResponse::MISDIRECTED.response().into();
@@ -28,7 +28,7 @@ impl FakeUpsState {
         self.answer(request)
     }
 
-    /// The same without a look at the host, for requests that come over no network.
+    /// The same without the host check, for requests that do not come over a network.
     pub(super) fn answer(&self, request: &Request<Vec<u8>>) -> Reply {
         let reply = endpoints::respond(self, request)
             .or_else(|| control::respond(self, request))
@@ -36,8 +36,8 @@ impl FakeUpsState {
         if *request.method() == Method::HEAD { reply.without_body() } else { reply }
     }
 
-    /// The wire fault for a connection that has just been accepted, before anything on it is read; counted as a
-    /// request that was not processed.
+    /// The wire fault for a newly accepted connection, before anything on it is read; counted as an unprocessed
+    /// request.
     pub fn connection_fault(&self) -> Option<WireFault> {
         let reply = self.faults.take(Endpoint::Connection)?.instead(Endpoint::Connection, &[])?;
         self.counters.add(Endpoint::Connection, Outcome::Unprocessed);

@@ -1,8 +1,8 @@
-//! The forms in which this UPS answers.
+//! The forms of this UPS's answers.
 
 use http::{HeaderValue, Response, header};
 
-/// An answer of an endpoint, which nobody may keep.
+/// An endpoint's answer, which must not be cached.
 pub(super) fn json_response(status: u16, body: Vec<u8>) -> Response<Vec<u8>> {
     let mut response = typed(status, "application/json", body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -17,7 +17,7 @@ pub(super) fn typed(status: u16, content_type: &'static str, body: impl Into<Vec
     response
 }
 
-/// A redirect; `location` is percent-encoded, so that it can stand in a header.
+/// A redirect; `location` is percent-encoded to be a valid header value.
 pub(super) fn redirect(status: u16, location: &str) -> Response<Vec<u8>> {
     let mut response = Response::new(Vec::new());
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::FOUND);
@@ -28,7 +28,7 @@ pub(super) fn redirect(status: u16, location: &str) -> Response<Vec<u8>> {
     response
 }
 
-/// The answer of a front end before it asks the server behind it. Its words are a guess.
+/// The answer of a front end that does not reach the server behind it. The wording is a guess.
 pub(super) fn front_end(status: u16) -> Response<Vec<u8>> {
     let reason =
         http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! RS384 (RFC 7518 section 3.3) under a test key, so that a client that verifies access tokens has something to verify.
+//! RS384 (RFC 7518 §3.3) under a test key, for clients that verify access tokens.
 //!
-//! **The key is a test key and is worth nothing.** It stands here for everybody to read, and its 4,096 bits are the product
-//! of 64 primes of 64 bits (multi-prime RSA, RFC 8017 section 3): that can be factored in minutes, and signing takes microseconds
-//! where an honest key takes milliseconds. Verifying it is the same as with any other RSA key.
+//! **The key is a test key and is worthless.** It is published here, and its 4,096 bits are the product of 64 primes of
+//! 64 bits (multi-prime RSA, RFC 8017 §3). It can be factored in minutes, and signing takes microseconds where a real
+//! key takes milliseconds. Verification is the same as with any other RSA key.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use base64::{
 };
 use sha2::{Digest, Sha384};
 
-/// The key's name: `kid` in a token's header, and what UPS repeats as `sid` among the claims.
+/// The key's id: `kid` in a token's header, which UPS repeats as the claim `sid`.
 pub(super) const KEY_ID: &str = "7e57ab1e-0000-4000-8000-00007e570001";
 
 const EXPONENT: u64 = 65_537;
@@ -20,7 +20,7 @@ const LIMBS: usize = 64;
 /// The length of a signature in bytes.
 pub(super) const SIGNATURE: usize = LIMBS * 8;
 
-/// Test key: worth nothing.
+/// Test key: worthless.
 #[rustfmt::skip]
 const PRIMES: [u64; LIMBS] = [
     0xff9e779eb42e3679, 0xff9614c0952dfffd, 0xff0f240a98ef88fd, 0xffc9241993cdd401,
@@ -41,10 +41,10 @@ const PRIMES: [u64; LIMBS] = [
     0xfebf1983e61094ef, 0xff202d84f19d1df1, 0xfecf967b4570d1f3, 0xffe472b51dac98f7,
 ];
 
-/// The low limb first.
+/// Lowest limb first.
 type Number = [u64; LIMBS];
 
-/// The signature of `message` (RSASSA-PKCS1-v1_5 with SHA-384, RFC 8017 section 8.2).
+/// The signature of `message` (RSASSA-PKCS1-v1_5 with SHA-384, RFC 8017 §8.2).
 pub(super) fn sign(message: &[u8]) -> [u8; SIGNATURE] {
     let mut hash = [0; 6];
     for (limb, bytes) in hash.iter_mut().zip(Sha384::digest(message).chunks_exact(8)) {
@@ -73,7 +73,7 @@ pub(super) fn jwk() -> serde_json::Value {
     })
 }
 
-/// The public key in PEM (a SubjectPublicKeyInfo, RFC 5280 section 4.1).
+/// The public key in PEM (a SubjectPublicKeyInfo, RFC 5280 §4.1).
 pub(super) fn pem() -> String {
     let mut der = vec![0x30, 0x82, 0x02, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
     der.extend([0x01, 0x05, 0x00, 0x03, 0x82, 0x02, 0x0f, 0x00, 0x30, 0x82, 0x02, 0x0a, 0x02, 0x82, 0x02, 0x01, 0x00]);
@@ -101,7 +101,7 @@ struct Prime {
     others: Number,
     /// The inverse of `others` modulo `p`.
     coefficient: u64,
-    /// What is signed, but for the hash in its last 48 bytes, modulo `p`.
+    /// The signed message modulo `p`, without the hash in its last 48 bytes.
     padding: u64,
 }
 
@@ -129,7 +129,7 @@ impl Prime {
     }
 }
 
-/// EMSA-PKCS1-v1_5 (RFC 8017 section 9.2) of a hash of zeros.
+/// EMSA-PKCS1-v1_5 (RFC 8017 §9.2) of an all-zero hash.
 fn padding() -> Number {
     let information = [
         0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04,
@@ -147,17 +147,17 @@ fn padding() -> Number {
     number
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a rest is smaller than its divisor")]
+#[allow(clippy::cast_possible_truncation, reason = "a remainder is smaller than its divisor")]
 fn reduce(high: u64, low: u64, p: u64) -> u64 {
     ((u128::from(high) << 64 | u128::from(low)) % u128::from(p)) as u64
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a rest is smaller than its divisor")]
+#[allow(clippy::cast_possible_truncation, reason = "a remainder is smaller than its divisor")]
 fn multiply(a: u64, b: u64, p: u64) -> u64 {
     (u128::from(a).wrapping_mul(u128::from(b)) % u128::from(p)) as u64
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a rest is smaller than its divisor")]
+#[allow(clippy::cast_possible_truncation, reason = "a remainder is smaller than its divisor")]
 fn add(a: u64, b: u64, p: u64) -> u64 {
     ((u128::from(a) + u128::from(b)) % u128::from(p)) as u64
 }
@@ -174,7 +174,7 @@ fn power(base: u64, mut exponent: u64, p: u64) -> u64 {
     result
 }
 
-/// The inverse of `a` modulo `m`, by the extended algorithm of Euclid.
+/// The inverse of `a` modulo `m`, by the extended Euclidean algorithm.
 fn inverse(a: u64, m: u64) -> u64 {
     let m = i128::from(m);
     let (mut rest, mut next_rest) = (m, i128::from(a) % m);
@@ -187,8 +187,11 @@ fn inverse(a: u64, m: u64) -> u64 {
     u64::try_from(factor.rem_euclid(m)).unwrap_or_default()
 }
 
-/// The quotient and the rest.
-#[allow(clippy::cast_possible_truncation, reason = "the rest is smaller than the divisor, so a quotient is a limb")]
+/// The quotient and the remainder.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the remainder is smaller than the divisor, so a quotient is a limb"
+)]
 fn divide(number: &Number, divisor: u64) -> (Number, u64) {
     let (mut quotient, mut rest) = ([0; LIMBS], 0);
     for (quotient, limb) in quotient.iter_mut().zip(number).rev() {
@@ -204,7 +207,7 @@ fn divide(number: &Number, divisor: u64) -> (Number, u64) {
 fn add_product(sum: &mut [u64], number: &Number, factor: u64) {
     let mut carry = 0;
     let mut at = 0;
-    // Not with iterators: this is most of what signing costs in a build that is not optimised.
+    // No iterators: this loop dominates the cost of signing in an unoptimised build.
     while at < sum.len() {
         let limb = if at < LIMBS { number[at] } else { 0 };
         let part = (limb as u128).wrapping_mul(factor as u128).wrapping_add(sum[at] as u128).wrapping_add(carry);
@@ -218,7 +221,7 @@ fn add_product(sum: &mut [u64], number: &Number, factor: u64) {
 fn remainder(mut sum: [u64; LIMBS + 1], modulus: &Number) -> Number {
     let is_less = |sum: &[u64; LIMBS + 1]| sum[LIMBS] == 0 && sum[..LIMBS].iter().rev().lt(modulus.iter().rev());
     while !is_less(&sum) {
-        // Never more than the quotient, and one less at the most.
+        // Never above the true quotient, and at most one below it.
         let top = u128::from(sum[LIMBS]) << 64 | u128::from(sum[LIMBS - 1]);
         let quotient = u64::try_from(top / (u128::from(modulus[LIMBS - 1]) + 1)).unwrap_or(u64::MAX);
         subtract_product(&mut sum, modulus, quotient.max(1));
@@ -228,7 +231,7 @@ fn remainder(mut sum: [u64; LIMBS + 1], modulus: &Number) -> Number {
     rest
 }
 
-/// Subtracts `number` times `factor` from `sum`, which is not less.
+/// Subtracts `number` times `factor` from `sum`, which is at least as large.
 #[allow(clippy::cast_possible_truncation, reason = "a limb is the lower half")]
 fn subtract_product(sum: &mut [u64; LIMBS + 1], number: &Number, factor: u64) {
     let mut borrow = 0_u128;

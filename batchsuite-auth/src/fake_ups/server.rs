@@ -1,4 +1,4 @@
-//! The fake UPS as a server inside a test: wiremock, with the wire layer in front of it.
+//! The fake UPS as a server inside a test: wiremock behind the wire layer.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -19,19 +19,19 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::a
 use super::{FakeUpsBuilder, FakeUpsState, InProcessClient, WireStream};
 use crate::test_util::ManualClock;
 
-/// A UPS that runs on a port of its own until it is dropped.
+/// A UPS that runs on its own port until it is dropped.
 ///
-/// What it can be told to do (change a password, go wrong, count) are the methods of [`FakeUpsState`], to which it derefs.
-/// See the [module's docs](super) for an example.
+/// Its controls (change a password, set a fault, count requests) are the methods of [`FakeUpsState`], to which it
+/// derefs. See the [module's docs](super) for an example.
 #[derive(Debug)]
 #[must_use = "the fake UPS stops when it is dropped"]
 pub struct FakeUps {
     state: Arc<FakeUpsState>,
     clock: ManualClock,
     base_url: Url,
-    /// What is wanted.
+    /// The requested state.
     online: watch::Sender<bool>,
-    /// What is the case.
+    /// The actual state.
     listening: watch::Sender<bool>,
     mock_server: Option<MockServer>,
     front: Option<RunningFront>,
@@ -52,72 +52,72 @@ impl FakeUps {
     /// Starts a fake UPS with the default settings.
     ///
     /// # Panics
-    /// If no port of 127.0.0.1 can be had.
+    /// If no port of 127.0.0.1 is available.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
 
-    /// Settings for a fake UPS; the defaults are those of [`FakeUpsState::builder`].
+    /// The settings of a fake UPS; [`FakeUpsState::builder`] lists the defaults.
     pub fn builder() -> FakeUpsBuilder {
         FakeUpsState::builder()
     }
 
-    /// Where it listens: `http://127.0.0.1:PORT/`.
+    /// The address it listens on: `http://127.0.0.1:PORT/`.
     pub fn base_url(&self) -> Url {
         self.base_url.clone()
     }
 
-    /// The client id; the first one, if there are several.
+    /// The client id; the first, if there are several.
     pub fn client_id(&self) -> &str {
         &self.state.settings.clients[0].id
     }
 
-    /// The client's secret; the first one's, if there are several.
+    /// The client's secret; the first client's, if there are several.
     pub fn client_secret(&self) -> &str {
         &self.state.settings.clients[0].secret
     }
 
-    /// The registered redirect URI; the first one, if there are several.
+    /// The registered redirect URI; the first, if there are several.
     ///
     /// # Panics
-    /// Never: what is registered has been parsed before.
+    /// Never: registered URIs have been parsed.
     pub fn redirect_uri(&self) -> Url {
         let uri = &self.state.settings.redirect_uris[0];
         Url::parse(uri).unwrap_or_else(|error| panic!("{uri}: {error}"))
     }
 
-    /// The clock by which everything here expires. Give it to whatever is tested, too.
+    /// The clock that every expiry here follows. Give it to the code under test, too.
     pub fn clock(&self) -> ManualClock {
         self.clock.clone()
     }
 
-    /// An HTTP client that reaches this UPS without a network, for tests of many steps. It sees the same answers, faults
-    /// and delays; a broken connection is [`unanswered`](crate::http::HttpError::unanswered), and
+    /// An HTTP client that reaches this UPS without a network, for tests with many steps. It sees the same answers,
+    /// faults and delays. A broken connection is [`unanswered`](crate::http::HttpError::unanswered);
     /// [`go_offline`](Self::go_offline) is [`not_sent`](crate::http::HttpError::not_sent).
     pub fn in_process(&self) -> InProcessClient {
         InProcessClient::new(Arc::clone(&self.state), self.online.subscribe())
     }
 
-    /// Nobody listens any more: when this returns, connections are refused and those that were open have broken. Until
-    /// [`go_online`](Self::go_online).
+    /// Stops listening until [`go_online`](Self::go_online). When this returns, new connections are refused and open
+    /// ones are broken.
     ///
     /// # Cancellation
-    /// It goes offline all the same, only later.
+    /// It still goes offline, later.
     pub async fn go_offline(&self) {
         self.switch(false).await;
     }
 
-    /// Ends [`go_offline`](Self::go_offline), on the same port.
+    /// Listens again on the same port after [`go_offline`](Self::go_offline).
     ///
     /// # Cancellation
-    /// It goes online all the same, only later.
+    /// It still goes online, later.
     pub async fn go_online(&self) {
         self.switch(true).await;
     }
 
     async fn switch(&self, online: bool) {
         self.online.send_replace(online);
-        // An error says that the front has ended, and that is at the drop of this.
+        // An error means that the front has ended, which happens only when `self` is dropped.
         let _ = self.listening.subscribe().wait_for(|listening| *listening == online).await;
     }
 
@@ -142,11 +142,11 @@ impl FakeUps {
 }
 
 impl FakeUpsBuilder {
-    /// Starts the server on a free port of 127.0.0.1. Without a [`manual_clock`](Self::manual_clock) it gets a new one, so
-    /// that time stands still until the test moves it.
+    /// Starts the server on a free port of 127.0.0.1. Without a [`manual_clock`](Self::manual_clock) it creates one, so
+    /// time stands still until the test moves it.
     ///
     /// # Panics
-    /// If the settings cannot be (the [`SettingsError`](super::SettingsError) is the message), or no port can be had.
+    /// If a setting is invalid (the message is the [`SettingsError`](super::SettingsError)) or no port is available.
     pub async fn start(self) -> FakeUps {
         let clock = self.clock.clone().unwrap_or_default();
         let state = self.manual_clock(clock.clone()).build().unwrap_or_else(|error| panic!("{error}"));
@@ -155,10 +155,10 @@ impl FakeUpsBuilder {
 }
 
 impl Drop for FakeUps {
-    /// The front goes first, so that nobody can connect any more once a connection is seen to end.
+    /// The front stops first, so that no new connection is possible once an existing one is seen to end.
     ///
-    /// wiremock ends with a blocking wait on one of tokio's locks. In a task whose cooperative budget is used up that lock is
-    /// never granted, so the wait is done on a thread of its own.
+    /// wiremock's drop blocks on one of tokio's locks. In a task whose cooperative budget is used up, that lock is
+    /// never granted, so the drop runs on its own thread.
     fn drop(&mut self) {
         if let Some(front) = self.front.take() {
             front.stop();
@@ -177,7 +177,7 @@ impl Deref for FakeUps {
     }
 }
 
-/// Lets wiremock answer with the fake's one function.
+/// Makes wiremock answer with the fake's one function.
 struct Responder(Arc<FakeUpsState>);
 
 impl Respond for Responder {
@@ -201,7 +201,7 @@ impl Respond for Responder {
     }
 }
 
-/// The wire layer in front of wiremock, on a thread of its own: a test's runtime may be busy, or its time may stand still.
+/// The wire layer in front of wiremock, on its own thread: a test's runtime may be busy or paused.
 struct Front {
     state: Arc<FakeUpsState>,
     upstream: SocketAddr,
@@ -216,7 +216,7 @@ struct RunningFront {
 }
 
 impl RunningFront {
-    /// Returns when nobody listens any more and every connection is closed.
+    /// Returns once the port is closed and every connection has ended.
     fn stop(self) {
         drop(self.stop);
         let _ = self.thread.join();
@@ -282,13 +282,13 @@ async fn listen_again(address: SocketAddr) -> TcpListener {
     loop {
         match listen() {
             Ok(listener) => return listener,
-            // Somebody else has the port, for as long as their connection lasts.
+            // Another process holds the port while its connection lasts.
             Err::<_, std::io::Error>(_) => tokio::time::sleep(PAUSE).await,
         }
     }
 }
 
-/// Before what failed for want of a port or of file descriptors is tried again.
+/// The pause before retrying when ports or file descriptors run out.
 const PAUSE: Duration = Duration::from_millis(20);
 
 async fn relay(mut client: WireStream, upstream: SocketAddr) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Everything that stays as it is.
+/// All settings that never change.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) clients: Vec<RegisteredClient>,

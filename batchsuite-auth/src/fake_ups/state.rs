@@ -1,4 +1,4 @@
-//! Who has an account at this UPS, who may ask, and what was granted to whom.
+//! The state of a UPS: accounts, clients, grants.
 
 use std::{
     sync::{
@@ -23,32 +23,33 @@ use super::{
 };
 use crate::{clock::Timestamp, random::random, test_util::ManualClock};
 
-/// A UPS, apart from any server: accounts, clients, grants, faults, counts, and a clock of its own.
+/// A UPS, independent of any server: accounts, clients, grants, faults, counts, and a clock.
 ///
-/// [`respond`](Self::respond) is what it does. [`FakeUps`](super::FakeUps) serves it inside a test; to serve it yourself,
-/// [`build`](super::FakeUpsBuilder::build) one and put its answers on [`WireStream`](super::WireStream)s.
+/// [`respond`](Self::respond) answers requests. [`FakeUps`](super::FakeUps) serves it inside a test; to serve it
+/// yourself, [`build`](super::FakeUpsBuilder::build) a state and send its answers over
+/// [`WireStream`](super::WireStream)s.
 ///
-/// It is made to run for days: codes are forgotten when they end, tokens are not remembered at all but carry a keyed
-/// digest, requests are only counted. What stays is one small record for each opt-in, until its refresh token ends.
+/// It can run for days: codes are forgotten when they end, tokens are not stored but carry a keyed digest, and requests
+/// are only counted. All that remains is one small record per opt-in, until its refresh token ends.
 pub struct FakeUpsState {
     pub(super) settings: Settings,
     pub(super) faults: Faults,
     pub(super) counters: Counters,
     token_signer: TokenSigner,
-    /// Of each user, as access tokens tell it.
+    /// Each user's id, as claimed in access tokens.
     user_ids: Vec<Uuid>,
     clock: FakeClock,
     blocked: AtomicBool,
     accounts: Mutex<Accounts>,
 }
 
-/// What becomes of the access tokens when a password change ends an opt-in.
+/// The fate of the access tokens when a password change ends an opt-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessTokens {
-    /// They stay good until they expire.
+    /// They stay valid until they expire.
     LiveOn,
-    /// They are refused from now on: "Resetting your ups.com password will void all tokens", says a UPS employee.
+    /// They become invalid at once: "Resetting your ups.com password will void all tokens", says a UPS employee.
     Die,
 }
 
@@ -77,47 +78,47 @@ impl FakeUpsState {
         }
     }
 
-    /// Puts everything back to how it was when this UPS was made: users and passwords, the clock, counts; no faults, no blocked
-    /// client, no code, no opt-in. Tokens of before are refused.
+    /// Restores the initial state: users and passwords, clock and counts; no faults, no blocked client, no codes, no
+    /// opt-ins. Tokens issued before are refused.
     pub fn reset(&self) {
         self.faults.clear_all();
         self.unblock_client();
         self.clock.reset();
-        // Accounts, codes and grants go in one step.
+        // Accounts, codes and grants are replaced in one step.
         *self.accounts() = Accounts::new(&self.settings);
         self.counters.clear();
     }
 
-    /// The key under which this UPS's access tokens verify, in PEM; `GET /__fake/keys` tells the same as a JSON Web Key Set. It is a
-    /// test key that everybody has: a signature under it proves nothing.
+    /// The public key that verifies this UPS's access tokens, in PEM; `GET /__fake/keys` returns it as a JSON Web Key
+    /// Set. It is a published test key: a signature under it proves nothing.
     pub fn token_verification_key(&self) -> String {
         rs384::pem()
     }
 
-    /// The present time at this UPS.
+    /// The current time at this UPS.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Moves this UPS's time ahead; with a [`ManualClock`], that clock.
+    /// Moves this UPS's time ahead; with a [`ManualClock`], that clock's.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
 
-    /// Sets this UPS's time, ahead or back; with a [`ManualClock`], that clock.
+    /// Sets this UPS's time, ahead or back; with a [`ManualClock`], that clock's.
     pub fn set_time(&self, to: Timestamp) {
         self.clock.set(to);
     }
 
-    /// What was asked of this UPS so far, by endpoint and outcome.
+    /// The requests so far, by endpoint and outcome.
     pub fn requests(&self) -> Requests {
         self.counters.read()
     }
 
-    /// Lets something go wrong at `endpoint`. Faults of one endpoint happen one after the other, in the order they were set.
+    /// Sets a fault at `endpoint`. Faults of one endpoint occur one after the other, in the order they were set.
     ///
     /// # Panics
-    /// If the fault cannot be, e.g. a status of 99; the message says what.
+    /// If the fault is impossible, e.g. a status of 99; the message explains why.
     #[track_caller]
     pub fn fault(&self, endpoint: Endpoint, fault: impl Into<Fault>, times: Times) {
         if let Err(mistake) = self.faults.push(endpoint, fault.into(), times) {
@@ -125,12 +126,13 @@ impl FakeUpsState {
         }
     }
 
-    /// Forgets what was still to go wrong at `endpoint`.
+    /// Removes the pending faults at `endpoint`.
     pub fn clear_faults(&self, endpoint: Endpoint) {
         self.faults.clear(endpoint);
     }
 
-    /// Refuses the clients' every request with 403, "Blocked Merchant", until [`unblock_client`](Self::unblock_client).
+    /// Refuses every request of the clients with 403, "Blocked Merchant", until
+    /// [`unblock_client`](Self::unblock_client).
     pub fn block_client(&self) {
         self.blocked.store(true, Ordering::Release);
     }
@@ -144,21 +146,21 @@ impl FakeUpsState {
         self.blocked.load(Ordering::Acquire)
     }
 
-    /// `user` changes the UPS.com password, to a new one that [`password`](Self::password) tells. That ends every opt-in of
-    /// that user, in the words of UPS's guide, and the access tokens die at once. Where they shall live on until they expire, see
-    /// [`change_password_with`](Self::change_password_with).
+    /// `user` changes the UPS.com password to a new one, which [`password`](Self::password) returns. That ends every
+    /// opt-in of the user, as UPS's guide says, and the access tokens become invalid at once. To let them live until
+    /// they expire, use [`change_password_with`](Self::change_password_with).
     ///
     /// # Panics
-    /// If nobody has that name.
+    /// If no user has that name.
     #[track_caller]
     pub fn change_password(&self, user: &str) {
         self.change_password_with(user, AccessTokens::Die);
     }
 
-    /// Like [`change_password`](Self::change_password), and says what becomes of the access tokens.
+    /// Like [`change_password`](Self::change_password), with a choice about the access tokens.
     ///
     /// # Panics
-    /// If nobody has that name.
+    /// If no user has that name.
     #[track_caller]
     pub fn change_password_with(&self, user: &str, access_tokens: AccessTokens) {
         let random = letters::random::<24>().map(char::from);
@@ -168,7 +170,7 @@ impl FakeUpsState {
     /// `user` changes the UPS.com password to `password`.
     ///
     /// # Errors
-    /// If nobody has that name.
+    /// If no user has that name.
     pub fn set_password(&self, user: &str, password: &str, access_tokens: AccessTokens) -> Result<(), UnknownUser> {
         let mut accounts = self.accounts();
         let user = accounts.user_mut(user)?;
@@ -177,10 +179,10 @@ impl FakeUpsState {
         Ok(())
     }
 
-    /// UPS withdraws `user`'s every opt-in; the access tokens die at once, the password stays.
+    /// UPS revokes every opt-in of `user`. The access tokens become invalid at once; the password stays.
     ///
     /// # Panics
-    /// If nobody has that name.
+    /// If no user has that name.
     #[track_caller]
     pub fn revoke(&self, user: &str) {
         self.try_revoke(user).unwrap_or_else(|error| panic!("{error}"));
@@ -198,10 +200,10 @@ impl FakeUpsState {
         }
     }
 
-    /// The present UPS.com password of `user`.
+    /// The current UPS.com password of `user`.
     ///
     /// # Panics
-    /// If nobody has that name.
+    /// If no user has that name.
     #[track_caller]
     pub fn password(&self, user: &str) -> String {
         self.try_password(user).unwrap_or_else(|error| panic!("{error}"))
@@ -211,12 +213,12 @@ impl FakeUpsState {
         self.accounts().user_mut(user).map(|user| user.password.clone())
     }
 
-    /// The UPS.com user names, with their present passwords.
+    /// The UPS.com user names with their current passwords.
     pub(super) fn users(&self) -> Vec<(String, String)> {
         self.accounts().users.iter().map(|user| (user.name.clone(), user.password.clone())).collect()
     }
 
-    /// The number of the user with this name and password.
+    /// The index of the user with this name and password.
     pub(super) fn sign_in(&self, name: &str, password: &str) -> Option<usize> {
         self.accounts().users.iter().position(|user| user.is_called(name) && user.password == password)
     }
@@ -229,7 +231,7 @@ impl FakeUpsState {
         code
     }
 
-    /// Takes the consent out of a code. A code is burnt by being presented, whatever comes of it.
+    /// Takes the consent out of a code. Presenting a code uses it up, whatever the outcome.
     pub(super) fn take_code(&self, code: &str) -> Result<UserConsent, Outcome> {
         let now = self.millis();
         let mut accounts = self.accounts();
@@ -241,7 +243,7 @@ impl FakeUpsState {
         if now >= record.expires_at { Err(Outcome::ExpiredCode) } else { Ok(consent) }
     }
 
-    /// Opens a grant for a user who agreed; the first pair of it.
+    /// Opens a grant for a user who agreed, and returns its first pair.
     pub(super) fn open_grant(&self, client: usize, user: usize, opt_ins_ended: u32) -> IssuedPair {
         let now = self.millis();
         let id = random::<u64>() >> (u64::BITS - GRANT_BITS);
@@ -250,7 +252,7 @@ impl FakeUpsState {
         self.pair(client, user, RefreshClaims { grant: id, rotation: 0 }, now)
     }
 
-    /// Rotates the refresh token; with `keep` the same one stays good.
+    /// Rotates the refresh token; with `keep` the same token stays valid.
     pub(super) fn rotate(&self, client: usize, refresh_token: &str, keep: bool) -> Result<IssuedPair, Outcome> {
         let claims = self.token_signer.read_refresh_token(refresh_token).ok_or(Outcome::UnknownRefreshToken)?;
         let now = self.millis();
@@ -279,7 +281,7 @@ impl FakeUpsState {
         Ok(self.pair(client, user, RefreshClaims { grant: claims.grant, rotation }, now))
     }
 
-    /// Whether an access token is good now.
+    /// Whether an access token is valid now.
     pub(super) fn check_access_token(&self, token: &str) -> Result<(), Outcome> {
         let claims = self.token_signer.read_access_token(token).ok_or(Outcome::BadAccessToken)?;
         if self.millis() >= claims.expires_at {
@@ -293,14 +295,14 @@ impl FakeUpsState {
         Ok(())
     }
 
-    /// How often `user`'s opt-ins were ended so far; a grant is good while this stays as it was.
+    /// How often `user`'s opt-ins have been ended; a grant is valid while this number is unchanged.
     pub(super) fn opt_ins_ended(&self, user: usize) -> u32 {
         self.accounts().users[user].opt_ins_ended
     }
 
     fn pair(&self, client: usize, user: usize, claims: RefreshClaims, now: i64) -> IssuedPair {
         let access = NewAccessToken {
-            // Users are never added or removed: only their passwords change.
+            // Users are never added or removed; only passwords change.
             user: &self.settings.users[user].name,
             user_id: self.user_ids[user],
             client_id: &self.settings.clients[client].id,
@@ -331,7 +333,7 @@ impl FakeUpsState {
     }
 }
 
-/// Shows what was set and what was asked; nobody's password, no secret, no token.
+/// Shows settings and counts, but no password, secret or token.
 impl std::fmt::Debug for FakeUpsState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FakeUpsState")
@@ -342,7 +344,7 @@ impl std::fmt::Debug for FakeUpsState {
     }
 }
 
-/// A fresh pair; the time in milliseconds since 1970.
+/// A new pair; its time is in milliseconds since 1970.
 pub(super) struct IssuedPair {
     pub(super) access_token: String,
     pub(super) refresh_token: String,

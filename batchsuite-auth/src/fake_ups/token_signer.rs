@@ -1,5 +1,5 @@
-//! The fake's tokens, in the shapes recorded from UPS. They carry what they stand for under a keyed digest, so that
-//! nothing has to be remembered for a token: a million rotations leave no trace but one number in the grant.
+//! The fake's tokens, in the recorded formats. They carry their own state under a keyed digest, so nothing is stored
+//! per token: a million rotations change only one number in the grant.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,21 +14,22 @@ use uuid::Uuid;
 use super::{letters, rs384};
 use crate::random;
 
-/// Makes and reads tokens. Those of another signer do not pass, although all sign access tokens with the same test key.
+/// Issues and reads tokens. Another signer's tokens are rejected, although all signers share the test key for access
+/// tokens.
 pub(super) struct TokenSigner {
     key: [u8; 32],
     serial: AtomicU64,
     signed: bool,
 }
 
-/// Which rotation of which grant a refresh token is.
+/// The grant and rotation of a refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RefreshClaims {
     pub(super) grant: u64,
     pub(super) rotation: u64,
 }
 
-/// What an access token is made from.
+/// The input for an access token.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewAccessToken<'a> {
     pub(super) user: &'a str,
@@ -36,7 +37,7 @@ pub(super) struct NewAccessToken<'a> {
     pub(super) client_id: &'a str,
     pub(super) application_name: &'a str,
     pub(super) grant: u64,
-    /// Counts all access tokens of this signer; it makes each one different, and tells older from newer.
+    /// Numbers all access tokens of this signer: it makes each token unique and orders them by age.
     pub(super) serial: u64,
     /// In milliseconds since 1970.
     pub(super) issued_at: i64,
@@ -44,16 +45,16 @@ pub(super) struct NewAccessToken<'a> {
     pub(super) lifetime: i64,
 }
 
-/// What an access token tells to its signer.
+/// The content of an access token for its signer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct AccessClaims {
     pub(super) grant: u64,
     pub(super) serial: u64,
-    /// In milliseconds since 1970: so long after the issue as `expires_in` said, a second before `exp`.
+    /// In milliseconds since 1970: the issue time plus `expires_in`, a second before `exp`.
     pub(super) expires_at: i64,
 }
 
-/// The recorded claims, in the recorded order (JWT's terms: RFC 7519 section 4.1; times in seconds since 1970).
+/// The recorded claims, in the recorded order (names as in RFC 7519 §4.1; times in seconds since 1970).
 #[derive(Serialize)]
 struct Claims<'a> {
     sub: &'a str,
@@ -77,7 +78,7 @@ fn text<S: Serializer>(uuid: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(uuid)
 }
 
-/// Those of them that the signer reads again.
+/// The claims that the signer reads back.
 #[derive(Deserialize)]
 struct ReadClaims<'a> {
     at: &'a str,
@@ -88,33 +89,34 @@ struct ReadClaims<'a> {
 
 const ISSUER: &str = "https://apis.ups.com";
 
-/// The length of the claims in bytes with which a token is as long as the recorded one, 1,316 characters.
+/// The claims' length in bytes that makes a token as long as the recorded one, 1,316 characters.
 const CLAIMS: usize = 401;
 
-/// The least length of the claim `at`. Nobody says what UPS writes there; here it holds a digest, and fills the claims up.
+/// The minimum length of the claim `at`. What UPS puts there is unknown; here it holds a digest and pads the claims.
 const AT: usize = 32;
 const NO_AT: &[u8] = br#""at":"""#;
 
-/// The part that [`Edit::pad`](super::Edit::pad) appends; the rest of the token stays valid.
+/// The character that [`Edit::pad`](super::Edit::pad) appends; the token stays valid.
 const PADDING: char = 'A';
 
-/// A grant's number has so many bits; a serial number 52: so they fit into one UUID, beside the milliseconds of the issue.
+/// The size of a grant's number. With a serial number of 52 bits and the milliseconds of the issue it fits into one
+/// UUID.
 pub(super) const GRANT_BITS: u32 = 60;
 
 impl TokenSigner {
-    /// A signer whose access tokens are signed, or carry a keyed digest in the place of a signature.
+    /// A signer that signs access tokens, or puts a keyed digest in place of the signature.
     pub(super) fn new(signed: bool) -> Self {
         let mut key = [0; 32];
         random::fill(&mut key);
         Self { key, serial: AtomicU64::new(0), signed }
     }
 
-    /// The number for the next access token.
+    /// The next access token's number.
     pub(super) fn next_serial(&self) -> u64 {
         self.serial.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// 164 characters: base64 of 32 alphanumerics, `-`, and base64 of 64 bytes. Only the 32 change from rotation to rotation.
+    /// 164 characters: base64 of 32 alphanumerics, `-`, and base64 of 64 bytes. A rotation changes only the 32.
     pub(super) fn refresh_token(&self, claims: RefreshClaims) -> String {
         let (blob, mask) = self.grant_blob(claims.grant);
         let mut text = [0; 121];
@@ -139,7 +141,7 @@ impl TokenSigner {
         (blob[..64] == expected && text[..32] == self.rotation_part(claims, mask)).then_some(claims)
     }
 
-    /// The part of a refresh token that stays the same for a grant, and with what its rotations are disguised.
+    /// The constant part of a grant's refresh tokens, and the mask that hides the rotation number.
     fn grant_blob(&self, grant: u64) -> ([u8; 64], u64) {
         let digest = Sha512::new().chain_update(self.key).chain_update(grant.to_be_bytes()).finalize();
         let mut blob = [0; 64];
@@ -148,7 +150,7 @@ impl TokenSigner {
         (blob, digest[56..].iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
     }
 
-    /// The rotation in eleven letters, then a digest of it.
+    /// The rotation in eleven letters, followed by a digest of it.
     fn rotation_part(&self, claims: RefreshClaims, mask: u64) -> [u8; 32] {
         let mut part = [0; 32];
         let mut rest = claims.rotation ^ mask;
@@ -163,7 +165,8 @@ impl TokenSigner {
         part
     }
 
-    /// A JWT of 1,316 characters (more, if the names in it are long) with the recorded header and claims; `exp` is a second later than `expires_in` says.
+    /// A JWT of 1,316 characters (longer if the names in it are long) with the recorded header and claims; `exp` is a
+    /// second after `expires_in`.
     pub(super) fn access_token(&self, new: &NewAccessToken<'_>) -> String {
         let jti = token_id(new.grant, new.serial, new.issued_at.rem_euclid(1000));
         let own_claim = self.own_claim(jti);
@@ -187,7 +190,7 @@ impl TokenSigner {
         URL_SAFE_NO_PAD.encode_string(header, &mut token);
         token.push('.');
         let mut claims = serde_json::to_vec(&claims).unwrap_or_default();
-        // A quotation mark in a name would be escaped, so this is the claim.
+        // A quotation mark in a name would be escaped, so this match is the claim.
         if let Some(before) = claims.windows(NO_AT.len()).position(|window| window == NO_AT) {
             let length = CLAIMS.saturating_sub(claims.len()).max(AT);
             let at = before + NO_AT.len() - 1;
@@ -218,7 +221,7 @@ impl TokenSigner {
             .filter(|_| iat < exp)
     }
 
-    /// By this claim a signer knows its own tokens; the test key is everybody's.
+    /// The claim by which a signer recognizes its own tokens, since the test key is shared.
     fn own_claim(&self, jti: Uuid) -> [u8; AT] {
         letters::of_digest(&self.digest(jti.as_bytes()))
     }
@@ -236,7 +239,7 @@ impl TokenSigner {
     }
 }
 
-/// A UUID of version 4 that says which token this is.
+/// A version 4 UUID that identifies the token.
 fn token_id(grant: u64, serial: u64, milliseconds: i64) -> Uuid {
     let high = (grant >> 12) << 16 | 0x4000 | grant & 0xfff;
     let low = 0b10 << 62 | (serial & ((1 << 52) - 1)) << 10 | milliseconds.unsigned_abs() & 0x3ff;
@@ -249,14 +252,14 @@ fn read_token_id(id: Uuid) -> (u64, u64, i64) {
     ((high >> 16) << 12 | high & 0xfff, low << 2 >> 12, milliseconds)
 }
 
-/// The same for the same user, here and at every fake.
+/// The same id for the same user, in every fake.
 pub(super) fn user_id(user: &str) -> Uuid {
     let digest: [u8; 32] = Sha256::digest(user.to_lowercase()).into();
     let (first, _) = digest.split_at(16);
     uuid::Builder::from_random_bytes(first.try_into().unwrap_or_default()).into_uuid()
 }
 
-/// `token` made `length` characters long (it is never cut); an access token stays valid.
+/// Pads `token` to `length` characters (never cuts it); an access token stays valid.
 pub(super) fn pad(token: &str, length: usize) -> String {
     let mut padded = token.to_owned();
     if padded.len() < length {

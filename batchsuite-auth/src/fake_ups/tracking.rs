@@ -1,4 +1,4 @@
-//! The one protected API: `GET /api/track/v1/details/{number}`, so that an access token can be seen at work.
+//! The one protected API, `GET /api/track/v1/details/{number}`, for trying access tokens.
 
 use http::{Request, Response, header};
 use serde_json::json;
@@ -49,7 +49,7 @@ pub(super) fn track(ups: &FakeUpsState, request: &Request<Vec<u8>>) -> Result<Re
 }
 
 fn percent_decoded(segment: &str) -> String {
-    // A path segment keeps its '+'; a form would read it as a space.
+    // A '+' in a path segment is literal; a form decoder would read it as a space.
     let form = segment.replace('+', "%2B").replace('=', "%3D").replace('&', "%26");
     url::form_urlencoded::parse(form.as_bytes()).map(|(name, _)| name.into_owned()).next().unwrap_or_default()
 }

@@ -1,9 +1,9 @@
-//! What an HTTP server cannot do on the wire: resets, truncation, one byte at a time, header names in UPS's case; and what it
-//! must not do there: speak HTTP/2, or send an empty page with an error of its own.
+//! Wire behaviour that an HTTP server cannot produce: resets, truncation, single bytes, header names in UPS's case. It
+//! also prevents behaviour that UPS's server does not show: HTTP/2, and a server's own empty error pages.
 //!
-//! [`Reply::into_response`] puts the length of an answer and the fault into a header; the connection takes it off again and
-//! does the fault. So the same layer stands in front of wiremock and of axum. It follows each answer from its head to the end of its
-//! body, so nothing of a body is taken for a head.
+//! [`Reply::into_response`] puts the answer's length and the fault into a header; the connection removes the header and
+//! applies the fault. So the same layer serves wiremock and axum. It tracks each answer from its head to the end of its
+//! body, so no part of a body is mistaken for a head.
 //!
 //! [`Reply::into_response`]: super::Reply::into_response
 
@@ -30,21 +30,21 @@ pub(super) use self::fault::{HEADER, TOLD_CODING, TOLD_LENGTH, header_value};
 use self::head::{AnswerHead, end_of_head};
 use super::{FakeUpsState, response::front_end};
 
-/// A connection that hangs is reset after this time, so that a fake that runs for days does not collect them.
+/// A hanging connection is reset after this time, so that a fake that runs for days does not accumulate them.
 pub(super) const LONGEST_HANG: Duration = Duration::from_secs(600);
 
-/// How HTTP/2 begins where the client knows beforehand that the server speaks it (RFC 9113 section 3.4).
+/// The start of HTTP/2 with prior knowledge (RFC 9113 §3.4).
 const HTTP_2: &[u8; 14] = b"PRI * HTTP/2.0";
 
-/// No server writes a longer head.
+/// The longest head that a server may write.
 const LONGEST_HEAD: usize = 256 * 1024;
 
-/// A connection under a [`WireStream`]: TCP, or TLS over it.
+/// The connection under a [`WireStream`]: TCP, or TLS over TCP.
 pub trait WireConnection: AsyncRead + AsyncWrite + Unpin {
-    /// Lets the peer see a reset when this is dropped.
+    /// Makes the peer see a reset when this is dropped.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// The socket's errors.
     fn reset_when_dropped(&self) -> io::Result<()>;
 }
 
@@ -54,30 +54,30 @@ impl WireConnection for TcpStream {
     }
 }
 
-/// The connection of a client, for the server to speak HTTP/1.1 on. HTTP/2 is refused here, whatever the server could do.
+/// A client's connection, on which the server speaks HTTP/1.1. HTTP/2 is refused here, whatever the server supports.
 #[derive(Debug)]
 pub struct WireStream<S = TcpStream> {
     connection: S,
     reading: Reading,
-    /// The server's answer so far, up to the end of its head.
+    /// The current answer's head, as far as the server has written it.
     head: Vec<u8>,
-    /// What is still to come of the answer's body.
+    /// The remaining length of the answer's body.
     body_left: u64,
     mode: Mode,
-    /// Taken from the server, not yet given to the client.
+    /// Accepted from the server, not yet sent to the client.
     pending: Vec<u8>,
-    /// So many bytes of `pending` the client has.
+    /// How many bytes of `pending` have been sent.
     sent: usize,
     timer: Pin<Box<Sleep>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Reading {
-    /// So many bytes were read, all as HTTP/2 begins.
+    /// The bytes read so far all match the start of HTTP/2.
     Opening {
         held: usize,
     },
-    /// It is not HTTP/2: the first bytes, and how many of them the server has.
+    /// Not HTTP/2: the first bytes, and how many of them the server has read.
     Handing {
         bytes: [u8; HTTP_2.len()],
         held: usize,
@@ -97,25 +97,25 @@ enum Mode {
         left: usize,
     },
     Hang,
-    /// Over; what is left is that the server drops it.
+    /// Ended; the server can only drop it.
     Broken,
 }
 
 impl WireStream {
-    /// Waits for the next client whose connection is to be served. Faults of [`Endpoint::Connection`](super::Endpoint) are
-    /// done here, before a byte of the request is read.
+    /// Waits for the next client to serve. Applies the faults of [`Endpoint::Connection`](super::Endpoint) before any
+    /// byte of a request is read.
     ///
     /// # Errors
-    /// Those of [`TcpListener::accept`].
+    /// As [`TcpListener::accept`].
     ///
     /// # Cancellation
-    /// Safe: a connection is either returned or was never taken.
+    /// Cancel-safe: a connection is either returned or was never accepted.
     pub async fn accept(listener: &TcpListener, state: &FakeUpsState) -> io::Result<(Self, SocketAddr)> {
         loop {
             let (tcp, address) = listener.accept().await?;
             match state.connection_fault() {
                 None => {
-                    // Answers are written in one piece; waiting for more of it would only slow them down.
+                    // Answers are written in one piece; waiting for more data would only delay them.
                     tcp.set_nodelay(true)?;
                     return Ok((Self::new(tcp), address));
                 }
@@ -133,7 +133,7 @@ impl WireStream {
 }
 
 impl<S: WireConnection> WireStream<S> {
-    /// On a connection that is none of TCP, for tests that put anything on it. It is no part of the public API.
+    /// Wraps any connection, for tests with arbitrary input. Not part of the public API.
     #[cfg(feature = "test-util")]
     #[doc(hidden)]
     pub fn on(connection: S) -> Self {
@@ -153,12 +153,12 @@ impl<S: WireConnection> WireStream<S> {
         }
     }
 
-    /// The same over another connection, e.g. TLS on the accepted one. To be called before anything is read.
+    /// Replaces the underlying connection, e.g. by TLS on the accepted one. Call it before anything is read.
     pub fn over<T: WireConnection>(self, wrap: impl FnOnce(S) -> T) -> WireStream<T> {
         WireStream::new(wrap(self.connection))
     }
 
-    /// Takes from what the server writes, up to the end of an answer; how many bytes.
+    /// Accepts bytes from the server, up to the end of an answer; returns how many.
     fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
         if self.body_left == 0 {
@@ -221,7 +221,7 @@ impl<S: WireConnection> WireStream<S> {
         Ok(())
     }
 
-    /// From here on the server can only drop the connection, and the client sees a reset.
+    /// Makes the client see a reset. The server can only drop the connection afterwards.
     fn reset(&mut self) -> io::Error {
         self.mode = Mode::Broken;
         match self.connection.reset_when_dropped() {
@@ -230,13 +230,13 @@ impl<S: WireConnection> WireStream<S> {
         }
     }
 
-    /// From here on the server can only drop the connection, and the client sees it end.
+    /// Makes the client see the connection end. The server can only drop it afterwards.
     fn close(&mut self) -> io::Error {
         self.mode = Mode::Broken;
         io::ErrorKind::BrokenPipe.into()
     }
 
-    /// Gives the client what is pending, as slowly as the fault says.
+    /// Sends the pending bytes, as slowly as the fault demands.
     fn poll_pending(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if matches!(self.mode, Mode::Hang) {
             ready!(self.timer.as_mut().poll(cx));
@@ -272,7 +272,7 @@ impl<S: WireConnection> WireStream<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads the first bytes, until it is clear whether they are HTTP/2.
+    /// Reads the first bytes until it is clear whether they are HTTP/2.
     fn poll_opening(&mut self, cx: &mut Context<'_>, mut held: usize) -> Poll<io::Result<()>> {
         loop {
             let mut bytes = *HTTP_2;
@@ -293,11 +293,11 @@ impl<S: WireConnection> WireStream<S> {
         }
     }
 
-    /// Tells the client that this is not HTTP/2; the server sees the end of the connection.
+    /// Tells the client that HTTP/2 is not supported; the server sees the end of the connection.
     fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_pending(cx))?;
         ready!(Pin::new(&mut self.connection).poll_flush(cx))?;
-        // What was sent along is taken: a connection that is closed with something unread is reset, and the answer lost.
+        // Read the rest: closing a connection with unread data resets it and loses the answer.
         let mut scratch = [0; 1024];
         loop {
             let mut rest = ReadBuf::new(&mut scratch);
@@ -353,7 +353,7 @@ impl<S: WireConnection> AsyncWrite for WireStream<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A server ends a connection in order even after an error; a reset would then look like an end.
+        // A server closes a connection cleanly even after an error; that would hide the reset.
         ready!(self.poll_pending(cx))?;
         Pin::new(&mut self.connection).poll_shutdown(cx)
     }

@@ -1,4 +1,4 @@
-//! A clock that stands still until it is told to move.
+//! A clock that moves only when told to.
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta};
 
 use crate::clock::{Clock, Timestamp};
 
-/// A clock that stands still until it is told to move. Clones show the same time.
+/// A clock that moves only when told to. Clones share the time.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What tests of a service need: a clock moved by hand, and the storage contract as a test suite.
+//! Tools for a service's tests: a manual clock, and the storage contract as a test suite.
 
 mod manual_clock;
 #[cfg(feature = "test-util")]
@@ -6,15 +6,16 @@ pub mod store_contract;
 
 pub use manual_clock::ManualClock;
 
-/// What UPS's parsers make of anything, for tests that try them with it. It is no part of the public API, and changes with any release.
+/// The parsers of UPS's answers, for tests with arbitrary input. Not part of the public API; may change with any
+/// release.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
 pub mod ups {
     pub use crate::ups::door::*;
 }
 
-/// One thread as a world of several processes, for a simulation that a seed repeats. It is no part of the public API, and changes with
-/// any release.
+/// Several simulated processes on one thread, reproducible from a seed. Not part of the public API; may change with any
+/// release.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
 pub mod simulation {
@@ -25,7 +26,7 @@ pub mod simulation {
     };
 }
 
-/// The state machine whole, for tests that explore it. It is no part of the public API, and changes with any release.
+/// The complete state machine, for tests that explore it. Not part of the public API; may change with any release.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
 pub mod machine {

@@ -1,21 +1,21 @@
-//! What a ciphertext is bound to, and how that becomes associated data.
+//! The context that a ciphertext is bound to, and its encoding as associated data.
 
 use std::io::{self, Write};
 
 use batchsuite_auth::{CompanyId, Environment, ids::ConsentId, ids::Revision, store::GrantKey};
 
-/// What a ciphertext is bound to: it opens with this very binding only.
+/// The context that a ciphertext is bound to. It opens with the same binding only.
 ///
-/// A ciphertext that is copied to another company, to another field or to another revision of its grant does not open: its
-/// associated data (RFC 5116 §2.1) name environment, company, field, and which grant or consent it belongs to. So a company's
-/// older tokens do not open beside its present grant.
+/// A ciphertext that is copied to another company, another field or another revision of its grant does not open: its
+/// associated data (RFC 5116 §2.1) name the environment, the company, the field, and the grant or consent it belongs
+/// to. So a company's older tokens do not open beside its current grant.
 ///
-/// If grant *and* tokens of a company are put back together, as a restored backup does, they open: nothing outside the
-/// database knows which revision is the latest, and to keep that outside would take a second durable store for each write.
-/// After a restore, `BatchSuiteAuth::after_restore` makes sure that spent tokens are told as lost.
+/// If a company's grant *and* its tokens are set back together, as by a restored backup, the tokens open. Nothing
+/// outside the database knows the latest revision; keeping it elsewhere would need a second durable store for every
+/// write. After a restore, `BatchSuiteAuth::after_restore` ensures that spent tokens are reported as lost.
 ///
-/// A binding is not a secret. It is not stored with the ciphertext either: whoever opens says what it must be. A refresh
-/// token that outlives its version (UPS sent none with the new pair) stays bound to the revision that it was sealed for.
+/// A binding is not a secret and is not stored with the ciphertext: the caller that decrypts supplies it. A refresh
+/// token that outlives its version (UPS sent none with the new pair) stays bound to the revision it was sealed for.
 #[derive(Clone, Copy, Debug)]
 pub struct Binding<'a> {
     environment: Environment,
@@ -31,31 +31,32 @@ enum Field {
     Host(HostField),
 }
 
-/// The name of a secret of the host's own, for [`Binding::host`].
+/// The name of a secret that the host stores, for [`Binding::host`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HostField(&'static str);
 
 impl<'a> Binding<'a> {
-    /// An access token of the grant, at this revision of it.
+    /// The grant's access token at this revision.
     #[must_use]
     pub fn access_token(key: &'a GrantKey, revision: Revision) -> Self {
         Self::of(key, Field::AccessToken(revision))
     }
 
-    /// A refresh token of the grant, at this revision of it.
+    /// The grant's refresh token at this revision.
     #[must_use]
     pub fn refresh_token(key: &'a GrantKey, revision: Revision) -> Self {
         Self::of(key, Field::RefreshToken(revision))
     }
 
-    /// The PKCE verifier (RFC 7636 §4.1) of this consent. A consent comes before there is an epoch: its own id takes the
-    /// place of the revision.
+    /// The PKCE verifier (RFC 7636 §4.1) of this consent. A consent precedes its opt-in and has no epoch yet, so its
+    /// own id takes the place of the revision.
     #[must_use]
     pub fn pkce_verifier(key: &'a GrantKey, consent: ConsentId) -> Self {
         Self::of(key, Field::PkceVerifier(consent))
     }
 
-    /// A secret of a company that the host itself keeps, under the same keys. No token of ours opens as one, nor the reverse.
+    /// A company's secret that the host stores under the same keys. It never opens as one of the library's tokens, nor
+    /// they as it.
     #[must_use]
     pub fn host(key: &'a GrantKey, field: HostField) -> Self {
         Self::of(key, Field::Host(field))
@@ -65,8 +66,8 @@ impl<'a> Binding<'a> {
         Self { environment: key.environment, company: &key.company, field }
     }
 
-    /// The associated data: the ciphertext's own header, then each part behind its length, so that no two bindings share
-    /// their bytes.
+    /// The associated data: the ciphertext's header, then each part prefixed with its length, so that no two bindings
+    /// have the same encoding.
     pub(super) fn associated_data<'b>(&self, header: &[u8], buffer: &'b mut AssociatedData) -> io::Result<&'b [u8]> {
         let mut rest = &mut buffer[..];
         rest.write_all(header)?;
@@ -92,7 +93,7 @@ impl<'a> Binding<'a> {
 }
 
 impl Field {
-    /// Part of the format: a name that changes makes what is stored unreadable.
+    /// Part of the stored format: changing a name makes stored ciphertexts unreadable.
     fn name(self) -> &'static str {
         match self {
             Self::AccessToken(_) => "access_token",
@@ -104,10 +105,10 @@ impl Field {
 }
 
 impl HostField {
-    /// Names a secret of the host's own; the name is part of what is stored, and must never change.
+    /// Names a secret of the host. The name is part of the stored ciphertext and must never change.
     ///
     /// # Panics
-    /// If the name is empty or longer than 64 bytes. In a constant, that is an error of the compiler.
+    /// If the name is empty or longer than 64 bytes. In a constant, that is a compile-time error.
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
         assert!(!name.is_empty() && name.len() <= 64, "the name of a host's field has 1 to 64 bytes");
@@ -115,8 +116,8 @@ impl HostField {
     }
 }
 
-/// Room for associated data, on the caller's stack: the ciphertext is the one allocation of a call.
+/// A stack buffer for associated data, so that a call allocates nothing but the ciphertext.
 pub(super) type AssociatedData = [u8; CAPACITY];
 
-/// More than the longest: header 34, environment 2 + 10, company 2 + 128, field 2 + 13, host's name 2 + 64.
+/// Above the maximum: header 34, environment 2 + 10, company 2 + 128, field 2 + 13, host's name 2 + 64.
 pub(super) const CAPACITY: usize = 288;

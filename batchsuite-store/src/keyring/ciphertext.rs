@@ -1,4 +1,4 @@
-//! The bytes of a ciphertext. The layout is in the docs of [`keyring`](super).
+//! The ciphertext format. The layout is in the docs of [`keyring`](super).
 
 use aws_lc_rs::aead::{Aad, MAX_TAG_LEN, NONCE_LEN, Nonce};
 use secrecy::zeroize::Zeroize as _;
@@ -11,9 +11,9 @@ use super::{
 
 const FORMAT: u8 = 1;
 
-/// A ciphertext, taken apart.
+/// A parsed ciphertext.
 pub(super) struct Parts<'a> {
-    /// Format version, length of the key's name, the key's name.
+    /// Format version, length of the key's name, key's name.
     header: &'a [u8],
     pub(super) key_id: &'a [u8],
     nonce: &'a [u8; NONCE_LEN],
@@ -47,8 +47,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A secret in the clear, exactly as long as its buffer. It is wiped when it is dropped: as one slice, since `Zeroizing` wipes
-/// a `Vec` byte by byte, which takes more than half as long as to decrypt it.
+/// A plaintext secret, exactly as long as its buffer. Wiped on drop, as one slice: `Zeroizing` wipes a `Vec` byte by
+/// byte, which takes more than half as long as decrypting it.
 pub(super) struct Plaintext(Vec<u8>);
 
 impl Plaintext {
@@ -56,7 +56,7 @@ impl Plaintext {
         &self.0
     }
 
-    /// Hands the buffer over; to wipe it is the receiver's part.
+    /// Moves the buffer out; the receiver must wipe it.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
     }
@@ -68,7 +68,7 @@ impl Drop for Plaintext {
     }
 }
 
-/// What every ciphertext under this key begins with.
+/// The prefix of every ciphertext under this key.
 pub(super) fn header(id: &KeyId) -> Vec<u8> {
     let id = id.as_str().as_bytes();
     let mut header = vec![0; 2 + id.len()];
@@ -78,7 +78,7 @@ pub(super) fn header(id: &KeyId) -> Vec<u8> {
 
 fn write_header(header: &mut [u8], id: &[u8]) {
     header[0] = FORMAT;
-    // A name has at most 32 bytes.
+    // A name is at most 32 bytes long.
     header[1] = id.len() as u8;
     header[2..].copy_from_slice(id);
 }
@@ -99,7 +99,7 @@ pub(super) fn seal(
     nonce_bytes.copy_from_slice(&nonce);
     let mut data = [0; CAPACITY];
     let data = binding.associated_data(header, &mut data).map_err(|_| KeyringError::Cipher)?;
-    // From one buffer into the other, so that a failure leaves no plaintext in what is not wiped.
+    // From one buffer into another, so that a failure leaves no plaintext in a buffer that is not wiped.
     key.aead()
         .seal_out_of_place_scatter(Nonce::assume_unique_for_key(nonce), Aad::from(data), plaintext, sealed, &[], tag)
         .map_err(|_| KeyringError::Cipher)?;

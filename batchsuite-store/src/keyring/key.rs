@@ -1,4 +1,4 @@
-//! Keys and their names, and the text that they are written in.
+//! Keys, their names, and their text format.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,24 +6,25 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::zeroize::Zeroizing;
 
-/// The length of a key in bytes: 256 bits.
+/// The length of a key in bytes (256 bits).
 pub const KEY_LENGTH: usize = 32;
 
-/// The name of a key: 1 to 32 of `A–Z a–z 0–9 . _ -`, e.g. `2026-11`. It stands in every ciphertext and is no secret.
+/// The name of a key: 1 to 32 characters of `A–Z a–z 0–9 . _ -`, e.g. `2026-11`. It is part of every ciphertext and not
+/// secret.
 ///
-/// A key in base64 or hexadecimal is longer than a name can be, so one that is written in the wrong place is never taken
-/// for a name, nor shown as one.
+/// A key in base64 or hexadecimal is longer than any name, so a key written in the wrong place is never accepted or
+/// shown as a name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(Arc<str>);
 
 impl KeyId {
-    /// The longest name, in bytes.
+    /// The maximum length of a name, in bytes.
     pub const MAX_LENGTH: usize = 32;
 
-    /// Takes a name over.
+    /// Validates a name.
     ///
     /// # Errors
-    /// [`InvalidKeyId`] if it is empty, longer than 32 bytes, or has other characters.
+    /// [`InvalidKeyId`] if the name is empty, longer than 32 bytes, or has other characters.
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidKeyId> {
         Self::from_bytes(name.as_ref().as_bytes()).ok_or(InvalidKeyId)
     }
@@ -34,7 +35,7 @@ impl KeyId {
         valid.then(|| std::str::from_utf8(name).ok())?.map(|name| Self(name.into()))
     }
 
-    /// The name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,15 +61,15 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// That is no name of a key.
+/// Not a valid key name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the name of a key has 1 to 32 of the characters A-Z a-z 0-9 . _ -")]
 #[non_exhaustive]
 pub struct InvalidKeyId;
 
-/// A named key, set up for use. A clone copies no key.
+/// A named key, ready for use. Cloning does not copy the key.
 ///
-/// The key's bytes are with aws-lc alone, which wipes what it frees.
+/// Only aws-lc holds the key's bytes, and it wipes the memory it frees.
 #[derive(Clone)]
 pub struct Key {
     id: KeyId,
@@ -77,15 +78,15 @@ pub struct Key {
 }
 
 impl Key {
-    /// Sets a key up. The caller wipes `secret`.
+    /// Prepares a key. The caller wipes `secret`.
     ///
     /// # Errors
-    /// [`InvalidKeys::Length`] if it has not 32 bytes.
+    /// [`InvalidKeys::Length`] if `secret` is not 32 bytes long.
     pub fn new(id: KeyId, secret: &[u8]) -> Result<Self, InvalidKeys> {
         let wrong = || InvalidKeys::Length { id: id.clone(), bytes: secret.len() };
         let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, secret).map_err(|_| wrong())?);
-        // The tag of nothing under a nonce of zeros: it tells keys apart and says nothing about them. That GCM-SIV may repeat
-        // a nonce (RFC 8452 §1) makes it harmless to the other uses of the key.
+        // The tag of an empty message under a nonce of zeros: it identifies a key and reveals nothing about it. GCM-SIV
+        // tolerates a repeated nonce (RFC 8452 §1), so the key's other uses stay safe.
         let nonce = Nonce::assume_unique_for_key([0; 12]);
         let tag = aead
             .seal_in_place_separate_tag(nonce, Aad::from("batchsuite key fingerprint"), &mut [])
@@ -94,7 +95,7 @@ impl Key {
         Ok(Self { id, aead: Arc::new(aead), fingerprint })
     }
 
-    /// Its name.
+    /// The key's name.
     pub fn id(&self) -> &KeyId {
         &self.id
     }
@@ -103,12 +104,12 @@ impl Key {
         &self.aead
     }
 
-    /// Tells this key from every other one and says nothing about it, so that a database can keep it beside the key's name.
+    /// Identifies the key without revealing it, so that a database can keep the value beside the key's name.
     pub fn check_value(&self) -> &[u8; 16] {
         &self.fingerprint
     }
 
-    /// Whether both are one key, whatever they are named.
+    /// Whether both are the same key, whatever their names.
     pub(super) fn is_same_secret(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
@@ -120,15 +121,15 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Keys, one of them the primary, which encrypts; all decrypt. Never empty. It also knows the names of lost keys.
+/// A non-empty set of keys. The primary encrypts; all decrypt. The set also holds the names of lost keys.
 #[derive(Clone)]
 pub struct KeySet {
-    /// The primary first.
+    /// The primary is first.
     keys: Vec<Key>,
     lost: Vec<KeyId>,
 }
 
-/// What stands in the place of a lost key's bytes. It cannot be taken for a key, which has 44 characters.
+/// Written instead of a lost key's value. It cannot be mistaken for a key, which has 44 characters.
 const LOST: &str = "lost";
 
 impl KeySet {
@@ -138,7 +139,8 @@ impl KeySet {
         Self { keys: vec![primary], lost: Vec::new() }
     }
 
-    /// Adds the name of a key that is lost: what it encrypted is given up, and a store that would miss the key goes on.
+    /// Declares the key of this name lost: data encrypted under it is given up, and a store that would otherwise
+    /// require the key accepts the set.
     ///
     /// # Errors
     /// [`InvalidKeys::RepeatedId`]
@@ -150,7 +152,7 @@ impl KeySet {
         Ok(self)
     }
 
-    /// Whether a key of this name was declared lost.
+    /// Whether the key of this name was declared lost.
     pub fn is_lost(&self, id: &KeyId) -> bool {
         self.lost.contains(id)
     }
@@ -175,11 +177,11 @@ impl KeySet {
         Ok(self)
     }
 
-    /// Reads `name:base64` entries, separated by commas or line ends, **the primary first**. Blank entries, and lines that
-    /// begin with `#`, are skipped. `name:lost` declares a key [lost](Self::with_lost). The caller wipes `text`.
+    /// Parses `name:base64` entries, separated by commas or line breaks, **the primary first**. Blank entries and lines
+    /// that begin with `#` are skipped. `name:lost` declares a key [lost](Self::with_lost). The caller wipes `text`.
     ///
     /// # Errors
-    /// [`InvalidKeys`]; an entry is told by its number, counted from 1, and never shown.
+    /// [`InvalidKeys`]; it names an entry by its number, counted from 1, and never shows its text.
     pub fn parse(text: &str) -> Result<Self, InvalidKeys> {
         let entries = text
             .lines()
@@ -205,7 +207,7 @@ impl KeySet {
         lost.into_iter().try_fold(keys.ok_or(InvalidKeys::Empty)?, Self::with_lost)
     }
 
-    /// The name of the key that encrypts.
+    /// The name of the primary key.
     pub fn primary(&self) -> &KeyId {
         self.keys[0].id()
     }
@@ -215,7 +217,7 @@ impl KeySet {
         self.keys.iter().map(Key::id)
     }
 
-    /// The check value of the key of this name. (It is for a store that compares keys.)
+    /// The check value of the key of this name, for stores that compare keys.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
     pub(crate) fn check_value(&self, name: &str) -> Option<&[u8; 16]> {
         self.find(name.as_bytes()).map(Key::check_value)
@@ -229,7 +231,7 @@ impl KeySet {
         self.keys.iter().find(|key| key.id.0.as_bytes() == id)
     }
 
-    /// A name that stands for another key than before.
+    /// A name that stood for a different key before.
     pub(super) fn changed_since(&self, before: &Self) -> Option<&KeyId> {
         let changed = |key: &&Key| before.keys.iter().any(|known| known.id == key.id && !known.is_same_secret(key));
         self.keys.iter().find(changed).map(Key::id)
@@ -247,7 +249,7 @@ fn parse_entry(entry: usize, text: &str) -> Result<Entry, InvalidKeys> {
     if encoded.trim() == LOST {
         return Ok(Entry::Lost(id));
     }
-    // As large as it can get, so that it never moves and leaves a copy behind.
+    // Full capacity from the start: a buffer that grows leaves copies behind.
     let mut secret = Zeroizing::new(Vec::with_capacity(encoded.len() + 3));
     // The decoder's own error would show a character of the key.
     STANDARD.decode_vec(encoded.trim(), &mut secret).map_err(|_| InvalidKeys::Encoding { entry })?;
@@ -265,51 +267,51 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// These are no keys to work with. An operator must look.
+/// The configured keys cannot be used. An operator must look.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidKeys {
-    /// There is not one key.
+    /// There is no key.
     #[error("there is no key; make one with `openssl rand -base64 32` and write it as name:key")]
     Empty,
     /// An entry has no colon.
     #[error("key entry {entry} is not of the form name:key")]
     Malformed {
-        /// Which, counted from 1.
+        /// The entry's number, counted from 1.
         entry: usize,
     },
-    /// The name in an entry is none.
+    /// An entry's name is invalid.
     #[error("key entry {entry} has no valid name; use 1 to 32 of the characters A-Z a-z 0-9 . _ -")]
     Id {
-        /// Which, counted from 1.
+        /// The entry's number, counted from 1.
         entry: usize,
     },
-    /// The key in an entry is not base64.
-    #[error("key entry {entry} is not base64 with padding (RFC 4648 section 4)")]
+    /// An entry's key is not base64.
+    #[error("key entry {entry} is not base64 with padding (RFC 4648 §4)")]
     Encoding {
-        /// Which, counted from 1.
+        /// The entry's number, counted from 1.
         entry: usize,
     },
-    /// A key of another length than 32 bytes.
+    /// A key is not 32 bytes long.
     #[error("key {id} has {bytes} bytes instead of 32; make one with `openssl rand -base64 32`")]
     Length {
-        /// Its name.
+        /// The key's name.
         id: KeyId,
-        /// What it has.
+        /// The key's length.
         bytes: usize,
     },
-    /// Two keys have one name.
+    /// Two keys have the same name.
     #[error("there are two keys named {id}; give each its own name")]
     RepeatedId {
-        /// The name.
+        /// The repeated name.
         id: KeyId,
     },
     /// One key has two names.
-    #[error("{first} and {second} are one and the same key; make a new one with `openssl rand -base64 32`")]
+    #[error("{first} and {second} are the same key; make a new one with `openssl rand -base64 32`")]
     RepeatedKey {
-        /// One name of it.
+        /// One of the names.
         first: KeyId,
-        /// The other.
+        /// The other name.
         second: KeyId,
     },
 }

@@ -1,8 +1,8 @@
-//! Random nonces, drawn many at a time.
+//! Random nonces, generated in batches.
 //!
-//! One nonce from aws-lc's generator costs nearly as much as to encrypt a token; it is the call that costs, not the bytes.
-//! So each thread draws a supply. A process that forks without `exec` uses what is left of it twice; under GCM-SIV that
-//! shows, at worst, that two secrets for one place are equal.
+//! Generating a single nonce with aws-lc costs nearly as much as encrypting a token: the call is expensive, the bytes
+//! are not. So each thread keeps a supply. After a `fork` without `exec`, parent and child use the rest of the supply
+//! twice; with GCM-SIV that reveals, at worst, that two secrets with the same binding are equal.
 
 use std::cell::RefCell;
 

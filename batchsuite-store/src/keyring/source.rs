@@ -1,4 +1,4 @@
-//! Where keys come from.
+//! Sources of keys.
 
 use std::{
     env,
@@ -15,21 +15,21 @@ use secrecy::zeroize::Zeroizing;
 
 use super::key::{InvalidKeys, KeyId, KeySet};
 
-/// Loads keys, and says which is the primary: from the environment, a file, a key management service.
+/// Loads keys, the primary first: from the environment, a file, or a key management service.
 ///
 /// # Contract
-/// - Every call reads anew; [`Keyring::reload`](super::Keyring::reload) is the only one who repeats it.
-/// - A name stands for one key for ever.
+/// - Every call reads the source anew; only [`Keyring::reload`](super::Keyring::reload) repeats it.
+/// - A name always stands for the same key.
 /// - Neither `Debug` nor an error shows a key.
 ///
 /// # Cancellation
-/// Nothing happens.
+/// Implementations must be cancel-safe.
 #[async_trait]
 pub trait KeySource: fmt::Debug + Send + Sync + 'static {
     /// Reads the keys.
     ///
     /// # Errors
-    /// [`KeySourceError`]; a service that cannot be reached is [`KeySourceError::Unavailable`].
+    /// [`KeySourceError`]; [`KeySourceError::Unavailable`] if the source cannot be reached.
     async fn load(&self) -> Result<KeySet, KeySourceError>;
 }
 
@@ -40,50 +40,51 @@ impl<S: KeySource + ?Sized> KeySource for Arc<S> {
     }
 }
 
-/// There are no keys.
+/// Keys could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySourceError {
-    /// The environment variable is not set, or is no text.
+    /// The environment variable is not set or is not text.
     #[error("the environment variable {variable} holds no keys; set it to name:key,name:key with the primary first")]
     Unset {
-        /// Which.
+        /// The variable's name.
         variable: &'static str,
     },
-    /// The file cannot be read, or is no text.
+    /// The file cannot be read or is not text.
     #[error("the key file cannot be read; check its path and its owner")]
     Unreadable(#[source] io::Error),
-    /// It is a directory, a pipe, a socket or a device.
+    /// The path names a directory, a pipe, a socket or a device.
     #[error("the key file is not a regular file; check its path")]
     NotAFile,
-    /// The file is larger than any key file.
+    /// The file is too large to be a key file.
     #[error("the key file is larger than 64 KiB; check its path")]
     TooLarge,
-    /// Others than its owner may read or write the file.
+    /// The file's group or others can read or write it.
     #[error(
-        "the key file is open to others than its owner (mode {mode:04o}); chmod 600 it, and replace the keys if others saw them"
+        "the key file is accessible to others than its owner (mode {mode:04o}); chmod 600 it, and replace the keys if others saw them"
     )]
     Exposed {
-        /// Its permission bits.
+        /// The file's permission bits.
         mode: u32,
     },
-    /// What is there are no keys to work with.
+    /// The source's content is not a usable set of keys.
     #[error("the keys cannot be used: {0}")]
     Invalid(#[from] InvalidKeys),
-    /// A name stands for another key than before.
-    #[error("the key {id} was exchanged under its name; restore it, and give the new key a new name")]
+    /// A name stands for a different key than before.
+    #[error("the name {id} stands for another key now; restore the old key, and give the new one a new name")]
     Exchanged {
-        /// The name.
+        /// The key's name.
         id: KeyId,
     },
-    /// The source cannot be reached, or not now. The source of this error must show no key.
+    /// The source is unreachable, perhaps only now. The source of this error must not show a key.
     #[error("the key source cannot be reached; try again")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Keys in an environment variable, as [`KeySet::parse`] reads them: `2026-11:<base64>,2026-05:<base64>`, the primary first.
+/// Keys in an environment variable, in the format of [`KeySet::parse`]: `2026-11:<base64>,2026-05:<base64>`, the
+/// primary first.
 ///
-/// The environment of a running process does not change from outside: here a new key comes with a restart.
+/// The environment of a running process cannot be changed from outside, so a new key takes effect after a restart.
 #[derive(Clone, Debug)]
 pub struct EnvKeySource {
     variable: &'static str,
@@ -93,7 +94,7 @@ impl EnvKeySource {
     /// The variable that [`EnvKeySource::default`] reads.
     pub const DEFAULT_VARIABLE: &'static str = "BATCHSUITE_KEYS";
 
-    /// Reads another variable.
+    /// Reads this variable instead.
     #[must_use]
     pub fn new(variable: &'static str) -> Self {
         Self { variable }
@@ -115,16 +116,16 @@ impl KeySource for EnvKeySource {
     }
 }
 
-/// Keys in a file, one `name:base64` a line, the primary first; `#` begins a comment line ([`KeySet::parse`]).
+/// Keys in a file, one `name:base64` per line, the primary first; `#` begins a comment line ([`KeySet::parse`]).
 ///
-/// On Unix the file must be closed to group and others (`chmod 600`; on Kubernetes `defaultMode: 0400`): one that others may
-/// read is refused. Replace it by writing another one beside it and renaming that, so that no reader sees half of it.
+/// On Unix the file must not be accessible to group and others (`chmod 600`; on Kubernetes `defaultMode: 0400`), or it
+/// is refused. To replace it, write a new file beside it and rename that, so that no reader sees a partial file.
 #[derive(Clone)]
 pub struct FileKeySource {
     path: PathBuf,
 }
 
-/// A hundred keys have 8 KiB.
+/// A hundred keys take 8 KiB.
 const MAX_FILE: usize = 64 * 1024;
 
 impl FileKeySource {
@@ -136,13 +137,13 @@ impl FileKeySource {
 
     fn read(&self) -> Result<KeySet, KeySourceError> {
         let file = open(&self.path).map_err(KeySourceError::Unreadable)?;
-        // The open file is asked, not its path, which may name another one by now.
+        // Check the open file, not its path, which may name another file by now.
         let metadata = file.metadata().map_err(KeySourceError::Unreadable)?;
         if !metadata.is_file() {
             return Err(KeySourceError::NotAFile);
         }
         refuse_exposed(&metadata)?;
-        // Room for all of it from the start: a buffer that grows leaves copies behind.
+        // Full capacity from the start: a buffer that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(MAX_FILE + 1));
         file.take(MAX_FILE as u64 + 1).read_to_string(&mut text).map_err(KeySourceError::Unreadable)?;
         if text.len() > MAX_FILE {
@@ -152,7 +153,7 @@ impl FileKeySource {
     }
 }
 
-/// Without waiting: to open a pipe would hang until somebody writes to it.
+/// Non-blocking: opening a pipe would hang until somebody writes to it.
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
@@ -190,7 +191,7 @@ impl KeySource for FileKeySource {
 }
 
 impl fmt::Debug for FileKeySource {
-    /// Without the path: a key that was set in its place would be shown.
+    /// Omits the path: somebody may have set a key there by mistake.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileKeySource").finish_non_exhaustive()
     }
@@ -203,7 +204,7 @@ pub struct StaticKeySource {
 }
 
 impl StaticKeySource {
-    /// Always these.
+    /// Always returns these keys.
     #[must_use]
     pub fn new(keys: KeySet) -> Self {
         Self { keys }

@@ -130,7 +130,7 @@ async fn a_ciphertext_opens_at_its_own_place_only() {
     let (here, other, cie) = (acme(), grant(Environment::Production, "acme2"), grant(Environment::Cie, "acme"));
     let (epoch, version) = (Revision { epoch: 4, ..AT }, Revision { version: 8, ..AT });
     let swapped = Revision { epoch: AT.version, version: AT.epoch };
-    // The bits of the consent are those of epoch and version, one behind the other.
+    // The bits of the consent's id equal those of epoch and version, one after the other.
     let consent = ConsentId::from_bits((3 << 64) | 7);
     let places = [
         Binding::refresh_token(&here, AT),
@@ -160,7 +160,7 @@ async fn a_ciphertext_opens_at_its_own_place_only() {
     }
 }
 
-/// Among them pairs that read the same if nothing parts them.
+/// Includes pairs that would be equal without separators.
 #[test]
 fn no_two_places_share_their_associated_data() {
     let table = [("ab", "c"), ("a", "bc"), ("ahostx", "y"), ("a", "xhosty")];
@@ -234,7 +234,7 @@ fn a_store_tells_an_operator() {
     }
 }
 
-/// Two processes that share a key file, each with its own keyring.
+/// Two processes share a key file; each has its own keyring.
 #[tokio::test]
 async fn a_new_key_rolls_out_in_two_phases() {
     let file = KeyFile::new("two-phases");
@@ -395,7 +395,7 @@ async fn a_key_file_is_bounded_and_must_be_there() {
     assert!(matches!(file.load().await, Err(KeySourceError::TooLarge)));
 }
 
-/// To open a pipe waits for somebody who writes to it; a device has no end.
+/// Opening a pipe waits for a writer; a device has no end.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_key_file_is_a_file_and_nothing_hangs_on_what_is_none() {
@@ -404,13 +404,13 @@ async fn a_key_file_is_a_file_and_nothing_hangs_on_what_is_none() {
     for path in [pipe.0.clone(), std::env::temp_dir(), "/dev/zero".into(), "/dev/null".into()] {
         let (done, answer) = std::sync::mpsc::channel();
         let source = FileKeySource::new(&path);
-        // In a thread of its own: one that hangs must not hang the test.
+        // In its own thread, so that a hanging load does not hang the test.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let _ = done.send(runtime.block_on(Keyring::load(source)).map(drop));
         });
 
-        let loaded = answer.recv_timeout(std::time::Duration::from_secs(60)).expect("it does not hang");
+        let loaded = answer.recv_timeout(std::time::Duration::from_secs(60)).expect("loading does not hang");
         assert!(matches!(loaded, Err(KeySourceError::NotAFile)), "{path:?}: {loaded:?}");
     }
 }
@@ -464,7 +464,7 @@ async fn keys_come_from_the_environment() {
     }
 }
 
-/// What a key management service would be.
+/// Stands for a key management service.
 #[derive(Debug)]
 struct Unreachable;
 
@@ -482,7 +482,7 @@ async fn a_source_stands_behind_a_trait_object() {
     assert!(matches!(Keyring::load(source).await, Err(KeySourceError::Unavailable(_))));
 }
 
-/// A key file of one test, closed to others, gone with the test.
+/// A key file for one test, mode 0600, removed on drop.
 struct KeyFile(PathBuf);
 
 impl KeyFile {

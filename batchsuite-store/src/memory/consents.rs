@@ -1,4 +1,4 @@
-//! The consents of one environment: pending ones, and used and expired ones for a while.
+//! The consents of one environment: pending consents, and for a while used and expired ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use batchsuite_auth::{
 
 #[derive(Default)]
 pub(super) struct Consents {
-    /// By a number that goes up with every consent, so that the smallest is the oldest.
+    /// Keyed by a number that goes up with every consent, so the smallest key is the oldest.
     by_number: BTreeMap<u64, Stored>,
     by_place: BTreeSet<(Place, u64)>,
     last: u64,
@@ -23,7 +23,7 @@ struct Stored {
     places: [Place; 4],
 }
 
-/// Where a consent is found.
+/// An index key of a consent.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     Id(ConsentId),
@@ -44,9 +44,10 @@ impl Stored {
 }
 
 impl Consents {
-    /// Adds a consent, drops the oldest ones over its caps, and forgets those that ended long ago.
+    /// Adds a consent, drops the oldest ones beyond its caps, and forgets those that ended long ago.
     pub(super) fn put(&mut self, new: NewConsent, caps: ConsentCaps, now: Timestamp) {
-        // The oldest ended first, unless it could be used for longer than others: then those stay a little longer, too.
+        // Stops at the first consent that is still remembered. If that one has a longer lifetime, later ones that ended
+        // stay a little longer.
         while let Some((&number, oldest)) = self.by_number.first_key_value()
             && !oldest.is_known(now)
         {
@@ -79,7 +80,7 @@ impl Consents {
         Some(FoundConsent { verifier, as_of: now, ..stored.found.clone() })
     }
 
-    /// Uses a consent, if it is pending; whether it was.
+    /// Uses a consent if it is pending; returns whether it was.
     pub(super) fn use_once(&mut self, id: ConsentId, with_event: bool, now: Timestamp) -> bool {
         let numbers = self.numbers(Place::Id(id));
         let stored = numbers.first().and_then(|number| self.by_number.get_mut(number));
@@ -89,7 +90,7 @@ impl Consents {
         true
     }
 
-    /// The pending ones of a company, the oldest first.
+    /// The pending consents of a company, oldest first.
     pub(super) fn pending(&self, company: &CompanyId, now: Timestamp) -> Vec<PendingConsent> {
         let numbers = self.numbers(Place::Company(company.clone()));
         let stored = numbers.iter().filter_map(|number| self.by_number.get(number));
@@ -101,7 +102,7 @@ impl Consents {
         pending.collect()
     }
 
-    /// Those at a place, the oldest first.
+    /// The consents under an index key, oldest first.
     fn numbers(&self, place: Place) -> Vec<u64> {
         self.by_place.range((place.clone(), 0)..=(place, u64::MAX)).map(|(_, number)| *number).collect()
     }
@@ -158,7 +159,7 @@ mod tests {
         assert!(consents.use_once(ConsentId::from_bits(2), false, now));
 
         let known = later(now, USED_CONSENT_KNOWN + LIFETIME - Duration::from_nanos(1));
-        assert!(consents.find(&SecretHash::of("2"), known).is_none(), "it was used longer ago");
+        assert!(consents.find(&SecretHash::of("2"), known).is_none(), "the consent was used longer ago");
         assert!(consents.find(&SecretHash::of("3"), known).is_some());
         consents.put(consent(4), CAPS, later(now, USED_CONSENT_KNOWN + LIFETIME));
 
@@ -173,7 +174,7 @@ mod tests {
         consents.put(consent(1), CAPS, now);
         assert!(consents.by_number.values().all(|stored| matches!(stored.found.verifier, Verifier::Readable(_))));
 
-        assert!(!consents.use_once(ConsentId::from_bits(1), false, later(now, LIFETIME)), "its lifetime is over");
+        assert!(!consents.use_once(ConsentId::from_bits(1), false, later(now, LIFETIME)), "the lifetime has ended");
         assert!(consents.use_once(ConsentId::from_bits(1), false, later(now, LIFETIME - Duration::from_nanos(1))));
 
         assert!(consents.by_number.values().all(|stored| matches!(stored.found.verifier, Verifier::None)));

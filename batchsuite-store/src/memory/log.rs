@@ -1,4 +1,4 @@
-//! The event log of one environment, and the deliveries that read it.
+//! The event log of one environment, and its consumers' deliveries.
 
 use std::{
     collections::BTreeMap,
@@ -15,22 +15,23 @@ use batchsuite_auth::{
 };
 use uuid::Uuid;
 
-/// Beyond so many, the oldest events go: about 20 MB.
+/// The maximum number of events kept, about 20 MB. The oldest events are deleted beyond it.
 pub(super) const EVENTS_KEPT: u64 = 100_000;
 
 /// The latest events.
 #[derive(Clone, Default)]
 pub(super) struct Log {
-    /// Each under no company, so that the first one is the oldest, and under its own company if it has one.
+    /// Every event is under `None`, so that the first entry is the oldest event; an event of a company is also under
+    /// that company.
     by_company: BTreeMap<(Option<CompanyId>, EventId), Arc<Event>>,
-    /// The latest one that was ever written.
+    /// The latest event ever written.
     pub(super) last: EventId,
-    /// The latest one that was ever deleted.
+    /// The latest event ever deleted.
     pruned: EventId,
     by_consumer: BTreeMap<String, Lease>,
 }
 
-/// How far a consumer has read, and who reads for it.
+/// A consumer's cursor, and the process that holds its lease.
 #[derive(Clone)]
 struct Lease {
     cursor: EventId,
@@ -39,7 +40,7 @@ struct Lease {
 }
 
 impl Log {
-    /// Writes the event that its number turns into.
+    /// Appends the event that `event` builds from its number.
     pub(super) fn append(&mut self, event: impl FnOnce(EventId) -> Event) -> EventId {
         self.last = EventId::new(self.last.number() + 1);
         let event = Arc::new(event(self.last));
@@ -69,7 +70,7 @@ impl Log {
         Ok(Page { items, next })
     }
 
-    /// Deletes old events. It ends at one that is not old, or that a delivery has not passed.
+    /// Deletes old events, up to the first one that is too recent or that a delivery has not passed.
     pub(super) fn prune(&mut self, prune: Prune, now: Timestamp) -> Pruned {
         let before = earlier(now, prune.older_than);
         let cursors = self.by_consumer.values().map(|lease| lease.cursor);
@@ -101,7 +102,7 @@ impl Log {
         true
     }
 
-    /// Deletes the oldest event if it is such a one; whether it did.
+    /// Deletes the oldest event if `is_pruned` accepts it; returns whether it did.
     fn prune_oldest(&mut self, is_pruned: impl FnOnce(&Event) -> bool) -> bool {
         let Some(oldest) = self.by_company.first_entry().filter(|oldest| is_pruned(oldest.get())) else { return false };
         let event = oldest.remove();
@@ -181,6 +182,6 @@ mod tests {
         assert_eq!(log.by_company.len(), 2, "nothing is left of the others");
         assert_eq!(log.read(&query(Some(EventId::START))).unwrap_err().kind(), StoreErrorKind::Pruned { up_to });
         let newest = EventQuery { order: EventOrder::NewestFirst, ..query(Some(EventId::new(3))) };
-        assert!(log.read(&newest).unwrap().items.is_empty(), "backwards it ends there");
+        assert!(log.read(&newest).unwrap().items.is_empty(), "reading backwards ends there");
     }
 }

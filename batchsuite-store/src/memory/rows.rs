@@ -1,4 +1,4 @@
-//! The rows of one environment, and what finds them without looking at all of them.
+//! The rows of one environment, and indexes to find them without a scan.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,34 +14,34 @@ use batchsuite_auth::{
     store::{Document, FURTHEST_WAKE, HIDDEN_FOR, ListedAs, RowNumber, Swap, TokenChange, Tokens, USE_RECORDED_WITHIN},
 };
 
-/// Whose row; `None`: the client row.
+/// The company of a row; `None` for the client row.
 pub(super) type Key = Option<CompanyId>;
 
-/// What is stored under a key.
+/// The stored value of a key.
 #[derive(Clone, Default)]
 pub(super) struct Stored {
     pub(super) number: RowNumber,
     pub(super) revision: Revision,
     pub(super) document: Document,
-    /// At least one of the two, or none.
+    /// `Some` only if at least one of the two tokens is there.
     pub(super) tokens: Option<Tokens>,
     pub(super) listed_as: ListedAs,
     pub(super) change: EventId,
     pub(super) wake_at: Option<Timestamp>,
     wake_if_used: Option<Timestamp>,
     pub(super) used_at: Option<Timestamp>,
-    /// Until when it is not handed out again.
+    /// The row is not handed out again before this time.
     hidden_until: Option<Timestamp>,
 }
 
-/// Where a row is found.
+/// An index key of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
-    /// Among those that can be woken, by when.
+    /// Not hidden, by wake time.
     Waking(Timestamp),
-    /// Among those that are hidden, by until when.
+    /// Hidden, by the end of the hiding.
     Hidden(Timestamp),
-    /// Among those that were announced, by their latest change.
+    /// Announced, by the number of the latest change.
     Changed(EventId),
 }
 
@@ -54,9 +54,9 @@ impl Stored {
 
 #[derive(Clone, Default)]
 pub(super) struct Rows {
-    /// Boxed, because the nodes of a tree are half empty.
+    /// Boxed, because the tree's nodes are half empty.
     by_key: BTreeMap<Key, Box<Stored>>,
-    /// Follows from the rows alone. The client row is found by its key only.
+    /// Derived from the rows alone. The client row is not indexed.
     by_place: BTreeSet<(Place, Key)>,
 }
 
@@ -65,13 +65,13 @@ impl Rows {
         self.by_key.get(key).map(Box::as_ref)
     }
 
-    /// The rows of companies by their ids, those after `key`.
+    /// The companies' rows after `key`, ordered by id.
     pub(super) fn after(&self, key: &Key) -> impl Iterator<Item = (&Key, &Stored)> {
-        // The client row has the smallest key, so it comes after none.
+        // The client row has the smallest key, so it never comes after another key.
         self.by_key.range((Excluded(key), Unbounded)).map(|(key, row)| (key, row.as_ref()))
     }
 
-    /// Those that were announced after an event, the earliest first.
+    /// The rows announced after an event, earliest change first.
     pub(super) fn changed_after(&self, event: EventId) -> Vec<(CompanyId, EventId)> {
         let first = Place::Changed(EventId::new(event.number().saturating_add(1)));
         let changed = self.by_place.range((first, None)..).filter_map(|(place, key)| match place {
@@ -81,12 +81,13 @@ impl Rows {
         changed.collect()
     }
 
-    /// The row of a company is there from now on.
+    /// Ensures that the company has a row.
     pub(super) fn see(&mut self, company: &CompanyId) {
         self.change(&Some(company.clone()), |_| ());
     }
 
-    /// Replaces a row that is the expected one, and announces the event; its latest change.
+    /// Replaces a row that the caller has compared, and records the announced event; returns the row's latest change
+    /// number.
     pub(super) fn replace(&mut self, swap: Swap, number: RowNumber, announced: Option<EventId>) -> EventId {
         self.change(&swap.key.company.clone(), |row| {
             let wake = swap.wake_over(row.used_at);
@@ -120,7 +121,7 @@ impl Rows {
         }
     }
 
-    /// Hides the rows that wake, the longest overdue first, at most `limit`; their keys.
+    /// Hides at most `limit` waking rows, longest overdue first, and returns their keys.
     pub(super) fn wake(&mut self, limit: usize, now: Timestamp) -> Vec<Key> {
         for key in self.reached(Place::Hidden, HIDDEN_FOR, usize::MAX, now) {
             self.change(&key, |row| row.hidden_until = None);
@@ -132,7 +133,7 @@ impl Rows {
         woken
     }
 
-    /// Those whose time has passed, the earliest first; then those whose time is more than `furthest` ahead.
+    /// The rows whose time has passed, earliest first, then those whose time is more than `furthest` ahead.
     fn reached(&self, place: fn(Timestamp) -> Place, furthest: Duration, limit: usize, now: Timestamp) -> Vec<Key> {
         let furthest = place(later(now, furthest));
         let passed = self.by_place.range((place(Timestamp::MIN_UTC), None)..).take_while(|(at, _)| *at <= place(now));
@@ -141,10 +142,10 @@ impl Rows {
         passed.chain(absurd).take(limit).map(|(_, key)| key.clone()).collect()
     }
 
-    /// Changes a row, which there is afterwards, and its places.
+    /// Changes a row, creating it if needed, and updates its indexes.
     fn change<T>(&mut self, key: &Key, change: impl FnOnce(&mut Stored) -> T) -> T {
         let entry = self.by_key.entry(key.clone());
-        // The places share the text of the key that is stored.
+        // The indexes share the stored key's text.
         let key = entry.key().clone();
         let row = entry.or_default();
         let before = row.places();
@@ -160,12 +161,12 @@ impl Rows {
     }
 }
 
-/// Whether a time is at most `by` away from now.
+/// Whether a time is at most `by` before or after now.
 fn is_within(time: Timestamp, by: Duration, now: Timestamp) -> bool {
     (earlier(now, by)..=later(now, by)).contains(&time)
 }
 
-/// The earlier of two wake times, of which each may be none.
+/// The earlier of two optional wake times.
 fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
     one.into_iter().chain(other).min()
 }
@@ -176,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    /// Saves what was computed from the present row.
+    /// Saves a step computed from the current row.
     fn save(rows: &mut Rows, key: &Key, wake: Option<Wake>, announced: Option<EventId>) {
         let swap = Swap {
             key: RowKey { environment: batchsuite_auth::Environment::Cie, company: key.clone() },
@@ -201,7 +202,7 @@ mod tests {
         assert!(rows.by_place == places.collect());
     }
 
-    /// Every verb that changes rows, over a few companies and the client row, with times and an order that repeat nothing.
+    /// Every verb that changes rows, over a few companies and the client row, in a non-repeating sequence of times.
     #[test]
     fn each_row_is_found_at_its_places_after_any_change() {
         let keys: Vec<Key> = ["a", "b", "c", "d"].map(|id| CompanyId::new(id).ok()).into_iter().chain([None]).collect();
@@ -286,7 +287,7 @@ mod tests {
     fn a_row_shares_the_text_of_its_key_with_its_places() {
         let mut rows = Rows::default();
         for event in 1..3 {
-            // Another text each time, as it comes from a caller.
+            // A fresh allocation each time, as from a caller.
             save(&mut rows, &CompanyId::new("acme").ok(), None, Some(EventId::new(event)));
         }
 

@@ -1,4 +1,4 @@
-//! What is special to this store. The clauses of the contract are tested in `tests/contract`.
+//! Properties specific to this store. `tests/contract` tests the clauses of the contract.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

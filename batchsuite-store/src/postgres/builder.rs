@@ -1,4 +1,4 @@
-//! How a store is made.
+//! The builder of a store.
 
 use std::{
     sync::{Arc, Mutex},
@@ -20,11 +20,11 @@ use super::{
     statements::Statements,
 };
 
-/// Sets a [`PostgresStore`] up.
+/// Configures a [`PostgresStore`].
 #[derive(Debug)]
 #[must_use = "build() makes the store"]
 pub struct PostgresStoreBuilder {
-    /// That of the host, or what the store's own is made from.
+    /// The host's pool, or the builder of the store's own.
     pool: Result<PostgresPool, PostgresPoolBuilder>,
     keyring: Keyring,
     schema: Result<Schema, StoreError>,
@@ -32,12 +32,12 @@ pub struct PostgresStoreBuilder {
 }
 
 impl PostgresStore {
-    /// Sets a store up with a pool of its own at `url`.
+    /// Configures a store with its own pool at `url`.
     pub fn at(url: &str, keyring: Keyring) -> PostgresStoreBuilder {
         PostgresStoreBuilder::new(Err(PostgresPool::at(url)), keyring)
     }
 
-    /// Sets a store up with a pool that the host uses, too.
+    /// Configures a store with a pool that the host uses, too.
     pub fn builder(pool: PostgresPool, keyring: Keyring) -> PostgresStoreBuilder {
         PostgresStoreBuilder::new(Ok(pool), keyring)
     }
@@ -48,55 +48,56 @@ impl PostgresStoreBuilder {
         Self { pool, keyring, schema: Ok(Schema::default()), listens_on: None }
     }
 
-    /// Sets the store's own pool up; a pool of the host's stays as it is.
+    /// Configures the store's own pool; a pool of the host stays as it is.
     fn own(mut self, set_up: impl FnOnce(PostgresPoolBuilder) -> PostgresPoolBuilder) -> Self {
         self.pool = self.pool.map_err(set_up);
         self
     }
 
-    /// The schema that everything is kept in, `batchsuite` if not set: 1 to 50 lower-case ASCII letters, digits and
-    /// underscores, a letter first.
+    /// The schema for everything, by default `batchsuite`: 1 to 50 lower-case ASCII letters, digits and underscores,
+    /// beginning with a letter.
     pub fn schema(mut self, name: &str) -> Self {
         let refusal = "a schema is named with lower-case letters, digits and underscores, a letter first";
         self.schema = Schema::new(name).ok_or_else(|| failure::misconfigured(refusal));
         self
     }
 
-    /// [`PostgresPoolBuilder::connections`] of the store's own pool.
+    /// [`PostgresPoolBuilder::connections`] for the store's own pool.
     pub fn connections(self, most: usize) -> Self {
         self.own(|pool| pool.connections(most))
     }
 
-    /// [`PostgresPoolBuilder::deadline`] of the store's own pool.
+    /// [`PostgresPoolBuilder::deadline`] for the store's own pool.
     pub fn deadline(self, deadline: Duration) -> Self {
         self.own(|pool| pool.deadline(deadline))
     }
 
-    /// [`PostgresPoolBuilder::unnamed_statements`] of the store's own pool: for PgBouncer in transaction mode.
+    /// [`PostgresPoolBuilder::unnamed_statements`] for the store's own pool: for PgBouncer in transaction mode.
     ///
-    /// Such a pooler passes no notifications on: [`listens_on`](Self::listens_on) names a way around it.
+    /// Such a pooler does not forward notifications; [`listens_on`](Self::listens_on) connects around it.
     pub fn unnamed_statements(self) -> Self {
         self.own(PostgresPoolBuilder::unnamed_statements)
     }
 
-    /// Where one connection for notifications goes: straight to the server. Not set: to the URL of the pool, unless the pool
-    /// sends unnamed statements; then there is none, and changes of other processes are heard of within seconds.
+    /// The URL of the single connection for notifications, straight to the server. By default the pool's URL, unless
+    /// the pool sends unnamed statements: then there is no such connection, and changes of other processes are seen
+    /// within seconds.
     pub fn listens_on(mut self, url: &str) -> Self {
         self.listens_on = Some(Address::new(url));
         self
     }
 
-    /// Makes the store. Nothing is sent yet. To be called in the runtime that shall drive the connections.
+    /// Builds the store without sending anything. Call it in the runtime that will drive the connections.
     ///
     /// # Errors
-    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): a URL that cannot be read, a schema name
-    /// that may not be, TLS that cannot be set up.
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): the URL cannot be parsed, the schema
+    /// name is invalid, or TLS cannot be set up.
     pub fn build(self) -> Result<PostgresStore, StoreError> {
         let schema = self.schema?;
         let pool = self.pool.or_else(PostgresPoolBuilder::build)?;
         let listens_on = match self.listens_on.transpose()? {
             Some(address) if address.is_pooled => {
-                return Err(failure::misconfigured("notifications do not pass the pooler of pgbouncer=true"));
+                return Err(failure::misconfigured("a pooler with pgbouncer=true does not forward notifications"));
             }
             Some(address) => Some(address),
             None => pool.0.prepares.then(|| pool.0.address.clone()),

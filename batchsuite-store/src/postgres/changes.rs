@@ -1,4 +1,4 @@
-//! The change feed: what the log tells, read up to where it is settled.
+//! The change feed: the log's changes, read up to its settled point.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::left_out::readable;
 
-/// How long a change waits for a writer before it that has not ended. (A statement takes milliseconds.)
+/// How long a change waits for an earlier writer that has not finished. (A statement takes milliseconds.)
 const PATIENCE_WITH_WRITERS: Duration = Duration::from_secs(1);
 
 impl PostgresStore {
@@ -26,7 +26,7 @@ impl PostgresStore {
         let Some(after) = after else {
             return Ok(Changes { changed: Vec::new(), cursor: self.horizon().await?.settled });
         };
-        // Subscribed before looking: what is written in between wakes the wait.
+        // Subscribe before reading, so that a write in between ends the wait.
         let mut hints = self.0.feed.follow();
         let began = Instant::now();
         let end = began.checked_add(wait);
@@ -37,12 +37,13 @@ impl PostgresStore {
             let (settled, ahead) = self.look(environment, after).await?;
             let now = Instant::now();
             let is_over = end.is_some_and(|end| end <= now);
-            // Also for an event that announces nothing: a reader of the log reads on then. And for a log that was set back.
+            // Also return for an event that announces nothing, so that a reader of the log continues, and for a log
+            // that was set back.
             if !settled.changed.is_empty() || settled.cursor != after {
                 return Ok(settled);
             }
-            // Something changed behind a writer that has not ended. Its readers hear of it all the same; the cursor stays
-            // below that writer, so they hear of it again, and not without a pause.
+            // A change was committed after a writer that has not finished. Report the change, but keep the cursor below
+            // that writer. The change will be reported again, so wait before reporting it.
             let pause = began + PATIENCE_WITH_WRITERS;
             if is_over || (!ahead.is_empty() && pause <= now) {
                 return Ok(Changes { changed: ahead, ..settled });
@@ -56,7 +57,7 @@ impl PostgresStore {
         }
     }
 
-    /// What changed up to where the log is settled, and what changed beyond.
+    /// The changes up to the settled point of the log, and the changes beyond it.
     async fn look(&self, environment: Environment, after: EventId) -> Result<(Changes, Vec<(CompanyId, EventId)>)> {
         let Horizon { latest, settled } = self.horizon().await?;
         let after = Changes::begin(after, latest);
@@ -71,7 +72,7 @@ impl PostgresStore {
         Ok((Changes { changed, cursor: after.max(settled) }, ahead))
     }
 
-    /// How far the log goes, for the *next* statement.
+    /// The extent of the log, for use by the *next* statement.
     pub(super) async fn horizon(&self) -> Result<Horizon> {
         let row = self.0.one(&self.0.statements.horizon, &[]).await?;
         let mut columns = Columns::of(&row);
@@ -79,11 +80,11 @@ impl PostgresStore {
     }
 }
 
-/// How far the log goes.
+/// The extent of the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Horizon {
-    /// The latest number that was drawn.
+    /// The latest number drawn.
     latest: EventId,
-    /// Up to here, everything that will ever be in the log is in it.
+    /// Every event that will ever have a number up to this one is in the log.
     pub(super) settled: EventId,
 }

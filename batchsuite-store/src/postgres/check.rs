@@ -1,4 +1,4 @@
-//! The requirements on server, database and role.
+//! Requirements on the server, the database and the role.
 
 use super::{
     connection::PostgresTransaction,
@@ -6,7 +6,7 @@ use super::{
     schema::Schema,
 };
 
-/// The required settings: the line for the first that is otherwise.
+/// Checks the required settings; returns the message for the first wrong one.
 const SETTINGS: &str = "SELECT CASE
     WHEN pg_is_in_recovery() THEN
         'this server is a standby, which cannot be written to; connect to the primary'
@@ -21,8 +21,8 @@ const SETTINGS: &str = "SELECT CASE
         'the default transaction isolation must be \"read committed\"'
 END";
 
-/// The rights that the statements need, those first that others depend on. Objects that a later release has added
-/// are not looked at. The functions of `pg_catalog` may be called by everybody, unless that was revoked.
+/// The rights that the statements need, prerequisites first. Objects that a later release has added are ignored. Every
+/// role may call the functions of `pg_catalog` unless that was revoked.
 const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
     SELECT 1, privilege || ' on table ' || c.oid::regclass, has_table_privilege(c.oid, privilege)
     FROM pg_catalog.pg_class c
@@ -34,7 +34,7 @@ const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
     SELECT 2, privilege || ' on sequence ' || c.oid::regclass, has_sequence_privilege(c.oid, privilege)
     FROM pg_catalog.pg_class c
     CROSS JOIN unnest(ARRAY['SELECT', 'USAGE']) AS privilege
-    -- That of an identity column needs no right of its own.
+    -- The sequence of an identity column needs no right of its own.
     WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind = 'S' AND c.relname = 'event_number'
     UNION ALL
     SELECT 3, 'EXECUTE on function ' || p.oid::regprocedure, has_function_privilege(p.oid, 'EXECUTE')
@@ -54,12 +54,12 @@ const RIGHTS: &str = "WITH held (sort, missing, is_held) AS (
 )
 SELECT missing || ' for role ' || quote_ident(current_user) FROM held WHERE NOT is_held ORDER BY sort, missing LIMIT 1";
 
-/// Whether the server keeps what is written, and can be written to.
+/// Checks that the server keeps committed data and accepts writes.
 pub(super) async fn settings(transaction: &mut PostgresTransaction) -> Result<()> {
     refuse(answer(transaction, SETTINGS).await?)
 }
 
-/// Whether the schema, if it is there, may be looked into.
+/// Checks that the role may use the schema, if the schema exists.
 pub(super) async fn may_use_schema(transaction: &mut PostgresTransaction, schema: &Schema) -> Result<()> {
     let usage =
         "SELECT 'the right USAGE on schema {name} is missing for role ' || quote_ident(current_user) || '; grant it'
@@ -67,7 +67,7 @@ pub(super) async fn may_use_schema(transaction: &mut PostgresTransaction, schema
     refuse(answer(transaction, &schema.write(&usage.replace("{name}", schema.name()))).await?)
 }
 
-/// Whether the role has every right that the statements need.
+/// Checks that the role has every right that the statements need.
 pub(super) async fn rights(transaction: &mut PostgresTransaction, schema: &Schema) -> Result<()> {
     let missing = answer(transaction, &schema.write(RIGHTS)).await?;
     refuse(missing.map(|missing| format!("the right {missing} is missing; grant it")))
@@ -77,7 +77,7 @@ fn refuse(line: Option<String>) -> Result<()> {
     line.map_or(Ok(()), |line| Err(failure::misconfigured(line)))
 }
 
-/// The text that a question is answered with, if any.
+/// The answer to a question, if it is not null.
 async fn answer(transaction: &mut PostgresTransaction, question: &str) -> Result<Option<String>> {
     let rows = transaction.rows(question, &[], &[]).await?;
     let text = rows.first().map(|row| row.try_get(0)).transpose();

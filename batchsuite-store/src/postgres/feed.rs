@@ -1,4 +1,4 @@
-//! Notifications of changes, to and from other processes: a hint to look, never the truth.
+//! Notifications of changes between processes. They are only hints to read the log.
 
 use std::{
     fmt,
@@ -21,29 +21,29 @@ use super::{
     runtime::ConnectionRuntime,
 };
 
-/// How often a waiting reader looks without a hint, if it is given hints.
+/// How often a waiting reader reads the log when notifications arrive.
 const LOOK: Duration = Duration::from_secs(5);
-/// And if it is not.
+/// How often it does without notifications.
 const LOOK_WITHOUT_HINTS: Duration = Duration::from_secs(1);
-/// The least time between two looks of waiting readers: under many writes, each look finds many changes.
+/// The minimum time between reads for waiting readers: under many writes, each read finds many changes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// Announcements that come within this are sent as one.
+/// Announcements within this time are sent as one.
 const COALESCE: Duration = Duration::from_millis(20);
-/// The pause before the messenger connects again, doubled from the one to the other.
+/// The messenger's first and longest pause before it reconnects; the pause doubles.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
-/// Tells and hears that something changed.
+/// Sends and receives change notifications.
 pub(super) struct Feed {
     channel: String,
-    /// Where the messenger connects to; `None`: there is none, and waiting readers look more often.
+    /// The messenger's address; `None`: there is no messenger, and waiting readers read more often.
     address: Option<Address>,
     runtime: ConnectionRuntime,
     deadline: Duration,
-    /// Sent to when something may have changed.
+    /// Signalled when something may have changed.
     hints: watch::Sender<()>,
-    /// Sent to when this process has changed something.
+    /// Signalled when this process has changed something.
     announcements: watch::Sender<()>,
-    /// Whether the messenger is at work. It is dropped with the messenger's task, whatever ends that.
+    /// Alive while the messenger runs. Dropped with the messenger's task, however that ends.
     messenger: Mutex<Weak<()>>,
     last_look: Mutex<Option<Instant>>,
 }
@@ -62,7 +62,7 @@ impl Feed {
         }
     }
 
-    /// Something was committed. Readers of this process look at once, those of others after a notification.
+    /// Announces a commit. Readers in this process read at once, those in other processes after a notification.
     pub(super) fn announce(&self) {
         self.hints.send_replace(());
         self.run_messenger();
@@ -74,7 +74,7 @@ impl Feed {
         self.hints.subscribe()
     }
 
-    /// When the next look may be, which is the caller's from now on.
+    /// Reserves the next time for a read and returns it.
     pub(super) fn next_look(&self) -> Instant {
         let mut last_look = self.last_look.lock().unwrap_or_else(PoisonError::into_inner);
         let next = last_look.map_or_else(Instant::now, |last| Instant::now().max(last + BETWEEN_LOOKS));
@@ -86,7 +86,7 @@ impl Feed {
         if self.address.is_some() { LOOK } else { LOOK_WITHOUT_HINTS }
     }
 
-    /// It is started with the first use, and again if the runtime that ran it has ended.
+    /// Starts the messenger on first use, and again if its runtime has ended.
     fn run_messenger(&self) {
         let Some(address) = &self.address else { return };
         let mut messenger = self.messenger.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,8 +114,8 @@ impl fmt::Debug for Feed {
     }
 }
 
-/// Listens and notifies, on a connection of its own: a notification inside a commit would make all commits of the
-/// database wait for each other.
+/// Listens and notifies on its own connection: a notification inside a commit would make all commits of the database
+/// wait for each other.
 struct Messenger {
     address: Address,
     channel: String,
@@ -128,25 +128,25 @@ impl Messenger {
     async fn run(mut self) {
         let mut pause = PAUSES.0;
         let mut is_told = false;
-        // Until the store is dropped.
+        // Runs until the store is dropped.
         while self.announcements.has_changed().is_ok() {
             let began = Instant::now();
             let ended = self.session().await;
             if began.elapsed() > PAUSES.1 {
                 (pause, is_told) = (PAUSES.0, false);
             }
-            // Once until it is better.
+            // Log once per outage.
             if let Err(error) = ended
                 && !std::mem::replace(&mut is_told, true)
             {
-                tracing::warn!(error = %chain(&error), "no notifications of changes for now; they are read at intervals");
+                tracing::warn!(error = %chain(&error), "change notifications are interrupted; changes are read at intervals");
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
 
-    /// Until the connection ends, or the store is dropped.
+    /// Runs until the connection ends or the store is dropped.
     async fn session(&mut self) -> Result<()> {
         let Self { address, channel, deadline, hints, announcements } = self;
         let (client, mut connection) = in_time(*deadline, address.config.connect(address.tls.clone())).await?;
@@ -163,7 +163,7 @@ impl Messenger {
         let tell = async {
             let (listen, notify) = (format!("LISTEN \"{channel}\""), format!("NOTIFY \"{channel}\""));
             in_time(*deadline, client.batch_execute(&listen)).await?;
-            // What was announced before that is heard now.
+            // Earlier announcements may have been missed; readers must look.
             hints.send_replace(());
             loop {
                 // A connection that only listens does not notice that the server is gone.
@@ -183,7 +183,7 @@ impl Messenger {
     }
 }
 
-/// An answer, if it comes by the deadline.
+/// The answer, if it arrives by the deadline.
 async fn in_time<T>(deadline: Duration, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
     let answer = timeout(deadline, answer).await;
     let answer = answer.map_err(|_| failure::unavailable("the database did not answer in time"))?;

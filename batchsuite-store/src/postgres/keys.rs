@@ -1,4 +1,4 @@
-//! Whether the keys of this process are those of the database. Nothing is sealed before that is known.
+//! Verifies that this process's keys are those of the database. Nothing is encrypted before that.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -21,7 +21,8 @@ impl Inner {
         self.sealing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys that seal. Those of the keyring are compared, unless that was done; a reload of the keyring brings others.
+    /// The keys for encryption. Compares the keyring's keys with the database's, unless that was done since the last
+    /// reload.
     pub(super) async fn compare_keys(&self) -> Result<Sealing> {
         let (keys, before) = (self.keyring.keys(), self.sealing().clone());
         if let Some(before) = before.as_ref().filter(|before| Arc::ptr_eq(&before.compared, &keys)) {
@@ -34,7 +35,7 @@ impl Inner {
                 Sealing { compared: Arc::clone(&keys), keys, is_recorded }
             }
             (Err(error), Some(before)) => {
-                tracing::error!(error = %chain(&error), "the reloaded keys encrypt nothing; those before them still do");
+                tracing::error!(error = %chain(&error), "the reloaded keys are refused; the previous keys still encrypt");
                 Sealing { compared: keys, ..before }
             }
             (Err(error), None) => return Err(error),
@@ -42,14 +43,14 @@ impl Inner {
         Ok(self.sealing().insert(sealing).clone())
     }
 
-    /// The same before something is sealed: from now on the database knows the primary key.
+    /// The same before encryption: ensures that the database records the primary key.
     pub(super) async fn ready_to_seal(&self) -> Result<Arc<KeySet>> {
         let sealing = self.compare_keys().await?;
         let name = sealing.keys.primary().as_str();
         if let Some(check_value) = sealing.keys.check_value(name).filter(|_| !sealing.is_recorded) {
             let parameters: &[Parameter<'_>] = &[&name, &&check_value[..]];
             self.rows(&self.statements.add_key, parameters).await?;
-            // Read again: another process may have been the first, with another key of that name.
+            // Read again: another process may have recorded a different key of the same name first.
             let known = self.known_keys().await?;
             agree(&known, &sealing.keys).inspect_err(|_| *self.sealing() = None)?;
             *self.sealing() = Some(Sealing { is_recorded: true, ..sealing.clone() });
@@ -57,7 +58,7 @@ impl Inner {
         Ok(sealing.keys)
     }
 
-    /// At a migration: the first process that comes is the one whose key counts.
+    /// At migration: the first process to migrate records its key.
     pub(super) async fn introduce_keys(&self) -> Result<()> {
         match self.known_keys().await?.is_empty() {
             true => self.ready_to_seal().await.map(drop),
@@ -65,17 +66,17 @@ impl Inner {
         }
     }
 
-    /// At a connection, before there may be a schema.
+    /// When connecting, before the schema may exist.
     pub(super) async fn compare_keys_if_there_are_any(&self) -> Result<()> {
         match self.known_keys().await {
             Ok(known) => agree(&known, &self.keyring.keys()),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => Err(error),
-            // A missing table is for migrate() to make and for check() to name.
+            // migrate() creates a missing table, and check() reports it.
             Err(_) => Ok(()),
         }
     }
 
-    /// At a check: compared in any case, and the key that sealed last must be there.
+    /// For a check: always compares, and requires the key that encrypted last.
     pub(super) async fn check_keys(&self) -> Result<()> {
         let (known, keys) = (self.known_keys().await?, self.keyring.keys());
         agree(&known, &keys)?;

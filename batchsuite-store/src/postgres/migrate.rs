@@ -1,4 +1,4 @@
-//! The schema, version by version.
+//! Schema migrations.
 
 use tokio_postgres::types::Type;
 
@@ -8,7 +8,7 @@ use super::{
     failure::{self, Result},
 };
 
-/// In the order of their versions. What was released is never edited: its checksum is in every database.
+/// Ordered by version. A released migration is never edited: every database stores its checksum.
 const MIGRATIONS: &[Migration] =
     &[Migration { version: 1, name: "opt_ins", sql: include_str!("migrations/V1__opt_ins.sql") }];
 
@@ -19,14 +19,14 @@ struct Migration {
 }
 
 impl Inner {
-    /// Applies what is missing: all or nothing, one process after the other.
+    /// Applies the missing migrations, all or nothing; processes take turns.
     pub(super) async fn migrate(&self) -> Result<()> {
         let mut transaction = self.pool.begin_without_time_limit().await?;
-        // A transaction's lock, not a session's: behind a pooler, a session is nobody's. Whoever waits here sees, after it,
-        // what the one before has done.
+        // A transaction-level lock, because a pooler may share a session between clients. The statements after the wait
+        // see the previous process's migrations.
         let begin = "SELECT pg_advisory_xact_lock(hashtextextended('{name} migrations of batchsuite', 0))";
         transaction.run(&begin.replace("{name}", self.schema.name())).await?;
-        // Asked first: to create what exists may need a right that the role does not have.
+        // Checked first: `CREATE … IF NOT EXISTS` may need a right that the role does not have.
         if !self.exists(&mut transaction, "SELECT to_regnamespace('{schema}') IS NOT NULL").await? {
             transaction.run(&self.schema.write("CREATE SCHEMA {schema}")).await?;
         }
@@ -43,14 +43,14 @@ impl Inner {
         transaction.commit().await
     }
 
-    /// Whether everything that this release needs was applied, and nothing of it otherwise. What a later release applied
-    /// on top is fine: its migrations leave this one's columns and functions as they are.
+    /// Checks that every migration of this release was applied and that no migration differs. Migrations of a later
+    /// release are accepted: they leave this release's columns and functions as they are.
     pub(super) async fn check(&self) -> Result<()> {
         let mut transaction = self.pool.begin().await?;
         check::settings(&mut transaction).await?;
         check::may_use_schema(&mut transaction, &self.schema).await?;
         if !self.exists(&mut transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
-            return Err(failure::misconfigured("the schema is not there; call migrate()"));
+            return Err(failure::misconfigured("the schema does not exist; call migrate()"));
         }
         check::rights(&mut transaction, &self.schema).await?;
         if !self.missing(&mut transaction).await?.is_empty() {
@@ -59,7 +59,7 @@ impl Inner {
         transaction.commit().await
     }
 
-    /// What was not applied yet. An error, if something else was applied under the same number.
+    /// The migrations not applied yet. Fails if a different migration was applied under the same number.
     async fn missing(&self, transaction: &mut PostgresTransaction) -> Result<Vec<&'static Migration>> {
         let applied = "SELECT checksum = sha256(convert_to($2, 'UTF8')) FROM {schema}.migrations WHERE version = $1";
         let applied = self.schema.write(applied);
@@ -71,7 +71,7 @@ impl Inner {
                 None => missing.push(migration),
                 Some(Ok(true)) => {}
                 Some(_) => {
-                    let why = "was applied with another content: is it the schema of something else?";
+                    let why = "was applied with different content: does the schema belong to another program?";
                     return Err(failure::misconfigured(format!("migration {version} ({name}) {why}")));
                 }
             }

@@ -1,4 +1,4 @@
-//! What an operator asks for.
+//! The operator's overview.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use batchsuite_auth::{
 use super::{PostgresStore, connection::Parameter, row::Columns};
 use crate::listed::NOT_INDEXED;
 
-/// How the companies of an environment stand, at one moment.
+/// The state of all companies of an environment at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Overview {
-    /// How many companies are listed as what, each status included that no company has. A status is at most as old as the wake
-    /// time of its company.
+    /// The number of companies per status, including statuses with no company. A company's status is as old as its wake
+    /// time at most.
     pub companies: BTreeMap<ListedAs, u64>,
-    /// The wake time of the company that has waited longest for a keeper; `None`: none waits.
+    /// The earliest wake time of a company that waits for a keeper; `None`: none waits.
     pub oldest_wake: Option<Timestamp>,
-    /// Persons who are at UPS.com.
+    /// Pending consents: persons who are at UPS.com.
     pub consents_pending: u64,
     /// The database's time of the reading.
     pub as_of: Timestamp,
@@ -28,9 +28,9 @@ pub struct Overview {
 
 #[cfg(feature = "metrics")]
 impl Overview {
-    /// Sets gauges of the [`metrics`] facade, labelled with `environment`: `batchsuite_companies` by `status`,
-    /// `batchsuite_consents_pending`, and `batchsuite_oldest_wake_seconds` (0 if no company waits). To be called now and then,
-    /// in one process.
+    /// Sets gauges through the [`metrics`] facade, labelled with `environment`: `batchsuite_companies` by `status`,
+    /// `batchsuite_consents_pending`, and `batchsuite_oldest_wake_seconds` (0 if no company waits). Call it
+    /// periodically, in one process.
     pub fn record_metrics(&self, environment: Environment) {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         let float = |number: u64| number as f64;
@@ -46,13 +46,13 @@ impl Overview {
 }
 
 impl PostgresStore {
-    /// How the companies stand: one statement, which counts all of them in an index.
+    /// Counts the companies by status, in one statement over an index.
     ///
     /// # Errors
     /// [`StoreError`]
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn overview(&self, environment: Environment) -> Result<Overview, StoreError> {
         let parameters: &[Parameter<'_>] = &[&environment.name()];
         let row = self.0.one(&self.0.statements.overview, parameters).await?;
@@ -67,7 +67,7 @@ impl PostgresStore {
             }
         }
         companies.insert(NOT_INDEXED, others);
-        // A time that no clock shows is none.
+        // A time out of range counts as none.
         let oldest_wake = columns.next().unwrap_or_default();
         Ok(Overview { companies, oldest_wake, consents_pending: columns.number()?, as_of: columns.next()? })
     }

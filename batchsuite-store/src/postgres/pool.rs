@@ -1,4 +1,4 @@
-//! The connections to one database: a pool for the store's statements and the host's own.
+//! Connections to one database: a pool for the store's statements and the host's own.
 
 pub(super) mod address;
 pub(super) mod connection;
@@ -33,18 +33,18 @@ use super::schema::IS_CARELESS;
 
 pub(super) use shared::Shared;
 
-/// Connections of a pool, if the host does not say.
+/// The default maximum number of connections.
 const CONNECTIONS: usize = 8;
-/// How long a statement and the wait for a connection take at most, if the host does not say.
+/// The default deadline of a statement. The wait for a connection takes half as long again at most.
 const DEADLINE: Duration = Duration::from_secs(8);
-/// How old a connection becomes: after a fail-over, or a change of a name's address, all of them move within this time.
+/// The default maximum age of a connection: after a fail-over or a DNS change, all connections move within this time.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
-/// How long a connection is kept that nobody uses.
+/// The default time for which an unused connection is kept.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
-/// How often a server that had no room is asked again, unless a connection becomes free before.
+/// How often the pool retries a server that had no room, unless a connection becomes free first.
 const ASKED_AGAIN: Duration = Duration::from_millis(100);
 
-/// Connections to one database, which a [`PostgresStore`](crate::PostgresStore) and the host's own statements share.
+/// Connections to one database, shared by a [`PostgresStore`](crate::PostgresStore) and the host's own statements.
 ///
 /// ```no_run
 /// use batchsuite_store::{Keyring, PostgresPool, PostgresStore};
@@ -59,39 +59,41 @@ const ASKED_AGAIN: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 ///
-/// - **No wait without an end.** A statement, and the wait for a connection, have a
-///   [`deadline`](PostgresPoolBuilder::deadline) by this process's clock, above the server's own limits. A connection that
-///   has not answered by then is closed, and so are those that lie idle beside it.
-/// - **A call that is dropped** while its statement is under way closes its connection, and asks the server to end the
-///   statement. The statement may have been done.
-/// - **An error that concerns the connection** (a server that became read-only or shuts down, a prepared statement that is
-///   gone) closes it, and with it all connections that are as old. A plan that is gone is made anew without an error.
-/// - **A server or a pooler without room** (`max_connections`, `max_client_conn`): the call waits for a connection of the pool.
-/// - **Settings** of each session, made by statements: `statement_timeout` 5 s, `lock_timeout` 4 s and
+/// - **No unbounded wait.** A statement and the wait for a connection have a
+///   [`deadline`](PostgresPoolBuilder::deadline) by this process's clock, longer than the server's own limits. A
+///   connection that has not answered by then is closed, along with all idle connections.
+/// - **A dropped call** closes its connection if its statement is running, and asks the server to cancel the statement.
+///   The statement may have been executed.
+/// - **A connection error** (the server became read-only or is shutting down, a prepared statement is gone) closes the
+///   connection and all others made before the error. An invalidated plan is prepared again without an error.
+/// - **A server or pooler without room** (`max_connections`, `max_client_conn`): the call waits for a connection of the
+///   pool.
+/// - **Session settings**, made by statements: `statement_timeout` 5 s, `lock_timeout` 4 s and
 ///   `idle_in_transaction_session_timeout` 8 s (5/8, 4/8 and 8/8 of the deadline), isolation *read committed*, and
-///   `synchronous_commit` on if the server's default is weaker: the writes of the host's statements are on the disk, too.
-/// - **Connections end** after 30 minutes, or 5 minutes without use. They are driven on the runtime in which the pool was
-///   built; it should live as long as the pool.
+///   `synchronous_commit` on if the server's default is weaker, so the host's writes are durable, too.
+/// - **Connections end** after 30 minutes, or after 5 minutes without use. They are driven by the runtime in which the
+///   pool was built; that runtime should live as long as the pool.
 ///
 /// # The URL
-/// `postgres://user:password@host:port/database?name=value&…`, or libpq's words (`host=… user=…`). The parameters:
+/// `postgres://user:password@host:port/database?name=value&…`, or libpq's keyword/value format (`host=… user=…`).
+/// Parameters:
 ///
-/// | parameter | if it is not given |
+/// | parameter | default |
 /// |---|---|
-/// | `sslmode`: `disable`, `prefer` (encrypts if the server offers it and looks at no certificate), `require`, `verify-ca`, `verify-full` (all three check the certificate and the name in it) | `prefer` |
+/// | `sslmode`: `disable`, `prefer` (encrypts if the server offers it; checks no certificate), `require`, `verify-ca`, `verify-full` (all three check the certificate and the name in it) | `prefer` |
 /// | `sslrootcert`: a PEM file | the platform's roots |
 /// | `channel_binding`: `disable`, `prefer`, `require` | `prefer` |
 /// | `target_session_attrs`: `read-write`, `read-only`, `any` | `read-write` |
-/// | `pgbouncer`: `true` behind a pooler that hands each transaction to another server; see [`unnamed_statements`](PostgresPoolBuilder::unnamed_statements) | `false` |
+/// | `pgbouncer`: `true` behind a pooler that may run each transaction on a different server connection; see [`unnamed_statements`](PostgresPoolBuilder::unnamed_statements) | `false` |
 /// | `connect_timeout`, `tcp_user_timeout`, `keepalives_idle` (seconds) | 5, 15, 15 |
 /// | `application_name` | `batchsuite` |
 /// | `user`, `password`, `dbname`, `host`, `hostaddr`, `port`, `options`, `sslnegotiation`, `keepalives`, `keepalives_interval`, `keepalives_retries`, `load_balance_hosts` | as libpq |
 ///
-/// Any other parameter is an error that names it, and so is one that is said twice, also once in the address.
+/// Any other parameter is an error that names it. So is a parameter given twice, including once in the address.
 #[derive(Clone)]
 pub struct PostgresPool(pub(super) Arc<Shared>);
 
-/// Sets a [`PostgresPool`] up.
+/// Configures a [`PostgresPool`].
 #[derive(Debug)]
 #[must_use = "build() makes the pool"]
 pub struct PostgresPoolBuilder {
@@ -104,22 +106,22 @@ pub struct PostgresPoolBuilder {
 }
 
 impl PostgresPool {
-    /// A pool at `url`, once a connection could be made.
+    /// Creates a pool at `url` and makes a first connection.
     ///
     /// # Errors
-    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): the URL cannot be read, or the server
-    /// refuses its user, password or database. [`Unavailable`](batchsuite_auth::store::StoreErrorKind::Unavailable): the
-    /// server cannot be reached.
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): the URL cannot be parsed, or the
+    /// server refuses the user, password or database.
+    /// [`Unavailable`](batchsuite_auth::store::StoreErrorKind::Unavailable): the server cannot be reached.
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let pool = Self::at(url).build()?;
         drop(pool.connection().await?);
         Ok(pool)
     }
 
-    /// Sets a pool at `url` up.
+    /// Configures a pool at `url`.
     pub fn at(url: &str) -> PostgresPoolBuilder {
         let address = Address::new(url);
         let prepares = !address.as_ref().is_ok_and(|address| address.is_pooled);
@@ -133,13 +135,13 @@ impl PostgresPool {
         }
     }
 
-    /// Runs one statement, which is one transaction. `types` are those of its parameters, `$1` first.
+    /// Runs one statement as one transaction. `types` are the types of its parameters, `$1` first.
     ///
     /// # Errors
     /// [`StoreError`], whose source is a [`PostgresError`](crate::PostgresError).
     ///
     /// # Cancellation
-    /// The statement may have been done.
+    /// The statement may have been executed.
     pub async fn rows(&self, sql: &str, types: &[Type], parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
         let _turn = self.turn().await?;
         self.rows_ahead(sql, types, parameters).await
@@ -157,35 +159,35 @@ impl PostgresPool {
         }
     }
 
-    /// Begins a transaction. Each of its statements has the deadline of the pool.
+    /// Begins a transaction. Each of its statements has the pool's deadline.
     ///
     /// # Errors
     /// [`StoreError`]
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn begin(&self) -> Result<PostgresTransaction, StoreError> {
         let turn = self.turn().await?;
         self.connection().await?.begin(turn).await
     }
 
-    /// Begins a transaction whose statements may take any time: for statements that touch every row, or wait for another process.
-    /// If a statement has no answer by the deadline, the server is asked over another connection whether it is at work; if it is
-    /// not, the connection is closed.
+    /// Begins a transaction whose statements may take any time: for statements that touch every row or wait for another
+    /// process. If a statement is not answered by the deadline, the pool asks the server over another connection
+    /// whether the statement is still running, and closes the connection if not.
     ///
     /// # Errors
     /// [`StoreError`]
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn begin_without_time_limit(&self) -> Result<PostgresTransaction, StoreError> {
         let mut transaction = self.begin().await?;
         transaction.remove_time_limits().await?;
         Ok(transaction)
     }
 
-    /// A turn to take a connection. There are no more turns than connections, so that only the statement of a pair waits in line at
-    /// the pool itself.
+    /// Waits for permission to take a connection. There are no more permits than connections, so only a statement that
+    /// stores a pair queues in the pool itself.
     async fn turn(&self) -> Result<OwnedSemaphorePermit> {
         let turn = timeout(self.0.longest_wait(), Arc::clone(&self.0.turns).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(none_free)
@@ -216,7 +218,7 @@ impl PostgresPool {
 }
 
 fn none_free() -> StoreError {
-    failure::unavailable("no connection to the database was to be had in time")
+    failure::unavailable("no connection to the database became available in time")
 }
 
 impl fmt::Debug for PostgresPool {
@@ -230,61 +232,65 @@ impl fmt::Debug for PostgresPool {
 }
 
 impl PostgresPoolBuilder {
-    /// How many connections there are at most (8 if not set).
+    /// The maximum number of connections (default 8).
     pub fn connections(mut self, most: usize) -> Self {
         self.connections = most.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 
-    /// How long a statement takes at most (8 seconds if not set; 10 milliseconds to an hour). The wait for a connection is half
-    /// as long again at most, so that it outlasts a silent statement. The server's own limits follow the deadline.
+    /// The maximum duration of a statement (default 8 seconds; 10 milliseconds to one hour). The wait for a connection
+    /// takes at most half as long again, so it outlasts a silent statement. The server's own limits follow the
+    /// deadline.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline.clamp(Duration::from_millis(10), Duration::from_secs(3600));
         self
     }
 
-    /// How old a connection becomes at most (30 minutes if not set). After a fail-over, or when the address of the host's
-    /// name has changed, all connections follow within this time.
+    /// The maximum age of a connection (default 30 minutes). After a fail-over, or when the host name's address has
+    /// changed, all connections move within this time.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
         self
     }
 
-    /// How long a connection is kept that nobody uses (5 minutes if not set).
+    /// How long an unused connection is kept (default 5 minutes).
     pub fn max_idle(mut self, idle: Duration) -> Self {
         self.max_idle = idle;
         self
     }
 
-    /// Sends statements without a name, and makes no settings of a session: for a pooler that hands each transaction to
-    /// another server (PgBouncer in transaction mode), where a prepared statement would be missed, and a setting would
-    /// become another client's. The server plans each statement anew. `pgbouncer=true` in the URL says the same.
+    /// Sends unnamed statements and makes no session settings: for a pooler that may run each transaction on a
+    /// different server connection (PgBouncer in transaction mode). There, a prepared statement would be missing, and a
+    /// session setting would affect other clients. The server plans each statement anew. `pgbouncer=true` in the URL
+    /// has the same effect.
     ///
-    /// The deadline ends a statement that hangs, at the server too. For the server to end it by itself:
-    /// `ALTER ROLE … SET statement_timeout = '5s'`, `lock_timeout = '4s'` and `idle_in_transaction_session_timeout = '8s'`.
-    /// The store's writes, and transactions, are durable here as well, whatever the server's default is; a single statement of
-    /// the host's is if the server's `synchronous_commit` is on, or `ALTER ROLE … SET synchronous_commit = on` says so.
+    /// The deadline still cancels a statement that hangs, at the server too. For the server to do so by itself: `ALTER
+    /// ROLE … SET statement_timeout = '5s'`, `lock_timeout = '4s'` and `idle_in_transaction_session_timeout = '8s'`.
+    /// The store's writes and all transactions are durable in this mode as well, whatever the server's default. A
+    /// single statement of the host is durable if the server's `synchronous_commit` is on, or after `ALTER ROLE … SET
+    /// synchronous_commit = on`.
     pub fn unnamed_statements(mut self) -> Self {
         self.prepares = false;
         self
     }
 
-    /// Makes the pool. Nothing is sent yet. To be called in the runtime that shall drive the connections.
+    /// Builds the pool without sending anything. Call it in the runtime that will drive the connections.
     ///
     /// # Errors
-    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): a URL that cannot be read, TLS that cannot
-    /// be set up.
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured): the URL cannot be parsed, or TLS
+    /// cannot be set up.
     pub fn build(self) -> Result<PostgresPool, StoreError> {
         let address = self.address?;
         let (runtime, trust) = (ConnectionRuntime::here(), Arc::new(Trust::new(self.max_age, self.max_idle)));
         let session = self.prepares.then(|| session(self.deadline));
         let connector =
             Connector { address: address.clone(), runtime: runtime.clone(), session: session.map(Arc::from) };
-        // Fast: a connection that is not known to be closed is used. To ask it first would make two round trips of each.
+        // Fast: only a connection known to be closed is skipped. Verifying it first would double the round trips.
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_connect(address.config.clone(), connector, manager);
         let trusted = Arc::clone(&trust);
-        // The one used last goes first: the others become idle, and their statements are prepared seldom.
+        // The most recently used connection goes first: the others become idle, and statements are prepared on few
+        // connections.
         let pool = Pool::builder(manager)
             .config(PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(self.connections) })
             .pre_recycle(Hook::sync_fn(move |_, metrics| {
@@ -307,8 +313,8 @@ impl PostgresPoolBuilder {
     }
 }
 
-/// Another isolation would turn a lost race into an error; a statement that hangs, or a transaction that somebody leaves
-/// open, would hold up readers of the log. By statement: PgBouncer refuses `options` in the start-up packet.
+/// Another isolation level would turn a lost race into an error. A hanging statement, or a transaction left open, would
+/// hold up readers of the log. Set by statement, because PgBouncer refuses `options` in the start-up packet.
 fn session(deadline: Duration) -> String {
     let deadline = deadline.as_millis();
     format!(

@@ -1,4 +1,4 @@
-//! The queue of the rows that wake.
+//! The queue of waking rows.
 
 use std::{
     collections::HashMap,
@@ -9,22 +9,22 @@ use std::{
 use batchsuite_auth::{Environment, clock::Timestamp};
 use tokio::time::Instant;
 
-/// How often a reading begins at the head of the queue at least.
+/// Maximum time between two reads from the head of the queue.
 const FROM_THE_HEAD: Duration = Duration::from_secs(30);
 
-/// Where a reading of the queue begins.
+/// Where a read of the queue begins.
 ///
-/// A row that was dealt with leaves a dead entry behind at the head of the index of wake times, until the server clears it away.
-/// While a snapshot is held open somewhere in the database, the server cannot, and each reading would walk over all of them. So,
-/// with many dead rows, a reading begins where the last one ended, and now and then at the head: for rows that were
-/// handed out and not saved, and for wake times that were set into the past.
+/// A row that was handled leaves a dead entry at the head of the wake-time index until the server vacuums it. While a
+/// snapshot is held open anywhere in the database, the server cannot, and each read would scan all dead entries. So,
+/// with many dead rows, a read begins where the last one ended, and periodically at the head, for rows that were handed
+/// out but not saved and for wake times that were set into the past.
 #[derive(Debug, Default)]
 pub(super) struct Queue(Mutex<HashMap<Environment, Reached>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Reached {
     wake_at: Timestamp,
-    /// When a reading last began at the head.
+    /// When a read last began at the head.
     from_head: Instant,
 }
 
@@ -33,13 +33,13 @@ impl Queue {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None`: at the head.
+    /// The start of the next read; `None`: the head.
     pub(super) fn begin(&self, environment: Environment) -> Option<Timestamp> {
         let reached = self.reached().get(&environment).copied()?;
         (reached.from_head.elapsed() < FROM_THE_HEAD).then_some(reached.wake_at)
     }
 
-    /// A reading that began so came up to `wake_at`; `None`: the next one can as well begin at the head.
+    /// Records that a read from `begin` ended at `wake_at`; `None`: the next read can begin at the head.
     pub(super) fn ended(&self, environment: Environment, begin: Option<Timestamp>, wake_at: Option<Timestamp>) {
         let mut reached = self.reached();
         let before = reached.remove(&environment).filter(|_| begin.is_some());

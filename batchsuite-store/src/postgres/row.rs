@@ -1,4 +1,4 @@
-//! Rows of the database as what they mean.
+//! Conversion of database rows.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::failure::{self, Result};
 use crate::{keyring::Keyring, left_out::readable, seal::Sealed};
 
-/// Reads the columns of a row from left to right: an order that the statement and its reader agree on costs no search by
+/// Reads a row's columns from left to right: statement and reader agree on the order, so no column is looked up by
 /// name.
 pub(super) struct Columns<'a> {
     row: &'a Row,
@@ -33,21 +33,22 @@ impl<'a> Columns<'a> {
         self.next += 1;
         self.row.try_get(column).map_err(|_| {
             let name = self.row.columns().get(column).map_or("that is missing", |column| column.name());
-            failure::corrupt(format!("the column {name} holds what it must not"))
+            failure::corrupt(format!("the column {name} holds an invalid value"))
         })
     }
 
-    /// A number that is never negative.
+    /// A non-negative number.
     pub(super) fn number(&mut self) -> Result<u64> {
         unsigned(self.next()?)
     }
 
-    /// A number that is counted up; where it is damaged, the number that counting goes on from.
+    /// A counter; if it is damaged, the number from which counting continues.
     fn counted(&mut self) -> Result<u64> {
         self.next().map(|number| unsigned(number).unwrap_or(ANEW))
     }
 
-    /// The number of an event; where it is damaged, before the first one: what was read already is read again.
+    /// An event number; if it is damaged, the one before the first event, so that events are read again rather than
+    /// missed.
     pub(super) fn event(&mut self) -> EventId {
         EventId::new(self.number().unwrap_or_default())
     }
@@ -70,19 +71,20 @@ impl<'a> Columns<'a> {
 
     pub(super) fn hash(&mut self) -> Result<SecretHash> {
         let bytes = self.next::<&[u8]>()?.try_into();
-        bytes.map(SecretHash::from_bytes).map_err(|_| failure::corrupt("the hash of a secret is none"))
+        bytes.map(SecretHash::from_bytes).map_err(|_| failure::corrupt("the hash of a secret is invalid"))
     }
 }
 
-/// What a statement shows of a row's tokens, in the columns behind those of the row.
+/// How a statement shows a row's tokens, in the columns after those of the row.
 pub(super) enum Shown<'a> {
-    /// Both ciphertexts, to be opened.
+    /// Both ciphertexts, to be decrypted.
     With(&'a Keyring),
-    /// Whether there are any, and whether they are under an older key.
+    /// Whether there are tokens, and whether they are encrypted under an older key.
     Sealed,
 }
 
-/// The columns of `sql/fragments/row.sql` and those of the tokens behind them. A column that is damaged spoils nothing but itself.
+/// The columns of `sql/fragments/row.sql` and the token columns after them. A damaged column affects only its own
+/// value.
 pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Row> {
     let mut columns = Columns::of(row);
     let (company, as_of) = (columns.next::<Option<&str>>()?, columns.next()?);
@@ -93,7 +95,7 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     let revision = columns.revision()?;
     let document = Document::new(columns.next::<&str>()?);
     let change = columns.event();
-    // A time that no clock shows is none.
+    // A time out of range counts as none.
     let (wake_at, used_at) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
     let consents = pending(&mut columns).unwrap_or_default();
     let tokens = match shown {
@@ -108,7 +110,7 @@ pub(super) fn row(row: &Row, key: RowKey, shown: &Shown<'_>) -> Result<store::Ro
     Ok(store::Row { key, number, revision, document, tokens, change, wake_at, used_at, consents, as_of })
 }
 
-/// Those of the rows, each of whichever company, that can be read.
+/// The readable rows, each of its own company.
 pub(super) fn rows<'a>(
     what: &'static str,
     answers: impl IntoIterator<Item = &'a Row>,
@@ -116,7 +118,7 @@ pub(super) fn rows<'a>(
     shown: &Shown<'_>,
 ) -> Vec<store::Row> {
     let of_company = |answer: &'a Row| {
-        // There may be none.
+        // The column may be missing.
         let company = Columns::of(answer).next::<Option<&str>>().transpose()?;
         let company = company.and_then(|name| CompanyId::new(name).map_err(|_| no_id()));
         let read = company.and_then(|company| row(answer, RowKey::company(environment, company), shown));
@@ -136,12 +138,12 @@ fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>> {
     all.map(consent).collect()
 }
 
-/// A page of events. A reader who goes on from below what was pruned has missed some.
+/// A page of events. A reader whose cursor lies below the pruned events has missed some.
 pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<Page<Event, EventId>> {
     let pruned = rows.first().and_then(|row| row.try_get::<_, Option<i64>>("pruned_up_to").ok().flatten());
     let up_to = EventId::new(pruned.unwrap_or_default().unsigned_abs());
     query.refuse_gap(up_to)?;
-    // None where there is no event, but something to say of the log.
+    // The number is null if the row reports only the state of the log.
     let numbers = rows.iter().map(|row| Columns::of(row).next::<Option<i64>>()).collect::<Result<Vec<_>>>()?;
     let next = numbers.iter().flatten().next_back().map(|number| EventId::new(number.unsigned_abs()));
     let found =
@@ -156,46 +158,46 @@ fn event(row: &Row, environment: Environment) -> Result<Event> {
     let company = columns.next::<Option<&str>>()?.map(CompanyId::new).transpose().map_err(|_| no_id())?;
     let revision = columns.revision()?;
     let content = serde_json::from_str(columns.next()?);
-    let unreadable = |_| failure::corrupt("the content of an event is none; was it written by a later release?");
+    let unreadable = |_| failure::corrupt("the content of an event is invalid; was it written by a later release?");
     Ok(Event::new(id, at, environment, company, revision, content.map_err(unreadable)?))
 }
 
 fn no_id() -> StoreError {
-    failure::corrupt("an id is none")
+    failure::corrupt("an id is invalid")
 }
 
-/// No number is counted up to this.
+/// No counter reaches this value by counting.
 const MOST_COUNTED: i64 = 1 << 62;
-/// Where counting goes on after a damaged number: above all earlier numbers, because none of them may come again.
+/// Where counting continues after a damaged number: above all earlier numbers, because none may be repeated.
 const ANEW: u64 = 1 << 61;
 
 fn unsigned(number: i64) -> Result<u64> {
     match u64::try_from(number) {
         Ok(counted) if number <= MOST_COUNTED => Ok(counted),
-        _ => Err(failure::corrupt("a number is negative, or too large")),
+        _ => Err(failure::corrupt("a number is negative or too large")),
     }
 }
 
-/// A number for a column. None of them gets near the end.
+/// A number for a column. None comes near the maximum.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// As many rows as were asked for.
+/// The requested number of rows, as a column value.
 pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
-/// The end of time, as far as the database's arithmetic goes: no lifetime from outside is longer.
+/// The longest interval passed to the database; a longer one is cut to it.
 const LONGEST: Duration = Duration::from_secs(1000 * 365 * 86_400);
-/// Before any date that a database keeps.
+/// The earliest time that the store keeps.
 const BEGINNING: Timestamp = Timestamp::UNIX_EPOCH;
 
 pub(super) fn seconds(duration: Duration) -> f64 {
     duration.min(LONGEST).as_secs_f64()
 }
 
-/// A time for a column.
+/// A time for a column, clamped to the storable range.
 pub(super) fn storable(at: Timestamp) -> Timestamp {
     at.clamp(BEGINNING, later(BEGINNING, 3 * LONGEST))
 }

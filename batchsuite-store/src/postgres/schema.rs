@@ -1,4 +1,4 @@
-//! The schema of the host's choice, and SQL that names it everywhere.
+//! The host's schema, and SQL qualified with it.
 
 use std::{fmt, time::Duration};
 
@@ -7,24 +7,24 @@ use batchsuite_auth::store::{
     USED_CONSENT_KNOWN,
 };
 
-/// Whether a crash of the server can lose what was committed. A stronger setting than `on` stays.
+/// Whether a server crash can lose committed data. A setting stronger than `on` is kept.
 pub(super) const IS_CARELESS: &str = "current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
-/// For this transaction alone, also behind a pooler. It is in the list of what a statement returns, which is evaluated for each
-/// row; a CTE that nothing references would not be.
+/// For this transaction alone, also behind a pooler. Part of the select list, which is evaluated for each row; an
+/// unreferenced CTE would not be evaluated.
 const DURABLE: &str = "CASE WHEN {careless} THEN set_config('synchronous_commit', 'on', true) END";
 
-/// A name that needs no quoting rules to be understood.
+/// A schema name that needs no quoting.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Schema(String);
 
 impl Schema {
-    /// `None` if it is not 1 to 50 lower-case letters, digits and underscores that begin with a letter. (Postgres cuts
-    /// names at 63 bytes; the channel of the notifications carries it with a prefix.)
+    /// `None` unless the name is 1 to 50 lower-case letters, digits and underscores, beginning with a letter. (Postgres
+    /// truncates names at 63 bytes, and the notification channel adds a prefix.)
     pub(super) fn new(name: &str) -> Option<Self> {
         let valid = (1..=50).contains(&name.len())
             && name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-            // The server keeps names with this prefix for itself.
+            // The server reserves names with this prefix.
             && !name.starts_with("pg_");
         valid.then(|| Self(name.to_owned()))
     }
@@ -33,15 +33,15 @@ impl Schema {
         &self.0
     }
 
-    /// The channel on which changes are announced.
+    /// The channel for change notifications.
     pub(super) fn channel(&self) -> String {
         format!("batchsuite_{}", self.0)
     }
 
-    /// SQL with its placeholders filled in: `{schema}`; `{now}`, the time of the statement, which an index can be searched
-    /// for; `{clock}`, the time of the moment, also after a wait for a lock; `{microseconds}`, the same since 1970;
-    /// `{durable}`, which makes the transaction durable when it commits, whatever the server's default is; and the bounds of the
-    /// contract: numbers of rows and of events, and intervals.
+    /// Fills in the placeholders of SQL: `{schema}`; `{now}`, the statement's time, usable in an index condition;
+    /// `{clock}`, the current time, also after a wait for a lock; `{microseconds}`, the current time in microseconds
+    /// since 1970; `{durable}`, which makes the transaction's commit durable whatever the server's default; and the
+    /// contract's bounds: numbers of rows and events, and intervals.
     pub(super) fn write(&self, sql: &str) -> String {
         sql.replace("{durable}", DURABLE)
             .replace("{careless}", IS_CARELESS)

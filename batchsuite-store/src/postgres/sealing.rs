@@ -1,15 +1,16 @@
-//! Which keys seal.
+//! The keys used for encryption.
 
 use std::sync::Arc;
 
 use crate::keyring::KeySet;
 
-/// The keys that seal.
+/// The keys used for encryption.
 #[derive(Clone, Debug)]
 pub(super) struct Sealing {
     pub(super) keys: Arc<KeySet>,
-    /// Those of the keyring when they were last compared. If they are others, they were refused: a pair in hand must be stored.
+    /// The keyring's keys at the last comparison. If `keys` differ, that comparison failed; the accepted keys stay in
+    /// use, because a pair in hand must be stored.
     pub(super) compared: Arc<KeySet>,
-    /// Whether the database knows the primary key as the one that seals now.
+    /// Whether the database records the primary key as the latest encryption key.
     pub(super) is_recorded: bool,
 }

@@ -1,11 +1,11 @@
-//! The SQL: one file a statement, written for the schema of the host's choice.
+//! The SQL: one file per statement, written for the host's schema.
 
 use tokio_postgres::types::Type;
 
 use super::schema::Schema;
 
-/// One statement and the types of its parameters. They are told, not asked for: what is sent without a name gets along
-/// without a round trip more.
+/// A statement and its parameter types. The types are given explicitly, so that an unnamed statement needs no extra
+/// round trip.
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) sql: String,
@@ -14,7 +14,7 @@ pub(super) struct Statement {
 
 macro_rules! statements {
     ($($name:ident: $file:literal, $parameters:expr $(, $part:literal => $text:expr)*;)+) => {
-        /// Everything that the verbs say to the database. Each begins with its name, for whoever looks at what a server does.
+        /// All statements of the verbs. Each begins with its name, visible in the server's activity views.
         #[derive(Debug)]
         pub(super) struct Statements {
             $(pub(super) $name: Statement,)+
@@ -49,7 +49,7 @@ macro_rules! fragment {
     };
 }
 
-/// What several statements have in common.
+/// Fills in the fragments that several statements share.
 fn with_fragments(sql: &str) -> String {
     sql.replace("{listed}", fragment!("listed"))
         .replace("{row}", fragment!("row"))
@@ -60,14 +60,14 @@ fn with_fragments(sql: &str) -> String {
 
 const OF_COMPANY: &str = "company = $2";
 const OF_ALL: &str = "$2::text IS NULL";
-/// A write of a row that is there, and of one that is not.
+/// Writes an existing row, or creates one.
 const SWAP: &str = fragment!("swap");
 const FIRST: &str = fragment!("first");
 const NONE: &str = "";
 const REPLACE: &str = fragment!("replace_tokens");
 const ERASE: &str = fragment!("erase_tokens");
 const EVENTS: &str = fragment!("events");
-/// Those of every write of a row.
+/// The parameters of every write of a row.
 const SAVE: &[Type] = types! {
     TEXT, TEXT, INT8, TIMESTAMPTZ, TIMESTAMPTZ, TEXT, INT8, INT8, TEXT, BOOL, TIMESTAMPTZ, TIMESTAMPTZ, TIMESTAMPTZ, BOOL,
     TEXT, BYTEA, BYTEA
@@ -75,7 +75,7 @@ const SAVE: &[Type] = types! {
 
 statements! {
     load: "load", types![TEXT, TEXT];
-    // A claim changes no token and has no event. To leave the rest out makes it a good deal faster.
+    // A claim changes no token and has no event. Leaving those parts out makes it much faster.
     save: "save", SAVE, "{swap}" => SWAP, "{token_change}" => NONE, "{events}" => NONE;
     save_with_events: "save", SAVE, "{swap}" => SWAP, "{token_change}" => NONE, "{events}" => EVENTS;
     save_and_replace: "save", SAVE, "{swap}" => SWAP, "{token_change}" => REPLACE, "{events}" => EVENTS;

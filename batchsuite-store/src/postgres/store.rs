@@ -1,4 +1,4 @@
-//! The verbs.
+//! The store's verbs.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::{
     seal::{self, Sealed},
 };
 
-/// How many companies one statement marks as used, so that none takes long.
+/// How many companies one statement marks as used, so that no statement takes long.
 const USED_AT_ONCE: usize = 5000;
 /// How many events one statement deletes.
 const PRUNED_AT_ONCE: u64 = 5000;
@@ -127,7 +127,7 @@ impl Store for PostgresStore {
             company: columns.company()?,
             actor: columns.actor()?,
             browser: columns.hash()?,
-            redirect_uri: Url::parse(columns.next()?).map_err(|_| failure::corrupt("a redirect URI is no URL"))?,
+            redirect_uri: Url::parse(columns.next()?).map_err(|_| failure::corrupt("a redirect URI is not a URL"))?,
             client_id: columns.next()?,
             return_to: columns.next()?,
             removals: columns.number()?,
@@ -179,7 +179,7 @@ impl Store for PostgresStore {
         let (environment, header) = (query.environment.name(), self.0.keyring.primary_header());
         let after = query.after.as_ref().map_or("", CompanyId::as_str);
         let most = query.limit.min(MOST_LISTED);
-        // One more than asked for tells whether there are more.
+        // One row more than requested tells whether there are more.
         let wanted = limit(most + 1);
         let rows = match &query.listed_as {
             None => self.0.rows(&statements.list, &[&environment, &after, &wanted, &header]).await?,
@@ -191,10 +191,10 @@ impl Store for PostgresStore {
             }
         };
         let listed = rows.iter().take(most);
-        // Also behind a row that cannot be read.
+        // The page's end may be a row that cannot be read.
         let last = listed.clone().filter_map(|row| Columns::of(row).company().ok()).last().or(query.after);
         let items = row::rows("row of a list", listed, query.environment, &Shown::Sealed);
-        // Where rows were read that are not listed, the page goes on behind them.
+        // If the statement read rows that do not match, the next page begins after them.
         let read_up_to = rows.first().and_then(|row| row.try_get::<_, Option<&str>>("read_up_to").ok().flatten());
         let is_cut = rows.len() > most;
         let next = if is_cut { last } else { read_up_to.and_then(|company| CompanyId::new(company).ok()) };
@@ -207,8 +207,7 @@ impl Store for PostgresStore {
         let company = query.company.as_ref().map(CompanyId::as_str);
         let rows = match query.order {
             EventOrder::OldestFirst => {
-                // No further than the log is settled: a program that follows must not step over a number that is still
-                // being written.
+                // Only up to the settled point: a consumer must not pass a number that is still being written.
                 let settled = self.horizon().await?.settled;
                 let after = signed(query.after.unwrap_or_default().number());
                 let statement = match company {

@@ -97,7 +97,7 @@ impl Session<'_> {
     }
 }
 
-/// What was used or has expired since then is known.
+/// Consents used or expired since this time are still remembered.
 fn known_since(now: Timestamp) -> i64 {
     micros(earlier(now, USED_CONSENT_KNOWN))
 }

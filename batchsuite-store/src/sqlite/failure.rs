@@ -1,4 +1,4 @@
-//! Errors inside this store, which are judged once: where a call ends.
+//! Errors inside this store. They are converted once, at the end of a call.
 
 use std::error::Error;
 
@@ -9,11 +9,11 @@ use batchsuite_auth::{
 };
 use rusqlite::{ErrorCode, ffi::code_to_str};
 
-/// Any error on its way to the end of a call.
+/// Any error before its conversion.
 pub(super) type Failure = Box<dyn Error + Send + Sync>;
 pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// SQLite's code and its own words for that code, or ours. Never its message, which may name values.
+/// SQLite's code and its generic text for that code, or our message. Never SQLite's message, which may name values.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Reason(String);
@@ -26,7 +26,7 @@ pub(super) fn unavailable(message: &str) -> StoreError {
     new(StoreErrorKind::Unavailable, message)
 }
 
-/// The error of the store.
+/// Converts an error to the store's error.
 pub(super) fn judge(failure: impl Into<Failure>) -> StoreError {
     let failure = failure.into();
     if let Some(error) = failure.downcast_ref::<StoreError>() {
@@ -37,12 +37,12 @@ pub(super) fn judge(failure: impl Into<Failure>) -> StoreError {
         return new(kind, format!("SQLite says {code}: {}", code_to_str(code)));
     }
     if failure.is::<rusqlite::Error>() || failure.is::<InvalidId>() {
-        return new(StoreErrorKind::Corrupt, "a column holds what it must not");
+        return new(StoreErrorKind::Corrupt, "a column holds an invalid value");
     }
     new(StoreErrorKind::Misconfigured, chain(&*failure).to_string())
 }
 
-/// What a caller can do about it.
+/// The kind of an SQLite error.
 fn kind(code: ErrorCode) -> StoreErrorKind {
     match code {
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreErrorKind::Corrupt,
@@ -50,7 +50,7 @@ fn kind(code: ErrorCode) -> StoreErrorKind {
         ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::ConstraintViolation | ErrorCode::Unknown => {
             StoreErrorKind::Misconfigured
         }
-        // Another process is writing; there is no room on the disk, or no memory; the disk does not work.
+        // Another process is writing, the disk or the memory is full, or the disk fails.
         _ => StoreErrorKind::Unavailable,
     }
 }

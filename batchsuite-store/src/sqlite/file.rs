@@ -1,4 +1,4 @@
-//! The file: created closed to others; refused, and left alone, if it is not ours.
+//! The database file: created with mode 0600; refused and left untouched if it is not ours.
 
 #[cfg(unix)]
 use std::{
@@ -22,31 +22,31 @@ use rustix::fs::{Access, access};
 
 use super::failure::{self, Result};
 
-/// "BaSu": tells our files from those of other programs.
+/// "BaSu": distinguishes our files from those of other programs.
 const APPLICATION_ID: usize = 0x4261_5375;
-/// One for each version of the schema, the first one first. What is released never changes.
+/// One script per schema version, the first version first. A released script never changes.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/V1.sql")];
 
-/// How long a statement waits while another process writes. Below the 5 s after which a decision is too old.
+/// How long a statement waits while another process writes. Less than the 5 s after which a decision is too old.
 const BUSY: Duration = Duration::from_secs(4);
-/// What was committed outlives a loss of power; on macOS that takes fullfsync. What was erased is overwritten, and a log that has
-/// grown shrinks again.
+/// Committed data survive a power loss (on macOS this needs fullfsync), erased data are overwritten, and a large log
+/// shrinks again.
 const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
     PRAGMA secure_delete = ON; PRAGMA journal_size_limit = 67108864;
     PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY";
-/// A larger file is not read from end to end when it is opened.
+/// Larger files are not checked completely when opened.
 const READ_AT_ONCE: u64 = 64 << 20;
 
-/// Files are created and closed one at a time in this process. To close the file that was created drops all locks (POSIX) that
-/// the process has on it, so no connection may be there yet. And the last connection moves the log into the file and removes
-/// it: of two that close at once, each would leave that to the other.
+/// Serializes creating and closing files in this process. Closing the newly created file drops all POSIX locks that the
+/// process holds on it, so no connection may exist yet. And the last connection checkpoints and removes the log: if two
+/// closed at once, each would leave that to the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens the file, and creates it if there is none: a connection that writes, and one that reads.
+/// Opens or creates the file: one connection that writes and one that reads.
 pub(super) fn open(path: &Path) -> Result<(Connection, Connection), StoreError> {
     connections(path).map_err(failure::judge).map_err(|error| {
         let why = error.source().map(ToString::to_string).unwrap_or_default();
@@ -60,7 +60,7 @@ fn connections(path: &Path) -> Result<(Connection, Connection)> {
     refuse_foreign(path)?;
     drop(guard);
     let writer = connect(path)?;
-    // A file that is damaged is left as it is when the connection closes, and so is the log beside it.
+    // On close, a damaged file and its log stay as they are.
     writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     refuse_damaged(&writer, path)?;
     migrate(&writer)?;
@@ -77,7 +77,7 @@ pub(super) fn close(connection: Connection) {
     drop(connection);
 }
 
-/// Creates an empty file, mode 0600. What SQLite puts beside it inherits that.
+/// Creates an empty file with mode 0600. The files that SQLite puts beside it inherit the mode.
 fn create(path: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(path);
     #[cfg(target_os = "linux")]
@@ -95,20 +95,21 @@ fn create(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reads the header without a lock and without a trace: a file that is not ours is not touched. Ours has its header since the
-/// transaction that created it. (Not by a connection that takes no lock: while another one moves its log into the file, it finds the
-/// file malformed.)
+/// Reads the header without a lock or a side effect, so that a foreign file is not touched. Our files have had their
+/// header since the transaction that created them. (An SQLite connection without locks would not do: during another
+/// connection's checkpoint it reports the file as malformed.)
 fn refuse_foreign(path: &Path) -> Result<()> {
     let header = header(path)?;
     if header.len() < HEADER || !header.starts_with(b"SQLite format 3\0") {
-        // It is new, or no database, which SQLite finds without touching it.
+        // The file is new or not a database. SQLite detects the latter without touching it.
         return Ok(());
     }
     let number = |at: usize| header[at..at + 4].iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
     known_version(number(68), number(60), number(40)).map(drop)
 }
 
-/// The header, by a file that stays open: to close it would drop all locks (POSIX) that other connections of this process have.
+/// Reads the header through a file that stays open: closing it would drop all POSIX locks that other connections of
+/// this process hold.
 #[cfg(unix)]
 fn header(path: &Path) -> Result<Vec<u8>> {
     static KEPT: Mutex<BTreeMap<(u64, u64), fs::File>> = Mutex::new(BTreeMap::new());
@@ -131,10 +132,10 @@ fn header(path: &Path) -> Result<Vec<u8>> {
     Ok(header)
 }
 
-/// The length of the header (the SQLite file format, 1.3).
+/// The header's length (SQLite file format §1.3).
 const HEADER: usize = 100;
 
-/// The version of the schema; 0: there is none yet.
+/// The schema's version; 0: there is no schema yet.
 fn version(file: &Connection) -> Result<usize> {
     let number = |pragma| file.pragma_query_value(None, pragma, |row| row.get::<_, usize>(0));
     known_version(number("application_id")?, number("user_version")?, number("schema_version")?)
@@ -166,7 +167,7 @@ fn refuse_damaged(file: &Connection, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Creates the schema, or brings it up to date: one process at a time, all or nothing.
+/// Creates the schema or brings it up to date: one process at a time, all or nothing.
 fn migrate(file: &Connection) -> Result<()> {
     let transaction = rusqlite::Transaction::new_unchecked(file, TransactionBehavior::Immediate)?;
     for (version, migration) in MIGRATIONS.iter().enumerate().skip(version(&transaction)?) {
@@ -177,23 +178,23 @@ fn migrate(file: &Connection) -> Result<()> {
     Ok(transaction.commit()?)
 }
 
-/// On a network file system, the locks and the shared memory of SQLite do not hold between machines.
+/// On a network file system, SQLite's locks and shared memory do not work between machines.
 #[cfg(target_os = "linux")]
 fn refuse_network(magic: u32) -> Result<()> {
-    // By the numbers in statfs(2): NFS, SMB (three), AFS (two), Ceph, Lustre, GFS2, OCFS2, Coda, NCP.
+    // The numbers from statfs(2): NFS, SMB (three), AFS (two), Ceph, Lustre, GFS2, OCFS2, Coda, NCP.
     const NETWORK: [u32; 12] = [
         0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x5346414F, 0x6B414653, 0x00C36400, 0x0BD00BD0, 0x01161970, 0x7461636F,
         0x73757245, 0x564C,
     ];
-    // FUSE and 9P, which may be local, too.
+    // FUSE and 9P, which may also be local.
     const PERHAPS: [u32; 2] = [0x65735546, 0x01021997];
     if NETWORK.contains(&magic) {
         return Err(
-            "it is on a network file system, where SQLite loses what was stored; use a local disk, or Postgres".into(),
+            "it is on a network file system, where SQLite loses stored data; use a local disk, or Postgres".into()
         );
     }
     if PERHAPS.contains(&magic) {
-        tracing::warn!("if the file system of the database is one of the network, SQLite can lose what was stored");
+        tracing::warn!("if the database is on a network file system, SQLite can lose stored data");
     }
     Ok(())
 }
@@ -210,7 +211,7 @@ mod tests {
             let refusal = refuse_network(network).unwrap_err().to_string();
             assert!(refusal.starts_with("it is on a network file system"), "{refusal}");
         }
-        // ext4, xfs, btrfs, tmpfs; FUSE, which is warned about.
+        // ext4, xfs, btrfs, tmpfs; and FUSE, which only causes a warning.
         for local in [0xEF53, 0x58465342, 0x9123683E, 0x01021994, 0x65735546] {
             refuse_network(local).unwrap();
         }

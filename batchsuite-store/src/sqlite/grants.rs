@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{keyring::Keyring, left_out::readable, listed::NOT_INDEXED, seal::Sealed};
 
-/// What becomes of a row's tokens when it is read: [`Sealed::open`] or [`Sealed::look`].
+/// How a row's tokens are read: [`Sealed::open`] or [`Sealed::look`].
 type ShowTokens = fn(&Sealed, &Keyring, &RowKey, Revision) -> StoredTokens;
 
 impl Session<'_> {
@@ -31,7 +31,7 @@ impl Session<'_> {
     fn read(&mut self, key: RowKey, show: ShowTokens) -> Result<Row> {
         let (as_of, shared) = (self.now(), Arc::clone(&self.shared));
         let place = (key.environment.name(), key.name());
-        // A document that is no text does not make its row unreadable: the machine decides about it.
+        // A document that is not text does not make its row unreadable: the machine decides about it.
         let stored = "SELECT *, CAST(document AS BLOB) AS state FROM grants LEFT JOIN tokens USING (id)
             WHERE environment = ?1 AND company = ?2";
         let stored = self.row(stored, place, |row| {
@@ -58,7 +58,7 @@ impl Session<'_> {
         Ok(Row { consents, ..stored.unwrap_or_else(|| Row::empty(key.clone(), as_of)) })
     }
 
-    /// The rows of these companies. One that cannot be read does not end the others.
+    /// The rows of these companies. An unreadable row does not affect the others.
     fn read_all(&mut self, environment: Environment, companies: Vec<String>, show: ShowTokens) -> Vec<Row> {
         let read = companies.into_iter().map(|name| {
             let key = CompanyId::new(name.as_str()).map(|company| RowKey::company(environment, company));
@@ -93,7 +93,7 @@ impl Session<'_> {
             let event = self.write_event(&swap.key, swap.revision, event)?;
             change = if swap.announce { event } else { change };
         }
-        // Statements of their own, so that no index is written whose column stays.
+        // Separate statements, so that unchanged columns cause no index writes.
         if swap.announce {
             self.run("UPDATE grants SET change = ?2 WHERE id = ?1", (id, change.number()))?;
         }
@@ -124,7 +124,7 @@ impl Session<'_> {
               AND (hidden_until IS NULL OR hidden_until <= ?4 OR hidden_until > ?5)
             ORDER BY wake_at LIMIT ?6";
         let mut woken = Vec::new();
-        // Those that are due, then those that a wrong clock has put off.
+        // Rows that are due, then rows that a wrong clock has put off.
         for (after, until) in [(i64::MIN, now), (micros(later(self.now(), FURTHEST_WAKE)), i64::MAX)] {
             let range = (environment.name(), after, until, now, hidden_until, most.saturating_sub(woken.len()));
             let found = self.rows(waking, range, |row| Ok((row.get::<_, i64>("id")?, row.get("company")?)))?;
@@ -153,7 +153,7 @@ impl Session<'_> {
         let statuses = query.listed_as.as_ref().filter(|statuses| !statuses.contains(&NOT_INDEXED));
         let statuses = if statuses.is_some() && self.is_much_overdue(query.environment)? { None } else { statuses };
         let (mut found, read_up_to) = match statuses {
-            // Those of these statuses come from their index, and the overdue ones from theirs.
+            // Rows of these statuses come from the status index, overdue rows from the wake-time index.
             Some(statuses) => {
                 let overdue = "SELECT company FROM grants INDEXED BY grants_waking
                     WHERE environment = ?1 AND wake_at <= ?2 AND company > ?3";
@@ -175,7 +175,7 @@ impl Session<'_> {
         Ok(Page { items: self.read_all(query.environment, found, Sealed::look), next })
     }
 
-    /// Whether more rows are overdue than one call reads. Counted in the index alone.
+    /// Whether more rows are overdue than one call reads. An index-only count.
     fn is_much_overdue(&mut self, environment: Environment) -> Result<bool> {
         let more = "SELECT 1 FROM grants INDEXED BY grants_waking WHERE environment = ?1 AND wake_at <= ?2
             LIMIT 1 OFFSET ?3";
@@ -183,7 +183,7 @@ impl Session<'_> {
         Ok(more.is_some())
     }
 
-    /// Those that the query shows of the next rows; and, unless these are the last ones, up to where they go.
+    /// The next rows that match the query and, unless they are the last, the end of the rows read.
     fn following(&mut self, query: &ListQuery) -> Result<(Vec<String>, Option<String>)> {
         let (environment, now) = (query.environment.name(), micros(self.now()));
         let after = query.after.as_ref().map_or("", CompanyId::as_str);

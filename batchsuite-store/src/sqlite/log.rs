@@ -21,7 +21,7 @@ use super::{
 use crate::left_out::readable;
 
 impl Session<'_> {
-    /// Appends an event of a row, or of all rows, at the given revision.
+    /// Appends an event of a company or of all, at the given revision.
     pub(super) fn write_event(&mut self, key: &RowKey, revision: Revision, event: &EventContent) -> Result<EventId> {
         let append = "INSERT INTO events (id, environment, company, at, epoch, version, content)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -39,14 +39,14 @@ impl Session<'_> {
         self.write_event(&key, revision, &event.event)
     }
 
-    /// The number of the latest event. No number comes again after a pruning.
+    /// The number of the latest event. Numbers are not reused after pruning.
     fn last_event(&mut self) -> Result<EventId> {
         let last =
             "SELECT max(ifnull((SELECT max(id) FROM events), 0), ifnull((SELECT max(up_to) FROM pruned), 0)) AS id";
         Ok(self.row(last, [], id)?.unwrap_or_default())
     }
 
-    /// The latest event that was pruned.
+    /// The last pruned event.
     fn pruned(&mut self, environment: Environment) -> Result<EventId> {
         let pruned = "SELECT up_to AS id FROM pruned WHERE environment = ?1";
         Ok(self.row(pruned, [environment.name()], id)?.unwrap_or_default())
@@ -73,7 +73,7 @@ impl Session<'_> {
 
     pub(super) fn prune(&mut self, prune: Prune) -> Result<Pruned> {
         let (environment, before) = (prune.environment.name(), micros(earlier(self.now(), prune.older_than)));
-        // Of the oldest ones, those that are old enough: a log without such is not read from end to end.
+        // Restricted to the oldest events first, so that a log without old events is not scanned completely.
         let delete = "DELETE FROM events WHERE id IN (
                 SELECT id FROM events WHERE environment = ?1
                   AND (?2 OR id <= (SELECT ifnull(min(cursor), id) FROM deliveries WHERE environment = ?1))

@@ -1,4 +1,4 @@
-//! The store itself: each verb, and the thread that does it.
+//! The store's verbs, each run on a thread of the store.
 
 use std::{
     path::{PathBuf, absolute},
@@ -25,7 +25,7 @@ use crate::keyring::Keyring;
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// How often the feed looks for what other processes wrote.
+/// How often the change feed checks for other processes' writes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps everything in one SQLite file: the whole storage contract, for any number of processes on one machine.
@@ -43,37 +43,43 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 ///
-/// - **Transactions**: one thread writes and one reads, so no thread of the runtime waits for the disk. Calls that come at once
-///   share one transaction and one fsync, and each of them happens wholly or not at all, also if it is dropped. A write waits up to
-///   4 s for another process, a call ends after 8 s.
-/// - **Durability**: a write-ahead log (WAL) with `synchronous = FULL`. What was committed outlives a crash and a loss of power.
-/// - **Several processes** on one machine may share the file: a row is swapped once between all of them, and each looks every
-///   second for what the others have announced. Their clocks are the machine's. Not several machines: a file on NFS, SMB or
-///   another network file system is refused. One on FUSE or 9P, which may be local, is warned about in the log.
-/// - **Secrets** are in the file, its log and its backups as ciphertext only, each bound to its place: see
-///   [`keyring`](crate::keyring). The file is created with mode 0600, and so are the two that SQLite puts beside it (`-wal`,
-///   `-shm`). The mode of a file that is there already stays.
-/// - **Keys**: a name stands for one key for ever. The file keeps the check value of each key that has encrypted. Another key of
-///   that name is refused by [`open`](Self::open), and so are keys without the one that encrypted last, unless that is declared
-///   lost. After a reload that brought such keys, nothing is encrypted until they are right; a pair in hand waits for that.
-/// - **A file that is not ours** is refused, and not touched: one of another program, of a later release, or a damaged one. A file
-///   of at most 64 MiB is read from end to end for that. For a larger one, run `PRAGMA quick_check` from time to time.
-/// - **A full disk** fails a save, and nothing is lost by it: it works again when there is room.
+/// - **Transactions**: one thread writes and one reads, so no thread of the runtime waits for the disk. Concurrent
+///   calls share one transaction and one fsync; each call happens completely or not at all, also if it is dropped. A
+///   write waits up to 4 s for another process, and a call ends after 8 s.
+/// - **Durability**: a write-ahead log (WAL) with `synchronous = FULL`. Committed data survive a crash and a power
+///   loss.
+/// - **Several processes** on one machine may share the file. Swaps are atomic across all of them, and each process
+///   checks every second for the others' announcements. All use the machine's clock. Several machines cannot share the
+///   file: a file on NFS, SMB or another network file system is refused. A file on FUSE or 9P, which may be local,
+///   causes a warning in the log.
+/// - **Secrets** are in the file, its log and its backups only as ciphertext, each bound to its row and field: see
+///   [`keyring`](crate::keyring). The file is created with mode 0600, and so are the two that SQLite puts beside it
+///   (`-wal`, `-shm`). The mode of an existing file is not changed.
+/// - **Keys**: a name always stands for the same key. The file keeps the check value of each key that has encrypted
+///   data. [`open`](Self::open) refuses a different key of the same name, and keys without the latest encryption key
+///   unless that is declared lost. After a reload that brought such keys, nothing is encrypted until they are
+///   corrected; a pair in hand waits for that.
+/// - **A foreign file** is refused and not touched: a file of another program or of a later release, or a damaged file.
+///   A file of at most 64 MiB is checked completely for damage. For a larger file, run `PRAGMA quick_check` from time
+///   to time.
+/// - **A full disk** makes saves fail and loses nothing: saves succeed again when there is room.
 /// - **One file serves one client id**, as one schema does in Postgres.
 ///
-/// An operator may look with the `sqlite3` program (3.37 or later) at any time: the view `companies` is for that.
+/// Operators may inspect the file with the `sqlite3` program (3.37 or later) at any time, for example through the view
+/// `companies`.
 ///
 /// # Backups
-/// Keep a copy of the keys elsewhere, or a backup is of no use.
+/// Keep a copy of the keys elsewhere; a backup is useless without them.
 ///
-/// - **While a process has the file open**: `sqlite3 batchsuite.db ".backup 'copy.db'"`, or `VACUUM INTO 'copy.db'`. Never copy the
-///   file alone, which misses what is still in its log, and may be torn.
-/// - **When no process has it open**: copy the file, and `-wal` with it if there is one: a process was killed or ended without
-///   [`close`](Self::close), or two ended at the same moment.
-/// - **To restore one**: end every process that uses the file; remove the file and its `-wal` and `-shm`; put the copy in its
-///   place, with mode 0600; then let [`after_restore`](batchsuite_auth::BatchSuiteAuth::after_restore) run before any process serves. Do not
-///   replace or remove the file while a process has it open: what that process writes then is lost. Nor open it in such a process by
-///   other means: to close any file drops the locks (POSIX) that the process has on it.
+/// - **While a process has the file open**: `sqlite3 batchsuite.db ".backup 'copy.db'"` or `VACUUM INTO 'copy.db'`.
+///   Never copy the file alone: the copy misses the data still in the log and may be torn.
+/// - **While no process has it open**: copy the file, and `-wal` with it if it exists (because a process was killed or
+///   ended without [`close`](Self::close), or two processes ended at the same moment).
+/// - **To restore**: stop every process that uses the file; remove the file and its `-wal` and `-shm`; put the copy in
+///   its place with mode 0600; then run [`after_restore`](batchsuite_auth::BatchSuiteAuth::after_restore) before any
+///   process serves. Do not replace or remove the file while a process has it open: that process's later writes would
+///   be lost. Do not open the file in such a process by other means: closing any descriptor drops the process's POSIX
+///   locks on the file.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     shared: Arc<Shared>,
@@ -82,24 +88,24 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the database at `path`, and creates it if there is none.
+    /// Opens the database at `path`, and creates it if it does not exist.
     ///
     /// # Errors
-    /// [`StoreError`]; its source says in one line what is wrong and what to do, and a file that was there is not touched.
+    /// [`StoreError`]; its source says in one line what is wrong and what to do. An existing file is not touched.
     ///
     /// # Cancellation
-    /// The file may be created.
+    /// The file may have been created.
     pub async fn open(path: impl Into<PathBuf>, keyring: Keyring) -> Result<Self, StoreError> {
         Self::open_with_clock(path, keyring, SystemClock).await
     }
 
-    /// The same on this clock.
+    /// [`open`](Self::open) with this clock.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// As [`open`](Self::open).
     ///
     /// # Cancellation
-    /// The file may be created.
+    /// The file may have been created.
     pub async fn open_with_clock(
         path: impl Into<PathBuf>,
         keyring: Keyring,
@@ -109,19 +115,21 @@ impl SqliteStore {
         let shared = Arc::new(Shared { path, clock: Box::new(clock), keyring, committed });
         let here = Arc::clone(&shared);
         let (writer, reader) = task::spawn_blocking(move || file::open(&here.path)).await.map_err(failure::judge)??;
-        // The lock comes first, then the time: a decision that waited for another process is judged by its true age.
+        // The lock comes first, then the time, so that a decision that waited for another process is judged by its true
+        // age.
         let writer = Worker::start(writer, "BEGIN IMMEDIATE", Arc::clone(&shared)).map_err(failure::judge)?;
         let reader = Worker::start(reader, "BEGIN", Arc::clone(&shared)).map_err(failure::judge)?;
         writer.call(|session| session.sealing_keys().map(drop)).await?;
         Ok(Self { shared, writer, reader })
     }
 
-    /// Closes the file, after [`shutdown`](batchsuite_auth::BatchSuiteAuth::shutdown) and before the process ends: if no other process
-    /// has it open, everything is in the one file then. What is called after that fails, also on other clones. (To drop the last
-    /// clone closes the file as well, a moment later; a process that ends before leaves the log, `-wal`, beside it.)
+    /// Closes the file, after [`shutdown`](batchsuite_auth::BatchSuiteAuth::shutdown) and before the process ends. If
+    /// no other process has the file open, the one file then contains everything. Later calls fail, on other clones as
+    /// well. (Dropping the last clone also closes the file, a moment later; a process that ends before that leaves the
+    /// log, `-wal`, beside it.)
     ///
     /// # Cancellation
-    /// It is closed a moment later.
+    /// The file is closed a moment later.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
@@ -184,7 +192,7 @@ impl Store for SqliteStore {
 
     async fn changes(&self, environment: Environment, after: Option<EventId>, wait: Duration) -> Result<Changes> {
         let until = time::Instant::now() + wait;
-        // Subscribed before looking: what is committed in between ends the wait.
+        // Subscribe before reading, so that a commit in between ends the wait.
         let mut committed = self.shared.committed.subscribe();
         loop {
             let changes = self.reader.call(move |session| session.changes(environment, after)).await?;
@@ -192,7 +200,7 @@ impl Store for SqliteStore {
             if after != Some(changes.cursor) || !changes.changed.is_empty() || now >= until {
                 return Ok(changes);
             }
-            // Other processes are not heard, so their changes are looked for.
+            // Other processes send no signal, so check for their changes.
             let _ = time::timeout_at(until.min(now + LOOK_EVERY), committed.changed()).await;
         }
     }

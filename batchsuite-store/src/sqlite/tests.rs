@@ -1,4 +1,4 @@
-//! Which indexes the statements use.
+//! The statements' use of indexes.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::keyring::{KeySet, Keyring, StaticKeySource};
 
 const CIE: Environment = Environment::Cie;
 
-/// A file that goes with this.
+/// A file that is removed on drop.
 struct File(PathBuf);
 
 impl Drop for File {
@@ -54,7 +54,7 @@ async fn saved(store: &SqliteStore, tokens: TokenChange) {
     assert_ne!(store.save(swap).await.unwrap(), Saved::Conflict);
 }
 
-/// Every statement of the store is sent once.
+/// Runs every statement of the store once.
 async fn say_everything(store: &SqliteStore) {
     let consent = Consent {
         id: ConsentId::random(),
@@ -71,8 +71,8 @@ async fn say_everything(store: &SqliteStore) {
     let new = NewConsent { consent, state, verifier: None, lifetime: Duration::from_secs(600) };
     let told = NewEvent { company: Some(acme()), event: event() };
     store.put_consent(new, ConsentCaps { per_company: 1, per_actor: 1 }, told.clone()).await.unwrap();
-    store.find_consent(CIE, &state).await.unwrap().expect("it is there");
-    store.use_consent(CIE, id, None).await.unwrap().expect("it is used");
+    store.find_consent(CIE, &state).await.unwrap().expect("the consent is there");
+    store.use_consent(CIE, id, None).await.unwrap().expect("the consent is used");
     let pair = Tokens { access: None, refresh: Some(RefreshToken::new("refresh")) };
     for tokens in [TokenChange::Replace(pair), TokenChange::Keep, TokenChange::Erase] {
         saved(store, tokens).await;
@@ -99,7 +99,7 @@ async fn say_everything(store: &SqliteStore) {
     store.prune(prune).await.unwrap();
 }
 
-/// What was sent to SQLite, and how it goes about it.
+/// The statements sent to SQLite, and their query plans.
 async fn plans(store: &SqliteStore) -> Vec<(String, String)> {
     let mut plans = Vec::new();
     for worker in [&store.writer, &store.reader] {
@@ -127,7 +127,7 @@ async fn each_statement_goes_by_an_index() {
     say_everything(&store).await;
 
     let plans = plans(&store).await;
-    // So that nothing is left beside the file.
+    // So that no log is left beside the file.
     store.close().await;
 
     for (statement, plan) in &plans {

@@ -1,4 +1,4 @@
-//! Threads that serve connections: no call blocks a thread of the runtime, and none waits without a deadline.
+//! Threads that serve connections: no call blocks a runtime thread or waits without a deadline.
 
 use std::{
     collections::HashMap,
@@ -18,22 +18,22 @@ use super::{
     file,
 };
 
-/// How long a call takes at most. A statement waits for another process half as long.
+/// The maximum duration of a call. A statement waits at most half of it for another process.
 const DEADLINE: Duration = Duration::from_secs(8);
-/// How many calls share a transaction, and so one fsync, if they come at once.
+/// The maximum number of concurrent calls that share a transaction, and so one fsync.
 const MOST_AT_ONCE: usize = 64;
 
-/// A call, as the thread does it.
+/// A call, run on the thread.
 type Job = Box<dyn FnOnce(&mut Session<'_>) -> Answer + Send>;
-/// Its answer, which waits for the end of the transaction.
+/// Sends a call's answer, once the transaction has ended.
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
-/// A thread that serves one connection. It ends when the last clone of this is dropped, after the calls that have begun.
+/// A thread that serves one connection. It ends when the last clone is dropped, after the calls in progress.
 #[derive(Clone, Debug)]
 pub(super) struct Worker {
-    /// Taken away at the end, from all clones.
+    /// `None` once closed, for all clones.
     jobs: Arc<Mutex<Option<mpsc::Sender<Job>>>>,
-    /// Its sender goes when the connection is closed.
+    /// Its sender is dropped when the connection is closed.
     closed: watch::Receiver<()>,
 }
 
@@ -56,14 +56,14 @@ impl Worker {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the thread after what has begun, though clones of this are left, and waits until the connection is closed.
+    /// Ends the thread after the calls in progress, even if clones remain, and waits until the connection is closed.
     pub(super) async fn close(&self) {
         drop(self.jobs().take());
         let _ = self.closed.clone().changed().await;
     }
 
-    /// Does `work` on the thread, in a transaction. What is dropped or late before it began does not happen; what has begun
-    /// happens wholly, or fails.
+    /// Runs `work` on the thread, in a transaction. If the call is dropped or times out before it has begun, it does
+    /// not happen; once begun, it happens completely or fails.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Session<'_>) -> Result<T> + Send + 'static,
@@ -91,7 +91,7 @@ fn serve(mut session: Session<'_>, begin: &str, mut waiting: mpsc::Receiver<Job>
         session.transaction = session.run(begin, []).map_err(failure::judge);
         let answers: Vec<Answer> = jobs.drain(..).map(|job| job(&mut session)).collect();
         let ended = session.end();
-        // Not after a mere reading, or a reader who waits for the next change would end its own wait.
+        // Not after a read: a reader waiting for the next change would end its own wait.
         if session.connection.total_changes() != before {
             session.shared.committed.send_replace(());
         }
@@ -100,7 +100,7 @@ fn serve(mut session: Session<'_>, begin: &str, mut waiting: mpsc::Receiver<Job>
 }
 
 impl Session<'_> {
-    /// All of `work`, or nothing of it.
+    /// Runs all of `work`, or none of it.
     fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T, StoreError> {
         self.transaction.clone()?;
         let done = self.run("SAVEPOINT call", []).and_then(|()| work(self));
@@ -108,18 +108,18 @@ impl Session<'_> {
         if done.is_err() && !self.connection.is_autocommit() {
             self.run("ROLLBACK TO call", []).map_err(failure::judge)?;
         }
-        // Some errors end the whole transaction: what came before in it did not happen either.
+        // Some errors roll back the whole transaction, including the calls before this one.
         if self.connection.is_autocommit() {
             self.transaction = Err(failure::unavailable("the transaction was rolled back"));
         }
         done
     }
 
-    /// Ends the transaction. Whether it was committed.
+    /// Ends the transaction. `Ok` if it was committed.
     fn end(&mut self) -> Result<(), StoreError> {
         let ended = self.transaction.clone().and_then(|()| self.run("COMMIT", []).map_err(failure::judge));
         if !self.connection.is_autocommit() {
-            // If even that fails, the next one cannot begin, says why, and is rolled back again.
+            // If this fails too, the next BEGIN fails, reports the cause, and is rolled back again.
             let _ = self.run("ROLLBACK", []);
         }
         ended
@@ -143,7 +143,7 @@ mod tests {
         worker_and_listener().await.0
     }
 
-    /// The same, and a listener to what it commits.
+    /// The same, with a listener to its commits.
     async fn worker_and_listener() -> (Worker, watch::Receiver<()>) {
         let keys = KeySet::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
         let keyring = Keyring::load(StaticKeySource::new(keys)).await.unwrap();
@@ -154,7 +154,7 @@ mod tests {
         (Worker::start(connection, "BEGIN IMMEDIATE", Arc::new(shared)).unwrap(), listener)
     }
 
-    /// Inserts the number; returns what is there then, whether committed or not.
+    /// Inserts the number; returns the table's content, committed or not.
     async fn insert(worker: &Worker, number: Option<i64>) -> Result<Vec<i64>, StoreError> {
         let insert = move |session: &mut Session<'_>| {
             session.run("INSERT INTO numbers VALUES (?1)", [number.unwrap_or(-1)])?;
@@ -168,7 +168,7 @@ mod tests {
         worker.call(|session| session.rows(ALL, [], |row| Ok(row.get(0)?))).await.unwrap()
     }
 
-    /// Keeps the thread busy until this is dropped.
+    /// Keeps the thread busy until the returned sender is dropped.
     async fn hold(worker: &Worker) -> Sender<()> {
         let ((release, held), (begin, begun)) = (channel::<()>(), channel());
         let worker = worker.clone();

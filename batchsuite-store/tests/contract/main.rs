@@ -1,4 +1,4 @@
-//! The storage contract, run by every store; one module a backend.
+//! The storage contract, run against every store; one module per backend.
 
 #[cfg(feature = "memory")]
 mod memory;

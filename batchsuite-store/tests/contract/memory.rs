@@ -1,4 +1,4 @@
-//! [`MemoryStore`]: nobody else can hold its rows or damage them.
+//! [`MemoryStore`]: no other process can lock or damage its rows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 
-/// A memory store on a clock moved by hand.
+/// A memory store with a manual clock.
 #[derive(Debug, Default)]
 struct Memory {
     clock: ManualClock,

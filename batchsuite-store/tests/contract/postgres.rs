@@ -10,7 +10,7 @@ use batchsuite_auth::{
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::postgres::{Log, Server, TestSchema, keyring};
 
-/// The statements that wait behind a lock must outlast the longest of them.
+/// Statements that wait for a lock must outlast the longest lock of the tests.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Postgres {
         Self(TestSchema::new(Server::shared(Log::Normal)))
     }
 
-    /// A statement about one row, whose environment and company are its first two parameters.
+    /// A statement on one row, whose environment and company are its first two parameters.
     async fn execute(&self, sql: &str, key: &RowKey) -> u64 {
         let sql = sql.replace("{schema}", self.0.name());
         let client = self.0.server().client().await;

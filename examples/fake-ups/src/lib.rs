@@ -1,6 +1,7 @@
-//! The fake UPS on axum: the same function from request to response that
-//! [`FakeUps`](https://docs.rs/batchsuite-auth/latest/batchsuite_auth/fake_ups/struct.FakeUps.html) serves inside a test, here for
-//! as long as one likes. The program `fake-ups` is this and a command line; another program can start the same server inside itself:
+//! The fake UPS on axum: the function from request to response that
+//! [`FakeUps`](https://docs.rs/batchsuite-auth/latest/batchsuite_auth/fake_ups/struct.FakeUps.html) serves inside a
+//! test, here for any length of time. The program `fake-ups` adds a command line. Another program can start the same
+//! server inside itself:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -35,19 +36,19 @@ use tokio::{net::TcpListener, sync::oneshot};
 use crate::tls::Connection;
 pub use crate::tls::{Tls, TlsError};
 
-/// No request has a longer body; what is longer gets a 413.
+/// The longest request body in bytes; a longer one gets a 413.
 pub const LONGEST_BODY: usize = FakeUpsState::LONGEST_BODY;
 
-/// How long answers that are under way may take once the server is told to stop.
+/// How long answers in progress may take once the server is told to stop.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
-/// Serves `ups` on `listener` until `shutdown` is ready; then ends what is under way, within [`DRAIN`].
+/// Serves `ups` on `listener` until `shutdown` completes, then finishes the requests in progress within [`DRAIN`].
 ///
 /// # Errors
-/// Those of the listener.
+/// The listener's errors.
 ///
 /// # Cancellation
-/// A dropped future takes no more connections; answers that are under way still arrive.
+/// Dropping the future stops accepting connections; answers in progress still arrive.
 pub async fn serve(
     listener: TcpListener,
     ups: Arc<FakeUpsState>,
@@ -56,13 +57,13 @@ pub async fn serve(
     run(listener, None, ups, shutdown).await
 }
 
-/// Like [`serve`], over TLS.
+/// [`serve`] over TLS.
 ///
 /// # Errors
-/// Those of the listener.
+/// The listener's errors.
 ///
 /// # Cancellation
-/// Like [`serve`].
+/// As [`serve`].
 pub async fn serve_tls(
     listener: TcpListener,
     tls: Tls,
@@ -91,13 +92,13 @@ async fn run(
         result = &mut served => return result,
         _ = stop => {}
     }
-    // What has not ended by then hangs because a fault told it to.
+    // A request still unfinished hangs because of a fault.
     tokio::time::timeout(DRAIN, served).await.unwrap_or(Ok(()))
 }
 
 struct Served {
     ups: Arc<FakeUpsState>,
-    /// The scheme of this server's own address, where it is not a proxy that tells.
+    /// The scheme of this server's own address, unless a proxy names it.
     scheme: Option<HeaderValue>,
 }
 
@@ -117,7 +118,7 @@ async fn answer(State(served): State<Arc<Served>>, request: Request) -> Response
     reply.into_response().map(Body::from)
 }
 
-/// A body that is too long is one thing; one that breaks off, or whose chunks are none, another.
+/// Distinguishes a body that is too long from one that is truncated or has malformed chunks.
 fn unread(error: &axum::Error) -> Reply {
     if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
         return Reply::too_large();
@@ -125,7 +126,7 @@ fn unread(error: &axum::Error) -> Reply {
     Reply::broken_body()
 }
 
-/// Lets clients in, as [`WireStream`]s.
+/// Accepts clients as [`WireStream`]s.
 struct Doorway {
     listener: TcpListener,
     tls: Option<Tls>,
@@ -140,7 +141,7 @@ impl axum::serve::Listener for Doorway {
         loop {
             match WireStream::accept(&self.listener, &self.ups).await {
                 Ok((stream, address)) => return (stream.over(|tcp| Connection::new(tcp, self.tls.as_ref())), address),
-                // A client that is gone again, or no more file descriptors: then a pause is what helps.
+                // The client is gone, or file descriptors ran out: a pause helps.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }

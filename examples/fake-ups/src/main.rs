@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) if error.use_stderr() => {
-            // The first paragraph says it; the rest is a tip and the usage.
+            // The first paragraph is the message; the rest is a tip and the usage.
             let whole = error.to_string();
             let said = whole.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
             let line = said.trim_start_matches("error: ");
@@ -59,7 +59,7 @@ async fn run(options: Options) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-/// Ready at SIGTERM or SIGINT.
+/// Completes at SIGTERM or SIGINT.
 fn shutdown() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -27,25 +27,25 @@ pub(crate) struct Options {
     /// A UPS.com user; may be given several times
     #[arg(long, value_name = "NAME:PASSWORD", value_parser = name_and_password, default_value = "demo@example.com:fake-ups-password")]
     user: Vec<(String, String)>,
-    /// How long an access token is good
+    /// The lifetime of an access token
     #[arg(long, value_name = "SECONDS", default_value_t = 3_599)]
     access_lifetime: u64,
-    /// How long a refresh token is good
+    /// The lifetime of a refresh token
     #[arg(long, value_name = "SECONDS", default_value_t = 5_183_999)]
     refresh_lifetime: u64,
-    /// How long an authorization code is good
+    /// The lifetime of an authorization code
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     code_lifetime: u64,
-    /// The name under which the application appears to the user, and in access tokens
+    /// The application name, shown to the user and in access tokens
     #[arg(long, value_name = "NAME", default_value = "Batch Suite")]
     application_name: String,
-    /// Ask for the client's secret even where there is a PKCE challenge
+    /// Require the client's secret even with a PKCE challenge
     #[arg(long)]
     pkce_requires_secret: bool,
     /// Add "scope" (empty) and "refresh_count" to the ten fields of a pair
     #[arg(long)]
     twelve_fields: bool,
-    /// A host to answer for, beside localhost, 127.0.0.0/8, [::1] and the host of --listen; may be given several times
+    /// A host to answer for, besides localhost, 127.0.0.0/8, [::1] and the host of --listen; may be given several times
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
     /// Speak TLS with this certificate, in PEM
@@ -71,7 +71,7 @@ impl Options {
         if self.twelve_fields {
             builder = builder.twelve_fields();
         }
-        // Whoever listens on a name or an address of the network wants to be reached there.
+        // A host that the server listens on must also be answered for.
         let listen = self.listen.rsplit_once(':').map(|(host, _)| host).filter(|host| !host.is_empty());
         for host in self.allow_host.iter().map(String::as_str).chain(listen) {
             builder = builder.allow_host(host);
@@ -85,7 +85,7 @@ impl Options {
         builder.build()
     }
 
-    /// The certificate, if TLS is to be spoken.
+    /// The certificate, if TLS is enabled.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, TlsError> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Tls::from_files(certificate, key).map(Some),

@@ -1,4 +1,4 @@
-//! TLS, for clients that reach UPS over https alone.
+//! TLS, for clients that reach UPS only over https.
 
 use std::{
     future::Future as _,
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
 
-/// A certificate and its key. The connection speaks HTTP/1.1 alone.
+/// A certificate and its key. The connection speaks only HTTP/1.1.
 #[derive(Clone)]
 pub struct Tls(TlsAcceptor);
 
@@ -31,15 +31,15 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// Why there can be no TLS with these files.
+/// Why TLS cannot be set up from these files.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// No certificate can be read from the file, in PEM.
+    /// The file contains no readable PEM certificate.
     Certificate(String),
-    /// No private key can be read from the file, in PEM.
+    /// The file contains no readable PEM private key.
     Key(String),
-    /// They do not belong together.
+    /// The certificate and the key do not match.
     Pair(String),
 }
 
@@ -56,10 +56,10 @@ impl std::fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 impl Tls {
-    /// Reads the certificate, the leaf first, and the private key, both in PEM.
+    /// Reads the certificate chain, leaf first, and the private key, both in PEM.
     ///
     /// # Errors
-    /// If one of them cannot be read, or they do not belong together.
+    /// If one of them cannot be read, or they do not match.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let in_file = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
@@ -75,7 +75,7 @@ impl Tls {
     }
 }
 
-/// A client's connection. The handshake begins with the first read, so that a slow client keeps nobody else waiting.
+/// A client's connection. The handshake happens at the first read, so that a slow client delays nobody else.
 pub(crate) enum Connection {
     Plain(TcpStream),
     Handshake(Box<Accept<TcpStream>>),
@@ -142,7 +142,7 @@ impl AsyncWrite for Connection {
         match &mut *self {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
-            // Nothing was said that would have to end in order.
+            // Nothing was sent that would need a clean close.
             Self::Handshake(_) => Poll::Ready(Ok(())),
         }
     }

@@ -1,4 +1,4 @@
-//! A client that knows UPS by its hosts alone reaches the fake, by the recipe of the README.
+//! A client that has UPS's hosts built in reaches the fake, by the README's recipe.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -10,9 +10,9 @@ use std::{
 
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/in-place-of-ups");
 
-/// What `script` prints where UPS's hosts are the fake.
+/// The output of `script`, run where UPS's hosts resolve to the fake.
 fn in_place_of_ups(options: &[&str], script: &str) -> Output {
-    // Another address for each run, so that runs side by side do not meet.
+    // A different address for each run, so that concurrent runs do not collide.
     static RUNS: AtomicU32 = AtomicU32::new(1);
     let process = std::process::id();
     let address = format!("127.{}.{}.{}", 64 + process % 64, process / 64 % 256, RUNS.fetch_add(1, Ordering::Relaxed));
@@ -25,7 +25,7 @@ fn in_place_of_ups(options: &[&str], script: &str) -> Output {
         .unwrap()
 }
 
-/// curl as any client: it knows UPS's hosts, and nothing of the fake but the way to give consent.
+/// curl as an ordinary client: it knows UPS's hosts and, of the fake, only how to give consent.
 const CLIENT: &str = r#"
 ups=https://onlinetools.ups.com/security/v1/oauth
 query='client_id=id&redirect_uri=http%3A%2F%2Flocalhost%3A3000%2Fcallback&response_type=code&state=s'

@@ -1,4 +1,4 @@
-//! The program as its users meet it: started with options, asked over real connections, stopped with signals.
+//! The program from its users' side: started with options, called over real connections, stopped with signals.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -53,7 +53,7 @@ impl Program {
         self.post("/security/v1/oauth/refresh", &[("grant_type", "refresh_token"), ("refresh_token", token)]).await
     }
 
-    /// Walks as a browser does; returns the code.
+    /// Walks through the pages as a browser does; returns the code.
     async fn consent(&self, user: &str, password: &str) -> String {
         let asked = [("client_id", "id"), ("redirect_uri", CALLBACK), ("response_type", "code"), ("state", "s")];
         let response = self.client.get(self.url("/security/v1/oauth/authorize")).query(&asked).send().await.unwrap();
@@ -78,12 +78,12 @@ impl Program {
         request.send().await.unwrap().status().as_u16()
     }
 
-    /// What comes back for a request on a connection of its own, and how that ended.
+    /// The answer to a request on its own connection, and how that connection ended.
     fn ask(&self) -> (String, Option<ErrorKind>) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let request = "GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        // A reset is told once, to whichever of the two comes first.
+        // A reset is reported once, to whichever call comes first.
         let mut bytes = Vec::new();
         let written = stream.write_all(request.as_bytes());
         let end = written.and_then(|()| stream.read_to_end(&mut bytes)).err().map(|error| error.kind());
@@ -165,7 +165,7 @@ async fn faults_on_the_wire_happen_here_too() {
         ("track", json!({"delay": {"milliseconds": 1}}), None, "}]}}"),
     ] {
         ups.control("/__fake/faults", json!({"endpoint": endpoint, "fault": fault})).await;
-        // The client's own connection is kept alive, so that the one that is asked on is the next that is accepted.
+        // The client's own connection is kept alive, so the next accepted connection is the one made here.
         let (text, how) = ups.ask();
         assert_eq!(how, end, "{fault}: {text}");
         assert!(text.ends_with(answered) && text.is_empty() == answered.is_empty(), "{fault}: {text}");
@@ -306,7 +306,7 @@ async fn a_signal_lets_answers_under_way_arrive_and_ends_the_program_well() {
         ups.control("/__fake/faults", json!({"endpoint": "track", "fault": {"delay": {"milliseconds": 400}}})).await;
         let mut stream = TcpStream::connect(&ups.address).unwrap();
         stream.write_all(b"GET /api/track/v1/details/1Z HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-        // The request is under way once it is counted.
+        // A request is in progress once it is counted.
         while ups.client.get(ups.url("/__fake/requests")).send().await.unwrap().json::<Value>().await.unwrap()["track"]
             == json!({})
         {}

@@ -1,4 +1,4 @@
-//! Answers that are made up, or altered.
+//! Invented and altered answers.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,21 +13,21 @@ use super::{
 };
 use crate::fake_ups::{token_signer, wire};
 
-/// An answer made up whole, for [`Fault::Answer`](super::Fault::Answer).
+/// A complete invented answer, for [`Fault::Answer`](super::Fault::Answer).
 ///
-/// The body is `body`, or else `json`, or else `base64`, or else `fill_bytes` times the letter `x`, or else nothing. In `body`
-/// and `json`, `{refresh_token}`, `{code}` and `{client_id}` stand for what the request sent.
+/// The body is `body`, else `json`, else `base64`, else `fill_bytes` times the letter `x`, else empty. In `body` and
+/// `json`, `{refresh_token}`, `{code}` and `{client_id}` stand for the request's values.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Answer {
-    /// The status; 200 where none is given.
+    /// The status; default 200.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub status: Option<u16>,
-    /// `Content-Type`; JSON's for `json`, HTML's for a `body` that starts with `<`, else none.
+    /// `Content-Type`; by default JSON's for `json`, HTML's for a `body` that starts with `<`, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// More headers.
+    /// Further headers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "texts")]
     pub headers: BTreeMap<String, String>,
     /// The body as text.
@@ -36,50 +36,51 @@ pub struct Answer {
     /// The body as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub json: Option<Value>,
-    /// The body in base64, for what is no text, e.g. gzip.
+    /// The body in base64, for binary content such as gzip.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base64: Option<String>,
     /// The body's length in bytes; at most 64 MiB.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub fill_bytes: Option<usize>,
-    /// How late the answer comes.
+    /// The answer's delay.
     #[serde(skip_serializing_if = "is_zero", deserialize_with = "number")]
     pub delay_milliseconds: u64,
 }
 
-/// What to alter in an answer, for [`Fault::Edit`](super::Fault::Edit). `set`, `remove`, `pad` and `numbers` act on an answer that is a JSON object.
+/// Changes to an answer, for [`Fault::Edit`](super::Fault::Edit). `set`, `remove`, `pad` and `numbers` apply to an
+/// answer that is a JSON object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Edit {
-    /// Fields to set, with any JSON value: ones that are there, or more of them.
+    /// Fields to set or add, with any JSON value.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub set: Map<String, Value>,
-    /// Fields to leave out.
+    /// Fields to remove.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
-    /// Fields to make so many characters long (at most 64 MiB); a padded access token is still good at the protected API.
+    /// Fields to pad to this many characters (at most 64 MiB). The protected API still accepts a padded access token.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "numbers")]
     pub pad: BTreeMap<String, usize>,
-    /// Numbers become JSON numbers.
+    /// Turns numbers into JSON numbers.
     #[serde(skip_serializing_if = "is_false")]
     pub numbers: bool,
-    /// Another status.
+    /// Replaces the status.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub status: Option<u16>,
-    /// Another `Content-Type`.
+    /// Replaces the `Content-Type`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// More headers.
+    /// Further headers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "texts")]
     pub headers: BTreeMap<String, String>,
-    /// Another body altogether, e.g. HTML, or nothing: the pair is issued, but nobody can read it.
+    /// Replaces the body, e.g. by HTML or nothing: the pair is issued, but nobody can read it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body ends after so many bytes, and its length says the same: truncated JSON without a broken connection.
+    /// Ends the body after this many bytes and declares that length: truncated JSON on an intact connection.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "optional_number")]
     pub cut_bytes: Option<usize>,
-    /// How late the answer comes.
+    /// The answer's delay.
     #[serde(skip_serializing_if = "is_zero", deserialize_with = "number")]
     pub delay_milliseconds: u64,
 }
@@ -90,21 +91,21 @@ impl Answer {
         Self { status: Some(status), ..Self::default() }
     }
 
-    /// Sets the body, as text. `{refresh_token}`, `{code}` and `{client_id}` stand for what the request sent.
+    /// Sets the body as text. `{refresh_token}`, `{code}` and `{client_id}` stand for the request's values.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<String>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// Sets the body, as JSON, with the same placeholders.
+    /// Sets the body as JSON, with the same placeholders.
     #[must_use]
     pub fn with_json(mut self, json: Value) -> Self {
         self.json = Some(json);
         self
     }
 
-    /// Sets the body, as bytes, e.g. gzip.
+    /// Sets the body as bytes, e.g. gzip.
     #[must_use]
     pub fn with_bytes(mut self, body: impl AsRef<[u8]>) -> Self {
         self.base64 = Some(STANDARD.encode(body));
@@ -125,14 +126,14 @@ impl Answer {
         self
     }
 
-    /// Makes the body so many bytes long.
+    /// Makes the body this many bytes long.
     #[must_use]
     pub fn with_fill(mut self, bytes: usize) -> Self {
         self.fill_bytes = Some(bytes);
         self
     }
 
-    /// Lets the answer come so late; fractions of a millisecond are dropped.
+    /// Delays the answer; fractions of a millisecond are dropped.
     #[must_use]
     pub fn with_delay(mut self, delay: Duration) -> Self {
         self.delay_milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -148,14 +149,14 @@ impl Edit {
         self
     }
 
-    /// Leaves a field out.
+    /// Removes a field.
     #[must_use]
     pub fn remove(mut self, field: impl Into<String>) -> Self {
         self.remove.push(field.into());
         self
     }
 
-    /// Makes a field so many characters long.
+    /// Pads a field to this many characters.
     #[must_use]
     pub fn pad(mut self, field: impl Into<String>, characters: usize) -> Self {
         self.pad.insert(field.into(), characters);
@@ -190,14 +191,14 @@ impl Edit {
         self
     }
 
-    /// Ends the body after so many bytes.
+    /// Ends the body after this many bytes.
     #[must_use]
     pub fn cut(mut self, bytes: usize) -> Self {
         self.cut_bytes = Some(bytes);
         self
     }
 
-    /// Lets the answer come so late; fractions of a millisecond are dropped.
+    /// Delays the answer; fractions of a millisecond are dropped.
     #[must_use]
     pub fn with_delay(mut self, delay: Duration) -> Self {
         self.delay_milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
@@ -205,7 +206,7 @@ impl Edit {
     }
 }
 
-/// No made-up body is longer.
+/// The longest invented body.
 pub(super) const LONGEST_BODY: usize = 64 * 1024 * 1024;
 
 impl Answer {
@@ -273,7 +274,7 @@ impl Edit {
     }
 }
 
-/// Puts status and headers on; `check` has seen that they are possible.
+/// Adds status and headers; `check` has validated them.
 fn dress(
     response: &mut Response<Vec<u8>>,
     status: Option<u16>,

@@ -1,4 +1,4 @@
-//! Numbers as people write them for the control API: as a number, or as its text.
+//! Numbers in the control API: a JSON number or its text.
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
@@ -31,7 +31,7 @@ where
     NumberOrText::deserialize(deserializer)?.number()
 }
 
-/// A number or nothing.
+/// An optional number.
 pub(in crate::fake_ups) fn optional_number<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -46,7 +46,7 @@ pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTre
     numbers.into_iter().map(|(name, number)| Ok((name, number.number()?))).collect()
 }
 
-/// A text that may be written as a number, or nothing.
+/// An optional text, which may be written as a number.
 pub(super) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<NumberOrText<i64>>::deserialize(deserializer)?.map(text))
 }

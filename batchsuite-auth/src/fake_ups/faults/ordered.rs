@@ -1,4 +1,5 @@
-//! A JSON object whose fields keep their order, so that an altered answer is the true one but for what was altered.
+//! A JSON object that keeps the order of its fields, so that an altered answer differs from the original only in the
+//! altered fields.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 pub(super) struct OrderedFields(pub(super) Vec<(String, Value)>);
 
 impl OrderedFields {
-    /// Sets a field where it stands, or adds it at the end.
+    /// Sets a field in place, or appends it.
     pub(super) fn set(&mut self, name: &str, value: &Value) {
         match self.0.iter_mut().find(|(field, _)| field == name) {
             Some((_, old)) => *old = value.clone(),

@@ -1,4 +1,4 @@
-//! The faults that are still to happen.
+//! The pending faults.
 
 use std::{
     collections::VecDeque,
@@ -11,15 +11,15 @@ use std::{
 use super::{Fault, Times};
 use crate::fake_ups::requests::Endpoint;
 
-/// The faults that are set, by endpoint; those of one endpoint happen in the order in which they were set.
+/// The pending faults by endpoint. Those of one endpoint occur in the order in which they were set.
 #[derive(Debug, Default)]
 pub(in crate::fake_ups) struct Faults {
-    /// So that a request where nothing is to go wrong takes no lock.
+    /// Lets a request without a fault take no lock.
     set: AtomicUsize,
     queues: Mutex<[VecDeque<(Fault, Times)>; Endpoint::ALL.len()]>,
 }
 
-/// No endpoint has more faults in waiting.
+/// The maximum number of pending faults per endpoint.
 const MOST_FAULTS: usize = 1_000;
 
 impl Faults {
@@ -48,7 +48,7 @@ impl Faults {
         Endpoint::ALL.iter().copied().for_each(|endpoint| self.clear(endpoint));
     }
 
-    /// The fault that happens now, if any.
+    /// Takes the fault to apply now, if any.
     pub(in crate::fake_ups) fn take(&self, endpoint: Endpoint) -> Option<Fault> {
         if self.set.load(Ordering::Acquire) == 0 {
             return None;
@@ -68,7 +68,7 @@ impl Faults {
         queue.pop_front().map(|(fault, _)| fault)
     }
 
-    /// What is set, for people to see.
+    /// The pending faults, for display.
     pub(in crate::fake_ups) fn list(&self) -> Vec<(Endpoint, Fault, Times)> {
         let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         Endpoint::ALL

@@ -1,11 +1,11 @@
-//! Each answer and each breach that a client of UPS has to survive can be had.
+//! Every answer and every breakage that a UPS client must survive can be produced.
 
 use std::time::Duration;
 
 use super::*;
 use crate::http::{HttpClient, HttpErrorKind};
 
-/// The reply to a refresh with this fault set, and whether the refresh token is spent afterwards.
+/// The reply to a refresh with this fault, and whether the refresh token is spent afterwards.
 async fn refresh_with(fault: impl Into<Fault>) -> (Reply, bool) {
     let ups = start().await;
     let token = field(&opt_in(&ups).await, "refresh_token").to_owned();
@@ -40,7 +40,7 @@ async fn token_answers_can_have_any_field_set_left_out_or_more() {
         let (reply, spent) = refresh_with(edit).await;
         assert_eq!(reply.response.status(), 200);
         assert_eq!(json(&reply.response)[name], expected, "{name}");
-        assert!(spent, "an edited answer is of a request that was processed");
+        assert!(spent, "an edited answer belongs to a processed request");
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_refresh_token_can_stay_the_same() {
 
     assert_eq!(second["refresh_token"], pair["refresh_token"]);
     assert_ne!(second["access_token"], pair["access_token"]);
-    assert_eq!(refresh(&ups, field(&second, "refresh_token")).status(), 200, "it stays good");
+    assert_eq!(refresh(&ups, field(&second, "refresh_token")).status(), 200, "the token stays valid");
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn redirects_go_where_the_test_says_or_to_the_error_page() {
 async fn answers_can_come_late() {
     let (reply, spent) = refresh_with(Fault::Delay { milliseconds: 1_500 }).await;
     assert_eq!(reply.delay, Duration::from_millis(1_500));
-    assert!(spent, "it is processed at once");
+    assert!(spent, "the request is processed at once");
 
     let (reply, spent) = refresh_with(Answer::status(500).with_delay(Duration::from_millis(7))).await;
     assert_eq!((reply.delay, spent), (Duration::from_millis(7), false));

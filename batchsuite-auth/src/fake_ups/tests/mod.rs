@@ -1,4 +1,4 @@
-//! What the fake UPS does, asked through its one function and over the wire.
+//! The fake UPS, called through its one function and over the wire.
 
 mod control;
 mod faults;
@@ -18,7 +18,7 @@ const CALLBACK: &str = "http://localhost:3000/callback";
 const SECRET: &str = "s+p %&=:ü";
 const USER: &str = "demo@example.com";
 
-/// A UPS whose secret has every character that is encoded inside of `Authorization: Basic`.
+/// A UPS whose secret contains every character that is encoded in `Authorization: Basic`.
 async fn start() -> FakeUps {
     FakeUps::builder().client("client", SECRET).redirect_uri(CALLBACK).allow_host("ups.example").start().await
 }
@@ -76,7 +76,7 @@ async fn code(ups: &FakeUps, more: &[(&str, &str)]) -> String {
     form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code").unwrap().1.into_owned()
 }
 
-/// The first pair of a fresh opt-in.
+/// The first pair of a new opt-in.
 async fn opt_in(ups: &FakeUps) -> Value {
     let code = code(ups, &[]).await;
     json(&exchange(ups, &code))

@@ -220,7 +220,7 @@ async fn grant_types_belong_to_their_endpoints() {
         let form = [("grant_type", grant_type), ("refresh_token", field(&pair, "refresh_token"))];
         assert_error(&post(&ups, path, Some(&own), &form).response, 400, "10400", "Unsupported Grant Type");
     }
-    assert_eq!(refresh(&ups, field(&pair, "refresh_token")).status(), 200, "none of them spent the token");
+    assert_eq!(refresh(&ups, field(&pair, "refresh_token")).status(), 200, "no request spent the token");
 }
 
 #[tokio::test]
@@ -312,7 +312,7 @@ async fn refresh_refuses_what_is_not_in_order() {
         let reply = post(&ups, "/security/v1/oauth/refresh", authorization.map(String::as_str), &form);
         assert_error(&reply.response, status, code, message);
     }
-    assert_eq!(refresh(&ups, token).status(), 200, "none of them spent the token");
+    assert_eq!(refresh(&ups, token).status(), 200, "no request spent the token");
 }
 
 #[tokio::test]
@@ -371,7 +371,11 @@ async fn a_password_change_ends_the_opt_ins_of_that_user_alone() {
     assert_ne!(ups.password(USER), "p");
     assert_error(&refresh(&ups, field(&ended, "refresh_token")), 400, "10400", "Invalid Refresh Token");
     assert_eq!(ups.requests().count(Endpoint::Refresh, Outcome::OptInEnded), 1);
-    assert_eq!(track(&ups, field(&ended, "access_token")).status(), 401, "the access token dies with it");
+    assert_eq!(
+        track(&ups, field(&ended, "access_token")).status(),
+        401,
+        "the access token becomes invalid with the opt-in"
+    );
     assert_eq!(refresh(&ups, field(&living, "refresh_token")).status(), 200);
     assert_eq!(refresh(&ups, field(&opt_in(&ups).await, "refresh_token")).status(), 200, "a new opt-in is good");
 }
@@ -381,7 +385,11 @@ async fn a_password_change_or_a_revocation_kills_access_tokens_at_once_unless_to
     let ups = start().await;
     let pair = opt_in(&ups).await;
     ups.change_password_with(USER, AccessTokens::LiveOn);
-    assert_eq!(track(&ups, field(&pair, "access_token")).status(), 200, "it lives on until it expires");
+    assert_eq!(
+        track(&ups, field(&pair, "access_token")).status(),
+        200,
+        "the access token stays valid until it expires"
+    );
     for end in [(|ups| ups.change_password(USER)) as fn(&FakeUpsState), |ups| ups.revoke(USER)] {
         let pair = opt_in(&ups).await;
         end(&ups);

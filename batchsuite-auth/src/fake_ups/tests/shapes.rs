@@ -1,4 +1,4 @@
-//! Tokens, codes and answers look as those recorded from UPS do.
+//! Tokens, codes and answers have the recorded formats.
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA384, UnparsedPublicKey};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +9,7 @@ fn decode(text: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(text).unwrap()
 }
 
-/// The names of the fields, in the order in which they stand.
+/// The field names, in order.
 fn names(response: &Response<Vec<u8>>) -> Vec<String> {
     let text = String::from_utf8(response.body().clone()).unwrap();
     text.split(',').map(|field| field.trim_start_matches('{').split('"').nth(1).unwrap().to_owned()).collect()

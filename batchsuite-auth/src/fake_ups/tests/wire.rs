@@ -1,4 +1,4 @@
-//! What a client sees on a real connection.
+//! The client's view of a real connection.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -19,7 +19,7 @@ fn connect(ups: &FakeUps) -> TcpStream {
     stream
 }
 
-/// Everything until the end of the connection, and how it ended.
+/// Everything until the connection ends, and how it ended.
 fn read_to_end(stream: &mut TcpStream) -> (String, Option<ErrorKind>) {
     let mut bytes = Vec::new();
     let end = stream.read_to_end(&mut bytes).err().map(|error| error.kind());
@@ -206,14 +206,14 @@ async fn http_2_is_refused_and_no_fault_is_passed_by() {
         let mut stream = connect(&ups);
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         stream.write_all(&preface[..cut]).unwrap();
-        // The rest may come when the server has closed already.
+        // The rest may arrive after the server has closed.
         let _ = stream.write_all(&preface[cut..]);
         let _ = stream.write_all(b"\0\0\0\x04\0\0\0\0\0");
 
         let (text, end) = read_to_end(&mut stream);
 
         assert!(text.starts_with("HTTP/1.1 505 HTTP Version Not Supported\r\n"), "{cut}: {text} {end:?}");
-        assert!(!matches!(end, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "it ends by itself");
+        assert!(!matches!(end, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "the connection ends by itself");
     }
     assert_eq!(ups.requests().total(Endpoint::Track), 0);
 }

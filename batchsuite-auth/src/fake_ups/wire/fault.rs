@@ -1,41 +1,41 @@
-//! A fault on its way from the answer to the connection, in a header between them.
+//! Carries a fault from the answer to the connection, in a header.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 
-/// What happens to an answer on its way to the client.
+/// A fault that an answer suffers on its way to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WireFault {
-    /// The connection is reset without a byte of it.
+    /// The connection is reset before any byte.
     Reset,
-    /// The connection is closed without a byte of it.
+    /// The connection is closed before any byte.
     Close,
-    /// Nothing comes, and the connection stays open.
+    /// Nothing arrives, and the connection stays open.
     Hang,
-    /// The connection closes after so many bytes of the body.
+    /// The connection closes after this many bytes of the body.
     Truncate {
         /// Fewer than the body has.
         keep_bytes: usize,
     },
-    /// It comes one byte at a time.
+    /// The answer arrives one byte at a time.
     Trickle {
         /// The pause before each byte.
         pause: Duration,
     },
 }
 
-/// The header in which an answer tells its body's length and its fault; no client ever sees it.
+/// The header with the body's length and the fault; never sent to a client.
 pub(in crate::fake_ups) const HEADER: &str = "x-fake-ups-wire";
 
-/// The header in which an answer tells the length that the client is to believe, where it is not its body's; no client sees it either.
+/// The header with the length to declare to the client if it differs from the body's; never sent to a client.
 pub(in crate::fake_ups) const TOLD_LENGTH: &str = "x-fake-ups-told-length";
 
-/// The same for a `Transfer-Encoding` in which the body is not.
+/// The same for a declared `Transfer-Encoding` that the body does not use.
 pub(in crate::fake_ups) const TOLD_CODING: &str = "x-fake-ups-told-coding";
 
-/// What the header tells: the body's length, and the fault if there is one.
+/// The header's value: the body's length, and the fault if there is one.
 pub(in crate::fake_ups) fn header_value(body_length: usize, fault: Option<WireFault>) -> HeaderValue {
     let Some(fault) = fault else { return body_length.into() };
     let value = match fault {
@@ -48,7 +48,7 @@ pub(in crate::fake_ups) fn header_value(body_length: usize, fault: Option<WireFa
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static("0 reset"))
 }
 
-/// Reads what [`header_value`] wrote.
+/// Parses the output of [`header_value`].
 pub(super) fn parse(value: &str) -> Option<(u64, Option<WireFault>)> {
     let mut words = value.split(' ');
     let body_length = words.next()?.parse().ok()?;

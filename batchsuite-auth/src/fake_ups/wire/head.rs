@@ -1,4 +1,4 @@
-//! The head of an answer, on its way from the server to the client.
+//! The head of an answer on its way from the server to the client.
 
 use std::io::Write as _;
 
@@ -7,13 +7,14 @@ use http::Response;
 use super::fault::{self, HEADER, TOLD_CODING, TOLD_LENGTH, WireFault};
 use crate::fake_ups::response::front_end;
 
-/// What such a header is called on the wire.
+/// The internal headers and their names on the wire.
 const TOLD: [(&str, &[u8]); 2] = [(TOLD_LENGTH, b"content-length: "), (TOLD_CODING, b"transfer-encoding: ")];
 
-/// UPS's clients read some header names by their case: this one, beside `appname` and `displayname`, which servers write as they are.
+/// UPS's clients compare the case of some header names: this one, and `appname` and `displayname`, which servers write
+/// unchanged.
 const LOCATION: &[u8] = b"Location";
 
-/// What is sent in the place of a head that a server wrote, and what follows.
+/// The head to send in place of the server's, and the framing of what follows.
 pub(super) struct AnswerHead {
     pub(super) bytes: Vec<u8>,
     pub(super) body_length: u64,
@@ -21,7 +22,7 @@ pub(super) struct AnswerHead {
 }
 
 impl AnswerHead {
-    /// Reads a whole head, its empty line included.
+    /// Reads a complete head, including its empty line.
     pub(super) fn read(head: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(head.len());
         let mut told = None;
@@ -55,16 +56,16 @@ impl AnswerHead {
         let status = head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u16>().ok());
         let (told_length, fault) = told.unzip();
         let body_length = match (status, told_length) {
-            // An interim answer, or one that has no body whatever was asked for (RFC 9110 section 6.4.1).
+            // An interim answer, or one that never has a body (RFC 9110 §6.4.1).
             (Some(100..200 | 204 | 304), _) => 0,
-            // Its length on the wire is another; the answer is the last on its connection.
+            // Its length on the wire differs; the answer is the last on its connection.
             _ if has_coding => u64::MAX,
             (_, Some(length)) => length,
-            // A refusal of the server's own.
+            // The server's own refusal.
             (Some(status @ 400..), None) if content_length == Some(0) => {
                 return Self { bytes: page(&front_end(status)), body_length: 0, fault: None };
             }
-            // Without a length it goes on to the end of the connection.
+            // Without a length the body extends to the end of the connection.
             _ => content_length.unwrap_or(u64::MAX),
         };
         Self { bytes, body_length, fault: fault.flatten() }
@@ -78,7 +79,7 @@ fn has_line_of(head: &[u8], name: &str) -> bool {
     head.split(|byte| *byte == b'\n').any(is_named)
 }
 
-/// The last answer on a connection, whole.
+/// The complete last answer on a connection.
 pub(super) fn page(response: &Response<Vec<u8>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let status = response.status();
@@ -93,10 +94,10 @@ pub(super) fn page(response: &Response<Vec<u8>>) -> Vec<u8> {
     bytes
 }
 
-/// Where in `bytes` the head ends that began with `before`.
+/// The position in `bytes` where the head begun in `before` ends.
 pub(super) fn end_of_head(before: &[u8], bytes: &[u8]) -> Option<usize> {
     const END: &[u8] = b"\r\n\r\n";
-    // The end may have begun before. The earliest one counts: a body may begin with line breaks.
+    // The end may have started in `before`. The earliest one counts: a body may begin with line breaks.
     let kept = &before[before.len().saturating_sub(END.len() - 1)..];
     for split in (1..=kept.len()).rev() {
         let begun = &kept[kept.len() - split..];

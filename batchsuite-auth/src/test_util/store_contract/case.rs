@@ -1,4 +1,4 @@
-//! What the clauses are written with: a store of their own, and saves, consents and events that fit each other.
+//! The vocabulary of the clauses: a store per clause, and matching saves, consents and events.
 
 pub(super) use std::time::Duration;
 use std::{
@@ -28,13 +28,13 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Of real time. No store is so slow.
+/// In real time. No working store is this slow.
 pub(super) const LONG: Duration = Duration::from_secs(30);
 
-/// In every secret that a clause stores.
+/// Part of every secret that a clause stores.
 pub(super) const CANARY: &str = "canary";
 
-/// One clause's own store.
+/// The store of one clause.
 pub(super) struct Case {
     pub(super) store: Arc<dyn Store>,
     harness: Arc<dyn Harness>,
@@ -69,7 +69,7 @@ impl Case {
         done(self.store.save(swap).await)
     }
 
-    /// The row after a save that is stored.
+    /// Performs a save that must succeed; returns the row afterwards.
     pub(super) async fn saved(&self, swap: Swap) -> Row {
         let key = swap.key.clone();
         yes(self.save(swap).await);
@@ -86,7 +86,7 @@ impl Case {
         self.saved(Swap { wake: wake(at, None), ..replacing(&self.load(key).await) }).await
     }
 
-    /// A save that is a conflict and leaves no trace.
+    /// Performs a save that must conflict and change nothing.
     pub(super) async fn conflicts(&self, swap: Swap) {
         let key = swap.key.clone();
         let (before, events) = (self.load(&key).await, self.log(key.environment).await);
@@ -109,12 +109,12 @@ impl Case {
         done(self.store.find_consent(consent.consent.environment, &consent.state).await)
     }
 
-    /// Uses a consent without an event: when.
+    /// Uses a consent without an event; returns the time.
     pub(super) async fn use_up(&self, consent: &NewConsent) -> Option<Timestamp> {
         done(self.store.use_consent(consent.consent.environment, consent.consent.id, None).await)
     }
 
-    /// What wakes, at most 100 rows.
+    /// Wakes at most 100 rows.
     pub(super) async fn woken(&self) -> Vec<Row> {
         done(self.store.wake(Environment::Cie, 100).await)
     }
@@ -124,14 +124,14 @@ impl Case {
         done(self.store.record_use(key.environment, &companies).await);
     }
 
-    /// All that the query finds, page by page.
+    /// All rows that the query finds, read page by page.
     pub(super) async fn listed(&self, mut query: ListQuery) -> Vec<Row> {
         let mut rows = Vec::new();
         loop {
             let page = done(self.store.list(query.clone()).await);
             assert!(page.items.len() <= query.limit, "a page is longer than asked");
             rows.extend(page.items);
-            assert!(page.next.is_none() || page.next > query.after, "a list that does not get on");
+            assert!(page.next.is_none() || page.next > query.after, "the list does not advance");
             match page.next {
                 Some(next) => query.after = Some(next),
                 None => return rows,
@@ -143,18 +143,18 @@ impl Case {
         done(self.store.append(key.environment, NewEvent { company: key.company.clone(), event }).await)
     }
 
-    /// All events of an environment, the oldest first.
+    /// All events of an environment, oldest first.
     pub(super) async fn log(&self, environment: Environment) -> Vec<Event> {
         done(self.store.events(events(environment)).await).items
     }
 
-    /// The company's events, the oldest first.
+    /// The company's events, oldest first.
     pub(super) async fn history(&self, key: &RowKey) -> Vec<Event> {
         let query = EventQuery { company: key.company.clone(), ..events(key.environment) };
         done(self.store.events(query).await).items
     }
 
-    /// The latest of the company's events.
+    /// The company's latest event.
     pub(super) async fn latest(&self, key: &RowKey) -> Event {
         self.history(key).await.pop().expect("an event")
     }
@@ -163,12 +163,12 @@ impl Case {
         done(self.store.changes(Environment::Cie, Some(after), wait).await)
     }
 
-    /// The present cursor of the feed.
+    /// The feed's current cursor.
     pub(super) async fn cursor(&self) -> EventId {
         done(self.store.changes(Environment::Cie, None, Duration::ZERO).await).cursor
     }
 
-    /// The answers of `calls` calls that begin at once, each in a task of its own, by the numbers of the calls.
+    /// Starts `calls` concurrent calls, each in its own task; returns their answers in order.
     pub(super) async fn at_once<T, F>(&self, calls: usize, call: impl Fn(Arc<dyn Store>, usize) -> F) -> Vec<T>
     where
         T: Send + 'static,
@@ -190,7 +190,7 @@ impl Case {
     }
 }
 
-/// Polls a call so often at most, and drops it.
+/// Polls a call at most `polls` times, then drops it.
 pub(super) async fn polled(call: impl Future, mut polls: usize) {
     let mut call = pin!(call);
     poll_fn(|context| {
@@ -200,13 +200,13 @@ pub(super) async fn polled(call: impl Future, mut polls: usize) {
     .await;
 }
 
-/// The answer of a store that works.
+/// The answer of a working store.
 #[track_caller]
 pub(super) fn done<T>(answer: Result<T, StoreError>) -> T {
     answer.expect("the store answers")
 }
 
-/// The row's number, its change number and the time of a save that is stored.
+/// The row number, change number and time of a successful save.
 #[track_caller]
 pub(super) fn yes(saved: Saved) -> (RowNumber, EventId, Timestamp) {
     let Saved::Yes { number, change, at } = saved else { panic!("a conflict") };
@@ -226,7 +226,7 @@ pub(super) fn elsewhere(key: &RowKey) -> RowKey {
     RowKey { environment: Environment::Production, ..key.clone() }
 }
 
-/// Its company.
+/// The row's company.
 pub(super) fn id(key: &RowKey) -> CompanyId {
     key.company.clone().expect("a company's row")
 }
@@ -235,7 +235,7 @@ pub(super) fn actor(name: impl AsRef<str>) -> ActorId {
     ActorId::new(name.as_ref()).expect("a valid id")
 }
 
-/// A pair whose secrets carry `name`.
+/// A pair whose secrets contain `name`.
 pub(super) fn pair(name: impl std::fmt::Display) -> Tokens {
     Tokens {
         access: Some(AccessTokenSecret::new(format!("{CANARY}-access-{name}"))),
@@ -251,7 +251,7 @@ pub(super) fn wake(at: impl Into<Option<Timestamp>>, if_used: impl Into<Option<T
     Some(Wake { at: at.into(), if_used: if_used.into() })
 }
 
-/// A save of what was read that changes nothing but the number.
+/// A save over the row that was read, changing only the row number.
 pub(super) fn swap(row: &Row) -> Swap {
     Swap {
         key: row.key.clone(),
@@ -269,7 +269,7 @@ pub(super) fn swap(row: &Row) -> Swap {
     }
 }
 
-/// A save over what was read that changes everything: the next version, with a pair of its own.
+/// A save over the row that was read, changing everything: the next version, with its own pair.
 pub(super) fn replacing(row: &Row) -> Swap {
     let revision = Revision { epoch: row.revision.epoch.max(1), version: row.revision.version + 1 };
     Swap {
@@ -287,19 +287,19 @@ pub(super) fn event(kind: EventKind) -> EventContent {
     EventContent { kind, actor: None, evidence: None, cause: None }
 }
 
-/// As much as evidence can hold.
+/// Evidence of maximum size.
 pub(super) fn evidence() -> Evidence {
     let message = "Refresh → denied, \"Zürich\" 漢字 😀 ".repeat(10);
     Evidence::of_answer(400, Some("10400"), Some(&message)).with_attempt(AttemptId::random())
 }
 
-/// Events of every kind, with every cause, and with as much and as little beside that as there can be.
+/// Events of every kind and every cause, with maximal and minimal evidence.
 pub(super) fn all_sorts_of_events() -> Vec<EventContent> {
     use CauseKind::{ClientChanged, NoRefreshToken, OptInInvalidated, RefreshExpired, RotationLost};
     let causes = [OptInInvalidated, RotationLost, RefreshExpired, ClientChanged, NoRefreshToken];
     for cause in causes {
         match cause {
-            // A new one does not compile until it is here and above.
+            // A new cause does not compile until it is added here and above.
             OptInInvalidated | RotationLost | RefreshExpired | ClientChanged | NoRefreshToken => {}
         }
     }
@@ -311,7 +311,7 @@ pub(super) fn all_sorts_of_events() -> Vec<EventContent> {
     EventKind::ALL.iter().copied().map(event).chain(caused).chain(told).collect()
 }
 
-/// What the event of a log was written from.
+/// The content from which the log's event was written.
 pub(super) fn written_as(event: Event) -> EventContent {
     let Event { kind, actor, evidence, cause, .. } = event;
     EventContent { kind, actor, evidence, cause }
@@ -322,7 +322,7 @@ pub(super) const CAPS: ConsentCaps = ConsentCaps { per_company: 10, per_actor: 1
 /// A consent's time to live.
 pub(super) const LIFETIME: Duration = Duration::from_secs(600);
 
-/// A consent of this company and actor, with a state and a browser of its own.
+/// A consent of this company and actor, with its own state and browser.
 pub(super) fn consent(key: &RowKey, actor: &ActorId) -> NewConsent {
     NewConsent {
         consent: Consent {
@@ -342,7 +342,7 @@ pub(super) fn consent(key: &RowKey, actor: &ActorId) -> NewConsent {
     }
 }
 
-/// The event of a consent that is put.
+/// The event of a newly put consent.
 pub(super) fn started(consent: &NewConsent) -> NewEvent {
     let event = EventContent { actor: Some(consent.consent.actor.clone()), ..event(EventKind::Started) };
     NewEvent { company: Some(consent.consent.company.clone()), event }
@@ -361,13 +361,13 @@ pub(super) fn names(rows: &[Row]) -> Vec<&str> {
     rows.iter().map(|row| row.key.name()).collect()
 }
 
-/// The state of a row as a JSON value: a store may write the same object in another way.
+/// A row's document as a JSON value: a store may reformat the object.
 #[track_caller]
 pub(super) fn json(row: &Row) -> Value {
     serde_json::from_str(row.document.as_str()).expect("a JSON object")
 }
 
-/// The secrets of readable tokens: access and refresh token.
+/// The secrets of readable tokens: access token and refresh token.
 #[track_caller]
 pub(super) fn secrets(row: &Row) -> Option<(Option<&str>, Option<&str>)> {
     match &row.tokens {
@@ -383,7 +383,7 @@ pub(super) fn secrets_of(tokens: &Tokens) -> (Option<&str>, Option<&str>) {
     (access, tokens.refresh.as_ref().map(RefreshToken::expose_secret))
 }
 
-/// All of a row but its tokens and the time of the reading, for a comparison.
+/// Everything in a row except its tokens and the time of the read, for comparison.
 #[track_caller]
 pub(super) fn state(row: &Row) -> (Value, String) {
     let rest =
@@ -391,14 +391,14 @@ pub(super) fn state(row: &Row) -> (Value, String) {
     (json(row), format!("{rest:?}"))
 }
 
-/// Whether two readings show the same row.
+/// Asserts that two reads show the same row.
 #[track_caller]
 pub(super) fn assert_same(before: &Row, after: &Row) {
     assert_eq!(state(before), state(after));
     assert_eq!(secrets(before), secrets(after), "the tokens changed");
 }
 
-/// Equal to the minute: between two calls, a database's clock runs on.
+/// Equal to within a minute: a database's clock runs on between two calls.
 #[track_caller]
 pub(super) fn assert_about(actual: impl Into<Option<Timestamp>>, expected: Timestamp) {
     let actual = actual.into().expect("a time");

@@ -1,4 +1,4 @@
-//! Clauses of [`Store::changes`], and of what a save announces.
+//! Clauses of [`Store::changes`] and of the announcements of saves.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use super::case::*;
 
 const NOW: Duration = Duration::ZERO;
 
-/// What is told of the row after the cursor: its latest change number.
+/// The row's latest change number, if the feed reports one after the cursor.
 async fn told(case: &Case, after: EventId, key: &RowKey) -> Option<EventId> {
     let changes = case.changes(after, NOW).await;
     changes.changed.into_iter().filter(|(company, _)| *company == id(key)).map(|(_, change)| change).max()
@@ -24,7 +24,7 @@ pub(super) async fn without_a_cursor_it_gives_the_present_one_at_once(case: Case
 
     let first = tokio::time::timeout(LONG, case.store.changes(Environment::Cie, None, 100 * LONG)).await;
 
-    let first = done(first.expect("it does not wait"));
+    let first = done(first.expect("the call does not wait"));
     assert!(first.changed.is_empty());
     assert!(first.cursor >= row.change && row.change > empty);
     assert!(case.changes(first.cursor, NOW).await.changed.is_empty());
@@ -92,12 +92,12 @@ pub(super) async fn reading_on_tells_only_what_is_later_than_the_cursor(case: Ca
     assert!(case.changes(next.cursor, NOW).await.changed.is_empty());
 }
 
-/// As after a restored backup: the numbers are given out again.
+/// As after a restored backup: the numbers are assigned again.
 pub(super) async fn beyond_the_end_of_the_log_everything_is_told_with_a_lower_cursor(case: Case) {
     let rows = [case.opted_in(&acme()).await, case.opted_in(&company("other")).await];
     let beyond = EventId::new(rows[1].change.number() + 1_000);
 
-    let told = tokio::time::timeout(LONG, case.changes(beyond, 100 * LONG)).await.expect("it does not wait");
+    let told = tokio::time::timeout(LONG, case.changes(beyond, 100 * LONG)).await.expect("the call does not wait");
 
     let mut changed = told.changed;
     changed.sort();
@@ -120,7 +120,7 @@ pub(super) async fn a_quiet_feed_answers_after_the_wait(case: Case) {
 
     let quiet = tokio::time::timeout(LONG, case.changes(start, Duration::from_millis(50))).await;
 
-    let quiet = quiet.expect("it does not wait for ever");
+    let quiet = quiet.expect("the call does not wait for ever");
     assert!(quiet.changed.is_empty());
     assert!(quiet.cursor >= start);
 }
@@ -133,11 +133,11 @@ pub(super) async fn waits_and_returns_early_when_something_changes(case: Case) {
 
     let row = case.opted_in(&acme()).await;
 
-    let changes = tokio::time::timeout(LONG, waiting).await.expect("it returns early");
+    let changes = tokio::time::timeout(LONG, waiting).await.expect("the call returns early");
     assert_eq!(done(changes).changed, [(id(&acme()), row.change)]);
 }
 
-/// A store that looks first and listens second sleeps through a change in between.
+/// A store that reads before it subscribes sleeps through a change in between.
 pub(super) async fn a_change_at_the_moment_of_the_call_is_not_slept_through(case: Case) {
     let mut after = case.cursor().await;
     for round in 0..120 {
@@ -149,7 +149,7 @@ pub(super) async fn a_change_at_the_moment_of_the_call_is_not_slept_through(case
                 match number {
                     0 => store.changes(Environment::Cie, Some(after), 100 * LONG).await,
                     _ => {
-                        // Earlier and later moments, from round to round.
+                        // The write comes earlier or later from round to round.
                         for _ in 0..1 << (round % 12) {
                             tokio::task::yield_now().await;
                         }
@@ -162,14 +162,14 @@ pub(super) async fn a_change_at_the_moment_of_the_call_is_not_slept_through(case
 
         let answers = tokio::time::timeout(LONG, race).await.expect("no change is slept through");
         let [changes, written] = answers.try_into().expect("two answers");
-        // It may have returned for a later cursor alone; the next call tells the change.
+        // The first call may have returned only because the cursor moved; the next call reports the change.
         let changes = if changes.changed.is_empty() { case.changes(after, NOW).await } else { changes };
         assert_eq!(changes.changed, written.changed);
         after = changes.cursor;
     }
 }
 
-/// A change that is written while a reader looks must be told to its next call, and must wake one that waits.
+/// A change written during a read must be reported by the reader's next call and must wake a waiting reader.
 pub(super) async fn a_follower_misses_none_of_64_concurrent_saves_of_16_rows(case: Case) {
     let start = case.cursor().await;
     let written = Arc::new(AtomicBool::new(false));
@@ -194,7 +194,7 @@ pub(super) async fn a_follower_misses_none_of_64_concurrent_saves_of_16_rows(cas
     let lasts: BTreeMap<_, _> =
         log.iter().filter(|event| event.actor.is_some()).map(|event| (event.id, event.actor.clone())).collect();
     let announced: BTreeMap<_, _> = saves.into_iter().map(|(actor, change)| (change, actor)).collect();
-    assert_eq!((log.len(), lasts), (128, announced), "the change of a save is its last event's number");
+    assert_eq!((log.len(), lasts), (128, announced), "a save's change number is its last event's number");
     let mut expected = BTreeMap::new();
     for number in 0..16 {
         let row = case.load(&company(number.to_string())).await;
@@ -204,11 +204,11 @@ pub(super) async fn a_follower_misses_none_of_64_concurrent_saves_of_16_rows(cas
     assert_eq!(follower.await.expect("the follower ends"), expected);
 }
 
-/// The latest change of each company that a follower was told of, until all is written.
+/// Follows the feed until all is written; returns each company's latest reported change.
 async fn follow(store: Arc<dyn Store>, mut after: EventId, written: Arc<AtomicBool>) -> BTreeMap<CompanyId, EventId> {
     let mut latest = BTreeMap::new();
     loop {
-        // Asked before the reading: what is told after the last write is all.
+        // Read the flag first: a read after the last write reports everything.
         let last = written.load(Ordering::Acquire);
         let changes = done(store.changes(Environment::Cie, Some(after), Duration::from_millis(20)).await);
         assert!(changes.cursor >= after, "the cursor went back");

@@ -6,7 +6,7 @@ fn client() -> RowKey {
     RowKey::client(Environment::Cie)
 }
 
-/// As [`replacing`]; a client row has no tokens.
+/// Like [`replacing`]; a client row has no tokens.
 fn without_tokens(row: &Row) -> Swap {
     Swap { tokens: TokenChange::Keep, ..replacing(row) }
 }
@@ -44,7 +44,7 @@ pub(super) async fn is_never_listed_nor_woken(case: Case) {
         assert_eq!(names(&case.listed(ListQuery { listed_as, ..list() }).await), ["acme"]);
     }
     let first = done(case.store.wake(Environment::Cie, 1).await);
-    assert_eq!(names(&first), ["acme"], "it does not take the place of a company");
+    assert_eq!(names(&first), ["acme"], "the client row does not count as a company");
     assert!(case.woken().await.is_empty());
 }
 

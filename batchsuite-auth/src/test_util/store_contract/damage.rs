@@ -2,7 +2,7 @@
 
 use super::{case::*, harness::Part};
 
-/// Three rows that are overdue, of which the one in the middle is damaged: as it was before, and its key.
+/// Creates three overdue rows and damages the middle one; returns that row as it was.
 async fn damaged(case: &Case, part: Part) -> Row {
     for name in ["a", "b", "c"] {
         let key = company(name);
@@ -14,7 +14,7 @@ async fn damaged(case: &Case, part: Part) -> Row {
     before
 }
 
-/// What is left of a row whose tokens cannot be read.
+/// Asserts that a row with unreadable tokens keeps everything else.
 #[track_caller]
 fn assert_unreadable(before: &Row, row: &Row) {
     assert_eq!(state(before), state(row));
@@ -22,7 +22,7 @@ fn assert_unreadable(before: &Row, row: &Row) {
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
 }
 
-/// What is left of a row whose document cannot be read: its columns. (Its tokens may be open or not.)
+/// Asserts that a row with an unreadable document keeps its columns. (Its tokens may be readable or not.)
 #[track_caller]
 fn assert_found(before: &Row, row: &Row) {
     assert_eq!(

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::case::*;
 
-/// The part of a process in the delivery of `mails`.
+/// A process's claim to the delivery of `mails`.
 fn process(number: u128) -> Delivery {
     of_consumer("mails", number)
 }
@@ -21,7 +21,7 @@ async fn advance(case: &Case, delivery: &Delivery, cursor: EventId, then: Delive
     done(case.store.advance_delivery(Environment::Cie, delivery, cursor, then).await)
 }
 
-/// The numbers of so many new events.
+/// Writes this many events; returns their numbers.
 async fn written(case: &Case, count: usize) -> Vec<EventId> {
     let mut ids = Vec::new();
     for _ in 0..count {
@@ -51,12 +51,12 @@ pub(super) async fn another_process_does_not_get_what_is_held(case: Case) {
     assert_eq!(take(&case, &process(2)).await, None);
 
     written(&case, 1).await;
-    assert_eq!(take(&case, &process(1)).await, begin, "its holder takes it again");
+    assert_eq!(take(&case, &process(1)).await, begin, "the holder takes the lease again");
     assert_eq!(take(&case, &process(2)).await, None);
 }
 
 pub(super) async fn of_20_processes_at_once_exactly_one_gets_it(case: Case) {
-    // First a consumer that is new, then one whose lease has ended.
+    // First a new consumer, then one whose lease has ended.
     for _ in 0..5 {
         let taken = case
             .at_once(20, |store, number| async move {
@@ -91,7 +91,7 @@ pub(super) async fn a_lease_that_a_wrong_clock_dated_has_ended(case: Case) {
 
 pub(super) async fn a_lease_is_a_day_at_most(case: Case) {
     let taken = case.store.take_delivery(Environment::Cie, &process(1), 3 * DAY).await;
-    let cursor = done(taken).expect("nobody has it");
+    let cursor = done(taken).expect("nobody holds the lease");
     for _ in 0..2 {
         case.advance(DAY - MINUTE).await;
         assert_eq!(take(&case, &process(2)).await, None);
@@ -138,7 +138,7 @@ pub(super) async fn moving_the_cursor_can_end_the_lease(case: Case) {
 pub(super) async fn only_the_holder_moves_the_cursor(case: Case) {
     let ids = written(&case, 2).await;
     let renew = DeliveryEnd::Renew(HOUR);
-    assert!(!advance(&case, &process(1), ids[1], renew).await, "nobody has taken it");
+    assert!(!advance(&case, &process(1), ids[1], renew).await, "nobody has taken the delivery");
     let begin = take(&case, &process(1)).await;
 
     for then in [renew, DeliveryEnd::End] {
@@ -166,13 +166,13 @@ pub(super) async fn who_no_longer_holds_it_moves_nothing(case: Case) {
     let renew = DeliveryEnd::Renew(HOUR);
 
     assert!(advance(&case, &process(1), ids[0], DeliveryEnd::End).await);
-    assert!(!advance(&case, &process(1), ids[1], renew).await, "it gave the lease up");
+    assert!(!advance(&case, &process(1), ids[1], renew).await, "the process gave the lease up");
     take(&case, &process(1)).await;
     case.advance(HOUR + SECOND).await;
-    assert!(!advance(&case, &process(1), ids[1], renew).await, "its lease has ended");
+    assert!(!advance(&case, &process(1), ids[1], renew).await, "the lease has ended");
     assert_eq!(take(&case, &process(2)).await, Some(ids[0]));
     for then in [renew, DeliveryEnd::End] {
-        assert!(!advance(&case, &process(1), ids[2], then).await, "another one has it");
+        assert!(!advance(&case, &process(1), ids[2], then).await, "another process holds the lease");
     }
     assert_eq!(take(&case, &process(2)).await, Some(ids[0]));
 }

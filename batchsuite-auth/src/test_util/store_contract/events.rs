@@ -10,7 +10,7 @@ use std::{
 
 use super::case::*;
 
-/// Six events: of `acme` the first, third and fifth, of all companies the last.
+/// Six events: the first, third and fifth concern `acme`, the last concerns all companies.
 async fn six(case: &Case) -> Vec<EventId> {
     let mut ids = Vec::new();
     let client = RowKey::client(Environment::Cie);
@@ -20,7 +20,7 @@ async fn six(case: &Case) -> Vec<EventId> {
     ids
 }
 
-/// The ids that are read from page to page until nothing is left.
+/// The ids read page by page until none is left.
 async fn read(case: &Case, mut query: EventQuery) -> Vec<EventId> {
     let mut ids = Vec::new();
     loop {
@@ -105,8 +105,8 @@ pub(super) async fn the_cursor_finds_what_is_written_later(case: Case) {
     assert_eq!(read(&case, EventQuery { after: end, ..events(Environment::Cie) }).await, [row.change]);
 }
 
-/// A number that is drawn early and committed late must not slip behind the reader's cursor: neither that of a save with
-/// three events, nor that of a single one.
+/// A number that is drawn early and committed late must not fall behind the reader's cursor, neither that of a save
+/// with three events nor that of a single event.
 pub(super) async fn reading_forward_misses_no_event_of_concurrent_writers(case: Case) {
     let written = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn(follow(case.store.clone(), written.clone()));
@@ -135,12 +135,12 @@ pub(super) async fn reading_forward_misses_no_event_of_concurrent_writers(case: 
     assert!(batches.into_iter().flatten().all(|id| seen.contains(&id)), "an event was missed");
 }
 
-/// What a reader sees from the begin of the log until it has all that was written.
+/// The events that a reader sees from the beginning of the log until it has read everything written.
 async fn follow(store: Arc<dyn Store>, written: Arc<AtomicBool>) -> Vec<EventId> {
     let mut seen = Vec::new();
     let mut query = EventQuery { limit: 7, ..events(Environment::Cie) };
     loop {
-        // Asked before the reading: an empty page after the last write is the end of the log.
+        // Read the flag first: an empty page after the last write is the end of the log.
         let last = written.load(Ordering::Acquire);
         let page = done(store.events(query.clone()).await);
         if page.items.is_empty() && last {

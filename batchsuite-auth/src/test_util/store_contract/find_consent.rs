@@ -2,7 +2,7 @@
 
 use super::case::*;
 
-/// The verifier that can be read, if there is one.
+/// The verifier, if it is readable.
 #[track_caller]
 fn verifier(found: &FoundConsent) -> Option<&str> {
     match &found.verifier {
@@ -21,7 +21,7 @@ pub(super) async fn gives_what_was_put_under_each_state(case: Case) {
     }
 
     for put in [whole, plain] {
-        let found = case.find(&put).await.expect("it is there");
+        let found = case.find(&put).await.expect("the consent is there");
 
         assert_eq!((&found.consent, found.used), (&put.consent, None));
         assert_eq!(verifier(&found), put.verifier.as_ref().map(PkceVerifier::expose_secret));
@@ -41,11 +41,11 @@ pub(super) async fn a_state_that_was_never_put_in_this_environment_is_unknown(ca
 pub(super) async fn a_used_one_is_found_for_an_hour_without_its_verifier(case: Case) {
     let put = consent(&acme(), &actor("alice"));
     case.put(&put).await;
-    let at = case.use_up(&put).await.expect("it is used");
+    let at = case.use_up(&put).await.expect("the consent is used");
 
     for wait in [0, 59].map(|minutes| minutes * MINUTE) {
         case.advance(wait).await;
-        let found = case.find(&put).await.expect("it is there");
+        let found = case.find(&put).await.expect("the consent is there");
         assert_eq!((&found.consent, verifier(&found)), (&put.consent, None));
         assert_about(found.used.map(|used| used.at), at);
     }
@@ -59,7 +59,7 @@ pub(super) async fn an_expired_one_is_found_for_an_hour_without_its_verifier(cas
 
     for wait in [LIFETIME + SECOND, 59 * MINUTE] {
         case.advance(wait).await;
-        let found = case.find(&put).await.expect("it is there");
+        let found = case.find(&put).await.expect("the consent is there");
         assert_eq!((&found.consent, found.used, verifier(&found)), (&put.consent, None, None));
         assert!(found.expires_at <= found.as_of);
     }
@@ -71,7 +71,7 @@ pub(super) async fn an_old_one_stays_found_for_its_hour_when_others_are_put(case
     let [used, expired] = ["alice", "bob"].map(|name| consent(&acme(), &actor(name)));
     case.put(&used).await;
     case.put(&expired).await;
-    case.use_up(&used).await.expect("it is used");
+    case.use_up(&used).await.expect("the consent is used");
     case.advance(LIFETIME + SECOND).await;
 
     for _ in 0..3 {
@@ -90,7 +90,7 @@ pub(super) async fn tells_whether_its_use_wrote_an_event(case: Case) {
         let used = case.store.use_consent(Environment::Cie, put.consent.id, event).await;
         assert!(done(used).is_some());
 
-        let found = case.find(&put).await.expect("it is there");
+        let found = case.find(&put).await.expect("the consent is there");
 
         assert_eq!(found.used.map(|used| used.with_event), Some(with_event));
     }

@@ -1,4 +1,4 @@
-//! What a store brings to its tests.
+//! A store's side of its tests.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
@@ -6,44 +6,47 @@ use async_trait::async_trait;
 
 use crate::store::{RowKey, Store};
 
-/// How the suite gets a store to test, and moves its time.
+/// Creates the store under test and controls its time.
 ///
-/// Each test makes a harness of its own.
+/// Each test creates its own harness.
 #[async_trait]
 pub trait Harness: fmt::Debug + Send + Sync + 'static {
-    /// An empty store. Called once a test, before anything else.
+    /// An empty store. Called once per test, before anything else.
     async fn fresh(&self) -> Arc<dyn Store>;
 
-    /// Moves the clock of that store ahead. It may run on by itself, too.
+    /// Moves the store's clock ahead. The clock may also run by itself.
     async fn advance(&self, by: Duration);
 
-    /// Moves it back, as one is that was wrong.
+    /// Moves the store's clock back, as when a wrong clock is corrected.
     async fn set_back(&self, by: Duration);
 
-    /// Locks a saved row as a slow transaction does, and changes nothing: a save of the row waits until the lock is rolled back.
-    /// A store must let it wait for two seconds at least.
+    /// Locks a saved row as a slow transaction would, without changing it: a save of the row waits until the lock is
+    /// rolled back. The store must let that save wait for at least two seconds.
     ///
-    /// The default is `None`, for a store without locks that outlive a call. Its tests leave the group `locks` out.
+    /// The default is `None`, for a store without locks that outlive a call. Such a store's tests omit the group
+    /// `locks`.
     async fn hold(&self, key: &RowKey) -> Option<Held> {
         let _ = key;
         None
     }
 
-    /// Damages a part of a saved row behind the store's back. Whether it did.
+    /// Damages a part of a saved row behind the store's back; returns whether it did.
     ///
-    /// The default is `false`, for a store whose data nobody else can reach. Its tests leave the group `damage` out.
+    /// The default is `false`, for a store whose data nobody else can reach. Such a store's tests omit the group
+    /// `damage`.
     async fn damage(&self, key: &RowKey, part: Part) -> bool {
         let _ = (key, part);
         false
     }
 }
 
-/// A row's lock that a [`Harness`] holds.
+/// A row lock held by a [`Harness`].
 #[must_use = "a lock is rolled back"]
 pub struct Held(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Held {
-    /// A lock that `roll_back` ends, e.g. by the `ROLLBACK` of a transaction. It has ended when that returns.
+    /// A lock released by `roll_back`, e.g. the `ROLLBACK` of a transaction. When `roll_back` returns, the lock is
+    /// released.
     pub fn new(roll_back: impl Future<Output = ()> + Send + 'static) -> Self {
         Self(Box::pin(roll_back))
     }
@@ -62,8 +65,8 @@ impl fmt::Debug for Held {
 /// A part of a row that can be damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Both tokens: a changed byte in each ciphertext, or a key that is gone.
+    /// Both tokens: a changed byte in each ciphertext, or a missing key.
     Tokens,
-    /// The document: something that is no JSON object, as far as the store's column takes it.
+    /// The document: not a JSON object, as far as the store's column accepts that.
     Document,
 }

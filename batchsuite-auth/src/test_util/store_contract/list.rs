@@ -2,7 +2,7 @@
 
 use super::case::*;
 
-/// Rows of these names that are listed so and wake in an hour.
+/// Creates rows with these names and statuses that wake in an hour.
 async fn listed_as(case: &Case, rows: &[(&str, ListedAs)]) {
     for (name, listed_as) in rows {
         case.saved(Swap { listed_as: *listed_as, ..replacing(&case.load(&company(name)).await) }).await;
@@ -96,7 +96,7 @@ pub(super) async fn a_company_of_whom_only_a_consent_was_put_is_listed_as_unauth
     assert!(case.listed(only(&[ListedAs::Authenticated])).await.is_empty());
 }
 
-/// The caller looks at it again: its status may have changed with the time.
+/// The caller re-evaluates such a row: its status may have changed with time.
 pub(super) async fn a_row_whose_wake_time_has_passed_is_listed_as_anything(case: Case) {
     listed_as(&case, &[("a", ListedAs::Authenticated), ("b", ListedAs::ReauthRequired)]).await;
     let at = later(case.load(&acme()).await.as_of, DAY);
@@ -108,7 +108,7 @@ pub(super) async fn a_row_whose_wake_time_has_passed_is_listed_as_anything(case:
     assert_eq!(names(&case.listed(only(&[ListedAs::ReauthRequired])).await), ["a", "b"]);
     assert_eq!(names(&case.listed(only(&[])).await), ["a", "b"]);
     assert_eq!(case.woken().await.len(), 2);
-    assert_eq!(names(&case.listed(only(&[])).await), ["a", "b"], "also while it is hidden");
+    assert_eq!(names(&case.listed(only(&[])).await), ["a", "b"], "also while the row is hidden");
 }
 
 pub(super) async fn one_call_reads_at_most_1000_rows(case: Case) {
@@ -138,7 +138,7 @@ pub(super) async fn one_call_reads_at_most_1000_rows(case: Case) {
 
     case.advance(HOUR + SECOND).await;
     let overdue = case.listed(ListQuery { limit: 300, ..only(&[ListedAs::ReauthRequired]) }).await;
-    assert_eq!(overdue.len(), ROWS, "more of them than one call reads");
+    assert_eq!(overdue.len(), ROWS, "more rows than one call reads");
     assert!(names(&overdue).is_sorted());
 }
 

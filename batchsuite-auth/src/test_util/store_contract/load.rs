@@ -56,7 +56,7 @@ pub(super) async fn shows_no_consent_that_was_used_or_has_expired(case: Case) {
     case.put(&expired).await;
     case.put(&NewConsent { lifetime: 2 * LIFETIME, ..left.clone() }).await;
 
-    case.use_up(&used).await.expect("it is used");
+    case.use_up(&used).await.expect("the consent is used");
     case.advance(LIFETIME + SECOND).await;
 
     let shown: Vec<_> = case.load(&acme()).await.consents.iter().map(|pending| pending.id).collect();

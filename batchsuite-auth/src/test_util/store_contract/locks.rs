@@ -1,19 +1,19 @@
-//! What waits for the lock of a row: the clauses of [`Harness::hold`](super::Harness::hold).
+//! Saves that wait for a row's lock: the clauses of [`Harness::hold`](super::Harness::hold).
 
 use super::case::*;
 use crate::store::MOST_AGE;
 
-/// How old the decision is that waits, and how long it waits: older than it may be only together.
+/// The age of the waiting decision and the duration of the wait: together, but not alone, they exceed the age limit.
 const AGE: Duration = Duration::from_secs(4);
 const WAIT: Duration = Duration::from_secs(2);
 
-/// What becomes of a save that waits for a lock which is then rolled back, of a row that nobody changed meanwhile. A clock that
-/// is moved by hand goes on `by_hand`.
+/// The outcome of a save that waits for a lock which is then rolled back, on a row that nobody has changed meanwhile. A
+/// manual clock advances by `by_hand`.
 async fn waited(case: &Case, swap: Swap, by_hand: Duration) -> Saved {
     let held = case.hold(&swap.key).await;
     let store = case.store.clone();
     let save = tokio::spawn(async move { store.save(swap).await });
-    // Of real time, for a store whose clock runs on.
+    // In real time, for a store whose clock runs.
     tokio::time::sleep(WAIT).await;
     case.advance(by_hand).await;
     assert!(!save.is_finished(), "the row is not locked");

@@ -1,7 +1,7 @@
-//! The contract of [`Store`](crate::store::Store) as a test suite: one test a clause, races included.
+//! The contract of [`Store`](crate::store::Store) as a test suite: one test per clause, races included.
 //!
-//! A store's crate runs all of it with one line. Every clause becomes a test of its own, on a store of its own, so that
-//! the first failure hides nothing:
+//! A store's crate runs all of it with one line. Every clause is a separate test on its own store, so that the first
+//! failure hides no other:
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};
@@ -27,16 +27,16 @@
 //! # fn main() {}
 //! ```
 //!
-//! Two groups of clauses need more of a harness than time. A harness that has the hook names the group:
-//! `store_contract_tests!(MyHarness, locks, damage)`. A group that is not named is not among the tests.
+//! Two groups of clauses need more of a harness than time control. A harness that implements the hook names the group:
+//! `store_contract_tests!(MyHarness, locks, damage)`. Clauses of an unnamed group are not tested.
 //!
-//! | group | the hook | for which store |
+//! | group | hook | applies to |
 //! |---|---|---|
-//! | `locks` | [`Harness::hold`] | one with row locks that another connection can hold |
-//! | `damage` | [`Harness::damage`] | one whose data lies where it can be damaged, or whose keys can be lost |
+//! | `locks` | [`Harness::hold`] | stores with row locks that another connection can hold |
+//! | `damage` | [`Harness::damage`] | stores whose data can be damaged or whose keys can be lost |
 //!
-//! No clause knows which store it is about, nor compares times closer than a minute: a database's clock runs on between
-//! two calls. A document is any JSON object here, and compared as one.
+//! No clause depends on a particular store or compares times more closely than to a minute: a database's clock runs on
+//! between two calls. A document is any JSON object here, compared as JSON.
 
 mod append;
 mod case;
@@ -65,20 +65,20 @@ use case::Case;
 
 pub use harness::{Harness, Held, Part};
 
-/// One promise of the contract, and the test that holds a store to it.
+/// One clause of the contract and its test.
 #[derive(Clone, Copy, Debug)]
 pub struct Clause {
-    /// Of which verb, or about what.
+    /// The verb or topic.
     pub verb: &'static str,
-    /// The promise, as the name of its test.
+    /// The clause, as the name of its test.
     pub name: &'static str,
     run: fn(Case) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// Tests one clause on a fresh store of the harness. Needs a tokio runtime; the races want several threads.
+/// Tests one clause on a new store of the harness. Needs a tokio runtime; the races need several threads.
 ///
 /// # Panics
-/// If the store breaks the clause, the harness lacks the hook that it needs, or there is no such clause.
+/// If the store breaks the clause, the harness lacks the required hook, or the clause does not exist.
 pub async fn run(verb: &str, name: &str, harness: impl Harness) {
     let mut clauses = CLAUSES.iter().chain(LOCKS).chain(DAMAGE);
     let clause = clauses.find(|clause| clause.verb == verb && clause.name == name);
@@ -86,8 +86,8 @@ pub async fn run(verb: &str, name: &str, harness: impl Harness) {
     (clause.run)(Case::new(Arc::new(harness)).await).await;
 }
 
-/// Hands the list of all clauses of a group to a macro: the one place that lists them. A clause that is written and not listed
-/// here is dead code, which does not build.
+/// Passes a group's clauses to a macro: the only list of clauses. A clause that is written but not listed is dead code
+/// and fails the build.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __store_clauses {
@@ -302,18 +302,18 @@ __store_clauses!(contract [table] {
     CLAUSES
 });
 __store_clauses!(locks [table] {
-    /// The clauses for a store whose harness can [hold](Harness::hold) a row's lock.
+    /// The clauses for stores whose harness can [hold](Harness::hold) a row's lock.
     LOCKS
 });
 __store_clauses!(damage [table] {
-    /// The clauses for a store whose harness can [damage](Harness::damage) a row.
+    /// The clauses for stores whose harness can [damage](Harness::damage) a row.
     DAMAGE
 });
 
-/// Makes the storage contract the tests of the module that it stands in: one `#[tokio::test]` a clause.
+/// Generates the storage contract's tests in the current module: one `#[tokio::test]` per clause.
 ///
-/// Takes an expression that makes a [harness](crate::test_util::store_contract::Harness), and the names of the groups that
-/// need a hook of it, if it has that. The calling crate needs tokio with `macros` and `rt-multi-thread`.
+/// Takes an expression that creates a [harness](crate::test_util::store_contract::Harness), and the names of the groups
+/// whose hooks the harness implements. The calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! store_contract_tests {
     ($harness:expr $(, $group:ident)* $(,)?) => {

@@ -2,7 +2,7 @@
 
 use super::case::*;
 
-/// Three events two days old and two of now.
+/// Three events that are two days old, and two new ones.
 async fn three_old_and_two_new(case: &Case) -> Vec<EventId> {
     let mut ids = Vec::new();
     for count in [3, 2] {
@@ -148,7 +148,7 @@ pub(super) async fn environments_are_apart(case: Case) {
     case.append(&elsewhere(&acme()), event(EventKind::Failed)).await;
     three_old_and_two_new(&case).await;
 
-    assert_eq!(prune(&case, old()).await.events, 3, "a delivery of the other one holds nothing");
+    assert_eq!(prune(&case, old()).await.events, 3, "a delivery of the other environment holds nothing back");
 
     let query = EventQuery { after: Some(EventId::START), ..events(Environment::Production) };
     assert_eq!(done(case.store.events(query).await).items.len(), 1);

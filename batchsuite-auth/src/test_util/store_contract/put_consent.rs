@@ -2,7 +2,7 @@
 
 use super::case::*;
 
-/// Which of these can still be used.
+/// Whether each consent can still be used.
 async fn usable(case: &Case, consents: &[NewConsent]) -> Vec<bool> {
     let mut usable = Vec::new();
     for consent in consents {
@@ -48,7 +48,7 @@ pub(super) async fn the_row_of_a_company_that_was_never_saved_has_number_0_and_i
 
     let row = case.load(&acme()).await;
     assert_same(&Row::empty(acme(), row.as_of), &Row { consents: Vec::new(), ..row.clone() });
-    let [listed] = &case.listed(list()).await[..] else { panic!("not one company") };
+    let [listed] = &case.listed(list()).await[..] else { panic!("the list does not show exactly one company") };
     assert_eq!(state(listed), state(&row));
     assert!(case.woken().await.is_empty());
     case.opted_in(&acme()).await;
@@ -63,7 +63,7 @@ pub(super) async fn the_oldest_of_a_company_is_dropped_at_its_cap(case: Case) {
 
     let pending: Vec<_> = case.load(&acme()).await.consents.iter().map(|pending| pending.id).collect();
     assert_eq!(pending, [consents[1].consent.id, consents[2].consent.id]);
-    assert!(case.find(&consents[0]).await.is_none(), "a dropped one is unknown");
+    assert!(case.find(&consents[0]).await.is_none(), "a dropped consent is unknown");
     assert_eq!(usable(&case, &consents).await, [false, true, true]);
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn the_caps_hold_when_50_are_put_at_once(case: Case) {
 
         assert_eq!(usable(&case, &consents).await.into_iter().filter(|usable| *usable).count(), 5);
     }
-    assert_eq!(case.log(Environment::Cie).await.len(), 100, "each wrote its event");
+    assert_eq!(case.log(Environment::Cie).await.len(), 100, "each consent wrote its event");
 }
 
 pub(super) async fn one_that_is_put_again_replaces_itself(case: Case) {

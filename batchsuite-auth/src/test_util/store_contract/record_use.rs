@@ -1,8 +1,8 @@
-//! Clauses of [`Store::record_use`], and what [`Store::save`] makes of a use.
+//! Clauses of [`Store::record_use`], and the effect of a use on [`Store::save`].
 
 use super::case::*;
 
-/// From a first save that wakes in ten hours, or in one if its tokens are used.
+/// The row after a first save that wakes in ten hours, or in one hour if its tokens are used.
 async fn sleeping(case: &Case, key: &RowKey) -> Row {
     let row = case.load(key).await;
     case.saved(Swap { wake: wake(in_hours(&row, 10), in_hours(&row, 1)), ..replacing(&row) }).await
@@ -99,7 +99,7 @@ pub(super) async fn a_use_that_the_step_was_computed_from_changes_no_wake_time(c
     assert_eq!(saved.used_at, read.used_at);
 }
 
-/// The first use is part of what the step was computed from; the second one is not.
+/// The step was computed with the first use but without the second.
 pub(super) async fn a_use_soon_after_another_brings_the_wake_time_forward_too(case: Case) {
     sleeping(&case, &acme()).await;
     case.used(&acme()).await;
@@ -111,7 +111,7 @@ pub(super) async fn a_use_soon_after_another_brings_the_wake_time_forward_too(ca
     assert_about(case.load(&acme()).await.wake_at, in_hours(&read, 2));
 }
 
-/// Whichever is first, the row wakes as of a used company.
+/// In either order, the row wakes as a used company's.
 pub(super) async fn at_the_moment_of_a_save_it_counts(case: Case) {
     for round in 0..20 {
         let key = company(format!("company-{round}"));

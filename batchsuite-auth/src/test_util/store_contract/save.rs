@@ -1,4 +1,4 @@
-//! Clauses of [`Store::save`]: the swap itself. What it does to tokens, wake times and the feed has files of its own.
+//! Clauses of [`Store::save`]: the swap itself. Other files cover tokens, wake times and the feed.
 
 use serde_json::json;
 
@@ -64,7 +64,7 @@ pub(super) async fn of_64_of_the_client_row_at_once_exactly_one_succeeds(case: C
     exactly_one_of_64(&case, &row, TokenChange::Keep).await;
 }
 
-/// The winner's document and event are stored, and nobody else's.
+/// Only the winner's document and event are stored.
 async fn exactly_one_of_64(case: &Case, row: &Row, tokens: TokenChange) {
     let events = case.log(row.key.environment).await.len();
 
@@ -86,7 +86,7 @@ async fn exactly_one_of_64(case: &Case, row: &Row, tokens: TokenChange) {
     assert_eq!(json(&after)["winner"].as_str(), winner);
 }
 
-/// No update is lost of writers who read again after a conflict.
+/// Writers that read again after a conflict lose no update.
 pub(super) async fn writers_who_read_again_lose_no_update(case: Case) {
     case.at_once(16, |store, _| async move {
         loop {
@@ -116,7 +116,7 @@ pub(super) async fn a_decision_6_seconds_old_is_a_conflict_and_stores_nothing(ca
 }
 
 pub(super) async fn a_decision_dated_6_seconds_ahead_is_a_conflict_and_stores_nothing(case: Case) {
-    // A clock that runs on gets no nearer to the limit than 3 seconds would take.
+    // A running clock gets no nearer to the limit than 3 seconds.
     let ahead = MOST_AGE + 3 * SECOND;
     let row = case.opted_in(&acme()).await;
     case.conflicts(Swap { decided_at: Some(later(row.as_of, ahead)), ..replacing(&row) }).await;
@@ -220,8 +220,8 @@ pub(super) async fn every_sort_of_event_is_kept_whole(case: Case) {
     }
 }
 
-/// A caller who goes away leaves the whole save or nothing of it. A save over what was read next shows which: afterwards, one
-/// that is still under way can only conflict.
+/// A dropped call either saves completely or not at all. A second save over the same read shows which: afterwards, a
+/// first save still in progress can only conflict.
 pub(super) async fn one_that_was_cut_off_happened_or_did_not_wholly(case: Case) {
     let mut before = case.opted_in(&acme()).await;
     for round in 0..60 {
@@ -240,7 +240,7 @@ pub(super) async fn one_that_was_cut_off_happened_or_did_not_wholly(case: Case) 
         assert_eq!((json(&fenced), secrets(&fenced), fenced.revision), (json(&after), secrets(&after), after.revision));
         if after.number == before.number {
             assert_same(&before, &after);
-            assert!(written.is_empty(), "its event alone is stored");
+            assert!(written.is_empty(), "the event is stored without its save");
         } else {
             assert_eq!(
                 (json(&after)["pair"].as_str(), after.revision),

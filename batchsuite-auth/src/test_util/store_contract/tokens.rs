@@ -1,4 +1,4 @@
-//! What [`Store::save`] does to the tokens.
+//! The effect of [`Store::save`] on the tokens.
 
 use super::case::*;
 

@@ -76,7 +76,7 @@ pub(super) async fn one_that_is_unknown_or_of_the_other_environment_is_refused_w
     }
 
     assert!(case.log(Environment::Cie).await.is_empty());
-    assert!(case.use_up(&other).await.is_some(), "it is still there");
+    assert!(case.use_up(&other).await.is_some(), "the consent is still there");
 }
 
 pub(super) async fn changes_no_row_and_no_other_consent(case: Case) {
@@ -94,7 +94,7 @@ pub(super) async fn changes_no_row_and_no_other_consent(case: Case) {
     assert!(case.use_up(&other).await.is_some());
 }
 
-/// A second use shows which: afterwards, one that is still under way is refused.
+/// A second use shows which: afterwards, a first use still in progress is refused.
 pub(super) async fn one_that_was_cut_off_wrote_its_event_or_left_the_consent_to_the_next(case: Case) {
     for round in 0..30 {
         let put = consent(&acme(), &actor("alice"));

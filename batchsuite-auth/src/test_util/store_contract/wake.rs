@@ -1,10 +1,10 @@
-//! Clauses of [`Store::wake`], and what [`Store::save`] does to it.
+//! Clauses of [`Store::wake`], and the effect of [`Store::save`] on it.
 
 use std::collections::BTreeSet;
 
 use super::case::*;
 
-/// Rows of these names that are all overdue, the first one longest.
+/// Creates rows with these names, all overdue, the first one longest.
 async fn overdue(case: &Case, names: &[impl AsRef<str>]) {
     for (number, name) in (1..).zip(names) {
         let key = company(name);
@@ -32,7 +32,7 @@ pub(super) async fn a_woken_row_comes_as_load_shows_it_and_is_not_changed(case: 
     let (loaded, events) = (case.load(&acme()).await, case.log(Environment::Cie).await);
     assert!(loaded.used_at.is_some() && !loaded.consents.is_empty() && secrets(&loaded).is_some());
 
-    let [woken] = &case.woken().await[..] else { panic!("not one row") };
+    let [woken] = &case.woken().await[..] else { panic!("the call does not return exactly one row") };
 
     assert_same(&loaded, woken);
     assert_about(woken.as_of, loaded.as_of);
@@ -48,7 +48,7 @@ pub(super) async fn a_row_that_wakes_more_than_two_days_ahead_is_woken(case: Cas
     case.waking(&company("a-year"), later(now, 365 * DAY)).await;
 
     assert_eq!(names_in_order(&case.woken().await), ["49-hours", "a-year"]);
-    assert!(case.woken().await.is_empty(), "they are hidden, too");
+    assert!(case.woken().await.is_empty(), "these rows are hidden, too");
 }
 
 fn names_in_order(rows: &[Row]) -> Vec<&str> {
@@ -113,7 +113,7 @@ pub(super) async fn of_20_callers_at_once_for_one_row_exactly_one_gets_it(case: 
 
 pub(super) async fn a_hidden_row_is_saved_and_is_shown_again_if_that_sets_wake_times(case: Case) {
     overdue(&case, &["acme"]).await;
-    let [row] = &case.woken().await[..] else { panic!("not one row") };
+    let [row] = &case.woken().await[..] else { panic!("the call does not return exactly one row") };
 
     let at = wake(earlier(row.as_of, HOUR), None);
     case.saved(Swap { decided_at: Some(row.as_of), wake: at, ..replacing(row) }).await;
@@ -123,7 +123,7 @@ pub(super) async fn a_hidden_row_is_saved_and_is_shown_again_if_that_sets_wake_t
 
 pub(super) async fn a_save_that_keeps_wake_times_leaves_it_hidden(case: Case) {
     overdue(&case, &["acme"]).await;
-    let [row] = &case.woken().await[..] else { panic!("not one row") };
+    let [row] = &case.woken().await[..] else { panic!("the call does not return exactly one row") };
 
     let kept = case.saved(Swap { wake: None, ..replacing(row) }).await;
 

@@ -1,24 +1,24 @@
--- What is stored of opt-ins. `{schema}` is the schema of the host's choice; no search path is relied on.
+-- Opt-ins. `{schema}` is the host's schema; nothing relies on a search path.
 
--- Added to every time that is read from the server's clock. Tests replace it to move time; nothing else may.
--- STABLE, not IMMUTABLE: it is inlined all the same, and a plan that inlined it is made anew when it is replaced.
+-- Added to every time read from the server's clock. Tests replace this function to move time; nothing else may. STABLE,
+-- not IMMUTABLE: it is inlined all the same, and replacing it invalidates plans that inlined it.
 CREATE FUNCTION {schema}.clock_offset() RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE AS $$ SELECT interval '0' $$;
 
--- Numbers the events. The order of numbers is not the order of commits, so whoever is about to draw one says so first.
--- As many at a time as one save writes at most: its events end with the number that was drawn.
+-- Numbers the events. Numbers are not ordered by commit, so a transaction announces itself before it draws one. The
+-- increment is the maximum number of events per save: a save's events end with the number drawn.
 CREATE SEQUENCE {schema}.event_number AS bigint START {most_events} INCREMENT {most_events};
 
--- Says that this transaction will draw numbers above the latest one, until it ends. The lock is shared and hinders
--- nobody; readers of the log find it in pg_locks and read no further than below it (sql/horizon.sql).
+-- Announces that this transaction will draw numbers above the latest one, until it ends. The lock is shared, so writers
+-- do not block each other; readers of the log find it in pg_locks and read only below it (sql/horizon.sql).
 CREATE FUNCTION {schema}.announce_event() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     latest bigint;
 BEGIN
-    -- Whatever the server's default is, the transaction that writes an event is durable.
+    -- Makes the transaction that writes an event durable, whatever the server's default.
     PERFORM {durable};
-    -- Not `SELECT last_value FROM …`, which takes no lock on the number: every 32nd time nextval() shows one far ahead for a
-    -- moment, while it writes to the log of the server.
+    -- Not `SELECT last_value FROM …`, which takes no lock on the number: every 32nd nextval() briefly exposes a number
+    -- far ahead while it writes to the server's log.
     latest := COALESCE(pg_sequence_last_value('{schema}.event_number'::regclass), 0);
     PERFORM pg_advisory_xact_lock_shared(
         '{schema}.event_number'::regclass::oid::bigint::bit(32)::int,
@@ -26,26 +26,26 @@ BEGIN
     );
 END $$;
 
--- The number of the last event that a statement writes.
+-- The number of a statement's last event.
 CREATE FUNCTION {schema}.next_event() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     PERFORM {schema}.announce_event();
     RETURN nextval('{schema}.event_number');
 END $$;
 
--- One row a company, and one of company '' for what concerns all companies of an environment. The state is a document that
--- nothing here looks into; beside it stand the columns by which rows are found and compared. Narrow, because most writes
--- change no column of an index: the room left on each page keeps those out of the indexes. The secrets are in `tokens`.
+-- One row per company, and one row with company '' for an environment's client-wide state. SQL never looks into the
+-- state document; the columns beside it are for finding and comparing rows. The row is narrow because most writes
+-- change no indexed column: with free space on each page they stay HOT updates. The secrets are in `tokens`.
 CREATE TABLE {schema}.grants (
     environment   text COLLATE "C" NOT NULL,
     company       text COLLATE "C" NOT NULL,
-    -- Goes up with each save; 0: never saved.
+    -- Goes up with each save; 0 means never saved.
     number        bigint NOT NULL DEFAULT 0,
     epoch         bigint NOT NULL DEFAULT 0,
     version       bigint NOT NULL DEFAULT 0,
     state         jsonb  NOT NULL DEFAULT '{}',
     listed_as     text COLLATE "C" NOT NULL,
-    -- The number of the event that caches hear of.
+    -- The number of the latest event announced to caches.
     change        bigint NOT NULL DEFAULT 0,
     wake_at       timestamptz,
     wake_if_used  timestamptz,
@@ -55,7 +55,7 @@ CREATE TABLE {schema}.grants (
 ) WITH (fillfactor = 70);
 CREATE INDEX grants_wake ON {schema}.grants (environment, wake_at);
 CREATE INDEX grants_change ON {schema}.grants (environment, change);
--- Of most companies there is nothing to find.
+-- Most companies have this status and are never searched by it.
 CREATE INDEX grants_listed ON {schema}.grants (environment, listed_as, company) WHERE listed_as <> 'authenticated';
 
 -- For operators.
@@ -63,7 +63,7 @@ CREATE VIEW {schema}.companies AS
     SELECT environment, company, listed_as, epoch, version, wake_at, hidden_until, used_at, state, number, change
     FROM {schema}.grants WHERE company <> '';
 
--- Ciphertext alone, bound to the epoch and the version of its grant.
+-- Only ciphertext, bound to the grant's epoch and version.
 CREATE TABLE {schema}.tokens (
     environment   text COLLATE "C" NOT NULL,
     company       text COLLATE "C" NOT NULL,
@@ -74,7 +74,7 @@ CREATE TABLE {schema}.tokens (
 ALTER TABLE {schema}.tokens ALTER access_token SET STORAGE MAIN, ALTER refresh_token SET STORAGE MAIN;
 
 CREATE TABLE {schema}.consents (
-    -- The order in which they began.
+    -- The order of creation.
     number          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     environment     text COLLATE "C" NOT NULL,
     id              uuid   NOT NULL,
@@ -104,19 +104,19 @@ CREATE TABLE {schema}.events (
     company     text COLLATE "C",
     epoch       bigint NOT NULL,
     version     bigint NOT NULL,
-    -- What happened, who did it, what UPS said, and why a new opt-in is needed.
+    -- The event itself: what happened, the actor, UPS's answer, and the cause of a needed opt-in.
     content     jsonb  NOT NULL,
     PRIMARY KEY (environment, id)
 );
 CREATE INDEX events_company ON {schema}.events (environment, company, id);
 
--- Up to where events were pruned.
+-- The last pruned event.
 CREATE TABLE {schema}.event_log (
     environment  text COLLATE "C" PRIMARY KEY,
     pruned_up_to bigint NOT NULL
 );
 
--- How far each consumer of the log has come, and the process that reads for it.
+-- Each consumer's cursor, and the process that reads for it.
 CREATE TABLE {schema}.deliveries (
     environment text COLLATE "C" NOT NULL,
     consumer    text COLLATE "C" NOT NULL,
@@ -126,15 +126,15 @@ CREATE TABLE {schema}.deliveries (
     PRIMARY KEY (environment, consumer)
 );
 
--- Which keys have encrypted what is stored: a name stands for one key for ever. A check value tells keys apart and says
--- nothing about them.
+-- The keys that have encrypted stored data. A name always stands for the same key. A check value identifies a key
+-- without revealing it.
 CREATE TABLE {schema}.keys (
     name          text COLLATE "C" PRIMARY KEY,
     check_value   bytea NOT NULL,
     primary_since timestamptz NOT NULL
 );
 
--- Writes one event, of a company or of all, at the revision of the company's grant.
+-- Appends one event, of a company or of all, at the revision of the company's grant.
 CREATE FUNCTION {schema}.append_event(p_environment text, p_company text, p_content jsonb) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -146,7 +146,7 @@ BEGIN
     RETURN drawn;
 END $$;
 
--- One after the other, those who hold the same of these names. Sorted, so that two never wait for each other.
+-- Serializes transactions that take the same name. The names are sorted, so that two transactions never deadlock.
 CREATE FUNCTION {schema}.take_turns(names text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(key) FROM (
@@ -155,8 +155,8 @@ BEGIN
     ) AS keys;
 END $$;
 
--- Stores a pending consent. A function, because the caps need a look that comes after its locks: each statement in it
--- sees what committed before that statement began.
+-- Stores a pending consent. A function, because the caps must be checked after its locks are held: each statement in it
+-- sees everything committed before that statement began.
 CREATE FUNCTION {schema}.put_consent(
     p_environment text, p_id uuid, p_company text, p_actor text, p_state bytea, p_browser bytea, p_verifier bytea,
     p_redirect_uri text, p_client_id text, p_return_to text, p_removals bigint, p_lifetime double precision,
@@ -169,12 +169,12 @@ BEGIN
         ARRAY['company ' || p_environment || ' ' || p_company, 'actor ' || p_environment || ' ' || p_actor]);
     clock := {clock};
 
-    -- The company was seen.
+    -- Records the company as seen.
     INSERT INTO {schema}.grants (environment, company, listed_as) VALUES (p_environment, p_company, p_listed_as)
     ON CONFLICT DO NOTHING;
 
-    -- An expired one stays known for a while, so that its person is told that it expired. Two with one state do not
-    -- happen by chance; a repeated call replaces its own.
+    -- An expired consent is kept for a while, so that its person can be told that it expired. Two different consents
+    -- never share a state; a repeated call replaces its own consent.
     DELETE FROM {schema}.consents WHERE number IN (
         SELECT number FROM {schema}.consents
         WHERE environment = p_environment AND (expires_at <= clock - {used_consent_known} OR state = p_state)

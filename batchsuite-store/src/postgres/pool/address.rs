@@ -1,4 +1,4 @@
-//! Where the database is: the one reader of a connection string, and the defaults of what it leaves open.
+//! The database's address: the only parser of a connection string, and the defaults for missing parameters.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
@@ -16,34 +16,35 @@ use super::{
     tls,
 };
 
-/// How long a connection of the network may take to be made.
+/// The time limit for making a network connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may leave bytes unacknowledged, and how long it is idle before it is probed.
+/// How long bytes may stay unacknowledged, and how long a connection is idle before a keepalive probe.
 const TCP_TIMEOUT: Duration = Duration::from_secs(15);
-/// Where to connect to, and how.
+/// A parsed connection string.
 #[derive(Clone)]
 pub(in crate::postgres) struct Address {
     pub(in crate::postgres) config: Config,
     pub(in crate::postgres) tls: MakeRustlsConnect,
-    /// Whether a pooler is in between that hands each transaction to another server (`pgbouncer=true`).
+    /// Whether a pooler may run each transaction on a different server connection (`pgbouncer=true`).
     pub(in crate::postgres) is_pooled: bool,
 }
 
 impl Address {
-    /// Reads a connection string of libpq, as a URL or as words. What it leaves open is set so that nothing waits for
-    /// long, and that no server is used that allows no writes.
+    /// Parses a libpq connection string, as a URL or in keyword/value format. The defaults keep every wait short and
+    /// reject servers that do not accept writes.
     pub(in crate::postgres) fn new(text: &str) -> Result<Self> {
         let text = Text::read(text)?;
         let mut own = Own::default();
         let mut kept = BTreeMap::new();
         for (place, (name, value)) in text.parameters.iter().enumerate() {
             let taken = own.take(name, value).ok_or_else(|| text.unusable(place))?;
-            // In a URL, one reader would take the first and another one the last. Among words, the last one counts.
+            // In a URL, some parsers take the first and others the last value. In keyword/value format, the last one
+            // counts.
             if text.url.is_some() && text.is_said_before(place) {
                 return Err(failure::misconfigured(format!("the database's URL says {name} twice")));
             }
             if let Some(value) = taken {
-                // One parameter at a time: the driver's error repeats parts of the text.
+                // One parameter at a time, because the driver's error repeats parts of the text.
                 text.config(false, [(name, value)]).ok_or_else(|| text.unusable(place))?;
                 kept.insert(name, value);
             }
@@ -58,12 +59,12 @@ impl Address {
         Ok(Self { config, tls, is_pooled: own.is_pooled })
     }
 
-    /// Makes a connection, and the task that drives it here.
+    /// Makes a connection and spawns the task that drives it on the current runtime.
     pub(in crate::postgres) async fn connect(&self) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
         let (client, connection) = self.config.connect(self.tls.clone()).await?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                // A statement under way gets this error, too.
+                // A statement in progress gets this error, too.
                 tracing::debug!(error = %failure::of_connection(&error), "a connection to the database has ended");
             }
         });
@@ -71,23 +72,24 @@ impl Address {
     }
 }
 
-/// What a connection string says to the driver, with what it leaves open filled in; and whether a pooler is in between.
+/// The driver's configuration for a connection string, with the defaults filled in, and whether the string says
+/// `pgbouncer=true`.
 ///
 /// # Errors
-/// It cannot be read.
+/// The string cannot be parsed.
 #[cfg(feature = "test-util")]
 pub fn read_url(text: &str) -> Result<(Config, bool)> {
     Address::new(text).map(|address| (address.config, address.is_pooled))
 }
 
 impl fmt::Debug for Address {
-    // A URL may carry a password.
+    // A URL may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Address").field("is_pooled", &self.is_pooled).finish_non_exhaustive()
     }
 }
 
-/// Sets what the text leaves open.
+/// Sets the defaults for missing parameters.
 fn fill_in(config: &mut Config, is_given: impl Fn(&str) -> bool) {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
@@ -106,7 +108,7 @@ fn fill_in(config: &mut Config, is_given: impl Fn(&str) -> bool) {
     }
 }
 
-/// The parameters that the driver does not know, or means otherwise.
+/// Parameters that the driver does not know or interprets differently.
 #[derive(Default)]
 struct Own {
     roots: Option<PathBuf>,
@@ -114,7 +116,7 @@ struct Own {
 }
 
 impl Own {
-    /// Takes a parameter in; returns the value that the driver gets for it, if any. `None`: it cannot be used.
+    /// Takes a parameter and returns the value to pass to the driver, if any. `None`: the parameter cannot be used.
     fn take<'a>(&mut self, name: &str, value: &'a str) -> Option<Option<&'a str>> {
         Some(match (name, value) {
             ("sslmode", "verify-ca" | "verify-full") => Some("require"),
@@ -145,13 +147,13 @@ impl Own {
     }
 }
 
-/// A connection string, taken apart.
+/// A connection string, split into its parts.
 struct Text<'a> {
-    /// A URL without its parameters; `None`: words.
+    /// A URL without its parameters; `None`: keyword/value format.
     url: Option<&'a str>,
     /// Names and values.
     parameters: Vec<(String, String)>,
-    /// From this parameter on, a name may be a part of a password that should have been encoded or quoted.
+    /// From this parameter on, a name may be part of a password that should have been encoded or quoted.
     doubtful: usize,
 }
 
@@ -168,11 +170,11 @@ impl<'a> Text<'a> {
         if written.split('&').any(|parameter| !parameter.is_empty() && !parameter.contains('=')) {
             return Err(unreadable());
         }
-        // In these URLs a plus sign is one.
+        // In these URLs a plus sign stands for itself.
         let encoded = written.replace('+', "%2B");
         let parameters: Vec<_> = form_urlencoded::parse(encoded.as_bytes()).into_owned().collect();
         let password = parameters.iter().position(|(name, _)| name == "password").map(|place| place + 1);
-        // The at sign may be one of a password, in the address or in a parameter before it.
+        // The at sign may belong to a password, in the address or in an earlier parameter.
         let is_cut = credentials > scheme.len() && (written.contains('@') || url.contains("password="));
         let doubtful = if is_cut { 0 } else { password.unwrap_or(usize::MAX) };
         Ok(Self { url: Some(url), parameters, doubtful })
@@ -197,7 +199,7 @@ impl<'a> Text<'a> {
         Ok(read)
     }
 
-    /// What the driver reads from these parameters, with the address of a URL before them or without.
+    /// The driver's configuration for these parameters, with or without the URL's address.
     fn config<'b>(
         &self,
         is_whole: bool,
@@ -218,13 +220,13 @@ impl<'a> Text<'a> {
         text.parse().ok()
     }
 
-    /// Whether a parameter before that place, or the address of the URL, says the same: libpq takes the last one, the driver both.
+    /// Whether an earlier parameter or the URL's address sets the same value: libpq takes the last, the driver both.
     fn is_said_before(&self, place: usize) -> bool {
         let (name, before) = (&self.parameters[place].0, &self.parameters[..place]);
         before.iter().any(|(said, _)| said == name)
             || self.config(true, []).is_some_and(|address| match name.as_str() {
                 "host" => !address.get_hosts().is_empty(),
-                // A port is 5432 if not written.
+                // A missing port means 5432.
                 "port" => !address.get_ports().is_empty(),
                 "user" => address.get_user().is_some(),
                 "password" => address.get_password().is_some(),
@@ -233,7 +235,7 @@ impl<'a> Text<'a> {
             })
     }
 
-    /// The error shows the name if that cannot be a part of a secret.
+    /// The error shows the name unless it may be part of a secret.
     fn unusable(&self, place: usize) -> StoreError {
         let name = &self.parameters[place].0;
         let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -248,7 +250,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The value of a word, and how long it is in the text.
+/// A parsed value, and its length in the text.
 fn word(text: &str) -> Option<(String, usize)> {
     let is_quoted = text.starts_with('\'');
     let mut value = String::new();
@@ -265,7 +267,7 @@ fn word(text: &str) -> Option<(String, usize)> {
 }
 
 fn unreadable() -> StoreError {
-    failure::misconfigured("the database's URL is none that can be read")
+    failure::misconfigured("the database's URL cannot be parsed")
 }
 
 #[cfg(test)]

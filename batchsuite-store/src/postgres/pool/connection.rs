@@ -1,4 +1,4 @@
-//! A connection of the pool, and its transactions.
+//! A pooled connection and its transactions.
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
 
@@ -20,18 +20,20 @@ use super::{
 };
 use crate::postgres::schema::IS_CARELESS;
 
-/// A parameter of a statement.
+/// A statement's parameter.
 pub(in crate::postgres) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
-/// The least time that the server gets to say what one of its processes does, and that a transaction without time limits may lie idle.
+/// The minimum time for the server to report on a process, and the minimum idle limit of a transaction without time
+/// limits.
 const LEAST_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer may still be on its way after its statement has ended at the server, or to a process that was stopped.
+/// How long an answer may still be in transit after its statement has ended at the server or after a stopped process
+/// resumes.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
-/// A wait that ended later than this after its deadline ended in a process that was stopped.
+/// If a wait ends later than this after its deadline, the process was stopped.
 const NOTICEABLE: Duration = Duration::from_millis(100);
 
-/// A connection that goes back to the pool only if it is in order: no statement is under way on it, no transaction is
-/// open, and no error has concerned it.
+/// A connection that returns to the pool only if it is in order: no statement is running on it, no transaction is open,
+/// and no connection error has occurred.
 pub(in crate::postgres) struct Connection {
     client: Option<Object>,
     state: State,
@@ -43,7 +45,7 @@ struct State {
     is_under_way: bool,
     is_in_transaction: bool,
     is_broken: bool,
-    /// The server's process, if its statements have no time limit.
+    /// The server's process id, if statements have no time limit.
     unlimited_process: Option<i32>,
 }
 
@@ -52,7 +54,7 @@ impl Connection {
         Self { client: Some(client), state: State::default(), shared }
     }
 
-    /// Runs one statement: one round trip (two, the first time on a connection).
+    /// Runs one statement: one round trip (two for its first use on a connection).
     pub(in crate::postgres) async fn rows(
         &mut self,
         sql: &str,
@@ -80,7 +82,7 @@ impl Connection {
 
     pub(in crate::postgres) async fn begin(mut self, turn: OwnedSemaphorePermit) -> Result<PostgresTransaction> {
         self.state.is_in_transaction = true;
-        // Durable also behind a pooler that hands each transaction to another server.
+        // Durable also behind a pooler that may run each transaction on a different server connection.
         self.run(&format!("BEGIN; SELECT set_config('synchronous_commit', 'on', true) WHERE {IS_CARELESS}")).await?;
         Ok(PostgresTransaction { connection: self, _turn: turn })
     }
@@ -98,22 +100,23 @@ impl Drop for Connection {
     }
 }
 
-/// A transaction, which is rolled back unless it is [committed](Self::commit).
+/// A transaction. It is rolled back unless it is [committed](Self::commit).
 ///
 /// # Cancellation
-/// Of each call: the connection is closed, and everything is rolled back. (Of a commit: or it was committed.)
-#[must_use = "what is not committed is rolled back"]
+/// Dropping any call closes the connection and rolls everything back. A dropped commit may have committed.
+#[must_use = "an uncommitted transaction is rolled back"]
 pub struct PostgresTransaction {
-    /// Goes back before the turn ends.
+    /// Dropped before the permit.
     connection: Connection,
     _turn: OwnedSemaphorePermit,
 }
 
 impl PostgresTransaction {
-    /// Runs one statement. `types` are those of its parameters, `$1` first.
+    /// Runs one statement. `types` are the types of its parameters, `$1` first.
     ///
     /// # Errors
-    /// [`StoreError`], whose source is a [`PostgresError`](crate::PostgresError). The transaction can only be dropped then.
+    /// [`StoreError`], whose source is a [`PostgresError`](crate::PostgresError). The transaction can then only be
+    /// dropped.
     pub async fn rows(
         &mut self,
         sql: &str,
@@ -123,7 +126,7 @@ impl PostgresTransaction {
         self.connection.rows(sql, types, parameters).await
     }
 
-    /// Runs statements without parameters, one after the other.
+    /// Runs statements without parameters, in order.
     ///
     /// # Errors
     /// As [`rows`](Self::rows).
@@ -131,17 +134,17 @@ impl PostgresTransaction {
         self.connection.run(sql).await
     }
 
-    /// Ends the transaction; all of it has happened.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing happened. Only if the server did not answer, all of it may have happened.
+    /// [`StoreError`]: the transaction was rolled back. Only if the server did not answer may it have been committed.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.connection.run("COMMIT").await?;
         self.connection.state.is_in_transaction = false;
         Ok(())
     }
 
-    /// Takes the time limits of its statements away.
+    /// Removes the time limits of the transaction's statements.
     pub(in crate::postgres) async fn remove_time_limits(&mut self) -> Result<()> {
         let limit = self.connection.shared.deadline.max(LEAST_LIMIT).as_millis();
         let settings = format!(
@@ -161,12 +164,12 @@ impl fmt::Debug for PostgresTransaction {
     }
 }
 
-/// Waits for an answer, and judges the connection by it.
+/// Waits for an answer and updates the connection's state from it.
 async fn judged<T>(state: &mut State, shared: &Shared, answer: impl Future<Output = Result<T, Error>>) -> Result<T> {
     let began = Instant::now();
     state.is_under_way = true;
     let Some(answer) = wait(state, shared, answer).await else {
-        // It stays under way.
+        // The statement counts as still running.
         shared.fell_silent(began);
         return Err(failure::unavailable("the database did not answer in time; the connection is closed"));
     };
@@ -195,7 +198,8 @@ async fn wait<T>(state: &State, shared: &Shared, answer: impl Future<Output = T>
     }
 }
 
-/// The answer, if it comes within `deadline`. A process that was stopped over the deadline has yet to read what arrived meanwhile.
+/// The answer, if it arrives within `deadline`. If the process was stopped past the deadline, it first reads the data
+/// that arrived meanwhile.
 async fn in_time<F: Future + Unpin>(deadline: Duration, mut answer: F) -> Option<F::Output> {
     let asked = Instant::now();
     if let Ok(answer) = timeout(deadline, &mut answer).await {
@@ -205,8 +209,8 @@ async fn in_time<F: Future + Unpin>(deadline: Duration, mut answer: F) -> Option
     if was_stopped { timeout(ON_ITS_WAY, answer).await.ok() } else { None }
 }
 
-/// Whether a process of the server has something to do, or waits for more. Asked over a new connection, so that there is
-/// one, and one that is not silent.
+/// Whether a server process is running a statement or waiting for more input. Asked over a new connection, so it needs
+/// no free pooled one and cannot use a silent one.
 async fn is_at_work(shared: &Shared, process: i32) -> bool {
     const QUESTION: &str = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND state IS DISTINCT FROM 'idle'";
     let ask = || {
@@ -219,7 +223,7 @@ async fn is_at_work(shared: &Shared, process: i32) -> bool {
     };
     match timeout(shared.deadline.max(LEAST_LIMIT), shared.runtime.run(ask)).await {
         Ok(Ok(rows)) => !rows.is_empty(),
-        // The server answers, and has no room for the question.
+        // The server answers but has no room for another connection.
         Ok(Err(error)) => failure::is_refused_for_now(&error),
         Err(_) => false,
     }

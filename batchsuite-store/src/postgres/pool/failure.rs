@@ -1,4 +1,4 @@
-//! Errors of the database as errors of the store, without what a statement carried.
+//! Converts database errors to store errors, without the statement's data.
 
 use std::{error::Error, fmt};
 
@@ -9,12 +9,12 @@ use batchsuite_auth::{
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::SqlState;
 
-/// An answer, or why the store has none.
+/// The result of a store operation.
 pub(in crate::postgres) type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// What is told of an error of the database: its SQLSTATE and, where it speaks of objects and not of values, its message.
-/// Never its detail, which shows rows. It is the [`source`](Error::source) of each [`StoreError`] of this store that the
-/// database is the cause of.
+/// The part of a database error that may be shown: its SQLSTATE and, if the message concerns objects and not values,
+/// its message. Never the detail, which shows rows. It is the [`source`](Error::source) of each [`StoreError`] of this
+/// store that the database caused.
 #[derive(Debug)]
 pub struct PostgresError {
     code: Option<String>,
@@ -22,12 +22,12 @@ pub struct PostgresError {
 }
 
 impl PostgresError {
-    /// The one that is the cause of `error`.
+    /// The database error that caused `error`.
     pub fn of(error: &StoreError) -> Option<&Self> {
         error.source()?.downcast_ref()
     }
 
-    /// The SQLSTATE, five characters; `None`: the server did not answer, or was not asked.
+    /// The SQLSTATE, five characters; `None`: the server did not answer or was not asked.
     pub fn sql_state(&self) -> Option<&str> {
         self.code.as_deref()
     }
@@ -81,13 +81,13 @@ fn without_code(kind: StoreErrorKind, message: impl Into<String>) -> StoreError 
     StoreError::new(kind).with_source(PostgresError { code: None, message: Some(message.into()) })
 }
 
-/// Whether it is the connection that failed, and not the statement: whatever is sent on it next would fail as well.
+/// Whether the connection failed, and not the statement: anything sent over it next would fail as well.
 pub(in crate::postgres) fn concerns_the_connection(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|state| ends_a_connection(state.code()))
 }
 
-/// Whether it concerns all connections that are as old, because the server or the prepared statements changed. (A
-/// damaged page is read over each connection alike, and a transaction is a connection's own.)
+/// Whether all connections made so far are affected, because the server or the prepared statements changed. (A damaged
+/// page fails on every connection alike, and a transaction concerns one connection.)
 pub(in crate::postgres) fn concerns_all_connections(error: &tokio_postgres::Error) -> bool {
     error.code().is_none_or(|state| {
         let state = state.code();
@@ -95,67 +95,67 @@ pub(in crate::postgres) fn concerns_all_connections(error: &tokio_postgres::Erro
     })
 }
 
-/// Whether the server did not do what it was asked, for a reason that another connection does not have.
+/// Whether the server did not execute the statement for a reason that another connection may not have.
 pub(in crate::postgres) fn is_worth_another_connection(error: &StoreError) -> bool {
     let state = PostgresError::of(error).and_then(PostgresError::sql_state);
     state.is_some_and(|state| matches!(state, READ_ONLY | STATEMENT_MISSING | STATEMENT_EXISTS | PLAN_CHANGED))
 }
 
-/// Whether the server has no room for one more connection, or does not let anybody in yet.
+/// Whether the server has no room for another connection, or does not accept connections yet.
 pub(in crate::postgres) fn is_refused_for_now(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| matches!(state.code(), "53300" | "57P03"))
 }
 
-/// Whether the server or a pooler refused one more connection, perhaps for want of room. (A pooler has one code for all reasons,
-/// 08P01.)
+/// Whether the server or a pooler refused another connection, perhaps for lack of room. (A pooler uses one code for all
+/// reasons, 08P01.)
 pub(in crate::postgres) fn is_refused(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|state| state.code().starts_with("08"))
 }
 
-/// The server allows no writes; after a fail-over it may have become a standby.
+/// The server does not accept writes; after a fail-over it may have become a standby.
 const READ_ONLY: &str = "25006";
-/// A prepared statement is gone: somebody has discarded it, or a pooler has changed the server.
+/// A prepared statement is missing: somebody discarded it, or a pooler switched servers.
 const STATEMENT_MISSING: &str = "26000";
-/// One with this name is there: a pooler has changed the server.
+/// A prepared statement with this name exists: a pooler switched servers.
 const STATEMENT_EXISTS: &str = "42P05";
-/// "Cached plan must not change result type". (It has no code of its own, and its text is in the server's language.)
+/// "Cached plan must not change result type". (This code is not specific to it, and the text is in the server's
+/// language.)
 const PLAN_CHANGED: &str = "0A000";
 
 fn ends_a_connection(state: &str) -> bool {
-    // The connection, the state of its transaction, whoever it belongs to, the database under it, the system, a fault
-    // inside the server.
+    // Connection failure, invalid transaction state, authorization, missing database, system error, internal error.
     matches!(state.get(..2), Some("08" | "25" | "28" | "3D" | "58" | "XX"))
-        // An operator's intervention, except that a statement took too long.
+        // Operator intervention, except a statement time-out.
         || (state.starts_with("57P"))
         || matches!(state, STATEMENT_MISSING | STATEMENT_EXISTS | PLAN_CHANGED)
 }
 
-/// An error of the connection speaks of addresses and of I/O, and so do its causes.
+/// A connection error concerns addresses and I/O, and so do its causes.
 pub(in crate::postgres) fn of_connection(error: &tokio_postgres::Error) -> StoreError {
     unavailable(&chain(error).to_string())
 }
 
-/// What a caller can do about it, and whether the message speaks of objects of the database.
+/// The error's kind, and whether its message concerns database objects.
 fn judge(state: &SqlState) -> (StoreErrorKind, bool) {
     use StoreErrorKind::{Corrupt, Misconfigured, Rejected, Unavailable};
     if matches!(state.code(), STATEMENT_MISSING | STATEMENT_EXISTS) {
         return (Unavailable, true);
     }
     match state.code().get(..2).unwrap_or_default() {
-        // Connection, resources, an operator's intervention, the system.
+        // Connection failure, resources, operator intervention, system error.
         "08" | "53" | "57" | "58" => (Unavailable, true),
-        // A rollback (deadlock, serialisation), a lock that was not to be had in time.
+        // A rollback (deadlock, serialization failure), or a lock not acquired in time.
         "40" | "55" => (Unavailable, true),
         // A read-only transaction: a standby before or after a fail-over.
         "25" => (Unavailable, true),
         "XX" => (Corrupt, true),
-        // Rights, names, authentication, a missing database, schema, table or function.
+        // Rights, names, authentication; a missing database, schema, table or function.
         "28" | "3D" | "3F" | "42" => (Misconfigured, true),
-        // A division by zero, an interval or a position that is none: a statement is wrong, not the value.
+        // Division by zero, invalid interval or position: the statement is wrong, not the value.
         "22" if ["22012", "22011", "22013", "22014", "22016"].contains(&state.code()) => (Misconfigured, false),
-        // A value that the database does not take: a character that its encoding does not have, a text that is too long.
+        // A value that the database rejects: a character outside its encoding, a text that is too long.
         "22" => (Rejected, false),
-        // Values, constraints, anything else.
+        // Constraint violations and everything else.
         _ => (Misconfigured, false),
     }
 }

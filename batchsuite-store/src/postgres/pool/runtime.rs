@@ -9,21 +9,22 @@ use std::{
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-/// How long a runtime may take to begin a task before it counts as one that nobody drives.
+/// If a runtime does not start a task within this time, nothing drives it.
 const BEGIN_WITHIN: Duration = Duration::from_secs(1);
 
-/// Where connections are made and driven: the runtime in which the pool was made, not that of a caller, whose `block_on`
-/// may end while the connection goes on. If that runtime ends, or nobody drives it, the next caller's takes its place.
+/// Where connections are made and driven: the runtime in which the pool was built, not the caller's, whose `block_on`
+/// may end while the connection continues. If that runtime has ended or nothing drives it, the next caller's runtime
+/// replaces it.
 #[derive(Clone, Debug)]
 pub(in crate::postgres) struct ConnectionRuntime(Arc<Mutex<Option<Handle>>>);
 
 impl ConnectionRuntime {
-    /// The runtime that this is called in; outside of one, that of the first use.
+    /// The current runtime; outside a runtime, that of the first use.
     pub(in crate::postgres) fn here() -> Self {
         Self(Arc::new(Mutex::new(Handle::try_current().ok())))
     }
 
-    /// Runs `work` there, and breaks it off if the caller goes away.
+    /// Runs `work` there, and aborts it if the caller is dropped.
     pub(in crate::postgres) async fn run<T, F>(&self, work: impl Fn() -> F) -> T
     where
         F: Future<Output = T> + Send + 'static,
@@ -37,12 +38,12 @@ impl ConnectionRuntime {
         tracing::debug!("the runtime that drove the connections to the database is gone; another one does from now on");
         match done_by(&here, Duration::MAX, work()).await {
             Some(done) => done,
-            // The runtime is about to end, and this task with it.
+            // The runtime is shutting down, and this task with it.
             None => std::future::pending().await,
         }
     }
 
-    /// Spawns `work` there; nobody waits for it.
+    /// Spawns `work` there, detached.
     pub(in crate::postgres) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let runtime = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = runtime.as_ref() {
@@ -55,7 +56,7 @@ impl ConnectionRuntime {
     }
 }
 
-/// `None`: the runtime has ended, or does not begin.
+/// `None`: the runtime has ended or does not start the task.
 async fn done_by<T: Send + 'static>(
     runtime: &Handle,
     begin_within: Duration,

@@ -1,4 +1,4 @@
-//! What all connections of a pool share, and which of them are used again.
+//! State shared by all connections of a pool, and the decision which of them are reused.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,44 +14,44 @@ use tokio::{
 
 use super::{address::Address, runtime::ConnectionRuntime};
 
-/// How long the server is asked to end a statement that nobody waits for.
+/// The time limit for asking the server to cancel an abandoned statement.
 const CANCELLING: Duration = Duration::from_secs(1);
 
-/// What all connections of a pool share.
+/// State shared by all connections of a pool.
 pub(in crate::postgres) struct Shared {
     pub(in crate::postgres) pool: Pool,
     pub(in crate::postgres) address: Address,
     pub(in crate::postgres) runtime: ConnectionRuntime,
     pub(in crate::postgres) deadline: Duration,
-    /// Whether statements are prepared once a connection and kept; else each is sent without a name.
+    /// Whether statements are prepared once per connection; otherwise they are sent unnamed.
     pub(in crate::postgres) prepares: bool,
     pub(super) trust: Arc<Trust>,
-    /// How many there are at most, and as many turns.
+    /// The maximum number of connections, and the number of permits.
     pub(super) connections: usize,
     pub(super) turns: Arc<Semaphore>,
-    /// Told when a connection comes back, or its place becomes free.
+    /// Notified when a connection returns or its slot becomes free.
     pub(super) returned: Notify,
 }
 
 impl Shared {
-    /// How long the wait for a connection is at most: longer than a silent statement holds one.
+    /// The maximum wait for a connection: longer than a silent statement holds one.
     pub(super) fn longest_wait(&self) -> Duration {
         self.deadline * 3 / 2
     }
 
-    /// Whether somebody else has a connection, or is about to have one, that will become free.
+    /// Whether another caller has a connection, or is about to get one, that will become free.
     pub(super) fn has_others_at_work(&self) -> bool {
         self.turns.available_permits() + 1 < self.connections
     }
 
-    /// Takes a connection back that no statement is under way on.
+    /// Returns a connection on which no statement is running.
     pub(in crate::postgres) fn take_back(&self, client: Object) {
         drop(client);
         self.returned.notify_one();
     }
 
-    /// Closes a connection, after the server was asked to end what is `under_way` on it. (Before it is closed: a pooler
-    /// passes the wish on for a client that is there.)
+    /// Closes a connection, after asking the server to cancel the statement `under_way` on it. (In this order, because
+    /// a pooler forwards a cancel request only for a connected client.)
     pub(in crate::postgres) fn close(&self, client: Object, under_way: bool) {
         let client: ClientWrapper = Object::take(client);
         self.returned.notify_one();
@@ -65,8 +65,8 @@ impl Shared {
         });
     }
 
-    /// No answer to a statement that began at `began`. Whatever made this connection silent made those silent, too, that
-    /// lie idle; those that are in use will answer or not.
+    /// Called when a statement that began at `began` was not answered. The cause affects idle connections, too, so they
+    /// are closed; connections in use will answer or time out.
     pub(in crate::postgres) fn fell_silent(&self, began: Instant) {
         let idle = self.pool.retain(|_, _| false).removed.len();
         let is_news = self.trust.silence(began);
@@ -76,15 +76,15 @@ impl Shared {
         }
     }
 
-    /// The server, or the session, has changed since these connections were made.
+    /// The server or the session has changed since these connections were made.
     pub(in crate::postgres) fn distrust(&self, error: &StoreError) {
         self.trust.renew();
         let idle = self.pool.retain(|_, _| false).removed.len();
-        tracing::warn!(error = %chain(error), idle, "the connections to the database are made anew");
+        tracing::warn!(error = %chain(error), idle, "the connections to the database are replaced");
     }
 }
 
-/// Which connections are used again.
+/// Decides which connections are reused.
 pub(super) struct Trust {
     max_age: Duration,
     max_idle: Duration,
@@ -92,7 +92,7 @@ pub(super) struct Trust {
 }
 
 struct Times {
-    /// Connections that were made before are not used again.
+    /// Connections made before this time are not reused.
     since: Instant,
     /// When the last silence ended.
     silent: Instant,
@@ -113,7 +113,7 @@ impl Trust {
         age < self.max_age && metrics.last_used() < self.max_idle && age <= self.times().since.elapsed()
     }
 
-    /// Closes those that lie idle and are not used again.
+    /// Closes idle connections that may not be reused.
     pub(super) fn sweep(&self, pool: &Pool) {
         pool.retain(|_, metrics| self.includes(metrics));
     }
@@ -122,7 +122,7 @@ impl Trust {
         self.times().since = Instant::now();
     }
 
-    /// Whether a silence from `began` on is another than the last one.
+    /// Whether a silence that began at `began` is a new one.
     fn silence(&self, began: Instant) -> bool {
         let silent = std::mem::replace(&mut self.times().silent, Instant::now());
         silent <= began

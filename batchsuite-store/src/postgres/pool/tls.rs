@@ -1,4 +1,4 @@
-//! TLS through rustls, as far as `sslmode` asks for it. The adapter brings channel binding.
+//! TLS through rustls, as `sslmode` demands. The adapter provides channel binding.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -11,10 +11,11 @@ use rustls::{
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// The protocol that a server expects where TLS begins at once, without a word of Postgres's own protocol before.
+/// The ALPN protocol that a server expects with direct TLS, which starts without a Postgres negotiation message.
 const ALPN: &[u8] = b"postgresql";
 
-/// Looks at no certificate. For `prefer`: an attacker who could show a wrong one could as well have said that there is no TLS.
+/// Checks no certificate. For `prefer`: an attacker who could present a wrong certificate could also claim that the
+/// server has no TLS.
 pub(super) fn opportunistic() -> io::Result<MakeRustlsConnect> {
     let verifier = Arc::new(Opportunistic(provider()));
     Ok(adapter(builder()?.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
@@ -46,12 +47,12 @@ fn builder() -> io::Result<ConfigBuilder<ClientConfig, WantsVerifier>> {
     builder.with_safe_default_protocol_versions().map_err(io::Error::other)
 }
 
-/// Named, not the process's default: another crate may have set that one.
+/// Named explicitly: another crate may have set the process default.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Encrypts towards whoever answers.
+/// Encrypts without authenticating the server.
 #[derive(Debug)]
 struct Opportunistic(Arc<CryptoProvider>);
 

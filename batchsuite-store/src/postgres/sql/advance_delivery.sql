@@ -1,4 +1,4 @@
--- $5: for how long the lease is renewed.
+-- $5: the renewed lease's duration.
 UPDATE {schema}.deliveries SET
     cursor = GREATEST(cursor, $4),
     held_until = {clock} + make_interval(secs => $5)

@@ -1,5 +1,5 @@
--- With each event, or alone if there is none, up to where events were pruned: in one reading, so that nothing is pruned
--- between the two.
+-- Each event with the last pruned event, or that alone if there is no event: read together, so that nothing is pruned
+-- in between.
 SELECT e.*, log.pruned_up_to
 FROM (SELECT (SELECT pruned_up_to FROM {schema}.event_log WHERE environment = $1) AS pruned_up_to) AS log
 LEFT JOIN LATERAL (

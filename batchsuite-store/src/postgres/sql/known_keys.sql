@@ -1,2 +1,2 @@
--- The one that encrypted last comes last.
+-- The latest encryption key comes last.
 SELECT name, check_value FROM {schema}.keys ORDER BY primary_since, name

@@ -1,7 +1,7 @@
--- Those of some statuses come from their index, and those whose time to wake has passed from theirs. Where these are more than
--- a call reads, or a status is the one that the index leaves out ($6), the next rows are read instead.
+-- Rows of certain statuses come from the status index, overdue rows from the wake-time index. If more rows are overdue
+-- than one call reads, or if $6 says that a wanted status is not indexed, the next rows by company are read instead.
 WITH reads AS MATERIALIZED (
-    -- Counted in the index alone.
+    -- An index-only count.
     SELECT $6 OR EXISTS (
         SELECT FROM {schema}.grants WHERE environment = $1 AND wake_at <= {now} ORDER BY wake_at OFFSET {most_listed} LIMIT 1
     ) AS all_rows

@@ -1,4 +1,4 @@
--- All are counted by the primary key, and those of some statuses by the index that has only these.
+-- All companies are counted by the primary key, and those of certain statuses by their partial index.
 SELECT (SELECT count(*) FROM {schema}.grants WHERE environment = $1 AND company <> ''),
        ARRAY(SELECT listed_as FROM {schema}.grants
              WHERE environment = $1 AND company <> '' AND listed_as <> 'authenticated' GROUP BY listed_as ORDER BY listed_as),

@@ -1,5 +1,5 @@
--- A piece of the oldest ones at a time, so that no statement is long. Up to where is remembered in the same write: a reader
--- whose cursor lies below it is told of the gap.
+-- Deletes the oldest events in batches, so that no statement takes long. The last pruned event is recorded in the same
+-- write: a reader whose cursor lies below it is told of the gap.
 WITH gone AS (
     DELETE FROM {schema}.events WHERE environment = $1 AND id = ANY (ARRAY(
         SELECT id FROM (

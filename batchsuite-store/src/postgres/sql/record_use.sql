@@ -1,5 +1,5 @@
--- Coarsely: a use within five minutes of the one before is not written, unless it wakes its company earlier. In the order of
--- their names, so that two keepers never wait for each other.
+-- A use within five minutes of the previous one is not written, unless it wakes its company earlier. Rows are locked in
+-- the order of their names, so that two keepers never deadlock.
 WITH used AS MATERIALIZED (
     SELECT environment, company FROM {schema}.grants
     WHERE environment = $1 AND company = ANY($2)

@@ -1,3 +1,3 @@
--- Each write of a row: it is judged and written, and the rest follows if it was.
+-- Every write of a row: the row is compared and written, and the rest follows only if it was.
 WITH {swap}{token_change}{events}
 SELECT number, change, at, {durable} AS durable FROM written

@@ -1,7 +1,7 @@
--- What is stored of opt-ins. Each time is in microseconds since 1970, UTC; NULL: never.
+-- Opt-ins. Times are in microseconds since 1970, UTC; NULL: never.
 
--- One row a company, and the environment's client row, which has no name. Narrow, because each step rewrites it: the secrets
--- are in `tokens`.
+-- One row per company, and the environment's client row, which has no name. Narrow, because each step rewrites it: the
+-- secrets are in `tokens`.
 CREATE TABLE grants (
     id           INTEGER PRIMARY KEY,
     environment  TEXT    NOT NULL,
@@ -23,10 +23,10 @@ CREATE TABLE grants (
 ) STRICT;
 CREATE INDEX grants_waking ON grants (environment, wake_at);
 CREATE INDEX grants_changed ON grants (environment, change);
--- Of most companies there is nothing to find.
+-- Most companies have this status and are never searched by it.
 CREATE INDEX grants_listed ON grants (environment, listed_as, company) WHERE listed_as <> 'authenticated';
 
--- Ciphertext alone, bound to epoch and version of its row.
+-- Only ciphertext, bound to the epoch and version of its row.
 CREATE TABLE tokens (
     id            INTEGER PRIMARY KEY REFERENCES grants ON DELETE CASCADE,
     access_token  BLOB,
@@ -64,13 +64,13 @@ CREATE TABLE events (
     at          INTEGER NOT NULL,
     epoch       INTEGER NOT NULL,
     version     INTEGER NOT NULL,
-    -- The rest, a JSON object.
+    -- The rest of the event, a JSON object.
     content     TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX events_environment ON events (environment);
 CREATE INDEX events_company ON events (environment, company);
 
--- Up to where each log was pruned. No number comes again after that.
+-- The last pruned event of each log. Its number and those below are never reused.
 CREATE TABLE pruned (
     environment TEXT    PRIMARY KEY,
     up_to       INTEGER NOT NULL
@@ -85,7 +85,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (environment, consumer)
 ) STRICT;
 
--- Which keys have encrypted what is stored, the latest one last. A check value tells keys apart and says nothing about them.
+-- The keys that have encrypted stored data, the latest one last. A check value identifies a key without revealing it.
 CREATE TABLE keys (
     name        TEXT    PRIMARY KEY,
     check_value BLOB    NOT NULL,

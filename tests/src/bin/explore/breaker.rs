@@ -1,4 +1,4 @@
-//! A process's breaker, the library's own, and the requests for other companies that go through it.
+//! A process's breaker (the library's own), and the requests for other companies that go through it.
 
 use batchsuite_auth::{
     CompanyId,
@@ -15,21 +15,21 @@ use crate::{
     world::{Outcome, Stop},
 };
 
-/// The most calls that matter to a breaker at once.
+/// The maximum number of calls that matter to a breaker at once.
 const CALLS: usize = 12;
-/// The company of the row, and two others of the same client.
+/// The row's company, and two others of the same client.
 pub(crate) const OURS: u8 = 0;
 const COMPANIES: usize = 3;
-/// Refusals that come together within this are a wave: the machine's ten minutes.
+/// Refusals within this time form a wave: the machine's ten minutes.
 const WAVE: Ticks = 4;
 
-/// The calls of a breaker that still matter to it, oldest first, and what really happened.
+/// The calls that still matter to a breaker, oldest first, and what really happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Breaker {
     calls: [Option<Call>; CALLS],
-    /// When UPS refused each company's token, with nothing that explains it, since the last success.
+    /// When UPS refused each company's token without an explanation, since the last success.
     refused: [Option<Ticks>; COMPANIES],
-    /// When a wave stopped everything, or the last trial since then began.
+    /// When a wave stopped all requests, or the last trial since then began.
     stopped_at: Option<Ticks>,
 }
 
@@ -49,14 +49,14 @@ enum What {
 }
 
 impl What {
-    /// When UPS accepted the client decides only among more requests at once than there are here.
+    /// The time of such a call would matter only among more concurrent requests than this model has.
     fn is_timeless(self) -> bool {
         matches!(self, Self::Succeeded | Self::Refused { is_explained: true })
     }
 }
 
 impl Breaker {
-    /// Its times, for the fold.
+    /// The breaker's times, for folding.
     pub(crate) fn times(&mut self) -> impl Iterator<Item = &mut Ticks> {
         let calls = self.calls.iter_mut().flatten().map(|call| &mut call.at);
         calls.chain(self.refused.iter_mut().flatten()).chain(&mut self.stopped_at)
@@ -67,7 +67,7 @@ impl Breaker {
             self.refused = self.refused.map(|at| at.filter(|at| *at > -WAVE));
         }
         self.stopped_at = self.stopped_at.map(|at| at.max(-1));
-        // Older ones decide as much.
+        // Older times are equivalent to this one.
         for call in self.calls.iter_mut().flatten().filter(|call| !call.what.is_timeless()) {
             call.at = call.at.max(-WAVE);
         }
@@ -101,7 +101,7 @@ impl Rules {
         breaker
     }
 
-    /// One more call. Calls that make no difference are forgotten.
+    /// Adds a call. Calls that make no difference are forgotten.
     fn call(&self, told: &mut Breaker, what: What, company: u8) {
         let call = Call { what, company, at: if what.is_timeless() { LONG_AGO } else { 0 } };
         let mut calls: Vec<Call> = told.calls.iter().flatten().copied().chain([call]).collect();
@@ -121,7 +121,7 @@ impl Rules {
         told.calls = std::array::from_fn(|place| calls.get(place).copied());
     }
 
-    /// Whether a request for a company may be sent now, and whether that is right.
+    /// Whether a request for a company may be sent now, and whether that decision is right.
     fn permit(&self, told: &mut Breaker, company: u8) -> (Permit, Option<Finding>) {
         let permit =
             self.breaker(told.calls.iter().flatten()).permit(Errand::Refresh, &company_id(company), true, time(0));
@@ -157,7 +157,7 @@ impl Rules {
         }
     }
 
-    /// Why nothing is sent for any company.
+    /// Why no request is sent for any company.
     pub(crate) fn client_fault(&self, told: &Breaker) -> Option<Pause> {
         let breaker = self.breaker(told.calls.iter().flatten());
         let is_open = breaker.fault().is_some_and(ClientFault::is_the_clients)
@@ -176,7 +176,7 @@ impl Moves<'_> {
         if self.may_open() { self.rules.permit(told, OURS) } else { (Permit::Granted, None) }
     }
 
-    /// The breaker hears what UPS said of the company of the row.
+    /// Reports UPS's answer for the row's company to the breaker.
     pub(crate) fn tell_breaker(&self, told: &mut Breaker, outcome: &Outcome, is_explained: bool) {
         if !self.may_open() {
             return;
@@ -196,7 +196,7 @@ impl Moves<'_> {
             return;
         }
         for company in 1..=2 {
-            // They differ in name alone.
+            // The two companies differ only in name.
             if company == 2 && !process.breaker.knows(1) {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! A process's flight and its keeper, await by await, in the order in which `rotation/fetch.rs` and `rotation/attempt.rs` do it. What is
-//! decided comes from the machine; here is only what the engine does around it.
+//! A process's flight and keeper, await by await, in the order of `rotation/fetch.rs` and `rotation/attempt.rs`. The
+//! machine decides; this file models only the engine around it.
 
 use batchsuite_auth::test_util::machine::{Chore, FlightEvent, Next, Pause, Permit, StepRefusal, Wait};
 
@@ -14,13 +14,13 @@ use crate::{
     world::{Answer, Call, Failed, Fence, Ghost, Held, Outcome, Stop, Task, Trip, World},
 };
 
-/// A request is waited for so long.
+/// How long a request waits for its answer.
 const DEADLINE: Ticks = 1;
 /// An attempt that no row remembers.
 const NEW_ATTEMPT: u8 = 60;
 
 impl Moves<'_> {
-    /// A process with nothing to do: its keeper looks for grants that have woken, and callers come.
+    /// An idle process: its keeper looks for woken grants, and callers come.
     pub(crate) fn idle(&mut self, index: usize) {
         let row = self.from.row;
         let is_away = self.from.away_since.is_some();
@@ -78,7 +78,7 @@ impl Moves<'_> {
         }
     }
 
-    /// The row of a chore was another by the time of its save: it is read, and the machine is asked again.
+    /// The row changed before a chore was saved: read it and ask the machine again.
     fn chore_again(&mut self, index: usize) {
         let row = self.from.row;
         if self.from.away_since.is_some() {
@@ -133,7 +133,7 @@ impl Moves<'_> {
         self.read(*self.from, index, trip, &row, false);
     }
 
-    /// A flight has a row: what the machine says comes next.
+    /// A flight has read its row: the machine says what comes next.
     fn read(&mut self, mut world: World, index: usize, trip: Trip, row: &Row, is_reserved: bool) {
         let process = &mut world.processes[index];
         let mut shown = *row;
@@ -194,7 +194,7 @@ impl Moves<'_> {
             Wait::No => Task::Load(trip),
             Wait::Whole(_) if self.rules.is_without(Rule::Grace) => Task::Load(trip),
             Wait::Whole(wait) => Task::Wait { trip, until: whole_steps(wait), number: 0 },
-            // To look again before something has changed brings nothing new within a step of time.
+            // Reading again before anything has changed gives nothing new within a step of time.
             Wait::OrChange(_) => Task::Wait { trip, until: 1, number },
         }
     }
@@ -274,7 +274,7 @@ impl Moves<'_> {
         self.save(index, false, &row, &Intent::End { held, outcome }, tale);
     }
 
-    /// What a flight does with the outcome of its save.
+    /// The effect of a save's outcome on a flight.
     pub(crate) fn after_flight_save(&self, mut world: World, index: usize, saved: Saved) -> (World, Option<Finding>) {
         let mut finding = None;
         match world.processes[index].task {
@@ -328,7 +328,7 @@ impl Moves<'_> {
         let process = &mut world.processes[index];
         let event = match (saved, outcome) {
             (Saved::Error, _) if is_pair && self.rules.is_without(Rule::PairKept) => FlightEvent::Failed(Pause::Store),
-            // A verdict does not hold up a shutdown: its lease ends by itself.
+            // A verdict does not delay a shutdown: its lease ends by itself.
             (Saved::Error, _) if !is_pair && process.stopping == Stop::Ended => {
                 process.task = Task::Load(trip);
                 world.doubt();
@@ -353,7 +353,7 @@ impl Moves<'_> {
         None
     }
 
-    /// The pair is stored: its access token is handed out if it works still, or else the row is read again.
+    /// The pair is stored: hand out its access token if it still works, otherwise read the row again.
     fn publish(&self, process: &mut crate::world::Process, trip: Trip, stored: &Row) -> Option<Finding> {
         let works = stored.times.is_some_and(|times| times.has_access_token && times.obtained_at + ACCESS_LIFETIME > 0);
         if !works {
@@ -388,7 +388,7 @@ impl Moves<'_> {
         }
     }
 
-    /// The connection of a request breaks, or nothing comes.
+    /// A request's connection breaks, or no answer comes.
     pub(crate) fn request_fails(&mut self, index: usize, trip: Trip, held: Held, sent_at: Ticks, deadline: Ticks) {
         let ghost = Ghost { token: held.token, sent_at, is_copy: false };
         let mut world = self.spoiled();
@@ -401,14 +401,14 @@ impl Moves<'_> {
     }
 }
 
-/// What is to be saved of a chore that is no refresh.
+/// The save for a chore other than a refresh.
 fn chore_task(chore: Chore, row: &Row) -> Task {
     match chore {
         Chore::Erase => Task::Chore { row: Some(*row), erases: true },
         Chore::Look => Task::Chore { row: Some(*row), erases: false },
         // The row wakes by itself.
         Chore::Refresh | Chore::Leave => Task::Idle,
-        Chore::Notify(_) | Chore::Postpone => unreachable!("tokens that never end, and can be read: {chore:?}"),
+        Chore::Notify(_) | Chore::Postpone => unreachable!("tokens here never expire and are readable: {chore:?}"),
     }
 }
 

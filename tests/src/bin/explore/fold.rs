@@ -1,12 +1,12 @@
-//! Symmetry: states that differ only in names are one. Processes are sorted; attempts, tokens, row numbers and versions get the
-//! smallest names that keep what is compared with what; what is forgotten or decides nothing is left out.
+//! Symmetry: states that differ only in names are one. Processes are sorted; attempts, tokens, row numbers and versions
+//! get the smallest names that preserve their comparisons; values that are forgotten or decide nothing are dropped.
 
 use crate::{
     row::{ECHO, LONG_AGO, Phase, Row, Ticks},
     world::{Answer, Call, Fence, How, Outcome, PROCESSES, Process, TOKENS, Task, Token, Trip, World},
 };
 
-/// A look at each name and each time of a state, in a fixed order.
+/// Visits each name and each time of a state, in a fixed order.
 trait Visitor {
     fn attempt(&mut self, _: &mut u8) {}
     fn token(&mut self, _: &mut u8) {}
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// A step of time.
+    /// One step of time.
     pub(crate) fn pass(&mut self) {
         struct Pass;
         impl Visitor for Pass {
@@ -180,7 +180,7 @@ impl World {
         }
         self.visit(&mut Pass);
         for process in &mut self.processes {
-            // The timers of a suspended machine stand still.
+            // A suspended machine's timers stop.
             let by = if process.halt.is_some_and(|halt| halt.is_suspended) { 0 } else { 1 };
             for timer in process.task.timers().into_iter().flatten() {
                 *timer = (*timer - by).max(LONG_AGO);
@@ -194,7 +194,7 @@ impl World {
         self.is_hidden = false;
     }
 
-    /// The same state by its smallest names, and which process each one was before.
+    /// The same state with its smallest names, and each process's previous index.
     pub(crate) fn folded(&self, processes: usize) -> (Self, [usize; PROCESSES]) {
         let mut world = *self;
         world.forget();
@@ -212,7 +212,7 @@ impl World {
         (world, order)
     }
 
-    /// Leaves out what decides nothing any more.
+    /// Drops values that no longer decide anything.
     fn forget(&mut self) {
         let mut living = 0_u64;
         let mut consents = self.left.consents > 0 || self.left.imports > 0 || self.consent.is_some();
@@ -247,7 +247,7 @@ impl World {
         self.backup.iter_mut().for_each(look);
     }
 
-    /// Sorts the processes by what they are doing, whatever the names in it are.
+    /// Sorts the processes by their activity, ignoring names.
     fn sort(&mut self, processes: usize) -> [usize; PROCESSES] {
         struct Nameless;
         impl Visitor for Nameless {
@@ -269,7 +269,7 @@ impl World {
         let keys = self.processes.map(|process| {
             let mut key = process;
             key.visit(&mut Nameless);
-            // Which of two alike holds the row tells them apart.
+            // Two equal processes are ordered by which of them holds the row.
             (key, holds(&process, &row))
         });
         order[..processes].sort_by(|left, right| keys[*left].cmp(&keys[*right]));
@@ -282,7 +282,7 @@ impl World {
     }
 }
 
-/// Whether a process holds the row, and whether it read it as it is.
+/// Whether a process holds the row, and whether it has read the current row.
 fn holds(process: &Process, row: &Row) -> (bool, bool) {
     let (attempt, number) = match process.task {
         Task::Send { held, .. } | Task::Sent { held, .. } | Task::Settle { held, .. } => {
@@ -323,7 +323,7 @@ impl Row {
 }
 
 impl Task {
-    /// The moments that its own clock counts down to, or counts from.
+    /// The times that the process's own clock counts down to or from.
     fn timers(&mut self) -> [Option<&mut Ticks>; 2] {
         match self {
             Self::Load(trip) | Self::Claim { trip, .. } | Self::Send { trip, .. } | Self::Settle { trip, .. } => {
@@ -349,7 +349,7 @@ impl Task {
     }
 }
 
-/// Which numbers and versions there are.
+/// The existing numbers and versions.
 #[derive(Default)]
 struct Known {
     numbers: u64,
@@ -366,7 +366,7 @@ impl Visitor for Known {
     }
 }
 
-/// Row numbers are compared for being equal alone.
+/// Row numbers are only compared for equality.
 fn ranks(known: u64) -> [u8; 64] {
     let mut ranks = [0; 64];
     let mut next = 1;
@@ -379,7 +379,7 @@ fn ranks(known: u64) -> [u8; 64] {
     ranks
 }
 
-/// Versions are compared by order, and grow by one: gaps stay, up to three.
+/// Versions are compared by order and grow by one: gaps of up to three are kept.
 fn versions(known: u64) -> [u8; 64] {
     const GAP: u8 = 3;
     let mut names = [0; 64];
@@ -394,7 +394,7 @@ fn versions(known: u64) -> [u8; 64] {
     names
 }
 
-/// New names for old.
+/// New names for old ones.
 struct Names {
     numbers: [u8; 64],
     versions: [u8; 64],

@@ -1,62 +1,68 @@
-//! Every interleaving: a breadth-first search through small worlds, in which the library's own rules decide.
+//! Every interleaving: a breadth-first search through small worlds in which the library's own rules decide.
 //!
-//! A world is one company's row in a store, a UPS, and one to three processes. A state is all that any of them knows. The
-//! search makes each move that is possible in a state, bad luck included, and so comes to every state that some history leads
-//! to. In each of them the promises of [`truth`] must hold. The first state that breaks one is told as a story, and because
-//! the search goes by the number of moves, no story is shorter.
+//! A world is one company's row in a store, a UPS, and one to three processes. A state is everything that any of them
+//! knows. From each state the search makes every possible move, including faults, and so reaches every state that some
+//! history leads to. The promises of [`truth`] must hold in each of them. The first state that breaks a promise is
+//! printed as a story. Because the search proceeds by number of moves, no story is shorter.
 //!
-//! # What is real, and what is modelled
+//! # What is real and what is modelled
 //! Real: `Grant::on` with all its steps, `Grant::chore` and `Step::wake`, `Flight::next`, and the `Breaker`, through
-//! `batchsuite_auth::test_util::machine`. Modelled: what the engine does around them ([`flight`], [`others`], [`stops`],
-//! [`breaker`]), await by await, in the engine's order; the store ([`saves`]), whose only verb that matters is one compare-and-swap;
-//! UPS and the network ([`ups`]); standstills, deaths, outages ([`moves`]). The model contains no rule of its own: where the library would ask the
-//! machine, the model asks it, too ([`rules`]).
+//! `batchsuite_auth::test_util::machine`. Modelled: the engine around them ([`flight`], [`others`], [`stops`],
+//! [`breaker`]), await by await, in the engine's order; the store ([`saves`]), whose only relevant verb is one
+//! compare-and-swap; UPS and the network ([`ups`]); stops, kills and outages ([`moves`]). The model contains no rules
+//! of its own: where the library asks the machine, the model asks it, too ([`rules`]).
 //!
 //! # Time
-//! Time goes in steps of two and a half minutes. A lease lasts two of them, an echo four (the machine's ten minutes), and one is
-//! longer than the five seconds after which a decision is too old. Work is done before time passes; whoever is to be slow is
-//! stopped, or its store is away, and that is a fault. So a scenario says how many faults come together, and of which kinds
-//! ([`scenario`]).
+//! Time advances in steps of two and a half minutes. A lease lasts two steps and an echo four (the machine's ten
+//! minutes); one step is longer than the five seconds after which a decision is too old. Work is done before time
+//! passes. A slow process is a stopped process or one whose store is unavailable, and both are faults. So a scenario
+//! says how many faults occur together, and of which kinds ([`scenario`]).
 //!
 //! # Symmetry
-//! States that differ in names alone are one: processes are sorted, and attempts, tokens, row numbers and versions get the smallest names
-//! that keep what is compared with what ([`fold`]). Times count from now. So the worlds are finite, rotations without end
-//! included, and each scenario is searched to its end and not to some depth.
+//! States that differ only in names are one: processes are sorted, and attempts, tokens, row numbers and versions get
+//! the smallest names that preserve their comparisons ([`fold`]). Times are relative to now. So the worlds are finite
+//! despite endless rotations, and each scenario is searched completely, not to a certain depth.
 //!
 //! # Liveness
-//! Moves that are neither faults nor people's are *calm*. From each state in which UPS accepts a token that we still have, each calm
-//! path must come to *authenticated*: the search keeps the graph of calm moves, and goes backwards through it from the settled states.
+//! Moves that are neither faults nor made by people are *calm*. From each state in which UPS accepts a token that we
+//! still have, every calm path must reach *authenticated*: the search keeps the graph of calm moves and traverses it
+//! backwards from the settled states.
 //!
 //! # A search that can fail
-//! `explore rules` leaves out one rule of the protocol after the other ([`omit`]) and shows which promise breaks, in which
-//! scenario, and after how many states.
+//! `explore rules` leaves out one rule of the protocol after the other ([`omit`]) and shows which promise breaks, in
+//! which scenario, and after how many states.
 //!
 //! # What no client can tell
-//! Some causes are wrong, and no rule could make them right. Each has a [`truth::Label`] with one exact history. A scenario names the
-//! labels that must come up in it, and the search prints the shortest story of each. A wrong cause with any other history breaks a promise.
+//! Some causes are wrong, and no rule could correct them. Each has a [`truth::Label`] with one exact history. A
+//! scenario names the labels that must occur in it, and the search prints the shortest story of each. A wrong cause
+//! with any other history breaks a promise.
 //!
-//! One of them is our own doing. A process stands still past its lease with the new pair in hand. Another process asks with the spent
-//! token, is refused, and gives the row up. If UPS ends a whole family when a spent token comes again, the pair in hand is dead, too. It
-//! is stored nevertheless, because it may well work, and its refusal is told as `OptInInvalidated`. That breaks no promise: the
-//! token that was refused was ours and unused, and a take-over or a given-up row alone leaves no mark. With a mark at each take-over, plain
-//! password changes were told as lost rotations. The same comes up if the store is away past the lease, comes back for one reading of
-//! the other process, and is away again until the time that the holder gets is over.
+//! One of them is of our own making. A process is stopped past its lease with the new pair in hand. Another process
+//! asks with the spent token, is refused, and gives the row up. If UPS ends a whole family when a spent token is
+//! reused, the pair in hand is dead, too. It is stored nevertheless, because it may well work, and its refusal is
+//! reported as `OptInInvalidated`. That breaks no promise: the refused token was ours and unused, and a take-over or a
+//! given-up row alone leaves no mark. With a mark at each take-over, plain password changes would be reported as lost
+//! rotations. The same happens if the store is unavailable past the lease, returns for one read of the other process,
+//! and is unavailable again until the holder's grace has ended.
 //!
 //! # What is not searched
-//! - more than one company in full: two others are requests through the same breaker, each one move. Of what opens a breaker, only
-//!   waves and refusals of the client, not unknown answers, 429 and 403;
-//! - warnings and expiry; refresh tokens that cannot be sent back; rows that cannot be read; wrong clocks; the cache and the feed;
-//! - more than three faults together; more than one process that is told to stop, and a shutdown whose time limit ends: that is a kill;
-//! - a fail-over that nobody can see: here each process has the lost rotation cached. One that loses a claim alone, or that only a dead
-//!   process remembers, shows to nobody; for that operators have `after_restore`. After a fail-over a token may be sent twice
-//!   within a lease, because the store has lost the claim;
-//! - a second outage of the store that begins in the time that a holder gets after the first one: it may cause a false `RotationLost`,
-//!   which ends when the holder stores its pair, and is not told from a right one.
+//! - more than one company in full detail: two others are only requests through the same breaker, one move each. Of the
+//!   causes that open a breaker, only waves and refusals of the client, not unknown answers, 429 and 403;
+//! - warnings and expiry; refresh tokens that cannot be sent back; unreadable rows; wrong clocks; the cache and the
+//!   feed;
+//! - more than three faults together; more than one process that is told to stop; a shutdown whose time limit ends,
+//!   which amounts to a kill;
+//! - an undetectable fail-over: here each process has the lost rotation cached. A fail-over that loses only a claim, or
+//!   that only a dead process remembers, is invisible; for that case operators have `after_restore`. After a fail-over
+//!   a token may be sent twice within a lease, because the store has lost the claim;
+//! - a second outage of the store during the grace that a holder gets after the first: it may cause a false
+//!   `RotationLost`, which ends when the holder stores its pair, and which cannot be told from a right one.
 //!
 //! # Why not a crate
-//! stateright 0.31 was looked at. Its breadth-first search has no symmetry (its depth-first search has, but its
-//! traces are not the shortest). It keeps no edges, and its *eventually* properties are not found broken on a cycle, nor where two paths
-//! join; our worlds rotate in cycles, and liveness is one of the promises. What is left of it is the loop in [`mod@search`].
+//! stateright 0.31 was evaluated. Its breadth-first search has no symmetry reduction (its depth-first search has, but
+//! its traces are not the shortest). It keeps no edges, and it does not detect violations of *eventually* properties on
+//! cycles or where paths join; our worlds rotate in cycles, and liveness is one of the promises. The remaining part is
+//! the loop in [`mod@search`].
 #![allow(clippy::print_stdout, reason = "a program that reports")]
 
 mod breaker;
@@ -123,7 +129,7 @@ fn all() -> impl Iterator<Item = &'static Scenario> {
     QUICK.iter().chain(FULL)
 }
 
-/// Searches each scenario. Whether all is as expected.
+/// Searches each scenario; returns whether everything is as expected.
 fn run(scenarios: &[&Scenario], omitted: Option<Rule>) -> io::Result<bool> {
     println!(
         "{:<38} {:>9} {:>6} {:>11} {:>12} {:>6} {:>8}",
@@ -171,7 +177,7 @@ fn line(scenario: &Scenario, report: &Report, took: Duration) {
     println!("{name:<38} {processes:>9} {faults:>6} {states:>11} {transitions:>12} {depth:>6} {seconds:>8.1}");
 }
 
-/// Tells what must not be. Whether there is nothing of it.
+/// Prints violations; returns whether there are none.
 fn show(scenario: &Scenario, rules: &Rules, report: &Report) -> bool {
     if let Some((promise, trace)) = &report.broken {
         println!("\nBROKEN: {}\n  {}\n", promise.words(), story::tell(scenario, rules, trace).join("\n  "));
@@ -194,7 +200,7 @@ fn show(scenario: &Scenario, rules: &Rules, report: &Report) -> bool {
     is_good
 }
 
-/// Leaves out each rule in turn. Whether each is missed.
+/// Leaves out each rule in turn; returns whether each is missed.
 fn miss_each_rule() -> io::Result<bool> {
     let (mut searched, mut detected) = (0, 0);
     let begun = SystemClock.now();

@@ -1,4 +1,4 @@
-//! The moves of a state: what each process, UPS, the store, time and bad luck can do next.
+//! The moves of a state: what each process, UPS, the store, time and faults can do next.
 
 use crate::{
     row::{ECHO, Phase, Ticks},
@@ -8,23 +8,23 @@ use crate::{
     world::{Fence, Halt, How, PROCESSES, Process, Task, World},
 };
 
-/// How a move comes about.
+/// The kind of a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Work that is done before time passes.
+    /// Work done before time passes.
     Urgent,
-    /// It may come at any time.
+    /// Work that may happen at any time.
     Unhurried,
     /// Time passes.
     Tick,
-    /// Something that must not happen too often.
+    /// An event whose number is limited.
     Fault,
-    /// A person, an operator or another system does something.
+    /// An action of a person, an operator or another system.
     Event,
 }
 
 impl Kind {
-    /// Whether it also happens when faults have stopped and nobody interferes.
+    /// Whether the move also happens without faults and interference.
     pub(crate) fn is_calm(self) -> bool {
         matches!(self, Self::Urgent | Self::Unhurried | Self::Tick)
     }
@@ -34,7 +34,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) kind: Kind,
-    /// The process that moves, if one does.
+    /// The process that moves, if any.
     pub(crate) who: Option<usize>,
     pub(crate) tale: &'static str,
     pub(crate) world: World,
@@ -85,12 +85,12 @@ impl<'a> Moves<'a> {
         }
     }
 
-    /// Whether one more fault of this kind may happen.
+    /// Whether one more fault of this kind may occur.
     pub(crate) fn may(&self, fault: Fault) -> bool {
         self.from.left.faults > 0 && self.scenario.faults_of.contains(&fault)
     }
 
-    /// A fault: the same state with one less to come.
+    /// The state with one fault fewer to come.
     pub(crate) fn spoiled(&self) -> World {
         let mut world = *self.from;
         world.left.faults -= 1;
@@ -117,7 +117,7 @@ impl<'a> Moves<'a> {
         world.processes[index].halt = None;
         let kind = if halt.since <= -LONGEST_HALT { Kind::Urgent } else { Kind::Unhurried };
         match world.late {
-            // What it was about to send when it was stopped.
+            // The save that it was about to send when it was stopped.
             Some(late) if matches!(late.how, How::Stopped { process, .. } if usize::from(process) == index) => {
                 let How::Stopped { is_fence, .. } = late.how else { return };
                 world.late = None;
@@ -129,7 +129,7 @@ impl<'a> Moves<'a> {
         }
     }
 
-    /// Time passes when nothing else is to be done first.
+    /// Time passes when no urgent work remains.
     fn time(&mut self) {
         if self.steps.iter().any(|step| step.kind == Kind::Urgent) {
             return;
@@ -143,7 +143,7 @@ impl<'a> Moves<'a> {
         if self.scenario.ends_families {
             world.hold_up_the_halted();
         }
-        // A save that never came is lost on the way.
+        // A save that never arrived is lost on the way.
         world.late = world.late.filter(|late| late.how != How::Travelling || late.swap.decided_at >= -LONGEST_OUTAGE);
         if self.rules.is_without(crate::omit::Rule::SuspendedClock) {
             for process in
@@ -203,7 +203,7 @@ impl<'a> Moves<'a> {
         }
         if self.may(Fault::Outage) && self.from.away_since.is_none() {
             let mut world = World { away_since: Some(0), ..self.spoiled() };
-            // A second outage within the time that a holder gets after the first one.
+            // A second outage during the holder's grace after the first.
             let is_given_time = matches!(world.row.phase, Phase::Claimed { lease_until, .. } if lease_until <= 0);
             if is_given_time && world.processes.iter().any(truth::holds_a_claim) {
                 world.doubt();
@@ -226,13 +226,13 @@ impl<'a> Moves<'a> {
 
     fn set_back(&mut self, backup: crate::row::Row) {
         let lost = (self.from.row.epoch, self.from.row.version);
-        // A claim alone that is lost shows to nobody: for that there is `after_restore`.
+        // Losing only a claim is invisible; for that case there is `after_restore`.
         if self.may(Fault::SetBack) && (backup.epoch, backup.version) < lost {
             let mut world = self.spoiled();
-            // A fail-over under the eyes of processes that have the last rotation cached.
+            // A visible fail-over: processes have the last rotation cached.
             for process in &mut world.processes {
                 process.seen = process.seen.max(lost);
-                // It read the row before, and goes by that.
+                // The process has read the row before and relies on that.
                 world.truth.forgot |= matches!(process.task, Task::Claim { .. });
             }
             (world.row, world.backup, world.late) = (backup, None, None);
@@ -269,7 +269,7 @@ impl World {
         self.truth.doubt = Some((ECHO, false));
     }
 
-    /// A process dies, and another one takes its place.
+    /// A process dies, and another one replaces it.
     pub(crate) fn die(&mut self, index: usize, process: &Process) {
         if truth::holds_a_claim(process) || self.late.is_some() {
             self.doubt();
@@ -288,7 +288,7 @@ impl World {
         self.processes[index] = Process::default();
     }
 
-    /// A request with this token is not answered to its sender: copies of it are no news to it.
+    /// A request with this token stays unanswered: its sender learns nothing from copies of it.
     pub(crate) fn unanswered(&mut self, token: u8) {
         self.doubt();
         for ghost in self.ghosts.iter_mut().flatten().filter(|ghost| ghost.token == token) {

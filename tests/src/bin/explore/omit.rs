@@ -1,4 +1,5 @@
-//! The rules of the protocol that can be left out, one at a time. Each must be missed: a search without it ends with a violation.
+//! The protocol's rules that can be left out, one at a time. Each must be missed: a search without it ends with a
+//! violation.
 
 /// A rule of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(crate) enum Rule {
 }
 
 impl Rule {
-    /// All of them, each with its clause and with what is done without it.
+    /// All rules, each with its clause and the behaviour without it.
     pub(crate) const ALL: [(Self, &str, &str); 38] = [
         (Self::RowCompare, "the row compare", "a save does not compare the row's number"),
         (Self::CommitComparesVersion, "opt-in and version at commit", "a commit is saved over a later version"),

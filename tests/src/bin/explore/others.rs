@@ -1,4 +1,4 @@
-//! What people and other systems do: consents, removals, imports, passwords, backups.
+//! Actions of people and other systems: consents, removals, imports, passwords, backups.
 
 use crate::{
     moves::{Kind, Moves},
@@ -61,7 +61,7 @@ impl Moves<'_> {
             world
         };
         if let Some(consent) = self.from.consent {
-            // The callback judges it by the row, and uses it.
+            // The callback checks the consent against the row and uses it.
             let is_good = consent.removals == row.removals || self.rules.is_without(crate::omit::Rule::RemovalsCompare);
             let world = begun(if is_good { Task::Exchange(consent) } else { Task::Idle });
             self.push(Kind::Event, Some(index), "gets the callback of the consent", World { consent: None, ..world });

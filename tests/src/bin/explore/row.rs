@@ -1,6 +1,6 @@
-//! The stored row in few bytes, so that millions of states fit into memory. The machine gets it as the [`Grant`] that it is.
+//! The stored row, packed so that millions of states fit into memory. The machine gets it as a [`Grant`].
 //!
-//! A field that the machine adds to a grant does not compile here before somebody has decided whether the search needs it.
+//! A field added to the machine's grant does not compile here until somebody decides whether the search needs it.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -12,25 +12,26 @@ use batchsuite_auth::{
     test_util::machine::{self, Grant, RecordedCause, RecordedRefusal, RefreshTokenEnd, TokenTimes, Unanswered},
 };
 
-/// A time, in steps of [`TICK`] from now: zero is now, and what has passed is below zero.
+/// A time in steps of [`TICK`] relative to now: zero is now, past times are negative.
 pub(crate) type Ticks = i8;
 
-/// One step of time. It is longer than the five seconds after which a decision is too old, so a step makes each of them too old.
+/// One step of time. It is longer than the five seconds after which a decision is too old, so each step makes every
+/// decision too old.
 pub(crate) const TICK: Duration = Duration::from_secs(150);
-/// How long a lease lasts.
+/// The duration of a lease.
 pub(crate) const LEASE: Ticks = 2;
 /// How long a late copy of a request can reach UPS: the machine's ten minutes.
 pub(crate) const ECHO: Ticks = 4;
-/// What is older than this decides nothing any more.
+/// Older times decide nothing any more.
 pub(crate) const LONG_AGO: Ticks = -9;
-/// So far ahead that it never comes in a run: the machine's daily look.
+/// So far ahead that it never comes in a run: the machine's daily check.
 pub(crate) const FAR: Ticks = 100;
-/// The life of an access token, and the beginning of its early window.
+/// The lifetime of an access token, and the start of its early window.
 pub(crate) const ACCESS_LIFETIME: Ticks = 2;
 pub(crate) const REFRESH_AFTER: Ticks = 1;
 pub(crate) const CLIENT: &str = "our-client";
 
-/// Where a company stands.
+/// A company's standing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Standing {
     #[default]
@@ -40,7 +41,7 @@ pub(crate) enum Standing {
     Lost,
 }
 
-/// How far the present rotation is.
+/// The phase of the current rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Phase {
     #[default]
@@ -62,7 +63,7 @@ pub(crate) struct Times {
     pub(crate) has_access_token: bool,
 }
 
-/// A refused token that is kept.
+/// A refused token kept in quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Quarantine {
     pub(crate) refusals: u8,
@@ -70,7 +71,7 @@ pub(crate) struct Quarantine {
     pub(crate) is_over: bool,
 }
 
-/// The row of the one company. Zero stands for no attempt, no opt-in, no token.
+/// The company's row. Zero means no attempt, no opt-in, no token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Row {
     pub(crate) number: u8,
@@ -91,30 +92,30 @@ pub(crate) struct Row {
     pub(crate) retry_at: Option<Ticks>,
     pub(crate) refused_at: Option<Ticks>,
     pub(crate) quarantine: Option<Quarantine>,
-    /// The stored refresh token, as UPS knows it.
+    /// The stored refresh token, by UPS's number.
     pub(crate) token: u8,
     pub(crate) wake_at: Option<Ticks>,
 }
 
-/// The time so many steps from now. Now is always the same moment: all that counts are differences.
+/// The time this many steps from now. Now is always the same moment: only differences matter.
 pub(crate) fn time(ticks: Ticks) -> Timestamp {
     static NOW: LazyLock<Timestamp> = LazyLock::new(|| Timestamp::from_timestamp(1_767_225_600, 0).expect("a time"));
     if ticks < 0 { earlier(*NOW, steps(ticks)) } else { later(*NOW, steps(ticks)) }
 }
 
-/// How many steps from now `time` is; what lies more than [`FAR`] ahead is there.
+/// How many steps from now `time` is; a time more than [`FAR`] ahead counts as [`FAR`].
 pub(crate) fn ticks(at: Timestamp) -> Ticks {
     let seconds = (at - time(0)).num_seconds();
     let steps = seconds.div_euclid(TICK.as_secs().cast_signed()).clamp(i64::from(LONG_AGO), i64::from(FAR));
     Ticks::try_from(steps).unwrap_or(FAR)
 }
 
-/// So many steps as a duration.
+/// This many steps as a duration.
 pub(crate) fn steps(ticks: Ticks) -> Duration {
     TICK * u32::from(ticks.unsigned_abs())
 }
 
-/// The whole steps in a wait; a wait of less than one ends within the present step.
+/// The whole steps of a wait; a wait of less than one ends within the current step.
 pub(crate) fn whole_steps(wait: Duration) -> Ticks {
     Ticks::try_from(wait.as_secs() / TICK.as_secs()).unwrap_or(FAR)
 }
@@ -137,7 +138,7 @@ fn small(bits: u128) -> u8 {
 }
 
 impl Row {
-    /// The grant that the machine sees.
+    /// The grant as the machine sees it.
     pub(crate) fn grant(&self) -> Grant {
         Grant {
             revision: self.revision(),
@@ -167,9 +168,9 @@ impl Row {
         }
     }
 
-    /// The row of a grant, with neither number, token nor wake time.
+    /// The row of a grant, without number, token and wake time.
     pub(crate) fn of(grant: &Grant) -> Self {
-        // Nobody is told of an end here: tokens have none. Who opted in, and by which client, is always the same.
+        // Notices of an end do not occur here, because tokens do not expire. Actor and client are always the same.
         let Grant {
             revision,
             standing,
@@ -266,7 +267,7 @@ impl Phase {
         }
     }
 
-    /// The attempt that has not said yet how it ended; zero: none.
+    /// The attempt whose outcome is not recorded; zero: none.
     pub(crate) fn claimed_by(self) -> u8 {
         match self {
             Self::Claimed { attempt, .. } => attempt,

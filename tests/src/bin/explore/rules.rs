@@ -1,5 +1,5 @@
-//! The machine as the search asks it: the library's own code, between rows in few bytes. One rule of the protocol can be left out, to
-//! see that the search finds what it is good for.
+//! The search's calls to the machine: the library's own code, applied to packed rows. One rule of the protocol can be
+//! left out, to show that the search detects its absence.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     world::{Coming, Failed, Held, Outcome, Pair, Stop, Swap, Trip},
 };
 
-/// The machine, its policy, and the rule that is left out.
+/// The machine, its policy, and the omitted rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     settings: Settings,
@@ -30,10 +30,10 @@ pub(crate) struct Rules {
     omitted: Option<Rule>,
 }
 
-/// What a step is to save, or why there is none.
+/// The step to save, or the machine's refusal.
 pub(crate) type Decision = Result<Swap, StepRefusal>;
 
-/// What an event needs beside the row.
+/// An event's data beyond the row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Intent {
     Claim { attempt: u8 },
@@ -48,7 +48,7 @@ pub(crate) enum Intent {
 }
 
 impl Rules {
-    /// Pauses of one step, and second opinions after so many steps each.
+    /// Pauses of one step, and second opinions after these numbers of steps.
     pub(crate) fn new(second_opinions: &[Ticks], omitted: Option<Rule>) -> Self {
         let pause = Backoff { first: TICK, most: TICK };
         let pauses = Pauses {
@@ -191,7 +191,7 @@ impl Rules {
         }
     }
 
-    /// A rule that decides on the row as it is.
+    /// Omits a rule that decides on the row before the step.
     fn omit_before(&self, row: &mut Row, intent: &Intent) -> Result<(), StepRefusal> {
         match (self.omitted, intent) {
             (Some(Rule::CommitIgnoresLease), Intent::End { held, outcome: Outcome::Pair { .. } }) => {
@@ -223,7 +223,7 @@ impl Rules {
         Ok(())
     }
 
-    /// A rule that decides on the row as it becomes.
+    /// Omits a rule that decides on the row after the step.
     fn omit_after(&self, read: &Row, row: &mut Row, intent: &Intent) {
         let is_pair = matches!(intent, Intent::End { outcome: Outcome::Pair { .. }, .. });
         match (self.omitted, intent) {
@@ -259,13 +259,13 @@ impl Rules {
         }
     }
 
-    /// What the keeper is to do with a row.
+    /// The keeper's next action on a row.
     pub(crate) fn chore(&self, row: &Row, told: &crate::breaker::Breaker) -> Chore {
         let obstacle = self.client_fault(told).map(|_| Obstacle::Blocked);
         row.grant().chore(Some(time(0)), obstacle, &self.settings, true, time(0))
     }
 
-    /// What a flight does next. It is rebuilt from what has happened to it.
+    /// A flight's next action. The flight is rebuilt from its history.
     pub(crate) fn next(&self, trip: &Trip, event: FlightEvent<'_>) -> (Next, Trip) {
         let demand = trip.renews.map_or(Demand::Token, |(epoch, version)| {
             let revision = Row { epoch, version, ..Row::default() }.revision();
@@ -298,7 +298,7 @@ impl Rules {
         (next, after)
     }
 
-    /// A reading as the machine sees it.
+    /// A read row as the machine sees it.
     pub(crate) fn read<'a>(
         &'a self,
         grant: &'a Grant,
@@ -320,7 +320,7 @@ impl Rules {
         }
     }
 
-    /// Whether the elapsed time allows a request to be sent whose row was asked for then.
+    /// Whether the elapsed time allows a request whose row was read at `asked_at`.
     pub(crate) fn may_be_sent(&self, asked_at: Ticks) -> bool {
         asked_at >= 0 || self.is_without(Rule::ElapsedCheck)
     }
@@ -354,6 +354,6 @@ fn pair_times(sent_at: Ticks, kind: Pair) -> PairTimes {
         has_access_token: kind != Pair::NoAccess,
         refresh: if kind == Pair::NoRefresh { PairRefresh::Kept } else { PairRefresh::New(None) },
     };
-    // The early window begins with a whole step.
+    // The early window begins at a whole step.
     PairTimes { refresh_after: steps(REFRESH_AFTER), ..PairTimes::of(&facts, time(sent_at), None, TICK, 0.0, time(0)) }
 }

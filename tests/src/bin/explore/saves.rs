@@ -1,4 +1,4 @@
-//! Saves as the store does them, and how each can go wrong.
+//! Saves as the store performs them, and their faults.
 
 use batchsuite_auth::test_util::machine::StepRefusal;
 
@@ -12,7 +12,7 @@ use crate::{
     world::{Fence, Halt, How, Late, Stop, Swap, Task, World},
 };
 
-/// How a save went.
+/// The outcome of a save.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Saved {
     Yes(Row),
@@ -22,10 +22,10 @@ pub(crate) enum Saved {
 }
 
 impl Moves<'_> {
-    /// A process asks the machine for a step and saves it, in its flight or in its fence.
+    /// A process asks the machine for a step and saves it, in its flight or its fence.
     pub(crate) fn save(&mut self, index: usize, is_fence: bool, read: &Row, intent: &Intent, tale: &'static str) {
         if self.from.late.is_some_and(|late| late.how == How::Committing) {
-            // The row's lock is taken.
+            // The row is locked.
             return;
         }
         let swap = match self.rules.decide(read, intent) {
@@ -55,7 +55,7 @@ impl Moves<'_> {
         self.save_goes_wrong(index, is_fence, &swap);
     }
 
-    /// A swap reaches the store, and its answer the process.
+    /// A swap reaches the store, and its answer reaches the process.
     pub(crate) fn landed(
         &self,
         mut world: World,
@@ -130,7 +130,7 @@ impl Moves<'_> {
         }
     }
 
-    /// What a process does with the outcome of its save.
+    /// The effect of a save's outcome on a process.
     pub(crate) fn after_save(
         &self,
         mut world: World,
@@ -144,7 +144,7 @@ impl Moves<'_> {
             if let Fence::Take { attempt, number, .. } = process.fence {
                 world.processes[index].fence = match saved {
                     Saved::Yes(_) | Saved::Refused(_) => Fence::None,
-                    // It does not hold up a shutdown: the lease ends by itself.
+                    // This does not delay a shutdown: the lease ends by itself.
                     Saved::Error if is_ended => {
                         world.doubt();
                         Fence::None

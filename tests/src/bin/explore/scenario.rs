@@ -1,4 +1,4 @@
-//! The table of scenarios: each a small world that is searched whole.
+//! The scenarios: each is a small world that is searched completely.
 
 use crate::{
     row::{ACCESS_LIFETIME, Row, Standing, Ticks, Times},
@@ -6,44 +6,44 @@ use crate::{
     world::{GHOSTS, Left, PROCESSES, Process, TOKENS, Token, Truth, World},
 };
 
-/// A kind of bad luck.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// A process dies, and another one takes its place.
+    /// A process dies, and another one replaces it.
     Kill,
-    /// A process is stopped; its timers go on.
+    /// A process is stopped; its timers continue.
     Stop,
-    /// A process is suspended with its machine; its timers stand still.
+    /// A process is suspended with its machine; its timers stop.
     Suspend,
     /// A save fails, or its answer is lost.
     Save,
     /// A save lands after its process has given it up.
     LateSave,
-    /// The store is away for a while.
+    /// The store is unavailable for a while.
     Outage,
-    /// A request or an answer is late or lost.
+    /// A request or an answer is delayed or lost.
     Network,
-    /// A request is doubled on its way.
+    /// A request is duplicated on its way.
     Doubled,
     /// UPS refuses a token that it should accept.
     Mistake,
-    /// UPS answers with an access token that cannot be used, or without a refresh token.
+    /// UPS answers with an unusable access token, or without a refresh token.
     Odd,
     /// UPS cannot be reached, or refuses the client.
     Answers,
-    /// The store fails over to a standby that lacks its last commits.
+    /// The store fails over to a standby without its last commits.
     SetBack,
     /// A backup is restored, as operators are told to do it.
     Restore,
 }
 
-/// What callers do, each process once in a step of time.
+/// What callers do, once per process and step of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Callers {
     None,
     /// They ask for a token that is not cached.
     Ask,
-    /// They also tell that an API rejected it.
+    /// They also report that an API rejected it.
     Reject,
 }
 
@@ -52,18 +52,18 @@ pub(crate) enum Callers {
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) processes: usize,
-    /// UPS ends a whole family of tokens when a spent one is used again.
+    /// Whether UPS ends a whole family of tokens when a spent one is reused.
     pub(crate) ends_families: bool,
-    /// So many faults together, of these kinds.
+    /// The number of faults together, of these kinds.
     pub(crate) faults: u8,
     pub(crate) faults_of: &'static [Fault],
     /// What people do.
     pub(crate) events: Left,
     /// When UPS is asked again about a refused token.
     pub(crate) second_opinions: &'static [Ticks],
-    /// Who asks for tokens, beside the keeper.
+    /// Who asks for tokens besides the keeper.
     pub(crate) callers: Callers,
-    /// The labels that no client can tell apart, which must come up.
+    /// The labels that no client can tell apart and that must occur.
     pub(crate) expects: &'static [Label],
 }
 
@@ -181,7 +181,7 @@ pub(crate) const QUICK: &[Scenario] = &[
     },
 ];
 
-/// What the full run adds.
+/// The additional scenarios of the full run.
 pub(crate) const FULL: &[Scenario] = &[
     Scenario {
         name: "two consents and rejected tokens",
@@ -356,7 +356,7 @@ pub(crate) const FULL: &[Scenario] = &[
 ];
 
 impl Scenario {
-    /// The state that it begins with: an opt-in whose refresh is due.
+    /// The initial state: an opt-in whose refresh is due.
     pub(crate) fn beginning(&self) -> World {
         let row = Row {
             number: 1,

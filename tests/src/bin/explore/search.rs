@@ -1,4 +1,5 @@
-//! The breadth-first search: every state once, by its hash, with its parent for the trace and its calm successors for liveness.
+//! The breadth-first search: every state once, by its hash, with its parent for the trace and its calm successors for
+//! liveness.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +16,7 @@ use crate::{
     world::World,
 };
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) states: usize,
@@ -23,16 +24,16 @@ pub(crate) struct Report {
     pub(crate) depth: u16,
     /// The first broken promise.
     pub(crate) broken: Option<(Promise, Trace)>,
-    /// The first of each label that no client can tell apart.
+    /// The first trace for each label that no client can tell apart.
     pub(crate) known: BTreeMap<Label, Trace>,
 }
 
-/// The hashes of the states on the way, and the last step's place among the moves if its state counts for nothing.
+/// The hashes of the states on the way, and the index of the last move if its state is not stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     pub(crate) hashes: Vec<u64>,
     pub(crate) last: Option<usize>,
-    /// How many of the states at the end come again and again.
+    /// How many of the last states form a cycle.
     pub(crate) repeats: usize,
 }
 
@@ -40,7 +41,7 @@ pub(crate) fn hash(world: &World) -> u64 {
     FixedState::with_seed(0x5ea5_11de).hash_one(world)
 }
 
-/// Searches a scenario whole.
+/// Searches a scenario completely.
 pub(crate) fn search(scenario: &Scenario, rules: &Rules) -> Report {
     let mut graph = Graph::default();
     let mut report = Report::default();
@@ -82,17 +83,17 @@ pub(crate) fn search(scenario: &Scenario, rules: &Rules) -> Report {
     Report { states: graph.hashes.len(), depth, ..report }
 }
 
-/// All states that were found.
+/// All states found.
 #[derive(Default)]
 struct Graph {
     hashes: Vec<u64>,
     parents: Vec<u32>,
-    /// A state that must lead to a settled one.
+    /// States that must lead to a settled one.
     must_settle: Vec<bool>,
-    /// The calm successors of all states, one after the other, and where each state's begin.
+    /// The calm successors of all states, concatenated, and each state's start index.
     calm: Vec<u32>,
     calm_from: Vec<u32>,
-    /// Open addressing: the numbers of the states, by their hashes.
+    /// Open addressing: state numbers by hash.
     slots: Vec<u32>,
 }
 
@@ -153,7 +154,8 @@ impl Graph {
         Trace { hashes, last, repeats: 0 }
     }
 
-    /// A state from which some calm path never settles: a state is good if it is settled, or if each of its calm successors is good.
+    /// A state from which some calm path never settles. A state is good if it is settled or if all its calm successors
+    /// are good.
     fn unsettled(&self) -> Option<Trace> {
         let states = self.hashes.len();
         let mut open: Vec<u32> =
@@ -194,7 +196,7 @@ impl Graph {
         (before, from)
     }
 
-    /// The way to a state that does not settle, and on until a state comes again.
+    /// The path to a state that does not settle, continued until a state repeats.
     fn lasso(&self, first: u32, is_good: &[bool]) -> Trace {
         let mut trace = self.trace(first, None);
         let mut at = first;

@@ -1,4 +1,4 @@
-//! How a process ends: it is told to begin nothing any more, then to shut down; it finishes what it has in hand.
+//! How a process ends: it is told to start nothing new, then to shut down; it finishes its work in hand.
 
 use batchsuite_auth::test_util::machine::Stopping;
 
@@ -35,7 +35,7 @@ impl Moves<'_> {
         }
     }
 
-    /// Nothing begins by itself; callers still come, until the shutdown.
+    /// Nothing starts by itself; callers still come, until the shutdown.
     pub(crate) fn quiet(&mut self, index: usize, is_away: bool) {
         if !is_away && !self.from.processes[index].was_asked {
             let row = self.from.row;
@@ -43,7 +43,7 @@ impl Moves<'_> {
         }
     }
 
-    /// Nothing is left to be done: the process ends.
+    /// Nothing is left to do: the process ends.
     pub(crate) fn exit(&mut self, index: usize, tale: &'static str) {
         let process = self.from.processes[index];
         if process.fence == Fence::None {
@@ -53,7 +53,7 @@ impl Moves<'_> {
         }
     }
 
-    /// A rule is left out: a flight is part of its caller, or a shutdown waits for nothing.
+    /// With a rule left out: a flight is part of its caller, or a shutdown waits for nothing.
     pub(crate) fn gone(&mut self, index: usize) {
         let process = self.from.processes[index];
         let (trip, travels) = match process.task {

@@ -1,4 +1,4 @@
-//! A trace as a story: who did what, and when.
+//! A trace as a story: actors, actions and times.
 
 use crate::{
     moves::{Kind, Moves},
@@ -11,7 +11,7 @@ use crate::{
 
 const NAMES: [char; PROCESSES] = ['A', 'B', 'C'];
 
-/// Tells a trace, a line for each move.
+/// Tells a trace, one line per move.
 pub(crate) fn tell(scenario: &Scenario, rules: &Rules, trace: &Trace) -> Vec<String> {
     let mut teller = Teller { names: NAMES, seconds: 0, tells_time: false, lines: Vec::new() };
     let (mut world, order) = scenario.beginning().folded(scenario.processes);
@@ -44,7 +44,7 @@ pub(crate) fn tell(scenario: &Scenario, rules: &Rules, trace: &Trace) -> Vec<Str
 struct Teller {
     names: [char; PROCESSES],
     seconds: u64,
-    /// Time that passes is worth a line.
+    /// Whether passing time gets a line.
     tells_time: bool,
     lines: Vec<String>,
 }
@@ -70,7 +70,7 @@ impl Teller {
     }
 }
 
-/// The row in words.
+/// Describes the row in words.
 fn describe(world: &World) -> String {
     let row = &world.row;
     let standing = match row.standing {

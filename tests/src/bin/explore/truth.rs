@@ -1,4 +1,4 @@
-//! What must hold in every state, judged by what really happened.
+//! The promises that must hold in every state, judged by what really happened.
 
 use crate::{
     omit::Rule,
@@ -7,12 +7,12 @@ use crate::{
     world::{Answer, By, Call, Fence, Outcome, Process, Swap, Task, TokenState, World},
 };
 
-/// What a move shows.
+/// What a move reveals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Finding {
     /// A promise is broken.
     Broken(Promise),
-    /// A label that no client can tell from the right one.
+    /// A wrong cause that no client can tell from the right one.
     Known(Label),
 }
 
@@ -59,12 +59,13 @@ impl Promise {
 pub(crate) enum Label {
     /// The password was changed at the moment of a lost request.
     PasswordLooksLikeALostAnswer,
-    /// An intermediary repeated a request that was answered.
+    /// An intermediary repeated an answered request.
     CopyLooksLikeAPassword,
-    /// A process stood still past its lease with the pair in hand, and another one asked with the spent token meanwhile: UPS ended
-    /// the family. The row was given up before the pair was stored.
+    /// A process was stopped past its lease with the pair in hand, and another process asked with the spent token: UPS
+    /// ended the family. The row was given up before the pair was stored.
     OwnRequestLooksLikeAPassword,
-    /// The same, but the store was away past the lease, came back for a moment, and was away until the holder's time was over.
+    /// The same, but the store was unavailable past the lease, returned briefly, and was unavailable until the holder's
+    /// grace ended.
     OwnRequestAfterOutages,
 }
 
@@ -93,7 +94,7 @@ impl Label {
 }
 
 impl Process {
-    /// The pair that it has, and when its request was sent.
+    /// The process's pair in hand, and when its request was sent.
     fn pair_in_hand(&self) -> Option<(u8, Ticks)> {
         match self.task {
             Task::Sent { call: Call::Answered(Answer::Pair { token, .. }), sent_at, .. }
@@ -103,13 +104,13 @@ impl Process {
     }
 }
 
-/// Whether the process holds a claim whose end is not saved yet, so that its death leaves a doubt.
+/// Whether the process holds a claim whose outcome is not saved, so that its death leaves a doubt.
 pub(crate) fn holds_a_claim(process: &Process) -> bool {
     let holds = matches!(process.task, Task::Send { .. } | Task::Sent { .. } | Task::Settle { .. });
     holds || process.fence != Fence::None
 }
 
-/// A process sends a token: nobody else may have an open request with it that is younger than a lease.
+/// A process sends a token: no other open request with it may be younger than a lease.
 pub(crate) fn sent(world: &World, index: usize, token: u8) -> Option<Finding> {
     let is_young = |sent_at: Ticks| sent_at > -LEASE;
     let others = world.processes.iter().enumerate().filter(|(other, _)| *other != index);
@@ -122,7 +123,7 @@ pub(crate) fn sent(world: &World, index: usize, token: u8) -> Option<Finding> {
     ((by_others || by_ghosts) && !world.truth.was_set_back).then_some(Finding::Broken(Promise::OneRequestWithinALease))
 }
 
-/// A token is served from a row that the store showed, or not.
+/// A token is served from a row that the store returned, or not.
 pub(crate) fn served(row: &Row, is_stored: bool) -> Option<Finding> {
     if !is_stored {
         return Some(Finding::Broken(Promise::OnlyStoredServed));
@@ -131,7 +132,7 @@ pub(crate) fn served(row: &Row, is_stored: bool) -> Option<Finding> {
     is_withdrawn.then_some(Finding::Broken(Promise::NothingWithdrawnServed))
 }
 
-/// A step is saved: the label that it brings, and the token that it erases.
+/// A step is saved: returns the label it causes or the token it wrongly erases.
 pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rules) -> Option<Finding> {
     let (old, new) = (&before.row, world.row);
     let mut finding = None;
@@ -168,12 +169,12 @@ pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rule
             world.forget_the_stop(new.token);
         }
         if swap.is_kept {
-            // Nothing shows whether UPS takes the token again.
+            // Nothing shows whether UPS accepts the token again.
             let until = (sent_at + ECHO).max(world.truth.doubt.map_or(LONG_AGO, |(until, _)| until));
             world.truth.doubt = Some((until, false));
         }
         let is_own = [0, new.rotated_by].contains(&old.phase.claimed_by());
-        // Over a row that was set back: what it had known is lost, and is noticed only now.
+        // A row that was set back: its lost knowledge is noticed only now.
         let is_set_back = new.version > old.version + 1;
         renew_doubt(world, !is_own || is_set_back);
     }
@@ -187,7 +188,7 @@ pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rule
     finding
 }
 
-/// An opt-in from before a removal, or a commit of another opt-in than the row's.
+/// Whether the save brings an opt-in from before a removal, or a commit of another opt-in than the row's.
 fn was_replaced(before: &World, new: &Row) -> bool {
     let is_commit = new.epoch == before.row.epoch && new.opt_in != 0;
     let is_removed_consent = new.opt_in != 0
@@ -223,14 +224,14 @@ fn lost(world: &World, refused: Option<TokenState>) -> Option<Finding> {
     }
 }
 
-/// What was in doubt before goes on to be: another attempt may have sent the same token.
+/// An earlier doubt persists: another attempt may have sent the same token.
 fn renew_doubt(world: &mut World, is_renewed: bool) {
     if is_renewed && world.truth.doubt.is_some() {
         world.doubt();
     }
 }
 
-/// A pair is stored whose request was sent then: the second one after the last doubtful request ends the doubt.
+/// A pair is stored whose request was sent at `sent_at`: the second one after the last doubtful request ends the doubt.
 fn came_home(world: &mut World, sent_at: Ticks) {
     if let Some((until, once)) = world.truth.doubt {
         world.truth.doubt = (!(once && until < sent_at)).then_some((until, true));
@@ -238,7 +239,7 @@ fn came_home(world: &mut World, sent_at: Ticks) {
 }
 
 impl World {
-    /// A pair was stored over a row that nobody had given up: nothing excuses a wrong cause later.
+    /// A pair was stored over a row that had not been given up: nothing excuses a wrong cause later.
     fn forget_the_stop(&mut self, token: u8) {
         let token = &mut self.tokens[usize::from(token) - 1];
         token.held_up = By::Client;
@@ -247,7 +248,7 @@ impl World {
         }
     }
 
-    /// Marks the pairs in the hands of those who stand still past their lease.
+    /// Marks the pairs held by processes that are stopped past their lease.
     pub(crate) fn hold_up_the_halted(&mut self) {
         for index in 0..self.processes.len() {
             if let (Some(_), Some((token, sent_at))) =
@@ -259,7 +260,7 @@ impl World {
         }
     }
 
-    /// The store goes away in the time that a holder gets to store its pair.
+    /// The store becomes unavailable during a holder's grace.
     pub(crate) fn hold_up_all(&mut self) {
         for index in 0..self.processes.len() {
             let process = &self.processes[index];
@@ -269,7 +270,7 @@ impl World {
         }
     }
 
-    /// The token of the present opt-in that UPS accepts, and whether anything that we have brings it back.
+    /// The current opt-in's token that UPS accepts, and whether anything that we have recovers it.
     pub(crate) fn living(&self) -> Option<(u8, bool)> {
         if self.row.opt_in == 0 {
             return None;
@@ -278,7 +279,7 @@ impl World {
         let token = u8::try_from(self.tokens.iter().position(is_ours)?).ok()? + 1;
         let holds = |process: &Process| match process.task {
             Task::Sent { call: Call::Answered(Answer::Pair { token: pair, .. }), .. } => pair == token,
-            // One that it has read as stored is the store's to keep.
+            // A pair that the process has read as stored is the store's to keep.
             Task::Settle { outcome: Outcome::Pair { token: pair, .. }, held, row, .. } => {
                 pair == token && row.is_none_or(|row| row.rotated_by != held.attempt)
             }
@@ -289,7 +290,7 @@ impl World {
         Some((token, is_held))
     }
 
-    /// Whether the company is authenticated, with a token that UPS accepts and nothing open.
+    /// Whether the company is authenticated, with a token that UPS accepts and nothing pending.
     pub(crate) fn is_settled(&self) -> bool {
         let row = &self.row;
         row.standing == Standing::Authenticated
@@ -298,14 +299,14 @@ impl World {
             && self.is_alive(row.token)
     }
 
-    /// Whether the company must be authenticated again by itself.
+    /// Whether the company must become authenticated again by itself.
     pub(crate) fn must_settle(&self, rules: &Rules) -> bool {
         let is_given_up = usize::from(self.truth.mistakes) > rules.second_opinions();
         self.living().is_some_and(|(_, is_held)| is_held) && !is_given_up
     }
 }
 
-/// Work alone has thrown away the last living token of the opt-in.
+/// Work alone has thrown away the opt-in's last living token.
 pub(crate) fn lost_by_us(before: &World, after: &World, rules: &Rules) -> Option<Finding> {
     if usize::from(after.truth.mistakes) > rules.second_opinions() {
         return None;

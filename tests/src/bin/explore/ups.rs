@@ -1,4 +1,4 @@
-//! UPS and the network between: requests that travel, answers, and what goes wrong with them.
+//! UPS and the network: requests in transit, answers, and their faults.
 
 use crate::{
     moves::{Kind, Moves},
@@ -80,7 +80,7 @@ impl Moves<'_> {
 }
 
 impl World {
-    /// Somebody presents a token: a new one, or nothing.
+    /// A token is presented; returns a new one, or `None`.
     fn present(&mut self, token: u8, by: By, ends_families: bool) -> Option<u8> {
         let presented = self.token(token);
         match presented.state {

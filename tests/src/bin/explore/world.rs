@@ -1,30 +1,30 @@
-//! A state of the search: the store, UPS, the processes, and what is left of the budget for faults and events.
+//! A state of the search: the store, UPS, the processes, and the remaining budget of faults and events.
 //!
-//! Everything is small and copied. Times count from now, and ids are small numbers, so that [`fold`](crate::fold) can give equal names
-//! to states that differ in names alone.
+//! Everything is small and copied. Times are relative to now, and ids are small numbers, so that [`fold`](crate::fold)
+//! can give equal names to states that differ only in names.
 
 use crate::{
     breaker::Breaker,
     row::{Row, Ticks},
 };
 
-/// The most processes of a scenario.
+/// The maximum number of processes.
 pub(crate) const PROCESSES: usize = 3;
-/// The most tokens that anything can refer to at once.
+/// The maximum number of tokens that anything can refer to at once.
 pub(crate) const TOKENS: usize = 12;
-/// The most requests that travel without a sender.
+/// The maximum number of requests in transit without a sender.
 pub(crate) const GHOSTS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct World {
     pub(crate) row: Row,
-    /// A keeper took the row, so the others do not see that it has woken.
+    /// A keeper took the row, so the others do not see it wake.
     pub(crate) is_hidden: bool,
-    /// The store has been away since then.
+    /// Since when the store has been unavailable.
     pub(crate) away_since: Option<Ticks>,
-    /// A save that has not been done yet.
+    /// A save that has not landed yet.
     pub(crate) late: Option<Late>,
-    /// A copy of the row as it was: a backup, or what a standby knows.
+    /// An earlier copy of the row: a backup, or a standby's state.
     pub(crate) backup: Option<Row>,
     pub(crate) tokens: [Token; TOKENS],
     pub(crate) ghosts: [Option<Ghost>; GHOSTS],
@@ -37,12 +37,13 @@ pub(crate) struct World {
 /// A token as UPS knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Token {
-    /// The opt-in that it belongs to; zero: there is no such token.
+    /// The opt-in that it belongs to; zero: the token does not exist.
     pub(crate) opt_in: u8,
     pub(crate) state: TokenState,
     /// Another system has it, too.
     pub(crate) is_shared: bool,
-    /// Why another process may have used the spent token before it, if the process that has it in hand could not store it in time.
+    /// Why another process may have used the spent token before it, if the process with this pair in hand could not
+    /// store it in time.
     pub(crate) held_up: By,
 }
 
@@ -55,27 +56,27 @@ pub(crate) enum TokenState {
     Spent(By),
     /// The password was changed.
     Withdrawn,
-    /// A spent token of its family was used again.
+    /// A spent token of its family was reused.
     FamilyEnded(By),
 }
 
-/// Whose request it was.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum By {
-    /// A client's own.
+    /// A client.
     #[default]
     Client,
-    /// A client's own, while another process had the family's living token in hand, and had stood still past its lease with it.
+    /// A client, while another process had the family's living token in hand and was stopped past its lease.
     AfterStop,
-    /// The same, but the store was away past the lease, and away again in the time that the holder got after it.
+    /// The same, but the store was unavailable past the lease and again during the holder's grace.
     AfterOutages,
-    /// An intermediary's copy of a request.
+    /// An intermediary that copied a request.
     Copy,
-    /// Another system's, which kept the token before an import.
+    /// Another system that kept the token before an import.
     OtherSystem,
 }
 
-/// A request whose sender does not wait for it any more, or a copy of one.
+/// A request whose sender no longer waits for it, or a copy of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Ghost {
     pub(crate) token: u8,
@@ -91,15 +92,15 @@ pub(crate) struct Swap {
     pub(crate) decided_at: Ticks,
     pub(crate) is_timed: bool,
     pub(crate) wakes: bool,
-    /// When the request was sent that brought the token that it stores; `None`: it brings none.
+    /// When the request for the stored token was sent; `None`: the swap stores no new token.
     pub(crate) brought: Option<Ticks>,
     /// The pair has no refresh token of its own.
     pub(crate) is_kept: bool,
-    /// Why UPS refused, if it is a verdict that says so.
+    /// The reason of UPS's refusal, if this is such a verdict.
     pub(crate) refused: Option<TokenState>,
 }
 
-/// A save whose sender got no answer, or stands still.
+/// A save whose sender got no answer or is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Late {
     pub(crate) swap: Swap,
@@ -112,7 +113,7 @@ pub(crate) enum How {
     Committing,
     /// It has not reached the store.
     Travelling,
-    /// Its process was stopped before it left.
+    /// Its process was stopped before sending it.
     Stopped { process: u8, is_fence: bool },
 }
 
@@ -127,7 +128,7 @@ pub(crate) struct Consent {
 pub(crate) struct Process {
     pub(crate) halt: Option<Halt>,
     pub(crate) stopping: Stop,
-    /// The latest rotation that it has cached.
+    /// The latest rotation in its cache.
     pub(crate) seen: (u8, u8),
     pub(crate) breaker: Breaker,
     /// A caller has asked in this step of time.
@@ -145,28 +146,28 @@ pub(crate) enum Stop {
     Ended,
 }
 
-/// A process, or its whole machine, stands still.
+/// A process, or its whole machine, is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Halt {
     pub(crate) since: Ticks,
-    /// Its monotonic clock stands still, too.
+    /// Its monotonic clock stops, too.
     pub(crate) is_suspended: bool,
 }
 
-/// What a process is doing. Each is one await.
+/// A process's activity. Each variant is one await.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Task {
     #[default]
     Idle,
     /// A flight reads the row.
     Load(Trip),
-    /// A flight waits, or until the row's number is another than this one.
+    /// A flight waits until a time or until the row's number changes.
     Wait { trip: Trip, until: Ticks, number: u8 },
     /// A flight saves its claim.
     Claim { trip: Trip, row: Row, asked_at: Ticks },
     /// The claim is saved; the request is about to be sent.
     Send { trip: Trip, held: Held, asked_at: Ticks },
-    /// The request is sent.
+    /// The request was sent.
     Sent { trip: Trip, held: Held, sent_at: Ticks, call: Call, deadline: Ticks },
     /// The outcome is being saved.
     Settle { trip: Trip, held: Held, outcome: Outcome, row: Option<Row> },
@@ -193,13 +194,13 @@ pub(crate) struct Coming {
     pub(crate) is_retry: bool,
 }
 
-/// What a flight knows.
+/// A flight's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Trip {
-    /// The rotation that is to be replaced, for the keeper or because an API rejected it; `None`: a caller asks.
+    /// The rotation to replace, for the keeper or because an API rejected it; `None`: a caller asks.
     pub(crate) renews: Option<(u8, u8)>,
     pub(crate) began_at: Ticks,
-    /// The attempt whose holder got its time.
+    /// The attempt whose holder got its grace.
     pub(crate) given_time: u8,
     pub(crate) failed: Failed,
     pub(crate) is_background: bool,
@@ -214,7 +215,7 @@ pub(crate) enum Failed {
     Misconfigured,
 }
 
-/// A claim that is saved.
+/// A saved claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Held {
     pub(crate) opt_in: u8,
@@ -240,16 +241,16 @@ pub(crate) enum Answer {
         token: u8,
         kind: Pair,
     },
-    /// Refused; and what the token really was.
+    /// Refused; and the token's true state.
     Refused(TokenState),
     Misconfigured,
 }
 
-/// What UPS's answer holds.
+/// The content of UPS's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Pair {
     Whole,
-    /// Its access token cannot be used.
+    /// Its access token is unusable.
     NoAccess,
     /// It has no refresh token.
     NoRefresh,
@@ -266,7 +267,7 @@ pub(crate) enum Outcome {
     Misconfigured,
 }
 
-/// What makes sure that a claim of unknown outcome holds up nobody.
+/// Ensures that a claim of unknown outcome blocks nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Fence {
     #[default]
@@ -282,7 +283,7 @@ pub(crate) enum Fence {
     },
 }
 
-/// What may still happen.
+/// The remaining budget of faults and events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Left {
     pub(crate) faults: u8,
@@ -296,14 +297,14 @@ pub(crate) struct Left {
     pub(crate) others: u8,
 }
 
-/// What really happened, which nobody in the world can read.
+/// What really happened; nobody in the world can read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Truth {
-    /// Until when something speaks for a lost answer, and whether a rotation came home since.
+    /// Until when a lost answer is plausible, and whether a rotation was stored since.
     pub(crate) doubt: Option<(Ticks, bool)>,
     /// How often UPS refused by mistake.
     pub(crate) mistakes: u8,
-    /// The store lost what it had saved.
+    /// The store lost a save.
     pub(crate) was_set_back: bool,
     /// A process that knew of the lost rotation died.
     pub(crate) forgot: bool,
@@ -329,7 +330,7 @@ impl World {
         u8::try_from(free).expect("few tokens") + 1
     }
 
-    /// A request goes on without its sender. Beyond the room for them, the oldest is dropped.
+    /// A request continues without its sender. If there is no room, the oldest is dropped.
     pub(crate) fn haunt(&mut self, ghost: Ghost) {
         let free = self.ghosts.iter().position(Option::is_none).unwrap_or(0);
         self.ghosts[free] = Some(ghost);

@@ -1,18 +1,18 @@
-//! SQL as words with places, as far as cutting it needs.
+//! SQL split into words with their positions, as far as mutation needs it.
 
 use std::ops::Range;
 
-/// A piece of SQL: a word, a number, a parameter, a text or an operator. White space and comments are left out.
+/// A piece of SQL: a word, number, parameter, text or operator. White space and comments are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) place: Range<usize>,
     /// In capitals.
     pub(crate) word: String,
-    /// How many parentheses are open around it. A parenthesis counts to the outside.
+    /// The number of open parentheses around it. A parenthesis counts as outside itself.
     pub(crate) depth: usize,
 }
 
-/// The tokens of the SQL that stands in `range` of `text`.
+/// The tokens of the SQL in `range` of `text`.
 pub(crate) fn tokens(text: &str, range: Range<usize>) -> Vec<Token> {
     let (mut tokens, mut at, mut depth) = (Vec::new(), range.start, 0_usize);
     while at < range.end {
@@ -34,7 +34,7 @@ pub(crate) fn tokens(text: &str, range: Range<usize>) -> Vec<Token> {
     tokens
 }
 
-/// How long the first token is, or the white space or the comment before it.
+/// The length of the first token, or of the white space or comment before it.
 fn length_of_first(text: &str) -> usize {
     let while_it = |is: fn(char) -> bool| text.find(|c| !is(c)).unwrap_or(text.len());
     let first = text.chars().next().unwrap_or(' ');

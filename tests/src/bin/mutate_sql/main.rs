@@ -1,12 +1,13 @@
-//! Every clause of every SQL statement, changed one at a time: a test has to notice.
+//! Every clause of every SQL statement, changed one at a time: a test must notice.
 //!
-//! The SQL of a store is changed in a copy of the workspace, the store's tests run there, and the change is undone. So there is nothing to be
-//! restored in the workspace itself. What is changed, and how, is in [`mutations`]: conditions always or never hold, comparisons are
-//! turned at their bound, orders and locks are left out, limits are one higher, written values are left out, and so on.
+//! A store's SQL is changed in a copy of the workspace, the store's tests run there, and the change is undone. So the
+//! workspace itself never needs restoring. [`mutations`] lists the changes: conditions that always or never hold,
+//! comparisons changed at their bound, orders and locks removed, limits raised by one, written values dropped, and so
+//! on.
 //!
-//! A change that no test notices has *survived*. It is either a hole in the tests, or it changes nothing that a caller can see; then
-//! the list of survivors says why. A change after which the database refuses the statement proves nothing and is counted as
-//! *refused*.
+//! A change that no test notices has *survived*. It is either a gap in the tests, or it changes nothing that a caller
+//! can see; then the list of survivors gives the reason. If the database rejects the changed statement, the change
+//! proves nothing and counts as *refused*.
 #![allow(clippy::print_stdout, reason = "a program that reports")]
 
 mod lexer;
@@ -26,7 +27,7 @@ use crate::{
 const USAGE: &str = "usage: mutate_sql (list | run) (postgres | sqlite) [--part I/N] [TEXT THAT A CHANGE CONTAINS]";
 const LIST: &str = "tests/survivors";
 
-/// A store's SQL, and the tests that belong to it, the quickest first.
+/// A store's SQL and its tests, fastest first.
 struct Subject {
     name: &'static str,
     files: &'static [&'static str],
@@ -103,7 +104,7 @@ fn part_of(arguments: &mut Vec<String>) -> Option<(usize, usize)> {
     (part < parts).then_some((part, parts))
 }
 
-/// Makes each change and runs the tests. Whether all were noticed but for those that are listed.
+/// Makes each change and runs the tests; returns whether all unlisted changes were noticed.
 fn run(subject: &Subject, changes: &[&Change], is_whole: bool) -> bool {
     let workshop = Workshop::new(subject.name);
     workshop.tests_pass(subject.tests);

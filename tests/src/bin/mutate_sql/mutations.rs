@@ -1,17 +1,17 @@
-//! The changes that are made to SQL: each clause of each statement, one at a time.
+//! The changes to SQL: each clause of each statement, one at a time.
 
 use std::ops::Range;
 
 use crate::lexer::Token;
 
-/// One change of one file.
+/// One change to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mutation {
     pub(crate) place: Range<usize>,
     pub(crate) instead: String,
 }
 
-/// Where a condition ends, if it has begun at the same depth.
+/// Words that end a condition that began at the same depth.
 const ENDS: [&str; 25] = [
     "AND",
     "OR",
@@ -40,7 +40,7 @@ const ENDS: [&str; 25] = [
     "AS",
 ];
 
-/// What is written in each other's place.
+/// Words that replace each other.
 const SWAPS: [(&str, &str); 17] = [
     ("<", "<="),
     ("<=", "<"),
@@ -61,7 +61,7 @@ const SWAPS: [(&str, &str); 17] = [
     ("MATERIALIZED", "NOT MATERIALIZED"),
 ];
 
-/// Every change of the SQL that `tokens` are.
+/// Every change to the SQL of `tokens`.
 pub(crate) fn mutations(text: &str, tokens: &[Token]) -> Vec<Mutation> {
     let sql = Sql { text, tokens };
     let mut found = Vec::new();
@@ -88,7 +88,7 @@ impl Sql<'_> {
         self.tokens.get(index).map_or("", |token| &token.word)
     }
 
-    /// From the token `from` up to the first one that `ends` it, or to the end of its parentheses.
+    /// The first token after `from` that `ends` it, or the end of its parentheses.
     fn until(&self, from: usize, ends: impl Fn(usize) -> bool) -> usize {
         let depth = self.tokens[from].depth;
         let beyond = |index: &usize| {
@@ -98,12 +98,12 @@ impl Sql<'_> {
         (from..self.tokens.len()).find(beyond).unwrap_or(self.tokens.len())
     }
 
-    /// Where the tokens of `from..until` stand.
+    /// The text range of the tokens `from..until`.
     fn place(&self, from: usize, until: usize) -> Range<usize> {
         self.tokens[from].place.start..self.tokens[until - 1].place.end
     }
 
-    /// Where the condition or value ends that begins with this token; the `AND` of a `BETWEEN` belongs to it.
+    /// The end of the condition or value that begins with this token, including the `AND` of a `BETWEEN`.
     fn end_of_condition(&self, from: usize) -> usize {
         let depth = self.tokens[from].depth;
         let is_of_between = |index: usize| {
@@ -120,7 +120,7 @@ impl Sql<'_> {
         })
     }
 
-    /// A condition that others are joined with by `AND` always holds, one that others are joined with by `OR` never does.
+    /// Makes a condition joined by `AND` always hold, and one joined by `OR` never hold.
     fn conditions(&self, index: usize, found: &mut Vec<Mutation>) {
         let begins = ["WHERE", "AND", "OR", "HAVING", "WHEN", "ON"].contains(&self.word(index));
         let opens_group = self.word(index) == "(" && ["AND", "WHERE", "OR"].contains(&self.word(index.wrapping_sub(1)));
@@ -130,7 +130,7 @@ impl Sql<'_> {
             return;
         }
         let until = self.end_of_condition(from);
-        // The second half of a BETWEEN is no condition.
+        // The second half of a BETWEEN is not a condition.
         if self.word(index) == "AND" && self.is_between(index) || until <= from {
             return;
         }
@@ -181,14 +181,14 @@ impl Sql<'_> {
         }
     }
 
-    /// Orders and locks go, limits and offsets are one higher.
+    /// Removes orders and locks; raises limits and offsets by one.
     fn clauses(&self, index: usize, found: &mut Vec<Mutation>) {
         let ends = |index: usize| ["LIMIT", "OFFSET", "FOR", "RETURNING", "UNION", ";"].contains(&self.word(index));
         let gone = |until: usize| Mutation { place: self.place(index, until), instead: String::new() };
         match (self.word(index), self.word(index + 1)) {
             ("ORDER", "BY") => {
                 found.push(gone(self.until(index, ends)));
-                // Each of its keys, too, if there are several.
+                // Also each of its keys, if there are several.
                 self.keys(index + 2, self.until(index, ends), found);
             }
             ("LIMIT" | "OFFSET", _) => {
@@ -215,7 +215,7 @@ impl Sql<'_> {
         }
     }
 
-    /// The values of a call change places.
+    /// Swaps the arguments of a call.
     fn calls(&self, index: usize, found: &mut Vec<Mutation>) {
         if !["COALESCE", "IFNULL"].contains(&self.word(index)) || self.word(index + 1) != "(" {
             return;
@@ -231,7 +231,7 @@ impl Sql<'_> {
         }
     }
 
-    /// What an UPDATE sets stays as it is, one column at a time; what an INSERT writes is nothing.
+    /// Keeps the columns of an UPDATE unchanged, one at a time; makes an INSERT write nulls.
     fn assignments(&self, index: usize, found: &mut Vec<Mutation>) {
         if self.word(index) == "SET" && self.word(index + 2) == "=" {
             let ends = |index: usize| ["FROM", "WHERE", "RETURNING", ";"].contains(&self.word(index));
@@ -278,7 +278,7 @@ impl Sql<'_> {
         }
     }
 
-    /// A statement of a function is left out.
+    /// Removes a statement of a function.
     fn statements(&self, index: usize, found: &mut Vec<Mutation>) {
         let is_first = [";", "BEGIN"].contains(&self.word(index.wrapping_sub(1))) && self.tokens[index].depth == 0;
         let is_work = ["PERFORM", "DELETE", "INSERT", "UPDATE"].contains(&self.word(index));

@@ -1,4 +1,4 @@
-//! Where SQL stands: in files of its own, or in texts of Rust.
+//! The sources of SQL: separate files, and texts in Rust.
 
 use std::{
     fmt, fs,
@@ -11,15 +11,15 @@ use crate::{
     mutations::{Mutation, mutations},
 };
 
-/// One change of one file.
+/// One change to one file.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) file: PathBuf,
     pub(crate) mutation: Mutation,
     was: String,
-    /// The statement it is in.
+    /// The statement that it changes.
     statement: String,
-    /// Which of those that read alike.
+    /// Its index among identical changes.
     which: usize,
 }
 
@@ -38,7 +38,7 @@ fn plain(text: &str) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(" ") }
 }
 
-/// Every change of the SQL in these files and folders.
+/// Every change to the SQL in these files and directories.
 pub(crate) fn changes(root: &Path, places: &[&str]) -> Vec<Change> {
     let mut all: Vec<Change> = Vec::new();
     for file in places.iter().flat_map(|place| files(root, Path::new(place))) {
@@ -67,7 +67,7 @@ fn files(root: &Path, place: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A file of SQL is one statement, or functions between `$$`. In Rust they are texts that begin with a verb of SQL.
+/// An SQL file is one statement, or functions between `$$`. In Rust, SQL texts begin with an SQL verb.
 fn statements(file: &Path, text: &str) -> Vec<Range<usize>> {
     if file.extension().is_some_and(|extension| extension == "rs") {
         return in_rust(text);
@@ -91,7 +91,7 @@ fn in_rust(text: &str) -> Vec<Range<usize>> {
     texts.filter(is_sql).collect()
 }
 
-/// The beginning of it tells it from others of the file.
+/// Its beginning identifies it within the file.
 fn name_of(statement: &str) -> String {
     let plain = plain(statement);
     let words: Vec<&str> = plain.split(' ').take(4).collect();

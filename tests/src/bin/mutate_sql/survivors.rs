@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// `CHANGE | REASON`, a line each. Lines that begin with `#` are headings.
+/// One `CHANGE | REASON` per line. Lines that begin with `#` are headings.
 pub(crate) struct Survivors(Vec<(String, String)>);
 
 impl Survivors {
@@ -17,7 +17,7 @@ impl Survivors {
         self.0.iter().find(|(listed, _)| listed == change).map(|(_, reason)| reason.as_str())
     }
 
-    /// Those of these files that are none of `changes`.
+    /// The listed changes to these files that are not among `changes`.
     pub(crate) fn not_of(&self, changes: impl Iterator<Item = String>, files: &[&str]) -> Vec<String> {
         let changes: Vec<String> = changes.collect();
         let listed = self.0.iter().map(|(change, _)| change);

@@ -1,4 +1,4 @@
-//! A copy of the workspace, in which changes are tried out.
+//! A copy of the workspace in which changes are tried.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::source::Change;
 
-/// More than the tests take on a busy machine.
+/// Longer than the tests take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What a database says of a statement that it does not understand.
+/// Database errors for an invalid statement.
 const REFUSALS: [&str; 9] = [
     "SqlState(E42",
     "syntax error",
@@ -31,9 +31,9 @@ const REFUSALS: [&str; 9] = [
 pub(crate) enum Outcome {
     /// A test failed.
     Noticed,
-    /// The tests did not come to their end.
+    /// The tests did not finish.
     TimedOut,
-    /// The database did not take the statement.
+    /// The database rejected the statement.
     Refused,
     Survived,
 }
@@ -44,14 +44,14 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// A fresh copy of what is or may be in version control. What was compiled before is used again.
+    /// A fresh copy of every file that is or may be under version control. Build artefacts are reused.
     pub(crate) fn new(name: &str) -> Self {
         let home = std::env::current_dir().expect("a folder").join("target/mutate-sql").join(name);
         let (tree, target) = (home.join("tree"), home.join("target"));
         let listed = Command::new("git").args(["ls-files", "--cached", "--others", "--exclude-standard"]).output();
         let listed = String::from_utf8(listed.expect("git").stdout).expect("names in UTF-8");
         for file in listed.lines().filter(|file| Path::new(file).is_file()) {
-            // One that is the same keeps its age, so that it is not compiled again.
+            // An unchanged file keeps its modification time, so that it is not recompiled.
             let (text, to) = (fs::read(file).expect("a file"), tree.join(file));
             if fs::read(&to).ok().as_ref() != Some(&text) {
                 fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
@@ -62,7 +62,7 @@ impl Workshop {
         Self { tree, target }
     }
 
-    /// Without a change they pass, else no failure means anything.
+    /// The tests must pass without a change; otherwise a failure means nothing.
     pub(crate) fn tests_pass(&self, tests: &[&[&str]]) {
         for arguments in tests {
             let (outcome, output) = self.test(arguments);
@@ -79,7 +79,7 @@ impl Workshop {
         fs::write(&file, changed).expect("a changed file");
         let outcomes = tests.iter().map(|arguments| self.test(arguments).0);
         let outcome = outcomes.into_iter().find(|outcome| !matches!(outcome, Outcome::Survived));
-        fs::write(&file, was).expect("the file as it was");
+        fs::write(&file, was).expect("the original file");
         outcome.unwrap_or(Outcome::Survived)
     }
 

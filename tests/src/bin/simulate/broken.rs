@@ -1,11 +1,11 @@
-//! Faults of the library, put in by hand around it: a simulation that does not find each of them proves nothing.
+//! Faults added around the library on purpose: a simulation that does not find each of them proves nothing.
 
 use batchsuite_auth::store::Document;
 use serde_json::Value;
 
 macro_rules! breaks {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// What is broken.
+        /// The broken property.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Break {
             $($(#[$doc])* $name,)*
@@ -24,23 +24,23 @@ macro_rules! breaks {
 }
 
 breaks! {
-    /// A claim is saved over whatever row is there.
+    /// A claim is saved whatever the current row is.
     NoCompare = "no-compare",
-    /// Some commits are published and never saved.
+    /// Some commits are published but never saved.
     PublishesFirst = "publishes-first",
     /// A claim of unknown outcome is neither fenced nor released.
     Unfenced = "unfenced",
-    /// No row remembers an attempt that is in doubt.
+    /// No row remembers an attempt in doubt.
     ForgetsDoubt = "forgets-doubt",
     /// An import leaves no mark.
     TrustsImports = "trusts-imports",
-    /// The feed tells of no change.
+    /// The feed reports no changes.
     DeafFeed = "deaf-feed",
-    /// The HTTP client does not ask whether a request may still be sent.
+    /// The HTTP client does not check whether a request may still be sent.
     SendsLate = "sends-late",
-    /// The HTTP client sends a request again that was not answered.
+    /// The HTTP client resends an unanswered request.
     Retries = "retries",
-    /// The HTTP client has a pair and says that there was no answer.
+    /// The HTTP client gets a pair and reports no answer.
     ThrowsAway = "throws-away",
     /// The time of a suspended machine is not counted.
     IgnoresSuspension = "ignores-suspension",
@@ -52,7 +52,7 @@ impl Break {
     }
 }
 
-/// The document without what it says of attempts in doubt.
+/// The document without its record of attempts in doubt.
 pub(crate) fn without_doubt(document: &Document) -> Document {
     let mut value: Value = serde_json::from_str(document.as_str()).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {

@@ -1,4 +1,4 @@
-//! Every clock of a world follows the runtime's paused one.
+//! The clocks of a world, all derived from the runtime's paused clock.
 
 use std::{
     sync::{
@@ -17,14 +17,14 @@ use tokio::time::Instant;
 /// 2026-01-01, in microseconds since 1970.
 const EPOCH: i64 = 1_767_225_600_000_000;
 
-/// The true time, and how far each clock is from it.
+/// The true time, and each clock's offset from it.
 #[derive(Debug)]
 pub(crate) struct Clocks {
     start: Instant,
-    /// The machine was suspended for so long, in microseconds: the runtime's clock stood still.
+    /// How long the machine was suspended, in microseconds: the runtime's clock stopped.
     suspended: AtomicU64,
     store: AtomicI64,
-    /// How far the store's clock was set in all, ahead and back.
+    /// How far the store's clock was moved in total, ahead and back.
     store_set: AtomicU64,
     processes: Vec<AtomicI64>,
 }
@@ -55,7 +55,7 @@ impl Clocks {
         EPOCH + self.micros().cast_signed() + self.store.load(Relaxed)
     }
 
-    /// Suspends the machine of all processes. The store's and UPS's go on.
+    /// Suspends the machine of all processes. The store's and UPS's clocks continue.
     pub(crate) fn suspend(&self, by: Duration, is_told: bool) {
         self.suspended.fetch_add(micros(by), Relaxed);
         if is_told {
@@ -69,12 +69,12 @@ impl Clocks {
         self.store_set.fetch_add(by.unsigned_abs(), Relaxed);
     }
 
-    /// How far the store's clock was set in all.
+    /// How far the store's clock was moved in total.
     pub(crate) fn store_set(&self) -> u64 {
         self.store_set.load(Relaxed)
     }
 
-    /// Sets a process's clock to so much beside the true time.
+    /// Sets a process's clock to this offset from the true time.
     pub(crate) fn set_process(&self, process: usize, beside: i64) {
         self.processes[process].store(beside, Relaxed);
     }

@@ -1,10 +1,10 @@
-//! The one source of chance of a world.
+//! A world's only source of randomness.
 
 use std::{ops::Range, time::Duration};
 
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
-/// Draws; the same from the same seed.
+/// Random draws, reproducible from the seed.
 pub(crate) struct Dice(Xoshiro256PlusPlus);
 
 impl Dice {

@@ -1,10 +1,10 @@
-//! What can go wrong in a world, and how often it did.
+//! The faults of a world and their counts.
 
 use std::collections::BTreeMap;
 
 macro_rules! faults {
     ($($name:ident = $words:literal,)*) => {
-        /// A way in which something goes wrong, or in which people meddle.
+        /// A fault, or an intervention by people.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Fault {
             $($name,)*
@@ -69,7 +69,7 @@ faults! {
     Rejected = "an API rejects a token",
 }
 
-/// How often each happened.
+/// How often each fault occurred.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally(BTreeMap<Fault, u64>);
 

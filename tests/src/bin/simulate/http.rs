@@ -1,4 +1,4 @@
-//! The network between a process and UPS, and UPS itself behind the fake's one function.
+//! The network between a process and UPS, and UPS itself as the fake's one function.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -24,25 +24,25 @@ use crate::{
 
 type Answer = Response<Vec<u8>>;
 
-/// A process's way to UPS.
+/// A process's connection to UPS.
 pub(crate) struct Network {
     world: Arc<World>,
     slot: usize,
     incarnation: Incarnation,
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Clone, Copy, Debug)]
 struct Fate {
-    /// How long the connection takes.
+    /// How long connecting takes.
     connect: Duration,
     /// How long the request travels; `None`: it is lost.
     there: Option<Duration>,
     /// How long the answer travels, and what arrives.
     back: (Duration, Home),
-    /// Another copy of the request arrives so much later.
+    /// How much later a second copy of the request arrives.
     again: Option<Duration>,
-    /// Something answers in UPS's place.
+    /// An answer from something other than UPS.
     instead: Option<Instead>,
 }
 
@@ -56,11 +56,11 @@ enum Home {
     Silence,
     /// Half of the answer.
     Half,
-    /// All of the answer, and a broken connection.
+    /// The whole answer, then a broken connection.
     BrokenBehind,
 }
 
-/// What answers in UPS's place; nothing is processed.
+/// What answers in place of UPS; nothing is processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Instead {
     TooMany,
@@ -70,7 +70,7 @@ enum Instead {
     Refusal,
 }
 
-/// An answer of UPS on its way home, and the pair in it.
+/// UPS's answer on its way back, and the pair in it.
 struct Reply {
     answer: Answer,
     pair: Option<PairId>,
@@ -85,7 +85,7 @@ impl Network {
         Name(self.slot, self.incarnation)
     }
 
-    /// What becomes of the next request; `Err`: it is not sent.
+    /// Draws what happens to the next request; `Err`: it is not sent.
     fn fate(&self) -> Result<Fate, HttpError> {
         let (weather, now) = (self.world.weather().clone(), self.world.now());
         let mut dice = self.world.dice();
@@ -121,7 +121,7 @@ impl Network {
     }
 }
 
-/// A copy of a request reaches UPS within ten minutes, or never, in microseconds: the design assumes so.
+/// In microseconds. A copy of a request reaches UPS within ten minutes or never: the design assumes so.
 const LAST_ECHO: u64 = 590_000_000;
 
 /// The faults of single requests.
@@ -144,7 +144,7 @@ const FAULTS: [Fault; 15] = [
 ];
 
 impl Fate {
-    /// Whether the request is sent at all.
+    /// Applies a fault; returns whether the request is sent at all.
     fn suffer(&mut self, fault: Fault, dice: &mut Dice) -> bool {
         let echo = dice.seconds(1..580);
         match fault {
@@ -216,7 +216,7 @@ impl Network {
             let length = if home == Home::Half { body.len() / 2 } else { body.len() };
             let _ = received.body(&body[..length]);
         }
-        // Half an answer brings no pair.
+        // Half an answer carries no pair.
         let arrives = matches!(home, Home::Answer | Home::BrokenBehind);
         let is_pair = pair.is_some() && arrives;
         let is_definite =
@@ -230,7 +230,7 @@ impl Network {
         if home == Home::Answer && is_kept { Ok(answer) } else { Err(HttpError::unanswered()) }
     }
 
-    /// Lets the request travel, by itself: it arrives whatever becomes of the process.
+    /// Lets the request travel independently: it arrives whatever happens to the process.
     fn travels(&self, request: &Arc<Request<Vec<u8>>>, send: Asks, fate: Fate) -> oneshot::Receiver<Reply> {
         let (tell, home) = oneshot::channel();
         let (world, name) = (Arc::clone(&self.world), self.name());
@@ -255,7 +255,7 @@ impl Network {
             let until = world.now() + LAST_ECHO;
             tokio::spawn(async move {
                 tokio::time::sleep(again).await;
-                // While the machine was suspended, the network was not.
+                // The network kept running while the machine was suspended.
                 if world.now() > until {
                     return;
                 }
@@ -267,7 +267,7 @@ impl Network {
 }
 
 impl World {
-    /// UPS acts on a request.
+    /// UPS processes a request.
     fn arrives(&self, request: &Request<Vec<u8>>, send: Asks, arrived: Arrived, name: Name) -> Reply {
         let verdict = self.ledger(|ledger| ledger.arrives(send, arrived, self.plan.ends_families));
         let (answer, pair) = match verdict {
@@ -287,7 +287,7 @@ impl World {
         Reply { answer, pair }
     }
 
-    /// The pair in an answer of UPS.
+    /// The pair in UPS's answer.
     fn issued(&self, answer: &Answer, send: Asks) -> Option<PairId> {
         if answer.status() != StatusCode::OK {
             return None;
@@ -301,7 +301,7 @@ impl World {
         self.ledger(|ledger| ledger.issues(send, (access, refresh), times, self.clocks.store_set()))
     }
 
-    /// Whether an API of UPS accepts a token.
+    /// Whether a UPS API accepts a token.
     pub(crate) fn accepts(&self, token: &AccessToken) -> bool {
         self.ups_clock.set(self.clocks.now());
         let request = Request::get("http://localhost/api/track/v1/details/1Z12345E0291980793")
@@ -312,7 +312,7 @@ impl World {
         request.is_ok_and(|request| self.ups.respond(&request).response.status() == StatusCode::OK)
     }
 
-    /// Something else answers in UPS's place.
+    /// Something other than UPS answers.
     fn instead(&self, instead: Instead, send: Asks) -> Reply {
         let answer = match instead {
             Instead::TooMany => error(429, "10429", "Too Many Requests"),
@@ -340,7 +340,7 @@ impl Asks {
     }
 }
 
-/// What a request asks.
+/// The purpose of a request.
 fn read(request: &Request<Vec<u8>>) -> Option<Asks> {
     let form = |name: &str| {
         form_urlencoded::parse(request.body()).find(|(field, _)| field == name).map(|(_, value)| digest(&value))

@@ -1,4 +1,4 @@
-//! Every seed: the whole library in a world of its own, with virtual time, in which everything goes wrong that a seed draws.
+//! Every seed: the whole library in its own world, with virtual time and every fault that the seed draws.
 //!
 //! ```text
 //! simulate quick              20,000 rotations, after the seeds that once failed
@@ -11,29 +11,29 @@
 //! ```
 //!
 //! # A world
-//! Two to four processes, each a whole authenticator with its cache, its feed and its keeper, run in one thread on one runtime with the
-//! paused clock. They share a store in memory, behind connections that fail by plan, and the fake UPS, behind a network that fails by
-//! plan. One seed draws the world's measures, each delay and fault, what people do, and the library's own randomness. So a seed repeats to
-//! the byte, and `simulate seed N` shows what happened.
+//! Two to four processes, each a complete authenticator with its cache, feed and keeper, run in one thread on one
+//! runtime with a paused clock. They share a store in memory, behind connections with planned faults, and the fake UPS,
+//! behind a network with planned faults. One seed draws the world's dimensions, each delay and fault, people's actions,
+//! and the library's own randomness. So a seed reproduces a run to the byte, and `simulate seed N` shows what happened.
 //!
-//! A ledger outside of the library is told what UPS really did and what people really did. During the run it looks at each request, each
-//! save and each token that is handed out. Then faults stop, hours pass, and every opt-in must be as the ledger says.
+//! A ledger outside the library records the actual deeds of UPS and people. During the run it checks each request, each
+//! save and each token handed out. Then faults stop, hours pass, and every opt-in must be as the ledger says.
 //!
 //! # Why not turmoil or madsim
-//! *turmoil* simulates hosts and the network between them: TCP streams, partitions, latency. The library never opens a socket; its edges
-//! are two traits, the store and the HTTP client, and the faults that matter lie behind them (a save that lands after its caller gave up,
-//! an answer lost after the token was spent). turmoil keeps time for each host, but cannot set a wall clock, stop a process past
-//! its lease, or suspend a machine.
+//! *turmoil* simulates hosts and the network between them: TCP streams, partitions, latency. The library never opens a
+//! socket: its boundaries are two traits, the store and the HTTP client, and the relevant faults lie behind them (a
+//! save that lands after its caller gave up, an answer lost after the token was spent). turmoil keeps time per host,
+//! but cannot set a wall clock, stop a process past its lease, or suspend a machine.
 //!
-//! *madsim* replaces tokio as a whole, under a flag of the compiler and with patched dependencies, so what is simulated would not be
+//! *madsim* replaces tokio entirely, with a compiler flag and patched dependencies, so the simulated code would not be
 //! built as it ships.
 //!
-//! tokio's paused clock with a gate around each task is enough: kill, stop and suspend are states of the gate and of the clocks, in a
-//! few hundred lines.
+//! tokio's paused clock with a gate around each task suffices: kill, stop and suspend are states of the gate and the
+//! clocks, in a few hundred lines.
 //!
 //! # What it cannot find
-//! Faults of a database, a socket or TLS; two threads in one memory (each world has one thread); a stopped process whose monotonic clock
-//! stands still while that of the other processes goes on (a suspended machine suspends all of them).
+//! Faults of a database, a socket or TLS; two threads sharing memory (each world has one thread); a stopped process
+//! whose monotonic clock stops while the other processes' clocks continue (a suspended machine suspends all of them).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod broken;
@@ -56,7 +56,7 @@ use std::{env, process::ExitCode};
 
 use crate::report::{Goal, broken, full, show};
 
-/// The first seed, unless it is told.
+/// The default first seed.
 const FIRST: u64 = 1;
 const QUICK: u64 = 20_000;
 const FULL: u64 = 1_000_000;
@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What a run is to do; `None`: an argument is none.
+/// The goal of a run; `None`: an invalid argument.
 fn goal(words: &[&str]) -> Option<Goal> {
     let rotations = match words.first()? {
         &"quick" => QUICK,

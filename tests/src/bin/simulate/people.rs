@@ -1,4 +1,5 @@
-//! What people and their programs do: ask for tokens, opt in, remove, change passwords; and what befalls machines.
+//! Actions of people and their programs: requesting tokens, opting in, removing, changing passwords; and mishaps of
+//! machines.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,11 +18,11 @@ use crate::{
 
 /// How long a person waits for a page.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long a clock that was set, or a stop, can excuse what a cache hands out: until the feed's loop has noticed.
+/// How long a changed clock or a stop can excuse a cached token: until the feed's loop has noticed.
 const NOTICED_WITHIN: u64 = 60_000_000;
 
 impl World {
-    /// A program asks a process for a token. It may go away before it has one, and an API may reject the token.
+    /// A program asks a process for a token. It may give up before it gets one, and an API may reject the token.
     pub(crate) async fn ask(self: Arc<Self>, slot: usize, company: usize, goes_after: Option<Duration>, rejects: bool) {
         let Some((incarnation, gate, auth)) = self.process(slot) else { return };
         let (world, id) = (Arc::clone(&self), self.companies[company].clone());
@@ -133,7 +134,7 @@ impl World {
         self.ledger(|ledger| ledger.password_changed(user));
     }
 
-    /// A process stands still for a while.
+    /// A process is stopped for a while.
     pub(crate) fn stop_for_a_while(self: &Arc<Self>, slot: usize, fault: Fault) {
         let Some((incarnation, ..)) = self.process(slot) else { return };
         if self.slots()[slot].is_frozen {
@@ -152,7 +153,7 @@ impl World {
         });
     }
 
-    /// The whole machine stands still, and its monotonic clock with it.
+    /// The whole machine is suspended, including its monotonic clock.
     pub(crate) fn suspend(&self) {
         let by = self.dice().seconds(2..200);
         self.suffers(Fault::Suspended, "");
@@ -182,7 +183,7 @@ impl World {
         self.clocks.set_store(by);
     }
 
-    /// Up to a quarter of an hour, ahead or back; most are of seconds.
+    /// Up to a quarter of an hour, ahead or back; mostly seconds.
     fn drawn_shift(&self) -> i64 {
         let mut dice = self.dice();
         let most = dice.one_of(&[3, 30, 900]);
@@ -191,13 +192,13 @@ impl World {
     }
 }
 
-/// The outcome of what a process does for a person, who does not wait for ever.
+/// The outcome of a process's work for a person, who does not wait for ever.
 pub(crate) async fn answered<F>(deed: F) -> Option<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
     let (tell, told) = oneshot::channel();
-    // A task of the host: it goes on without the person.
+    // A task of the host: it continues without the person.
     tokio::spawn(async move {
         let _ = tell.send(deed.await);
     });
@@ -208,7 +209,7 @@ pub(crate) fn administrator(company: usize) -> ActorId {
     ActorId::new(format!("admin-{company}")).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// An error in a word.
+/// A short name for an error.
 fn name(error: &TokenError) -> String {
     match error {
         TokenError::ReauthRequired(cause) => cause.kind.name().to_owned(),

@@ -1,4 +1,4 @@
-//! What kind of world a seed makes: how large it is, and how much goes wrong.
+//! A seed's world: its size and its rate of faults.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use batchsuite_auth::{Policy, config::FeedLost};
 
 use crate::dice::Dice;
 
-/// UPS is asked again about a refused token after these: shorter than the library's own, so that a world ends sooner.
+/// When UPS is asked again about a refused token: earlier than the library's defaults, so that a world ends sooner.
 const SECOND_OPINIONS: [u64; 3] = [300, 900, 2400];
 
-/// One world's measures.
+/// The parameters of one world.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) processes: usize,
@@ -17,20 +17,20 @@ pub(crate) struct Plan {
     /// UPS.com users; several companies may share one.
     pub(crate) users: usize,
     pub(crate) access_lifetime: Duration,
-    /// UPS ends the whole family of a refresh token that comes a second time.
+    /// UPS ends the whole family of a reused refresh token.
     pub(crate) ends_families: bool,
     pub(crate) feed_lost: FeedLost,
-    /// How long things go wrong.
+    /// How long faults occur.
     pub(crate) troubled_for: Duration,
-    /// Between two deeds of people, about.
+    /// The approximate time between two actions of people.
     pub(crate) pace: Duration,
-    /// The share of the store's calls that go wrong.
+    /// The fraction of store calls with a fault.
     pub(crate) store: f64,
-    /// The share of requests that go wrong.
+    /// The fraction of requests with a fault.
     pub(crate) http: f64,
-    /// The share of saves and requests at which a process is killed.
+    /// The fraction of saves and requests at which a process is killed.
     pub(crate) deaths: f64,
-    /// The share of deeds that are a disaster: an outage, a kill, a clock that is set.
+    /// The fraction of actions that are a disaster: an outage, a kill, a changed clock.
     pub(crate) disasters: f64,
     /// Clocks are set.
     pub(crate) sets_clocks: bool,
@@ -62,13 +62,13 @@ impl Plan {
         policy
     }
 
-    /// After so long without trouble each opt-in must be as the ledger says: the last second opinion, the longest pause of the breaker and
-    /// of a probe, and the way back.
+    /// How long after the last fault each opt-in must be as the ledger says: the last second opinion, the longest pause
+    /// of the breaker and of a probe, and the answer's way back.
     pub(crate) fn calm_for() -> Duration {
         Duration::from_secs(SECOND_OPINIONS[2] + 2 * 3600)
     }
 
-    /// How often UPS is asked about a refresh token, at most, before it is given up.
+    /// How often UPS is asked about a refresh token at most before it is given up.
     pub(crate) fn most_refusals() -> usize {
         1 + SECOND_OPINIONS.len()
     }

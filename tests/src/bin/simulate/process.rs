@@ -1,4 +1,4 @@
-//! The processes of a world: started, stopped, killed and started again over the same store.
+//! The processes of a world: started, stopped, killed and restarted over the same store.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,18 +10,18 @@ use url::Url;
 
 use crate::{http::Network, ledger::Incarnation, store::Database, world::World};
 
-/// A place in which one process runs after the other.
+/// A place for one process after the other.
 pub(crate) struct Slot {
     pub(crate) incarnation: Incarnation,
     pub(crate) gate: Gate,
-    /// `None`: it was killed or has ended.
+    /// `None`: the process was killed or has ended.
     pub(crate) auth: Option<BatchSuiteAuth>,
-    /// When its clock was last set, or it stood still, in microseconds of the world.
+    /// When its clock was last set or it was stopped, in microseconds of the world.
     pub(crate) disturbed_at: u64,
     pub(crate) is_frozen: bool,
 }
 
-/// How a process is called in the trace.
+/// A process's name in the trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name(pub(crate) usize, pub(crate) Incarnation);
 
@@ -32,7 +32,7 @@ impl fmt::Display for Name {
 }
 
 impl World {
-    /// Starts a process in a slot. `number`: how many were started before, in all slots.
+    /// Starts a process in a slot. `number`: how many processes were started before, in all slots.
     pub(crate) fn start(self: &Arc<Self>, slot: usize, number: Incarnation) {
         let gate = Gate::default();
         let client = Client::new(FakeUpsState::CLIENT_ID, FakeUpsState::CLIENT_SECRET);
@@ -64,13 +64,13 @@ impl World {
         (slots[slot].is_frozen, slots[slot].disturbed_at) = (true, now);
         let incarnation = slots[slot].incarnation;
         drop(slots);
-        // Twice: it counts for as much as two silences.
+        // Twice: a stop counts as two silences.
         for _ in 0..2 {
             self.hindered(incarnation);
         }
     }
 
-    /// Lets it go on.
+    /// Lets the process continue.
     pub(crate) fn thaw(&self, slot: usize, incarnation: Incarnation) {
         let now = self.now();
         let gate = {
@@ -86,13 +86,13 @@ impl World {
         gate.thaw();
     }
 
-    /// Whether the clock of a process was set, or it stood still, between these times.
+    /// Whether a process's clock was set, or the process was stopped, since then.
     pub(crate) fn was_disturbed(&self, slot: usize, since: u64) -> bool {
         let slots = self.slots();
         slots[slot].is_frozen || slots[slot].disturbed_at >= since
     }
 
-    /// Shuts a process down as a service does at the order to stop. Whether everything is stored.
+    /// Shuts a process down as a service does when told to stop; returns whether everything is stored.
     pub(crate) async fn shut_down(&self, slot: usize) -> bool {
         let Some((incarnation, gate, auth)) = self.process(slot) else { return true };
         auth.quiesce();
@@ -100,7 +100,7 @@ impl World {
         tokio::spawn(gate.pass(async move {
             let _ = send.send(auth.shutdown().await);
         }));
-        // A process that was stopped or killed meanwhile never says so.
+        // A process that was stopped or killed meanwhile never reports that.
         let ended = tokio::time::timeout(Duration::from_secs(120), done).await;
         let is_complete = matches!(ended, Ok(Ok(Shutdown::Complete)));
         self.note(Name(slot, incarnation), format_args!("ends, complete: {is_complete}"));
@@ -115,10 +115,10 @@ impl World {
         is_complete
     }
 
-    /// Without the feed for so long, in microseconds, a process hands out nothing that is cached; `None`: it does until it ends.
+    /// How long after losing the feed a process serves cached tokens, in microseconds; `None`: until they expire.
     pub(crate) fn refuses_after(&self) -> Option<u64> {
         let policy = self.plan.policy();
-        // The feed's last answer may have been on its way for as long as its call may take.
+        // The feed's last answer may have travelled for as long as its call may take.
         let bound = policy.cache_max_age + policy.feed_interval * 2 + policy.store_deadline;
         (policy.feed_lost == FeedLost::Refuse).then(|| crate::clocks::micros(bound))
     }

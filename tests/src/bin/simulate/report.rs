@@ -1,4 +1,4 @@
-//! Many seeds, on every core, and what came of them.
+//! Runs many seeds on every core and reports the results.
 
 use std::{
     collections::BTreeMap,
@@ -25,16 +25,16 @@ use crate::{
 pub(crate) struct Goal {
     pub(crate) from: u64,
     pub(crate) rotations: u64,
-    /// The seeds that once failed come first.
+    /// Start with the seeds that once failed.
     pub(crate) replays: bool,
-    /// A seed that failed does not end the run.
+    /// Continue after a failed seed.
     pub(crate) goes_on: bool,
 }
 
 /// The seeds that once failed, and why.
 const REGRESSIONS: &str = include_str!("../../../regression-seeds");
 
-/// What came of many seeds.
+/// The combined results of many seeds.
 #[derive(Default)]
 struct Sum {
     seeds: u64,
@@ -46,12 +46,12 @@ struct Sum {
     ended: BTreeMap<&'static str, u64>,
     tally: Tally,
     lasted: Duration,
-    /// The first seed that failed.
+    /// The first failed seed.
     failed: Option<Outcome>,
     violations: u64,
 }
 
-/// A run is so many times longer, at most, until each fault has happened.
+/// How many times longer a run may become until each fault has occurred.
 const MOST_TIMES: u64 = 4;
 
 /// Shows one seed.
@@ -101,7 +101,7 @@ pub(crate) fn full(goal: Goal) -> bool {
     sum.tell(goal, now() - began)
 }
 
-/// Breaks the library by hand, in one way or in each: each must be found.
+/// Breaks the library on purpose, in one way or in each: each must be found.
 pub(crate) fn broken(word: Option<&str>) -> bool {
     let breaks: Vec<Break> = match word {
         None => Break::ALL.to_vec(),
@@ -131,7 +131,7 @@ pub(crate) fn broken(word: Option<&str>) -> bool {
     is_fine
 }
 
-/// A fault of the library must be found in so many seeds.
+/// The number of seeds within which a break must be found.
 const MOST_SEEDS: u64 = 300;
 
 fn regressions() -> impl Iterator<Item = u64> {
@@ -205,7 +205,7 @@ impl Sum {
     }
 }
 
-/// Adds a line to the table that `PROVE_TABLE` names.
+/// Appends a line to the table that `PROVE_TABLE` names.
 fn note(figures: &str, seconds: f64, is_fine: bool) {
     let Some(table) = env::var_os("PROVE_TABLE") else { return };
     let verdict = if is_fine { "ok" } else { "FAILED" };
@@ -216,7 +216,7 @@ fn note(figures: &str, seconds: f64, is_fine: bool) {
     }
 }
 
-/// The processor's time matters to nobody here: the wall clock of the run.
+/// The wall clock of the run, for reporting only.
 #[expect(clippy::disallowed_methods, reason = "how long the run takes")]
 fn now() -> Duration {
     static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

@@ -1,4 +1,4 @@
-//! One seed, from the first opt-in to the last look.
+//! One seed, from the first opt-in to the final check.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     world::{Weather, World},
 };
 
-/// What came of a seed.
+/// The result of a seed.
 pub(crate) struct Outcome {
     pub(crate) seed: u64,
     pub(crate) rotations: u64,
@@ -27,18 +27,18 @@ pub(crate) struct Outcome {
     pub(crate) imports: u64,
     pub(crate) recovered: u64,
     pub(crate) told_as_withdrawn: u64,
-    /// Opt-ins that ended, by cause.
+    /// Ended opt-ins, by cause.
     pub(crate) ended: Vec<(&'static str, u64)>,
     pub(crate) tally: Tally,
-    /// How long the world lasted, in its own time.
+    /// The world's duration, in its own time.
     pub(crate) lasted: Duration,
-    /// The lines of the trace, and what stands for them.
+    /// The number of trace lines, and their hash.
     pub(crate) trace: (u64, u64),
-    /// What must not be, and the last lines before it.
+    /// The violation, and the last lines before it.
     pub(crate) violation: Option<(String, Vec<String>)>,
 }
 
-/// Lets one world live.
+/// Runs one world.
 pub(crate) fn run(seed: u64, is_shown: bool, broken: Option<Break>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
@@ -96,8 +96,8 @@ impl World {
         }
     }
 
-    /// An operator makes a backup, or puts one in the place of the store: all processes end before, and none serves before the marks are
-    /// set.
+    /// An operator makes a backup, or restores one: all processes are stopped before, and none serves before the marks
+    /// are set.
     async fn backs_up_or_restores(self: &Arc<Self>, started: &mut usize) {
         if self.dice().chance(0.002) {
             self.note("", format_args!("a backup is made"));
@@ -110,7 +110,7 @@ impl World {
             let incarnation = self.slots()[slot].incarnation;
             self.kill(slot, incarnation);
         }
-        // What is on its way to the store arrives, or never does.
+        // Saves in transit to the store arrive or are lost.
         self.pause(Duration::from_secs(100)).await;
         if !self.restore() {
             return;
@@ -125,7 +125,7 @@ impl World {
         *self.weather() = weather;
     }
 
-    /// A person, a program or fate does something.
+    /// A person, a program or chance acts.
     fn next_deed(self: &Arc<Self>) {
         let (company, slot, user) = {
             let mut dice = self.dice();
@@ -210,7 +210,7 @@ impl World {
     async fn calm_down(self: &Arc<Self>, started: &mut usize) {
         *self.weather() = Weather { is_calm: true, ..Weather::default() };
         self.note("", format_args!("all is calm"));
-        // Whoever is being shut down ends; whoever stands still goes on.
+        // Shutdowns in progress complete; stopped processes continue.
         for slot in 0..self.plan.processes {
             self.clocks.set_process(slot, 0);
             let incarnation = self.slots()[slot].incarnation;
@@ -227,7 +227,7 @@ impl World {
     }
 
     async fn look_at_everything(self: &Arc<Self>) {
-        // What is under way comes home, so that the ledger and the rows are of one moment.
+        // Work in progress completes, so that the ledger and the rows show the same moment.
         for slot in 0..self.plan.processes {
             if let Some((_, _, auth)) = self.process(slot) {
                 auth.quiesce();
@@ -292,7 +292,7 @@ impl World {
     }
 }
 
-/// What is told by an event that cannot be: the events of a company are its transitions, each once.
+/// An inconsistency in the events: a company's events are its transitions, each exactly once.
 fn twice_told(events: &[Event]) -> Option<String> {
     let (mut is_authenticated, mut cause): (bool, Option<CauseKind>) = (false, None);
     for event in events {

@@ -1,4 +1,4 @@
-//! The store as a process sees it over its own connection: slow, away, silent, late, as the plan says.
+//! A process's view of the store over its own connection: slow, unavailable, silent or late, as the plan says.
 
 use std::{
     collections::BTreeSet,
@@ -33,24 +33,24 @@ use crate::{
 type Result<T> = std::result::Result<T, StoreError>;
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-/// A process's way to the store.
+/// A process's connection to the store.
 #[derive(Clone)]
 pub(crate) struct Database {
     world: Arc<World>,
     slot: usize,
     incarnation: Incarnation,
-    /// The companies of whose latest claim this process does not know whether it was saved.
+    /// The companies whose latest claim has an unknown outcome for this process.
     unknown: Arc<Mutex<BTreeSet<Option<usize>>>>,
 }
 
-/// What a call does.
+/// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Read,
     Write,
 }
 
-/// What becomes of a call.
+/// What happens to a call.
 #[derive(Clone, Copy, Debug)]
 enum Trouble {
     None,
@@ -60,7 +60,7 @@ enum Trouble {
     Silent {
         before: bool,
     },
-    /// The caller hears of an error or of nothing, and the call lands later.
+    /// The caller gets an error or no answer, and the call lands later.
     Late {
         by: Duration,
         is_silent: bool,
@@ -113,7 +113,7 @@ impl Database {
                 std::future::pending().await
             }
             Trouble::Late { by, is_silent } => {
-                // At the server: it goes on whatever becomes of this process.
+                // On the server's side: it continues whatever happens to this process.
                 tokio::spawn(async move {
                     tokio::time::sleep(by).await;
                     let _ = call.await;
@@ -124,7 +124,7 @@ impl Database {
         }
     }
 
-    /// What becomes of the next call, and how long it takes there and back.
+    /// Draws what happens to the next call, and its travel times there and back.
     fn trouble(&self, kind: Kind) -> (Trouble, Duration, Duration) {
         let world = &self.world;
         let (weather, now) = (world.weather().clone(), world.now());
@@ -167,7 +167,7 @@ impl Database {
         (trouble, there, back)
     }
 
-    /// A save at the server, which the ledger hears of when it lands.
+    /// A save on the server's side; the ledger records it when it lands.
     fn save_there(&self, swap: Swap) -> Answer<Saved> {
         let this = self.clone();
         Box::pin(async move {
@@ -213,7 +213,7 @@ impl Database {
         saved
     }
 
-    /// A save that is judged now, and lands when its commit is through. Whoever saves the same row waits.
+    /// A save that is judged now and lands when its commit completes. Other saves of the same row wait.
     async fn save_held(&self, swap: Swap, by: Duration) -> Result<Saved> {
         let Some(company) = swap.key.company.as_ref().map(|company| self.world.index_of(company)) else {
             return self.world.store().save(swap).await;
@@ -347,7 +347,7 @@ impl Store for Database {
             })
         });
         let (changes, as_of) = answer.await?;
-        // Without a cursor nothing was told.
+        // A call without a cursor reports no changes.
         if after.is_some() {
             self.world.ledger(|ledger| ledger.heard(self.incarnation, as_of));
         }
@@ -381,7 +381,8 @@ impl Store for Database {
 }
 
 impl World {
-    /// The store's feed. A store in memory wakes its readers in an order that tokio draws; here it is the order in which they came.
+    /// The store's feed. A store in memory wakes its readers in an order that tokio draws; here they wake in the order
+    /// in which they came.
     async fn changes(
         &self,
         store: &MemoryStore,

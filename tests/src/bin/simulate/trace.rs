@@ -1,11 +1,12 @@
-//! What happened in a world, a line each: all of it for one seed that is shown, else the last lines and a running hash.
+//! The trace of a world, one line per event: complete for a seed that is shown, otherwise the last lines and a running
+//! hash.
 
 use std::{
     collections::VecDeque,
     fmt::{self, Write as _},
 };
 
-/// So many lines are kept for a violation.
+/// How many lines are kept for a violation.
 const KEPT: usize = 60;
 
 /// The lines of a world.
@@ -18,11 +19,11 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(is_shown: bool) -> Self {
-        // FNV-1a: it stays the same with every release of the standard library.
+        // FNV-1a: it does not change between releases of the standard library.
         Self { last: VecDeque::with_capacity(KEPT), lines: 0, hash: 0xcbf2_9ce4_8422_2325, is_shown }
     }
 
-    /// Writes a line down: when, in microseconds of the world, who, and what.
+    /// Records a line: the time in microseconds of the world, the actor, and the event.
     #[expect(clippy::print_stdout, reason = "a trace that is shown")]
     pub(crate) fn note(&mut self, at: u64, who: impl fmt::Display, what: fmt::Arguments<'_>) {
         let mut line = if self.last.len() == KEPT { self.last.pop_front().unwrap_or_default() } else { String::new() };
@@ -43,7 +44,7 @@ impl Trace {
         self.last.iter().cloned().collect()
     }
 
-    /// Stands for every line so far.
+    /// A hash of every line so far.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }

@@ -1,4 +1,4 @@
-//! One world: what its processes, its store and its UPS share.
+//! One world: the state shared by its processes, its store and its UPS.
 
 use std::{
     collections::HashMap,
@@ -28,18 +28,18 @@ use crate::{
     trace::Trace,
 };
 
-/// The name of a user's account at UPS.com.
+/// A user's login at UPS.com.
 pub(crate) fn user_name(user: usize) -> String {
     format!("user-{user}@example.com")
 }
 
-/// What the parts of a world share.
+/// The shared state of a world.
 pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) broken: Option<Break>,
     pub(crate) clocks: Arc<Clocks>,
     store: Mutex<MemoryStore>,
-    /// The latest backup, and what the ledger knew then.
+    /// The latest backup, with the ledger's records of that time.
     backup: Mutex<Option<(MemoryStore, Vec<Company>)>>,
     pub(crate) ups: FakeUpsState,
     pub(crate) ups_clock: ManualClock,
@@ -54,22 +54,22 @@ pub(crate) struct World {
     /// The last lines before the first violation.
     story: Mutex<Option<Vec<String>>>,
     asked: AtomicU64,
-    /// Wakes those who read the feed.
+    /// Wakes the readers of the feed.
     pub(crate) written: tokio::sync::Notify,
-    /// The locks of rows that a slow commit holds.
+    /// Row locks held by slow commits.
     pub(crate) held: Mutex<HashMap<usize, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// What goes wrong for a while. Times are of the world, in microseconds.
+/// Temporary faults. Times are the world's, in microseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Weather {
-    /// Nothing goes wrong any more, or not yet.
+    /// No faults occur, finally or initially.
     pub(crate) is_calm: bool,
-    /// The store is away, for all processes.
+    /// The store is unavailable for all processes.
     pub(crate) store_away_until: u64,
-    /// It is away for one process.
+    /// The store is unavailable for one process.
     pub(crate) store_away_for: (usize, u64),
-    /// UPS cannot be reached, or does not answer.
+    /// UPS cannot be reached or does not answer.
     pub(crate) ups_away_until: u64,
     /// UPS refuses refresh tokens by mistake.
     pub(crate) wave_until: u64,
@@ -117,7 +117,7 @@ impl World {
         })
     }
 
-    /// The store as it is now: another one after a restored backup.
+    /// The current store; a restored backup replaces it.
     pub(crate) fn store(&self) -> MemoryStore {
         lock(&self.store).clone()
     }
@@ -129,7 +129,7 @@ impl World {
         *lock(&self.backup) = Some((copy, known));
     }
 
-    /// Puts the backup in the place of the store, if there is one. No process may run.
+    /// Replaces the store by the backup, if there is one. No process may be running.
     pub(crate) fn restore(&self) -> bool {
         let Some((copy, known)) = lock(&self.backup).take() else { return false };
         *lock(&self.store) = copy;
@@ -159,18 +159,18 @@ impl World {
         lock(&self.slots)
     }
 
-    /// Writes a line into the trace.
+    /// Writes a line to the trace.
     pub(crate) fn note(&self, who: impl fmt::Display, what: fmt::Arguments<'_>) {
         lock(&self.trace).note(self.now(), who, what);
     }
 
-    /// Something goes wrong.
+    /// Records a fault.
     pub(crate) fn suffers(&self, fault: Fault, who: impl fmt::Display) {
         lock(&self.tally).count(fault);
         self.note(who, format_args!("! {}", fault.words()));
     }
 
-    /// Tells or asks the ledger. The first violation is kept with the lines before it.
+    /// Calls the ledger. The first violation is kept with the lines before it.
     pub(crate) fn ledger<T>(&self, tell: impl FnOnce(&mut Ledger) -> T) -> T {
         let mut ledger = lock(&self.ledger);
         let was_right = ledger.violation.is_none();
@@ -194,13 +194,13 @@ impl World {
         lock(&self.tally).clone()
     }
 
-    /// The lines of the trace, and what stands for them.
+    /// The number of trace lines, and their hash.
     pub(crate) fn trace(&self) -> (u64, u64) {
         let trace = lock(&self.trace);
         (trace.lines(), trace.hash())
     }
 
-    /// At this point of its work something may befall a process: it is killed, or stopped past its lease, or its machine is suspended.
+    /// A point at which a process may be killed, stopped past its lease, or suspended with its machine.
     pub(crate) async fn befalls(self: &Arc<Self>, slot: usize, incarnation: Incarnation, death: Fault) {
         if self.weather().is_calm || !self.dice().chance(self.plan.deaths) {
             return;
@@ -214,20 +214,20 @@ impl World {
             }
             6..9 => {
                 self.stop_for_a_while(slot, Fault::FrozenPastLease);
-                // Its task goes on when the process does.
+                // Its task continues when the process does.
                 tokio::task::yield_now().await;
             }
             _ => self.suspend(),
         }
     }
 
-    /// A process stands still, or its store is silent or away.
+    /// A process is stopped, or its store is silent or unavailable.
     pub(crate) fn hindered(&self, incarnation: Incarnation) {
         let now = self.now();
         self.ledger(|ledger| ledger.hindered(incarnation, now));
     }
 
-    /// Kills a process: its tasks go no further, and what it had in hand is lost.
+    /// Kills a process: its tasks stop, and its work in hand is lost.
     pub(crate) fn kill(&self, slot: usize, incarnation: Incarnation) {
         let handle = {
             let mut slots = self.slots();
@@ -242,19 +242,19 @@ impl World {
         drop(handle);
     }
 
-    /// The gate of a running process, and its handle.
+    /// A running process's gate and handle.
     pub(crate) fn process(&self, slot: usize) -> Option<(Incarnation, Gate, batchsuite_auth::BatchSuiteAuth)> {
         let slots = self.slots();
         let of = &slots[slot];
         Some((of.incarnation, of.gate.clone(), of.auth.clone()?))
     }
 
-    /// A moment of its own for each caller: tokio draws the order in which those that wait for one flight are woken.
+    /// A distinct delay for each caller: tokio draws the order in which waiters of one flight wake.
     pub(crate) fn own_moment(&self) -> Duration {
         Duration::from_millis(self.asked.fetch_add(1, Relaxed) % 97)
     }
 
-    /// A wait of the world itself, of this length on the way.
+    /// Waits this long in the world.
     pub(crate) async fn pause(&self, by: Duration) {
         tokio::time::sleep(by).await;
     }

@@ -1,4 +1,5 @@
-//! What really happened, from outside the library: what UPS did, as it passed on the wires, and what the driver did.
+//! The actual events, recorded outside the library: UPS's actions as they passed on the wire, and the driver's own
+//! actions.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,24 +17,24 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::form_urlencoded;
 
-/// A request ends after 20 s. An answer that took longer than this may not have been waited for.
+/// A request ends after 20 s. The process may have stopped waiting for an answer that took longer than this.
 const IN_TIME: Duration = Duration::from_secs(15);
-/// A pair is stored within this, if nothing hinders it.
+/// How soon a pair is stored if nothing interferes.
 const STORED_WITHIN: Duration = Duration::from_secs(5);
-/// A request ends within 20 s, and what came of it is written within this.
+/// A request ends within 20 s, and its outcome is written within this time.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(25);
-/// A lease is 60 s, of which up to 5 s pass between the claim and the send.
+/// A lease lasts 60 s, of which up to 5 s pass between the claim and the send.
 const SENT_AGAIN_AFTER: Duration = Duration::from_secs(50);
-/// Requests of before a removal, late ones too, have arrived within this.
+/// How soon requests from before a removal, including late ones, have arrived.
 const REMOVED_EVERYWHERE: Duration = Duration::from_secs(60);
 
-/// Everything that is known.
+/// All records.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger(Mutex<Book>);
 
 impl Ledger {
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().expect("nobody panicked over the ledger")
+        self.0.lock().expect("no thread panicked with the ledger")
     }
 }
 
@@ -41,25 +42,25 @@ impl Ledger {
 pub(crate) struct Book {
     pub(crate) companies: Vec<Company>,
     pub(crate) processes: Vec<Process>,
-    /// When the store was out of order, for some process at least.
+    /// When the store was out of order for at least one process.
     outages: Vec<(Instant, Option<Instant>)>,
-    /// Everything that no log may show.
+    /// Every secret that no log may show.
     pub(crate) secrets: Secrets,
-    /// How many rotations UPS did.
+    /// The number of rotations at UPS.
     pub(crate) rotations: u64,
     pub(crate) faults: BTreeMap<&'static str, u64>,
-    /// How opt-ins ended, and how often.
+    /// How opt-ins ended, with counts.
     pub(crate) endings: BTreeMap<&'static str, u64>,
-    /// What the service's own log says happened, and how often.
+    /// Events in the service's own log, with counts.
     pub(crate) events: BTreeMap<&'static str, u64>,
-    /// How long callers had to wait for a token.
+    /// How long callers waited for a token.
     pub(crate) waits: Vec<Duration>,
     pub(crate) wrong: BTreeSet<String>,
     grants: Vec<Grant>,
     sends: Vec<Send>,
-    /// For which company a code is, and which grant it opened.
+    /// A code's company, and the grant that it opened.
     codes: HashMap<String, (usize, Option<usize>)>,
-    /// Which grant a refresh token belongs to.
+    /// A refresh token's grant.
     tokens: HashMap<String, usize>,
     last_sent: HashMap<String, Instant>,
 }
@@ -71,17 +72,17 @@ pub(crate) struct Process {
     pub(crate) killed: Option<Instant>,
 }
 
-/// Where a company stands.
+/// A company's true state.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Truth {
-    /// Somebody is at it.
+    /// A change is in progress.
     #[default]
     Changing,
-    /// UPS takes the present refresh token.
+    /// UPS accepts the current refresh token.
     Alive,
-    /// The password was changed, or UPS withdrew the opt-in.
+    /// The password was changed, or UPS revoked the opt-in.
     Ended,
-    /// The host removed the authorization, which was told then.
+    /// The host removed the authorization and was told so at this time.
     Removed(Instant),
 }
 
@@ -90,16 +91,16 @@ pub(crate) struct Company {
     pub(crate) truth: Truth,
     /// Goes up with each change of the truth.
     pub(crate) changes: u64,
-    /// Which grant the company holds.
+    /// The company's grant.
     grant: Option<usize>,
-    /// When it had no living opt-in at UPS: since a password change, until the next opt-in.
+    /// The periods without a living opt-in at UPS: from a password change to the next opt-in.
     ended: Vec<(Timestamp, Option<Timestamp>)>,
-    /// An attempt that has not said how it ended, and since when.
+    /// An attempt whose outcome is not recorded, and since when.
     claimed: Option<(String, Instant)>,
     /// Whether an attempt of this opt-in was given up.
     gave_up: bool,
     opted_in: Option<Instant>,
-    /// When those asked who still have no token.
+    /// When the callers that still have no token asked.
     without: Vec<Instant>,
 }
 
@@ -108,7 +109,7 @@ pub(crate) struct Company {
 struct Grant {
     company: usize,
     opened: Instant,
-    /// The request that brought the present refresh token.
+    /// The request that brought the current refresh token.
     by: usize,
     rotations: u64,
 }
@@ -137,7 +138,7 @@ impl Book {
         *self.endings.entry(how).or_default() += 1;
     }
 
-    /// The store is out of order, for some process at least; the number of the outage.
+    /// The store is out of order for at least one process; returns the outage's number.
     pub(crate) fn outage_begins(&mut self) -> usize {
         self.outages.push((Instant::now(), None));
         self.outages.len() - 1
@@ -153,7 +154,7 @@ impl Book {
         self.codes.insert(code.to_owned(), (company, None));
     }
 
-    /// A process asks UPS something. The number of the request.
+    /// A process sends a request to UPS; returns the request's number.
     pub(crate) fn sent(&mut self, process: usize, form: &[u8]) -> usize {
         let now = Instant::now();
         let (mut code, mut grant) = (None, None);
@@ -215,7 +216,7 @@ impl Book {
         self.tokens.insert(refresh.to_owned(), grant);
     }
 
-    /// Of two opt-ins of a company, the one that UPS issued later wins, also if the driver was told of the other one.
+    /// Of a company's two opt-ins the one that UPS issued later wins, even if the driver was told of the other.
     fn follow(&mut self, grant: usize) {
         let Grant { company, opened, .. } = self.grants[grant];
         let company = &mut self.companies[company];
@@ -224,12 +225,12 @@ impl Book {
         }
     }
 
-    /// The answer has reached the socket of the process.
+    /// The answer has reached the process's socket.
     pub(crate) fn delivered(&mut self, send: usize) {
         self.sends[send].delivered = Some(Instant::now());
     }
 
-    /// Somebody begins to change where a company stands.
+    /// A change to a company's state begins.
     pub(crate) fn change(&mut self, company: usize) {
         let company = &mut self.companies[company];
         (company.truth, company.changes) = (Truth::Changing, company.changes + 1);
@@ -247,7 +248,7 @@ impl Book {
         self.companies[company].truth = Truth::Removed(Instant::now());
     }
 
-    /// The opt-in with this code was told as complete.
+    /// The opt-in with this code was reported as complete.
     pub(crate) fn opted_in(&mut self, company: usize, code: &str) {
         let grant = self.codes.get(code).and_then(|(_, grant)| *grant);
         if grant.is_none() {
@@ -261,23 +262,23 @@ impl Book {
         }
     }
 
-    /// How often it changed where the company stands, and where it stands.
+    /// A company's number of changes, and its state.
     pub(crate) fn stands(&self, company: usize) -> (u64, Truth) {
         (self.companies[company].changes, self.companies[company].truth)
     }
 
-    /// Whether the company has had its opt-in for longer than a token of before could be handed out.
+    /// Whether the company has had its opt-in for longer than an earlier token could be handed out.
     pub(crate) fn is_settled(&self, company: usize) -> bool {
         self.companies[company].opted_in.is_some_and(|at| at.elapsed() > REMOVED_EVERYWHERE)
     }
 
-    /// How often the company's present grant was rotated at UPS.
+    /// How often the company's current grant was rotated at UPS.
     pub(crate) fn rotations_of(&self, company: usize) -> u64 {
         self.companies[company].grant.map_or(0, |grant| self.grants[grant].rotations)
     }
 
-    /// What the company's row says of its attempt. One that goes on for longer than a request can will not be settled: its process
-    /// died, or was stopped, or could not reach the store.
+    /// Updates the attempt recorded in the company's row. An attempt that outlasts a request will not be settled: its
+    /// process died, was stopped, or could not reach the store.
     pub(crate) fn row(&mut self, company: usize, document: &Value) {
         let company = &mut self.companies[company];
         let Some(attempt) = document["phase"]["claimed"]["attempt"].as_str() else {
@@ -290,7 +291,7 @@ impl Book {
         }
     }
 
-    /// Why the process may not have stored what came of this request; `None`: it must have.
+    /// Why the process may not have stored the outcome of this request; `None`: it must have.
     fn may_be_lost(&self, send: &Send) -> Option<&'static str> {
         let Some(at) = send.delivered.filter(|at| *at - send.came < IN_TIME) else {
             return Some("RotationLost: the answer was lost");
@@ -305,7 +306,7 @@ impl Book {
                 (killed < at + STORED_WITHIN || hindered)
                     .then_some("RotationLost: the process was killed between answer and commit")
             }
-            // When it goes on, it stores the pair.
+            // The stopped process stores the pair when it continues.
             None => {
                 let stop = process.stops.last()?;
                 let is_over = stop.1.is_some_and(|end| end < at || end.elapsed() > 2 * STORED_WITHIN);
@@ -314,7 +315,7 @@ impl Book {
         }
     }
 
-    /// Whether some attempt of the present opt-in stayed unanswered, or unsettled.
+    /// Whether an attempt of the current opt-in stayed unanswered or unsettled.
     fn is_in_doubt(&self, company: usize) -> bool {
         let company = &self.companies[company];
         let Some(grant) = company.grant else { return false };
@@ -322,7 +323,7 @@ impl Book {
         company.gave_up || self.sends.iter().filter(|send| send.grant == Some(grant)).any(|send| unsettled(&send))
     }
 
-    /// What a caller was told of a company whose opt-in had ended at UPS.
+    /// Judges the report to a caller whose company's opt-in had ended at UPS.
     pub(crate) fn told_ended(&mut self, company: usize, told: &Value) -> bool {
         let how = match told["cause"].as_str() {
             Some("OptInInvalidated") => "password changed or withdrawn, told as OptInInvalidated",
@@ -335,7 +336,7 @@ impl Book {
         true
     }
 
-    /// What a caller was told of a company whose opt-in lives at UPS: a pair may be lost by a fault.
+    /// Judges the report to a caller whose company's opt-in is alive at UPS: a fault may have lost a pair.
     pub(crate) fn told_lost(&mut self, company: usize, told: &Value) -> bool {
         let grant = self.companies[company].grant.map(|grant| &self.grants[grant]);
         let Some(how) = grant
@@ -345,12 +346,12 @@ impl Book {
             return false;
         };
         self.ending(how);
-        // Callers wait for a person now.
+        // From now on callers wait for a person.
         self.companies[company].without.clear();
         true
     }
 
-    /// A caller asked for a token, when the company's changes were so many; whether it got one.
+    /// Records a call for a token, made when the company had this number of changes, and whether it was served.
     pub(crate) fn called(&mut self, company: usize, changes: u64, asked: Instant, is_served: bool) {
         let asked_about = &mut self.companies[company];
         if asked_about.changes != changes || asked_about.truth != Truth::Alive {
@@ -363,7 +364,7 @@ impl Book {
         }
     }
 
-    /// Nobody is told of a password change unless there was one.
+    /// Asserts that a password change is reported only if there was one.
     pub(crate) fn check_events(&mut self, events: &[Event]) {
         let tolerance = Duration::from_secs(1);
         for event in events {

@@ -1,6 +1,6 @@
-//! The soak: the promises seen from outside. Real processes of a service share a real database and refresh at a fake UPS, while
-//! a seeded plan kills and stops them, cuts and silences their connections, and takes the database from them. A ledger keeps what
-//! UPS really did. In the end every opt-in must be as the ledger says.
+//! The soak test: the promises checked from outside. Real processes of a service share a real database and refresh at a
+//! fake UPS, while a seeded plan kills and stops them, cuts and silences their connections, and takes the database
+//! away. A ledger records what UPS really did. In the end every opt-in must be as the ledger says.
 //!
 //! `tests/soak` runs it, in namespaces of its own.
 
@@ -41,9 +41,9 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// What ended last can be found this late: a lease, a pause, a second lease.
+/// The latest detection of an ended opt-in: a lease, a pause, a second lease.
 const SETTLED_WITHIN: Duration = Duration::from_secs(240);
-/// On the average, between two faults.
+/// The average pause between two faults.
 const PAUSE: Duration = Duration::from_secs(6);
 
 #[tokio::main(worker_threads = 4)]
@@ -68,7 +68,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether everything was right.
+/// Runs the soak; returns whether everything was right.
 async fn soak(backend: Backend, minutes: f64, seed: u64, scratch: &Path) -> bool {
     let begun = Instant::now();
     let stage = Arc::new(Stage::set(backend, scratch).await);
@@ -106,7 +106,7 @@ async fn soak(backend: Backend, minutes: f64, seed: u64, scratch: &Path) -> bool
     is_right
 }
 
-/// Nothing goes wrong any more: everything must become as the ledger says.
+/// No more faults: everything must become as the ledger says.
 async fn settle(stage: &Arc<Stage>, seed: u64) {
     tracing::info!("no more faults");
     let before: Vec<u64> = (0..COMPANIES).map(|company| stage.ledger.book().rotations_of(company)).collect();
@@ -126,7 +126,7 @@ async fn settle(stage: &Arc<Stage>, seed: u64) {
     companies.join_all().await;
 }
 
-/// The whole event log.
+/// Checks the whole event log.
 async fn check_log(stage: &Stage) {
     let mut after = None;
     loop {
@@ -141,9 +141,9 @@ async fn check_log(stage: &Stage) {
     }
 }
 
-/// Searches the workers' logs for everything that was secret; what was searched.
+/// Searches the workers' logs for every secret; returns a summary of the search.
 async fn search(stage: &Arc<Stage>) -> String {
-    // Whoever still writes is to end first.
+    // The writers must end first.
     (0..stage.slots.len()).for_each(|slot| stage.kill(slot));
     let stage = Arc::clone(stage);
     let search = move || {
@@ -151,7 +151,7 @@ async fn search(stage: &Arc<Stage>) -> String {
         let secrets = std::mem::take(&mut book.secrets);
         let (mut bytes, mut files, mut full) = (0, 0, 0);
         for log in fs::read_dir(&stage.logs).expect("the logs") {
-            let log = fs::read(log.expect("a log").path()).expect("its text");
+            let log = fs::read(log.expect("a log").path()).expect("the log's text");
             let log = String::from_utf8_lossy(&log);
             full += ["No space left on device", " 53100", "disk is full"]
                 .map(|words| log.matches(words).count())
@@ -209,7 +209,7 @@ fn table(book: &mut Book, backend: Backend, under_fire: Duration, seed: u64, sea
     format!("\n{backend:?}\n{table}  (searched for: {searched})\n")
 }
 
-/// Adds a line to the table of everything that was tried.
+/// Adds a line to the table of `tests/prove`.
 fn prove(book: &Book, backend: Backend, took: Duration) {
     let Some(file) = env::var_os("PROVE_TABLE") else { return };
     let faults: u64 = book.faults.values().sum();

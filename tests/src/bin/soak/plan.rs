@@ -1,4 +1,4 @@
-//! What goes wrong, and when: every fault once in each round, in the order of the seed.
+//! The faults and their times: every fault once in each round, in the seed's order.
 
 use std::{
     fs::{File, remove_file},
@@ -61,7 +61,7 @@ faults! {
 }
 
 impl Fault {
-    /// Why it cannot be done to this database.
+    /// Why this fault cannot be produced with this database.
     pub(crate) fn not_done(self, backend: Backend) -> Option<&'static str> {
         match backend {
             Backend::Sqlite if self.is_of_store() && !matches!(self, Self::Locked | Self::FullDisk) => {
@@ -87,14 +87,14 @@ impl Fault {
     }
 }
 
-/// Goes through all faults, and again until then. When this returns, nothing is out of order any more.
+/// Runs rounds of all faults until `until`. When this returns, every fault has ended.
 pub(crate) async fn run(stage: &Arc<Stage>, seed: u64, until: Instant, pause: Duration) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut under_way = JoinSet::new();
     let mut round: Vec<_> = Fault::ALL.iter().filter(|fault| fault.not_done(stage.backend).is_none()).collect();
     for is_first in std::iter::once(true).chain(std::iter::repeat(false)) {
         round.shuffle(&mut random);
-        // It takes longest, and what comes meanwhile meets a process that is stopped.
+        // First, because it takes longest, and so that the other faults meet a stopped process.
         round.sort_by_key(|fault| **fault != Fault::Stop);
         for fault in &round {
             sleep(pause.mul_f64(random.random_range(0.5..1.5))).await;
@@ -122,7 +122,7 @@ async fn happens(fault: Fault, stage: Arc<Stage>, mut random: StdRng) {
         Fault::Kill => killed(&stage, number..number + 1, seconds(0.1, 5.0)).await,
         Fault::KillAll => killed(&stage, 0..stage.slots.len(), seconds(0.1, 5.0)).await,
         Fault::KillHolder => {
-            // Its answers come while the store hangs, and their pairs wait.
+            // Answers arrive while the store hangs, so their pairs wait.
             slot.ups.trouble(Trouble::Delay(Duration::from_millis(700)));
             sleep(Duration::from_secs(3)).await;
             let outage = stage.ledger.book().outage_begins();
@@ -144,7 +144,7 @@ async fn happens(fault: Fault, stage: Arc<Stage>, mut random: StdRng) {
             stage.control("faults", json!({"endpoint": endpoint})).await;
         }
         Fault::UpsLate | Fault::UpsSilent => lasting(&slot.ups, trouble, seconds(5.0, 25.0)).await,
-        // Each answer that is cut off costs an opt-in.
+        // Each answer cut off costs an opt-in.
         Fault::UpsCutsRequests | Fault::UpsCutsAnswers | Fault::UpsHalfCloses => {
             lasting(&slot.ups, trouble, seconds(2.0, 6.0)).await;
         }
@@ -156,7 +156,7 @@ async fn happens(fault: Fault, stage: Arc<Stage>, mut random: StdRng) {
     }
 }
 
-/// Kills these workers, and starts others in their places.
+/// Kills the workers of these slots and starts new ones.
 async fn killed(stage: &Stage, slots: Range<usize>, away: Duration) {
     slots.clone().for_each(|slot| stage.kill(slot));
     sleep(away).await;
@@ -171,7 +171,7 @@ async fn lasting(proxy: &Proxy, trouble: Trouble, time: Duration) {
     proxy.trouble(Trouble::None);
 }
 
-/// The store does nothing `during` this: behind this trouble for the worker of a slot, where there is a server; else for nobody.
+/// The store hangs during `during`: with a server, only for this slot's worker; otherwise for all.
 async fn store_hangs(stage: &Stage, slot: &Slot, trouble: Trouble, during: impl Future<Output = ()>) {
     match (&stage.database, &slot.database) {
         (Database::Sqlite(file), _) => {
@@ -221,7 +221,7 @@ async fn restart(fault: Fault, server: &'static Server, lasts: Duration) {
     }
 }
 
-/// A server that met a full disk may have ended.
+/// A server that met a full disk may have stopped.
 async fn comes_back(server: &'static Server) {
     let answers = async {
         while tokio_postgres::connect(server.url(), tokio_postgres::NoTls).await.is_err() {
@@ -233,7 +233,7 @@ async fn comes_back(server: &'static Server) {
     }
 }
 
-/// Fills the database's disk to the last byte, for some time. No room is left inside the database's own files either.
+/// Fills the database's disk to the last byte for a while, including the free room in the database's own files.
 async fn full_disk(stage: &Stage, lasts: Duration) {
     let reader = match &stage.database {
         Database::Postgres(_) => {
@@ -242,7 +242,7 @@ async fn full_disk(stage: &Stage, lasts: Duration) {
             None
         }
         Database::Sqlite(file) => {
-            // While somebody reads, the log is not begun anew and must grow.
+            // While there is a reader, the log is not restarted and must grow.
             let reader = file.connection();
             let begin = "PRAGMA wal_checkpoint(TRUNCATE); BEGIN; SELECT count(*) FROM grants";
             block_in_place(|| reader.execute_batch(begin)).expect("the file can be read");
@@ -253,7 +253,7 @@ async fn full_disk(stage: &Stage, lasts: Duration) {
     let mut file = File::create(&ballast).expect("a file");
     let until = Instant::now() + lasts + Duration::from_secs(5);
     while Instant::now() < until {
-        // Somebody may give room back meanwhile.
+        // Others may free space meanwhile.
         let full = loop {
             if let Err(full) = file.write_all(&[0; 4096]) {
                 break full.kind();

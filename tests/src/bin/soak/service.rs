@@ -1,5 +1,5 @@
-//! What people and programs do: callers that ask for tokens, administrators who opt in, change passwords and remove, and an eye
-//! on the rows.
+//! Actions of people and programs: callers that request tokens; administrators who opt in, change passwords and remove;
+//! and a watcher of the rows.
 
 use std::{
     sync::{
@@ -23,12 +23,12 @@ use crate::{
     stage::{COMPANIES, Checked, Stage, name, order, user},
 };
 
-/// What has ended must be told within this, and what was lost: after the longest fault, a lease, and a pause.
+/// How soon an ended or lost opt-in must be reported: after the longest fault, a lease, and a pause.
 const TOLD_WITHIN: Duration = Duration::from_secs(240);
-/// No cached token outlives a removal for longer: the bounded age, and the rest of a token's life.
+/// How long a cached token may outlive a removal: the bounded age, and the rest of a token's life.
 const REMOVED_WITHIN: Duration = Duration::from_secs(40);
 
-/// Programs that ask for any company's token, ten times a second, until `end`.
+/// Programs that request tokens of random companies ten times a second, until `end`.
 pub(crate) async fn callers(stage: Arc<Stage>, seed: u64, end: Arc<AtomicBool>) {
     let mut random = StdRng::seed_from_u64(seed);
     while !end.load(SeqCst) {
@@ -41,7 +41,7 @@ pub(crate) async fn callers(stage: Arc<Stage>, seed: u64, end: Arc<AtomicBool>) 
     }
 }
 
-/// A caller of some worker, who uses the token, and reports it if UPS's API refuses it. What the caller was told.
+/// A call to some worker that uses the token and reports it if UPS's API refuses it; returns the worker's answer.
 pub(crate) async fn call(stage: &Stage, random: &mut StdRng, company: usize) -> Value {
     let (changes, truth) = stage.ledger.book().stands(company);
     let asked = Instant::now();
@@ -68,7 +68,7 @@ pub(crate) async fn call(stage: &Stage, random: &mut StdRng, company: usize) -> 
     told
 }
 
-/// One company's life until `end`; then it stands as it stands.
+/// One company's life until `end`; its last state remains.
 pub(crate) async fn company(stage: Arc<Stage>, seed: u64, company: usize, end: Arc<AtomicBool>) {
     let mut random = StdRng::seed_from_u64(seed);
     opt_in(&stage, &mut random, company).await;
@@ -83,7 +83,7 @@ pub(crate) async fn company(stage: Arc<Stage>, seed: u64, company: usize, end: A
             5..8 => is_removed(&stage, &mut random, company).await,
             _ => {}
         }
-        // At the end some stay as they are.
+        // At the end some companies stay as they are.
         if !is_last {
             sleep(Duration::from_secs(random.random_range(0..10))).await;
             opt_in(&stage, &mut random, company).await;
@@ -91,13 +91,13 @@ pub(crate) async fn company(stage: Arc<Stage>, seed: u64, company: usize, end: A
     }
 }
 
-/// Some time passes. Whether the opt-in outlives it; a lost one is judged.
+/// Lets some time pass; returns whether the opt-in survives. A lost opt-in is judged.
 async fn lives(stage: &Stage, random: &mut StdRng, company: usize, end: &AtomicBool) -> bool {
     let until = Instant::now() + Duration::from_secs(random.random_range(20..120));
     while Instant::now() < until && !end.load(SeqCst) {
         sleep(Duration::from_secs(2)).await;
         if call(stage, random, company).await["error"] == "reauth" {
-            // It may be a false alarm that a process repairs when it goes on.
+            // It may be a false alarm, repaired when a stopped process continues.
             sleep(Duration::from_secs(random.random_range(2..90))).await;
             if !is_lost(stage, random, company).await {
                 continue;
@@ -108,7 +108,7 @@ async fn lives(stage: &Stage, random: &mut StdRng, company: usize, end: &AtomicB
     true
 }
 
-/// Whether a new opt-in is needed, though the old one lives at UPS. That must be the doing of a fault.
+/// Whether a new opt-in is needed although the old one is alive at UPS. A fault must have caused that.
 pub(crate) async fn is_lost(stage: &Stage, random: &mut StdRng, company: usize) -> bool {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
@@ -143,7 +143,7 @@ async fn opt_in(stage: &Stage, random: &mut StdRng, company: usize) {
     stage.ledger.book().wrong(format!("company-{company}: cannot opt in"));
 }
 
-/// The code of the consent, if it completed.
+/// The consent's code, if the consent completed.
 async fn try_opt_in(stage: &Stage, random: &mut StdRng, company: usize) -> Option<String> {
     let trip = stage.ask(random, order("authenticate", company)).await?;
     let (url, browser) = (trip["url"].as_str()?, trip["browser"].as_str()?);
@@ -158,7 +158,7 @@ async fn try_opt_in(stage: &Stage, random: &mut StdRng, company: usize) -> Optio
         book.secrets.add("browser secret", browser);
         book.secrets.add("state", parameter("state")?);
     }
-    // Any process may be the one to which the browser comes back.
+    // The browser may come back to any process.
     let back = json!({"do": "callback", "query": callback.query(), "browser": browser});
     stage.ask(random, back).await.filter(|told| told["done"] == true).map(|_| code)
 }
@@ -197,7 +197,7 @@ async fn is_removed(stage: &Stage, random: &mut StdRng, company: usize) {
     book.ending("removed");
 }
 
-/// Looks at the rows every other second until `end`.
+/// Reads the rows every two seconds until `end`.
 pub(crate) async fn watch(stage: Arc<Stage>, end: Arc<AtomicBool>) {
     while !end.load(SeqCst) {
         let all = ListQuery { environment: Environment::Cie, listed_as: None, after: None, limit: 1000 };
@@ -214,7 +214,7 @@ pub(crate) async fn watch(stage: Arc<Stage>, end: Arc<AtomicBool>) {
     }
 }
 
-/// Whether the company stands as the ledger says, when nothing has been wrong for some time; if not, what it is instead.
+/// Whether the company's status matches the ledger after some time without faults; if not, the actual status.
 pub(crate) async fn stands_right(
     stage: &Stage,
     random: &mut StdRng,

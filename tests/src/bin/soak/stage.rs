@@ -1,4 +1,4 @@
-//! The processes: a UPS, a database, and a service of several workers, each with wires of its own.
+//! The processes: a UPS, a database, and a service of several workers, each with its own connections.
 
 use std::{
     fs,
@@ -38,20 +38,20 @@ use crate::{
 
 pub(crate) const COMPANIES: usize = 30;
 const WORKERS: usize = 4;
-/// Seconds. A token is refreshed in the last quarter of it.
+/// In seconds. A token is refreshed in its last quarter.
 const ACCESS_LIFETIME: &str = "8";
 const CLIENT_ID: &str = "soak-client";
-/// So long an answer of a worker is waited for.
+/// How long to wait for a worker's answer.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 pub(crate) struct Stage {
     pub(crate) backend: Backend,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) database: Database,
-    /// The driver's own way to the database, on which it only looks.
+    /// The driver's own connection to the database, used only for reading.
     pub(crate) store: Arc<dyn Store>,
     pub(crate) slots: Vec<Slot>,
-    /// The small file system of the database.
+    /// The database's small file system.
     pub(crate) disk: PathBuf,
     pub(crate) logs: PathBuf,
     ups: SocketAddr,
@@ -60,17 +60,17 @@ pub(crate) struct Stage {
     _ups: Child,
 }
 
-/// The place of a worker: who is killed is replaced.
+/// A worker's place: a killed worker is replaced.
 pub(crate) struct Slot {
     pub(crate) ups: Proxy,
     /// `None`: a file has no server.
     pub(crate) database: Option<Proxy>,
     worker: Mutex<Option<Arc<Worker>>>,
-    /// The number of its process in the ledger.
+    /// Its process's number in the ledger.
     process: Arc<AtomicUsize>,
 }
 
-/// What UPS's API says of an access token.
+/// The response of UPS's API to an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
     Accepted,
@@ -79,12 +79,12 @@ pub(crate) enum Checked {
 }
 
 impl Stage {
-    /// Everything but the workers. `scratch` has the directories `disk`, which is made a file system of its own, and `logs`.
+    /// Sets up everything except the workers. `scratch` contains the directories `disk`, which becomes a separate file
+    /// system, and `logs`.
     pub(crate) async fn set(backend: Backend, scratch: &Path) -> Self {
         let disk = scratch.join("disk");
         let size = if backend == Backend::Postgres { c"size=400m" } else { c"size=48m" };
-        mount("tmpfs", &disk, "tmpfs", MountFlags::empty(), size)
-            .expect("a mount namespace of its own: run tests/soak");
+        mount("tmpfs", &disk, "tmpfs", MountFlags::empty(), size).expect("a private mount namespace: run tests/soak");
         let database = match backend {
             Backend::Postgres => {
                 let settings = "-c max_wal_size=64MB -c min_wal_size=32MB";
@@ -132,7 +132,7 @@ impl Stage {
         Slot { ups, database, worker: Mutex::default(), process }
     }
 
-    /// Starts a process in a slot that has none; tries again while the database is out of order.
+    /// Starts a process in an empty slot; retries while the database is out of order.
     pub(crate) async fn start(&self, slot: usize) {
         let [place, schema] = self.database.place();
         let slot = &self.slots[slot];
@@ -166,7 +166,7 @@ impl Stage {
         }
     }
 
-    /// SIGSTOP, and SIGCONT if it still lives then.
+    /// SIGSTOP, then SIGCONT if the process is still alive.
     pub(crate) async fn stop_for(&self, slot: usize, time: Duration) {
         let Some(worker) = self.slots[slot].worker().clone() else { return };
         let number = self.slots[slot].process.load(SeqCst);
@@ -184,7 +184,7 @@ impl Stage {
         stops.last().is_some_and(|stop| stop.1.is_none())
     }
 
-    /// Asks some worker that is not stopped.
+    /// Sends an order to some worker that is not stopped.
     pub(crate) async fn ask(&self, random: &mut StdRng, order: Value) -> Option<Value> {
         let able: Vec<_> = self.slots.iter().filter(|slot| !self.is_stopped(slot)).collect();
         let worker = able.choose(random)?.worker().clone();
@@ -197,7 +197,7 @@ impl Stage {
         }
     }
 
-    /// A switch of the UPS.
+    /// Calls a control of the UPS.
     pub(crate) async fn control(&self, switch: &str, input: Value) -> Value {
         let request = http::Request::post(format!("http://{}/__fake/{switch}", self.ups));
         let (status, answer) = self.send(request, input.to_string()).await;
@@ -205,7 +205,7 @@ impl Stage {
         answer
     }
 
-    /// How many requests of this outcome the UPS counted at its refresh endpoint.
+    /// The number of requests with this outcome at the UPS's refresh endpoint.
     pub(crate) async fn refreshes(&self, outcome: &str) -> u64 {
         let request = http::Request::get(format!("http://{}/__fake/requests", self.ups));
         self.send(request, String::new()).await.1["refresh"][outcome].as_u64().unwrap_or_default()
@@ -233,18 +233,18 @@ impl Stage {
 
 impl Slot {
     fn worker(&self) -> std::sync::MutexGuard<'_, Option<Arc<Worker>>> {
-        self.worker.lock().expect("nobody panicked here")
+        self.worker.lock().expect("no thread panicked with the lock")
     }
 }
 
-/// A binary that was built with this one.
+/// A binary built together with this one.
 fn program(name: &str) -> PathBuf {
     let program = std::env::current_exe().expect("the path of this program").with_file_name(name);
     assert!(fs::exists(&program).is_ok_and(|there| there), "{} is missing: run tests/soak", program.display());
     program
 }
 
-/// A UPS on which each company has a login of its own.
+/// A UPS where each company has its own login.
 async fn start_ups(client_secret: &str) -> (Child, SocketAddr) {
     let mut command = Command::new(program("fake-ups"));
     command.args(["--listen", "127.0.0.1:0", "--access-lifetime", ACCESS_LIFETIME]);
@@ -255,13 +255,13 @@ async fn start_ups(client_secret: &str) -> (Child, SocketAddr) {
     }
     let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("fake-ups starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let line = lines.next_line().await.expect("its output").expect("a line");
+    let line = lines.next_line().await.expect("the output of fake-ups").expect("a line");
     let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-    // Its output is not read any more, and it writes no more.
+    // Its output is no longer read, and it writes nothing more.
     (child, address.unwrap_or_else(|| panic!("no address: {line}")))
 }
 
-/// The UPS.com login of a company.
+/// A company's UPS.com login.
 pub(crate) fn user(company: usize) -> String {
     format!("user-{company}@example.com")
 }
@@ -270,7 +270,7 @@ pub(crate) fn name(company: usize) -> String {
     format!("company-{company}")
 }
 
-/// What a worker is told.
+/// An order to a worker.
 pub(crate) fn order(verb: &str, company: usize) -> Value {
     json!({"do": verb, "company": name(company)})
 }

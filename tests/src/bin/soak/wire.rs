@@ -1,4 +1,4 @@
-//! The way between a process and UPS, where every request and every answer is read as it comes by.
+//! The connection between a process and UPS, where every request and answer is read in passing.
 
 use std::{
     collections::HashMap,
@@ -12,11 +12,11 @@ use batchsuite_tests::proxy::{Sender, Watcher};
 
 use crate::ledger::Ledger;
 
-/// Writes into the ledger what passes.
+/// Records passing messages in the ledger.
 #[derive(Debug)]
 pub(crate) struct Reader {
     ledger: Arc<Ledger>,
-    /// Which process is at the near end of new connections.
+    /// The process at the near end of new connections.
     process: Arc<AtomicUsize>,
     conversations: Mutex<HashMap<u64, Conversation>>,
 }
@@ -28,7 +28,7 @@ struct Conversation {
     answer: Vec<u8>,
     /// The request that waits for its answer.
     under_way: Option<usize>,
-    /// The request whose answer has come whole and is to be handed on.
+    /// The request whose complete answer is about to be forwarded.
     answered: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Reader {
 
 impl Watcher for Reader {
     fn came(&self, connection: u64, sender: Sender, bytes: &[u8]) -> bool {
-        let mut conversations = self.conversations.lock().expect("nobody panicked here");
+        let mut conversations = self.conversations.lock().expect("no thread panicked with the lock");
         let conversation = conversations.entry(connection).or_insert_with(|| {
             let process = self.process.load(SeqCst);
             Conversation { process, ..Conversation::default() }
@@ -70,7 +70,7 @@ impl Watcher for Reader {
 
     fn passed(&self, connection: u64, sender: Sender) {
         if sender == Sender::Server {
-            let mut conversations = self.conversations.lock().expect("nobody panicked here");
+            let mut conversations = self.conversations.lock().expect("no thread panicked with the lock");
             if let Some(send) = conversations.get_mut(&connection).and_then(|conversation| conversation.answered.take())
             {
                 self.ledger.book().delivered(send);
@@ -79,7 +79,7 @@ impl Watcher for Reader {
     }
 }
 
-/// The head and the body of an HTTP/1.1 message (RFC 9112 section 6.3) that has come whole.
+/// The head and the body of a complete HTTP/1.1 message (RFC 9112 §6.3).
 fn message(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let (head, body) = (str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 4..]);

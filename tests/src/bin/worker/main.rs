@@ -1,7 +1,8 @@
-//! One process of a service, for tests that need several and end some of them: an authenticator over a database and a UPS
-//! on this machine, which takes its orders on standard input and answers on standard output, a line of JSON each.
+//! One process of a service, for tests that need several processes and end some of them: an authenticator over a
+//! database and a UPS on this machine. It reads orders from standard input and answers on standard output, one line of
+//! JSON each.
 //!
-//! It ends with its standard input, so that it never outlives the test that started it.
+//! It exits when its standard input closes, so that it never outlives the test that started it.
 
 #![allow(clippy::print_stdout, reason = "a program talks to its parent")]
 
@@ -42,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let store = Arc::new(FlakyStore::over(open_store(&database, &schema, clock.clone()).await?));
-    // The defaults, or in their ratio.
+    // The defaults, scaled.
     let http = ReqwestClient::builder()
         .allow_loopback_http()
         .connect_timeout(Duration::from_secs(5) / speed)
@@ -74,7 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every span and event of every crate.
+/// Logs every span and event of every crate.
 fn log_everything_to(file: File) {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -84,8 +85,8 @@ fn log_everything_to(file: File) {
         .init();
 }
 
-/// The lease and what must end within it are the default ones, or so many times shorter: most tests move the clocks. What only they
-/// would wait for is short.
+/// The lease and everything that must end within it are the defaults, or `speed` times shorter, because most tests move
+/// the clocks. Waits that only these tests would notice are short.
 fn policy(speed: u32) -> Policy {
     let mut policy = Policy::default();
     policy.lease /= speed;

@@ -1,4 +1,4 @@
-//! What a process can be told to do.
+//! The orders that a process accepts.
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::points::Points;
 
-/// Where orders come in.
+/// The receiver of orders.
 pub(crate) struct Desk {
     pub(crate) auth: BatchSuiteAuth,
     pub(crate) clock: ShiftedClock,
@@ -68,7 +68,7 @@ impl Desk {
         }
     }
 
-    /// A caller, who may lose the patience after some milliseconds.
+    /// A caller that may give up after some milliseconds.
     async fn token(&self, company: &CompanyId, patience: Option<u64>) -> Value {
         let caller = self.auth.access_token(company);
         let Some(patience) = patience else { return told(&caller.await) };
@@ -88,7 +88,7 @@ impl Desk {
         }
     }
 
-    /// A caller for each of `companies`, all at once: how many got which token, and which error.
+    /// Concurrent callers, one for each of `companies`: counts by token and by error.
     async fn all(&self, companies: impl Iterator<Item = String>) -> Value {
         let mut callers = JoinSet::new();
         for company in companies.filter_map(|name| id(&name)) {
@@ -105,7 +105,7 @@ impl Desk {
         json!({"tokens": tokens, "errors": errors})
     }
 
-    /// Callers of any of the companies who lose their patience at any moment: how many did, how many got a token.
+    /// Callers of random companies that give up at random times: how many gave up, and how many got a token.
     async fn drop_callers(&self, prefix: &str, companies: u64, callers: u64) -> Value {
         let mut waiting = JoinSet::new();
         for _ in 0..callers {

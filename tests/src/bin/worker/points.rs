@@ -1,4 +1,4 @@
-//! Where a process can be made to stop, and how long it took from UPS's answer to its commit.
+//! The points at which a process can be stopped, and the time from UPS's answer to its commit.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -8,11 +8,11 @@ use std::{
 use batchsuite_tests::{FlakyStore, Gate, Hold, Moment, Verb, gaps};
 use serde_json::json;
 
-/// The places that a refresh, or the keeper, comes by, on its ways to the store and to UPS.
+/// The points that a refresh or the keeper passes on its way to the store and to UPS.
 pub(crate) struct Points {
     store: Arc<FlakyStore>,
     http: Arc<Gate>,
-    /// Whoever stopped.
+    /// The call that is stopped.
     stopped: Arc<Mutex<Option<Hold>>>,
 }
 
@@ -21,7 +21,7 @@ impl Points {
         Self { store: Arc::clone(store), http: Arc::clone(http), stopped: Arc::default() }
     }
 
-    /// The next one who comes to the point of this name stops there, which is told. Whether there is such a point.
+    /// Stops the next call that reaches the point of this name, and reports it; returns whether the point exists.
     pub(crate) fn stop_at(&self, point: &str) -> bool {
         let hold = match point {
             "after_load" => self.store.hold(Verb::Load, Moment::After),
@@ -44,14 +44,14 @@ impl Points {
         true
     }
 
-    /// Whoever stopped goes on.
+    /// Lets the stopped call continue.
     pub(crate) fn go(&self) {
         if let Some(hold) = lock(&self.stopped).take() {
             hold.release();
         }
     }
 
-    /// How long each answer waited for its commit.
+    /// The time between each answer and its commit.
     pub(crate) fn gaps(&self) -> Vec<Duration> {
         gaps(&self.http.answers(), &self.store.successes(Verb::Commit))
     }

@@ -1,5 +1,5 @@
 turn AS MATERIALIZED (
-    -- A row that is not there cannot be locked.
+    -- A row that does not exist cannot be locked.
     SELECT {schema}.take_turns(ARRAY['company ' || $1 || ' ' || $2])
 ), written AS (
     INSERT INTO {schema}.grants AS g
@@ -7,7 +7,7 @@ turn AS MATERIALIZED (
     SELECT $1, $2, {microseconds}, $7, $8, $6::jsonb, $9, $11, $12, CASE WHEN $14 THEN {schema}.next_event() ELSE 0 END
     FROM turn
     WHERE $4 IS NULL OR {clock} BETWEEN $4 AND $5
-    -- A company that was seen has a row.
+    -- The row exists if the company was seen.
     ON CONFLICT (environment, company) DO UPDATE SET
         number = EXCLUDED.number, epoch = $7, version = $8, state = EXCLUDED.state, listed_as = $9,
         wake_at = CASE WHEN g.used_at > COALESCE($13, '-infinity') THEN LEAST($11, $12) ELSE $11 END,

@@ -1,11 +1,11 @@
 locked AS MATERIALIZED (
     SELECT number, used_at FROM {schema}.grants WHERE environment = $1 AND company = $2 FOR UPDATE
 ), judged AS MATERIALIZED (
-    -- The time of the moment at which the lock was there. In the UPDATE's own condition it would be that of the moment before.
+    -- The time at which the lock was acquired. A condition of the UPDATE itself would be evaluated before the wait.
     SELECT number, {clock} AS at FROM locked
 ), written AS (
     UPDATE {schema}.grants g SET
-        -- A number that cannot go up was damaged.
+        -- A number that cannot be incremented was damaged.
         number = GREATEST(CASE WHEN g.number < 9223372036854775807 THEN g.number + 1 END,
                           (1000000 * extract(epoch FROM judged.at))::bigint),
         epoch = $7, version = $8, state = $6::jsonb, listed_as = $9,

@@ -1,4 +1,4 @@
--- One look at the index each, however many the planner expects.
+-- Forces one index lookup per row, whatever number of rows the planner expects.
 LEFT JOIN LATERAL (
     SELECT access_token, refresh_token FROM {schema}.tokens
     WHERE environment = g.environment AND company = g.company

@@ -1,15 +1,15 @@
-//! At the end, after hours without trouble: every opt-in must be as UPS and people left it.
+//! The final check, after hours without faults: every opt-in must be in the state that UPS and people left it in.
 
 use batchsuite_auth::{AccessToken, error::TokenError, machine::CauseKind, status::Status};
 
 use super::{Ended, Ledger, Pair, PairId, Stands, digest};
 use crate::plan::Plan;
 
-/// What must be.
+/// The expected state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Unauthenticated,
-    /// The stored pair is UPS's latest, and the opt-in lives.
+    /// The stored pair is UPS's latest, and the opt-in is alive.
     Authenticated(PairId),
     /// The stored pair is unused, and UPS has ended the opt-in.
     Withdrawn,
@@ -20,7 +20,7 @@ enum Expected {
 }
 
 impl Ledger {
-    /// Compares what a process says of a company with what is true. `is_accepted`: an API of UPS takes the token.
+    /// Compares a process's status of a company with the truth. `is_accepted`: a UPS API accepts the token.
     pub(crate) fn at_the_end(
         &mut self,
         index: usize,
@@ -47,7 +47,7 @@ impl Ledger {
                     && is_accepted
                     && served.is_some_and(|served| served.grant == stored.grant)
             }
-            // The doubt of which the cause speaks was looked at when it was recorded.
+            // The doubt behind the cause was checked when it was recorded.
             Expected::Withdrawn => matches!(kind, Some(CauseKind::OptInInvalidated | CauseKind::RotationLost)),
             Expected::Lost => kind == Some(CauseKind::RotationLost),
             Expected::GivenUp => kind.is_some() || matches!(status, Status::Authenticated { .. }),
@@ -68,7 +68,8 @@ impl Ledger {
         let (grant, pair) = (self.grant(stored), self.pair(stored));
         let latest = grant.pairs.len() - 1;
         if stored.rotation < latest {
-            // Whoever has a later pair must store it. (What was stored and is not any more was lost with a restored backup.)
+            // A process that has a later pair must store it. (A pair that was stored earlier and is missing now was
+            // lost with a restored backup.)
             let held = (stored.rotation + 1..=latest).find(|later| {
                 let Pair { holder, has_landed, .. } = grant.pairs[*later];
                 !has_landed && holder.is_some_and(|holder| !self.dead.contains(&holder))
@@ -95,7 +96,7 @@ impl Ledger {
             let is_held = first.holder.is_some_and(|holder| !self.dead.contains(&holder));
             let company = &self.companies[grant.company];
             let was_removed = company.removals.iter().any(|at| *at > grant.began.0);
-            // Of two under way together, the one that UPS issued later wins; UPS dates by the millisecond.
+            // Of two concurrent ones, the one that UPS issued later wins; UPS's dates have millisecond precision.
             let was_replaced = self.grants.iter().any(|other| {
                 other.company == grant.company
                     && other.pairs[0].has_landed

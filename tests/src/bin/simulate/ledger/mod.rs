@@ -1,8 +1,8 @@
-//! The ledger: what UPS really did and what people really did, kept outside of the library, and what follows from it.
+//! The ledger: the actual deeds of UPS and people, recorded outside the library, and the conclusions from them.
 //!
-//! It hears of each request when it is handed to a connection and when UPS acts on it, of each answer that reaches a process, of each
-//! save that lands, and of each token that a caller gets. It knows nothing of the machine's rules: it knows what is true, and so which
-//! status is true.
+//! It records each request when it is handed to a connection and when UPS processes it, each answer that reaches a
+//! process, each save that lands, and each token that a caller gets. It knows none of the machine's rules, only the
+//! truth, and so the true status.
 
 mod end;
 mod imports;
@@ -23,32 +23,32 @@ pub(crate) use self::{
     ups::{Arrived, Asks, Verdict},
 };
 
-/// The number of a process that was started: the same slot, restarted, is another one.
+/// The number of a started process: a restarted slot gets a new one.
 pub(crate) type Incarnation = usize;
-/// The number of a grant that UPS issued.
+/// The number of a grant issued by UPS.
 pub(crate) type GrantNumber = usize;
 
-/// Everything that is known.
+/// All records.
 #[derive(Default)]
 pub(crate) struct Ledger {
     pub(crate) companies: Vec<Company>,
     /// How often each UPS.com user's opt-ins were ended.
     user_epochs: Vec<u64>,
     grants: Vec<Grant>,
-    /// By digest.
+    /// Keyed by digest.
     refresh_tokens: HashMap<u64, PairId>,
     access_tokens: HashMap<u64, PairId>,
     codes: HashMap<u64, Code>,
     sends: Vec<Sent>,
-    /// Processes that were killed.
+    /// Killed processes.
     dead: BTreeSet<Incarnation>,
     /// Processes that were shut down.
     stopped: BTreeSet<Incarnation>,
-    /// When each process stood still, or its store was silent or away.
+    /// When each process was stopped, or its store was silent or unavailable.
     hindered: BTreeMap<Incarnation, Vec<u64>>,
-    /// What each process has heard of the feed: the state of the store as of then.
+    /// The time up to which each process has read the feed.
     feeds: BTreeMap<Incarnation, u64>,
-    /// When removals came back to a process as done.
+    /// When removals returned success to a process.
     removed_by: BTreeMap<(Incarnation, usize), u64>,
     /// The end of the lease of each process's latest claim of a company, by the store's clock.
     leases: BTreeMap<(Incarnation, usize), Lease>,
@@ -57,45 +57,45 @@ pub(crate) struct Ledger {
     pub(crate) imports: u64,
     /// When each import was first sent to the store, by the opt-in that it begins.
     import_attempts: BTreeMap<String, u64>,
-    /// Opt-ins that ended, by cause.
+    /// Ended opt-ins, by cause.
     pub(crate) ended: BTreeMap<&'static str, u64>,
     pub(crate) recovered: u64,
-    /// How often a family that ended by our own second send was told as a withdrawal.
+    /// How often a family that our own second request ended was reported as a withdrawal.
     pub(crate) told_as_withdrawn: u64,
-    /// The first thing that must not be.
+    /// The first violation.
     pub(crate) violation: Option<String>,
 }
 
-/// One silent call is the claim's own; each other one costs half a lease.
+/// One silent call is the claim's own; each further one costs half a lease.
 const HINDRANCES: usize = 2;
 
-/// Which pair of which grant.
+/// A pair's grant and index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PairId {
     pub(crate) grant: GrantNumber,
     pub(crate) rotation: usize,
 }
 
-/// A company, as the rows that landed show it.
+/// A company's state, according to the saves that landed.
 #[derive(Clone, Default)]
 pub(crate) struct Company {
     pub(crate) user: usize,
     stands: Stands,
     /// Since when, in the true time.
     since: u64,
-    /// The pair that is stored.
+    /// The stored pair.
     stored: Option<PairId>,
     /// When removals landed.
     removals: Vec<u64>,
-    /// The claim that has not said how it ended.
+    /// The claim whose outcome is not recorded.
     claim: Option<Claim>,
-    /// When claims were made whose outcome is in doubt, by the store's clock.
+    /// When the claims in doubt were made, by the store's clock.
     doubts: Vec<Doubt>,
-    /// The doubts over which pairs were stored: their echo may still come.
+    /// The doubts that were open when pairs were stored: their echo may still come.
     echoes: Vec<Doubt>,
 }
 
-/// Where a company stands, by the steps that landed.
+/// A company's standing, by the steps that landed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stands {
     #[default]
@@ -116,12 +116,12 @@ struct Claim {
     is_sent: bool,
 }
 
-/// A claim of which nobody said how it ended.
+/// A claim whose outcome was never recorded.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
     /// By the store's clock.
     at: i64,
-    /// Its request was sent, or its process could not say that it was not.
+    /// Whether its request was sent, or its process could not tell.
     is_founded: bool,
 }
 
@@ -130,15 +130,15 @@ struct Lease {
     stored: PairId,
     at: i64,
     until: i64,
-    /// How far the store's clock had been set by then.
+    /// How far the store's clock had been moved by then.
     store_set: u64,
 }
 
-/// What UPS knows of an opt-in.
+/// UPS's record of an opt-in.
 struct Grant {
     company: usize,
     user: usize,
-    /// When its consent began here: when the person asked for it, and when the person was sent away.
+    /// When its consent began here: when the person requested it, and when the person was redirected.
     began: (u64, u64),
     pairs: Vec<Pair>,
     ended: Option<Ended>,
@@ -150,32 +150,33 @@ struct Grant {
 enum Ended {
     /// The password was changed.
     Withdrawn,
-    /// A refresh token came a second time.
+    /// A refresh token was reused.
     Family(Killer),
 }
 
-/// By what a family ended.
+/// What ended a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Killer {
-    /// A copy of a request that had been answered: to a client this looks like a withdrawal.
+    /// A copy of an answered request: to a client this looks like a withdrawal.
     AnsweredCopy,
-    /// A request over a lease that had run out: the holder of the pair was stopped, or the store was away. The design leaves no mark of it.
+    /// A request after an expired lease: the pair's holder was stopped, or the store was unavailable. By design this
+    /// leaves no mark.
     SecondSend,
-    /// The echo of a request that was not answered.
+    /// The echo of an unanswered request.
     Echo,
 }
 
 struct Pair {
     issued_at: u64,
-    /// How far the store's clock had been set by then.
+    /// How far the store's clock had been moved by then.
     store_set: u64,
     expires_at: u64,
-    /// Who got it from UPS.
+    /// The process that received it from UPS.
     holder: Option<Incarnation>,
     has_landed: bool,
     /// Its refresh token was used.
     is_spent: bool,
-    /// How often UPS refused it although it was unused, for whatever reason.
+    /// How often UPS refused it although it was unused, for any reason.
     refused_unused: usize,
 }
 
@@ -193,7 +194,7 @@ struct Code {
     is_sent: bool,
 }
 
-/// A request with a refresh token on its way.
+/// A request with a refresh token in transit.
 struct Sent {
     by: Incarnation,
     token: PairId,
@@ -203,9 +204,9 @@ struct Sent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// None yet, or silence: it may still be under way.
+    /// No outcome yet, or silence: it may still be in transit.
     Open,
-    /// UPS's answer is here, whatever it says.
+    /// UPS's answer has arrived, whatever it says.
     Answered,
 }
 
@@ -218,17 +219,17 @@ impl Ledger {
         }
     }
 
-    /// Notes what must not be; the first counts.
+    /// Records a violation; only the first is kept.
     fn violated(&mut self, what: impl FnOnce() -> String) {
         self.violation.get_or_insert_with(what);
     }
 
-    /// Notes what was seen elsewhere and must not be.
+    /// Records a violation detected elsewhere.
     pub(crate) fn note_violation(&mut self, what: String) {
         self.violated(|| what);
     }
 
-    /// The first company from this one on that has no opt-in.
+    /// The first company, starting from this one, without an opt-in.
     pub(crate) fn without_opt_in(&self, first: usize) -> Option<usize> {
         let all = self.companies.len();
         (first..first + all)
@@ -236,36 +237,36 @@ impl Ledger {
             .find(|index| self.companies[*index].stands != Stands::Authenticated)
     }
 
-    /// A process was killed: what it had in hand is lost.
+    /// A process was killed: its work in hand is lost.
     pub(crate) fn died(&mut self, process: Incarnation) {
         self.dead.insert(process);
     }
 
-    /// A process was shut down: what it had in hand is stored.
+    /// A process was shut down: its work in hand is stored.
     pub(crate) fn stopped(&mut self, process: Incarnation) {
         self.stopped.insert(process);
     }
 
-    /// A process stands still, or its store is silent or away.
+    /// A process is stopped, or its store is silent or unavailable.
     pub(crate) fn hindered(&mut self, process: Incarnation, now: u64) {
         self.hindered.entry(process).or_default().push(now);
     }
 
-    /// Whether the holder of a claim could not say how it ended.
+    /// Whether the claim's holder may have been unable to record its outcome.
     fn is_hindered(&self, claim: &Claim) -> bool {
         let hindrances = self.hindered.get(&claim.by).into_iter().flatten();
-        // A stop, or a silence that ends after the store's deadline, twice.
+        // A stop, or two silences that end after the store's deadline.
         let since = claim.landed_at.saturating_sub(60_000_000);
         self.dead.contains(&claim.by)
             || self.stopped.contains(&claim.by)
             || hindrances.filter(|at| **at >= since).count() >= HINDRANCES
     }
 
-    /// The store is as it was once. Every process was killed before; what they had sent is over.
+    /// The store is set back to an earlier state. Every process was killed before, and their requests have ended.
     pub(crate) fn restored(&mut self, known: Vec<Company>, store_now: i64) {
         self.companies = known;
         for company in &mut self.companies {
-            // Whoever held the claim in the backup is dead, and the refresh token may be spent.
+            // The claim's holder in the backup is dead, and the refresh token may be spent.
             company.claim = None;
             if company.stored.is_some() {
                 company.doubts.push(Doubt { at: store_now, is_founded: true });
@@ -295,7 +296,7 @@ impl Ledger {
     }
 }
 
-/// Stands for a token.
+/// Identifies a token.
 pub(crate) fn digest(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{Claim, Doubt, Ended, Incarnation, Killer, Lease, Ledger, PairId, Stands, digest};
 
-/// A late copy of a request can reach UPS for so long, in microseconds.
+/// How long a late copy of a request can still reach UPS, in microseconds.
 pub(super) const ECHO: i64 = 600_000_000;
 
-/// What is noted of a save before it is handed to the store.
+/// The record of a save before it is handed to the store.
 pub(crate) struct Landed {
     pub(crate) company: usize,
     pub(crate) step: &'static str,
@@ -51,7 +51,7 @@ impl Landed {
 }
 
 impl Ledger {
-    /// A save of `by` landed.
+    /// A save by `by` landed.
     pub(crate) fn landed(&mut self, by: Incarnation, landed: &Landed, now: u64, store_set: u64) {
         match landed.step {
             "claim" => self.claimed(by, landed, now, store_set),
@@ -72,7 +72,7 @@ impl Ledger {
         }
     }
 
-    /// The claim in the row never said how it ended, or that nobody knows it.
+    /// The outcome of the row's claim was never recorded, or is recorded as unknown.
     fn in_doubt(&mut self, company: usize, is_known: bool) {
         if let Some(claim) = self.companies[company].claim.take() {
             let is_founded = is_known || claim.is_sent || self.is_hindered(&claim);
@@ -168,7 +168,7 @@ impl Ledger {
                     )
                 });
             }
-            // A copy of a request that was answered looks like a withdrawal; the echo of one that was not must not.
+            // A copy of an answered request looks like a withdrawal; the echo of an unanswered one must not.
             CauseKind::OptInInvalidated if ended == Some(Ended::Family(Killer::Echo)) && !clocks_were_set => {
                 self.violated(|| {
                     format!(

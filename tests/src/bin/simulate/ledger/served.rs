@@ -1,44 +1,44 @@
-//! What callers get.
+//! The tokens and errors that callers get.
 
 use batchsuite_auth::{AccessToken, error::TokenError};
 
 use super::{Ended, Incarnation, Ledger, Stands, digest};
 
-/// A caller, and what can excuse what it gets.
+/// A call, and the circumstances that can excuse its result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) by: Incarnation,
     pub(crate) company: usize,
-    /// When it asked, and when it had its answer.
+    /// When it started and when it was answered.
     pub(crate) from: u64,
     pub(crate) to: u64,
-    /// The process knew the state of the store as of this time when it was asked.
+    /// The process knew the store's state as of this time when it was called.
     pub(crate) heard: u64,
-    /// The process's clock was set of late, or the process stood still meanwhile.
+    /// The process's clock was recently set, or the process was stopped meanwhile.
     pub(crate) is_dated_wrongly: bool,
-    /// How far the store's clock was set in all.
+    /// How far the store's clock was moved in total.
     pub(crate) store_set: u64,
-    /// Without the feed for this long, nothing that is cached is handed out, in microseconds.
+    /// How long after losing the feed the process still serves cached tokens, in microseconds.
     pub(crate) refuses_after: Option<u64>,
 }
 
-/// A second of the store's time that is rounded off, and the way of the answer.
+/// A second of rounding in the store's time, and the answer's travel time.
 const SLACK: u64 = 3_000_000;
 
 impl Ledger {
-    /// A process heard of the feed what had changed as of then.
+    /// A process has read the feed as of this time.
     pub(crate) fn heard(&mut self, by: Incarnation, as_of: u64) {
         let heard = self.feeds.entry(by).or_default();
         *heard = as_of.max(*heard);
     }
 
-    /// As of when a process knows the state of the store, by the feed or by its own deed.
+    /// The time as of which a process knows the store's state, through the feed or its own action.
     pub(crate) fn heard_by(&self, process: Incarnation, company: usize) -> u64 {
         let removed = self.removed_by.get(&(process, company)).copied();
         removed.max(self.feeds.get(&process).copied()).unwrap_or_default()
     }
 
-    /// A removal came back to a caller of this process as done.
+    /// A removal returned success to a caller of this process.
     pub(crate) fn removed_here(&mut self, by: Incarnation, company: usize, now: u64) {
         self.removed_by.insert((by, company), now);
     }
@@ -102,7 +102,7 @@ impl Ledger {
         }
     }
 
-    /// Whether UPS still accepts the access token, which has not ended yet.
+    /// Whether UPS still accepts an access token that has not expired.
     pub(crate) fn is_accepted(&self, token: &AccessToken) -> bool {
         let id = self.access_tokens.get(&digest(token.expose_secret()));
         id.is_some_and(|id| self.grant(*id).ended != Some(Ended::Withdrawn))

@@ -1,8 +1,8 @@
-//! What goes to UPS, what UPS does, and what comes back.
+//! Requests to UPS, their processing, and the answers.
 
 use super::{Code, Ended, Grant, Incarnation, Killer, Ledger, Outcome, Pair, PairId, Sent, digest};
 
-/// What a request asks of UPS.
+/// The purpose of a request to UPS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asks {
     /// The exchange of a code, by digest.
@@ -15,24 +15,24 @@ pub(crate) enum Asks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrived {
     First,
-    /// Once more, by an intermediary.
+    /// Once more, sent by an intermediary.
     Again {
         of_answered: bool,
     },
 }
 
-/// What UPS does with a request.
+/// UPS's treatment of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The fake decides.
     Ask,
-    /// It refuses: the family has ended.
+    /// UPS refuses it: the family has ended.
     Refuse,
 }
 
-/// So long after its claim a request may be sent: five seconds, and two that are rounded off.
+/// How long after its claim a request may be sent: five seconds, plus two for rounding.
 const SENT_WITHIN: i64 = 7_000_000;
-/// The slack of a lease: the store takes a decision that is five seconds old, and a second is rounded off.
+/// The slack of a lease: the store accepts a decision five seconds old, plus one second for rounding.
 const LEASE_SLACK: i64 = 6_000_000;
 
 impl Ledger {
@@ -91,7 +91,7 @@ impl Ledger {
         Some(self.sends.len() - 1)
     }
 
-    /// A request arrives at UPS: what UPS does with it.
+    /// A request arrives at UPS; returns how UPS treats it.
     pub(crate) fn arrives(&mut self, send: Asks, arrived: Arrived, ends_families: bool) -> Verdict {
         let Asks::Refresh(token) = send else { return Verdict::Ask };
         let Some(id) = self.refresh_tokens.get(&token).copied() else { return Verdict::Ask };
@@ -161,12 +161,12 @@ impl Ledger {
         Some(id)
     }
 
-    /// An answer reached its process: whatever pair is in it is now in the hands of that process.
+    /// An answer reached its process, and any pair in it is now in that process's hands.
     pub(crate) fn answered(&mut self, by: Incarnation, sent: Option<usize>, pair: Option<PairId>, is_definite: bool) {
         if let Some(id) = pair {
             self.pair_mut(id).holder = Some(by);
         }
-        // After a restored backup it is forgotten.
+        // A restored backup has forgotten it.
         if let Some(sent) = sent.filter(|_| is_definite).and_then(|sent| self.sends.get_mut(sent)) {
             sent.outcome = Outcome::Answered;
         }
