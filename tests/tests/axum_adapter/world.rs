@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) administrators: Mutex<BTreeSet<(String, String)>>,
     /// Its database does not answer.
     pub(crate) is_away: AtomicBool,
+    /// Only who may do what cannot be told.
+    pub(crate) are_rights_away: AtomicBool,
     /// A company has a page.
     pub(crate) has_pages: AtomicBool,
 }
@@ -46,7 +48,7 @@ impl Host for Example {
     }
 
     async fn may_authenticate(&self, actor: &ActorId, company: &CompanyId) -> Permission {
-        if self.0.is_away.load(Relaxed) {
+        if self.0.is_away.load(Relaxed) || self.0.are_rights_away.load(Relaxed) {
             return Permission::Unavailable;
         }
         if company.as_str() == "hidden" {
