@@ -62,6 +62,7 @@ faults! {
     BackupRestored = "a backup is restored",
     Removed = "an authorization is removed",
     Consented = "a company opts in again",
+    Linked = "a connect link is followed",
     TwoConsents = "two consents at once",
     Imported = "another system's tokens are imported",
     SpentElsewhere = "another system uses a token that it has handed over",

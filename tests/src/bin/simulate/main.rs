@@ -43,6 +43,7 @@ mod faults;
 mod http;
 mod imports;
 mod ledger;
+mod links;
 mod people;
 mod plan;
 mod process;

@@ -67,6 +67,9 @@ impl World {
 
     /// An administrator goes to UPS.com and comes back, perhaps to another process.
     pub(crate) async fn consent(self: Arc<Self>, company: usize) {
+        if self.dice().chance(0.2) {
+            return self.consent_by_link(company).await;
+        }
         let actor = administrator(company);
         let id = self.companies[company].clone();
         let asked_at = self.now();
@@ -98,12 +101,12 @@ impl World {
         self.note(Name(second, incarnation), format_args!("c{company} comes back: {words}"));
     }
 
-    async fn person_rests(&self) {
+    pub(crate) async fn person_rests(&self) {
         let rest = self.dice().milliseconds(500..30_000);
         self.pause(rest).await;
     }
 
-    fn two_slots(&self) -> (usize, usize) {
+    pub(crate) fn two_slots(&self) -> (usize, usize) {
         let mut dice = self.dice();
         let first = dice.below(self.plan.processes);
         (first, if dice.chance(0.5) { first } else { dice.below(self.plan.processes) })
