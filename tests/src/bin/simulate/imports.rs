@@ -95,10 +95,18 @@ impl World {
         let (incarnation, gate, auth) = self.process(slot)?;
         let company = moving.company;
         self.suffers(Fault::Imported, Name(slot, incarnation));
-        let goes_after = {
+        let (goes_after, is_removed_after) = {
             let mut dice = self.dice();
-            dice.chance(0.2).then(|| dice.milliseconds(0..40))
+            let goes_after = dice.chance(0.2).then(|| dice.milliseconds(0..40));
+            (goes_after, dice.chance(0.1).then(|| dice.milliseconds(0..20)))
         };
+        if let Some(after) = is_removed_after {
+            let world = Arc::clone(self);
+            tokio::spawn(async move {
+                world.pause(after).await;
+                world.remove(slot, company).await;
+            });
+        }
         let (world, moving) = (Arc::clone(self), moving.clone());
         let importing = gate.pass(async move {
             let (id, actor, called_at) = (world.companies[company].clone(), administrator(company), world.now());

@@ -265,9 +265,8 @@ impl Store for Database {
         }
         let is_claim = swap.step == "claim";
         if swap.step == "import" {
-            let now = world.now();
             let sent = company.map(|company| Landed::of(&swap, company));
-            world.ledger(|ledger| sent.iter().for_each(|sent| ledger.import_is_sent(sent, now)));
+            world.ledger(|ledger| sent.iter().for_each(|sent| ledger.import_is_sent(sent)));
         }
         let held = {
             let mut dice = world.dice();

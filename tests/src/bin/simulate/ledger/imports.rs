@@ -76,16 +76,15 @@ impl Ledger {
     }
 
     /// A process sends the save of an import to the store.
-    pub(crate) fn import_is_sent(&mut self, landed: &Landed, now: u64) {
-        self.import_attempts.entry(landed.text("/opt_in")).or_insert(now);
+    pub(crate) fn import_is_sent(&mut self, landed: &Landed) {
+        self.import_attempts.entry(landed.text("/opt_in")).or_insert(landed.number("/removals"));
     }
 
     pub(super) fn imported(&mut self, landed: &Landed, now: u64, store_set: u64) {
         let Some(id) = self.stored_pair(landed) else { return };
         self.imports += 1;
-        let first_sent_at = self.import_attempts.get(&landed.text("/opt_in")).copied().unwrap_or(now);
         let before = self.companies[landed.company].clone();
-        if before.removals.iter().any(|at| *at > first_sent_at) {
+        if self.import_attempts.get(&landed.text("/opt_in")) != Some(&landed.number("/removals")) {
             self.violated(|| format!("company {}: an import is stored that began before a removal", landed.company));
         }
         let replaced = before.stored.filter(|_| before.stands == Stands::Authenticated);

@@ -55,8 +55,8 @@ pub(crate) struct Ledger {
     pub(crate) rotations: u64,
     pub(crate) opt_ins: u64,
     pub(crate) imports: u64,
-    /// When each import was first sent to the store, by the opt-in that it begins.
-    import_attempts: BTreeMap<String, u64>,
+    /// How many removals each import saw first, by the opt-in that it begins. (After a removal the same tokens begin another one.)
+    import_attempts: BTreeMap<String, i64>,
     /// Ended opt-ins, by cause.
     pub(crate) ended: BTreeMap<&'static str, u64>,
     pub(crate) recovered: u64,
