@@ -1,7 +1,5 @@
 //! Why a connect link does not lead to UPS.com.
 
-use std::time::Duration;
-
 use super::OptInRefused;
 use crate::store::StoreError;
 
@@ -32,16 +30,4 @@ pub enum LinkError {
     /// The authenticator is shut down.
     #[error("the authenticator is shut down")]
     ShutDown,
-}
-
-impl LinkError {
-    /// Whether the same link may lead on later without anybody doing anything.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_transient())
-    }
-
-    /// After how long the same link is worth another try: there if [`is_transient`](Self::is_transient).
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.is_transient().then_some(super::responsible::STORE_AWAY)
-    }
 }

@@ -46,7 +46,7 @@ pub enum Responsible {
 }
 
 /// How long to wait for a store that is away.
-pub(super) const STORE_AWAY: Duration = Duration::from_secs(1);
+const STORE_AWAY: Duration = Duration::from_secs(1);
 
 impl TokenError {
     /// Whether only a new opt-in by an administrator helps.
@@ -150,6 +150,16 @@ impl ImportError {
 }
 
 impl LinkError {
+    /// Whether the same link may lead on later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_transient())
+    }
+
+    /// After how long the same link is worth another try: there if [`is_transient`](Self::is_transient).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.is_transient().then_some(STORE_AWAY)
+    }
+
     /// Who has to act.
     pub fn responsible(&self) -> Responsible {
         match self {
