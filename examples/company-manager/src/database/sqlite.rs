@@ -164,6 +164,10 @@ mod tests {
     use crate::database::parameters;
 
     const ADD: &str = "INSERT INTO company_manager.people (id, sign_in_name, role) VALUES ($1, $1, 'admin_user')";
+    /// The same, after some tenths of a second: whoever waits for it has to wait.
+    const ADD_SLOWLY: &str = "INSERT INTO company_manager.people (id, sign_in_name, role)
+        WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1000000)
+        SELECT $1, $1, 'admin_user' FROM number WHERE n = 1000000";
     const PEOPLE: &str = "SELECT id FROM company_manager.people WHERE $1 = $1 ORDER BY id FOR UPDATE";
 
     async fn file() -> File {
@@ -199,7 +203,7 @@ mod tests {
 
         tokio::select! {
             biased;
-            _ = turn.rows(ADD, parameters!["bob"]) => unreachable!("a thread does it"),
+            _ = turn.rows(ADD_SLOWLY, parameters!["bob"]) => panic!("it was to be dropped while a thread does it"),
             () = ready(()) => {}
         }
         drop(turn);
