@@ -11,8 +11,8 @@
 //! So stop it for good, *before* its tokens are exported: its timers, too, and its standby. Wait until its last refresh has been
 //! answered and stored. It cannot be started again later: from the first refresh here its tokens are spent.
 //!
-//! Use the same client id. UPS issued the tokens to it, and refuses them to any other. Tokens of the test environment (CIE) are
-//! refused in production.
+//! Use the same client id: a refresh token is bound to the client that it was issued to (RFC 6749 §6). Tokens of one environment
+//! (CIE, production) are refused by the other.
 //!
 //! # 2. Hand over all that it knows
 //! | of UPS's answer | here | if it is left out |
@@ -91,7 +91,7 @@
 //!
 //! # 4. How a spent token is reported
 //! `import` asks UPS nothing. Whether the other system has used the token shows at the first refresh, so the loop above asks for an
-//! access token at once. UPS refuses a spent token in the same words as after a password change. Until its first clean rotation an
+//! access token at once. A spent token is refused in the words that are expected after a password change, too. Until its first clean rotation an
 //! imported opt-in is therefore marked as *suspect*: a refusal is [`RotationLost`](crate::CauseKind::RotationLost), whose words name
 //! another system, and never [`OptInInvalidated`](crate::CauseKind::OptInInvalidated). It does not count towards a wave of
 //! refusals, so a bad export does not stop the companies that work.

@@ -14,6 +14,7 @@ mod durations;
 mod events;
 mod feed;
 mod import;
+mod import_trouble;
 mod keeper;
 mod links;
 mod lists;
