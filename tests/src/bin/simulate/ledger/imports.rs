@@ -2,7 +2,7 @@
 
 use batchsuite_auth::{Imported, error::ImportError};
 
-use super::{Asks, Doubt, Grant, Incarnation, Landed, Ledger, Pair, PairId, Stands, digest, rows::ECHO};
+use super::{Asks, Doubt, Grant, Incarnation, Landed, Ledger, Outcome, Pair, PairId, Sent, Stands, digest, rows::ECHO};
 
 /// What is known of an opt-in at another system.
 pub(super) struct Elsewhere {
@@ -81,6 +81,10 @@ impl Ledger {
     }
 
     pub(super) fn imported(&mut self, landed: &Landed, now: u64, store_set: u64) {
+        let again = landed.refresh.and_then(|token| self.refresh_tokens.get(&token)).copied();
+        if let Some(again) = again.filter(|id| self.pair(*id).has_landed) {
+            self.gave_up(again);
+        }
         let Some(id) = self.stored_pair(landed) else { return };
         self.imports += 1;
         let before = self.companies[landed.company].clone();
@@ -98,6 +102,14 @@ impl Ledger {
         // The other system may have used the token, until the first clean rotation that is sent later.
         company.echoes.push(Doubt { at: landed.number("/authenticated_at") - ECHO, is_founded: true });
         company.stand(Stands::Authenticated, now);
+    }
+
+    /// A token that was imported before is imported once more: what was under way for the earlier opt-in belongs to none now.
+    fn gave_up(&mut self, id: PairId) {
+        let is_of_the_grant = |sent: &&mut Sent| sent.token.grant == id.grant && sent.outcome == Outcome::Open;
+        self.sends.iter_mut().filter(is_of_the_grant).for_each(|sent| sent.outcome = Outcome::Removed);
+        let pairs = &mut self.grants[id.grant].pairs;
+        pairs.iter_mut().filter(|pair| !pair.has_landed).for_each(|pair| pair.holder = None);
     }
 
     /// Whether an import may replace an opt-in that is authenticated.

@@ -208,6 +208,8 @@ enum Outcome {
     Open,
     /// UPS's answer has arrived, whatever it says.
     Answered,
+    /// The opt-in was removed, and its first token was imported again: a pair from this request is discarded.
+    Removed,
 }
 
 impl Ledger {

@@ -19,7 +19,7 @@ pub(crate) struct Landed {
     kind: Option<EventKind>,
     cause: Option<CauseKind>,
     /// The pair whose tokens are saved.
-    refresh: Option<u64>,
+    pub(super) refresh: Option<u64>,
     document: Option<Value>,
 }
 

@@ -163,7 +163,9 @@ impl Ledger {
 
     /// An answer reached its process, and any pair in it is now in that process's hands.
     pub(crate) fn answered(&mut self, by: Incarnation, sent: Option<usize>, pair: Option<PairId>, is_definite: bool) {
-        if let Some(id) = pair {
+        let is_removed =
+            sent.and_then(|sent| self.sends.get(sent)).is_some_and(|sent| sent.outcome == Outcome::Removed);
+        if let Some(id) = pair.filter(|_| !is_removed) {
             self.pair_mut(id).holder = Some(by);
         }
         // A restored backup has forgotten it.
