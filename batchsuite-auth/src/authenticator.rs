@@ -1,4 +1,4 @@
-//! The handle that a service holds. Its verbs read like UPS's guide.
+//! The handle that a service holds. Its verbs follow UPS's guide.
 
 mod authenticate;
 mod builder;
@@ -30,8 +30,9 @@ use crate::{
 
 /// Keeps companies' opt-ins at UPS alive and hands out their access tokens.
 ///
-/// A clone is the same authenticator: keep one per application and UPS environment, and hand out clones. When the last
-/// clone is dropped its background tasks end; call [`shutdown`](Self::shutdown) first, so that nothing under way is lost.
+/// A clone is a handle to the same authenticator: keep one per application and UPS environment, and pass clones around.
+/// Dropping the last clone ends its background tasks; call [`shutdown`](Self::shutdown) first to lose no work in
+/// progress.
 #[derive(Clone)]
 pub struct BatchSuiteAuth {
     engine: Arc<Engine>,
@@ -39,55 +40,55 @@ pub struct BatchSuiteAuth {
 }
 
 impl BatchSuiteAuth {
-    /// Begins a consent of `actor` for `company`: await it for the address to send the browser to, and the secret to keep in
-    /// the browser's cookie. Options can be set before.
+    /// Begins a consent of `actor` for `company`. Await it to get the URL to send the browser to and the secret to keep
+    /// in the browser's cookie. Set options before awaiting.
     ///
-    /// The company's present opt-in, if any, keeps working until the consent completes.
+    /// The company's current opt-in, if any, keeps working until the consent completes.
     ///
     /// # Errors
-    /// [`AuthenticateError`](crate::error::AuthenticateError); nothing has begun.
+    /// [`AuthenticateError`](crate::error::AuthenticateError); no consent was begun.
     ///
     /// # Cancellation
-    /// A consent may be stored that nobody knows; it expires.
+    /// A consent may have been stored without a caller to use it; it expires.
     pub fn authenticate<'a>(&'a self, company: &'a CompanyId, actor: &'a ActorId) -> Authenticate<'a> {
         Authenticate { consents: &self.consents, company, actor, options: AuthenticateOptions::default() }
     }
 
-    /// Where UPS's APIs are: the environment's base URL, or the one that the builder was given.
+    /// The base URL of UPS's APIs: the environment's, or the one given to the builder.
     pub fn base_url(&self) -> &Url {
         self.engine.rotation.ups.base_url()
     }
 
-    /// The same authenticator, whose callbacks and connect links ask `check` as well: after the one of the
-    /// [builder](BatchSuiteAuthBuilder::opt_in_check), and not through other handles.
+    /// Returns the same authenticator with one more check: its callbacks and connect links ask `check` after the
+    /// [builder](BatchSuiteAuthBuilder::opt_in_check)'s check. Other handles are unaffected.
     #[must_use]
     pub fn with_opt_in_check(&self, check: impl OptInCheck) -> Self {
         Self { engine: Arc::clone(&self.engine), consents: Arc::new(self.consents.with_check(Arc::new(check))) }
     }
 
-    /// The cookie that keeps browsers' secrets, as the redirect URI's host needs it.
+    /// The cookie that keeps browser secrets, with the attributes that the redirect URI's host needs.
     pub fn trip_cookie(&self) -> TripCookie {
         TripCookie::of(&self.consents.redirect_uri)
     }
 
-    /// The callback URL, as it is registered at UPS.
+    /// The callback URL, as registered at UPS.
     pub fn redirect_uri(&self) -> &Url {
         &self.consents.redirect_uri
     }
 
-    /// The sources of a `form-action` directive (CSP) for pages with a button that begins a trip: `'self'` and the origins that
-    /// a browser passes on its way to UPS's sign-in page. Browsers check each redirect that answers a form; with `'self'` alone
-    /// nobody arrives at UPS.com.
+    /// The sources of a `form-action` directive (CSP) for pages with a button that begins a trip: `'self'` and the
+    /// origins that a browser passes on its way to UPS's sign-in page. Browsers check each redirect that answers a
+    /// form; `'self'` alone blocks the redirect to UPS.com.
     pub fn form_action(&self) -> String {
         let ups = self.engine.rotation.ups.issuer();
-        // UPS redirects from its API's host to a sign-in page under `www.ups.com` (UPS), or another of its domains (its
-        // description names none since 2026-01).
+        // UPS redirects from its API host to a sign-in page under `www.ups.com` (UPS), or on another of its domains
+        // (its API description has named none since 2026-01).
         let is_of_ups = ups.ends_with(".ups.com");
         format!("'self' {ups}{}", if is_of_ups { " https://*.ups.com" } else { "" })
     }
 
-    /// Which company the consent is for that a callback's address speaks of; `None` unless it began in this browser, and was used
-    /// or ended at most an hour ago. For a page that leads back to the company after a refusal.
+    /// The company whose consent a callback URL belongs to. `None` unless the consent began in this browser and is
+    /// pending, or was used or expired at most an hour ago. Use it to link back to the company from an error page.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -102,18 +103,19 @@ impl BatchSuiteAuth {
         self.consents.company_of_return(query.as_ref(), &browser.hashes()).await
     }
 
-    /// Completes a consent. `query` is the raw query of the callback's address, undecoded; `browser` is the secret from the
-    /// browser's cookie, or all that its cookies hold, or `None` if it has none; `actor` is who is signed in now.
+    /// Completes a consent. `query` is the raw, undecoded query of the callback URL. `browser` is the secret from the
+    /// browser's cookie, all secrets from its cookies, or `None` if there are none. `actor` is the signed-in person.
     ///
-    /// A prefetch must not get here: [`is_visit`](crate::browser::is_visit). The same callback again (a reload, a second tab, the
-    /// back button) of the same person and browser sends nothing: it waits for the one under way in this process and gets its
-    /// outcome, or finds what it led to, or gets [`CallbackError::AlreadyUsed`].
+    /// Filter out prefetches first: [`is_visit`](crate::browser::is_visit). When the same person and browser repeat a
+    /// callback (a reload, a second tab, the back button), nothing is sent to UPS. The repetition waits for the
+    /// callback in progress in this process and gets its outcome, or finds the resulting opt-in, or gets
+    /// [`CallbackError::AlreadyUsed`].
     ///
     /// # Errors
-    /// [`CallbackError`]; an earlier opt-in of the company is as it was.
+    /// [`CallbackError`]; an earlier opt-in of the company is unchanged.
     ///
     /// # Cancellation
-    /// The consent completes without its caller: a browser that goes away loses nothing.
+    /// The consent completes in the background: closing the browser loses nothing.
     pub async fn callback(
         &self,
         actor: &ActorId,
@@ -123,24 +125,24 @@ impl BatchSuiteAuth {
         self.consents.callback(actor, query.as_ref(), browser.hashes()).await
     }
 
-    /// An access token of the company that is valid now.
+    /// Returns a valid access token of the company.
     ///
-    /// Costs nanoseconds while one is cached; one read of the store when not; one call of UPS when it must be refreshed, for
-    /// all callers of all processes together.
+    /// Costs nanoseconds if the token is cached, one read of the store if not, and one request to UPS if the token must
+    /// be refreshed. All callers in all processes share that request.
     ///
     /// # Errors
-    /// [`TokenError`]: ask it [`needs_reauthorization`](TokenError::needs_reauthorization),
-    /// [`is_transient`](TokenError::is_transient) and [`retry_after`](TokenError::retry_after). A caller waits at most
+    /// [`TokenError`]: see its [`needs_reauthorization`](TokenError::needs_reauthorization),
+    /// [`is_transient`](TokenError::is_transient) and [`retry_after`](TokenError::retry_after). Waits at most
     /// [`Policy::max_wait`].
     ///
     /// # Cancellation
-    /// A refresh goes on without its callers.
+    /// A refresh continues without its callers.
     #[inline]
     pub fn access_token<'a>(
         &'a self,
         company: &'a CompanyId,
     ) -> impl Future<Output = Result<AccessToken, TokenError>> + Send + 'a {
-        // By hand, not `async`: a cached token is then handed out by code that is part of the caller's.
+        // Written by hand, not `async`, so that the compiler can inline the cache hit into the caller.
         let mut fetching = None;
         poll_fn(move |context| {
             let fetching = match &mut fetching {
@@ -154,20 +156,22 @@ impl BatchSuiteAuth {
         })
     }
 
-    /// After an API answered 401 to `rejected`: another token, fetched from UPS if that very token is still the current one.
+    /// Call this after an API answered 401 to the token `rejected`. Returns another token, refreshed at UPS if
+    /// `rejected` is still the current one.
     ///
-    /// Any number of callers with the same rejected token cause one refresh. A token that was itself fetched because of a
-    /// rejection is not replaced again for [`Policy::rejection_pause`]: send the request once more with the new token, and take
-    /// a second 401 as the API's answer. To report it within that pause asks UPS nothing and is
-    /// [`Unavailable`](TokenError::Unavailable) for the rest of the pause, also if the password was changed meanwhile.
+    /// Any number of callers with the same rejected token cause one refresh. A token that was fetched because of a
+    /// rejection is not replaced again for [`Policy::rejection_pause`]: repeat the request once with the new token, and
+    /// treat a second 401 as the API's answer. Reporting the new token within that pause sends nothing to UPS and
+    /// returns [`Unavailable`](TokenError::Unavailable) for the rest of the pause, even if the password was changed in
+    /// the meantime.
     ///
-    /// The [`adapters`](crate::adapters) for HTTP clients do all of this.
+    /// The [`adapters`](crate::adapters) for HTTP clients do this for you.
     ///
     /// # Errors
     /// [`TokenError`], like [`access_token`](Self::access_token).
     ///
     /// # Cancellation
-    /// A refresh goes on without its callers.
+    /// A refresh continues without its callers.
     pub async fn report_rejected(
         &self,
         company: &CompanyId,
@@ -176,58 +180,60 @@ impl BatchSuiteAuth {
         self.engine.report_rejected(company, rejected.revision()).await
     }
 
-    /// Where a company stands. A caller waits at most [`Policy::max_wait`].
+    /// The authorization status of a company. Waits at most [`Policy::max_wait`].
     ///
     /// # Errors
     /// [`StoreError`]
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn status(&self, company: &CompanyId) -> Result<CompanyStatus, StoreError> {
         let rotation = &self.engine.rotation;
         let row = rotation.read_for_caller(rotation.read(company)).await?;
         Ok(row.snapshot.status(&rotation.settings))
     }
 
-    /// Companies that were seen, by id, a page at a time. A caller waits at most [`Policy::max_wait`].
+    /// Lists the known companies by id, one page at a time. Waits at most [`Policy::max_wait`].
     ///
-    /// A page of a [`filter`](CompanyQuery::filter) may be short, or empty, and still have a `next`: while no keeper runs, many rows
-    /// are looked at that do not stand so. No `next`: that was all.
+    /// With a [`filter`](CompanyQuery::filter), a page may be short or empty and still have a `next`: while no keeper
+    /// runs, many rows are read that do not match. The last page has no `next`.
     ///
     /// # Errors
     /// [`StoreError`]
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn companies(&self, query: CompanyQuery) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
         let listed = self.engine.list(query.filter, query.after, query.limit.unwrap_or(PAGE));
         self.engine.rotation.read_for_caller(listed).await
     }
 
-    /// Removes a company's authorization here: its tokens are erased, what is under way is discarded, the history stays.
+    /// Removes a company's authorization here: erases its tokens and discards work in progress. The history stays.
     ///
-    /// UPS has no way to be told; the person can end it there by changing the UPS.com password. This process hands out no token
-    /// afterwards, others not longer than [`Policy::cache_max_age`].
+    /// UPS offers no way to revoke it; the person can end it at UPS by changing the UPS.com password. Afterwards this
+    /// process hands out no token; other processes may hand out a cached one for up to [`Policy::cache_max_age`].
     ///
     /// # Errors
-    /// [`StoreError`], at the latest after [`Policy::max_wait`]; whether it was removed is unknown, and the call can be repeated.
+    /// [`StoreError`], after at most [`Policy::max_wait`]; the removal may or may not have happened. Repeating the call
+    /// is safe.
     ///
     /// # Cancellation
-    /// It goes on without its caller.
+    /// The removal continues without its caller.
     pub async fn remove_auth(&self, company: &CompanyId, actor: &ActorId) -> Result<(), StoreError> {
         self.engine.remove_auth(company, actor).await
     }
 
-    /// Imports the tokens that another system kept for `company`, as if the company had opted in here. Stop that system first:
-    /// [`moving_from_another_system`](crate::docs::moving_from_another_system) tells why.
+    /// Imports the tokens that another system kept for `company`, as if the company had opted in here. Stop that system
+    /// first; see [`moving_from_another_system`](crate::docs::moving_from_another_system).
     ///
-    /// UPS is not asked, so a token that was used already is found at its first refresh, and reported as
-    /// [`RotationLost`](crate::machine::CauseKind::RotationLost). An opt-in that is authenticated and that UPS issued later stays:
-    /// without [`with_issued_at`](ImportedTokens::with_issued_at), any that is authenticated. The
-    /// [opt-in check](crate::OptInCheck) is not called.
+    /// Sends nothing to UPS, so an already used refresh token is detected at its first refresh and reported as
+    /// [`RotationLost`](crate::machine::CauseKind::RotationLost). An authenticated opt-in that UPS issued later is
+    /// kept; without [`with_issued_at`](ImportedTokens::with_issued_at), any authenticated opt-in is kept. The [opt-in
+    /// check](crate::OptInCheck) is not called.
     ///
-    /// The same refresh token again is [`AlreadyStored`](Imported::AlreadyStored), whatever became of its opt-in: a loop over many
-    /// companies can be interrupted and repeated. Only a removal in between makes it a new import.
+    /// Importing the same refresh token again returns [`AlreadyStored`](Imported::AlreadyStored), whatever the state of
+    /// its opt-in, so a loop over many companies can be interrupted and repeated. Only a removal in between makes it a
+    /// new import.
     ///
     /// ```
     /// # use batchsuite_auth::{ActorId, CompanyId, Imported, ImportedTokens, fake_ups::FakeUps};
@@ -247,10 +253,11 @@ impl BatchSuiteAuth {
     /// ```
     ///
     /// # Errors
-    /// [`ImportError`]; unless it is [`Store`](ImportError::Store), nothing has changed. A caller waits at most [`Policy::max_wait`].
+    /// [`ImportError`]; nothing has changed unless it is [`Store`](ImportError::Store). Waits at most
+    /// [`Policy::max_wait`].
     ///
     /// # Cancellation
-    /// The import goes on without its caller, until the store has taken it.
+    /// The import continues without its caller until the store has accepted it.
     pub async fn import(
         &self,
         company: &CompanyId,
@@ -260,14 +267,14 @@ impl BatchSuiteAuth {
         self.engine.import(company, actor, tokens).await
     }
 
-    /// The event log, a page at a time. A caller waits at most [`Policy::max_wait`].
+    /// Reads the event log, one page at a time. Waits at most [`Policy::max_wait`].
     ///
     /// # Errors
-    /// [`StoreError`]; [`Pruned`](crate::store::StoreErrorKind::Pruned) if the oldest come first and events behind the cursor were
-    /// pruned: read on after the number that it names.
+    /// [`StoreError`]; [`Pruned`](crate::store::StoreErrorKind::Pruned) if the order is oldest first and events after
+    /// the cursor were pruned: continue after the event number that it contains.
     ///
     /// # Cancellation
-    /// Nothing happens.
+    /// Cancel-safe.
     pub async fn events(&self, filter: EventFilter) -> Result<Page<Event, EventId>, StoreError> {
         let query = EventQuery {
             environment: self.engine.rotation.environment,
@@ -279,75 +286,76 @@ impl BatchSuiteAuth {
         self.engine.rotation.read_for_caller(self.engine.rotation.store.events(query)).await
     }
 
-    /// For operators, after a backup was restored or a fail-over lost commits, *before any process serves*: refresh tokens in the store
-    /// may be spent. Marks every opt-in, so that a spent one is told as lost and never as a password change. Returns how many.
+    /// For operators, after restoring a backup or a fail-over that lost commits, *before any process serves*: refresh
+    /// tokens in the store may already be spent. Marks every opt-in, so that a spent token is reported as lost and
+    /// never as a password change. Returns the number of marked opt-ins.
     ///
     /// # Errors
-    /// [`StoreError`]; the call can be repeated, and goes on as of the time when it was first made.
+    /// [`StoreError`]; the call can be repeated, and keeps the time of the first call.
     ///
     /// # Cancellation
-    /// Some may be marked; the call can be repeated.
+    /// Some opt-ins may be marked; repeat the call.
     pub async fn after_restore(&self) -> Result<u64, StoreError> {
         self.engine.after_restore().await
     }
 
-    /// For operators, after a new key was added in front of the keyring: seals with it the tokens that are sealed with an older one, while
-    /// everything goes on. Afterwards, and after [`Policy::consent_lifetime`] for trips that are under way, the older keys can be taken
-    /// away, unless some tokens were unreadable.
+    /// For operators, after adding a new key at the front of the keyring: re-encrypts tokens sealed with older keys,
+    /// without downtime. Afterwards the older keys can be removed, once [`Policy::consent_lifetime`] has passed for
+    /// trips in progress, unless some tokens were unreadable.
     ///
     /// # Errors
     /// [`StoreError`]; the call can be repeated.
     ///
     /// # Cancellation
-    /// Some are sealed anew; the call can be repeated.
+    /// Some tokens may be re-encrypted; repeat the call.
     pub async fn reencrypt(&self) -> Result<Reencrypted, StoreError> {
         self.engine.reencrypt().await
     }
 
-    /// For operators: deletes events that are older than `older_than`; returns how many. The opt-ins do not need them. Those that a
-    /// delivery has not passed yet stay. A reader of the log whose cursor lies below a deleted event gets
+    /// For operators: deletes events older than `older_than` and returns their number. Opt-ins do not depend on events.
+    /// Events that a delivery has not passed yet are kept. A log reader whose cursor is below a deleted event gets
     /// [`Pruned`](crate::store::StoreErrorKind::Pruned).
     ///
     /// # Errors
-    /// [`StoreError`]; some may be deleted.
+    /// [`StoreError`]; some events may be deleted.
     ///
     /// # Cancellation
-    /// Some may be deleted.
+    /// Some events may be deleted.
     pub async fn prune_events(&self, older_than: Duration) -> Result<u64, StoreError> {
         self.engine.prune_events(older_than).await
     }
 
-    /// From now on nothing begins by itself: the keeper stops, between two companies if it is at work, and no token is refreshed
-    /// before it ends. Callers get cached tokens as before, and a caller who needs a refresh, or comes back from UPS.com, is still
-    /// served; what is under way goes on. It cannot be undone.
+    /// Stops starting background work: the keeper stops (between two companies if it is running), and no token is
+    /// refreshed before it expires. Callers still get cached tokens; a caller that needs a refresh, and a browser that
+    /// returns from UPS.com, are still served; work in progress continues. Irreversible.
     ///
-    /// The first half of the end of a service: call it at the order to stop, before the requests that are under way are let
-    /// finish, so that no refresh begins that the end of the process would cut off. Then comes [`shutdown`](Self::shutdown).
+    /// The first half of stopping a service: call it on the signal to stop, before draining requests, so that no new
+    /// refresh is cut off by the end of the process. Then call [`shutdown`](Self::shutdown).
     pub fn quiesce(&self) {
         self.engine.quiesce();
     }
 
-    /// Ends gracefully: nothing new begins, refreshes and callbacks under way come to their end, and a pair that the store has
-    /// not taken yet is stored. Waits at most [`Policy::shutdown_limit`] (30 s by default).
+    /// Shuts down gracefully: starts nothing new, completes refreshes and callbacks in progress, and stores a token
+    /// pair that the store has not accepted yet. Waits at most [`Policy::shutdown_limit`] (30 s by default).
     ///
-    /// Give the process more time than that: work that is [`Incomplete`](Shutdown::Incomplete) is lost with the process.
+    /// Give the process more time than that: [`Incomplete`](Shutdown::Incomplete) work is lost when the process ends.
     ///
     /// # Cancellation
-    /// The end goes on as long as the runtime lives.
+    /// The shutdown continues as long as the runtime lives.
     pub async fn shutdown(&self) -> Shutdown {
         self.shutdown_within(self.engine.rotation.policy.shutdown_limit).await
     }
 
-    /// The same with another limit: the rest of the time that the process has.
+    /// Like [`shutdown`](Self::shutdown), with another limit, e.g. the rest of the process's grace period.
     ///
     /// # Cancellation
-    /// The end goes on as long as the runtime lives.
+    /// The shutdown continues as long as the runtime lives.
     pub async fn shutdown_within(&self, limit: Duration) -> Shutdown {
         self.engine.shutdown(limit).await
     }
 }
 
-/// How many items a page has if the host does not say.
+/// Default number of items per page.
 const PAGE: usize = 100;
 
 impl fmt::Debug for BatchSuiteAuth {
@@ -359,7 +367,7 @@ impl fmt::Debug for BatchSuiteAuth {
     }
 }
 
-/// Which companies to list.
+/// Selects the companies to list.
 ///
 /// ```
 /// use batchsuite_auth::{CompanyQuery, StatusFilter};
@@ -369,40 +377,40 @@ impl fmt::Debug for BatchSuiteAuth {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct CompanyQuery {
-    /// Only those that stand so; `None`: all.
+    /// Only companies with this status; `None`: all.
     pub filter: Option<StatusFilter>,
-    /// Only those after this one: the `next` of the page before.
+    /// Only companies after this id: the `next` of the previous page.
     pub after: Option<CompanyId>,
-    /// How many at most; `None`: 100.
+    /// Maximum number of companies; `None`: 100.
     pub limit: Option<usize>,
 }
 
 impl CompanyQuery {
-    /// All companies, from the first one on, 100 a page.
+    /// All companies, from the first, 100 per page.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only those that stand so.
+    /// Only companies with this status.
     #[must_use]
     pub fn with_filter(self, filter: impl Into<Option<StatusFilter>>) -> Self {
         Self { filter: filter.into(), ..self }
     }
 
-    /// Only those after this one: the `next` of the page before.
+    /// Only companies after this id: the `next` of the previous page.
     #[must_use]
     pub fn with_after(self, after: impl Into<Option<CompanyId>>) -> Self {
         Self { after: after.into(), ..self }
     }
 
-    /// At most so many.
+    /// At most this many per page.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit: Some(limit), ..self }
     }
 }
 
-/// Which events to read.
+/// Selects the events to read.
 ///
 /// ```
 /// use batchsuite_auth::{CompanyId, EventFilter, EventOrder};
@@ -413,23 +421,23 @@ impl CompanyQuery {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct EventFilter {
-    /// Only those of this company; `None`: all.
+    /// Only events of this company; `None`: all.
     pub company: Option<CompanyId>,
-    /// In which order.
+    /// Oldest or newest first.
     pub order: EventOrder,
-    /// Where to read on, exclusively.
+    /// Exclusive cursor.
     pub after: Option<EventId>,
-    /// How many at most; `None`: 100.
+    /// Maximum number of events; `None`: 100.
     pub limit: Option<usize>,
 }
 
 impl EventFilter {
-    /// All events, the oldest first, 100 a page.
+    /// All events, oldest first, 100 per page.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only those of this company.
+    /// Only events of this company.
     #[must_use]
     pub fn with_company(self, company: impl Into<Option<CompanyId>>) -> Self {
         Self { company: company.into(), ..self }
@@ -441,13 +449,13 @@ impl EventFilter {
         Self { order, ..self }
     }
 
-    /// From there on, exclusively: the `next` of the page before.
+    /// After this event, exclusively: the `next` of the previous page.
     #[must_use]
     pub fn with_after(self, after: impl Into<Option<EventId>>) -> Self {
         Self { after: after.into(), ..self }
     }
 
-    /// At most so many.
+    /// At most this many per page.
     #[must_use]
     pub fn with_limit(self, limit: usize) -> Self {
         Self { limit: Some(limit), ..self }

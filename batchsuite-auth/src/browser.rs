@@ -1,12 +1,14 @@
-//! What a host's web side needs of a browser's trip: the cookie that binds it to one browser, and which requests may
-//! complete it. Nothing in here knows a web framework; it reads and writes header values.
+//! Browser handling for the host's web layer: the cookie that binds a trip to one browser, and which requests may
+//! complete the trip. Independent of any web framework; it reads and writes header values.
 //!
-//! - Set the cookie *before* somebody can press Authenticate, on every page with that button or at sign-in, where
-//!   [`TripCookie::secrets`] finds none: [`TripCookie::header`] of a [`BrowserSecret::random`]. Then two tabs share it.
-//! - Begin with the secret that is there, if there is one:
-//!   [`Authenticate::browser_secret`](crate::Authenticate::browser_secret). Answer with [`Trip::set_cookie`](crate::Trip::set_cookie).
-//! - Begin for a page of your own alone: [`is_same_origin`].
-//! - At the callback, leave alone every request that [`is_visit`] tells to be none, and hand all secrets of the request to
+//! - Set the cookie *before* a person can press Authenticate: at sign-in, or on every page with that button, if
+//!   [`TripCookie::secrets`] finds no secret. Its value is [`TripCookie::header`] of a [`BrowserSecret::random`]. Two
+//!   tabs then share one secret.
+//! - Begin the trip with the existing secret, if any:
+//!   [`Authenticate::browser_secret`](crate::Authenticate::browser_secret). Send
+//!   [`Trip::set_cookie`](crate::Trip::set_cookie) in the response.
+//! - Begin trips only for requests from the host's own pages: [`is_same_origin`].
+//! - At the callback, do not process a request unless [`is_visit`] accepts it, and pass all its secrets to
 //!   [`callback`](crate::BatchSuiteAuth::callback).
 //!
 //! ```
@@ -35,11 +37,11 @@ use url::Url;
 pub use self::link::LinkSecrets;
 use crate::secret::{BrowserSecret, SecretHash, random_text};
 
-/// The values of the cookies with this name, in the order in which the browser sent them (RFC 6265 §5.4: the one with the
-/// longest path first).
+/// The values of the cookies named `name`, in the order in which the browser sent them (RFC 6265 §5.4: longest path
+/// first).
 ///
-/// The header is split as bytes, and only these cookies are decoded: a host shares its cookies with every other application
-/// on it, and theirs may hold any byte. A value that is not UTF-8 is none of ours and is left out.
+/// Splits the header as bytes and decodes only these cookies: the host shares its cookies with every other application
+/// on it, whose cookies may contain any byte. Skips values that are not UTF-8; they are not this library's.
 pub fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
     pairs(headers)
         .filter(move |(found, _)| *found == name.as_bytes())
@@ -54,11 +56,11 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// The cookie that keeps a [`BrowserSecret`]: its name and its attributes, by how browsers reach the host.
+/// The cookie that keeps a [`BrowserSecret`]. Its name and attributes depend on the scheme of the host's public URL.
 ///
-/// Over https it is a `__Host-` cookie (RFC 6265bis §4.1.3.2): `Secure`, of this host alone, not to be set by another one.
-/// Not every browser keeps such a cookie from plain http on loopback, so there it goes without. `HttpOnly` always;
-/// `SameSite=Lax` and not `Strict`, because the return from UPS.com is a navigation from another site.
+/// Over https it is a `__Host-` cookie (RFC 6265bis §4.1.3.2): `Secure`, limited to this host, and not settable by
+/// another host. On plain-http loopback it has no prefix, because some browsers reject such a cookie there. Always
+/// `HttpOnly`; `SameSite=Lax`, not `Strict`, because the return from UPS.com is a cross-site navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TripCookie {
     is_secure: bool,
@@ -66,25 +68,25 @@ pub struct TripCookie {
 
 /// How long a browser keeps its secret.
 const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-/// More cookies of ours than a browser comes by honestly are not looked at.
+/// Maximum number of secrets read from one request, more than any real browser has.
 const MOST_SECRETS: usize = 20;
 
 impl TripCookie {
-    /// The cookie of a host that browsers find at `public_url`.
+    /// The cookie of a host with this public URL.
     #[must_use]
     pub fn of(public_url: &Url) -> Self {
         Self { is_secure: public_url.scheme() != "http" }
     }
 
-    /// Its name. A trip that begins in a browser without a secret adds a suffix of its own
+    /// The cookie's name. A trip that begins in a browser without a secret adds a suffix
     /// ([`Trip::set_cookie`](crate::Trip::set_cookie)).
     #[must_use]
     pub fn name(self) -> &'static str {
         if self.is_secure { "__Host-ups-trip" } else { "ups-trip" }
     }
 
-    /// The secrets that a request's cookies hold, for [`callback`](crate::BatchSuiteAuth::callback) and
-    /// [`authenticate`](crate::BatchSuiteAuth::authenticate). Values that cannot be a secret of this library are left out.
+    /// The secrets in a request's cookies, for [`callback`](crate::BatchSuiteAuth::callback) and
+    /// [`authenticate`](crate::BatchSuiteAuth::authenticate). Skips values that cannot be secrets of this library.
     #[must_use]
     pub fn secrets(self, headers: &HeaderMap) -> BrowserSecrets {
         let mut found = BrowserSecrets::default();
@@ -102,20 +104,21 @@ impl TripCookie {
         found
     }
 
-    /// The value of a `Set-Cookie` header that gives `secret` to the browser, for 30 days. Marked sensitive.
+    /// The value of a `Set-Cookie` header that stores `secret` in the browser for 30 days. Marked sensitive.
     #[must_use]
     pub fn header(self, secret: &BrowserSecret) -> HeaderValue {
         self.written(self.name(), secret.expose_secret(), LIFETIME)
     }
 
-    /// The same beside any other: under a name of its own, so that it overwrites no secret that another tab was just given.
+    /// Like [`header`](Self::header), under a unique name, so that it does not overwrite a secret just given to another
+    /// tab.
     pub(crate) fn header_beside(self, secret: &BrowserSecret, lifetime: Duration) -> HeaderValue {
         let mark = random_text();
         self.written(&format!("{}-{}", self.name(), &mark[..8]), secret.expose_secret(), lifetime)
     }
 
     fn written(self, name: &str, value: &str, lifetime: Duration) -> HeaderValue {
-        // A secret that a host made itself may be no cookie value; an empty one is nobody's.
+        // A host-made secret may not be a valid cookie value; an empty value matches no secret.
         let fits = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
         let value = if fits { value } else { "" };
         let (secure, seconds) = (if self.is_secure { "; Secure" } else { "" }, lifetime.as_secs());
@@ -126,24 +129,24 @@ impl TripCookie {
     }
 }
 
-/// The browser secrets of one request: usually one. There are several where another application, or a page of another path,
-/// set a cookie of our name, or where two tabs began before there was a cookie.
+/// The browser secrets in one request, usually one. There are several if another application or another path set a
+/// cookie with this name, or if two tabs began before the cookie was set.
 #[derive(Clone, Default)]
 pub struct BrowserSecrets(Vec<BrowserSecret>);
 
 impl BrowserSecrets {
-    /// The one to begin the next trip with.
+    /// The secret for the browser's next trip.
     #[must_use]
     pub fn first(&self) -> Option<&BrowserSecret> {
         self.0.first()
     }
 
-    /// All of them.
+    /// All secrets.
     pub fn iter(&self) -> impl Iterator<Item = &BrowserSecret> {
         self.0.iter()
     }
 
-    /// Whether there is none.
+    /// Whether the request has no secret.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -156,10 +159,10 @@ impl fmt::Debug for BrowserSecrets {
     }
 }
 
-/// What a browser brings to a [`callback`](crate::BatchSuiteAuth::callback) to show that it is the one that began: a
-/// [`BrowserSecret`], one that may be missing (`None`), or all [`BrowserSecrets`] of its request, of which any may be right.
+/// Proof that the browser at the [`callback`](crate::BatchSuiteAuth::callback) is the one that began the consent: a
+/// [`BrowserSecret`], an optional one, or all [`BrowserSecrets`] of the request, any of which may match.
 pub trait PresentedSecrets: sealed::Sealed {
-    /// The hash of each.
+    /// The hash of each secret.
     #[doc(hidden)]
     fn hashes(&self) -> Vec<SecretHash>;
 }
@@ -189,16 +192,16 @@ impl PresentedSecrets for &BrowserSecrets {
     }
 }
 
-/// Whether a request may complete a consent: a GET that a person's navigation caused.
+/// Whether a request may complete a consent: a GET caused by a person's navigation.
 ///
-/// A HEAD, and a GET that [`is_speculative`], must consume nothing. Answer them with `503` (or `405` a HEAD) and
-/// `Cache-Control: no-store`, so that the browser asks again once the person is there.
+/// A HEAD, or a GET that [`is_speculative`], must not consume the consent. Respond with `503` (to a HEAD also `405`)
+/// and `Cache-Control: no-store`, so that the browser repeats the request when the person navigates to the page.
 #[must_use]
 pub fn is_visit(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::GET && !is_speculative(headers)
 }
 
-/// Whether a browser, or something before it, fetches a page that nobody has gone to yet: `Sec-Purpose: prefetch` (also
+/// Whether a browser or an intermediary fetches the page before a person navigates to it: `Sec-Purpose: prefetch` (also
 /// `;prerender`), and the older `Purpose`, `X-Purpose` and `X-Moz`.
 #[must_use]
 pub fn is_speculative(headers: &HeaderMap) -> bool {
@@ -210,12 +213,12 @@ pub fn is_speculative(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether a page of the host itself sent this request, by the browser's own word: `Sec-Fetch-Site: same-origin` (Fetch
-/// Metadata), or from a browser that does not send that, an `Origin` (RFC 6454) equal to the one of `public_url`. Neither of
-/// them, `Origin: null` included: no.
+/// Whether the browser states that a page of the host itself sent this request: `Sec-Fetch-Site: same-origin` (Fetch
+/// Metadata), or, if that header is absent, an `Origin` (RFC 6454) equal to that of `public_url`. `false` if both are
+/// absent, and for `Origin: null`.
 ///
-/// For each POST that begins a trip, against forgery by other sites (CSRF): every browser in use sends one of the two, and no
-/// page can write them. `SameSite=Lax` cookies alone let pages of sibling hosts through.
+/// Check this for each POST that begins a trip, against cross-site request forgery (CSRF). Every current browser sends
+/// one of the two headers, and no page can forge them. `SameSite=Lax` cookies alone do not stop pages of sibling hosts.
 #[must_use]
 pub fn is_same_origin(headers: &HeaderMap, public_url: &Url) -> bool {
     let all_are = |name: &str, expected: &str| {

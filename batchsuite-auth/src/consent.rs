@@ -1,4 +1,4 @@
-//! A browser's trip to UPS.com and back, as the host sees it.
+//! The host's view of a browser's trip to UPS.com and back.
 
 use std::{fmt, time::Duration};
 
@@ -18,32 +18,32 @@ use crate::{
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Trip {
-    /// Where to send the browser. It carries the state: keep it out of logs.
+    /// The URL to send the browser to. It contains the state: keep it out of logs.
     pub url: Url,
-    /// What to keep in the browser's cookie; [`set_cookie`](Self::set_cookie) writes it.
+    /// The secret for the browser's cookie; [`set_cookie`](Self::set_cookie) writes it.
     pub browser_secret: BrowserSecret,
-    /// Until when the browser can come back.
+    /// The deadline for the browser's return.
     pub expires_at: Timestamp,
     pub(crate) cookie: CookieOfTrip,
 }
 
-/// How the cookie of one trip is written.
+/// Which cookie a trip uses.
 #[derive(Clone, Debug)]
 pub(crate) enum CookieOfTrip {
-    /// The browser's one secret.
+    /// The browser's only secret.
     Usual(TripCookie),
-    /// The browser came without a secret. Another tab may be given another secret at this very moment, so this secret is kept
-    /// beside that one, for this long.
+    /// The browser came without a secret. Another tab may be given a different secret at the same moment, so both are
+    /// kept, this one for this long.
     Beside(TripCookie, Duration),
     /// The browser followed a connect link.
     OfLink(TripCookie, LinkToken),
 }
 
 impl Trip {
-    /// The value of the `Set-Cookie` header that the answer with [`url`](Self::url) needs. It is written for the redirect URI's
-    /// host: see [`TripCookie`]. A browser that came without a secret keeps this one beside any other until the trip ends, so
-    /// that two tabs that begin at once both come back. One that followed a connect link keeps which link that was, so that
-    /// the callback needs nobody signed in.
+    /// The value of the `Set-Cookie` header for the response that redirects to [`url`](Self::url). It suits the
+    /// redirect URI's host: see [`TripCookie`]. A browser that came without a secret keeps this one under its own name
+    /// until the trip ends, so that two tabs that begin at once can both return. A browser that followed a connect link
+    /// keeps the link as well, so that the callback needs no signed-in person.
     #[must_use]
     pub fn set_cookie(&self) -> HeaderValue {
         match &self.cookie {
@@ -54,29 +54,29 @@ impl Trip {
     }
 }
 
-/// Shows neither the state, which is in the address, nor the browser's secret.
+/// Omits the state (part of the URL) and the browser's secret.
 impl fmt::Debug for Trip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trip").field("expires_at", &self.expires_at).finish_non_exhaustive()
     }
 }
 
-/// A connect link: an address for the colleague who holds the UPS.com password, on another device, where nobody is signed in
-/// to the host. See [`BatchSuiteAuth::connect_link`](crate::BatchSuiteAuth::connect_link).
+/// A connect link: a URL for the colleague who holds the UPS.com password, for use on another device where nobody is
+/// signed in to the host. See [`BatchSuiteAuth::connect_link`](crate::BatchSuiteAuth::connect_link).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectLink {
-    /// The address ends with it.
+    /// The last segment of the URL.
     pub token: LinkToken,
-    /// Which company it connects.
+    /// The company to authenticate.
     pub company: CompanyId,
-    /// Until when it can be followed.
+    /// When the link expires.
     pub expires_at: Timestamp,
 }
 
 impl ConnectLink {
-    /// The address to pass on: the token as one more segment of `page`'s path. It is a secret until it is used: show it to the
-    /// person who asked for it, and keep it out of logs.
+    /// The URL to pass on: `page` with the token as an additional path segment. It is a secret until used: show it only
+    /// to the person who requested it, and keep it out of logs.
     #[must_use]
     pub fn address(&self, page: &Url) -> Url {
         let mut address = page.clone();
@@ -91,11 +91,11 @@ impl ConnectLink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenLink {
-    /// Which company it connects.
+    /// The company to authenticate.
     pub company: CompanyId,
-    /// Who made it, in whose name the company is authenticated.
+    /// The person who made the link, in whose name the company is authenticated.
     pub actor: ActorId,
-    /// Until when it can be followed.
+    /// When the link expires.
     pub expires_at: Timestamp,
 }
 
@@ -103,23 +103,24 @@ pub struct OpenLink {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OptedIn {
-    /// Which company.
+    /// The authenticated company.
     pub company: CompanyId,
-    /// When the refresh token ends, as far as UPS said.
+    /// When the refresh token expires, if UPS said so.
     pub refresh_expires_at: Option<Timestamp>,
-    /// Where the host wanted the browser afterwards.
+    /// The host's path to send the browser to.
     pub return_to: Option<String>,
 }
 
-/// The host's own rules about opt-ins, asked at two points of a callback. Either may refuse; the person then gets
-/// [`CallbackError::RefusedByHost`](crate::error::CallbackError::RefusedByHost), and an earlier opt-in of the company stays.
+/// The host's own rules for opt-ins, checked at two points of a callback. Either check may refuse; the person then gets
+/// [`CallbackError::RefusedByHost`](crate::error::CallbackError::RefusedByHost), and an earlier opt-in of the company
+/// is kept.
 ///
-/// - [`before_sending`](Self::before_sending), when nothing has been sent yet: whether this person may (still) authenticate
+/// - [`before_sending`](Self::before_sending), before anything is sent: whether this person may (still) authenticate
 ///   this company.
-/// - [`check`](Self::check), between the exchange and its storing: whether the access token is one for this company. UPS tells
-///   nobody which UPS.com profile signed in; signing in with the wrong one succeeds and fails later.
+/// - [`check`](Self::check), after the exchange and before storing: whether the access token belongs to this company.
+///   UPS does not tell which UPS.com profile signed in; signing in with the wrong profile succeeds and fails later.
 ///
-/// Both run in the callback's task: bound their time.
+/// Both run in the callback's task: limit their duration.
 ///
 /// ```
 /// use std::collections::HashSet;
@@ -165,33 +166,33 @@ pub struct OptedIn {
 /// ```
 #[async_trait]
 pub trait OptInCheck: fmt::Debug + Send + Sync + 'static {
-    /// Looks at whose consent it is, before anything is sent to UPS. A refused consent is not used: a person who gets the
-    /// right back within its lifetime can still complete it. By default: yes.
+    /// Checks the company and person of a consent before anything is sent to UPS. A refusal does not use up the
+    /// consent: a person who regains the right within its lifetime can still complete it. Accepts by default.
     ///
-    /// Asked as well before a connect link is followed, which a refusal does not use up either.
+    /// Also called before a connect link is followed; a refusal does not use up the link.
     ///
     /// # Errors
-    /// [`OptInRefused`], with the reason for the person.
+    /// [`OptInRefused`], with a reason to show to the person.
     async fn before_sending(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
         let _ = (company, actor);
         Ok(())
     }
 
-    /// Looks at an opt-in that UPS has granted. A refused one is not stored.
+    /// Checks an opt-in that UPS has granted. A refused opt-in is not stored.
     ///
     /// # Errors
-    /// [`OptInRefused`], with the reason for the person.
+    /// [`OptInRefused`], with a reason to show to the person.
     async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused>;
 }
 
-/// An opt-in that UPS has granted and that is not stored yet.
+/// An opt-in that UPS has granted and that is not yet stored.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct NewOptIn<'a> {
-    /// Of which company.
+    /// The company.
     pub company: &'a CompanyId,
-    /// Who opted in.
+    /// The person who opted in.
     pub actor: &'a ActorId,
-    /// Its access token, to ask UPS's APIs with; `None`: UPS sent none that can be used.
+    /// The opt-in's access token, for calls to UPS's APIs; `None`: UPS sent no usable one.
     pub token: Option<&'a AccessToken>,
 }

@@ -1,4 +1,4 @@
-//! The host's view of an import: the tokens that another system kept, and what became of them here.
+//! The host's view of an import: the tokens from another system, and the outcome.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use crate::{
     secret::{AccessTokenSecret, RefreshToken},
 };
 
-/// The tokens of one company that another system kept, for [`BatchSuiteAuth::import`](crate::BatchSuiteAuth::import).
+/// One company's tokens from another system, for [`BatchSuiteAuth::import`](crate::BatchSuiteAuth::import).
 ///
-/// UPS's refresh tokens are single-use, so each belongs to one company and one system: never import one twice, for two companies.
+/// UPS's refresh tokens are single-use, so each belongs to one company and one system: never import one for two
+/// companies.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,26 +32,26 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ImportedTokens {
     pub(crate) refresh_token: RefreshToken,
-    /// With its remaining life.
+    /// The access token with its remaining lifetime.
     pub(crate) access_token: Option<(AccessTokenSecret, Duration)>,
     pub(crate) issued_at: Option<Timestamp>,
     pub(crate) refresh_expires_at: Option<Timestamp>,
 }
 
-/// What became of imported tokens.
+/// The outcome of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Imported {
-    /// They are stored: the company is authenticated by them.
+    /// The tokens are stored, and the company is authenticated.
     Stored,
-    /// They were imported before, perhaps by an earlier try of the same call. [`status`](crate::BatchSuiteAuth::status) says where the
-    /// company stands now.
+    /// The tokens were imported before, perhaps by an earlier attempt of the same call.
+    /// [`status`](crate::BatchSuiteAuth::status) returns the company's current status.
     AlreadyStored,
 }
 
 impl ImportedTokens {
-    /// A refresh token of UPS, whose issue time and end are unknown: UPS is asked for an access token at the first use, an
-    /// authenticated company is left alone, and nothing expires by itself.
+    /// A refresh token of UPS, with unknown issue time and expiry: the first use requests an access token from UPS, an
+    /// existing authenticated opt-in is kept, and the imported one has no known expiry.
     ///
     /// # Errors
     /// [`ImplausibleTokens`]: the text cannot be a token.
@@ -59,8 +60,8 @@ impl ImportedTokens {
         Ok(Self { refresh_token, access_token: None, issued_at: None, refresh_expires_at: None })
     }
 
-    /// The access token that belongs to it, and how long it still lives, counted from the call of
-    /// [`import`](crate::BatchSuiteAuth::import). It is handed out until then. One that has ended (zero) is left out.
+    /// The matching access token and its remaining lifetime, counted from the call of
+    /// [`import`](crate::BatchSuiteAuth::import). The token is used until then. An expired one (zero) is ignored.
     ///
     /// # Errors
     /// [`ImplausibleTokens`]: the text cannot be a token, or is the refresh token.
@@ -76,22 +77,22 @@ impl ImportedTokens {
         Ok(Self { access_token: (!remaining.is_zero()).then_some((access_token, remaining)), ..self })
     }
 
-    /// When UPS issued the refresh token: its `refresh_token_issued_at`, in milliseconds since 1970. A company that is authenticated
-    /// by an opt-in from before that gets these tokens.
+    /// When UPS issued the refresh token: its `refresh_token_issued_at`, in milliseconds since 1970. The tokens replace
+    /// an authenticated opt-in that was issued earlier.
     #[must_use]
     pub fn with_issued_at(self, issued_at: Timestamp) -> Self {
         Self { issued_at: Some(issued_at), ..self }
     }
 
-    /// When the refresh token ends: `refresh_token_issued_at` and `refresh_token_expires_in` seconds. An end that is more than ten
-    /// years away counts as unknown.
+    /// When the refresh token expires: `refresh_token_issued_at` plus `refresh_token_expires_in` seconds. An expiry
+    /// more than ten years ahead counts as unknown.
     #[must_use]
     pub fn with_refresh_expires_at(self, expires_at: Timestamp) -> Self {
         Self { refresh_expires_at: Some(expires_at), ..self }
     }
 }
 
-/// Whether a text can be a token. UPS's are base64 and JWTs.
+/// Whether a text can be a token. UPS's tokens are base64 text and JWTs.
 fn plausible(token: &str) -> Result<(), ImplausibleTokens> {
     if token.is_empty() {
         return Err(ImplausibleTokens::Empty);

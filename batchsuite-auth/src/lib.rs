@@ -1,11 +1,11 @@
-//! A company's permission at UPS.com, kept alive.
+//! Keeps a company's authorization at UPS.com alive.
 //!
-//! A service that ships through UPS needs a company's permission to act for it: an administrator presses *Authenticate*,
-//! signs in at UPS.com, agrees, comes back, and the company is authenticated until a date. From then on the service needs
-//! a valid access token for any company, at any time, from any of its processes. UPS's refresh tokens rotate and are
-//! single-use: one race, one lost answer, one crash at the wrong moment ends the opt-in, and so does a UPS.com password
-//! change. This crate does all of it: authenticate, consent, callback, token, refresh, expiry, password-change
-//! invalidation, remove-auth.
+//! A service that ships through UPS needs each company's permission to act for it. An administrator presses
+//! *Authenticate*, signs in at UPS.com, agrees and comes back; the company is then authenticated until a date. From
+//! then on the service needs a valid access token for any company, at any time, in any of its processes. UPS's refresh
+//! tokens rotate and are single-use: one race, one lost response or one crash at the wrong moment ends the opt-in, and
+//! so does a UPS.com password change. This crate handles all of it: authenticate, consent, callback, token, refresh,
+//! expiry, password-change invalidation, remove-auth.
 //!
 //! # Embedding
 //! ```
@@ -57,84 +57,90 @@
 //! ```
 //!
 //! # Chapters
-//! | chapter | answers |
+//! | chapter | topics |
 //! |---|---|
-//! | [Embedding](docs::embedding) | who may act, the cookie, the callback, errors, events |
+//! | [Embedding](docs::embedding) | permissions, the cookie, the callback, errors, events |
 //! | [Testing with the fake](docs::testing_with_the_fake) | time, faults, environments |
-//! | [The life of an opt-in](docs::the_life_of_an_opt_in) | states, and why a new opt-in is needed |
-//! | [The rotation protocol](docs::the_rotation_protocol) | how a single-use token is spent by many processes |
+//! | [The life of an opt-in](docs::the_life_of_an_opt_in) | its states, and the reasons for a new opt-in |
+//! | [The rotation protocol](docs::the_rotation_protocol) | how many processes use one single-use token |
 //! | [Operating](docs::operating) | keys, backups, databases, alerts, stopping |
-//! | [Moving from another system](docs::moving_from_another_system) | how its refresh tokens are brought in |
+//! | [Moving from another system](docs::moving_from_another_system) | importing that system's refresh tokens |
 //! | [Writing a store](docs::writing_a_store) | a small store, step by step |
-//! | [How this is tested](docs::how_this_is_tested) | the layers, and what is not proven |
+//! | [How this is tested](docs::how_this_is_tested) | the test layers, and what is not proven |
 //!
-//! # The rooms
-//! | room | what it does |
+//! # Modules
+//! | module | purpose |
 //! |---|---|
-//! | [`authenticator`] | the handle that a service holds; its verbs read like UPS's guide |
-//! | [`machine`] | decides. Pure: no I/O, no clock, no randomness. The only place for rules |
-//! | `rotation` | reads, sends, saves and waits as the machine says. Its file `mod.rs` is the protocol, clause by clause, each with its functions and tests |
-//! | `steps` | the guide's verbs, a file each |
-//! | `ups` | the wire: requests, JSON, the meaning of every answer |
-//! | [`store`] | the trait of what keeps rows, swaps them and finds them. It knows no rule |
-//! | [`http`] | the trait of an HTTP client, and the adapter on reqwest |
+//! | [`authenticator`] | the handle that a service holds; its verbs follow UPS's guide |
+//! | [`machine`] | makes every decision; pure: no I/O, no clock, no randomness. The only place for rules |
+//! | `rotation` | reads, sends, saves and waits as the machine decides. Its `mod.rs` documents the protocol, clause by clause, each with its functions and tests |
+//! | `steps` | the guide's verbs, one file each |
+//! | `ups` | the wire format: requests, JSON, the meaning of every response |
+//! | [`store`] | the trait for storage, which keeps, swaps and finds rows. It contains no rules |
+//! | [`http`] | the trait for HTTP clients, and the adapter for reqwest |
 //! | `cache` | the hot path |
-//! | [`adapters`] | for the usual HTTP clients and servers, each behind a feature |
+//! | [`adapters`] | for common HTTP clients and servers, each behind a feature |
 //!
-//! # What it promises
-//! 1. No opt-in is ever lost by us: no race, crash, cancelled caller or slow network makes us throw away a living refresh
-//!    token. A refresh runs in a task of its own; its claim is durable before the token is sent; its pair is stored before
-//!    anybody uses it, and kept until the store takes it; an unanswered request is followed by probes, one at a time, until
-//!    UPS answers.
-//! 2. When a new opt-in is needed, [`status`](BatchSuiteAuth::status) and [`TokenError`] say so at once,
-//!    say why, and never say it wrongly.
-//! 3. A valid token costs nanoseconds when cached, one read of the store when not, one call of UPS when it must be refreshed.
-//! 4. A secret is never seen: not in logs, errors, URLs or `Debug`. (An authorization URL carries the state, as it must.)
+//! # Guarantees
+//! 1. The library never loses an opt-in: no race, crash, cancelled caller or slow network makes it discard a live
+//!    refresh token. A refresh runs in its own task. Its claim is durable before the token is sent. Its new pair is
+//!    stored before any caller uses it, and kept until the store accepts it. After an unanswered request, probes
+//!    follow, one at a time, until UPS answers.
+//! 2. When a new opt-in is needed, [`status`](BatchSuiteAuth::status) and [`TokenError`] report it at once, give the
+//!    reason, and are never wrong about it.
+//! 3. A valid token costs nanoseconds if cached, one read of the store if not, and one request to UPS if it must be
+//!    refreshed.
+//! 4. Secrets never appear in logs, errors, URLs or `Debug` output. (An authorization URL contains the state, as it
+//!    must.)
 //!
-//! # What no client can promise
-//! - A process that dies between UPS's answer and the commit takes the pair with it; the next attempt is refused, and the
+//! # Limits of any client
+//! - A process that dies between UPS's response and the commit loses the pair. The next attempt is refused, and the
 //!   company needs a new opt-in ([`RotationLost`](machine::CauseKind::RotationLost)).
-//! - A process that is stopped past its lease with the pair in hand causes a false alarm until it goes on and commits
+//! - A process that is paused past its lease while it holds the pair causes a false alarm, until it resumes and commits
 //!   ([`Recovered`](events::EventKind::Recovered)).
-//! - A password change at the moment of a lost request looks like a lost answer.
+//! - A password change at the moment of a lost request is indistinguishable from a lost response.
 //!
 //! # Features
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `reqwest` | yes | [`http::ReqwestClient`], the HTTP adapter with all its guards |
-//! | `reqwest-middleware` | no | [`adapters`]: a client of `reqwest` whose requests carry a company's token, with the 401 handled |
+//! | `reqwest-middleware` | no | [`adapters`]: a `reqwest` client whose requests carry a company's token, including the handling of 401 |
 //! | `tower` | no | [`adapters`]: the same as a layer for any `tower` client |
-//! | `axum` | no | [`adapters`]: the routes of a trip to UPS.com for a service on `axum`, with the cookie, the pages and the connect link |
+//! | `axum` | no | [`adapters`]: the routes of a trip to UPS.com for services on `axum`, with the cookie, the pages and the connect link |
 //! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total` |
 //! | `fake-ups` | no | [`fake_ups`] without a server, for programs that serve it themselves |
-//! | `test-util` | no | all of [`fake_ups`], [`test_util`] with the manual clock and the storage contract as a test suite |
+//! | `test-util` | no | all of [`fake_ups`], and [`test_util`] with the manual clock and the storage contract as a test suite |
 //!
 //! # Security notes
-//! - Everything that was sent is cut out of UPS's own words before they are kept or shown, whole or in part and in whichever
-//!   encoding they repeat it; so is every long word that looks like a token.
-//! - The buffers of this crate that hold secrets (forms, answers, unpacked and decoded copies) are wiped when they are
-//!   dropped. Those of hyper, rustls, `oauth2`, serde_json and the system cannot be wiped from here.
-//! - The state has 256 random bits, is stored as its SHA-256, taken once, and bound to the browser, the company, the person,
-//!   the environment and the exact redirect URI (RFC 9700 §4.7). The host keeps [`BrowserSecret`] in a cookie and hands it
-//!   back; [`browser`] reads and writes that cookie, and tells a prefetch from a visit.
-//! - Whose code comes back in a trip cannot be told by [`ClientAuthentication::Secret`], the default: see there.
-//! - The host decides who may authenticate or remove which company: ask that before calling
+//! - Text from UPS is stripped of everything that was sent, whole or in part and in any encoding, before it is stored
+//!   or shown. Long words that look like tokens are removed too.
+//! - This crate's buffers that hold secrets (forms, responses, decompressed and decoded copies) are wiped when dropped.
+//!   It cannot wipe the buffers of hyper, rustls, `oauth2`, serde_json and the operating system.
+//! - The state has 256 random bits, is stored as its SHA-256, is single-use, and is bound to the browser, the company,
+//!   the person, the environment and the exact redirect URI (RFC 9700 §4.7). The host keeps [`BrowserSecret`] in a
+//!   cookie and passes it back; [`browser`] reads and writes that cookie, and tells a prefetch from a visit.
+//! - With [`ClientAuthentication::Secret`], the default, the library cannot tell whose authorization code a trip
+//!   returns with: see there.
+//! - The host decides who may authenticate or remove which company. Check that before calling
 //!   [`authenticate`](BatchSuiteAuth::authenticate), [`callback`](BatchSuiteAuth::callback) and
 //!   [`remove_auth`](BatchSuiteAuth::remove_auth).
-//! - UPS tells nobody which UPS.com profile signed in: [`OptInCheck`] can look before the opt-in counts, and before anything is sent.
-//! - A [connect link](BatchSuiteAuth::connect_link) is a secret until it is used: whoever has its address may authenticate that company, once.
+//! - UPS does not tell which UPS.com profile signed in. An [`OptInCheck`] can check the opt-in before it is stored, and
+//!   the person before anything is sent.
+//! - A [connect link](BatchSuiteAuth::connect_link) is a secret until it is used: anyone with its URL can authenticate
+//!   that company, once.
 //!
 //! # Why not …
-//! - *the `oauth2` crate alone?* It writes requests well, and writes ours. It stores nothing, refreshes nothing, drops the
-//!   status and `Retry-After` of an error, refuses UPS's numbers-as-strings, and its parse errors carry the raw body.
-//! - *a lock around the refresh, e.g. `SELECT … FOR UPDATE`?* It is held while UPS is asked, ends with its connection, and leaves no note: the
-//!   next holder does not know whether the token in its hand was sent.
-//! - *rules in the store, as SQL?* Each rule would be written once a store, and proved in none of them. Here the machine decides, and a
-//!   store compares a number and swaps.
-//! - *a cache of tokens?* The token is the easy part. A refresh token that rotates needs a claim before the send and a
-//!   compare-and-swap after it, or two processes end the opt-in between them.
-//! - *retrying?* A retry after a time-out sends a spent token. Whether it is spent is the one thing the client cannot know;
-//!   see [`store`] and [`machine`] for how that is kept.
+//! - *the `oauth2` crate alone?* It is good at writing requests, and this crate uses it for that. It stores nothing,
+//!   refreshes nothing, drops the status and `Retry-After` of an error, rejects UPS's numbers-as-strings, and puts the
+//!   raw body into its parse errors.
+//! - *a lock around the refresh, e.g. `SELECT … FOR UPDATE`?* The lock is held during the request to UPS, ends with its
+//!   connection, and leaves no record: its next holder does not know whether the token was already sent.
+//! - *rules in the store, as SQL?* Each rule would be written once per store and proved in none of them. Here the
+//!   machine decides; a store only compares a number and swaps.
+//! - *a cache of tokens?* The access token is the easy part. A rotating refresh token needs a claim before the request
+//!   and a compare-and-swap after it; otherwise two processes end the opt-in between them.
+//! - *retrying?* A retry after a time-out may send a spent token, and the client cannot know whether it is spent; see
+//!   [`store`] and [`machine`] for how this is handled.
 
 pub mod adapters;
 pub mod authenticator;

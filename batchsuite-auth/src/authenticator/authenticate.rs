@@ -1,4 +1,4 @@
-//! A consent that is about to begin.
+//! Options of a consent before it begins.
 
 use std::{future::IntoFuture, sync::Arc};
 
@@ -23,14 +23,15 @@ pub struct Authenticate<'a> {
 }
 
 impl Authenticate<'_> {
-    /// The secret that this browser has already, from its cookie ([`TripCookie::secrets`](crate::TripCookie::secrets)), so that two consents of it work
-    /// side by side. `None`, or a secret that this library never gave out, counts as not set: the browser gets a new secret.
+    /// The secret from this browser's cookie ([`TripCookie::secrets`](crate::TripCookie::secrets)), so that two of its
+    /// consents can run in parallel. `None`, or a secret that this library never issued, counts as not set: the browser
+    /// gets a new secret.
     pub fn browser_secret(mut self, secret: impl Into<Option<BrowserSecret>>) -> Self {
         self.options.browser_secret = secret.into();
         self
     }
 
-    /// Where the host wants the browser after the callback: a path of its own, at most 2,048 bytes, handed back as
+    /// The path to send the browser to after the callback: a path on the host itself, at most 2,048 bytes, returned as
     /// [`OptedIn::return_to`](crate::OptedIn::return_to).
     pub fn return_to(mut self, path: impl Into<String>) -> Self {
         self.options.return_to = Some(path.into());

@@ -1,4 +1,4 @@
-//! From settings to a running authenticator.
+//! Builds an authenticator from its settings.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     ups::{PairDefaults, Ups},
 };
 
-/// Makes a [`BatchSuiteAuth`].
+/// Builds a [`BatchSuiteAuth`].
 #[derive(Debug)]
 #[must_use = "nothing begins until build()"]
 pub struct BatchSuiteAuthBuilder {
@@ -36,7 +36,7 @@ pub struct BatchSuiteAuthBuilder {
 }
 
 impl BatchSuiteAuth {
-    /// Begins an authenticator for one application (`client`) at one UPS.
+    /// Starts the configuration of an authenticator for one application (`client`) in one UPS environment.
     pub fn builder(environment: Environment, client: Client) -> BatchSuiteAuthBuilder {
         BatchSuiteAuthBuilder::new(environment, client)
     }
@@ -58,58 +58,58 @@ impl BatchSuiteAuthBuilder {
         }
     }
 
-    /// The callback URL, exactly as it is registered at UPS: https, or http on this very machine.
+    /// The callback URL, exactly as registered at UPS: https, or http on loopback.
     pub fn redirect_uri(mut self, uri: Url) -> Self {
         self.redirect_uri = Some(uri);
         self
     }
 
-    /// Where opt-ins are kept.
+    /// The store for opt-ins.
     pub fn store(mut self, store: impl Store) -> Self {
         self.store = Some(Arc::new(store));
         self
     }
 
-    /// Another UPS than the environment's: https, or http on this very machine.
+    /// A base URL in place of the environment's: https, or http on loopback.
     pub fn base_url(mut self, url: Url) -> Self {
         self.base_url = Some(url);
         self
     }
 
-    /// Another HTTP client than the one on reqwest (feature `reqwest`).
+    /// An HTTP client in place of the reqwest adapter (feature `reqwest`).
     pub fn http(mut self, http: impl HttpClient) -> Self {
         self.http = Some(Arc::new(http));
         self
     }
 
-    /// Another clock than the system's.
+    /// A clock in place of the system clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Another policy than the default one.
+    /// A policy in place of the default.
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// The host's own check of each callback, before anything is sent to UPS and before the opt-in is stored.
+    /// The host's own check in each callback, before anything is sent to UPS and before the opt-in is stored.
     pub fn opt_in_check(mut self, check: impl OptInCheck) -> Self {
         self.opt_in_check = Some(Arc::new(check));
         self
     }
 
-    /// No keeper in this process: nothing is refreshed before somebody asks, and no expiry warnings are raised.
+    /// Runs no keeper in this process: it refreshes tokens only on demand and raises no expiry warnings.
     pub fn without_keeper(mut self) -> Self {
         self.keeper = false;
         self
     }
 
-    /// Checks the settings and begins, on the tokio runtime that it is called in.
+    /// Checks the settings and starts the authenticator on the current tokio runtime.
     ///
     /// # Errors
-    /// [`BuildError`]: which setting does not fit, and why.
+    /// [`BuildError`]: the invalid setting, and the reason.
     pub fn build(mut self) -> Result<BatchSuiteAuth, BuildError> {
         let runtime = Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         self.policy = self.policy.checked().map_err(|reason| BuildError::Invalid { setting: "policy", reason })?;
@@ -163,7 +163,7 @@ impl BatchSuiteAuthBuilder {
 fn default_http(base_url: &Url) -> Result<Arc<dyn HttpClient>, BuildError> {
     let mut client = crate::http::ReqwestClient::builder();
     if base_url.scheme() == "http" {
-        // Only loopback gets here.
+        // The base URL is loopback here.
         client = client.allow_loopback_http();
     }
     let reason = "the default one could not be made: TLS or the system's certificates are not usable";

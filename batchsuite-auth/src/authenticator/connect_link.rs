@@ -1,4 +1,4 @@
-//! The verbs of a connect link.
+//! The operations on a connect link.
 
 use super::BatchSuiteAuth;
 use crate::{
@@ -10,24 +10,26 @@ use crate::{
 };
 
 impl BatchSuiteAuth {
-    /// Makes a connect link for the colleague who holds the UPS.com password: whoever has its address may once, within 30
-    /// minutes ([`Policy::connect_link_lifetime`](crate::Policy::connect_link_lifetime)), begin a consent of `actor` for
-    /// `company`, in any browser and without an account at the host. Ask before whether `actor` may.
+    /// Makes a connect link for the colleague who holds the UPS.com password. Anyone with its URL can, once and within
+    /// 30 minutes ([`Policy::connect_link_lifetime`](crate::Policy::connect_link_lifetime)), begin a consent of `actor`
+    /// for `company`, in any browser and without an account at the host. Check first that `actor` may authenticate
+    /// `company`.
     ///
-    /// - **The address.** It carries 256 random bits, of which the store keeps the SHA-256. So it cannot be guessed or altered,
-    ///   and it can be ended; a signature would add nothing to that, and alone could not be used up.
-    /// - **Looking is free.** Scanners open links in mails. Answer a GET with a page that names the company and has a button
-    ///   ([`open_link`](Self::open_link)); only its POST [follows](Self::follow_link) the link.
-    /// - **Once.** Of all browsers that follow it, in all processes, exactly one begins. What comes after is a trip like any other:
-    ///   bound to that browser, ten minutes, one exchange. If it fails, a new link is needed. Until that browser comes back, it can
-    ///   open and follow the link again, and gets the same trip: people press a button twice, or go back.
-    /// - **Until it is followed** it counts as a pending consent of the company and of the actor: at their
-    ///   [cap](crate::Policy::consents_per_company) the oldest pending one goes, be it a link or a trip. A removal of the
-    ///   authorization ends it, and the [`OptInCheck`](crate::OptInCheck) is asked about its maker when it is opened, when it is
-    ///   followed, and at the callback.
+    /// - **URL.** It contains 256 random bits; the store keeps only their SHA-256. It cannot be guessed or altered, and
+    ///   it can be revoked. A signature would add nothing, and a signature alone could not make the link single-use.
+    /// - **Opening is free.** Mail scanners open links. Answer a GET with a page that names the company and has a
+    ///   button ([`open_link`](Self::open_link)); only the button's POST [follows](Self::follow_link) the link.
+    /// - **Single-use.** Of all browsers that follow the link, in all processes, exactly one begins a trip. That trip
+    ///   is like any other: bound to its browser, ten minutes, one exchange. If it fails, a new link is needed. Until
+    ///   the browser returns from UPS.com, it can open and follow the link again and gets the same trip, because people
+    ///   press a button twice or go back.
+    /// - **Until followed**, the link counts as a pending consent of the company and of the actor: at their
+    ///   [cap](crate::Policy::consents_per_company) the oldest pending link or trip is dropped. Removing the
+    ///   authorization ends the link. The [`OptInCheck`](crate::OptInCheck) is asked about the link's maker when the
+    ///   link is opened, when it is followed, and at the callback.
     /// - **Events**: [`LinkIssued`](crate::events::EventKind::LinkIssued), then
-    ///   [`LinkFollowed`](crate::events::EventKind::LinkFollowed) and [`Started`](crate::events::EventKind::Started), then as
-    ///   after any trip; each names `actor`, since nobody knows who held the UPS.com password.
+    ///   [`LinkFollowed`](crate::events::EventKind::LinkFollowed) and [`Started`](crate::events::EventKind::Started),
+    ///   then those of any trip. Each names `actor`, because the holder of the UPS.com password is unknown.
     ///
     /// ```
     /// # use batchsuite_auth::{ActorId, BrowserSecret, CompanyId, LinkSecrets, LinkToken, error::LinkError, fake_ups::FakeUps};
@@ -64,19 +66,19 @@ impl BatchSuiteAuth {
     /// ```
     ///
     /// # Errors
-    /// [`AuthenticateError`]; there is no link.
+    /// [`AuthenticateError`]; no link was made.
     ///
     /// # Cancellation
-    /// A link may be stored whose address nobody knows; it expires.
+    /// A link may have been stored that no caller knows; it expires.
     pub async fn connect_link(&self, company: &CompanyId, actor: &ActorId) -> Result<ConnectLink, AuthenticateError> {
         self.consents.connect_link(company, actor).await
     }
 
-    /// Looks at a connect link, and uses up nothing: for the page with the button. `links` are what
-    /// [`TripCookie::links`](crate::TripCookie::links) finds in the request's cookies.
+    /// Looks up a connect link without using it, for the page with the button. `links` is the result of
+    /// [`TripCookie::links`](crate::TripCookie::links) for the request.
     ///
     /// # Errors
-    /// [`LinkError`]: it cannot be followed, and why.
+    /// [`LinkError`]: the reason why the link cannot be followed.
     ///
     /// # Cancellation
     /// Cancel-safe.
@@ -84,30 +86,29 @@ impl BatchSuiteAuth {
         self.consents.open_link(token, links).await
     }
 
-    /// Uses a connect link up, and begins its trip in the browser that sent this request: for the button's POST. `links` are what
-    /// [`TripCookie::links`](crate::TripCookie::links) finds in the request's cookies. Ask before
-    /// whether the request comes from that page ([`is_same_origin`](crate::browser::is_same_origin)), or another site could
-    /// have a visitor's browser follow a link that the visitor has never seen.
+    /// Uses a connect link and begins its trip in the browser that sent this request, for the button's POST. `links` is
+    /// the result of [`TripCookie::links`](crate::TripCookie::links) for the request. Check first that the request
+    /// comes from the link's page ([`is_same_origin`](crate::browser::is_same_origin)); otherwise another site could
+    /// make a visitor's browser follow a link that the visitor has never seen.
     ///
     /// # Errors
-    /// [`LinkError`]; of several browsers at once, all but one get [`Used`](LinkError::Used).
+    /// [`LinkError`]; of several concurrent browsers, all but one get [`Used`](LinkError::Used).
     ///
     /// # Cancellation
-    /// It goes on without its caller: the link may be used up, and a new one is needed.
+    /// The call continues without its caller: the link may be used, and then a new one is needed.
     pub async fn follow_link(&self, token: &LinkToken, links: &LinkSecrets) -> Result<Trip, LinkError> {
         self.consents.follow_link(token, links).await
     }
 
-    /// Completes a consent that began with a connect link in this browser; `links` are what
-    /// [`TripCookie::links`](crate::TripCookie::links) finds in its cookies. Otherwise like [`callback`](Self::callback).
+    /// Completes a consent that began with a connect link in this browser. `links` is the result of
+    /// [`TripCookie::links`](crate::TripCookie::links) for the request. Otherwise like [`callback`](Self::callback).
     ///
-    /// Where somebody is signed in, call [`callback`](Self::callback) first, and this one if it says
+    /// If a person is signed in, call [`callback`](Self::callback) first, and this function if that returns
     /// [`OtherBrowser`](CallbackError::OtherBrowser), [`NoBrowserSecret`](CallbackError::NoBrowserSecret) or
-    /// [`UnknownState`](CallbackError::UnknownState): none of them has consumed anything.
+    /// [`UnknownState`](CallbackError::UnknownState): none of these consumes the consent.
     ///
     /// # Errors
-    /// [`CallbackError`]; [`NoBrowserSecret`](CallbackError::NoBrowserSecret) if there is no link among `links` that was
-    /// followed.
+    /// [`CallbackError`]; [`NoBrowserSecret`](CallbackError::NoBrowserSecret) if none of `links` was followed.
     ///
     /// # Cancellation
     /// The consent completes without its caller.

@@ -1,4 +1,4 @@
-//! The event log as it grows.
+//! Streams the event log.
 
 use std::{
     collections::VecDeque,
@@ -23,32 +23,34 @@ use crate::{
     store::StoreError,
 };
 
-/// Events as they happen; see [`BatchSuiteAuth::event_stream`].
+/// A stream of events as they are written; see [`BatchSuiteAuth::event_stream`].
 ///
-/// It is a [`Stream`] for combinators, and [`next`](Self::next) needs no import. The end is final: after `None` comes `None`.
+/// Implements [`Stream`] for combinators; [`next`](Self::next) needs no import. After the first `None`, every item is
+/// `None`.
 ///
 /// # Errors
-/// [`StoreError`]; the next item is read from the same place, after a pause: a second at first, growing to
-/// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is away, and to 30 s where an operator must look. So a
-/// loop that merely goes on is no busy loop. The log has one line when the outage begins and one when it is over.
+/// [`StoreError`]; the next item is read from the same position after a pause. The pause starts at 1 s and grows to
+/// [`Policy::feed_interval`](crate::Policy::feed_interval) while the store is unavailable, and to 30 s if an operator
+/// must act, so a loop that ignores errors does not spin. The log gets one line when the outage begins and one when it
+/// ends.
 ///
-/// [`Pruned`](crate::store::StoreErrorKind::Pruned) is a gap: the events up to the number in it were pruned before this reader saw
-/// them, and reading from the same place finds the gap again. Make up for the missed events, e.g. by
-/// [`companies`](BatchSuiteAuth::companies), and go on with another [`event_stream`](BatchSuiteAuth::event_stream) after that
-/// number.
+/// [`Pruned`](crate::store::StoreErrorKind::Pruned) reports a gap: the events up to the number in it were pruned before
+/// this reader saw them. Reading from the same position reports the gap again. Make up for the missed events, e.g. with
+/// [`companies`](BatchSuiteAuth::companies), then start another [`event_stream`](BatchSuiteAuth::event_stream) after
+/// that number.
 ///
 /// # Cancellation
-/// Nothing is lost: an item that is waited for no longer is the next one. A stream that is kept without being polled may hold one of
-/// the store's connections.
+/// No event is lost: the next call returns the item of a cancelled wait. A stream that is kept but not polled may hold
+/// one of the store's connections.
 #[must_use = "streams do nothing unless polled"]
 pub struct EventStream {
     state: State,
 }
 
 enum State {
-    /// Nobody waits, or events are there that were read already.
+    /// Not reading; the buffer may hold events.
     Idle(Box<Reader>),
-    /// The reader is away to fetch the next item.
+    /// Fetching the next item.
     Reading(BoxFuture<'static, (Box<Reader>, Item)>),
     Ended,
 }
@@ -62,17 +64,17 @@ struct Reader {
     cursor: Option<EventId>,
     read: VecDeque<Event>,
     outage: Outage,
-    /// After a failure, the log is not read before this.
+    /// Earliest time of the next read after a failure.
     retry_at: Option<Instant>,
 }
 
 impl BatchSuiteAuth {
-    /// Streams every process's events after `after`; `None`: those that are written from the first poll on.
+    /// Streams every process's events after `after`; `None`: events written after the first poll.
     ///
-    /// It reads the log by its cursor, so it misses none and tells each once. An event that this process writes is told at
-    /// once, others at the latest after [`Policy::feed_interval`](crate::Policy::feed_interval).
+    /// Reads the log with a cursor, so it returns every event exactly once. It returns an event of this process at
+    /// once, and another process's event after at most [`Policy::feed_interval`](crate::Policy::feed_interval).
     ///
-    /// A reader that must miss none, also while it does not run, keeps the id of the last event that it has handled, one for each
+    /// A reader that must miss no event, even while it is not running, stores the id of its last handled event, one per
     /// environment, and begins with [`EventId::START`].
     ///
     /// ```
@@ -99,13 +101,13 @@ impl BatchSuiteAuth {
 }
 
 impl EventStream {
-    /// The next event; waits for it. `None` once the authenticator is shut down.
+    /// Waits for the next event and returns it. `None` once the authenticator is shut down.
     ///
     /// # Errors
-    /// [`StoreError`], see [`EventStream`]; a later call goes on.
+    /// [`StoreError`], see [`EventStream`]; a later call continues.
     ///
     /// # Cancellation
-    /// Nothing is lost.
+    /// Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Event, StoreError>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -181,7 +183,7 @@ impl Reader {
             }
             self.outage.over();
             if self.read.is_empty() {
-                // That the log grew is a hint: not every event comes with it, so the log is read now and then in any case.
+                // Growth of the log is only a hint: some events don't signal it, so the log is also read periodically.
                 tokio::select! {
                     _ = timeout(self.auth.engine.rotation.policy.feed_interval, self.growth.changed()) => {}
                     () = self.auth.engine.tasks.ending() => {}
@@ -192,7 +194,7 @@ impl Reader {
 
     async fn read_on(&mut self) -> Result<(), StoreError> {
         let Some(cursor) = self.cursor else {
-            // Not the newest event's number: there is none if all were pruned, and a lower one may still be written.
+            // Not the newest event's number: all events may be pruned, and a lower number may still be written.
             let rotation = &self.auth.engine.rotation;
             let newest =
                 rotation.read_for_caller(rotation.store.changes(rotation.environment, None, Duration::ZERO)).await?;

@@ -1,4 +1,4 @@
-//! The cookie of a browser that followed a connect link: nobody is signed in there.
+//! The cookie of a browser that followed a connect link, where nobody is signed in.
 
 use std::{fmt, time::Duration};
 
@@ -10,26 +10,27 @@ use crate::{
     secret::{BrowserSecret, LinkToken},
 };
 
-/// The connect links that a browser opened or followed, each with that browser's secret for it: for
-/// [`follow_link`](crate::BatchSuiteAuth::follow_link) and [`callback_of_link`](crate::BatchSuiteAuth::callback_of_link).
+/// The connect links that a browser opened or followed, each with the browser's secret for it; for
+/// [`follow_link`](crate::BatchSuiteAuth::follow_link) and
+/// [`callback_of_link`](crate::BatchSuiteAuth::callback_of_link).
 #[derive(Clone, Default)]
 pub struct LinkSecrets(Vec<(LinkToken, BrowserSecret)>);
 
 impl LinkSecrets {
-    /// Whether there is none.
+    /// Whether there is no link.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The secrets of their trips, for [`company_of_return`](crate::BatchSuiteAuth::company_of_return): whether an address is the
-    /// return of a trip that began with one of these links.
+    /// The browser secrets of these links' trips, for [`company_of_return`](crate::BatchSuiteAuth::company_of_return),
+    /// which checks whether a callback URL belongs to one of them.
     #[must_use]
     pub fn secrets(&self) -> BrowserSecrets {
         BrowserSecrets(self.0.iter().map(|(_, secret)| secret.clone()).collect())
     }
 
-    /// The browser's secret for this link, if it has one.
+    /// The browser's secret for this link, if any.
     #[must_use]
     pub fn of(&self, token: &LinkToken) -> Option<&BrowserSecret> {
         self.0.iter().find(|(known, _)| known.matches(token)).map(|(_, secret)| secret)
@@ -46,7 +47,7 @@ impl fmt::Debug for LinkSecrets {
     }
 }
 
-/// As long as the link and its trip are known.
+/// As long as the store remembers the link and its trip.
 const LIFETIME: Duration = USED_CONSENT_KNOWN;
 
 impl TripCookie {
@@ -54,7 +55,7 @@ impl TripCookie {
         if self.is_secure { "__Host-ups-link" } else { "ups-link" }
     }
 
-    /// The connect links that a request's cookies speak of. Values that cannot be of this library are left out.
+    /// The connect links in a request's cookies. Skips values that cannot be this library's.
     #[must_use]
     pub fn links(self, headers: &HeaderMap) -> LinkSecrets {
         let prefix = format!("{}-", self.link_name());
@@ -66,8 +67,9 @@ impl TripCookie {
         LinkSecrets(read.take(MOST_SECRETS).collect())
     }
 
-    /// The value of a `Set-Cookie` header for a browser that opens a link: one cookie a link, for an hour. Set it with the page of a
-    /// link where [`LinkSecrets::of`] finds none; then the button can be pressed twice. Marked sensitive.
+    /// The value of a `Set-Cookie` header for a browser that opens a link: one cookie per link, for an hour. Send it
+    /// with the link's page if [`LinkSecrets::of`] finds no secret, so that pressing the button twice works. Marked
+    /// sensitive.
     #[must_use]
     pub fn header_of_link(self, token: &LinkToken, secret: &BrowserSecret) -> HeaderValue {
         let mark = token.hash().as_bytes()[..4].iter().fold(String::new(), |mark, byte| format!("{mark}{byte:02x}"));

@@ -1,4 +1,4 @@
-//! An error with its causes, for a log.
+//! Formats an error with its causes, for a log.
 
 use std::{
     error::Error,
@@ -7,7 +7,8 @@ use std::{
 
 use crate::events::is_invisible;
 
-/// `error` with its causes, on one line, for a log: the `Display` of this crate's errors never prints their source.
+/// Formats `error` with its causes on one line, for a log: the `Display` of this crate's errors never prints the
+/// source.
 ///
 /// ```
 /// use batchsuite_auth::{error::chain, store::{StoreError, StoreErrorKind}};
@@ -35,7 +36,8 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Keeps the text on one line and in its order: the author of a cause must not be able to write or to turn around lines of the log.
+/// Replaces control and invisible characters with spaces, so that the text of a cause cannot forge or reorder log
+/// lines.
 struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {

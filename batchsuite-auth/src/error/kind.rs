@@ -1,9 +1,9 @@
-//! What to do about an error.
+//! The reaction that an error calls for.
 
 use super::{AuthenticateError, CallbackError, ImportError, LinkError, TokenError};
 use crate::store::StoreError;
 
-/// What to do about an error: what a host's answer, its page or its loop of retries branches on.
+/// The reaction that an error calls for, for the host's response, page or retry loop to branch on.
 ///
 /// ```
 /// use http::StatusCode;
@@ -21,18 +21,19 @@ use crate::store::StoreError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A company's administrator has to authenticate the company, for the first time or again.
+    /// A company's administrator must authenticate the company, for the first time or again.
     Reauthorize,
-    /// The same may succeed later: see the error's `retry_after()`. A person who came back from UPS.com starts again.
+    /// The same call may succeed later: see the error's `retry_after()`. A person who returned from UPS.com starts
+    /// again.
     Retry,
-    /// The person in front of the browser can do something about it; the error says what.
+    /// The person at the browser can fix it; the message says how.
     Person,
-    /// An operator or a developer has to look: the configuration, the store or the host's own code.
+    /// An operator or a developer must act: on the configuration, the store or the host's own code.
     Operator,
 }
 
 impl TokenError {
-    /// What to do about it.
+    /// The reaction that this error calls for.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAuthenticated | Self::ReauthRequired(_) => ErrorKind::Reauthorize,
@@ -44,7 +45,7 @@ impl TokenError {
 }
 
 impl CallbackError {
-    /// What to do about it.
+    /// The reaction that this error calls for.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::SignInFailed(_) | Self::Unanswered(_) | Self::Unavailable { .. } | Self::ShutDown => ErrorKind::Retry,
@@ -67,7 +68,7 @@ impl CallbackError {
 }
 
 impl AuthenticateError {
-    /// What to do about it.
+    /// The reaction that this error calls for.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::InvalidReturnTo => ErrorKind::Operator,
@@ -78,7 +79,7 @@ impl AuthenticateError {
 }
 
 impl ImportError {
-    /// What to do about it.
+    /// The reaction that this error calls for.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Ended => ErrorKind::Reauthorize,
@@ -90,7 +91,7 @@ impl ImportError {
 }
 
 impl LinkError {
-    /// What to do about it.
+    /// The reaction that this error calls for.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Unknown | Self::Used | Self::Expired | Self::RemovedSince | Self::RefusedByHost(_) => {

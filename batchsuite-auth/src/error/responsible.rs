@@ -1,36 +1,36 @@
-//! Who has to act on an error, and when the same call is worth repeating.
+//! Who must act on an error, and when to repeat the call.
 
 use std::time::Duration;
 
 use super::{AuthenticateError, CallbackError, ImportError, LinkError, TokenError};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// Who has to act, so that the failed call works again.
+/// Who must act before the failed call can succeed.
 ///
 /// | | who | `needs_reauthorization` | `is_transient` | `retry_after` |
 /// |---|---|---|---|---|
 /// | [`TokenError::NotAuthenticated`], [`ReauthRequired`](TokenError::ReauthRequired) | company administrator | yes | no | – |
 /// | [`TokenError::Unavailable`] | nobody | no | yes | yes |
-/// | [`TokenError::Misconfigured`] | operator | no | no | when UPS is asked again; it helps once the operator has acted |
+/// | [`TokenError::Misconfigured`] | operator | no | no | until UPS is asked again; a retry helps only after the operator has acted |
 /// | [`TokenError::Store`], kind `Unavailable` | nobody | no | yes | 1 s |
 /// | [`TokenError::Store`], any other kind | operator | no | no | – |
 /// | [`TokenError::ShutDown`] | nobody: ask another process | no | no | – |
-/// | [`CallbackError::Misconfigured`], [`Store`](CallbackError::Store) of another kind than `Unavailable` | operator | | no | – |
-/// | [`CallbackError::AlreadyUsed`] | nobody: lead them to the company | | no | – |
-/// | any other [`CallbackError`] | company administrator, who starts again | | if that may help at once | where UPS must be left alone meanwhile |
-/// | [`AuthenticateError::Store`] | like [`TokenError::Store`] | | as there | |
+/// | [`CallbackError::Misconfigured`], [`Store`](CallbackError::Store) of a kind other than `Unavailable` | operator | | no | – |
+/// | [`CallbackError::AlreadyUsed`] | nobody: send the person to the company's page | | no | – |
+/// | any other [`CallbackError`] | company administrator, who starts again | | if an immediate restart may help | if UPS requires a pause |
+/// | [`AuthenticateError::Store`] | like [`TokenError::Store`] | | like that | |
 /// | [`AuthenticateError::ShutDown`] | nobody: ask another process | | no | |
 /// | any other [`AuthenticateError`] | developer | | no | |
-/// | [`ImportError::Store`], [`ShutDown`](ImportError::ShutDown) | like [`AuthenticateError`]'s | | as there | |
+/// | [`ImportError::Store`], [`ShutDown`](ImportError::ShutDown) | like [`AuthenticateError`]'s | | like those | |
 /// | [`ImportError::Implausible`] | developer | | no | |
 /// | [`ImportError::Ended`] | company administrator, who authenticates | | no | |
-/// | [`ImportError::ChangedSince`] | operator, who looks at the company | | no | |
+/// | [`ImportError::ChangedSince`] | operator, who checks the company | | no | |
 /// | [`ImportError::NewerOptIn`] | nobody: the company is authenticated | | no | |
-/// | [`LinkError::Store`] | like [`TokenError::Store`] | | as there | as there |
+/// | [`LinkError::Store`] | like [`TokenError::Store`] | | like that | like that |
 /// | [`LinkError::ShutDown`] | nobody: ask another process | | no | – |
 /// | any other [`LinkError`] | company administrator, who makes a new link | | no | – |
 /// | [`StoreError`], kind `Unavailable` | nobody | | yes | |
-/// | [`StoreError`], kind `Pruned` | developer: the reader of the log goes on behind the gap | | no | |
+/// | [`StoreError`], kind `Pruned` | developer: the log reader continues after the gap | | no | |
 /// | [`StoreError`], any other kind | operator | | no | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -39,22 +39,22 @@ pub enum Responsible {
     CompanyAdministrator,
     /// The operator of the service: its configuration, its client at UPS, its database or its keys.
     Operator,
-    /// The developer of the service: it passes a value that this library does not take.
+    /// The developer of the service: it passes a value that this library rejects.
     Developer,
-    /// Nobody: it passes by itself, or the process is ending.
+    /// Nobody: the error is temporary, or the process is ending.
     Nobody,
 }
 
-/// How long to wait for a store that is away.
+/// Time to wait while the store is unavailable.
 const STORE_AWAY: Duration = Duration::from_secs(1);
 
 impl TokenError {
-    /// Whether only a new opt-in by an administrator helps.
+    /// Whether only a new opt-in by an administrator can help.
     pub fn needs_reauthorization(&self) -> bool {
         matches!(self, Self::NotAuthenticated | Self::ReauthRequired(_))
     }
 
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later without intervention.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
@@ -63,9 +63,9 @@ impl TokenError {
         }
     }
 
-    /// After how long the same call is worth repeating: always there if [`is_transient`](Self::is_transient). It is there as
-    /// well for [`Misconfigured`](Self::Misconfigured), where repeating helps only once an operator has acted: so long UPS is
-    /// not asked.
+    /// Time to wait before repeating the call; always present if [`is_transient`](Self::is_transient). It is also
+    /// present for [`Misconfigured`](Self::Misconfigured), as the time until UPS is asked again; repeating helps only
+    /// after an operator has acted.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after, .. } | Self::Misconfigured { retry_after, .. } => Some(*retry_after),
@@ -74,7 +74,7 @@ impl TokenError {
         }
     }
 
-    /// Who has to act; see [`Responsible`] for how this agrees with the other three.
+    /// Who must act; [`Responsible`] has a table of this and the other three methods.
     pub fn responsible(&self) -> Responsible {
         match self {
             Self::NotAuthenticated | Self::ReauthRequired(_) => Responsible::CompanyAdministrator,
@@ -86,7 +86,7 @@ impl TokenError {
 }
 
 impl CallbackError {
-    /// Whether the person may simply start again.
+    /// Whether the person can simply start again.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unanswered(_) | Self::Unavailable { .. } | Self::SignInFailed(_) => true,
@@ -95,18 +95,18 @@ impl CallbackError {
         }
     }
 
-    /// Who has to act: the person who came back, by starting again, unless only an operator can help.
+    /// Who must act: the person who returned, by starting again, unless only an operator can help.
     pub fn responsible(&self) -> Responsible {
         match self {
             Self::Misconfigured(_) => Responsible::Operator,
-            // The code is spent, or the consent not taken: the person has to start again either way.
+            // Either the code is spent or the consent was not used: the person must start again in both cases.
             Self::Store(error) if !error.is_transient() => Responsible::Operator,
             Self::AlreadyUsed { .. } => Responsible::Nobody,
             _ => Responsible::CompanyAdministrator,
         }
     }
 
-    /// How long to wait before starting again, where that is known.
+    /// Time to wait before starting again, if known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Unavailable { retry_after } => Some(*retry_after),
@@ -116,12 +116,12 @@ impl CallbackError {
 }
 
 impl AuthenticateError {
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later without intervention.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_transient())
     }
 
-    /// Who has to act.
+    /// Who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
             Self::Store(error) => error.responsible(),
@@ -132,12 +132,12 @@ impl AuthenticateError {
 }
 
 impl ImportError {
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later without intervention.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_transient())
     }
 
-    /// Who has to act.
+    /// Who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
             Self::Implausible(_) => Responsible::Developer,
@@ -150,17 +150,17 @@ impl ImportError {
 }
 
 impl LinkError {
-    /// Whether the same link may lead on later without anybody doing anything.
+    /// Whether the same link may work later without intervention.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_transient())
     }
 
-    /// After how long the same link is worth another try: there if [`is_transient`](Self::is_transient).
+    /// Time to wait before trying the same link again; present if [`is_transient`](Self::is_transient).
     pub fn retry_after(&self) -> Option<Duration> {
         self.is_transient().then_some(STORE_AWAY)
     }
 
-    /// Who has to act.
+    /// Who must act.
     pub fn responsible(&self) -> Responsible {
         match self {
             Self::Store(error) => error.responsible(),
@@ -171,12 +171,12 @@ impl LinkError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anybody doing anything.
+    /// Whether the same call may succeed later without intervention.
     pub fn is_transient(&self) -> bool {
         self.kind() == StoreErrorKind::Unavailable
     }
 
-    /// Who has to act.
+    /// Who must act.
     pub fn responsible(&self) -> Responsible {
         match self.kind() {
             StoreErrorKind::Unavailable => Responsible::Nobody,
