@@ -1,4 +1,4 @@
-//! Access token: a valid one, now; and what to do when an API rejects one.
+//! Access token: returns a valid one, and replaces one that an API rejected.
 
 use std::sync::Arc;
 
@@ -13,31 +13,31 @@ use crate::{
 };
 
 impl Engine {
-    /// What is cached and good; no lock, no allocation.
+    /// The cached token if it is valid; no lock, no allocation.
     #[inline]
     pub(crate) fn cached(self: &Arc<Self>, company: &CompanyId) -> Option<AccessToken> {
         self.tokens.cache.get(company, || self.refresh_in_background(company, Demand::Token))
     }
 
-    /// After a 401 of an API: refreshes if that very token is still the current one.
+    /// After an API answered 401: refreshes if `rejected` is still the current token.
     #[tracing::instrument(name = "report_rejected", skip_all, fields(%company, revision = %rejected))]
     pub(crate) async fn report_rejected(
         self: &Arc<Self>,
         company: &CompanyId,
         rejected: Revision,
     ) -> Result<AccessToken, TokenError> {
-        // What is cached may be older than what was rejected: this process may not have heard of that yet.
+        // The cached token may be older than the rejected one: this process may not know the newer one yet.
         if let Some(token) = self.cached(company).filter(|token| token.revision() > rejected) {
             return Ok(token);
         }
-        // A token that was itself fetched because of a rejection, a moment ago: another one will not please the API better.
+        // The rejected token was itself fetched because of a recent rejection: another one would not help.
         if let Some(retry_after) = self.tokens.rejections.pause(company, rejected, self.rotation.policy.rejection_pause)
         {
             return Err(TokenError::Unavailable { reason: Unavailable::Unusable, retry_after });
         }
         let deadline = Instant::now() + self.rotation.policy.max_wait;
         loop {
-            // A flight that began for another reason may bring the rejected token once more.
+            // A flight that began for another reason may return the rejected token again.
             let token = self.join_flight(company, Demand::Rejected(rejected), deadline).await?;
             if token.revision() != rejected {
                 self.tokens.rejections.remember(company, token.revision(), self.rotation.policy.rejection_pause);

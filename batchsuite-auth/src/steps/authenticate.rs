@@ -1,4 +1,4 @@
-//! Authenticate: a person is about to be sent to UPS.com.
+//! Authenticate: begins a consent, before the browser goes to UPS.com.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     ups::Authorization,
 };
 
-/// What a host may add.
+/// The host's options.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) browser_secret: Option<BrowserSecret>,
@@ -38,7 +38,7 @@ impl Consents {
         if options.return_to.as_deref().is_some_and(|path| !is_own_path(path)) {
             return Err(AuthenticateError::InvalidReturnTo);
         }
-        // A browser with garbage in its cookie is one without a cookie: it gets a secret, and the cookie is set anew.
+        // An invalid cookie value counts as no cookie: the browser gets a new secret in a new cookie.
         let known = options
             .browser_secret
             .filter(|secret| BrowserSecret::of_bytes(secret.expose_secret().as_bytes()).is_some());
@@ -61,7 +61,7 @@ impl Consents {
         Ok(trip)
     }
 
-    /// A consent to be stored, and the trip of the browser that has this secret.
+    /// A consent to store, and the trip of the browser that has this secret.
     pub(super) fn new_trip(
         &self,
         authorization: Authorization,
@@ -100,7 +100,7 @@ impl Consents {
 }
 
 impl Engine {
-    /// Stores a consent, with the event that its actor did this.
+    /// Stores a consent together with an event of its actor.
     pub(super) async fn put_consent(&self, consent: NewConsent, kind: EventKind) -> Result<(), StoreError> {
         let rotation = &self.rotation;
         let caps = ConsentCaps {
@@ -114,8 +114,8 @@ impl Engine {
     }
 }
 
-/// Whether a browser that is sent to `path` stays with the host: no scheme, no other authority, nothing that a browser
-/// strips or reads as a slash.
+/// Whether `path` keeps the browser on the host: no scheme, no other authority, and no character that a browser strips
+/// or treats as a slash.
 pub(super) fn is_own_path(path: &str) -> bool {
     let mut bytes = path.bytes();
     path.len() <= 2048

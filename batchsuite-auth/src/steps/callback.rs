@@ -1,4 +1,4 @@
-//! Callback: a browser came back from UPS.com. The same callback again is told what came of the first.
+//! Callback: a browser returns from UPS.com. A repeated callback gets the outcome of the first.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     ups::{AuthorizationResponse, parse_callback},
 };
 
-/// A consent that is about to be exchanged, or was used before, at a time.
+/// A consent that this callback exchanges, or that was used before, at a time.
 enum Use {
     Now(Box<Used>),
     Before(Box<(Consent, Timestamp)>),
@@ -39,7 +39,8 @@ pub(super) struct Used {
 }
 
 impl Consents {
-    /// Take, exchange, connect, in a task of its own: a browser that goes away loses nothing.
+    /// Uses the consent, exchanges the code and stores the opt-in in a separate task: closing the browser loses
+    /// nothing.
     pub(crate) async fn callback(
         self: &Arc<Self>,
         actor: &ActorId,
@@ -49,7 +50,7 @@ impl Consents {
         self.callback_for(actor, query, browsers, None).await
     }
 
-    /// The same for a consent of `company` alone, if that is given.
+    /// Like [`callback`](Self::callback), restricted to consents of `company` if given.
     #[tracing::instrument(name = "callback", skip_all, fields(%actor, company))]
     pub(super) async fn callback_for(
         self: &Arc<Self>,
@@ -65,13 +66,13 @@ impl Consents {
         }
         let visit =
             Visit { state: returned.state, query: SecretHash::of(query), actor: actor.clone(), browsers, company };
-        // It goes on without the caller, who may find the company authenticated later.
+        // The task continues after the time-out; the company may be authenticated later.
         let limit = self.engine.rotation.policy.request_deadline.saturating_add(self.engine.rotation.policy.max_wait);
         let first = match self.repeats.enter(&visit) {
             Entered::First(first) => Some(first),
             Entered::Again(outcome) => match timeout(limit, outcome.of_the_first()).await {
                 Ok(Some(completed)) => return completed,
-                // It ended without an outcome: the store knows whether the consent was used.
+                // The task ended without an outcome: the store knows whether the consent was used.
                 Ok(None) => None,
                 Err(_) => return Err(no_answer().into()),
             },
@@ -126,7 +127,7 @@ impl Consents {
         }
     }
 
-    /// Uses the consent with whichever of the browser's secrets is the right one. A wrong one consumes nothing.
+    /// Uses the consent with the matching secret among the browser's. A wrong secret consumes nothing.
     async fn take(&self, visit: &Visit, response: &AuthorizationResponse) -> Result<Use, CallbackError> {
         let rotation = &self.engine.rotation;
         let found = rotation.in_time(rotation.store.find_consent(rotation.environment, &visit.state)).await?;
@@ -142,7 +143,7 @@ impl Consents {
             let presented = Presented { actor: &visit.actor, browser: *browser };
             if let Some(used) = &found.used {
                 let facts = UsedFacts { actor: &found.consent.actor, browser: found.consent.browser, used_at: used.at };
-                // To anybody else the state is an unknown one.
+                // For anyone else, the state counts as unknown.
                 match !used.with_event && is_repeated(facts, presented, found.as_of) {
                     true => return Ok(Use::Before(Box::new((found.consent, used.at)))),
                     false => refused = CallbackError::UnknownState,
@@ -157,7 +158,7 @@ impl Consents {
                 removals: found.consent.removals,
             };
             refused = match judge_consent(facts, presented, removals, found.as_of) {
-                // It was found expired before, and the clock went back since.
+                // The consent was found expired before, and the clock has since gone back.
                 Ok(()) if self.repeats.has_failed(visit.state) => return Err(CallbackError::UnknownState),
                 Ok(()) => {
                     let Consent { company, actor, .. } = &found.consent;
@@ -187,7 +188,7 @@ impl Consents {
             company: Some(found.consent.company.clone()),
             event: event.with_actor(found.consent.actor.clone()),
         });
-        // Whether it was used is unknown: if it was, nothing comes of it.
+        // The consent may be used: if so, it leads to no opt-in.
         let failed = |_: &StoreError| self.repeats.failed(visit.state);
         let is_exchange = event.is_none();
         let used = rotation.store.use_consent(rotation.environment, found.consent.id, event);
@@ -203,13 +204,13 @@ impl Consents {
                 };
                 Ok(Use::Now(Box::new(Used { consent: found.consent, verifier, used_at })))
             }
-            // Another callback was first: of the same person and browser, so it is repeated.
+            // Another callback of the same person and browser used the consent first, so this one is a repetition.
             None if is_exchange => Ok(Use::Before(Box::new((found.consent, found.as_of)))),
             None => Err(CallbackError::UnknownState),
         }
     }
 
-    /// The same person and browser came back with this consent before. Nothing is sent.
+    /// Answers a repetition by the same person and browser. Sends nothing.
     async fn answer_repeated(
         &self,
         visit: &Visit,
@@ -231,7 +232,8 @@ impl Consents {
     }
 }
 
-/// The stored `return_to` of a consent of `company`. The store is not trusted with where a browser goes.
+/// The stored `return_to` of a consent of `company`, validated again: the store is not trusted to choose the browser's
+/// destination.
 fn own_path(return_to: Option<String>, company: &CompanyId) -> Option<String> {
     return_to.filter(|path| {
         let own = is_own_path(path);
@@ -242,7 +244,7 @@ fn own_path(return_to: Option<String>, company: &CompanyId) -> Option<String> {
     })
 }
 
-/// The event of a return that leads to nothing.
+/// The event of a return without an exchange.
 fn event_of(response: &AuthorizationResponse) -> Option<EventContent> {
     let failed = |words: &str| EventContent::new(EventKind::Failed).with_evidence(Evidence::message(words));
     match response {
@@ -253,7 +255,7 @@ fn event_of(response: &AuthorizationResponse) -> Option<EventContent> {
     }
 }
 
-/// The opt-in of a company as it is stored.
+/// The stored opt-in of a company.
 pub(super) fn opted_in(snapshot: &Snapshot, return_to: Option<String>) -> OptedIn {
     OptedIn {
         company: snapshot.company.clone(),

@@ -1,8 +1,9 @@
-//! Connect link: an address with which another person, in another browser, begins a consent of its maker.
+//! Connect link: a URL with which another person, in another browser, begins a consent in the name of the link's maker.
 //!
-//! A store keeps a link like a pending consent. Its id says that it is none, and the browser that it names does not exist, so no
-//! callback takes it. Following it uses that consent up, which succeeds once across all processes, and begins an ordinary one. Its
-//! state follows from the link and the browser's secret, so a second press in that browser finds it.
+//! The store keeps a link as a pending consent. Its id marks it as a link, and its browser secret belongs to no
+//! browser, so no callback can use it. Following the link uses this consent, which succeeds once across all processes,
+//! and begins an ordinary consent. The state of that consent is derived from the link and the browser's secret, so a
+//! second press in the same browser finds it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,15 +24,15 @@ use crate::{
     store::{Consent, FoundConsent, NewConsent, NewEvent, StoreError, Verifier},
 };
 
-/// A link that leads on.
+/// A usable link.
 enum Known {
-    /// It can be followed, until then.
+    /// Can be followed until this time.
     Open(Consent, Timestamp),
-    /// This browser followed it before.
+    /// Already followed by this browser.
     UnderWay(Consent, Trip),
 }
 
-/// How often the trip of a press just before is looked for, and how long after each other.
+/// How often to look for the trip of a preceding press, and the interval between looks.
 const SECOND_LOOKS: usize = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
@@ -98,17 +99,17 @@ impl Consents {
         let rotation = &self.engine.rotation;
         let cookie = CookieOfTrip::OfLink(TripCookie::of(&self.redirect_uri), token.clone());
         let secret = secret.unwrap_or_else(BrowserSecret::random);
-        // The callback needs the link, which is known for so long.
+        // The callback needs the link, which the store remembers only this long.
         let lifetime = rotation.policy.consent_lifetime.min(USED_CONSENT_KNOWN);
         let authorization = rotation.ups.authorization_with(&self.redirect_uri, token.state_in(&secret), None);
         let whose = (&link.company, &link.actor);
         let (mut consent, trip) = self.new_trip(authorization, whose, secret, cookie, lifetime);
-        // A removal since the link was made ends its trip, also one at this very moment.
+        // A removal since the link was made ends the trip, even a concurrent one.
         consent.consent.removals = link.removals;
         (consent, trip)
     }
 
-    /// The button was pressed twice: the trip of the first press may be being stored at this moment.
+    /// Finds the trip of a preceding press of the button, which may still be being stored.
     async fn followed_just_now(&self, token: &LinkToken, links: &LinkSecrets) -> Result<Trip, LinkError> {
         for _ in 0..SECOND_LOOKS {
             if links.of(token).is_none() {
@@ -124,7 +125,7 @@ impl Consents {
         Err(LinkError::Used)
     }
 
-    /// Completes a consent that began with one of these links, in the name of its maker.
+    /// Completes a consent that began with one of these links, in the name of the link's maker.
     pub(crate) async fn callback_of_link(self: &Arc<Self>, query: &str, links: &LinkSecrets) -> Completed {
         let mut refused = CallbackError::NoBrowserSecret;
         for (token, secret) in links.iter() {
@@ -132,7 +133,7 @@ impl Consents {
             let Some(link) = found.filter(|link| link.used.is_some()) else { continue };
             let Consent { actor, company, .. } = link.consent;
             match self.callback_for(&actor, query, vec![secret.hash()], Some(company)).await {
-                // Of another link, perhaps.
+                // The consent may belong to another link.
                 Err(error @ (CallbackError::OtherBrowser | CallbackError::UnknownState)) => refused = error,
                 completed => return completed,
             }
@@ -140,7 +141,7 @@ impl Consents {
         Err(refused)
     }
 
-    /// The link of this token, if it can be followed, or was followed in this browser and its trip is under way.
+    /// The link of this token, if it can be followed, or if this browser followed it and the trip is in progress.
     async fn known_link(&self, token: &LinkToken, links: &LinkSecrets) -> Result<Known, LinkError> {
         let rotation = &self.engine.rotation;
         let found = rotation.read_for_caller(async {
@@ -166,7 +167,7 @@ impl Consents {
         Ok(known)
     }
 
-    /// The trip that began with this link in the browser with this secret, if it can still come back.
+    /// The trip that began with this link in the browser with this secret, if it can still be completed.
     async fn trip_under_way(
         &self,
         link: &Consent,
@@ -202,7 +203,7 @@ impl Consents {
 
     async fn found_link(&self, token: &LinkToken) -> Result<Option<FoundConsent>, StoreError> {
         let rotation = &self.engine.rotation;
-        // What has not the form of a token is none, and the store is not asked.
+        // Not in the form of a token: unknown without asking the store.
         let Some(token) = LinkToken::of_bytes(token.expose_secret().as_bytes()) else { return Ok(None) };
         let found = rotation.store.find_consent(rotation.environment, &token.hash()).await?;
         Ok(found.filter(|found| found.consent.id.is_of_connect_link()))

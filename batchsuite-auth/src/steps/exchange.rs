@@ -1,4 +1,4 @@
-//! Exchange and connect: the code that a browser brought becomes an opt-in.
+//! Exchange and connect: turns the authorization code into an opt-in.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Consents {
-    /// Sends the code, once. Whatever comes of it, the code is spent. The consent was taken when it was `used` here.
+    /// Sends the code once; it counts as spent whatever the outcome. `since_use` runs since the consent was `used`.
     pub(super) async fn exchange(&self, used: Used, code: &AuthorizationCode, since_use: Stopwatch) -> Completed {
         let Used { consent, verifier, used_at } = &used;
         let (rotation, company) = (&self.engine.rotation, &consent.company);
@@ -58,7 +58,7 @@ impl Consents {
                 return Err(CallbackError::Unavailable { retry_after: rotation.policy.refresh_pause.first });
             }
             Judgement::Late => {
-                // A code may be sent at any time, so no client has a reason to say so.
+                // A code has no send deadline, so a correct client never reports it missed.
                 return Err(CallbackError::Unavailable { retry_after: rotation.policy.refresh_pause.first });
             }
             Judgement::RateLimited(pause, evidence) => {
@@ -72,7 +72,7 @@ impl Consents {
         Err(error(evidence))
     }
 
-    /// The breaker did not let the code go to UPS, for the reason `error`.
+    /// The breaker stopped the request with the code, for the reason `error`.
     async fn not_exchanged(&self, company: &CompanyId, error: TokenError) -> CallbackError {
         let error = match error {
             TokenError::Misconfigured { evidence, .. } => CallbackError::Misconfigured(*evidence),
@@ -109,7 +109,8 @@ impl Consents {
         Ok(opted_in(snapshot, consent.return_to))
     }
 
-    /// Stores a first pair, or finds a later one stored; `None`: the authorization was removed since the consent began.
+    /// Stores the first pair, or returns a stored later one; `None`: the authorization was removed since the consent
+    /// began.
     async fn store_opt_in(
         &self,
         consent: &Consent,
@@ -121,7 +122,7 @@ impl Consents {
     ) -> Result<Option<Box<ReadRow>>, StoreError> {
         let rotation = &self.engine.rotation;
         loop {
-            // A row that cannot be read does not stop the opt-in that replaces it.
+            // An unreadable row does not prevent the new opt-in that replaces it.
             let row = rotation.read(&consent.company).await?;
             let (times, tokens) = rotation.dated(pair, sent_at(row.now(), sent), &row.snapshot);
             let event = GrantEvent::Connect(Box::new(Connect {
@@ -137,18 +138,18 @@ impl Consents {
             match rotation.take(&row, &event, Some(&tokens)).await? {
                 Taken::Saved(row) => return Ok(Some(row)),
                 Taken::Refused(StepRefusal::RemovedSince) => return Ok(None),
-                // Of two consents at once, the later grant stays; the company is authenticated either way.
+                // Of two concurrent consents, the later grant is kept; the company is authenticated either way.
                 Taken::Refused(_) => return Ok(Some(Box::new(row))),
                 Taken::Conflict => {}
             }
         }
     }
 
-    /// Lets the host look at the opt-in before it counts.
+    /// Asks the host's check before the opt-in is stored.
     async fn check(&self, consent: &Consent, pair: &Pair, sent: &Stopwatch) -> Result<(), CallbackError> {
         let company = &consent.company;
         let expires_at = later(earlier(self.engine.rotation.now(), sent.elapsed()), pair.access_lifetime);
-        // Not stored yet: it has no revision.
+        // Without a revision, because it is not stored yet.
         let token =
             pair.access_token.as_ref().and_then(|secret| AccessToken::new(secret, expires_at, Revision::default()));
         let opt_in = NewOptIn { company, actor: &consent.actor, token: token.as_ref() };

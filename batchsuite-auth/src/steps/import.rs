@@ -1,4 +1,5 @@
-//! Import: another system's tokens become an opt-in. UPS is not asked: whether they are spent shows at the first refresh.
+//! Import: another system's tokens become an opt-in. Nothing is sent to UPS; the first refresh shows whether they are
+//! spent.
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,23 +17,23 @@ use crate::{
     ups::{LONGEST_LIFETIME, Pair},
 };
 
-/// Tokens on their way to the store.
+/// Tokens to be stored.
 struct Incoming {
     company: CompanyId,
     actor: ActorId,
     tokens: ImportedTokens,
-    /// Since the call: from then on the access token's remaining life counts.
+    /// Started at the call, from which the access token's remaining lifetime counts.
     called: Stopwatch,
-    /// The opt-in that the import begins, and the epoch that it replaces: of the first row that was read, so that no later try stores
-    /// the tokens over what has happened since.
+    /// The id of the imported opt-in, and the epoch that it replaces. Both are taken from the first row read, so that
+    /// no later attempt overwrites changes made since.
     began: OnceLock<(ConsentId, u64)>,
 }
 
-/// The outcome, and the row that shows it.
+/// The outcome, and the resulting row.
 type Stored = Result<(Imported, Box<ReadRow>), ImportError>;
 
 impl Engine {
-    /// Stores the tokens in a task of its own: a caller that goes away loses nothing.
+    /// Stores the tokens in a separate task: a cancelled caller loses nothing.
     #[tracing::instrument(name = "import", skip_all, fields(%company, %actor))]
     pub(crate) async fn import(
         self: &Arc<Self>,
@@ -61,7 +62,7 @@ impl Engine {
         let guard = self.tokens.cache.begin_read(&incoming.company);
         let stored = self.persist("an import", || async {
             match self.store_import(incoming).await {
-                // The other system still has the tokens: what an operator must repair is told at once.
+                // The other system still has the tokens, so an error that needs an operator is returned at once.
                 Err(error) if !error.is_transient() => Ok(Err(ImportError::Store(error))),
                 stored => stored,
             }
@@ -83,7 +84,7 @@ impl Engine {
         loop {
             let row = rotation.read(&incoming.company).await?;
             if let Some((error, _)) = row.snapshot.damage {
-                // There may be a later opt-in in it, which an operator can still put back.
+                // The damaged row may contain a later opt-in that an operator can still restore.
                 return Err(error);
             }
             let client_id = &rotation.settings.client_id;
@@ -114,9 +115,9 @@ impl Engine {
 }
 
 impl Incoming {
-    /// Stands for the opt-in: the same tokens get the same one, in every process, so that a repeated import finds itself stored. After a
-    /// removal they get another one, so that nothing that was under way before the removal counts. It reveals nothing, as UPS's
-    /// tokens cannot be guessed.
+    /// The id of the opt-in: the same tokens give the same id in every process, so that a repeated import finds its own
+    /// opt-in. A removal changes the id, so that work begun before the removal has no effect. The id reveals nothing,
+    /// because UPS's tokens cannot be guessed.
     fn id(&self, client_id: &str, grant: &Grant) -> ConsentId {
         let mut hash = Sha256::new();
         for part in ["import", client_id, &grant.removals.to_string(), self.tokens.refresh_token.expose_secret()] {
@@ -127,7 +128,7 @@ impl Incoming {
         ConsentId::from_bits(bits)
     }
 
-    /// The tokens as if UPS had answered with them at the call.
+    /// The tokens as a token response of UPS at the time of the call.
     fn pair(&self, called_at: Timestamp) -> Pair {
         let ImportedTokens { refresh_token, access_token, refresh_expires_at, issued_at } = &self.tokens;
         let (access_token, access_lifetime) = access_token.clone().unzip();

@@ -1,4 +1,4 @@
-//! The verbs of the guide, one file a verb. Each reads "load, ask the machine, do as it says, store".
+//! The guide's verbs, one file each. Each loads, asks the machine, executes its decision and stores.
 
 mod access_token;
 mod authenticate;
@@ -22,7 +22,7 @@ use crate::{
     rotation::Engine,
 };
 
-/// What the verbs of a consent need besides the engine.
+/// The dependencies of the consent verbs besides the engine.
 #[derive(Debug)]
 pub(crate) struct Consents {
     engine: Arc<Engine>,
@@ -36,7 +36,7 @@ impl Consents {
         Self { engine, redirect_uri, opt_in_checks: opt_in_check.into_iter().collect(), repeats: Repeats::default() }
     }
 
-    /// The same, which asks one more check.
+    /// Returns the same with one more check.
     pub(crate) fn with_check(&self, check: Arc<dyn OptInCheck>) -> Self {
         Self {
             engine: Arc::clone(&self.engine),

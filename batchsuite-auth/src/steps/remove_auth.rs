@@ -1,5 +1,5 @@
-//! Remove auth: the host ends a company's authorization here. (UPS knows no revocation; the person ends it at UPS.com by
-//! changing the password.)
+//! Remove auth: the host ends a company's authorization here. (UPS offers no revocation; the person ends the
+//! authorization at UPS by changing the UPS.com password.)
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ impl Engine {
     pub(crate) async fn remove_auth(self: &Arc<Self>, company: &CompanyId, actor: &ActorId) -> Result<(), StoreError> {
         let (engine, company, event) = (Arc::clone(self), company.clone(), GrantEvent::Remove { actor: actor.clone() });
         let task = async move {
-            // Never refused, so it ends with the first save that nobody else was before.
+            // The machine never refuses a removal, so the loop ends with the first save without a conflict.
             loop {
                 let row = engine.rotation.read(&company).await?;
                 if let Taken::Saved(removed) = engine.rotation.take(&row, &event, None).await? {
-                    // At once in this process; the others hear of it by the feed.
+                    // Takes effect at once in this process; other processes learn of it through the feed.
                     engine.tokens.cache.changed(&[(company, removed.snapshot.change)]);
                     tracing::info!("the authorization is removed");
                     return Ok(());

@@ -1,4 +1,4 @@
-//! Repeated callbacks in this process: a repetition joins the callback under way, and learns of one that failed.
+//! Repeated callbacks in this process: a repetition joins the callback in progress, or learns that it failed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,22 +17,22 @@ use crate::{
 /// The outcome of a callback.
 pub(super) type Completed = Result<OptedIn, CallbackError>;
 
-/// A person's return from UPS.com. Two that are equal are repetitions: of the same person, in the same browser.
+/// A person's return from UPS.com. Equal visits are repetitions by the same person in the same browser.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Visit {
     pub(super) state: SecretHash,
-    /// Of the whole query.
+    /// The hash of the whole query.
     pub(super) query: SecretHash,
     pub(super) actor: ActorId,
     pub(super) browsers: Vec<SecretHash>,
-    /// The one company that it may authenticate; `None`: whichever the consent is of.
+    /// The only company that the visit may authenticate; `None`: the consent's company.
     pub(super) company: Option<CompanyId>,
 }
 
-/// How many failed states are remembered. A repetition of a forgotten one is led to the company's page.
+/// Maximum number of remembered failed states. A repetition of a forgotten one is sent to the company's page.
 const MOST_FAILED: usize = 1_000;
 
-/// The callbacks under way, and the states that failed.
+/// The callbacks in progress, and the failed states.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Repeats(Arc<Mutex<Inner>>);
 
@@ -42,20 +42,20 @@ struct Inner {
     failed: VecDeque<SecretHash>,
 }
 
-/// Whether a callback is the first of its kind.
+/// Whether a callback is the first with its visit.
 pub(super) enum Entered {
     First(First),
     Again(Again),
 }
 
-/// A callback that others may join, until it is dropped.
+/// A callback that repetitions can join until it is dropped.
 pub(super) struct First {
     visit: Visit,
     told: watch::Sender<Option<Completed>>,
     repeats: Repeats,
 }
 
-/// One that joins another.
+/// A repetition that joined the first callback.
 pub(super) struct Again(watch::Receiver<Option<Completed>>);
 
 impl Repeats {
@@ -69,7 +69,7 @@ impl Repeats {
         Entered::First(First { visit: visit.clone(), told, repeats: self.clone() })
     }
 
-    /// Remembers that nothing comes of this state.
+    /// Remembers that this state leads to no opt-in.
     pub(super) fn failed(&self, state: SecretHash) {
         let mut inner = self.inner();
         if inner.failed.len() == MOST_FAILED {
@@ -88,7 +88,7 @@ impl Repeats {
 }
 
 impl First {
-    /// Tells those that joined.
+    /// Passes the outcome to the repetitions.
     pub(super) fn ends(self, completed: &Completed) {
         self.told.send_replace(Some(completed.clone()));
     }
@@ -101,7 +101,7 @@ impl Drop for First {
 }
 
 impl Again {
-    /// The outcome of the first; `None`: it was cut off.
+    /// The outcome of the first callback; `None`: it was cancelled.
     pub(super) async fn of_the_first(mut self) -> Option<Completed> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|completed| completed.clone())
     }
