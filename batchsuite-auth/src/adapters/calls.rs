@@ -1,4 +1,4 @@
-//! What the adapters for HTTP clients have in common: which requests get a token, of which company, and how they fail.
+//! Shared by the adapters for HTTP clients: which requests get which company's token, and how they fail.
 
 use std::error::Error;
 
@@ -8,17 +8,17 @@ use url::Url;
 use super::hosts::{Hosts, InvalidHost};
 use crate::{authenticator::BatchSuiteAuth, error::TokenError, ids::CompanyId, secret::AccessToken};
 
-/// A request has no answer.
+/// The request failed without a response.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// It names no company; nothing was sent.
+    /// The request names no company. Nothing was sent.
     #[error("the request names no company; put its CompanyId into the request's extensions")]
     NoCompany,
-    /// Its URI names no host, so whether the host may get a token is unknown; nothing was sent.
+    /// The URI names no host, so whether the host may get a token is unknown. Nothing was sent.
     #[error("the request's URI names no host; put the layer where the URI is complete")]
     NoHost,
-    /// There is no token, or no replacement for one that was answered with 401. No request is sent without a token.
+    /// No token is available, or no replacement for one that was answered with 401. No request is sent without a token.
     #[error("there is no access token for the request")]
     Token(#[from] TokenError),
     /// The HTTP client failed.
@@ -33,8 +33,7 @@ impl RequestError {
     }
 }
 
-/// The [`TokenError`] that an error has among its causes, whatever it was wrapped in: it says who must act, and when the call is
-/// worth repeating.
+/// Finds the [`TokenError`] among an error's causes, at any depth. It tells who must act and when to repeat the call.
 ///
 /// ```
 /// use batchsuite_auth::{adapters::{RequestError, token_error}, error::TokenError};
@@ -46,7 +45,7 @@ pub fn token_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TokenErro
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 
-/// Whose tokens go where.
+/// Which company's token goes to which host.
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
     auth: BatchSuiteAuth,
@@ -56,7 +55,7 @@ pub(super) struct Calls {
 
 impl Calls {
     pub(super) fn new(auth: BatchSuiteAuth) -> Self {
-        // The builder has judged this URL by the same rule.
+        // The builder validated this URL by the same rule.
         let hosts = Hosts::of([auth.base_url().clone()]).unwrap_or_default();
         Self { auth, company: None, hosts }
     }
@@ -69,7 +68,7 @@ impl Calls {
         Ok(Self { hosts: Hosts::of(urls)?, ..self })
     }
 
-    /// The company whose token a request needs; `None`: its host gets none.
+    /// The company whose token a request needs; `None`: the host gets no token.
     pub(super) fn company(&self, uri: &Uri, extensions: &Extensions) -> Result<Option<CompanyId>, RequestError> {
         if !self.hosts.include(uri).ok_or(RequestError::NoHost)? {
             return Ok(None);
@@ -88,7 +87,7 @@ impl Calls {
         self.auth.access_token(company).await
     }
 
-    /// Another token, after a 401.
+    /// The replacement for a token that was answered with 401.
     pub(super) async fn other_token(
         &self,
         company: &CompanyId,
@@ -98,7 +97,7 @@ impl Calls {
     }
 }
 
-/// Lets a request carry `token`, and no other credentials.
+/// Sets `token` as the request's only credentials.
 pub(super) fn authorize(headers: &mut HeaderMap, token: &AccessToken) {
     headers.insert(AUTHORIZATION, token.header().clone());
 }

@@ -1,17 +1,17 @@
-//! The hosts that companies' tokens may go to.
+//! The hosts that may receive companies' tokens.
 
 use http::{Uri, uri::Authority};
 use url::Url;
 
 use crate::config::is_https_or_loopback;
 
-/// A host that is to get tokens must be reached by https, or by http on this very machine.
+/// A host that receives tokens must use https, or http on loopback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a host that gets tokens must be https, or http on localhost")]
 #[non_exhaustive]
 pub struct InvalidHost;
 
-/// The origins that tokens may go to: scheme, host and port (RFC 6454 §4).
+/// The origins that may receive tokens: scheme, host and port (RFC 6454 §4).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts(Vec<Origin>);
 
@@ -29,7 +29,7 @@ impl Hosts {
 
     /// Whether a request to `uri` gets a token; `None`: the URI names no host.
     ///
-    /// The client connects to the host of this very [`Uri`], so no second parser can disagree about which host that is.
+    /// The client connects to the host of this same [`Uri`], so no second parser can disagree about the host.
     pub(super) fn include(&self, uri: &Uri) -> Option<bool> {
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
         Some(self.0.iter().any(|origin| origin.is_of(scheme, authority)))
@@ -43,7 +43,7 @@ impl Origin {
     }
 
     fn is_of(&self, scheme: &str, authority: &Authority) -> bool {
-        // A user in front of it is how one host is made to look like another.
+        // A userinfo part can make one host look like another.
         let port = match authority.as_str().strip_prefix(authority.host()) {
             Some("") => default_port(scheme),
             Some(port) if !port.contains('@') => authority.port_u16(),
@@ -81,14 +81,14 @@ mod tests {
             ("HTTPS://ONLINETOOLS.UPS.COM/", Some(true)),
             ("http://127.0.0.1:8080/", Some(true)),
             ("http://[::1]/", Some(true)),
-            // Another scheme, another port.
+            // Another scheme or port.
             ("http://onlinetools.ups.com/", Some(false)),
             ("http://onlinetools.ups.com:443/", Some(false)),
             ("ws://127.0.0.1:8080/", Some(false)),
             ("https://onlinetools.ups.com:8443/", Some(false)),
             ("https://127.0.0.1:8080/", Some(false)),
             ("http://127.0.0.1/", Some(false)),
-            // An empty port is not even a port.
+            // An empty port is not accepted.
             ("https://onlinetools.ups.com:/", Some(false)),
             // Other hosts.
             ("https://wwwcie.ups.com/", Some(false)),
@@ -100,13 +100,13 @@ mod tests {
             ("http://localhost:8080/", Some(false)),
             ("http://127.1:8080/", Some(false)),
             ("http://[0:0:0:0:0:0:0:1]/", Some(false)),
-            // A user that looks like a host, and a host with a user.
+            // A userinfo part that looks like a host, and a host with a userinfo part.
             ("https://onlinetools.ups.com@evil.example/", Some(false)),
             ("https://onlinetools.ups.com:443@evil.example/", Some(false)),
             ("https://ada@onlinetools.ups.com/", Some(false)),
             ("https://ada:x@onlinetools.ups.com:443/", Some(false)),
             ("https://onlinetools.ups.com:x@onlinetools.ups.com:443/", Some(false)),
-            // No host at all.
+            // No host.
             ("/api/track", None),
             ("*", None),
             ("onlinetools.ups.com:443", None),

@@ -1,4 +1,4 @@
-//! Thin adapters for the usual HTTP clients and servers, each behind a feature.
+//! Thin adapters for common HTTP clients and servers, each behind a feature.
 //!
 //! | adapter | for |
 //! |---|---|

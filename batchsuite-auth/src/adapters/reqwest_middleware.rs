@@ -1,4 +1,4 @@
-//! A client of `reqwest` whose requests carry a company's token, for the crate `reqwest-middleware` 0.5 (`reqwest` 0.13).
+//! A `reqwest` client whose requests carry a company's token, for the crate `reqwest-middleware` 0.5 (`reqwest` 0.13).
 //!
 //! ```
 //! use batchsuite_auth::{ActorId, CompanyId, adapters::reqwest_middleware::AccessTokenMiddleware, fake_ups::FakeUps};
@@ -22,24 +22,24 @@
 //! ```
 //!
 //! # Which requests
-//! A request to one of the named hosts (by default the host of [`BatchSuiteAuth::base_url`]) carries the token of the company that
-//! is in its extensions ([`with_extension`](RequestBuilder::with_extension)), else of the middleware's own company. An
-//! `Authorization` that it has already is replaced: what was copied from another request does not reach UPS. A request to any other
-//! host passes as it is.
+//! A request to one of the configured hosts (by default the host of [`BatchSuiteAuth::base_url`]) carries the token of
+//! the company in its extensions ([`with_extension`](RequestBuilder::with_extension)), or else of the middleware's own
+//! company. An existing `Authorization` header is replaced, so that credentials copied from another request do not
+//! reach UPS. Requests to other hosts are not changed.
 //!
-//! A host is named by scheme, host and port. `https://onlinetools.ups.com.`, with a dot, is another host, and so is one with a user
-//! in front of it.
+//! A host is identified by scheme, host and port. `https://onlinetools.ups.com.` (with a trailing dot) is a different
+//! host, and so is a URL with a userinfo part.
 //!
 //! # After a 401
-//! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with another one. A second 401 is the
-//! API's answer. The requests that can be sent once more are those that [`Request::try_clone`] copies: all but those whose body is a
-//! stream. The 401 of such a request is returned; its token is reported all the same.
+//! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with a new token. A
+//! second 401 is returned as the API's response. A request can be repeated if [`Request::try_clone`] copies it, i.e.
+//! unless its body is a stream. Otherwise the 401 is returned, and the token is still reported.
 //!
 //! # Redirects
-//! [`client`](AccessTokenMiddleware::client) makes the `reqwest::Client` as well, because that follows redirects behind every
-//! middleware: `reqwest` 0.13 removes `Authorization` from a redirect to another origin, but sends it again if that origin redirects
-//! once more to itself. So a request with a token follows redirects within its own origin alone; a 3xx that leads anywhere else is the
-//! answer. Requests to other hosts follow redirects as `reqwest` does by default.
+//! [`client`](AccessTokenMiddleware::client) also builds the `reqwest::Client`, because that follows redirects outside
+//! of every middleware: `reqwest` 0.13 removes `Authorization` on a redirect to another origin, but sends it again if
+//! that origin redirects once more to itself. So a request with a token follows redirects only within its own origin;
+//! any other 3xx is returned as the response. Requests to other hosts follow redirects by `reqwest`'s default policy.
 
 use std::sync::Arc;
 
@@ -57,14 +57,14 @@ use super::calls::{Calls, RequestError, authorize};
 use super::hosts::InvalidHost;
 use crate::{authenticator::BatchSuiteAuth, error::TokenError, ids::CompanyId};
 
-/// Lets the requests of a `reqwest` client carry companies' tokens; see the [module](self).
+/// Adds companies' tokens to the requests of a `reqwest` client; see the [module](self).
 ///
 /// # Errors
-/// A request fails with [`Error::Middleware`] that holds a [`RequestError`], which
-/// [`token_error`](super::token_error) looks into; or with [`Error::Reqwest`] if the client failed.
+/// A request fails with [`Error::Middleware`] that holds a [`RequestError`] (use [`token_error`](super::token_error)),
+/// or with [`Error::Reqwest`] if the client failed.
 ///
 /// # Cancellation
-/// A dropped request is dropped in the client. A refresh that it caused goes on.
+/// Dropping a request drops it in the client. A refresh that it caused continues.
 #[derive(Clone, Debug)]
 #[must_use = "`client` makes the client"]
 pub struct AccessTokenMiddleware {
@@ -72,26 +72,26 @@ pub struct AccessTokenMiddleware {
 }
 
 impl AccessTokenMiddleware {
-    /// With the tokens of `auth`, for the host of its UPS.
+    /// Uses the tokens of `auth`, for the host of its base URL.
     pub fn new(auth: BatchSuiteAuth) -> Self {
         Self { calls: Calls::new(auth) }
     }
 
-    /// The company of the requests that have none in their extensions.
+    /// The company for requests without one in their extensions.
     pub fn with_company(self, company: CompanyId) -> Self {
         Self { calls: self.calls.with_company(company) }
     }
 
-    /// The hosts that tokens go to, instead of the authenticator's own: scheme, host and port of each URL.
+    /// The hosts that receive tokens, in place of the authenticator's base URL: scheme, host and port of each URL.
     ///
     /// # Errors
-    /// [`InvalidHost`] if one is plain http to another machine.
+    /// [`InvalidHost`] if a URL is plain http and not loopback.
     pub fn with_hosts(self, urls: impl IntoIterator<Item = Url>) -> Result<Self, InvalidHost> {
         Ok(Self { calls: self.calls.with_hosts(urls)? })
     }
 
-    /// A client that is built from `builder`, whose redirect policy is replaced. Further middlewares are put behind this one. They see
-    /// each attempt with its token, so none of them may send it to another host.
+    /// Builds a client from `builder`, whose redirect policy is replaced. Middlewares added later run after this one.
+    /// They see each attempt with its token, so none of them may send it to another host.
     ///
     /// # Errors
     /// Those of [`build`](reqwest::ClientBuilder::build).
@@ -102,7 +102,7 @@ impl AccessTokenMiddleware {
     }
 }
 
-/// Private, so that it never meets a client with another redirect policy.
+/// Private, so that it cannot be combined with a client that has another redirect policy.
 struct Tokens {
     calls: Arc<Calls>,
 }
@@ -117,7 +117,7 @@ impl Middleware for Tokens {
     ) -> reqwest_middleware::Result<Response> {
         let company = match uri(request.url()) {
             Some(uri) => self.calls.company(&uri, extensions).map_err(Error::middleware)?,
-            // The client refuses it in its own words.
+            // The client reports the invalid URL itself.
             None => None,
         };
         let Some(company) = company else {
@@ -131,7 +131,7 @@ impl Middleware for Tokens {
             return Ok(answer);
         }
         let Some(mut again) = again else {
-            // For the requests that follow.
+            // A new token for later requests.
             let _ = self.calls.other_token(&company, &token).await;
             return Ok(answer);
         };
@@ -147,7 +147,7 @@ fn no_token(error: TokenError) -> Error {
     Error::middleware(RequestError::from(error))
 }
 
-/// What the client makes of a URL before it connects.
+/// The URL as the client parses it before it connects.
 fn uri(url: &Url) -> Option<Uri> {
     url.as_str().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! A layer for any `tower` client: its requests carry a company's token.
+//! A layer for any `tower` HTTP client whose requests carry a company's token.
 //!
 //! ```
 //! use batchsuite_auth::{ActorId, CompanyId, adapters::tower::AccessTokenLayer, fake_ups::FakeUps, http::ReqwestClient};
@@ -26,27 +26,30 @@
 //! ```
 //!
 //! # Which requests
-//! A request to one of the named hosts (by default the host of [`BatchSuiteAuth::base_url`]) carries the token of the company that
-//! is in its [extensions](http::Request::extensions), else of the layer's own company. An `Authorization` that it has already is
-//! replaced: what was copied from another request does not reach UPS. A request to any other host passes as it is.
+//! A request to one of the configured hosts (by default the host of [`BatchSuiteAuth::base_url`]) carries the token of
+//! the company in its [extensions](http::Request::extensions), or else of the layer's own company. An existing
+//! `Authorization` header is replaced, so that credentials copied from another request do not reach UPS. Requests to
+//! other hosts are not changed.
 //!
-//! A host is named by scheme, host and port. `https://onlinetools.ups.com.`, with a dot, is another host, and so is one with a user
-//! in front of it.
+//! A host is identified by scheme, host and port. `https://onlinetools.ups.com.` (with a trailing dot) is a different
+//! host, and so is a URI with a userinfo part.
 //!
 //! # After a 401
-//! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with another one. A second 401 is the
-//! API's answer. A request is sent once more if its body can be copied: with [`new`](AccessTokenLayer::new) each body is cloned
-//! before it is sent; with [`with_body_copy`](AccessTokenLayer::with_body_copy) a function copies it, or does not. The 401 of a
-//! request that cannot be sent again, such as one with a streaming body, is returned; its token is reported all the same.
+//! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with a new token. A
+//! second 401 is returned as the API's response. A request can be repeated if its body can be copied:
+//! [`new`](AccessTokenLayer::new) clones each body before sending it;
+//! [`with_body_copy`](AccessTokenLayer::with_body_copy) takes a function that may return a copy. Otherwise (e.g. for a
+//! streaming body) the 401 is returned, and the token is still reported.
 //!
 //! # Redirects
-//! Put a layer that follows redirects *around* this one, as in `ServiceBuilder::new().layer(follow).layer(tokens)`: then each hop is
-//! judged by its own host. (`FollowRedirect` of `tower-http` drops extensions, so give this layer a company; otherwise a hop to a named
-//! host is [`RequestError::NoCompany`].)
+//! Put a layer that follows redirects *around* this one, as in `ServiceBuilder::new().layer(follow).layer(tokens)`;
+//! each hop is then checked by its own host. (`FollowRedirect` of `tower-http` drops extensions, so give this layer a
+//! company; otherwise a hop to a configured host fails with [`RequestError::NoCompany`].)
 //!
-//! Never put this layer around a client that follows redirects: `reqwest` 0.13 and `tower-http` 0.6 remove `Authorization` from a
-//! redirect to another origin, but send it again if that origin redirects once more to itself. Build a `reqwest::Client` with
-//! `redirect::Policy::none()`. [`ReqwestClient`](crate::http::ReqwestClient) and hyper's clients follow no redirects.
+//! Never put this layer around a client that follows redirects: `reqwest` 0.13 and `tower-http` 0.6 remove
+//! `Authorization` on a redirect to another origin, but send it again if that origin redirects once more to itself.
+//! Build a `reqwest::Client` with `redirect::Policy::none()`. [`ReqwestClient`](crate::http::ReqwestClient) and hyper's
+//! clients follow no redirects.
 
 use std::{
     fmt,
@@ -66,36 +69,37 @@ use super::calls::{Calls, RequestError, authorize};
 use super::hosts::InvalidHost;
 use crate::{authenticator::BatchSuiteAuth, ids::CompanyId};
 
-/// Lets a client's requests, with bodies of type `B`, carry companies' tokens; see the [module](self).
+/// Adds companies' tokens to a client's requests with bodies of type `B`; see the [module](self).
 pub struct AccessTokenLayer<B> {
     calls: Arc<Calls>,
     copy: fn(&B) -> Option<B>,
 }
 
 impl<B: Clone> AccessTokenLayer<B> {
-    /// For bodies that can be cloned, such as `Vec<u8>`, `Bytes`, `Full` and `Empty`: a request whose token is answered with 401 is
-    /// sent once more. (A clone of `Bytes` copies a pointer, one of `Vec<u8>` its content.)
+    /// For bodies that can be cloned, such as `Vec<u8>`, `Bytes`, `Full` and `Empty`: a request whose token is answered
+    /// with 401 is sent once more. (Cloning `Bytes` copies a pointer, cloning `Vec<u8>` its content.)
     pub fn new(auth: BatchSuiteAuth) -> Self {
         Self::with_body_copy(auth, |body| Some(body.clone()))
     }
 }
 
 impl<B> AccessTokenLayer<B> {
-    /// For any bodies: those that `copy` returns a copy of are sent once more after a 401. `|_| None` fits bodies that are streams.
+    /// For any body type: after a 401, a request is sent once more if `copy` returned a copy of its body. Use `|_|
+    /// None` for streaming bodies.
     pub fn with_body_copy(auth: BatchSuiteAuth, copy: fn(&B) -> Option<B>) -> Self {
         Self { calls: Arc::new(Calls::new(auth)), copy }
     }
 
-    /// The company of the requests that have none in their extensions.
+    /// The company for requests without one in their extensions.
     #[must_use]
     pub fn with_company(self, company: CompanyId) -> Self {
         Self { calls: Arc::new(Arc::unwrap_or_clone(self.calls).with_company(company)), ..self }
     }
 
-    /// The hosts that tokens go to, instead of the authenticator's own: scheme, host and port of each URL.
+    /// The hosts that receive tokens, in place of the authenticator's base URL: scheme, host and port of each URL.
     ///
     /// # Errors
-    /// [`InvalidHost`] if one is plain http to another machine.
+    /// [`InvalidHost`] if a URL is plain http and not loopback.
     pub fn with_hosts(self, urls: impl IntoIterator<Item = Url>) -> Result<Self, InvalidHost> {
         Ok(Self { calls: Arc::new(Arc::unwrap_or_clone(self.calls).with_hosts(urls)?), ..self })
     }
@@ -121,13 +125,13 @@ impl<B> fmt::Debug for AccessTokenLayer<B> {
     }
 }
 
-/// A client whose requests carry companies' tokens; made by [`AccessTokenLayer`].
+/// A client whose requests carry companies' tokens, made by [`AccessTokenLayer`].
 ///
 /// # Errors
 /// [`RequestError`], with the client's own error as [`RequestError::Client`].
 ///
 /// # Cancellation
-/// A dropped request is dropped in the client. A refresh that it caused goes on.
+/// Dropping a request drops it in the client. A refresh that it caused continues.
 #[derive(Debug)]
 pub struct AccessTokenService<S, B> {
     inner: S,
@@ -157,7 +161,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The clone has not been polled to readiness; the one that has is used.
+        // `poll_ready` was called on the original, not on the clone, so the original is used.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
         Box::pin(send(inner, self.layer.clone(), request))
@@ -184,7 +188,7 @@ where
         return Ok(answer);
     }
     let Some(mut again) = again else {
-        // For the requests that follow.
+        // A new token for later requests.
         let _ = calls.other_token(&company, &token).await;
         return Ok(answer);
     };

@@ -1,4 +1,4 @@
-//! The browser's cookie, before anybody can press Authenticate.
+//! Sets the browser's cookie before anyone can press Authenticate.
 
 use axum::{
     extract::{Request, State},
@@ -9,11 +9,11 @@ use http::{HeaderMap, HeaderValue, Method, header};
 
 use crate::{authenticator::BatchSuiteAuth, secret::BrowserSecret};
 
-/// A middleware for the pages that have an Authenticate button: gives the browser its [cookie](crate::TripCookie) with the
-/// first page that it opens, so that two tabs in which the button is then pressed at once share one secret.
+/// A middleware for the pages that have an Authenticate button. It gives the browser its [cookie](crate::TripCookie)
+/// with the first page, so that two tabs in which the button is pressed at once share one secret.
 ///
-/// Only HTML that answers a GET successfully gets it, and no response that a shared cache may keep: `Cache-Control: public` or
-/// `s-maxage` goes without, and a response without `Cache-Control` becomes `no-store`.
+/// It adds the cookie only to HTML in a successful response to a GET, and never to a response that a shared cache may
+/// keep (`Cache-Control: public` or `s-maxage`). A response without `Cache-Control` becomes `no-store`.
 ///
 /// ```
 /// use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get};

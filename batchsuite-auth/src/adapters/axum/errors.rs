@@ -1,4 +1,4 @@
-//! The errors of the handle as responses, with status and `Retry-After`.
+//! The library's errors as responses, with status and `Retry-After`.
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -27,9 +27,8 @@ impl IntoResponse for LinkError {
     }
 }
 
-/// For a program: the error's words as plain text. `409` where the company must be authenticated first, `503` where repeating
-/// helps, `502` where UPS refuses the application itself, `500` where the store does not work; with `Retry-After` where that is
-/// known.
+/// For programs: the error message as plain text. `409` if the company must be authenticated first, `503` if a retry
+/// helps, `502` if UPS rejects the application itself, `500` if the store fails; with `Retry-After` if known.
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
         let status = match &self {

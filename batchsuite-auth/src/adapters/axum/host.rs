@@ -1,4 +1,4 @@
-//! What the adapter asks the host, and what it tells the host.
+//! The adapter's questions to the host, and the outcomes that it reports.
 
 use std::{fmt, sync::Arc};
 
@@ -15,38 +15,39 @@ use crate::{
     ids::{ActorId, CompanyId},
 };
 
-/// The application around the routes: who its people are, what they may do, and how its pages look.
+/// The application around the routes: its people, their permissions, and the design of its pages.
 ///
-/// Two questions must be answered; everything else has a plain default. `async fn` may be written in an `impl`.
+/// Two methods are required; the others have plain defaults. An `impl` may use `async fn`.
 pub trait Host: Send + Sync + 'static {
-    /// Who sent this request: the person of its session. Axum's extractors can be run on `request`.
+    /// The person who sent this request, from the request's session. Axum's extractors can be run on `request`.
     fn visitor(&self, request: &mut Parts) -> impl Future<Output = Visitor> + Send;
 
-    /// Whether this person may authenticate this company. Asked when a trip begins, when a connect link is made, opened and
-    /// followed, at the callback before anything is sent to UPS, and once more before the opt-in is stored.
+    /// Whether this person may authenticate this company. Asked when a trip begins; when a connect link is made, opened
+    /// and followed; at the callback before anything is sent to UPS; and again before the opt-in is stored.
     fn may_authenticate(&self, actor: &ActorId, company: &CompanyId) -> impl Future<Output = Permission> + Send;
 
-    /// The page of a company, as a path of the host's own: where a browser goes after the callback. By default there is none,
-    /// and a plain page is shown.
+    /// The company's page, as a path on the host: the browser's destination after the callback. By default there is
+    /// none, and a plain page is shown.
     fn company_page(&self, company: &CompanyId) -> Option<String> {
         let _ = company;
         None
     }
 
-    /// The name of a company, for pages that people read. By default its id.
+    /// The company's display name. Default: its id.
     fn company_name(&self, company: &CompanyId) -> impl Future<Output = String> + Send {
         std::future::ready(company.to_string())
     }
 
-    /// The answer to a request, in the host's own design. By default [`Outcome::into_response`](axum::response::IntoResponse),
-    /// also useful for the outcomes that a host does not care about.
+    /// The response for an outcome, in the host's own design. Default:
+    /// [`Outcome::into_response`](axum::response::IntoResponse), which a host can also call for outcomes that it does
+    /// not handle itself.
     fn answer(&self, request: &Parts, outcome: Outcome) -> impl Future<Output = Response> + Send {
         let _ = request;
         std::future::ready(axum::response::IntoResponse::into_response(outcome))
     }
 }
 
-/// Who sent a request.
+/// The sender of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Visitor {
@@ -54,7 +55,7 @@ pub enum Visitor {
     Actor(ActorId),
     /// Nobody is signed in.
     SignedOut,
-    /// Cannot be told now: the host's sessions cannot be reached. Answered with 503; nothing is used up.
+    /// Unknown, because the host's sessions are unavailable. Answered with 503; nothing is used up.
     Unavailable,
 }
 
@@ -68,13 +69,13 @@ impl From<Option<ActorId>> for Visitor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Permission {
-    /// Yes.
+    /// The person may.
     Granted,
-    /// No: 403.
+    /// The person may not: 403.
     Denied,
-    /// No, and the person must not learn whether there is such a company: 404.
+    /// The person may not, and must not learn whether the company exists: 404.
     Hidden,
-    /// Cannot be told now: the host's data cannot be reached. Answered with 503; no consent is used up.
+    /// Unknown, because the host's data is unavailable. Answered with 503; no consent is used up.
     Unavailable,
 }
 
@@ -84,69 +85,69 @@ impl From<bool> for Permission {
     }
 }
 
-/// What a request led to.
+/// The outcome of a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The company is authenticated. By default a redirect to [`OptedIn::return_to`] (the
-    /// [company's page](Host::company_page)), or a plain page.
+    /// The company is authenticated. Default: a redirect to [`OptedIn::return_to`] (the [company's
+    /// page](Host::company_page)), or a plain page.
     #[non_exhaustive]
     Authenticated {
-        /// The opt-in.
+        /// The completed opt-in.
         done: OptedIn,
         /// The company's name.
         company_name: String,
     },
-    /// The company is authenticated, in a browser that followed a connect link: nobody is signed in there. By default a plain
-    /// page.
+    /// The company is authenticated, in a browser that followed a connect link, where nobody is signed in. Default: a
+    /// plain page.
     #[non_exhaustive]
     AuthenticatedByLink {
-        /// The opt-in.
+        /// The completed opt-in.
         done: OptedIn,
         /// The company's name.
         company_name: String,
     },
-    /// The same return came before: a reload, a second tab, the back button. Nothing is wrong. By default like
-    /// [`Authenticated`](Self::Authenticated), without its claim.
+    /// A repeated return from UPS.com: a reload, a second tab or the back button. It is harmless. Default: like
+    /// [`Authenticated`](Self::Authenticated), without stating that the company is authenticated.
     #[non_exhaustive]
     CameAgain {
-        /// Which company.
+        /// The company.
         company: CompanyId,
         /// The company's page.
         return_to: Option<String>,
     },
-    /// Nobody is signed in who could begin or complete this. By default a page with status 401 that says so. (The return from
-    /// UPS.com is still open: whoever began it can sign in, go back, and reload within ten minutes.)
+    /// Nobody is signed in to begin or complete this. Default: a page with status 401 that says so. (A return from
+    /// UPS.com stays open: the person who began it can sign in, go back and reload within ten minutes.)
     SignedOut,
-    /// It did not work. By default a page with the reason.
+    /// The request failed. Default: a page with the reason.
     Refused(Refusal),
-    /// A connect link was made, for the person who asked for it to pass on. By default a page with the address. Keep it from
+    /// A connect link was made, for the signed-in person to pass on. Default: a page with its URL. Keep the URL out of
     /// logs and caches.
     #[non_exhaustive]
     LinkMade {
-        /// The address.
+        /// The link's URL.
         address: Url,
-        /// Which company.
+        /// The company.
         company: CompanyId,
         /// The company's name.
         company_name: String,
-        /// Until when it can be followed.
+        /// When the link expires.
         expires_at: Timestamp,
     },
-    /// A connect link was opened, which uses nothing up. By default a page that names the company, with the button: a form
-    /// without fields that posts to its own address.
+    /// A connect link was opened, without being used. Default: a page that names the company and has the button, which
+    /// is a form without fields that posts to its own URL.
     #[non_exhaustive]
     LinkOpened {
-        /// Which company.
+        /// The company.
         company: CompanyId,
         /// The company's name.
         company_name: String,
-        /// What a `form-action` directive must allow: [`form_action`](crate::BatchSuiteAuth::form_action).
+        /// The sources that a `form-action` directive must allow: [`form_action`](crate::BatchSuiteAuth::form_action).
         form_action: String,
     },
 }
 
-/// Asks the host at the callback as well.
+/// Asks [`Host::may_authenticate`] again at the callback.
 pub(super) struct Rights<H>(pub(super) Arc<H>);
 
 impl<H> fmt::Debug for Rights<H> {

@@ -1,17 +1,17 @@
-//! The web side of an opt-in for services on `axum` 0.8: the routes, the cookie, the pages, and errors as responses.
+//! The web part of an opt-in for services on `axum` 0.8: routes, cookie, pages, and errors as responses.
 //!
-//! A [`Host`] says who is signed in and who may authenticate which company; [`router`] does the rest: Authenticate, the return
-//! from UPS.com with its cookie, and a plain page for each [`Outcome`], which the host can replace. [`Routes`] lists the paths,
-//! changes them, and adds [connect links](Routes::connect_links).
+//! A [`Host`] tells who is signed in and who may authenticate which company. [`router`] does the rest: Authenticate,
+//! the return from UPS.com with its cookie, and a plain page for each [`Outcome`], which the host can replace.
+//! [`Routes`] lists the paths, can change them, and adds [connect links](Routes::connect_links).
 //!
-//! - Every page with an Authenticate button gets the [`trip_cookie`] middleware. Its button is a form:
-//!   `<form method="post" action="/companies/{company}/authenticate">`.
-//! - The host's session cookie must be `SameSite=Lax`: the return from UPS.com is a navigation from another site, and a `Strict`
-//!   cookie does not come with it.
-//! - If the host sends a Content-Security-Policy with `form-action`, it needs the hops to UPS.com there:
+//! - Wrap every page with an Authenticate button in the [`trip_cookie`] middleware. The button is a form: `<form
+//!   method="post" action="/companies/{company}/authenticate">`.
+//! - The host's session cookie must be `SameSite=Lax`: the return from UPS.com is a cross-site navigation, which does
+//!   not include `Strict` cookies.
+//! - A Content-Security-Policy with `form-action` must allow the redirects to UPS.com:
 //!   [`form_action`](crate::BatchSuiteAuth::form_action).
-//! - [`CallbackError`], [`AuthenticateError`], [`LinkError`] and [`TokenError`] are responses, so a handler of the host can return
-//!   them with `?`.
+//! - [`CallbackError`], [`AuthenticateError`], [`LinkError`] and [`TokenError`] implement `IntoResponse`, so the host's
+//!   handlers can return them with `?`.
 //!
 //! ```
 //! use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get};

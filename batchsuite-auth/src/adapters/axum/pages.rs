@@ -1,4 +1,4 @@
-//! The plain default pages: no style, no script, nothing from elsewhere.
+//! The plain default pages: no styles, no scripts, no external resources.
 
 use std::{
     fmt::{self, Display},
@@ -55,7 +55,7 @@ impl IntoResponse for Outcome {
     }
 }
 
-/// The host's own page; `return_to` was validated when the trip began, and again when it was read.
+/// Redirects to the host's page. `return_to` was validated when the trip began, and again when it was read.
 fn to(path: &str) -> Response {
     no_store(Redirect::to(path).into_response())
 }
@@ -117,7 +117,7 @@ fn time(at: Timestamp) -> impl Display {
     at.format("%Y-%m-%d %H:%M:%S UTC")
 }
 
-/// Text in HTML, also within a quoted attribute.
+/// Text escaped for HTML, including quoted attributes.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {

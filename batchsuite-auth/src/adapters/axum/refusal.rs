@@ -1,4 +1,4 @@
-//! What did not work, in words for the person, with its status.
+//! Refusals, worded for the person, with their status.
 
 use std::time::Duration;
 
@@ -10,30 +10,30 @@ use crate::{
     store::{StoreError, StoreErrorKind},
 };
 
-/// Why a request of a person is refused. As a response: a plain page that repeats nothing of the request.
+/// Why a person's request is refused. As a response: a plain page that repeats nothing from the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The status of the answer.
+    /// The status of the response.
     pub status: StatusCode,
-    /// What happened, as a heading.
+    /// The refusal as a heading.
     pub title: &'static str,
-    /// What happened and what to do, in plain text.
+    /// The cause and the next step, in plain text.
     pub words: String,
-    /// When the same request may work: the answer's `Retry-After`.
+    /// Time until the same request may succeed: the response's `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// Which company it is about, if this browser may know that.
+    /// The company, if this browser may know it.
     pub company: Option<CompanyId>,
-    /// Where to go on: the page of that company.
+    /// The company's page, as the next step.
     pub way_on: Option<String>,
 }
 
-/// The reason of a host that cannot say now whether somebody may.
+/// The reason given while the host cannot check permissions.
 pub(super) const CANNOT_ASK: &str = "The application\u{2019}s own data cannot be reached.";
 
 const UNCHANGED: &str = "An authorization that the company had before is as it was.";
 
-/// What a person does who starts again.
+/// How a person starts again.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Again {
     Button,
@@ -103,7 +103,7 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "Not allowed", words)
     }
 
-    /// What came back from UPS.com.
+    /// The refusal of a return from UPS.com.
     pub(super) fn of_callback(error: &CallbackError, again: Again) -> Self {
         let start_again = |words: &str| Self::start_again(words, again);
         match error {

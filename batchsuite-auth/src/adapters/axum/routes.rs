@@ -1,4 +1,4 @@
-//! The routes, and what each of them does.
+//! The routes and their handlers.
 
 use std::{fmt, sync::Arc};
 
@@ -25,30 +25,30 @@ use crate::{
     secret::{BrowserSecret, LinkToken},
 };
 
-/// Where Authenticate is pressed, unless the host says otherwise.
+/// The default path for Authenticate.
 const START: &str = "/companies/{company}/authenticate";
 
-/// The routes of a trip to UPS.com and back, with the usual paths: [`Routes`] says which, and changes them.
+/// The routes of a trip to UPS.com and back, with the default paths. [`Routes`] lists them and can change them.
 pub fn router<S>(auth: BatchSuiteAuth, host: impl Host) -> Router<S> {
     Routes::new(auth, host).router()
 }
 
 /// The routes of a trip to UPS.com and back.
 ///
-/// | method and path | what it does |
+/// | method and path | effect |
 /// |---|---|
-/// | `POST /companies/{company}/authenticate` | begins a trip of the person who is signed in: 303 to UPS.com |
-/// | `GET` at the path of the redirect URI | completes it: 303 to the company's page |
-/// | `POST` at a path of the host's, if [connect links](Self::connect_links) are on | makes one, for the person who is signed in |
-/// | `GET` and `POST` at a path of the host's and the link's token | shows the page with the button; begins the colleague's trip |
+/// | `POST /companies/{company}/authenticate` | begins a trip for the signed-in person: 303 to UPS.com |
+/// | `GET` at the path of the redirect URI | completes the trip: 303 to the company's page |
+/// | `POST` at a path chosen by the host, if [connect links](Self::connect_links) are enabled | makes a link for the signed-in person |
+/// | `GET` and `POST` at a path chosen by the host plus the link's token | shows the page with the button; begins the colleague's trip |
 ///
-/// Merge them into the host's router and do not nest them: UPS knows the callback's path.
+/// Merge them into the host's router; do not nest them, because the callback's path is registered at UPS.
 ///
 /// # Cross-site requests
-/// A request that begins a trip or makes a link must come from a page of the host itself, by the browser's own word
-/// ([`is_same_origin`]): a person whose browser another site makes press Authenticate would be sent to UPS.com, and might agree
-/// there. A host that checks a token of its own in each form can say so ([`csrf_checked_by_host`](Self::csrf_checked_by_host)).
-/// A connect link is always followed from its own page.
+/// A request that begins a trip or makes a link must come from a page of the host itself, as stated by the browser
+/// ([`is_same_origin`]). Otherwise another site could make a person's browser press Authenticate and send the person to
+/// UPS.com, where they might agree. A host that checks its own CSRF token in each form can say so
+/// ([`csrf_checked_by_host`](Self::csrf_checked_by_host)). A connect link can only be followed from its own page.
 pub struct Routes<H> {
     auth: BatchSuiteAuth,
     host: H,
@@ -64,40 +64,40 @@ impl<H> fmt::Debug for Routes<H> {
 }
 
 impl<H: Host> Routes<H> {
-    /// The usual ones.
+    /// The default routes.
     pub fn new(auth: BatchSuiteAuth, host: H) -> Self {
         Self { auth, host, start: START.to_owned(), links: None, is_csrf_checked: false }
     }
 
-    /// Another path for Authenticate, with `{company}` in it.
+    /// The path for Authenticate; it must contain `{company}`.
     #[must_use]
     pub fn start(mut self, path: impl Into<String>) -> Self {
         self.start = path.into();
         self
     }
 
-    /// Lets people make [connect links](BatchSuiteAuth::connect_link): by a POST to `make`, a path with `{company}` in it. The
-    /// page of a link is `page` and one more segment, its token.
+    /// Enables [connect links](BatchSuiteAuth::connect_link). A POST to `make`, a path that contains `{company}`, makes
+    /// a link. A link's page is `page` plus one segment, the link's token.
     ///
-    /// Off by default: with a link, somebody without an account at the host authenticates a company.
+    /// Off by default, because a link lets a person without an account at the host authenticate a company.
     #[must_use]
     pub fn connect_links(mut self, make: impl Into<String>, page: impl Into<String>) -> Self {
         self.links = Some((make.into(), page.into()));
         self
     }
 
-    /// The host checks a CSRF token of its own in each form before these routes are reached, so `Sec-Fetch-Site` and `Origin`
-    /// are not looked at where a trip begins or a link is made.
+    /// States that the host checks its own CSRF token in each form before these routes are reached. `Sec-Fetch-Site`
+    /// and `Origin` are then not checked when a trip begins or a link is made.
     #[must_use]
     pub fn csrf_checked_by_host(mut self) -> Self {
         self.is_csrf_checked = true;
         self
     }
 
-    /// The router, to merge into the host's.
+    /// The router, for merging into the host's router.
     ///
     /// # Panics
-    /// If a path is not one of axum's, or lacks its `{company}`.
+    /// If a path is not a valid axum path, or lacks `{company}`.
     pub fn router<S>(self) -> Router<S> {
         let Self { auth, host, start, links, is_csrf_checked } = self;
         let host = Arc::new(host);
@@ -108,7 +108,7 @@ impl<H: Host> Routes<H> {
         link_page.set_path(links.as_ref().map_or("", |(_, page)| page));
         let shared = Arc::new(Shared { auth, host, link_page, is_csrf_checked });
 
-        // What is registered at UPS is a literal path, whatever characters it has.
+        // The path registered at UPS is literal, whatever characters it contains.
         let mut router = Router::new()
             .without_v07_checks()
             .route(&of_company(start), post(begin::<H>))
@@ -128,11 +128,11 @@ fn of_company(path: String) -> String {
     path
 }
 
-/// What every route has at hand.
+/// The state shared by all routes.
 struct Shared<H> {
     auth: BatchSuiteAuth,
     host: Arc<H>,
-    /// Where links are followed; the token is still missing.
+    /// The base URL of links, without the token.
     link_page: Url,
     is_csrf_checked: bool,
 }
@@ -147,7 +147,7 @@ impl<H: Host> Shared<H> {
         }
     }
 
-    /// Who presses, and for which company, if that person may.
+    /// The person who pressed the button and the company, if that person may authenticate it.
     async fn presser(&self, request: &mut Parts) -> Answer<(ActorId, CompanyId)> {
         if !self.is_csrf_checked && !is_same_origin(&request.headers, self.auth.redirect_uri()) {
             return Err(Outcome::Refused(Refusal::of_another_page()));
@@ -185,7 +185,7 @@ impl<H: Host> Shared<H> {
         }
     }
 
-    /// The return of a browser that followed a link, or of somebody who is signed in.
+    /// Completes the return of a browser that followed a link, or of a signed-in person.
     async fn complete(&self, request: &mut Parts) -> Outcome {
         let query = request.uri.query().unwrap_or_default().to_owned();
         let cookie = self.auth.trip_cookie();
@@ -297,7 +297,7 @@ async fn begin<H: Host>(State(shared): Route<H>, request: Request) -> Response {
 async fn complete<H: Host>(State(shared): Route<H>, request: Request) -> Response {
     let mut request = request.into_parts().0;
     if !is_visit(&Method::GET, &request.headers) {
-        // The browser asks again when the person goes there.
+        // The browser repeats the request when the person navigates to the page.
         return no_store(StatusCode::SERVICE_UNAVAILABLE.into_response());
     }
     let outcome = shared.complete(&mut request).await;
@@ -326,7 +326,7 @@ async fn open_link<H: Host>(State(shared): Route<H>, request: Request) -> Respon
     let needs_cookie = matches!(outcome, Outcome::LinkOpened { .. }) && links.of(&token).is_none();
     let mut response = no_store(shared.host.answer(&request, outcome).await);
     if needs_cookie {
-        // Before the button is pressed, so that it can be pressed twice.
+        // The browser needs the cookie before the button is pressed, so that pressing it twice works.
         let set_cookie = cookie.header_of_link(&token, &BrowserSecret::random());
         response.headers_mut().append(header::SET_COOKIE, set_cookie);
     }
