@@ -17,7 +17,7 @@
 //!
 //! let cookie = TripCookie::of(&"https://batch.example.com".parse()?);
 //! let mut headers = HeaderMap::new();
-//! // Another application of this host set a cookie with a byte beyond ASCII: that is its own matter.
+//! // A cookie of another application on this host, with a non-ASCII byte, is skipped.
 //! headers.insert(header::COOKIE, HeaderValue::from_bytes(b"town=Z\xfcrich; theme=dark")?);
 //!
 //! assert!(cookie.secrets(&headers).first().is_none());

@@ -45,7 +45,7 @@ impl BatchSuiteAuth {
     ///
     /// // The colleague's browser. GET /connect/{token}: a page with a button, and a cookie.
     /// let token = LinkToken::new(address.path_segments().and_then(Iterator::last).unwrap_or_default());
-    /// let none = LinkSecrets::default(); // Of the request: `auth.trip_cookie().links(&headers)`.
+    /// let none = LinkSecrets::default(); // In a handler: `auth.trip_cookie().links(&headers)`.
     /// assert_eq!(auth.open_link(&token, &none).await?.company, company);
     /// let set_cookie = auth.trip_cookie().header_of_link(&token, &BrowserSecret::random());
     /// # let mut headers = HeaderMap::new();
