@@ -1,4 +1,4 @@
-//! Who is there, and what they may see and do.
+//! Identifies the visitor, and decides what they may see and do.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
     sessions::{Flash, Message, SessionId},
 };
 
-/// Whoever sends a request: the browser's session id, if it has one, and the person, if that session is signed in.
+/// The sender of a request: the browser's session id, if any, and the person, if that session is signed in.
 #[derive(Clone, Debug)]
 pub(crate) struct Visitor(Arc<Inner>);
 
@@ -37,7 +37,7 @@ impl Visitor {
         Self(Arc::new(Inner { session, person }))
     }
 
-    /// The one that [`visitor`] found.
+    /// The visitor found by [`visitor`].
     pub(crate) fn of(request: &Parts) -> Self {
         request.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::new(None, None))
     }
@@ -50,7 +50,7 @@ impl Visitor {
         self.0.person.as_ref()
     }
 
-    /// The person and their session, if somebody is signed in.
+    /// The person and their session, if signed in.
     pub(crate) fn signed_in(&self) -> Option<SignedIn> {
         let (person, session) = (self.0.person.clone()?, self.0.session.clone()?);
         Some(SignedIn { visitor: self.clone(), person, session })
@@ -65,7 +65,7 @@ impl Visitor {
     }
 }
 
-/// Finds out who is there, once a request; and turns a refusal, wherever it comes from, into a page for them.
+/// Identifies the visitor once per request, and turns every refusal into a page for them.
 pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let (visitor, mut response) = match who(&app, request.headers()).await {
         Ok(visitor) => {
@@ -76,7 +76,7 @@ pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: 
     };
     match response.extensions_mut().remove::<Refusal>() {
         Some(refusal) => {
-            // A 405 says what would be allowed (RFC 9110 §15.5.6).
+            // A 405 names the allowed methods (RFC 9110 §15.5.6).
             let allow = response.headers_mut().remove(header::ALLOW);
             let mut page = refusal.page(&visitor);
             page.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
@@ -86,7 +86,7 @@ pub(crate) async fn visitor(State(app): State<App>, mut request: Request, next: 
     }
 }
 
-/// Of several cookies that can be a session's, the first one that is signed in; or else the first one.
+/// If several cookies can be a session's, the first signed-in one, or else the first one.
 async fn who(app: &App, headers: &HeaderMap) -> Result<Visitor, DirectoryError> {
     let sessions = app.cookies.sessions(headers);
     for session in &sessions {
@@ -107,7 +107,7 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
     }
 }
 
-/// Somebody who is signed in. Whoever is not is sent to sign in, and from a page back to it.
+/// A signed-in person. Others are redirected to the sign-in page, and from a page back to it afterwards.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedIn {
     pub(crate) visitor: Visitor,
@@ -116,10 +116,10 @@ pub(crate) struct SignedIn {
 }
 
 impl SignedIn {
-    /// The company, if this person may see it, and where it stands.
+    /// The company and its status, if this person may see it.
     ///
-    /// A company that does not exist, one of others, and for an admin user one that is not authenticated are the same refusal,
-    /// so that nobody learns which of them it is.
+    /// An unknown company, another person's company and, for an admin user, a company that is not authenticated give
+    /// the same refusal, so that nobody can tell them apart.
     pub(crate) async fn company(&self, app: &App, id: &str) -> Result<(Company, CompanyStatus), Refusal> {
         let id = Uuid::parse_str(id).map_err(|_| Refusal::no_such_page())?;
         let company = app.directory.company(&CompanyId::from(id)).await?.ok_or_else(Refusal::no_such_page)?;
@@ -133,23 +133,23 @@ impl SignedIn {
         Ok((company, status))
     }
 
-    /// The company, if this person may see it *and* decides about its authorization and its access key.
+    /// The company, if this person may see it *and* administers its authorization and access key.
     pub(crate) async fn administered_company(&self, app: &App, id: &str) -> Result<(Company, CompanyStatus), Refusal> {
         let (company, status) = self.company(app, id).await?;
         if self.administers(&company) { Ok((company, status)) } else { Err(Refusal::company_admins_only()) }
     }
 
-    /// Whether this person decides about the company's authorization and its access key.
+    /// Whether this person administers the company's authorization and access key.
     pub(crate) fn administers(&self, company: &Company) -> bool {
         company.is_administered_by(&self.person)
     }
 
-    /// Leaves something to tell on the company's page.
+    /// Leaves a message for the company's page.
     pub(crate) async fn leave(&self, app: &App, company: CompanyId, message: Message) -> Result<(), Refusal> {
         Ok(app.sessions.leave_flash(self.session.hash(), Flash { company, message }).await?)
     }
 
-    /// Takes what there is to tell on the company's page.
+    /// Takes the message for the company's page.
     pub(crate) async fn take(&self, app: &App, company: &CompanyId) -> Result<Option<Message>, Refusal> {
         Ok(app.sessions.take_flash(self.session.hash(), company).await?)
     }
@@ -167,7 +167,7 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
         match visitor.signed_in() {
             Some(signed_in) => Ok(signed_in),
             _ if parts.method == Method::GET && parts.uri.path() != "/" => {
-                // The path alone: a query may hold what must not be repeated.
+                // Only the path: the query may contain secrets.
                 let next = form_urlencoded::byte_serialize(parts.uri.path().as_bytes()).collect::<String>();
                 Err(Redirect::to(&format!("/login?next={next}")).into_response())
             }
@@ -176,7 +176,7 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
     }
 }
 
-/// The `{id}` of an address; anything that is not text is like an unknown one.
+/// The `{id}` of a path; an `{id}` that is not valid text counts as unknown.
 #[derive(Debug)]
 pub(crate) struct Id(pub(crate) String);
 
@@ -189,7 +189,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-/// A form of the application, or a refusal of what is none.
+/// A form of the application, or a refusal if the request body is not one.
 #[derive(Debug)]
 pub(crate) struct Form<T>(pub(crate) T);
 

@@ -34,43 +34,43 @@ use crate::{
     throttle::Throttle,
 };
 
-/// Where UPS sends browsers back to, below the public URL. What is registered at UPS ends with it.
+/// The callback's path below the public URL. The URL registered at UPS ends with it.
 pub(crate) const CALLBACK_PATH: &str = "/oauth/ups/callback";
-/// The largest form, in bytes.
+/// The maximum size of a form, in bytes.
 const MOST_BODY: usize = 16 * 1024;
 
-/// What the application is made of.
+/// The parts of the application.
 #[derive(Debug)]
 pub struct Parts {
     /// Keeps the opt-ins.
     pub auth: BatchSuiteAuth,
     /// Keeps people and companies.
     pub directory: Arc<dyn Directory>,
-    /// Keeps who is signed in.
+    /// Keeps the sessions.
     pub sessions: Arc<dyn Sessions>,
     /// Calls UPS's tracking API.
     pub http: Arc<dyn HttpClient>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Where it stands.
+    /// The application's own URLs and those of UPS.
     pub site: Site,
 }
 
-/// Where the application and its UPS are found.
+/// The URLs of the application and of its UPS.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// Where browsers find the application: scheme and host, no path.
+    /// The application's URL in browsers: scheme and host, no path.
     pub public_url: Url,
-    /// Where UPS's endpoints are.
+    /// The base URL of UPS's endpoints.
     pub ups_base_url: Url,
     /// Further origins that a browser passes on its way to UPS's sign-in page.
     pub ups_hops: Vec<String>,
-    /// In the demo, where its UPS.com user's password is changed.
+    /// In the demo, the page on which the UPS.com user's password is changed.
     pub demo_ups: Option<Url>,
 }
 
 impl Site {
-    /// The callback URL that must be registered at UPS.
+    /// The callback URL to register at UPS.
     pub fn redirect_uri(&self) -> Url {
         let mut url = self.public_url.clone();
         url.set_path(CALLBACK_PATH);
@@ -82,7 +82,7 @@ impl Site {
     }
 }
 
-/// What every request has at hand.
+/// The state shared by all requests.
 pub(crate) struct State {
     pub(crate) auth: BatchSuiteAuth,
     pub(crate) directory: Arc<dyn Directory>,
@@ -106,16 +106,16 @@ impl fmt::Debug for State {
 
 pub(crate) type App = Arc<State>;
 
-/// Makes the application, with no proxy in front of it. Serve it with connect info, so that failed sign-ins are counted by
+/// Builds the application without a proxy in front. Serve it with connect info, so that failed sign-ins are counted by
 /// address; [`serve`](crate::serve()) does.
 ///
 /// # Errors
-/// If `site` names a host that no header can carry, or argon2 refuses its parameters.
+/// If `site` has a host that is not a valid header value, or argon2 rejects its parameters.
 pub fn app(parts: Parts) -> Result<Router, AppError> {
     app_behind(Proxies::NONE, parts)
 }
 
-/// The same behind `proxies`, whose word about a client's address is believed.
+/// Builds the application behind `proxies`, whose `X-Forwarded-For` is trusted.
 ///
 /// # Errors
 /// Those of [`app`].
@@ -141,7 +141,7 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
 
     let trips = Routes::new(state.auth.clone(), Trips(state.clone()));
     let trips = trips.connect_links(connect_link::MAKE_PATH, connect_link::LINK_PATH);
-    // The order is that of the request's way in: whatever refuses it, the answer gets its headers and its line in the log.
+    // In the order of the request's way in: every refusal gets the security headers and a log line.
     let screens = Router::new()
         .route("/", get(landing::show))
         .route("/login", get(sign_in::show).post(sign_in::sign_in))
@@ -179,14 +179,14 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
     Ok(router)
 }
 
-/// The application cannot be made.
+/// The application cannot be built.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppError {
-    /// The public URL is neither https nor loopback, or a host cannot be named in a header.
+    /// The public URL is neither https nor loopback, or a host is not a valid header value.
     #[error("the public URL must be https, or http on loopback")]
     Site,
-    /// argon2 refuses.
+    /// argon2 rejects its parameters.
     #[error("argon2 refuses its parameters: {0}")]
     Argon2(password_hash::Error),
 }
@@ -196,7 +196,7 @@ async fn health() -> &'static str {
 }
 
 impl State {
-    /// The client that a request comes from, where the server knows it.
+    /// The client of a request, if the server knows it.
     pub(crate) fn client(&self, request: &Request) -> Option<Client> {
         self.proxies.client(request.extensions(), request.headers())
     }

@@ -1,4 +1,4 @@
-//! Where a request comes from, also behind proxies.
+//! The client of a request, also behind proxies.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -7,35 +7,35 @@ use http::{Extensions, HeaderMap};
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// How many proxies stand in front of the application. Each of them appends the address that its client came from to
-/// `X-Forwarded-For`; entries further left were sent by the client itself and are never believed.
+/// The number of proxies in front of the application. Each proxy appends its client's address to `X-Forwarded-For`.
+/// Entries further left come from the client itself and are never trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
     hops: u8,
 }
 
 impl Proxies {
-    /// No proxy: `X-Forwarded-For` is not looked at.
+    /// No proxy: `X-Forwarded-For` is ignored.
     pub const NONE: Self = Self { hops: 0 };
-    /// The most that can be set.
+    /// The maximum number of proxies.
     pub const MOST: u8 = 10;
 
-    /// This many, if it is not more than [`MOST`](Self::MOST).
+    /// This many proxies, if at most [`MOST`](Self::MOST).
     pub fn new(hops: u8) -> Option<Self> {
         (hops <= Self::MOST).then_some(Self { hops })
     }
 
-    /// The client that a request comes from, where the server knows it.
+    /// The client of a request, if the server knows it.
     pub(crate) fn client(self, extensions: &Extensions, headers: &HeaderMap) -> Option<Client> {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())?;
         Some(Client::at(self.forwarded(headers).unwrap_or(peer)))
     }
 
-    /// The address that the outermost of our proxies saw.
+    /// The client address reported by the outermost proxy.
     fn forwarded(self, headers: &HeaderMap) -> Option<IpAddr> {
         let from_the_right = usize::from(self.hops).checked_sub(1)?;
         let lines = headers.get_all(FORWARDED_FOR).iter();
-        // Of all lines together: a proxy may append to the last line, or add one of its own.
+        // Entries of all header lines together: a proxy may append to the last line or add a line.
         let entries: Vec<&[u8]> = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
         let entry = entries.into_iter().rev().nth(from_the_right)?;
         address(str::from_utf8(entry).ok()?.trim())
@@ -49,8 +49,8 @@ fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
-/// The unit by which work is bounded: an IPv4 address, or the network of an IPv6 address, because one client has as many of those as
-/// it likes.
+/// The unit for limits: an IPv4 address, or the network of an IPv6 address, because one client can use any number of
+/// addresses in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Client(IpAddr);
 
@@ -96,7 +96,7 @@ mod tests {
             (1, &["203.0.113.7:4711"], "203.0.113.7"),
             (1, &["[2001:db8::7]:4711"], "2001:db8::"),
             (1, &["[2001:db8::7]"], "2001:db8::"),
-            // Less than there should be: the proxy is not set up as was said.
+            // Fewer entries than configured: the proxy setup does not match the setting.
             (1, &[], "10.0.0.1"),
             (1, &["unknown"], "10.0.0.1"),
             (2, &["203.0.113.7"], "10.0.0.1"),

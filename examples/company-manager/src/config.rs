@@ -1,4 +1,4 @@
-//! The settings, read from environment variables and checked as a whole: anything half-set is an error.
+//! The settings, read from environment variables and validated together: an incomplete setting is an error.
 
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use crate::client::Proxies;
 
-/// Every variable that is read. Any other one is not this program's.
+/// Every variable that this program reads.
 pub const VARIABLES: [&str; 15] = [
     "LISTEN",
     "DATABASE_URL",
@@ -28,60 +28,60 @@ pub const VARIABLES: [&str; 15] = [
 ];
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// How long events are kept if nothing is set: a year, and some time to look back at it.
+/// Default retention of events: a year, plus time to look back at it.
 const EVENTS_KEPT: Duration = Duration::from_secs(400 * 86_400);
 const MOST_EVENTS_KEPT_DAYS: u32 = 36_500;
-/// Where everything is kept if nothing is set.
+/// The default database.
 const DEFAULT_DATABASE: &str = "batchsuite-data/batchsuite.db";
 const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 const DEFAULT_FAKE_UPS_LISTEN: &str = "127.0.0.1:0";
-/// As long as docker waits before it kills.
+/// docker's grace period.
 const DEFAULT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The settings of one process.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the application listens.
+    /// The address to listen on.
     pub listen: SocketAddr,
-    /// The password of the demo sign-ins; `None`: random ones.
+    /// The password of the demo sign-ins; `None`: random passwords.
     pub demo_password: Option<SecretString>,
-    /// Which proxies are believed.
+    /// The trusted proxies.
     pub proxies: Proxies,
-    /// Which UPS.
+    /// The UPS to use.
     pub ups: Ups,
-    /// How long the program may take to end once it is told to stop.
+    /// The maximum time to stop after the signal.
     pub stop_timeout: Duration,
 }
 
-/// What everything is kept in.
+/// Storage settings.
 #[derive(Clone, Debug)]
 pub struct KeptIn {
     /// The database.
     pub place: Place,
-    /// How long the history of the opt-ins is kept.
+    /// Retention of the opt-ins' history.
     pub events_kept: Duration,
 }
 
-/// A database, and where the keys are that encrypt what is kept there.
+/// A database and the source of its encryption keys.
 #[derive(Clone, Debug)]
 pub enum Place {
     /// A Postgres server.
     Postgres {
-        /// Where it is. It holds a password.
+        /// The connection URL. It contains a password.
         url: SecretString,
-        /// Its keys.
+        /// The encryption keys.
         keys: Keys,
     },
     /// An SQLite file.
     File {
-        /// Which; relative to where the program was started.
+        /// The file's path, relative to the working directory at start.
         path: PathBuf,
-        /// Its keys; `None`: they are in a file beside it, which is created with it.
+        /// The encryption keys; `None`: in a key file beside the database, created with it.
         keys: Option<Keys>,
     },
 }
 
-/// Where keys come from.
+/// The source of the encryption keys.
 #[derive(Clone, Debug)]
 pub enum Keys {
     /// The environment variable `BATCHSUITE_KEYS`.
@@ -90,32 +90,32 @@ pub enum Keys {
     File(PathBuf),
 }
 
-/// Which UPS the application talks to.
+/// The UPS that the application talks to.
 #[derive(Clone, Debug)]
 pub enum Ups {
-    /// A fake UPS inside this process. Everything is kept in memory.
+    /// A fake UPS inside this process. All data is kept in memory.
     Demo {
-        /// Where the fake listens; loopback.
+        /// The fake's address; loopback.
         fake_listen: SocketAddr,
     },
-    /// UPS itself, or what stands at `base_url`; and what everything is kept in.
+    /// The real UPS, or the server at `base_url`, with storage.
     Real(Box<RealUps>, KeptIn),
 }
 
-/// How UPS is reached, and how browsers reach the application.
+/// How to reach UPS, and how browsers reach the application.
 #[derive(Clone, Debug)]
 pub struct RealUps {
-    /// The application as UPS knows it.
+    /// The application's client at UPS.
     pub client: Client,
-    /// Which of UPS's environments.
+    /// The UPS environment.
     pub environment: Environment,
-    /// Where UPS's endpoints are.
+    /// The base URL of UPS's endpoints.
     pub base_url: Url,
-    /// Where browsers find this application: scheme and host, no path.
+    /// The application's URL in browsers: scheme and host, no path.
     pub public_url: Url,
 }
 
-/// Why the settings cannot be used, in one line that names the variable and holds no value.
+/// Why the settings are invalid, in one line that names the variable and contains no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -131,7 +131,7 @@ impl Config {
     /// Reads the settings; `variable` is [`std::env::var_os`] outside of tests.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first thing that is wrong.
+    /// [`ConfigError`] for the first invalid setting.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
         let given = |name: &str| -> Result<Option<String>, ConfigError> {
             let Some(value) = variable(name) else { return Ok(None) };
@@ -187,7 +187,7 @@ impl Config {
     }
 }
 
-/// Why this is no demo: a demo keeps everything in memory, and only this machine reaches it.
+/// Refuses settings that don't fit a demo, which keeps all data in memory and is reachable only from this machine.
 fn refuse_demo(listen: SocketAddr, for_a_database: [(&str, bool); 4]) -> Result<(), ConfigError> {
     if !listen.ip().is_loopback() {
         return Err(error(
@@ -202,7 +202,7 @@ fn refuse_demo(listen: SocketAddr, for_a_database: [(&str, bool); 4]) -> Result<
     Ok(())
 }
 
-/// The variables of which each makes the program one for UPS itself.
+/// The variables each of which selects the real UPS.
 struct UpsVariables {
     client_id: Option<String>,
     client_secret: Option<String>,
@@ -213,7 +213,7 @@ struct UpsVariables {
 }
 
 impl UpsVariables {
-    /// The names of those that are set.
+    /// The names of the variables that are set.
     fn set(&self) -> Vec<&'static str> {
         [
             ("UPS_CLIENT_ID", &self.client_id),
@@ -228,7 +228,7 @@ impl UpsVariables {
         .collect()
     }
 
-    /// UPS and the password of the sign-ins, if nothing is missing and everything fits.
+    /// The UPS settings and the password of the sign-ins, if complete and valid.
     fn complete(
         self,
         listen: SocketAddr,
@@ -297,24 +297,24 @@ fn proxies(text: Option<String>) -> Result<Proxies, ConfigError> {
 fn keys(keys: Option<String>, file: Option<String>) -> Result<Option<Keys>, ConfigError> {
     match (keys, file) {
         (Some(_), Some(_)) => Err(error("BATCHSUITE_KEYS and BATCHSUITE_KEYS_FILE are both set; unset one of them")),
-        // The keyring reads the variable itself, with care.
+        // The keyring reads the variable itself and handles it as a secret.
         (Some(_), None) => Ok(Some(Keys::Environment)),
         (None, file) => Ok(file.map(|file| Keys::File(file.into()))),
     }
 }
 
-/// The database, and the keys to what it keeps.
+/// The database and its encryption keys.
 fn place(url: Option<String>, keys: Option<Keys>) -> Result<Place, ConfigError> {
     let Some(url) = url else { return Ok(Place::File { path: DEFAULT_DATABASE.into(), keys }) };
     if let Some(path) = url.strip_prefix("sqlite:") {
-        // Other programs write a host there, or settings.
+        // Other programs accept a host or parameters there.
         if path.is_empty() || path.starts_with("//") || path.starts_with(':') || path.contains('?') {
             let why = "without // and without settings behind it";
             return Err(error(format!("DATABASE_URL must name a file, such as sqlite:{DEFAULT_DATABASE}, {why}")));
         }
         return Ok(Place::File { path: path.into(), keys });
     }
-    // Postgres also takes name=value.
+    // Postgres also accepts name=value.
     if !url.contains("://") && !url.contains('=') {
         return Err(error("DATABASE_URL must be postgres://user:password@host/database or sqlite:PATH"));
     }
@@ -346,7 +346,7 @@ fn default_base_url(environment: Environment) -> &'static str {
     }
 }
 
-/// A scheme, a host and perhaps a port: https, or http on this very machine.
+/// A scheme, a host and an optional port: https, or http on loopback.
 fn origin(name: &str, text: &str) -> Result<Url, ConfigError> {
     let url = Url::parse(text).map_err(|_| error(format!("{name} is not a URL, such as https://batch.example.com")))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -360,7 +360,7 @@ fn origin(name: &str, text: &str) -> Result<Url, ConfigError> {
     }
 }
 
-/// Whether `url` names this very machine.
+/// Whether `url` is loopback.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

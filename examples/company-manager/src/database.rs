@@ -1,5 +1,5 @@
-//! The database: the application's own tables beside the opt-ins, in Postgres or in an SQLite file. Each statement is written once,
-//! in Postgres's words; `database/sqlite.rs` knows the few for which SQLite has others.
+//! The database with the application's own tables beside the opt-ins, in Postgres or in an SQLite file. Each statement
+//! is written once, in Postgres's dialect; `database/sqlite.rs` replaces the few words that differ in SQLite.
 
 use std::path::Path;
 
@@ -16,10 +16,10 @@ mod value;
 pub(crate) use failure::Failure;
 pub(crate) use value::{Parameter, Row, parameters};
 
-/// Connections of one instance to Postgres, for its own data and the opt-ins together.
+/// Connections of one instance to Postgres, shared by its own data and the opt-ins.
 const CONNECTIONS: usize = 12;
 
-/// Where the application's own data is. A clone shares the connections.
+/// The application's own data. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Database(Kind);
 
@@ -30,11 +30,11 @@ enum Kind {
 }
 
 impl Database {
-    /// A Postgres database, once a connection could be made; and the library's pool, for the opt-ins. What `url` may say, and what
-    /// becomes of a connection that is silent or broken, is in the library's documentation of [`PostgresPool`].
+    /// Connects to a Postgres database, and also returns the library's pool, for the opt-ins. [`PostgresPool`]
+    /// documents the accepted forms of `url` and the handling of silent or broken connections.
     ///
     /// # Errors
-    /// [`DatabaseError`], which shows nothing of `url` but the name of a parameter.
+    /// [`DatabaseError`], which shows nothing of `url` except the name of a parameter.
     pub async fn connect(url: &SecretString) -> Result<(Self, PostgresPool), DatabaseError> {
         let pool = PostgresPool::at(url.expose_secret()).connections(CONNECTIONS).build();
         let pool = pool.map_err(|error| DatabaseError::Url(chain(&error).to_string()))?;
@@ -43,7 +43,8 @@ impl Database {
         Ok((Self(Kind::Postgres(pool.clone())), pool))
     }
 
-    /// An SQLite file, which the store of the opt-ins has opened before: it creates the file, and refuses one that is not ours.
+    /// Opens an SQLite file that the store of the opt-ins opened before: the store creates the file, and rejects a file
+    /// of another program.
     ///
     /// # Errors
     /// [`DatabaseError`]
@@ -51,7 +52,7 @@ impl Database {
         Ok(Self(Kind::Sqlite(sqlite::File::open(path).await.map_err(Failure::unreachable)?)))
     }
 
-    /// Makes the application's tables, or brings them up to date: all of it, or nothing, and one instance after the other.
+    /// Creates or migrates the application's tables, in one transaction, one instance at a time.
     ///
     /// # Errors
     /// [`DatabaseError`]; nothing was changed.
@@ -63,15 +64,15 @@ impl Database {
         Ok(())
     }
 
-    /// Ends the use of a file in order, so that all of it is in the one file, and a copy of that is a backup. If it does not come to
-    /// that, the next start does it.
+    /// Closes a file cleanly: moves everything into the single file, so that a copy of it is a backup. If that fails,
+    /// the next start does it.
     pub async fn close(&self) {
         if let Kind::Sqlite(file) = &self.0 {
             file.close().await;
         }
     }
 
-    /// Runs several statements: all of it is done, or nothing.
+    /// Runs several statements in one transaction.
     pub(crate) async fn all_or_nothing<T, E: From<Failure>>(
         &self,
         work: impl AsyncFnOnce(&mut Transaction) -> Result<T, E>,
@@ -83,7 +84,8 @@ impl Database {
         transaction.commit_after(work).await
     }
 
-    /// The same of what an instance does when it starts: it may take any time, and is never done twice at once.
+    /// Runs an instance's start-up work in one transaction, without a time limit and never concurrently with another
+    /// instance.
     pub(crate) async fn one_at_a_time<T, E: From<Failure>>(
         &self,
         work: impl AsyncFnOnce(&mut Transaction) -> Result<T, E>,
@@ -98,7 +100,7 @@ impl Database {
         transaction.commit_after(work).await
     }
 
-    /// Runs one statement, which is one transaction.
+    /// Runs one statement as its own transaction.
     pub(crate) async fn rows(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<Row>, Failure> {
         match &self.0 {
             Kind::Postgres(pool) => postgres::rows(pool, sql, &parameters).await.map_err(Failure::unreachable),
@@ -106,12 +108,12 @@ impl Database {
         }
     }
 
-    /// The same, of a statement that answers with at most one row.
+    /// Like [`rows`](Self::rows), for a statement that returns at most one row.
     pub(crate) async fn row(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<Option<Row>, Failure> {
         Ok(self.rows(sql, parameters).await?.pop())
     }
 
-    /// The same, of a statement that answers with none.
+    /// Like [`rows`](Self::rows), for a statement that returns no rows.
     pub(crate) async fn run(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<(), Failure> {
         self.rows(sql, parameters).await.map(drop)
     }
@@ -150,25 +152,25 @@ impl Transaction {
         }
     }
 
-    /// The same, of a statement that answers with none.
+    /// Like [`rows`](Self::rows), for a statement that returns no rows.
     pub(crate) async fn run(&mut self, sql: &'static str, parameters: Vec<Parameter>) -> Result<(), Failure> {
         self.rows(sql, parameters).await.map(drop)
     }
 }
 
-/// The database cannot be used. In one line that shows no value of a setting or a row.
+/// The database is not usable. Its message is one line without any value of a setting or a row.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatabaseError {
-    /// The URL is none.
+    /// The URL is invalid.
     #[error(
         "DATABASE_URL cannot be read; it is postgres://user:password@host/database, or sqlite:PATH for a file ({0})"
     )]
     Url(String),
-    /// There is no connection.
+    /// The connection failed.
     #[error("the database of DATABASE_URL cannot be reached: {0}")]
     Unreachable(String),
-    /// It does not do what it must.
+    /// The database rejected a statement.
     #[error("the database refuses: {0}")]
     Refused(String),
 }

@@ -1,4 +1,4 @@
-//! The demo: a fake UPS inside this process, and people and companies to begin with.
+//! The demo: a fake UPS inside this process, and initial people and companies.
 
 use std::{
     io,
@@ -26,20 +26,20 @@ use crate::{
 pub const COMPANY_ADMIN: &str = "company.admin";
 /// The sign-in name of the admin user.
 pub const ADMIN_USER: &str = "admin";
-/// The UPS.com user of the fake.
+/// The fake's UPS.com user.
 pub const UPS_USER: &str = FakeUpsState::USER;
 
 const SOMEBODY_ELSE: &str = "somebody.else";
 const COMPANIES: [&str; 3] = ["Alder Creek Outfitters", "Harbor & Hill Books", "Northgate Supply Co."];
 const OTHERS_COMPANIES: [&str; 2] = ["Lakeside Ceramics", "Mesa Verde Pharmacy"];
 
-/// A password of 96 random bits that can be typed.
+/// A password of 96 random bits, easy to type.
 pub fn random_password() -> SecretString {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 12]>()).into()
 }
 
-/// Fills an empty directory: the two sign-ins with one password each, three companies of the company admin, and two of
-/// somebody else, who cannot sign in.
+/// Fills an empty directory: two sign-ins with a password each, three companies of the company admin, and two companies
+/// of a person who cannot sign in.
 ///
 /// # Errors
 /// [`SeedError`]
@@ -61,8 +61,8 @@ pub async fn seed(
     Ok((company_admin, admin_user))
 }
 
-/// The same in a database, once: who is there stays, with whatever their companies have become. A password that was changed
-/// since ends the sessions that the earlier one began.
+/// Seeds a database, once: existing people and the current state of their companies are kept. A changed password ends
+/// the sessions begun with the previous one.
 ///
 /// # Errors
 /// [`DirectoryError`]
@@ -78,11 +78,11 @@ pub async fn welcome(directory: &SqlDirectory, password: &SecretString) -> Resul
         .await
 }
 
-/// There is nothing to begin with.
+/// The initial data could not be created.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SeedError {
-    /// argon2 refuses the password.
+    /// argon2 rejects the password.
     #[error("a password cannot be used: {0}")]
     Password(#[from] password_hash::Error),
     /// The directory cannot be written.
@@ -90,27 +90,27 @@ pub enum SeedError {
     Directory(#[from] DirectoryError),
 }
 
-/// A fake UPS that is about to be served.
+/// A fake UPS, ready to be served.
 #[derive(Debug)]
 pub struct DemoUps {
-    /// What answers.
+    /// The fake's state, which answers the requests.
     pub state: Arc<FakeUpsState>,
-    /// Where it listens.
+    /// The fake's listener.
     pub listener: TcpListener,
-    /// Where a browser finds it.
+    /// The fake's URL in browsers.
     pub base_url: Url,
-    /// The application as the fake knows it.
+    /// The application's client at the fake.
     pub client: Client,
 }
 
 impl DemoUps {
-    /// Makes a fake UPS for the application at `application`, whose callback is `redirect_uri`.
+    /// Sets up a fake UPS for the application at `application`, whose callback is `redirect_uri`.
     ///
-    /// Its host is another name than the application's, not just another port: cookies do not tell ports apart, and a browser's
-    /// return from it shall be what a return from UPS.com is, one from another site.
+    /// The fake uses a different host name from the application, not only a different port: cookies ignore ports, and
+    /// the browser's return must be a cross-site navigation, as from UPS.com.
     ///
     /// # Errors
-    /// If `listen` cannot be listened on.
+    /// If `listen` cannot be bound.
     pub async fn bind(
         listen: SocketAddr,
         application: SocketAddr,
@@ -122,7 +122,7 @@ impl DemoUps {
             .client(FakeUpsState::CLIENT_ID, secret.expose_secret())
             .user(UPS_USER, password.expose_secret())
             .redirect_uri(redirect_uri.as_str())
-            // Loopback as a rule; whoever listens elsewhere wants to be reached there.
+            // Usually loopback; on another address, the fake must accept requests for that address.
             .allow_host(listen.ip().to_string())
             .build()
             .map_err(|error: SettingsError| io::Error::other(error))?;
@@ -138,12 +138,12 @@ impl DemoUps {
         Ok(Self { state: Arc::new(state), listener, base_url, client })
     }
 
-    /// The fake's clock, for everything else in the demo: whoever moves it on the fake's page sees the whole demo age.
+    /// The fake's clock, for the whole demo: advancing it on the fake's page advances everything.
     pub fn clock(&self) -> impl Clock + Clone {
         DemoClock(self.state.clone())
     }
 
-    /// The page on which the UPS.com password is changed.
+    /// The page for changing the UPS.com password.
     pub fn page(&self) -> Url {
         let mut page = self.base_url.clone();
         page.set_path("/__fake/");

@@ -1,4 +1,4 @@
-//! The application's own data: people, companies, their settings. Opt-ins are not in here; those are the library's.
+//! The application's own data: people, companies and their settings. The library keeps the opt-ins.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -15,25 +15,25 @@ mod sql;
 pub use memory::MemoryDirectory;
 pub use sql::{Newcomer, SqlDirectory};
 
-/// Keeps people and companies. Every verb is atomic.
+/// Stores people and companies. Every method is atomic.
 ///
 /// # Errors
-/// Every verb fails with [`DirectoryError`] if the data cannot be reached; nothing has changed then.
+/// Every method fails with [`DirectoryError`] if the data is unavailable; nothing has changed then.
 #[async_trait]
 pub trait Directory: fmt::Debug + Send + Sync + 'static {
     /// The person with this id.
     async fn person(&self, id: &ActorId) -> Result<Option<Person>, DirectoryError>;
 
-    /// The person with this sign-in name (in any case), and the hash of their password in PHC format.
+    /// The person with this sign-in name (case-insensitive), and their password hash in PHC format.
     async fn sign_in(&self, name: &str) -> Result<Option<(Person, String)>, DirectoryError>;
 
     /// The company with this id.
     async fn company(&self, id: &CompanyId) -> Result<Option<Company>, DirectoryError>;
 
-    /// Those of these companies that exist, by name.
+    /// The existing ones of these companies, by name.
     async fn companies(&self, ids: &[CompanyId]) -> Result<Vec<Company>, DirectoryError>;
 
-    /// The companies that `admin` administers, by name, `limit` at most, those after the company `after`.
+    /// The companies that `admin` administers, by name, at most `limit`, after the company `after`.
     async fn companies_of(
         &self,
         admin: &ActorId,
@@ -41,85 +41,86 @@ pub trait Directory: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<Company, CompanyId>, DirectoryError>;
 
-    /// Adds a company that `admin` administers, with default settings.
+    /// Adds a company with default settings, administered by `admin`.
     async fn add_company(&self, name: CompanyName, admin: &ActorId) -> Result<CompanyId, DirectoryError>;
 
-    /// Replaces a company's settings; a company that does not exist is left so.
+    /// Replaces a company's settings; ignores an unknown company.
     async fn save_settings(&self, id: &CompanyId, settings: Settings) -> Result<(), DirectoryError>;
 
-    /// Replaces a company's access key; a company that does not exist is left so.
+    /// Replaces a company's access key; ignores an unknown company.
     async fn save_access_key(&self, id: &CompanyId, key: AccessKey) -> Result<(), DirectoryError>;
 }
 
-/// The data cannot be reached.
+/// The data is unavailable.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the application's data cannot be reached; try again")]
 pub struct DirectoryError;
 
-/// Somebody who can sign in.
+/// A person who can sign in.
 #[derive(Clone, Debug)]
 pub struct Person {
-    /// Who, also for the library.
+    /// The person's id, also used with the library.
     pub id: ActorId,
-    /// What they type to sign in.
+    /// The name for signing in.
     pub sign_in_name: String,
-    /// What they may see and do.
+    /// The person's permissions.
     pub role: Role,
 }
 
-/// The two kinds of people of the Batch Suite guide.
+/// The Batch Suite guide's two kinds of people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Sees the companies that are theirs in every state; authenticates them and removes their authorization.
+    /// Sees their own companies in every state; authenticates them and removes their authorization.
     CompanyAdmin,
-    /// Sees authenticated companies only, uses them and their settings; never touches an authorization or an access key.
+    /// Sees authenticated companies only, and uses them and their settings; cannot change an authorization or an access
+    /// key.
     AdminUser,
 }
 
-/// A company as the application knows it.
+/// A company.
 #[derive(Clone, Debug)]
 pub struct Company {
-    /// Which company, also for the library.
+    /// The company's id, also used with the library.
     pub id: CompanyId,
-    /// What people call it.
+    /// The company's display name.
     pub name: CompanyName,
-    /// Who administers it.
+    /// The people who administer it.
     pub admins: BTreeSet<ActorId>,
-    /// What is set for it.
+    /// The company's settings.
     pub settings: Settings,
-    /// Whether there is an access key.
+    /// Whether the company has an access key.
     pub access_key: StoredAccessKey,
 }
 
-/// An access key, as far as people may know of it. The key itself is never read back.
+/// The state of an access key, which is all that people see. The key itself is never read back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StoredAccessKey {
-    /// None was entered yet.
+    /// Not entered yet.
     #[default]
     Absent,
-    /// It is there.
+    /// Stored.
     Configured,
-    /// It is there and cannot be read: its encryption key is missing, or it is damaged. The company needs a new one.
+    /// Stored but unreadable: its encryption key is missing, or it is damaged. The company needs a new access key.
     Unreadable,
 }
 
 impl Company {
-    /// Whether `person` decides about its authorization and its access key.
+    /// Whether `person` administers its authorization and access key.
     pub fn is_administered_by(&self, person: &Person) -> bool {
         person.role == Role::CompanyAdmin && self.admins.contains(&person.id)
     }
 }
 
-/// What a company has set.
+/// A company's settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// SigView: how many years a proof of delivery is kept, 0 to 10.
+    /// SigView: retention of proofs of delivery, 0 to 10 years.
     pub pod_retention_years: u8,
-    /// Whether Batch Track may be used.
+    /// Whether Batch Track is enabled.
     pub batch_track: bool,
-    /// Whether Custom Billing may be used.
+    /// Whether Custom Billing is enabled.
     pub custom_billing: bool,
-    /// Whether Batch Rate may be used.
+    /// Whether Batch Rate is enabled.
     pub batch_rate: bool,
     /// Address Validation: the score below which an address counts as doubtful, 0 to 100.
     pub minimum_quality_score: u8,
@@ -144,23 +145,23 @@ impl Default for Settings {
     }
 }
 
-/// A company's name: 1 to 80 characters on one line, each of which shows: with controls, bidirectional overrides or zero-width
-/// characters, one company's name could look like another's.
+/// A company's name: 1 to 80 visible characters on one line. Controls, bidirectional overrides and zero-width
+/// characters could make one company's name look like another's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CompanyName(String);
 
 impl CompanyName {
-    /// The longest name, in characters.
+    /// The maximum length, in characters.
     pub const MOST_CHARACTERS: usize = 80;
 
-    /// Takes what a person typed; outer spaces go.
+    /// Parses typed text, without leading and trailing spaces.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         let valid = (1..=Self::MOST_CHARACTERS).contains(&text.chars().count()) && !text.chars().any(is_invisible);
         valid.then(|| Self(text.to_owned()))
     }
 
-    /// Takes a stored name: invisible characters are dropped, and a name of nothing else gets words that say so.
+    /// Reads a stored name: drops invisible characters, and replaces a name without visible ones.
     pub(crate) fn stored(text: &str) -> Self {
         let name = Self::new(&shown(text, Self::MOST_CHARACTERS));
         name.unwrap_or_else(|| Self("(a company without a name)".to_owned()))
@@ -178,25 +179,25 @@ impl fmt::Display for CompanyName {
     }
 }
 
-/// An access key of UPS's: 8 to 64 letters and digits. A secret.
+/// A UPS access key: 8 to 64 letters and digits. A secret.
 #[derive(Clone, Debug)]
 pub struct AccessKey(SecretString);
 
 impl AccessKey {
-    /// Takes what a person typed; outer spaces go.
+    /// Parses typed text, without leading and trailing spaces.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         let valid = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
         valid.then(|| Self(text.to_owned().into()))
     }
 
-    /// The key, for a store that keeps it.
+    /// The key, for the store.
     pub fn secret(&self) -> &SecretString {
         &self.0
     }
 }
 
-/// A version 4 UUID: an address that nobody guesses.
+/// A version 4 UUID, which makes a URL unguessable.
 fn random_uuid() -> Uuid {
     Builder::from_random_bytes(rand::random()).into_uuid()
 }

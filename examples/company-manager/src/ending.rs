@@ -1,25 +1,25 @@
-//! The end of the program, in order and in time.
+//! Stops the program in order and in time.
 //!
-//! A process that is ordered to stop is killed a while later: by docker after 10 seconds, by Kubernetes after 30. A refresh that is cut
-//! off there costs a company its opt-in, so nothing may begin by itself after the order, and the work under way gets all the time
-//! that is left.
+//! A process is killed some time after the signal to stop: by docker after 10 seconds, by Kubernetes after 30. Cutting
+//! off a refresh there costs a company its opt-in. So no background work starts after the signal, and work in progress
+//! gets all the remaining time.
 
 use std::time::Duration;
 
 use batchsuite_auth::{BatchSuiteAuth, Shutdown};
 use tokio::time::{Instant, timeout_at};
 
-/// The share of the time for requests that are under way. The rest is for token pairs: a person tries again, a token pair does not come
-/// twice.
+/// The share of the time for requests in progress. The rest is for token pairs: a person can retry, but UPS never sends
+/// a token pair again.
 const REQUESTS: f64 = 0.4;
-/// The time for the process itself to end: a tenth of all, and at most this.
+/// The time for the process itself to exit: a tenth of the total, at most this.
 const EXIT: Duration = Duration::from_millis(500);
 
-/// Ends within `time` of the call, which is the order to stop: lets nothing begin by itself, waits for `drained`, the requests
-/// that are under way, and then for refreshes and callbacks, and for what the store has not taken yet.
+/// Stops within `time` of the call, made on the signal to stop. Stops background work, waits for `drained` (the
+/// requests in progress), then for refreshes, callbacks and data that the store has not accepted yet.
 ///
 /// # Cancellation
-/// Some of it may be done; what is under way goes on.
+/// Some steps may be done; work in progress continues.
 pub async fn end(auth: &BatchSuiteAuth, drained: impl Future, time: Duration) -> Shutdown {
     let began = Instant::now();
     auth.quiesce();

@@ -1,5 +1,4 @@
-//! The files that everything is kept in where there is no database server: the database, and beside it the keys that encrypt what
-//! is in it.
+//! The files used without a database server: the database, and beside it the keys that encrypt its contents.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -28,26 +27,26 @@ pub enum FileError {
     /// A file or a directory cannot be created.
     #[error("{} cannot be created: {reason}", .path.display())]
     Create {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         reason: Arc<io::Error>,
     },
     /// A key file does not hold keys.
     #[error("the keys in {} cannot be used: {reason}", .path.display())]
     Keys {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         reason: Arc<KeySourceError>,
     },
-    /// The database is there without its keys.
+    /// The database exists without its keys.
     #[error("the opt-ins cannot be kept: {}; and there is no key file {}", chain(.reason), .key_file.display())]
     NoKeyFile {
-        /// Why it cannot be used so.
+        /// The store's error.
         reason: StoreError,
-        /// Where its keys would be.
+        /// The expected path of the keys.
         key_file: PathBuf,
     },
 }
@@ -64,17 +63,17 @@ pub(crate) async fn keyring_in(file: &Path) -> Result<Keyring, FileError> {
     loaded.map_err(|reason| FileError::Keys { path: file.to_owned(), reason: Arc::new(reason) })
 }
 
-/// The directory that a file is in; that of a bare name is where the program was started.
+/// The directory of a file; for a bare file name, the working directory at start.
 fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Where the keys of a database are that has none from elsewhere.
+/// The default key file of a database.
 pub fn key_file(database: &Path) -> PathBuf {
     with_ending(database, ".keys")
 }
 
-/// Creates the directory of a database, closed to others, if it is not there; the one above it must be.
+/// Creates a database's directory, with access for the owner only, if it does not exist; its parent must exist.
 pub(crate) fn create_directory_of(database: &Path) -> Result<(), FileError> {
     let directory = directory_of(database);
     match DirBuilder::new().mode(0o700).create(directory) {
@@ -83,7 +82,7 @@ pub(crate) fn create_directory_of(database: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Closes a database that was put in place by hand, and what SQLite keeps beside it, to others.
+/// Restricts a database that was put in place by hand, and SQLite's files beside it, to the owner.
 pub fn close_to_others(database: &Path) -> Result<(), FileError> {
     for ending in ["", "-wal", "-shm"] {
         let file = with_ending(database, ending);
@@ -95,10 +94,10 @@ pub fn close_to_others(database: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The keys in the file beside a database. At the first start that file is created, mode 0600; then it is named, too.
+/// The keys in the file beside a database. The first start creates that file with mode 0600 and also returns its path.
 pub(crate) async fn keyring_beside(database: &Path) -> Result<(Keyring, Option<PathBuf>), FileError> {
     let file = key_file(database);
-    // In this order: another instance that begins now creates the keys first, and then the database.
+    // In this order: an instance that starts concurrently creates the keys first, then the database.
     let (is_there, has_keys) = (database.exists(), file.exists());
     if !has_keys {
         let keys = new_keys();
@@ -111,8 +110,8 @@ pub(crate) async fn keyring_beside(database: &Path) -> Result<(Keyring, Option<P
     Ok((keyring, (!has_keys).then_some(file)))
 }
 
-/// Refuses a database whose keys are missing, unless nothing was ever encrypted in it. The store also says if it is damaged, or
-/// another program's.
+/// Rejects a database without its keys, unless nothing in it was ever encrypted. The store also detects damage and
+/// files of other programs.
 async fn refuse_without_keys(database: &Path, key_file: &Path, keys: &str) -> Result<(), FileError> {
     let new_keys = async { Keyring::load(StaticKeySource::new(KeySet::parse(keys)?)).await };
     let keyring =
@@ -121,7 +120,7 @@ async fn refuse_without_keys(database: &Path, key_file: &Path, keys: &str) -> Re
     opened.map(drop).map_err(|reason| FileError::NoKeyFile { reason, key_file: key_file.to_owned() })
 }
 
-/// A new key, as a line of a key file. Its name is no other key's.
+/// A new key, as a line of a key file, with a unique name.
 fn new_keys() -> Zeroizing<String> {
     let key = Zeroizing::new(rand::random::<[u8; 32]>());
     let key = Zeroizing::new(STANDARD.encode(*key));
@@ -129,7 +128,7 @@ fn new_keys() -> Zeroizing<String> {
     Zeroizing::new(format!("{month}-{:04x}:{}\n", rand::random::<u16>(), *key))
 }
 
-/// Creates a key file, whole or not at all. One that is there by now is another instance's, and stays.
+/// Creates a key file atomically. A file that exists by now belongs to another instance and is kept.
 fn create(file: &Path, keys: &str) -> io::Result<()> {
     let draft = with_ending(file, &format!(".{:08x}", rand::random::<u32>()));
     let mut new = OpenOptions::new();
@@ -137,12 +136,12 @@ fn create(file: &Path, keys: &str) -> io::Result<()> {
         draft.write_all(keys.as_bytes())?;
         draft.sync_all()
     });
-    // A link, unlike a move, never replaces a file.
+    // Unlike a rename, a hard link never replaces a file.
     let linked = written.and_then(|()| fs::hard_link(&draft, file));
     let _ = fs::remove_file(&draft);
     match linked {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        // What is encrypted with the key must not outlive it after a loss of power.
+        // After a power loss, encrypted data must not outlive its key.
         _ => File::open(directory_of(file))?.sync_all(),
     }
 }

@@ -1,4 +1,4 @@
-//! What every request passes: the right host, a sane request line, the CSRF token of a form; and the headers of every answer.
+//! Checks on every request (host, request line, CSRF token of a form), and the headers of every response.
 
 use std::{borrow::Cow, error::Error, time::Duration};
 
@@ -26,15 +26,15 @@ use crate::{
     },
 };
 
-/// The name of the hidden field that every form has.
+/// The name of the hidden field in every form.
 pub(crate) const CSRF_FIELD: &str = "csrf_token";
-/// The longest path and query, in bytes: a callback with UPS's longest code, every byte of it percent-encoded.
+/// The maximum length of path and query, in bytes: a callback with UPS's longest code, fully percent-encoded.
 const MOST_TARGET: usize = 16 * 1024;
 const MOST_FORM: usize = 16 * 1024;
-/// How long a form may take to arrive.
+/// The maximum time for a form to arrive.
 const MOST_FORM_TIME: Duration = Duration::from_secs(15);
 
-/// One line a request: no query, no header, no body, so no secret.
+/// Logs one line per request, without query, headers or body, so without secrets.
 pub(crate) async fn log(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
@@ -45,8 +45,8 @@ pub(crate) async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-/// Where a form may lead: this application, and every hop on the way to UPS's sign-in page. A browser checks each redirect
-/// that answers a form, not just the first; with `'self'` alone, nobody would arrive at UPS.com.
+/// The allowed targets of forms: this application, and every redirect on the way to UPS's sign-in page. A browser
+/// checks each redirect that answers a form, not only the first; `'self'` alone would block the redirect to UPS.com.
 pub(crate) fn content_security_policy(site: &Site) -> Result<HeaderValue, InvalidHeaderValue> {
     let hops = [site.ups_base_url.origin().ascii_serialization()].into_iter().chain(site.ups_hops.iter().cloned());
     let hops = hops.collect::<Vec<_>>().join(" ");
@@ -56,7 +56,7 @@ pub(crate) fn content_security_policy(site: &Site) -> Result<HeaderValue, Invali
     ))
 }
 
-/// Adds the security headers to every answer.
+/// Adds the security headers to every response.
 pub(crate) async fn headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -77,7 +77,7 @@ pub(crate) async fn headers(State(app): State<App>, request: Request, next: Next
     response
 }
 
-/// Refuses a path and query longer than any of ours or UPS's.
+/// Rejects a path and query longer than any of the application's or UPS's.
 pub(crate) async fn request_line(request: Request, next: Next) -> Response {
     let length = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if length > MOST_TARGET {
@@ -87,9 +87,9 @@ pub(crate) async fn request_line(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Sends a GET under another host name, or one that a proxy took over plain http, to the public URL; refuses anything else
-/// there. A browser that comes back from there as it went is not sent a second time: the proxy's settings are wrong, and
-/// the page says how to change them.
+/// Redirects a GET for another host name, or one that reached a proxy over plain http, to the public URL; rejects other
+/// methods. A browser that returns unchanged from there is not redirected again: the proxy is misconfigured, and the
+/// page says how to fix it.
 pub(crate) async fn host(State(app): State<App>, request: Request, next: Next) -> Response {
     let public_url = &app.site.public_url;
     let public_host = &public_url[url::Position::BeforeHost..url::Position::AfterPort];
@@ -128,8 +128,8 @@ const SCHEME_OF_PROXY: &str = "For the operator: PUBLIC_URL is https, but the pr
 const HOST_OF_PROXY: &str = "For the operator: if a proxy stands in front of this application, let it pass the browser’s Host \
      header on (nginx: proxy_set_header Host $http_host), and let PUBLIC_URL be the address that people open.";
 
-/// A page that nobody has gone to yet is not fetched: a prefetch must not complete a consent, nor take a message that a person
-/// has not seen. The browser asks again when the person goes there.
+/// Rejects speculative requests: a prefetch must not complete a consent, nor consume a message that the person has not
+/// seen. The browser repeats the request when the person navigates to the page.
 pub(crate) async fn speculation(request: Request, next: Next) -> Response {
     if is_speculative(request.headers()) {
         let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -140,17 +140,17 @@ pub(crate) async fn speculation(request: Request, next: Next) -> Response {
 }
 
 fn is_same_host(host: &str, public_host: &str, public_url: &url::Url) -> bool {
-    // A browser leaves the scheme's own port out; other clients may name it.
+    // A browser omits the scheme's default port; other clients may include it.
     let named =
         public_url.port_or_known_default().map(|port| format!("{}:{port}", public_url.host_str().unwrap_or("")));
     host.eq_ignore_ascii_case(public_host) || named.is_some_and(|named| host.eq_ignore_ascii_case(&named))
 }
 
-/// Refuses a form without its session's CSRF token. Every request that may change something passes here, so no screen can
-/// forget it. (`Origin` would not do: pages without a referrer post `Origin: null`.)
+/// Rejects a form without its session's CSRF token. Every request that may change something passes through here, so no
+/// screen can forget the check. (`Origin` would not do: pages without a referrer post `Origin: null`.)
 pub(crate) async fn csrf(request: Request, next: Next) -> Response {
-    // What is posted to the callback is told that it takes no POST, whoever posts it. Whoever follows a connect link has no session;
-    // the library looks at where that form comes from.
+    // A POST to the callback gets 405 from any sender. A browser that follows a connect link has no session; the
+    // library checks the origin of that form.
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let is_link = request.uri().path().strip_prefix(LINK_PATH).is_some_and(|rest| rest.starts_with('/'));
     if is_safe || is_link || request.uri().path() == CALLBACK_PATH {
@@ -177,7 +177,7 @@ pub(crate) async fn csrf(request: Request, next: Next) -> Response {
     next.run(Request::from_parts(parts, Body::from(form))).await
 }
 
-/// A body that is too long is one thing; one that breaks off, or whose chunks are none, another.
+/// Distinguishes a body that is too long from one that is cut off or has invalid chunks.
 fn no_form(error: &axum::Error) -> Refusal {
     if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
         let words = "That is more than a form of this application holds. Go back and shorten it.";

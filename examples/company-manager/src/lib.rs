@@ -1,11 +1,12 @@
-//! A company manager: its companies authenticate at UPS.com, and its people see how each of them stands.
+//! A company manager: companies authenticate at UPS.com, and people see each company's status.
 //!
-//! Server-rendered, no JavaScript. The screens and their words are those of the UPS Batch Suite guide; `screens/` has one file
-//! a screen. What the library does for it is in `screens/authenticate.rs`, `screens/connect_link.rs`, `screens/remove_auth.rs` and
-//! `screens/batch_track.rs`; all the rest is what any such application has: people, sessions, pages.
+//! Server-rendered, no JavaScript. The screens and their texts follow the UPS Batch Suite guide; `screens/` has one
+//! file per screen. The library is used in `screens/authenticate.rs`, `screens/connect_link.rs`,
+//! `screens/remove_auth.rs` and `screens/batch_track.rs`; everything else is common to such applications: people,
+//! sessions, pages.
 //!
-//! [`app()`] makes the application from its [`Parts`]; the program in `main.rs` reads [`config::Config`], serves the application, and
-//! ends it by way of [`ending`].
+//! [`app()`] builds the application from its [`Parts`]; the program in `main.rs` reads [`config::Config`], serves the
+//! application, and stops it with [`ending`].
 
 pub mod config;
 pub mod database;

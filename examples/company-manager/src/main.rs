@@ -1,4 +1,4 @@
-//! `company-manager`: reads the settings, serves the application, and ends it gracefully.
+//! `company-manager`: reads the settings, serves the application, and stops it gracefully.
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a program talks to its terminal")]
 
@@ -37,9 +37,9 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-/// How long the demo's fake UPS, a database file and threads of the runtime may each take at the very end.
+/// Maximum time each for the demo's fake UPS, a database file and the runtime's threads at the end.
 const EXIT: Duration = Duration::from_millis(200);
-/// The command for a start after a backup was put back.
+/// The command to run after restoring a backup.
 const AFTER_RESTORE: &str = "after-restore";
 
 fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
         let result = runtime.block_on(async { if restored { after_restore(config).await } else { run(config).await } });
-        // A name that is being looked up must not hold up the end: only the operating system knows for how long.
+        // A DNS lookup in progress must not delay the exit: only the operating system limits its duration.
         runtime.shutdown_timeout(EXIT);
         result
     })();
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Marks what a backup brought back, before the program serves it: some of its tokens may be spent.
+/// Marks the restored opt-ins before the program serves: some of their tokens may be spent.
 async fn after_restore(config: Config) -> Result<(), String> {
     let Ups::Real(ups, kept_in) = config.ups else {
         return Err(format!("{AFTER_RESTORE} is not for the demo, which keeps nothing"));
@@ -109,7 +109,7 @@ async fn after_restore(config: Config) -> Result<(), String> {
 }
 
 async fn run(config: Config) -> Result<(), String> {
-    // Before the first visitor, so that no signal is missed.
+    // Before the first request, so that no signal is missed.
     let stop = stop().map_err(|error| format!("signals cannot be caught: {error}"))?;
     let listener = TcpListener::bind(config.listen).await.map_err(cannot_listen("LISTEN", config.listen))?;
     let address = listener.local_addr().map_err(cannot_listen("LISTEN", config.listen))?;
@@ -144,7 +144,7 @@ async fn run(config: Config) -> Result<(), String> {
     let mut server = tokio::spawn(serve(listener, app, async {
         let _ = draining.await;
     }));
-    // The server ends by itself only if it fails.
+    // The server ends on its own only if it fails.
     tokio::select! {
         () = stop => {}
         _ = &mut server => return Err("the server failed".to_owned()),
@@ -160,7 +160,7 @@ async fn run(config: Config) -> Result<(), String> {
     if let Some(file) = file {
         let _ = timeout(EXIT, file.close()).await;
     }
-    // The fake goes last: it may have to answer a refresh that is under way.
+    // The fake stops last, because it may have to answer a refresh in progress.
     drop(end_ups);
     if let Some(served) = demo_ups {
         let _ = timeout(EXIT, served).await;
@@ -168,7 +168,7 @@ async fn run(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// What differs between UPS itself and the demo.
+/// The differences between the real UPS and the demo.
 struct Arranged {
     auth: BatchSuiteAuthBuilder,
     storage: Storage,
@@ -177,10 +177,10 @@ struct Arranged {
     clock: Arc<dyn Clock>,
 }
 
-/// UPS itself, and where the application stands.
+/// An authenticator for the real UPS, and the application's site.
 fn at_site_of(ups: RealUps) -> (BatchSuiteAuthBuilder, Site) {
     let RealUps { client, environment, base_url, public_url } = ups;
-    // The hosts on which UPS is known to sign people in, and whichever of its own it sends them on to.
+    // The hosts on which UPS is known to sign people in, and its other hosts that it may redirect to.
     let ups_hops = ["https://www.ups.com", "https://*.ups.com"].map(str::to_owned).to_vec();
     (
         BatchSuiteAuth::builder(environment, client),
@@ -188,7 +188,7 @@ fn at_site_of(ups: RealUps) -> (BatchSuiteAuthBuilder, Site) {
     )
 }
 
-/// With UPS itself; and tells so in the terminal.
+/// Sets up the real UPS, and reports that in the terminal.
 async fn at_ups(
     ups: RealUps,
     kept_in: &KeptIn,
@@ -214,7 +214,7 @@ fn shown(path: &Path) -> String {
     path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// Tells in the terminal where everything is kept, and what to back up.
+/// Prints the paths of the files, and which ones to back up.
 fn tell_of_the_file(database: &Path, keys: Option<&Keys>, is_first_start: bool) {
     let file = shown(database);
     let keys = match keys {
@@ -232,7 +232,7 @@ fn tell_of_the_file(database: &Path, keys: Option<&Keys>, is_first_start: bool) 
     println!("              company-manager {AFTER_RESTORE} once before the next start.");
 }
 
-/// With a fake UPS inside, which is served until `ups_ends`; and tells so in the terminal.
+/// Sets up a fake UPS inside this process, served until `ups_ends`, and reports that in the terminal.
 async fn as_a_demo(
     fake_listen: SocketAddr,
     address: SocketAddr,
@@ -257,7 +257,7 @@ async fn as_a_demo(
     Ok((Arranged { auth, storage, site, http, clock: Arc::new(clock) }, served))
 }
 
-/// Ready at SIGTERM or SIGINT.
+/// Completes on SIGTERM or SIGINT.
 fn stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -299,7 +299,7 @@ impl Passwords {
         storage.map_err(|error| error.to_string())
     }
 
-    /// Tells in the terminal, and only there, how to get around in the demo.
+    /// Prints, to the terminal only, how to use the demo.
     fn introduce(&self, site: &Site, ups: &DemoUps) {
         let shown = |password: &SecretString| match self.are_random {
             true => password.expose_secret().to_owned(),

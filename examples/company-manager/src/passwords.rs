@@ -1,4 +1,4 @@
-//! Passwords: argon2id, off the async threads, a bounded number at a time.
+//! Passwords: argon2id, outside the async threads, with bounded concurrency.
 
 use std::{
     collections::HashMap,
@@ -16,50 +16,51 @@ use tokio::sync::{AcquireError, Semaphore};
 
 use crate::client::Client;
 
-/// Each verification takes 19 MiB and some 20 ms of one core.
+/// Concurrent verifications. Each takes 19 MiB and about 20 ms of one core.
 const AT_A_TIME: usize = 2;
-/// A sign-in that has waited this long for its turn is told to come back.
+/// Maximum wait of a sign-in for its turn; then it is told to retry.
 const MOST_WAIT: Duration = Duration::from_secs(5);
-/// How many of one lane wait for their turn.
+/// Maximum number of waiting sign-ins per lane.
 const MOST_IN_LANE: usize = 16;
-/// How many of all lanes wait for their turn.
+/// Maximum number of waiting sign-ins in all lanes.
 const MOST_INSIDE: usize = 512;
 
-/// Hashes `password` with argon2id (19 MiB, 2 passes, 1 lane: OWASP's choice) and a random salt, in PHC format. Blocks.
+/// Hashes `password` with argon2id (19 MiB, 2 passes, 1 lane: OWASP's recommendation) and a random salt, in PHC format.
+/// Blocks.
 ///
 /// # Errors
-/// If argon2 refuses, which it does for a password of more than 4 GiB.
+/// If argon2 rejects the password, i.e. if it is longer than 4 GiB.
 pub fn hash(password: &SecretString) -> Result<String, password_hash::Error> {
     let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>())?;
     Ok(Argon2::default().hash_password(password.expose_secret().as_bytes(), &salt)?.to_string())
 }
 
-/// Whether `password` is the one behind `hash`, which is in PHC format. Blocks.
+/// Whether `password` matches `hash` in PHC format. Blocks.
 pub(crate) fn matches(password: &SecretString, hash: &str) -> bool {
     PasswordHash::new(hash)
         .and_then(|hash| Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash))
         .is_ok()
 }
 
-/// In which lane a password waits for its turn: there is one turn at a time in each.
+/// The queue in which a verification waits; each lane has one verification at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
-    /// All that come from one client, as far as the server knows it.
+    /// All sign-ins of one client, as far as the server knows the client.
     Client(Option<Client>),
-    /// One person's browser, by a hash: behind a proxy it may have the same address as a flood.
+    /// One known browser, by a hash: behind a proxy it may share its address with a flood.
     Browser([u8; 32]),
 }
 
-/// Verifies passwords: some at a time, one of them of each lane, so that nobody's flood keeps others waiting.
+/// Verifies passwords: a few at a time, at most one per lane, so that one client's flood does not delay others.
 #[derive(Clone)]
 pub(crate) struct Verifier {
     turns: Arc<Semaphore>,
     lanes: Arc<Lanes>,
-    /// The hash of a password that nobody has: an unknown name costs what a known one costs.
+    /// The hash of an unknown password, so that an unknown name takes as long as a known one.
     nobody: Arc<str>,
 }
 
-/// Too many people sign in at once, or too many in one lane.
+/// Too many concurrent sign-ins, in total or in one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Busy;
 
@@ -69,7 +70,7 @@ impl Verifier {
         Ok(Self { turns: Arc::new(Semaphore::new(AT_A_TIME)), lanes: Arc::default(), nobody: nobody.into() })
     }
 
-    /// Whether `password` is the one behind `hash`; never, if there is no hash. Those of a lane have their turns one after the other.
+    /// Whether `password` matches `hash`; `false` without a hash. Verifications in one lane run one after another.
     pub(crate) async fn verify(&self, lane: Lane, password: SecretString, hash: Option<String>) -> Result<bool, Busy> {
         let place = self.lanes.enter(lane).ok_or(Busy)?;
         let turn = async {
@@ -79,7 +80,7 @@ impl Verifier {
         let turn = tokio::time::timeout(MOST_WAIT, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)?;
         let nobody = self.nobody.clone();
         let verification = tokio::task::spawn_blocking(move || {
-            // The turn ends with the work, not with a caller that went away.
+            // The turn is held until the work is done, even if the caller is dropped.
             let _turn = (turn, place);
             let is_known = hash.is_some();
             let matches = matches(&password, hash.as_deref().unwrap_or(&nobody));
@@ -99,7 +100,7 @@ struct Waiting {
 }
 
 impl Lanes {
-    /// A place in the lane; `None`: too many are in it, or in all lanes together.
+    /// A place in the lane; `None`: that lane, or all lanes together, are full.
     fn enter(self: &Arc<Self>, lane: Lane) -> Option<Place> {
         let mut lanes = self.lanes();
         if lanes.values().map(|waiting| waiting.inside).sum::<usize>() >= MOST_INSIDE {
@@ -118,7 +119,7 @@ impl Lanes {
     }
 }
 
-/// A place in a lane, until it is dropped.
+/// A place in a lane, released on drop.
 struct Place {
     lanes: Arc<Lanes>,
     lane: Lane,
@@ -172,7 +173,7 @@ mod tests {
     async fn one_client_s_flood_keeps_nobody_else_waiting() {
         let verifier = Verifier::new().unwrap();
         let [flooding, other] = [1, 2].map(|last| Lane::Client(Some(Client::at([10, 0, 0, last].into()))));
-        // Its one turn is taken, so that the rest of its flood waits, and what is too much is turned away at once.
+        // Holding the lane's only turn makes the flood wait, and its excess is rejected at once.
         let held = verifier.lanes.enter(flooding).unwrap();
         let _turn = held.turn.clone().acquire_owned().await.unwrap();
         let flood: Vec<_> = (0..300)

@@ -1,4 +1,4 @@
-//! Redirects that lead nowhere: a browser that comes back as it was sent on went around in a circle.
+//! Detects redirect loops: a browser that returns with the same request right after a redirect.
 
 use std::{
     collections::HashMap,
@@ -11,16 +11,16 @@ use axum::extract::{ConnectInfo, Request};
 use batchsuite_auth::clock::{Timestamp, later};
 use sha2::{Digest, Sha256};
 
-/// A browser follows a redirect at once; a load balancer that looks at the application does so more seldom.
+/// A browser follows a redirect at once; a load balancer's health checks are further apart.
 const WINDOW: Duration = Duration::from_secs(3);
 const MOST_ENTRIES: usize = 10_000;
 
-/// The requests that were redirected lately, by their hash; bounded.
+/// The recently redirected requests, by hash; bounded.
 #[derive(Debug, Default)]
 pub(crate) struct Redirects(Mutex<HashMap<[u8; 32], Timestamp>>);
 
 impl Redirects {
-    /// Whether the same request was sent on just before; if not, it is from now on.
+    /// Whether the same request was redirected just before; records it if not.
     pub(crate) fn is_circle(&self, request: &Request, now: Timestamp) -> bool {
         let mut sent_on = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sent_on.len() >= MOST_ENTRIES {
@@ -30,7 +30,7 @@ impl Redirects {
             sent_on.clear();
         }
         let sender = fingerprint(request);
-        // A clock that was set back says nothing about how long ago that was.
+        // If the clock was set back, the elapsed time is unknown.
         if sent_on.get(&sender).is_some_and(|before| *before <= now && later(*before, WINDOW) > now) {
             return true;
         }
@@ -39,7 +39,7 @@ impl Redirects {
     }
 }
 
-/// The hash of what one browser's repeated requests have in common, behind a proxy too.
+/// The hash of the parts that one browser's repeated requests share, also behind a proxy.
 fn fingerprint(request: &Request) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! The screens of the Batch Suite guide, one file each: the handlers, and the page they show.
+//! The screens of the Batch Suite guide, one file each, with their handlers and pages.
 
 pub(crate) mod authenticate;
 pub(crate) mod batch_track;

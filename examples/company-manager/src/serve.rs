@@ -1,4 +1,4 @@
-//! The server: HTTP/1 alone, and no client that may keep it waiting.
+//! The server: HTTP/1 only, with time limits for slow clients.
 
 use std::{future::Future, net::SocketAddr, pin::pin, time::Duration};
 
@@ -12,19 +12,19 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower_service::Service;
 
-/// How long a client may take to send the head of a request, and how long an idle connection is kept for the next one.
+/// Maximum time for a client to send a request's head, and for an idle connection to be kept.
 const HEAD_TIME: Duration = Duration::from_secs(15);
-/// After a connection that could not be accepted: there may be no file descriptors left, and then a pause is what helps.
+/// Pause after a failed accept, which may be due to a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `app` on `listener` until `stop` is ready; then takes no more connections, and ends when the requests under way are
-/// answered.
+/// Serves `app` on `listener` until `stop` is ready; then accepts no more connections, and returns when the requests in
+/// progress are answered.
 ///
-/// `axum::serve` would speak HTTP/2 to a client that begins with it, as soon as any crate of the build enables that. This speaks
-/// HTTP/1 alone, whatever is enabled elsewhere.
+/// `axum::serve` speaks HTTP/2 to clients that start with it, as soon as any crate in the build enables that. This
+/// function speaks HTTP/1 only, whatever is enabled elsewhere.
 ///
 /// # Cancellation
-/// A dropped future takes no more connections; requests under way go on.
+/// Dropping the future stops accepting connections; requests in progress continue.
 pub async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output = ()> + Send) {
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
@@ -53,7 +53,7 @@ pub async fn serve(listener: TcpListener, app: Router, stop: impl Future<Output 
     connections.shutdown().await;
 }
 
-/// Answers the requests of one connection, which know whose they are.
+/// Answers one connection's requests, each with the client's address as its `ConnectInfo`.
 fn answers(
     app: Router,
     peer: SocketAddr,

@@ -1,4 +1,4 @@
-//! Who is signed in. A store keeps the hash of a session's id only, so that its content opens no session.
+//! Sessions of signed-in people. A store keeps only the hash of a session's id, so its contents cannot open a session.
 
 use std::{fmt, time::Duration};
 
@@ -19,40 +19,40 @@ pub(crate) use cookie::Cookies;
 pub use memory::MemorySessions;
 pub use sql::SqlSessions;
 
-/// A session ends when nothing came from its browser for this long.
+/// A session ends after this long without a request from its browser.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// A session ends this long after the sign-in, whatever happens.
+/// A session ends this long after the sign-in in any case.
 pub const ABSOLUTE_TIMEOUT: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// The id of a browser's session: 256 random bits that only the browser's cookie keeps.
+/// The id of a browser's session: 256 random bits, kept only in the browser's cookie.
 ///
-/// A browser that is not signed in has one too, so that the sign-in form has a CSRF token; no store knows it.
+/// A signed-out browser has an id as well, for the CSRF token of the sign-in form; no store knows that id.
 #[derive(Clone)]
 pub struct SessionId(SecretString);
 
 impl SessionId {
-    /// A new one.
+    /// A new random id.
     pub fn random() -> Self {
         Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into())
     }
 
-    /// The one in a cookie, if it can be one of ours.
+    /// The id in a cookie, if it has the right form.
     pub fn from_cookie(text: &str) -> Option<Self> {
         is_random_text(text).then(|| Self(text.to_owned().into()))
     }
 
-    /// For the cookie.
+    /// The value for the cookie.
     pub fn expose_secret(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// What a store keeps of it.
+    /// The hash that a store keeps.
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(self.expose_secret())
     }
 
-    /// The CSRF token of every form in this session. It follows from the id by a hash of its own, so nothing has to be kept,
-    /// and a page that shows it shows neither the id nor what the store keeps.
+    /// The CSRF token of every form in this session. It is derived from the id by a separate hash, so it needs no
+    /// storage, and it reveals neither the id nor the stored hash.
     pub fn csrf_token(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"company-manager csrf token\0");
@@ -60,7 +60,7 @@ impl SessionId {
         URL_SAFE_NO_PAD.encode(hash.finalize())
     }
 
-    /// Whether a form's token is this session's, in constant time.
+    /// Whether a form's token is this session's. Runs in constant time.
     pub fn accepts(&self, csrf_token: &str) -> bool {
         self.csrf_token().as_bytes().ct_eq(csrf_token.as_bytes()).into()
     }
@@ -77,24 +77,24 @@ pub(crate) fn is_random_text(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// What the next page tells, once.
+/// A message that the next page shows once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flash {
-    /// On which company's page.
+    /// The company whose page shows it.
     pub company: CompanyId,
-    /// What.
+    /// The message.
     pub message: Message,
 }
 
-/// What there is to tell.
+/// A message for a company's page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// The company was authenticated just now.
+    /// The company has just been authenticated.
     Authenticated {
-        /// When the refresh token ends, as far as UPS said.
+        /// When the refresh token expires, if UPS said so.
         refresh_expires_at: Option<Timestamp>,
     },
-    /// The same return from UPS.com came before.
+    /// The return from UPS.com was a repetition.
     CameBackAgain,
     /// The company's authorization was removed.
     AuthRemoved,
@@ -106,22 +106,22 @@ pub enum Message {
     CompanyAdded,
 }
 
-/// Keeps sessions. Every verb is atomic and takes the application's time.
+/// Stores sessions. Every method is atomic and takes the application's time.
 #[async_trait]
 pub trait Sessions: fmt::Debug + Send + Sync + 'static {
     /// Begins a session of `person`.
     async fn begin(&self, id: SecretHash, person: ActorId, now: Timestamp) -> Result<(), DirectoryError>;
 
-    /// Whose session this is, if it has not ended; the idle time starts again.
+    /// The person of a session that has not ended; restarts the idle time.
     async fn resume(&self, id: SecretHash, now: Timestamp) -> Result<Option<ActorId>, DirectoryError>;
 
     /// Ends a session.
     async fn end(&self, id: SecretHash) -> Result<(), DirectoryError>;
 
-    /// Leaves something to tell; what was left before and not told is dropped.
+    /// Leaves a message; drops an earlier one that was not shown.
     async fn leave_flash(&self, id: SecretHash, flash: Flash) -> Result<(), DirectoryError>;
 
-    /// Takes what there is to tell on this company's page.
+    /// Takes the message for this company's page.
     async fn take_flash(&self, id: SecretHash, company: &CompanyId) -> Result<Option<Message>, DirectoryError>;
 }
 

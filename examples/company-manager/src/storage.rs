@@ -1,4 +1,4 @@
-//! Where everything is kept: in memory, in an SQLite file, or in a Postgres database that any number of instances share.
+//! Storage: in memory, in an SQLite file, or in a Postgres database shared by any number of instances.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,22 +25,22 @@ use crate::{
     upkeep::Upkeep,
 };
 
-/// The three that keep something.
+/// The three stores.
 #[derive(Clone, Debug)]
 pub struct Storage {
     /// Keeps the opt-ins.
     pub store: Arc<dyn Store>,
     /// Keeps people and companies.
     pub directory: Arc<dyn Directory>,
-    /// Keeps who is signed in.
+    /// Keeps the sessions.
     pub sessions: Arc<dyn Sessions>,
-    /// Where it all is, if it outlives the program.
+    /// The database, if the data is persistent.
     pub database: Option<Database>,
-    /// What is to be done beside all other work, if it outlives the program.
+    /// Background maintenance, if the data is persistent.
     pub upkeep: Option<Upkeep>,
-    /// The key file that this very start has created.
+    /// The key file, if this start created it.
     pub new_key_file: Option<PathBuf>,
-    /// The file of the opt-ins, which is closed at the end.
+    /// The file of the opt-ins, to be closed at the end.
     pub file: Option<SqliteStore>,
 }
 
@@ -68,11 +68,11 @@ impl Storage {
         })
     }
 
-    /// In a database: brings its tables up to date, adds the demo's people and companies if they are not there, and gives
-    /// its people this password. What is under an old key is encrypted anew, opt-ins by and by ([`Upkeep`]).
+    /// In a database: migrates its tables, adds the demo's people and companies if missing, and sets their password.
+    /// Data under an old key is re-encrypted, opt-ins in the background ([`Upkeep`]).
     ///
     /// # Errors
-    /// [`StorageError`]; the instances that run are not affected.
+    /// [`StorageError`]; running instances are not affected.
     pub async fn kept_in(kept_in: &KeptIn, password: &SecretString) -> Result<Self, StorageError> {
         let (database, store, keyring, new_key_file, file) = match &kept_in.place {
             Place::Postgres { url, keys } => {
@@ -129,27 +129,27 @@ async fn in_postgres(url: &SecretString, keyring: &Keyring) -> Result<(Database,
 }
 
 async fn in_a_file(path: &Path, keyring: &Keyring) -> Result<(Database, SqliteStore), StorageError> {
-    // It creates the file, and refuses one that is not ours, so it comes first.
+    // The store comes first, because it creates the file and rejects a file of another program.
     let store = SqliteStore::open(path, keyring.clone()).await?;
     let database = Database::open(path).await?;
     database.migrate().await?;
     Ok((database, store))
 }
 
-/// The database cannot be used, in one line.
+/// The database is not usable; one line.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// There are no keys.
+    /// The keys are missing or invalid.
     #[error("the keys that encrypt what is kept cannot be used: {0}")]
     Keys(#[source] Arc<KeySourceError>),
-    /// A file of the database without a server.
+    /// A file cannot be created or used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The application's own part.
+    /// The application's tables failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The opt-ins' part.
+    /// The store of the opt-ins failed.
     #[error("the opt-ins cannot be kept: {}", chain(.0))]
     Store(#[from] StoreError),
     /// People and companies could not be added.

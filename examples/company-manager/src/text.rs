@@ -1,10 +1,11 @@
-//! Text that people typed, before it is shown to others.
+//! Checks typed text before it is shown to others.
 
-/// Whether `character` shows nothing, or changes how its neighbours are shown: controls, separators of lines, bidirectional
-/// overrides and isolates, zero-width characters, variation selectors, tags. With them a name can look like another one.
+/// Whether `character` is invisible or changes how its neighbours are displayed: controls, line separators,
+/// bidirectional overrides and isolates, zero-width characters, variation selectors, tags. Such characters can make one
+/// name look like another.
 ///
-/// Unicode's categories Cc, Cf, Zl and Zp, the characters that are ignored by default (DerivedCoreProperties of 16.0), those whose
-/// picture is empty, and those that are none (the last two of each plane, and U+FDD0 to U+FDEF).
+/// Unicode's categories Cc, Cf, Zl and Zp, the default-ignorable characters (DerivedCoreProperties of 16.0), characters
+/// with an empty glyph, and noncharacters (the last two of each plane, and U+FDD0 to U+FDEF).
 pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || u32::from(character) & 0xfffe == 0xfffe
@@ -16,7 +17,7 @@ pub(crate) fn is_invisible(character: char) -> bool {
             | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// At most `most` characters of what was typed, without those that show nothing.
+/// At most `most` characters of typed text, without invisible ones.
 pub(crate) fn shown(text: &str, most: usize) -> String {
     text.chars().filter(|character| !is_invisible(*character)).take(most).collect()
 }

@@ -1,7 +1,7 @@
-//! Slows down password guessing: a few failures per sign-in name and client, then a pause.
+//! Slows down password guessing: a pause after a few failures per sign-in name and client.
 //!
-//! A browser that somebody signed in with before is counted by itself, so that nobody else can lock its person out: not from
-//! behind the same proxy either.
+//! A browser with an earlier successful sign-in is counted separately, so that nobody else can lock its person out, not
+//! even from behind the same proxy.
 
 use std::{
     collections::HashMap,
@@ -19,18 +19,18 @@ const MOST_FAILURES: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 const MOST_ENTRIES: usize = 10_000;
 
-/// Counts failures, bounded: at the bound, the oldest count goes.
+/// Counts failures, up to a bound; then the oldest count is dropped.
 #[derive(Default)]
 pub(crate) struct Throttle(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     counts: HashMap<Key, Count>,
-    /// The names and browsers of successful sign-ins, and when.
+    /// The names and browsers of successful sign-ins, with their times.
     known: HashMap<Key, Timestamp>,
 }
 
-/// The hash of a name and of whom it came from: of a fixed size, whatever was typed.
+/// The hash of a name and its sender, of fixed size for any input.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key([u8; 32]);
 
@@ -40,12 +40,12 @@ struct Count {
     failures: u32,
 }
 
-/// The origin of a try to sign in.
+/// The origin of a sign-in attempt.
 #[derive(Clone, Copy)]
 pub(crate) struct Who<'a> {
     pub(crate) sign_in_name: &'a str,
     pub(crate) client: Option<Client>,
-    /// The browser, if it has the cookie of one.
+    /// The browser, if it has a browser cookie.
     pub(crate) browser: Option<SecretHash>,
 }
 
@@ -75,8 +75,8 @@ impl Key {
 }
 
 impl Throttle {
-    /// Counts a try as failed before its password is looked at, so that tries at the same time count too; or says how long
-    /// to wait. A try that ends without an answer (turned away, or its client went away) is taken back.
+    /// Counts an attempt as failed before its password is checked, so that concurrent attempts count too; or returns
+    /// the time to wait. An attempt without an answer (turned away, or its client disconnected) is uncounted.
     pub(crate) fn try_now(&self, who: Who<'_>, now: Timestamp) -> Result<Try<'_>, Duration> {
         let mut inner = self.inner();
         let known = who.of_browser().filter(|browser| inner.known.contains_key(browser));
@@ -100,7 +100,7 @@ impl Throttle {
         Ok(Try { throttle: self, key, lane, since: count.since, is_answered: false })
     }
 
-    /// From now on this browser is counted by itself for this name.
+    /// Counts this browser separately for this name from now on.
     pub(crate) fn know(&self, who: Who<'_>, now: Timestamp) {
         let Some(key) = who.of_browser() else { return };
         let known = &mut self.inner().known;
@@ -113,7 +113,7 @@ impl Throttle {
     }
 }
 
-/// Makes room for one more.
+/// Drops the oldest entry if the map is full.
 fn drop_oldest<V>(map: &mut HashMap<Key, V>, since: impl Fn(&V) -> Timestamp) {
     if map.len() >= MOST_ENTRIES {
         let oldest = map.iter().min_by_key(|(_, value)| since(value)).map(|(key, _)| *key);
@@ -121,7 +121,7 @@ fn drop_oldest<V>(map: &mut HashMap<Key, V>, since: impl Fn(&V) -> Timestamp) {
     }
 }
 
-/// A try that counts as failed until it is dropped without an answer, or has succeeded.
+/// An attempt that counts as failed until it succeeds or is dropped without an answer.
 #[must_use = "a dropped try does not count"]
 pub(crate) struct Try<'a> {
     throttle: &'a Throttle,
@@ -132,12 +132,12 @@ pub(crate) struct Try<'a> {
 }
 
 impl Try<'_> {
-    /// Where its password waits for its turn: a browser that is counted by itself waits by itself, too.
+    /// The queue for its password check: a browser that is counted separately also waits separately.
     pub(crate) fn lane(&self) -> Lane {
         self.lane
     }
 
-    /// The password was wrong: it stays counted.
+    /// The password was wrong: the attempt stays counted.
     pub(crate) fn failed(mut self) {
         self.is_answered = true;
     }

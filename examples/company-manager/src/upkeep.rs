@@ -1,31 +1,31 @@
-//! Work beside all other work on what outlives the program: re-encryption, and the end of old events.
+//! Background maintenance of persistent data: re-encryption, and deletion of old events.
 
 use std::time::Duration;
 
 use batchsuite_auth::{BatchSuiteAuth, error::chain};
 use tokio::time::sleep;
 
-/// How often old events are deleted.
+/// Interval between deletions of old events.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What is to be done.
+/// The maintenance to do.
 #[derive(Clone, Debug)]
 pub struct Upkeep {
-    /// The name of the key that what is stored is brought under.
+    /// The name of the primary key, under which stored data is re-encrypted.
     pub primary_key: String,
-    /// How long events are kept.
+    /// Retention of events.
     pub events_kept: Duration,
 }
 
 impl Upkeep {
-    /// Begins it; it goes on as long as the runtime lives.
+    /// Starts the maintenance, which runs as long as the runtime lives.
     pub fn begin(self, auth: &BatchSuiteAuth) {
         tokio::spawn(reencrypt(auth.clone(), self.primary_key));
         tokio::spawn(prune(auth.clone(), self.events_kept));
     }
 }
 
-/// Deletes old events at the start and then daily.
+/// Deletes old events at start and then daily.
 async fn prune(auth: BatchSuiteAuth, kept: Duration) {
     loop {
         match auth.prune_events(kept).await {
@@ -39,7 +39,7 @@ async fn prune(auth: BatchSuiteAuth, kept: Duration) {
     }
 }
 
-/// Brings the tokens under the primary key. Whatever ends it, the next start goes on.
+/// Re-encrypts the tokens under the primary key. If interrupted, the next start continues.
 async fn reencrypt(auth: BatchSuiteAuth, key: String) {
     match auth.reencrypt().await {
         Ok(done) => {
