@@ -1,4 +1,4 @@
-//! Access keys, encrypted by the keyring of the opt-ins.
+//! Access keys, encrypted with the keyring of the opt-ins.
 
 use batchsuite_auth::{CompanyId, Environment, store::GrantKey};
 use batchsuite_store::keyring::{Binding, HostField, Keyring, KeyringError};
@@ -6,10 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Database, DatabaseError, Failure, Transaction, parameters};
 
-/// The access key's name in what its ciphertext is bound to.
+/// The name of the access key in the associated data of its encryption.
 const ACCESS_KEY: HostField = HostField::from_static("access_key");
 
-/// Those that are under another key than the primary one.
+/// The access keys encrypted under a key other than the primary one.
 const OTHERS: &str = "SELECT id, access_key FROM company_manager.companies
     WHERE substr(access_key, 1, length($1)) <> $1 FOR UPDATE";
 const REPLACE: &str = "UPDATE company_manager.companies SET access_key = $2 WHERE id = $1";
@@ -25,8 +25,8 @@ pub(crate) fn can_open(keyring: &Keyring, company: &CompanyId, sealed: &[u8]) ->
 }
 
 impl Database {
-    /// Encrypts access keys under the primary key that are under another. One that cannot be read is logged and left: its
-    /// company can be given a new one. How many were left.
+    /// Re-encrypts access keys under the primary key. An unreadable one is logged and left as it is; its company can
+    /// enter a new one. Returns the number of unreadable ones.
     ///
     /// # Errors
     /// [`DatabaseError`]; nothing was changed.
@@ -57,7 +57,8 @@ fn sealed_anew(keyring: &Keyring, id: &str, sealed: &[u8]) -> Result<Vec<u8>, St
     seal(keyring, &company, &key.into()).map_err(|error| error.to_string())
 }
 
-/// A binding names an environment. An access key is the company's in both, so it is always this one.
+/// The associated data names an environment. An access key belongs to the company in both environments, so this is
+/// always the same one.
 fn place(company: &CompanyId) -> GrantKey {
     GrantKey { environment: Environment::Production, company: company.clone() }
 }

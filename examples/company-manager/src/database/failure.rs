@@ -1,15 +1,15 @@
-//! Why the application's data cannot be used.
+//! Why the application's data is not usable.
 
 use std::error::Error;
 
 use batchsuite_auth::error::chain;
 
-/// Why a statement, or what it found, is of no use. It shows no value of a row.
+/// Why a statement or its result is not usable. Its message shows no value of a row.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
     Unreachable(String),
-    /// Another version, or a hand, has written that.
+    /// Written by another version or by hand.
     #[error("a {0} is not what it must be")]
     Unreadable(&'static str),
 }

@@ -6,14 +6,14 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::value::{Parameter, Row};
 
-/// What a transaction has to begin with that must not be done twice at once: whoever starts at the same time waits here, and then
-/// finds everything done.
+/// The first statement of a transaction that must not run concurrently: an instance that starts at the same time waits
+/// here, and then finds the work done.
 const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(hashtextextended('start of company_manager', 0))";
-/// The tables, whatever of them is there already.
+/// Creates all tables that don't exist.
 const TABLES: &str = include_str!("postgres.sql");
 
-/// Makes the tables, or brings them up to date: all of it, or nothing, and one instance after the other. Where they are up to
-/// date, it needs no right but to read.
+/// Creates or migrates the tables, in one transaction, one instance at a time. If they are up to date, it needs only
+/// the right to read.
 pub(super) async fn migrate(pool: &PostgresPool) -> Result<(), StoreError> {
     let mut transaction = begin_one_at_a_time(pool).await?;
     if !is_applied(&mut transaction).await? {
@@ -40,7 +40,7 @@ pub(super) async fn rows_within(
     Ok(transaction.rows(sql, &types, &parameters).await?.iter().map(Row::of_postgres).collect())
 }
 
-/// Runs one statement, which is one transaction.
+/// Runs one statement as its own transaction.
 pub(super) async fn rows(pool: &PostgresPool, sql: &str, parameters: &[Parameter]) -> Result<Vec<Row>, StoreError> {
     let (types, parameters) = split(parameters);
     Ok(pool.rows(sql, &types, &parameters).await?.iter().map(Row::of_postgres).collect())
@@ -50,7 +50,8 @@ fn split(parameters: &[Parameter]) -> (Vec<Type>, Vec<&(dyn ToSql + Sync)>) {
     parameters.iter().map(|parameter| (parameter.postgres_type(), parameter.for_postgres())).unzip()
 }
 
-/// Whether this version's tables are there. Asked first: to create what exists needs a right that the role may not have.
+/// Whether this version's tables exist. Checked first, because `CREATE … IF NOT EXISTS` needs a right that the role may
+/// not have.
 async fn is_applied(transaction: &mut PostgresTransaction) -> Result<bool, StoreError> {
     let exists = "SELECT 1 WHERE to_regclass('company_manager.applied') IS NOT NULL";
     if transaction.rows(exists, &[], &[]).await?.is_empty() {

@@ -1,4 +1,4 @@
-//! The application's tables in the SQLite file that the opt-ins are in, too.
+//! The application's tables in the SQLite file of the opt-ins.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -11,15 +11,15 @@ use tokio::{
 
 use super::value::{Parameter, Row};
 
-/// The tables, whatever of them is there already.
+/// Creates all tables that don't exist.
 const TABLES: &str = include_str!("sqlite.sql");
-/// How long a statement waits while another connection writes.
+/// How long a statement waits for another connection's write.
 const BUSY: Duration = Duration::from_secs(4);
 /// How long a page waits for the disk.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// What SQLite calls otherwise than Postgres does, in whose words the statements are written. It has no row locks, because it lets
-/// only one transaction write at a time.
+/// Replaces the words of Postgres's dialect, in which the statements are written, by SQLite's. SQLite has no row locks,
+/// because it allows only one writing transaction at a time.
 const WORDS: [(&str, &str); 7] = [
     ("company_manager.", "company_manager_"),
     ("(SELECT jsonb_array_elements_text($1::jsonb))", "(SELECT value FROM json_each($1))"),
@@ -30,7 +30,7 @@ const WORDS: [(&str, &str); 7] = [
     ("greatest(", "max("),
 ];
 
-/// Why a statement failed, without a value.
+/// Why a statement failed; shows no value.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("SQLite says {}: {}", .0.extended_code, ffi::code_to_str(.0.extended_code))]
@@ -47,12 +47,12 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
-/// One connection to the file. A clone shares it.
+/// One connection to the file, shared by its clones.
 #[derive(Clone, Debug)]
 pub(super) struct File(Arc<Mutex<Connection>>);
 
 impl File {
-    /// Opens a file that is there: the store of the opt-ins has created it, and has found that it is ours and not damaged.
+    /// Opens an existing file: the store of the opt-ins has created and checked it.
     pub(super) async fn open(path: &Path) -> Result<Self, Failure> {
         let path = path.to_owned();
         let connection = on_a_thread(move || {
@@ -60,7 +60,7 @@ impl File {
             let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(BUSY)?;
             connection.execute_batch(
-                // What was committed outlives a loss of power; on macOS that takes fullfsync.
+                // Commits survive a power loss; on macOS that needs fullfsync.
                 "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF",
             )?;
             Ok(connection)
@@ -68,24 +68,24 @@ impl File {
         Ok(Self(Arc::new(Mutex::new(connection.await?))))
     }
 
-    /// Makes the tables, or brings them up to date: all of it, or nothing.
+    /// Creates or migrates the tables, in one transaction.
     pub(super) async fn migrate(&self) -> Result<(), Failure> {
         let mut turn = self.begin().await?;
         turn.run(|connection| Ok(connection.execute_batch(TABLES)?)).await?;
         turn.commit().await
     }
 
-    /// Writes back what is in the log beside the file. (Another process may be reading it.)
+    /// Writes the log beside the file back into the file. (Another process may be reading it.)
     pub(super) async fn close(&self) {
         let _ = self.rows("PRAGMA wal_checkpoint(TRUNCATE)", Vec::new()).await;
     }
 
-    /// Runs one statement, which is one transaction.
+    /// Runs one statement as its own transaction.
     pub(super) async fn rows(&self, sql: &'static str, parameters: Vec<Parameter>) -> Result<Vec<Row>, Failure> {
         self.turn().await?.rows(sql, parameters).await
     }
 
-    /// Begins a transaction that writes. There is one at a time, of all connections.
+    /// Begins a writing transaction. Only one runs at a time, across all connections.
     pub(super) async fn begin(&self) -> Result<Turn, Failure> {
         let mut turn = self.turn().await?;
         turn.run(|connection| Ok(connection.execute_batch("BEGIN IMMEDIATE")?)).await?;
@@ -98,7 +98,7 @@ impl File {
     }
 }
 
-/// The connection, for one statement or one transaction. A transaction is rolled back unless it is committed.
+/// Holds the connection for one statement or one transaction. A transaction is rolled back unless it is committed.
 pub(crate) struct Turn(Option<Held>);
 
 struct Held(OwnedMutexGuard<Connection>);
@@ -106,7 +106,7 @@ struct Held(OwnedMutexGuard<Connection>);
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.0.is_autocommit() {
-            // If even that fails, the next transaction cannot begin, and says why.
+            // If the rollback fails too, the next transaction cannot begin and reports the reason.
             let _ = self.0.execute_batch("ROLLBACK");
         }
     }
@@ -124,13 +124,13 @@ impl Turn {
         .await
     }
 
-    /// Ends the transaction; all of it has happened, or an error says that nothing has.
+    /// Commits the transaction; an error means that nothing was changed.
     pub(super) async fn commit(mut self) -> Result<(), Failure> {
         self.run(|connection| Ok(connection.execute_batch("COMMIT")?)).await
     }
 
-    /// Does `work` on a thread that may wait for the disk. What is dropped or late goes on there, and the connection is free
-    /// afterwards.
+    /// Runs `work` on a thread that may block on the disk. Dropped or late work continues there, and then releases the
+    /// connection.
     async fn run<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -164,7 +164,7 @@ mod tests {
     use crate::database::parameters;
 
     const ADD: &str = "INSERT INTO company_manager.people (id, sign_in_name, role) VALUES ($1, $1, 'admin_user')";
-    /// The same, after some tenths of a second: whoever waits for it has to wait.
+    /// The same after some tenths of a second, so that other connections have to wait.
     const ADD_SLOWLY: &str = "INSERT INTO company_manager.people (id, sign_in_name, role)
         WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1000000)
         SELECT $1, $1, 'admin_user' FROM number WHERE n = 1000000";

@@ -1,4 +1,4 @@
-//! Values of columns, for both databases.
+//! Column values, for both databases.
 
 use batchsuite_auth::clock::Timestamp;
 use rusqlite::types::{FromSql, Value, ValueRef};
@@ -17,7 +17,7 @@ pub(crate) enum Parameter {
 }
 
 impl Parameter {
-    /// Its type in Postgres.
+    /// The parameter's type in Postgres.
     pub(super) fn postgres_type(&self) -> Type {
         match self {
             Self::Text(_) => Type::TEXT,
@@ -103,7 +103,7 @@ macro_rules! parameters {
 }
 pub(crate) use parameters;
 
-/// A row, whichever database it comes from, with SQLite's types: a flag is 0 or 1, a time is in microseconds since 1970.
+/// A row from either database, with SQLite's types: a flag is 0 or 1, a time is in microseconds since 1970.
 pub(crate) struct Row(Vec<Value>);
 
 impl Row {
@@ -125,26 +125,26 @@ impl Row {
         Self(row.columns().iter().enumerate().map(value).collect())
     }
 
-    /// A column, counted from 0.
+    /// The value of a column, counted from 0.
     ///
     /// # Errors
-    /// [`Failure`] if it does not hold such a value.
+    /// [`Failure`] if the column does not hold such a value.
     pub(crate) fn get<T: FromSql>(&self, column: usize) -> Result<T, Failure> {
         let value = self.0.get(column).map_or(ValueRef::Null, ValueRef::from);
         T::column_result(value).map_err(|_| Failure::Unreadable("column"))
     }
 
-    /// A column with a time.
+    /// The value of a column that holds a time.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// Like [`get`](Self::get).
     pub(crate) fn time(&self, column: usize) -> Result<Option<Timestamp>, Failure> {
         let time = self.get::<Option<i64>>(column)?.map(Timestamp::from_timestamp_micros);
         time.map(|time| time.ok_or(Failure::Unreadable("time"))).transpose()
     }
 }
 
-/// A value that cannot be read is as if it were not there: it hides no other.
+/// An unreadable value counts as null, so that it does not hide other rows.
 fn postgres_value<'a, T: FromPostgres<'a> + Into<Value>>(row: &'a tokio_postgres::Row, column: usize) -> Value {
     row.try_get::<_, Option<T>>(column).ok().flatten().map_or(Value::Null, Into::into)
 }

@@ -1,4 +1,4 @@
-//! People and companies in memory: one process, nothing survives it.
+//! People and companies in memory, for one process; lost when it ends.
 
 use std::{
     collections::BTreeMap,
@@ -24,12 +24,12 @@ struct Tables {
 }
 
 impl MemoryDirectory {
-    /// One without anybody.
+    /// An empty directory.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds somebody; `password_hash` is in PHC format.
+    /// Adds a person; `password_hash` is in PHC format.
     pub fn add_person(&self, sign_in_name: &str, role: Role, password_hash: String) -> Person {
         let id = ActorId::from(random_uuid());
         let person = Person { id: id.clone(), sign_in_name: sign_in_name.to_owned(), role };
@@ -37,7 +37,7 @@ impl MemoryDirectory {
         person
     }
 
-    /// Takes a company away from somebody who administers it.
+    /// Removes an administrator from a company.
     pub fn withdraw(&self, company: &CompanyId, admin: &ActorId) {
         if let Some((company, _)) = self.tables().companies.get_mut(company) {
             company.admins.remove(admin);

@@ -15,33 +15,33 @@ use crate::{
     passwords,
 };
 
-/// A [`Directory`] in a database; access keys are encrypted.
+/// A [`Directory`] in a database. Access keys are encrypted.
 #[derive(Clone)]
 pub struct SqlDirectory {
     database: Database,
     keyring: Keyring,
 }
 
-/// Somebody who shall be there.
+/// A person to add.
 #[derive(Clone, Debug)]
 pub struct Newcomer<'a> {
-    /// What they type to sign in.
+    /// The name for signing in.
     pub sign_in_name: &'a str,
-    /// What they may see and do.
+    /// The person's permissions.
     pub role: Role,
-    /// Their password; `None`: they cannot sign in.
+    /// The person's password; `None`: the person cannot sign in.
     pub password: Option<&'a SecretString>,
-    /// The companies that they bring along and administer.
+    /// The companies to add with the person, who administers them.
     pub companies: Vec<CompanyName>,
 }
 
 impl SqlDirectory {
-    /// One whose tables are there ([`Database::migrate`]).
+    /// The directory of a database whose tables exist ([`Database::migrate`]).
     pub fn new(database: Database, keyring: Keyring) -> Self {
         Self { database, keyring }
     }
 
-    /// Those that can be read: a damaged one is logged, and hides no other.
+    /// The readable companies: a damaged one is logged, and does not hide the others.
     fn readable(&self, rows: &[Row]) -> Vec<Company> {
         rows.iter().filter_map(|row| self.read(row).ok()).collect()
     }
@@ -70,11 +70,11 @@ impl SqlDirectory {
         })
     }
 
-    /// Adds whoever is not there yet, with their companies. Of whoever is, the password becomes the given one; if it was
-    /// another, their sessions end. All of it, or nothing, and one instance after the other.
+    /// Adds the missing people with their companies. Existing people get the given password; if it differs from theirs,
+    /// their sessions end. Runs in one transaction, one instance at a time.
     ///
     /// # Errors
-    /// [`DirectoryError`], also if argon2 refuses a password.
+    /// [`DirectoryError`], also if argon2 rejects a password.
     pub async fn welcome(&self, newcomers: &[Newcomer<'_>]) -> Result<(), DirectoryError> {
         self.database
             .one_at_a_time(async |transaction| {
@@ -97,7 +97,7 @@ impl fmt::Debug for SqlDirectory {
     }
 }
 
-/// Pages don't tell why; the log does.
+/// Pages don't show the reason; the log does.
 impl From<Failure> for DirectoryError {
     fn from(failure: Failure) -> Self {
         tracing::error!(error = %failure, "the application's data cannot be reached or read");
@@ -113,7 +113,8 @@ const ADD_PERSON: &str =
 const END_SESSIONS: &str = "DELETE FROM company_manager.sessions WHERE person = $1";
 const SET_PASSWORD: &str = "UPDATE company_manager.people SET password_hash = $2 WHERE id = $1";
 
-/// A company, as [`SqlDirectory::read`] reads it. The ids of its admins are lines: none has a line break.
+/// Selects a company as [`SqlDirectory::read`] reads it. The ids of its admins are separated by line breaks, which no
+/// id contains.
 macro_rules! select_company {
     ($where:literal) => {
         concat!(
@@ -147,7 +148,7 @@ impl Directory for SqlDirectory {
     }
 
     async fn sign_in(&self, name: &str) -> Result<Option<(Person, String)>, DirectoryError> {
-        // Postgres keeps no text with a zero in it, so nobody has such a name.
+        // Postgres rejects text with a NUL character, so no person has such a name.
         if name.contains('\0') {
             return Ok(None);
         }
@@ -177,7 +178,7 @@ impl Directory for SqlDirectory {
         let page = parameters![admin.as_str(), after.map(CompanyId::as_str), one_more];
         let rows = self.database.rows(COMPANIES_OF, page).await?;
         let (page, more) = rows.split_at(limit.min(rows.len()));
-        // Also behind a row that cannot be read.
+        // Also after an unreadable row.
         let last = page.last().filter(|_| !more.is_empty()).and_then(|row| company_id(row).ok());
         Ok(Page { items: self.readable(page), next: last })
     }

@@ -1,4 +1,5 @@
-//! Authenticate: the button, who may press it, and where a person goes afterwards. The trip itself is the library's adapter's.
+//! Authenticate: the button, the permission to press it, and the page afterwards. The library's adapter does the trip
+//! itself.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::{
     sessions::Message,
 };
 
-/// The button that starts the trip; where there is no need to, the company being authenticated, it says so.
+/// The button that starts the trip; `is_again` is for a company that is authenticated already.
 pub(crate) fn button(visitor: &Visitor, company: &Company, is_again: bool) -> Markup {
     let label = if is_again { "Authenticate again" } else { "Authenticate" };
     html! {
@@ -31,7 +32,7 @@ pub(crate) fn button(visitor: &Visitor, company: &Company, is_again: bool) -> Ma
     }
 }
 
-/// This application, as the routes of the library see it.
+/// This application as the [`Host`] of the library's routes.
 pub(crate) struct Trips(pub(crate) App);
 
 impl Host for Trips {
@@ -42,7 +43,7 @@ impl Host for Trips {
     async fn may_authenticate(&self, actor: &ActorId, company: &CompanyId) -> Permission {
         match administers(&*self.0.directory, actor, company).await {
             Ok(Some((_, true))) => Permission::Granted,
-            // An admin user sees the authenticated ones.
+            // An admin user sees only authenticated companies.
             Ok(Some((Role::AdminUser, _))) => {
                 self.0.auth.status(company).await.map_or(Permission::Unavailable, |known| {
                     if is_authenticated(&known.status) { Permission::Denied } else { Permission::Hidden }
@@ -69,7 +70,7 @@ impl Host for Trips {
                 let message = Message::Authenticated { refresh_expires_at: done.refresh_expires_at };
                 told(&self.0, &signed_in, done.company, message).await.into_response()
             }
-            // A reload, a second tab, the back button: nothing is wrong.
+            // A harmless repetition: a reload, a second tab or the back button.
             (Outcome::CameAgain { company, .. }, Some(signed_in)) => {
                 told(&self.0, &signed_in, company, Message::CameBackAgain).await.into_response()
             }
@@ -83,7 +84,7 @@ impl Host for Trips {
     }
 }
 
-/// The person on the company's page, with something to tell.
+/// Redirects to the company's page with a message.
 async fn told(app: &App, signed_in: &SignedIn, company: CompanyId, message: Message) -> Result<Redirect, Refusal> {
     let page = Redirect::to(&format!("/companies/{company}"));
     signed_in.leave(app, company, message).await.map(|()| page)
@@ -99,10 +100,10 @@ async fn administers(
     Ok(known.map(|(person, company)| (person.role, company.is_administered_by(&person))))
 }
 
-/// The same rule for opt-ins that come another way than by these routes: for `BatchSuiteAuthBuilder::opt_in_check`.
+/// The same rule for opt-ins outside of these routes, for `BatchSuiteAuthBuilder::opt_in_check`.
 #[derive(Clone, Debug)]
 pub struct MayAuthenticate {
-    /// Knows who administers what.
+    /// Knows the administrators of each company.
     pub directory: Arc<dyn Directory>,
 }
 

@@ -1,4 +1,4 @@
-//! Batch Track: a company's token at work. Tracks one number with UPS's tracking API.
+//! Batch Track uses a company's token: it tracks one number with UPS's tracking API.
 
 use std::sync::Arc;
 
@@ -31,9 +31,9 @@ use crate::{
     text::shown,
 };
 
-/// UPS's bounds of a tracking number, in characters.
+/// UPS's limits for the length of a tracking number, in characters.
 const NUMBER_LENGTH: std::ops::RangeInclusive<usize> = 7..=34;
-/// The most steps of a shipment that are shown.
+/// Maximum number of shown steps of a shipment.
 const MOST_STEPS: usize = 50;
 
 #[derive(Debug, Default, Deserialize)]
@@ -41,7 +41,7 @@ pub(crate) struct Show {
     company: Option<String>,
 }
 
-/// The form, for the company chosen, or for the first one.
+/// Shows the form for the chosen company, or for the first one.
 pub(crate) async fn show(
     State(app): State<App>,
     signed_in: SignedIn,
@@ -92,7 +92,7 @@ async fn authenticated(app: &App, signed_in: &SignedIn) -> Result<Vec<Company>, 
         .collect())
 }
 
-/// Why there is nothing to show.
+/// Why there is no result.
 #[derive(Debug)]
 struct Problem {
     status: StatusCode,
@@ -145,7 +145,7 @@ impl From<RequestError> for Problem {
     }
 }
 
-/// Where a shipment is, and how it came there.
+/// Where a shipment is, and its steps so far.
 #[derive(Debug, PartialEq, Eq)]
 struct Shipment {
     status: String,
@@ -159,7 +159,7 @@ struct Step {
     what: String,
 }
 
-/// Asks UPS.
+/// Queries UPS's tracking API.
 async fn details(app: &App, company: &CompanyId, number: &str) -> Result<Shipment, Problem> {
     let answer = send(app, company, number).await?;
     match answer.status() {
@@ -196,7 +196,7 @@ async fn send(app: &App, company: &CompanyId, number: &str) -> Result<http::Resp
     Ok(app.ups.clone().oneshot(request).await?)
 }
 
-/// Calls UPS's APIs with a company's token, which it sees to.
+/// Calls UPS's APIs with a company's token, which it manages.
 pub(crate) type UpsClient = BoxCloneSyncService<http::Request<Vec<u8>>, http::Response<Vec<u8>>, RequestError>;
 
 pub(crate) fn ups_client(auth: BatchSuiteAuth, http: Arc<dyn HttpClient>) -> UpsClient {
@@ -207,7 +207,7 @@ pub(crate) fn ups_client(auth: BatchSuiteAuth, http: Arc<dyn HttpClient>) -> Ups
     BoxCloneSyncService::new(AccessTokenLayer::new(auth).layer(http))
 }
 
-/// Reads the tracking API's answer; whatever is missing in it is left out.
+/// Parses the tracking API's response; missing fields are omitted.
 fn shipment(body: &[u8]) -> Option<Shipment> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let package = answer.pointer("/trackResponse/shipment/0/package/0")?;
@@ -234,7 +234,7 @@ fn shipment(body: &[u8]) -> Option<Shipment> {
     Some(Shipment { status, steps })
 }
 
-/// UPS's `yyyymmdd`; anything else stays as it is.
+/// Formats UPS's `yyyymmdd`; other text is unchanged.
 fn date(text: &str) -> String {
     match (text.get(..4), text.get(4..6), text.get(6..8)) {
         (Some(year), Some(month), Some(day)) if text.len() == 8 => format!("{year}-{month}-{day}"),
@@ -242,7 +242,7 @@ fn date(text: &str) -> String {
     }
 }
 
-/// UPS's `hhmmss`; anything else stays as it is.
+/// Formats UPS's `hhmmss`; other text is unchanged.
 fn hour(text: &str) -> String {
     match (text.get(..2), text.get(2..4), text.get(4..6)) {
         (Some(hour), Some(minute), Some(second)) if text.len() == 6 => format!("{hour}:{minute}:{second}"),
@@ -317,7 +317,7 @@ fn result(signed_in: &SignedIn, company: &Company, number: &str, outcome: &Resul
         @match outcome {
             Err(problem) => div.notice.bad #problem role="alert" {
                 p { (problem.words) }
-                // For anybody else the company is gone from sight now.
+                // Other people no longer see the company now.
                 @if problem.needs_reauthorization && signed_in.administers(company) {
                     p { a href={ "/companies/" (company.id) } { "To " (company.name) } }
                 }

@@ -1,4 +1,4 @@
-//! The company manager: the companies that this person may see, and where each of them stands.
+//! The company manager: the companies that this person may see, with their status.
 
 use axum::{
     extract::{Query, State},
@@ -28,8 +28,8 @@ use crate::{
 
 pub(crate) const MOST_ON_A_PAGE: usize = 50;
 
-/// The companies that this person may see, some at a time: a company admin's own in every state, and for an admin user those
-/// that are authenticated.
+/// The companies that this person may see, one page at a time: all of a company admin's own companies, or, for an admin
+/// user, the authenticated companies.
 pub(crate) async fn visible(
     app: &App,
     signed_in: &SignedIn,
@@ -64,7 +64,7 @@ pub(crate) struct List {
     after: Option<String>,
 }
 
-/// The list.
+/// Shows the list.
 pub(crate) async fn list(
     State(app): State<App>,
     signed_in: SignedIn,
@@ -115,13 +115,13 @@ pub(crate) struct NewCompany {
     name: String,
 }
 
-/// The form for a new company.
+/// Shows the form for a new company.
 pub(crate) async fn new(signed_in: SignedIn) -> Result<Markup, Refusal> {
     may_add(&signed_in)?;
     Ok(new_form(&signed_in, "", None))
 }
 
-/// Adds it; whoever adds a company is its company admin.
+/// Adds a company; the person who adds it becomes its company admin.
 pub(crate) async fn add(
     State(app): State<App>,
     signed_in: SignedIn,

@@ -22,10 +22,10 @@ use crate::{
     text::shown,
 };
 
-/// How much of a field that was refused is shown again, in characters.
+/// Maximum number of characters shown of a rejected field.
 const MOST_TYPED: usize = 20;
 
-/// The page.
+/// Shows the page.
 pub(crate) async fn show(
     State(app): State<App>,
     signed_in: SignedIn,
@@ -33,13 +33,13 @@ pub(crate) async fn show(
     method: Method,
 ) -> Result<Markup, Refusal> {
     let (company, status) = signed_in.company(&app, &id).await?;
-    // A HEAD shows nobody anything, so it takes nothing.
+    // A HEAD shows nothing, so it must not consume the message.
     let message = if method == Method::GET { signed_in.take(&app, &company.id).await? } else { None };
     let form = SettingsForm::from(company.settings);
     Ok(view(&app, &signed_in, &company, &status, &form, &[], message.as_ref()))
 }
 
-/// Saves the settings, or says what is wrong with them.
+/// Saves the settings, or reports the invalid fields.
 pub(crate) async fn save_settings(
     State(app): State<App>,
     signed_in: SignedIn,
@@ -65,7 +65,7 @@ pub(crate) struct AccessKeyForm {
     access_key: String,
 }
 
-/// Replaces the access key. It is never shown again.
+/// Replaces the access key, which is never shown again.
 pub(crate) async fn save_access_key(
     State(app): State<App>,
     signed_in: SignedIn,
@@ -84,7 +84,7 @@ pub(crate) async fn save_access_key(
     Ok(Redirect::to(&format!("/companies/{}", company.id)).into_response())
 }
 
-/// The settings as they were typed. A box that is not ticked is not sent.
+/// The settings as typed. A browser does not send an unticked box.
 #[derive(Debug, Deserialize)]
 pub(crate) struct SettingsForm {
     pod_retention_years: String,
@@ -97,7 +97,7 @@ pub(crate) struct SettingsForm {
     minimum_quality_score: String,
 }
 
-/// What is wrong with a field.
+/// The problem with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FieldError {
     field: &'static str,
@@ -175,7 +175,7 @@ fn view(
         }
         div.columns {
             @let settings = settings(signed_in, company, form, errors);
-            // What needs attention comes first, also where there is one column.
+            // Whatever needs attention comes first, also in a single column.
             @if !is_in_trouble { (settings) }
             div {
                 (oauth(app, signed_in, company, status))
@@ -187,7 +187,7 @@ fn view(
     page(&signed_in.visitor, Section::MyCompany, company.name.as_str(), content)
 }
 
-/// What was done just now.
+/// The message for an action just done.
 fn told(message: &Message, company: &Company) -> Markup {
     html! {
         div.notice.good role="status" {

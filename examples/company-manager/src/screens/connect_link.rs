@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::layout::{Section, csrf_field, page, time};
 use crate::{access::Visitor, directory::Company};
 
-/// Where links are made, below a company's page, and where they are followed.
+/// The path for making a link, below the company's page, and the path for following one.
 pub(crate) const MAKE_PATH: &str = "/companies/{company}/connect-link";
 pub(crate) const LINK_PATH: &str = "/connect";
 
@@ -21,7 +21,7 @@ pub(crate) fn button(visitor: &Visitor, company: &Company) -> Markup {
     }
 }
 
-/// The page of what a link led to.
+/// The page for the outcome of a link.
 pub(crate) fn answer(visitor: &Visitor, outcome: Outcome) -> Response {
     let (title, content) = match outcome {
         Outcome::LinkMade { address, company, company_name, expires_at, .. } => (

@@ -1,4 +1,4 @@
-//! What happened to a company's authorization, newest first.
+//! The history of a company's authorization, newest first.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ pub(crate) struct Show {
     before: Option<u64>,
 }
 
-/// The history, some at a time.
+/// Shows the history, one page at a time.
 pub(crate) async fn show(
     State(app): State<App>,
     signed_in: SignedIn,
@@ -90,7 +90,7 @@ async fn names(app: &App, events: &[Event]) -> Result<HashMap<ActorId, String>, 
     Ok(names)
 }
 
-/// An authorization can end for several causes, which have words of their own.
+/// An authorization can end for several causes, each with its own text.
 fn told(kind: EventKind, cause: Option<CauseKind>) -> String {
     cause.map_or_else(|| words(kind).to_owned(), |cause| cause.to_string())
 }

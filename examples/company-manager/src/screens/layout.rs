@@ -1,4 +1,4 @@
-//! What every page has: header, navigation, and the words for times and states.
+//! Shared by all pages: header, navigation, and the texts for times and states.
 
 use batchsuite_auth::{
     clock::Timestamp,
@@ -12,7 +12,7 @@ use crate::{
     guard::CSRF_FIELD,
 };
 
-/// Where a page belongs in the navigation.
+/// A page's section in the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     None,
@@ -30,7 +30,7 @@ const TOOLS: [(Section, &str, &str); 4] = [
     (Section::BatchRate, "/batch-rate", "BATCH RATE"),
 ];
 
-/// A whole page.
+/// A complete page.
 pub(crate) fn page(visitor: &Visitor, section: Section, title: &str, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -80,17 +80,17 @@ fn navigation(visitor: &Visitor, person: &Person, section: Section) -> Markup {
     }
 }
 
-/// The hidden field that every form needs.
+/// The hidden CSRF field of every form.
 pub(crate) fn csrf_field(visitor: &Visitor) -> Markup {
     html! { input type="hidden" name=(CSRF_FIELD) value=(visitor.csrf_token()); }
 }
 
-/// A point in time as the guide writes it, in UTC.
+/// A time in the guide's format, in UTC.
 pub(crate) fn time(at: Timestamp) -> String {
     at.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// A date and a time that are broken between them, if at all.
+/// A date and a time that may wrap only between the two.
 pub(crate) fn moment(text: &str) -> Markup {
     html! { @for (index, part) in text.split(' ').enumerate() { @if index > 0 { " " } span.date { (part) } } }
 }
@@ -105,7 +105,7 @@ pub(crate) fn refresh_expires(at: Option<Timestamp>) -> Markup {
     }
 }
 
-/// What can be done about a company, in one glance.
+/// A company's status as a badge.
 pub(crate) fn badge(company: &CompanyStatus) -> Markup {
     html! {
         @match &company.status {
@@ -119,7 +119,7 @@ pub(crate) fn badge(company: &CompanyStatus) -> Markup {
     }
 }
 
-/// Where a company stands, in words.
+/// A company's status in words.
 pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
     html! {
         @if company.tokens_unreadable {

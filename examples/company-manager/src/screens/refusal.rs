@@ -1,4 +1,4 @@
-//! What did not work: in plain words, and with a way on.
+//! Refusals: in plain words, with a next step.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use maud::html;
 use super::layout::{Section, page};
 use crate::{access::Visitor, directory::DirectoryError};
 
-/// Why a request is not done. [`access::visitor`](crate::access::visitor) makes the page.
+/// Why a request is refused. [`access::visitor`](crate::access::visitor) renders the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -29,7 +29,7 @@ impl Refusal {
         Self { status, title, words: words.into(), way_on, retry_after: None }
     }
 
-    /// A page that does not exist, or that this person must not know of: one and the same.
+    /// A page that does not exist, or that this person must not know of; both look the same.
     pub(crate) fn no_such_page() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not found", "There is no such page, or it is not yours to see.")
     }
@@ -76,7 +76,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// What did not work on the way to UPS.com and back.
+/// Refusals of the library's routes.
 impl From<batchsuite_auth::adapters::axum::Refusal> for Refusal {
     fn from(refused: batchsuite_auth::adapters::axum::Refusal) -> Self {
         let way_on = refused.way_on.unwrap_or_else(|| "/companies".to_owned());
@@ -115,13 +115,13 @@ pub(crate) async fn no_such_page() -> Refusal {
     Refusal::no_such_page()
 }
 
-/// What is allowed instead is added by the router.
+/// The router adds the allowed methods.
 pub(crate) async fn method_not_allowed() -> Refusal {
     let words = "This address cannot be used that way. Nothing was changed.";
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Not possible", words)
 }
 
-/// A page without navigation, for what is refused before anybody knows who asks; with the address to go on to, if there is one.
+/// A page without navigation, for refusals before the visitor is identified, with a link to continue, if any.
 pub(crate) fn plain(status: StatusCode, title: &'static str, words: &[&'static str], way_on: Option<&str>) -> Response {
     let content = html! {
         h1 { (title) }

@@ -1,4 +1,4 @@
-//! REMOVE AUTH: asks, then does.
+//! REMOVE AUTH: asks for confirmation, then removes.
 
 use axum::{
     extract::State,
@@ -23,7 +23,7 @@ pub(crate) struct Removal {
     confirm: String,
 }
 
-/// Without `confirm=yes` it asks; with it, it removes the authorization.
+/// Without `confirm=yes`, asks for confirmation; with it, removes the authorization.
 pub(crate) async fn remove_auth(
     State(app): State<App>,
     signed_in: SignedIn,

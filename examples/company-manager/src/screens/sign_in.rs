@@ -1,4 +1,4 @@
-//! Sign in, and out.
+//! Signing in and out.
 
 use axum::{
     extract::{FromRequest, Query, Request, State},
@@ -22,17 +22,17 @@ use crate::{
     throttle::Who,
 };
 
-/// The longest name and password that are looked at, in bytes.
+/// The maximum length of a name and of a password, in bytes.
 const MOST_FIELD: usize = 1024;
 
-/// Why somebody is on the page.
+/// Why the person is on the sign-in page.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Why {
-    /// They came by themselves.
+    /// They opened the page themselves.
     #[default]
     Signin,
-    /// They were sent back by UPS.com after they had been signed out.
+    /// They returned from UPS.com after being signed out.
     StartAgain,
     /// They signed out.
     SignedOut,
@@ -57,7 +57,7 @@ pub(crate) async fn show(
     if visitor.person().is_some() {
         return Redirect::to(&next).into_response();
     }
-    // A browser without a session gets an id that no store knows: its form needs a CSRF token, too.
+    // A browser without a session gets an id that no store knows, because the form needs a CSRF token.
     let (visitor, cookie) = match visitor.session() {
         Some(_) => (visitor, None),
         None => {
@@ -85,7 +85,7 @@ pub(crate) struct SignIn {
     next: String,
 }
 
-/// Checks name and password, and begins a session under a new id.
+/// Checks name and password, and begins a session with a new id.
 pub(crate) async fn sign_in(State(app): State<App>, visitor: Visitor, request: Request) -> Result<Response, Refusal> {
     let client = app.client(&request);
     let trip_secrets = app.auth.trip_cookie().secrets(request.headers());
@@ -112,7 +112,8 @@ pub(crate) async fn sign_in(State(app): State<App>, visitor: Visitor, request: R
     match (app.verifier.verify(counted.lane(), password.into(), hash).await, person) {
         (Ok(true), Some(person)) => {
             counted.succeeded();
-            // This browser's own from now on: for its trips to UPS.com, and so that nobody else locks its person out.
+            // From now on the browser has its own secret, for its trips to UPS.com and so that nobody else can lock its
+            // person out.
             let secret = trip_secrets.first().cloned().unwrap_or_else(BrowserSecret::random);
             app.throttle.know(Who { sign_in_name: name, client, browser: Some(secret.hash()) }, now);
             if let Some(before) = visitor.session() {
@@ -127,7 +128,7 @@ pub(crate) async fn sign_in(State(app): State<App>, visitor: Visitor, request: R
             counted.failed();
             Ok(refuse(StatusCode::UNPROCESSABLE_ENTITY, wrong))
         }
-        // Turned away: the password was not looked at, so this was no failed try.
+        // Turned away before the password was checked, so it does not count as a failed attempt.
         (Err(Busy), _) => {
             let words = "Too many people are signing in at this moment. Try again.";
             let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, words);
@@ -176,11 +177,11 @@ fn form(visitor: &Visitor, app: &App, next: &str, name: &str, notice: Option<&st
     page(visitor, Section::None, "Sign in", content)
 }
 
-/// `next`, if it is a path of this application; the first page otherwise. Never another site.
+/// `next` if it is a path of this application, otherwise the first page; never another site.
 fn own_path(next: &str) -> String {
     let is_plain = next.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_'));
     let is_own = is_plain && next.starts_with('/') && !next.starts_with("//") && next.len() <= 256;
-    // Signing in leads somewhere; it does not sign out, nor go around in a circle.
+    // Signing in must not lead to signing out, back to the sign-in page, or to the callback.
     let leads_on = is_own && !["/login", "/logout", crate::app::CALLBACK_PATH].contains(&next);
     if leads_on { next.to_owned() } else { "/".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! The stylesheet and the icon: files of their own, as the content security policy wants it.
+//! The stylesheet and the icon, as separate files because of the content security policy.
 
 use axum::response::{IntoResponse, Response};
 use http::header;

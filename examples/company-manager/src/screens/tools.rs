@@ -1,4 +1,4 @@
-//! SIGVIEW, CUSTOM BILLING and BATCH RATE: each company's setting, and the honest word that the tool itself is UPS's.
+//! SIGVIEW, CUSTOM BILLING and BATCH RATE: each company's setting, with a note that the tool itself is UPS's.
 
 use axum::extract::State;
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! The session's cookie. (The one that binds a trip to UPS.com to this browser is the library's, [`TripCookie`].)
+//! The session's cookie. (The library's [`TripCookie`] binds a trip to UPS.com to this browser.)
 //!
 //! [`TripCookie`]: batchsuite_auth::TripCookie
 
@@ -7,13 +7,13 @@ use http::{HeaderMap, HeaderValue};
 
 use super::SessionId;
 
-/// A browser has one session; more cookies of its name than this are not looked at.
+/// Maximum number of session cookies read from a request; a browser has one.
 const MOST_SESSIONS: usize = 4;
 
-/// How the session's cookie is named and marked, by how browsers reach the application.
+/// The name and attributes of the session's cookie, depending on the scheme of the application's public URL.
 ///
-/// Over https it is a `__Host-` cookie (RFC 6265bis §4.1.3.2): `Secure`, of this host alone, not to be set by another.
-/// Not every browser keeps such a cookie from plain http on loopback, so there it goes without.
+/// Over https it is a `__Host-` cookie (RFC 6265bis §4.1.3.2): `Secure`, limited to this host, and not settable by
+/// another host. On plain-http loopback it has no prefix, because some browsers reject such a cookie there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cookies {
     pub(crate) secure: bool,
@@ -24,12 +24,13 @@ impl Cookies {
         if self.secure { "__Host-session" } else { "session" }
     }
 
-    /// Those that can be ours, in the browser's order: another application of this host may have set one of the same name.
+    /// The possible session ids, in the browser's order: another application on this host may have set a cookie of the
+    /// same name.
     pub(crate) fn sessions(self, headers: &HeaderMap) -> Vec<SessionId> {
         cookies(headers, self.session_name()).filter_map(SessionId::from_cookie).take(MOST_SESSIONS).collect()
     }
 
-    /// `Lax`, not `Strict`: the return from UPS.com is a navigation from another site and must find the session.
+    /// `Lax`, not `Strict`: the return from UPS.com is a cross-site navigation and must include the session.
     pub(crate) fn set_session(self, id: &SessionId) -> Option<HeaderValue> {
         self.set(id.expose_secret(), "")
     }

@@ -1,4 +1,4 @@
-//! Sessions in memory: one process, nothing survives it.
+//! Sessions in memory, for one process; lost when it ends.
 
 use std::{
     collections::HashMap,
@@ -12,11 +12,11 @@ use batchsuite_auth::{ActorId, CompanyId, clock::Timestamp, secret::SecretHash};
 use super::{ABSOLUTE_TIMEOUT, Flash, IDLE_TIMEOUT, Message, Sessions};
 use crate::directory::DirectoryError;
 
-/// [`Sessions`] in memory, bounded: at the bound, those that were used longest ago go.
+/// [`Sessions`] in memory, up to a bound; then the least recently used ones are dropped.
 #[derive(Default)]
 pub struct MemorySessions(Mutex<HashMap<SecretHash, Session>>);
 
-/// The most sessions that are kept.
+/// The maximum number of sessions.
 const MOST_SESSIONS: usize = 10_000;
 
 struct Session {
@@ -34,7 +34,7 @@ impl Session {
 }
 
 impl MemorySessions {
-    /// One without any session.
+    /// Without any session.
     pub fn new() -> Self {
         Self::default()
     }

@@ -1,4 +1,4 @@
-//! Sessions in a database: one that was begun at one instance goes on at any other, and outlives them.
+//! Sessions in a database: shared by all instances, and kept when an instance ends.
 
 use async_trait::async_trait;
 use batchsuite_auth::{
@@ -13,23 +13,23 @@ use crate::{
     directory::DirectoryError,
 };
 
-/// [`Sessions`] in a database. Those that have ended are deleted when others begin.
+/// [`Sessions`] in a database. Beginning a session deletes ended ones.
 #[derive(Clone, Debug)]
 pub struct SqlSessions(Database);
 
 impl SqlSessions {
-    /// Those of a database whose tables are there ([`Database::migrate`]).
+    /// The sessions of a database whose tables exist ([`Database::migrate`]).
     pub fn new(database: Database) -> Self {
         Self(database)
     }
 }
 
-/// A session that ends by its age is not used any more, so that half an hour later it ends by its idleness, too: one index
-/// finds all. Two that begin at once delete different ones, so they cannot block each other.
+/// A session that has ended by its age is not used any more, so half an hour later it has ended by idleness too: one
+/// index finds all ended sessions. Concurrent calls delete different rows, so they cannot block each other.
 const DELETE_ENDED: &str = "DELETE FROM company_manager.sessions WHERE id_hash IN (
     SELECT id_hash FROM company_manager.sessions WHERE used_at <= $1 LIMIT 100 FOR UPDATE SKIP LOCKED)";
 const BEGIN: &str = "INSERT INTO company_manager.sessions (id_hash, person, began_at, used_at) VALUES ($1, $2, $3, $3)";
-/// The clocks of two instances differ: the later reading stays.
+/// The clocks of two instances may differ: the later reading is kept.
 const RESUME: &str = "UPDATE company_manager.sessions SET used_at = greatest(used_at, $2)
     WHERE id_hash = $1 AND used_at > $3 AND began_at > $4 RETURNING person";
 const END: &str = "DELETE FROM company_manager.sessions WHERE id_hash = $1";
