@@ -188,7 +188,7 @@ impl Consents {
             company: Some(found.consent.company.clone()),
             event: event.with_actor(found.consent.actor.clone()),
         });
-        // The consent may be used: if so, it leads to no opt-in.
+        // The consent may have been used; if so, it leads to no opt-in.
         let failed = |_: &StoreError| self.repeats.failed(visit.state);
         let is_exchange = event.is_none();
         let used = rotation.store.use_consent(rotation.environment, found.consent.id, event);

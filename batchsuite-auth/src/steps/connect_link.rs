@@ -109,7 +109,7 @@ impl Consents {
         (consent, trip)
     }
 
-    /// Finds the trip of a preceding press of the button, which may still be being stored.
+    /// Finds the trip of a preceding press of the button. Another request may still be storing that trip.
     async fn followed_just_now(&self, token: &LinkToken, links: &LinkSecrets) -> Result<Trip, LinkError> {
         for _ in 0..SECOND_LOOKS {
             if links.of(token).is_none() {

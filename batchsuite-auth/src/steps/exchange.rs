@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Consents {
-    /// Sends the code once; it counts as spent whatever the outcome. `since_use` runs since the consent was `used`.
+    /// Sends the code once; it counts as spent whatever the outcome. `since_use` was started when the consent was used.
     pub(super) async fn exchange(&self, used: Used, code: &AuthorizationCode, since_use: Stopwatch) -> Completed {
         let Used { consent, verifier, used_at } = &used;
         let (rotation, company) = (&self.engine.rotation, &consent.company);
