@@ -39,8 +39,8 @@ pub enum ImplausibleTokens {
     /// A token is longer than any response of UPS that this library reads.
     #[error("a token is longer than 64 KiB; pass UPS's refresh_token and access_token only")]
     TooLong,
-    /// A token contains whitespace, a control character or a non-ASCII character (RFC 6749 Appendix A.12 and A.17; RFC
-    /// 6750 §2.1 allows no whitespace within a token in a header).
+    /// A token contains whitespace, a control character or a non-ASCII character (RFC 6749 Appendix A.12 and A.17).
+    /// RFC 6750 §2.1 allows no whitespace within a token in a header.
     #[error(
         "a token has a blank, a line's end or another character that no token has; pass UPS's text only, without \"Bearer\""
     )]
