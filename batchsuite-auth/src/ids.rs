@@ -125,6 +125,25 @@ host_id! {
 }
 
 impl CompanyId {
+    /// The id as one segment of a path, percent-encoded (RFC 3986 §2.1): an id may hold any character but control characters.
+    ///
+    /// ```
+    /// let company = batchsuite_auth::CompanyId::new("Müller & Söhne/2")?;
+    /// assert_eq!(format!("/companies/{}", company.path_segment()), "/companies/M%C3%BCller%20%26%20S%C3%B6hne%2F2");
+    /// # Ok::<(), batchsuite_auth::InvalidId>(())
+    /// ```
+    pub fn path_segment(&self) -> String {
+        const UNRESERVED: &[u8] = b"-._~";
+        self.as_str().bytes().fold(String::new(), |segment, byte| {
+            let is_unreserved = byte.is_ascii_alphanumeric() || UNRESERVED.contains(&byte);
+            if is_unreserved {
+                segment + char::from(byte).encode_utf8(&mut [0; 4])
+            } else {
+                format!("{segment}%{byte:02X}")
+            }
+        })
+    }
+
     /// A precomputed hash of the text. It differs between processes.
     #[inline]
     pub(crate) fn known_hash(&self) -> u64 {

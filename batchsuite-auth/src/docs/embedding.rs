@@ -64,6 +64,12 @@
 //! | [`Retry`](crate::ErrorKind::Retry) | try again after `retry_after()` |
 //! | [`Operator`](crate::ErrorKind::Operator) | log it with [`error::chain`](crate::error::chain); somebody must look |
 //!
+//! # After an API's 401
+//! An adapter does this by itself. Without one: hand the token to [`report_rejected`](crate::BatchSuiteAuth::report_rejected) and send the request
+//! once more with the token that it returns. Never a third time: a 401 may also mean that the API is not enabled for your application. A further
+//! rejection within [`Policy::rejection_pause`](crate::Policy::rejection_pause) (5 minutes, each process for itself) asks UPS nothing and is
+//! `Unavailable` for the rest of that pause; a password change in those minutes is therefore told when it is over.
+//!
 //! # The keeper
 //! `build()` starts it: it renews what will be needed and what would end. All processes share its work. `without_keeper()` leaves it out, for a process
 //! that must not refresh by itself; then at least one other process needs one.
@@ -72,7 +78,8 @@
 //! [`event_stream`](crate::BatchSuiteAuth::event_stream) follows the log of all processes. Keep one cursor for each environment: the
 //! [`number`](crate::EventId::number) of the last event that you have handled, saved *after* you handled it. Begin with
 //! [`EventId::START`](crate::EventId::START) to get everything, with `None` to begin now. A crash between handling and saving repeats an event and never
-//! skips one. An event whose kind [`needs_reauthorization`](crate::EventKind::needs_reauthorization) is one to write a mail about;
+//! skips one; `examples/events` is such a loop. Below events that were pruned the stream yields
+//! [`Pruned`](crate::StoreErrorKind::Pruned), which says where to go on. An event whose kind [`needs_reauthorization`](crate::EventKind::needs_reauthorization) is one to write a mail about;
 //! [`Recovered`](crate::EventKind::Recovered) takes it back.
 //!
 //! # Several processes, several clients

@@ -23,7 +23,7 @@
 //! | `batchsuite_refreshes_total` by `outcome` other than `pair` | UPS has an outage, limits the rate, or refuses | look, wait |
 //!
 //! Metrics come with the feature `metrics`; the last gauge with `PostgresStore::overview` and `record_metrics`. Log lines are `tracing`
-//! events: one when a trouble begins, one when it is over. No log line, error or metric holds a secret or names a company's token.
+//! events, which need a subscriber: one when a trouble begins, one when it is over. No log line, error or metric holds a secret or names a company's token.
 //!
 //! # Keys
 //! `BATCHSUITE_KEYS="2026-11:$(openssl rand -base64 32)"`, a file, or a `KeySource` of your own in front of a key management service. The
@@ -53,7 +53,7 @@
 //! - **A process** that was killed: the next caller waits for its lease (60 s), then UPS is asked again.
 //!
 //! # Stopping
-//! Call [`quiesce`](crate::BatchSuiteAuth::quiesce) at the order to stop, finish your requests, then
+//! At SIGTERM and SIGINT: without a handler, SIGTERM ends the process at once, and a refresh under way is lost with it. Call [`quiesce`](crate::BatchSuiteAuth::quiesce) at the order to stop, finish your requests, then
 //! [`shutdown`](crate::BatchSuiteAuth::shutdown). Give the process [`Policy::shutdown_limit`](crate::Policy::shutdown_limit) (30 s) and some
 //! seconds more before it is killed: `docker stop -t 45`, `terminationGracePeriodSeconds: 45`, `TimeoutStopSec=45`.
 //!

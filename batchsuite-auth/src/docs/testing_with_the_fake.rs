@@ -49,6 +49,8 @@
 //!   an answer that is lost, or not. [`Times::UntilCleared`](crate::fake_ups::Times::UntilCleared) is an outage.
 //! - **Counts.** [`requests`](crate::fake_ups::FakeUpsState::requests) counts by endpoint and outcome, so a test can assert that a
 //!   thousand callers caused one refresh.
+//! - **Routes.** Let a function `app(auth) -> Router` make your router, so that a test can call it. A POST to a route of the axum adapter needs
+//!   the header `Sec-Fetch-Site: same-origin`, as a browser sends it.
 //! - **The keeper** works beside the test as it does in production. `.without_keeper()` on the builder leaves refreshes to callers.
 //! - **Without a server**: [`in_process`](crate::fake_ups::FakeUps::in_process) is an HTTP client that asks the fake directly.
 //! - **Other languages, or a browser**: the program `fake-ups` (in `examples/`) is the same fake behind a port, with a page of switches

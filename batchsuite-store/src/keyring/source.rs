@@ -61,7 +61,7 @@ pub enum KeySourceError {
     TooLarge,
     /// The file's group or others can read or write it.
     #[error(
-        "the key file is accessible to others than its owner (mode {mode:04o}); chmod 600 it, and replace the keys if others saw them"
+        "the key file is open to others than its owner (mode {mode:04o}); chmod 600 it, and replace the keys if others saw them"
     )]
     Exposed {
         /// The file's permission bits.

@@ -39,6 +39,10 @@ async fn an_error_of_a_token_is_a_status_and_says_when_to_try_again() {
         (TokenError::ShutDown, 503, ""),
     ] {
         let words = error.to_string();
+        if let TokenError::Store(error) = &error {
+            assert_eq!(seen(error.clone().into_response()).await.0, status);
+        }
+        assert_eq!(seen((&error).into_response()).await.0, status);
         let (seen_status, seen_retry_after, body) = seen(error.into_response()).await;
         assert_eq!((seen_status, seen_retry_after.as_str(), &body), (status, retry_after, &words));
         assert!(!body.contains("canary"), "{body}");

@@ -28,13 +28,17 @@ async fn every_plain_page_is_locked_down_and_repeats_nothing_of_its_request() {
     let form_action = format!("form-action {}; ", world.auth.form_action());
     assert!(opened.header("content-security-policy").contains(&form_action), "{opened:?}");
     assert!(form_action.contains(world.ups.base_url().as_str().trim_end_matches('/')), "{form_action}");
-    pages.push(opened);
+    // Its form must say where it comes from.
+    assert_eq!(opened.header("referrer-policy"), "same-origin");
 
+    for page in &pages {
+        assert_eq!(page.header("referrer-policy"), "no-referrer");
+    }
+    pages.push(opened);
     for page in &pages {
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8", "{page:?}");
         assert_eq!(page.header("cache-control"), "no-store", "{page:?}");
         assert_eq!(page.header("x-content-type-options"), "nosniff");
-        assert_eq!(page.header("referrer-policy"), "no-referrer");
         let policy = page.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'; form-action "), "{policy}");
         assert!(policy.ends_with("; frame-ancestors 'none'; base-uri 'none'"), "{policy}");

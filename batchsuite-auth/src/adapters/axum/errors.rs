@@ -4,7 +4,10 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 
 use super::{pages::set_retry_after, refusal::Refusal};
-use crate::error::{AuthenticateError, CallbackError, LinkError, TokenError};
+use crate::{
+    error::{AuthenticateError, CallbackError, LinkError, TokenError},
+    store::StoreError,
+};
 
 /// A plain page for the person.
 impl IntoResponse for CallbackError {
@@ -31,15 +34,29 @@ impl IntoResponse for LinkError {
 /// helps, `502` if UPS rejects the application itself, `500` if the store fails; with `Retry-After` if known.
 impl IntoResponse for TokenError {
     fn into_response(self) -> Response {
-        let status = match &self {
-            Self::NotAuthenticated | Self::ReauthRequired(_) => StatusCode::CONFLICT,
-            Self::Unavailable { .. } | Self::ShutDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Misconfigured { .. } => StatusCode::BAD_GATEWAY,
-            Self::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        (&self).into_response()
+    }
+}
+
+/// The same, for the error that `token_error` finds in a client's.
+impl IntoResponse for &TokenError {
+    fn into_response(self) -> Response {
+        let status = match self {
+            TokenError::NotAuthenticated | TokenError::ReauthRequired(_) => StatusCode::CONFLICT,
+            TokenError::Unavailable { .. } | TokenError::ShutDown => StatusCode::SERVICE_UNAVAILABLE,
+            TokenError::Misconfigured { .. } => StatusCode::BAD_GATEWAY,
+            TokenError::Store(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            TokenError::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let mut response = (status, [(header::CACHE_CONTROL, "no-store")], self.to_string()).into_response();
         set_retry_after(&mut response, self.retry_after());
         response
+    }
+}
+
+/// Like [`TokenError::Store`].
+impl IntoResponse for StoreError {
+    fn into_response(self) -> Response {
+        TokenError::Store(self).into_response()
     }
 }

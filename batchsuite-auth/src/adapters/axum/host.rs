@@ -26,8 +26,8 @@ pub trait Host: Send + Sync + 'static {
     /// and followed; at the callback before anything is sent to UPS; and again before the opt-in is stored.
     fn may_authenticate(&self, actor: &ActorId, company: &CompanyId) -> impl Future<Output = Permission> + Send;
 
-    /// The company's page, as a path on the host: the browser's destination after the callback. By default there is
-    /// none, and a plain page is shown.
+    /// The company's page, as a path on the host: the browser's destination after the callback. An id in it must be
+    /// percent-encoded: [`CompanyId::path_segment`]. By default there is none, and a plain page is shown.
     fn company_page(&self, company: &CompanyId) -> Option<String> {
         let _ = company;
         None

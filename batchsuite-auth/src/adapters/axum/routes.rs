@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     authenticator::BatchSuiteAuth,
-    browser::{LinkSecrets, is_same_origin, is_visit},
+    browser::{BrowserSecrets, LinkSecrets, is_same_origin, is_visit},
     consent::{OptedIn, Trip},
     error::CallbackError,
     ids::{ActorId, CompanyId},
@@ -200,16 +200,26 @@ impl<H: Host> Shared<H> {
                 Err(error) => return Outcome::Refused(Refusal::from(&error)),
             }
         }
-        let came_back = match self.host.visitor(request).await {
-            Visitor::Actor(actor) => self.auth.callback(&actor, &query, &browser).await,
+        let actor = match self.host.visitor(request).await {
+            Visitor::Actor(actor) => actor,
             Visitor::SignedOut => return Outcome::SignedOut,
             Visitor::Unavailable => return Outcome::Refused(Refusal::unavailable()),
         };
+        let came_back = self.auth.callback(&actor, &query, &browser).await;
         let company = match &came_back {
-            Err(_) => self.auth.company_of_return(&query, &browser).await.ok().flatten(),
+            Err(_) => self.company_to_show(&actor, &query, &browser).await,
             Ok(_) => None,
         };
         self.came_back(came_back, company, Again::Button).await
+    }
+
+    /// The company of the trip, unless it is hidden from this person, who need not be the one who began the trip.
+    async fn company_to_show(&self, actor: &ActorId, query: &str, browser: &BrowserSecrets) -> Option<CompanyId> {
+        let company = self.auth.company_of_return(query, browser).await.ok().flatten()?;
+        match self.host.may_authenticate(actor, &company).await {
+            Permission::Granted | Permission::Denied => Some(company),
+            Permission::Hidden | Permission::Unavailable => None,
+        }
     }
 
     async fn came_back(
