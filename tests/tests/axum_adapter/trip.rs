@@ -251,3 +251,18 @@ async fn a_return_that_comes_late_leads_back_to_the_company() {
         assert_eq!(refused.body.contains("href=\"/companies/acme\""), is_hers, "{}", refused.body);
     }
 }
+
+#[tokio::test]
+async fn another_person_in_that_browser_is_led_back_to_no_company_that_is_hidden_from_them() {
+    let world = World::new().await;
+    let browser = world.ada();
+    let callback = world.trip(&browser, "acme").await;
+
+    for (name, is_shown) in [("bob", true), ("a-stranger", false)] {
+        browser.keep("who", name);
+        let refused = browser.get(&callback).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert_eq!(refused.body.contains("/companies/acme"), is_shown, "{name}: {}", refused.body);
+    }
+    assert_eq!(world.exchanges(), 0);
+}

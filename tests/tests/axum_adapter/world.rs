@@ -51,7 +51,8 @@ impl Host for Example {
         if self.0.is_away.load(Relaxed) || self.0.are_rights_away.load(Relaxed) {
             return Permission::Unavailable;
         }
-        if company.as_str() == "hidden" {
+        let is_stranger = !["ada", "bob"].contains(&actor.as_str());
+        if company.as_str() == "hidden" || is_stranger {
             return Permission::Hidden;
         }
         self.0.administrators.lock().unwrap().contains(&(actor.to_string(), company.to_string())).into()
