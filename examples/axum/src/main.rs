@@ -33,7 +33,7 @@ impl Host for Shop {
     }
 
     fn company_page(&self, company: &CompanyId) -> Option<String> {
-        Some(format!("/companies/{company}"))
+        Some(format!("/companies/{}", company.path_segment()))
     }
 }
 
