@@ -184,7 +184,7 @@ async fn details(app: &App, company: &CompanyId, number: &str) -> Result<Shipmen
 }
 
 async fn send(app: &App, company: &CompanyId, number: &str) -> Result<http::Response<Vec<u8>>, Problem> {
-    let mut url = app.site.ups_base_url.clone();
+    let mut url = app.auth.base_url().clone();
     url.set_path(&format!("/api/track/v1/details/{number}"));
     let request = http::Request::get(url.as_str())
         .extension(company.clone())
