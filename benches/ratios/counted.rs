@@ -1,4 +1,5 @@
-//! What the program `counted` counts: allocations and bytes. Its allocator is its own, so it is a program of its own.
+//! Runs the program `counted`, which counts allocations and bytes. It installs its own allocator, so it is a program of
+//! its own.
 
 use std::process::Command;
 

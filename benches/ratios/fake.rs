@@ -16,7 +16,7 @@ use crate::server::{CLIENTS, FORM, REFRESH, Role, Server, basic, text};
 
 /// The rows of this group.
 pub(crate) fn measure(pace: Pace) {
-    // One thread: the clients are to cost little beside the servers.
+    // One thread, so that the clients cost little beside the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     report::note(
         "fake-ups: the library of examples/fake-ups, which is all that its program serves with; access tokens unsigned",
@@ -40,7 +40,7 @@ fn beside_axum(runtime: &Runtime, pace: Pace) {
     ));
 }
 
-/// Requests before the memory is looked at, and between the two looks.
+/// Requests before the first reading of the memory, and between the two readings.
 const WARM_UP: u64 = 10_000;
 const REQUESTS: u64 = 1_000_000;
 
@@ -62,11 +62,11 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
 }
 
-/// Clients of a server, each on a connection of its own, and with an opt-in of its own if there are any.
+/// The clients of a server. Each has its own connection, and its own opt-in if the server has opt-ins.
 struct Crowd {
     server: Server,
     clients: Vec<Client>,
-    /// How many refreshes were timed, and the processor time that they cost the server.
+    /// The number of timed refreshes, and the server's processor time for them.
     timed: u64,
     processor_time: Duration,
 }
@@ -75,13 +75,13 @@ impl Crowd {
     fn at(runtime: &Runtime, role: Role) -> Self {
         let server = Server::start(role);
         let mut refresh_tokens = server.refresh_tokens.clone();
-        // The constant answer takes any.
+        // A constant server accepts any token.
         refresh_tokens.resize(CLIENTS, "x".repeat(64));
         let clients = refresh_tokens.into_iter().map(|token| runtime.block_on(Client::new(&server, token))).collect();
         Self { server, clients, timed: 0, processor_time: Duration::ZERO }
     }
 
-    /// The time of so many refreshes.
+    /// Times this many refreshes.
     fn timed(&mut self, runtime: &Runtime, operations: u64) -> Duration {
         let before = self.server.processor_time();
         let taken = timed(|| self.send(runtime, Load::Refreshes, operations));
@@ -90,7 +90,7 @@ impl Crowd {
         taken
     }
 
-    /// Sends so many requests, all clients at once.
+    /// Sends this many requests from all clients concurrently.
     fn send(&mut self, runtime: &Runtime, load: Load, operations: u64) {
         let clients = self.clients.len() as u64;
         let working: Vec<_> = zip(self.clients.drain(..), 0..)
@@ -108,16 +108,16 @@ impl Crowd {
     }
 }
 
-/// What a client sends.
+/// The requests of a client.
 #[derive(Clone, Copy)]
 enum Load {
-    /// Refreshes, each with the refresh token that the one before brought.
+    /// Refreshes, each with the refresh token of the previous answer.
     Refreshes,
-    /// Of ten requests seven such refreshes, two calls of the API, and one refresh with a token that is spent.
+    /// Of every ten requests, seven are such refreshes, two call the API, and one refreshes with a spent token.
     Mixed,
 }
 
-/// HTTP/1.1 by hand: the lightest client there is.
+/// Hand-written HTTP/1.1: the lightest client possible.
 struct Client {
     stream: TcpStream,
     head: String,
@@ -177,7 +177,7 @@ impl Client {
 }
 
 fn write_refresh(request: &mut String, head: &str, refresh_token: &str) {
-    // Nothing in a token needs escaping.
+    // Tokens need no escaping.
     let form = format!("grant_type=refresh_token&refresh_token={refresh_token}");
     request.clear();
     let _ = write!(
@@ -188,7 +188,7 @@ fn write_refresh(request: &mut String, head: &str, refresh_token: &str) {
     );
 }
 
-/// Sends a request and reads the answer, which has this status; its body.
+/// Sends a request, reads the answer, checks its status and returns its body.
 async fn exchange<'a>(stream: &mut TcpStream, request: &str, answer: &'a mut Vec<u8>, status: u16) -> &'a str {
     stream.write_all(request.as_bytes()).await.expect("it is sent");
     answer.clear();

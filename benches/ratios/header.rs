@@ -1,4 +1,4 @@
-//! The header value that a request needs.
+//! The header value of a request.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! What an authenticator costs that has nothing to do.
+//! The cost of an idle authenticator.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) fn measure(pace: Pace) {
         let store = companies::connected(&names).await;
         let auth = companies::heard(companies::with_keeper(store)).await;
         companies::cache_all(&auth, &names).await;
-        // What was used while the cache was filled is taken by the first round.
+        // The first round records the uses from filling the cache.
         tokio::time::sleep(Duration::from_secs(11)).await;
         let before = processor_time();
         tokio::time::sleep(watched).await;

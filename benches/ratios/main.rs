@@ -1,5 +1,5 @@
-//! Ours, the peers and the hand-written floor, in one run. `cargo bench -p batchsuite-benches`; `benches/README.md` explains
-//! the rows.
+//! Our code, the peers and the hand-written floor, in one run. `cargo bench -p batchsuite-benches` runs it;
+//! `benches/README.md` explains the rows.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 mod counted;
@@ -30,31 +30,31 @@ use clap::{Parser, ValueEnum};
 
 use self::server::Role;
 
-/// Measures, and prints a table of ratios.
+/// Measures and prints a table of ratios.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Everything in three minutes: fewer rounds, smaller tables.
+    /// Finishes in three minutes: fewer rounds, smaller tables.
     #[arg(long)]
     quick: bool,
-    /// Also the rows that take half an hour together.
+    /// Also measures the rows that take half an hour together.
     #[arg(long)]
     long: bool,
-    /// Only these groups.
+    /// Measures only these groups.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Group>,
-    /// Also draws the table, as an SVG file.
+    /// Also draws the table as an SVG file.
     #[arg(long)]
     svg: Option<PathBuf>,
-    /// Tables the figures of earlier runs, too: files with what they printed. A row that is measured now counts.
+    /// Adds figures of earlier runs to the table, from files with their output. A row measured now takes precedence.
     #[arg(long, value_delimiter = ',')]
     with: Vec<PathBuf>,
     /// Measures one group in this process.
     #[arg(long, hide = true)]
     group: Option<Group>,
-    /// Is the server of a group, in this process.
+    /// Runs the server of a group in this process.
     #[arg(long, hide = true)]
     serve: Option<Role>,
-    /// Cargo says that this is a bench.
+    /// Passed by Cargo to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -62,7 +62,7 @@ struct Arguments {
 /// The rows of [`Group::Long`].
 const LONG: [&str; 3] = ["store/snapshot/wake100", "store/restore", "store/reencrypt"];
 
-/// Rows that are measured by one process, so that none finds the heap, the caches or the processor time of another.
+/// Rows measured by one process, so that they share no heap, caches or processor time with other rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
     Token,
@@ -74,7 +74,7 @@ enum Group {
     Fake,
     Store,
     Service,
-    /// Only with `--long`, or by its name.
+    /// Measured only with `--long` or by name.
     Long,
 }
 
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Each in a process of its own; then the table of all.
+/// Runs each group in its own process, then prints the table of all.
 fn run_groups(arguments: &Arguments) -> ExitCode {
     let all = Group::value_variants().iter().copied().filter(|group| arguments.long || *group != Group::Long);
     let groups = if arguments.only.is_empty() { all.collect() } else { arguments.only.clone() };
@@ -134,7 +134,7 @@ fn run_groups(arguments: &Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Adds the figures in what an earlier run printed, but for rows that have one.
+/// Adds the figures from the output of an earlier run, except for rows that already have one.
 fn add_earlier(path: &Path, figures: &mut Vec<(&'static Row, Ratio)>) -> std::io::Result<()> {
     for (row, ratio) in std::fs::read_to_string(path)?.lines().filter_map(report::parse) {
         if figures.iter().all(|(of, _)| of.name != row.name) {
@@ -145,7 +145,7 @@ fn add_earlier(path: &Path, figures: &mut Vec<(&'static Row, Ratio)>) -> std::io
 }
 
 impl Group {
-    /// Measures it in this process, as far as this program does.
+    /// Measures the group in this process, unless another program measures it.
     fn measure(self, pace: Pace) {
         match self {
             Group::Token => token::measure(pace),
@@ -164,7 +164,7 @@ impl Group {
         }
     }
 
-    /// What measures the group.
+    /// The program that measures the group.
     fn program(self, quick: bool) -> Command {
         let mut program = if self == Group::Peers { peers() } else { self.in_this_program() };
         if quick {
@@ -181,10 +181,10 @@ impl Group {
     }
 }
 
-/// Builds and runs the workspace of the peers, as it is locked.
+/// Builds and runs the peers' workspace with its lock file.
 fn peers() -> Command {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/Cargo.toml");
-    // Beside `tmp` in the target directory, wherever that is.
+    // Next to `tmp` in the target directory, wherever that is.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["run", "--release", "--locked", "--manifest-path"]).arg(manifest);
@@ -192,7 +192,7 @@ fn peers() -> Command {
     cargo
 }
 
-/// Runs a program, shows what it prints, and keeps its figures. `false`: it failed.
+/// Runs a program, shows its output and keeps its figures. Returns `false` if it failed.
 fn run(mut program: Command, figures: &mut Vec<(&'static Row, Ratio)>) -> bool {
     let mut child = match program.stdout(Stdio::piped()).spawn() {
         Ok(child) => child,

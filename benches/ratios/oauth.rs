@@ -1,4 +1,4 @@
-//! UPS's token endpoint with the `oauth2` crate, as its user writes it.
+//! UPS's token endpoint through the `oauth2` crate, as its users write it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::server::{REFRESH, Server};
 
-/// The client, and what it sends through.
+/// The client and its HTTP client.
 #[derive(Clone)]
 pub(crate) struct Ups {
     client: Arc<UpsClient>,
@@ -36,10 +36,10 @@ impl Ups {
     }
 }
 
-/// What requests go through.
+/// The HTTP client.
 #[derive(Clone)]
 pub(crate) enum Http {
-    /// `reqwest` as it is.
+    /// Plain `reqwest`.
     Bare(reqwest::Client),
     /// With our guards.
     Guarded(Arc<ReqwestClient>),
@@ -58,7 +58,7 @@ type UpsClient = Client<
     EndpointSet,
 >;
 
-/// An answer of UPS. The crate's own type wants a number where UPS sends a string.
+/// An answer of UPS. The crate's own type requires a number where UPS sends a string.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Pair {
     pub(crate) access_token: AccessToken,
@@ -93,7 +93,7 @@ impl TokenResponse for Pair {
 }
 
 impl Http {
-    /// With the settings of `batchsuite_auth::http::ReqwestClient`.
+    /// Has the settings of `batchsuite_auth::http::ReqwestClient`.
     pub(crate) fn bare() -> Self {
         let client = reqwest::Client::builder()
             .http1_only()
@@ -124,7 +124,7 @@ impl Http {
     }
 }
 
-/// As the crate's own adapter does it for the reqwest that it knows, 0.12.
+/// The same steps as in the crate's own adapter for reqwest 0.12.
 async fn send(client: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, HttpClientError<reqwest::Error>> {
     let response = client.execute(request.try_into().map_err(Box::new)?).await.map_err(Box::new)?;
     let mut answer = http::Response::builder().status(response.status()).version(response.version());

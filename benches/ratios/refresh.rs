@@ -1,4 +1,4 @@
-//! A whole refresh, beside the `oauth2` crate over the same HTTP client; and one for many callers.
+//! A whole refresh, beside the `oauth2` crate over the same HTTP client; and one refresh for many callers.
 
 mod peer;
 
@@ -78,10 +78,10 @@ fn beside_oauth2(runtime: &Runtime, pace: Pace) {
     ));
 }
 
-/// How many ask for the token of one company.
+/// The number of callers of one company.
 const CALLERS: usize = 1000;
 
-/// The time until all callers of one company have its token, and until a single one has.
+/// The time until all callers of one company have its token, and the same for a single caller.
 fn herd(runtime: &Runtime, pace: Pace, role: Role) -> [f64; 2] {
     let server = Server::start(role);
     let mut sides = [CALLERS, 1].map(|callers| {
@@ -113,7 +113,7 @@ async fn all_have_the_token(auth: &BatchSuiteAuth, company: CompanyId, callers: 
     assert!(tokens.iter().all(|token| token.expose_secret() == one), "one refresh for all");
 }
 
-/// Companies whose access token has ended, the same ones again and again.
+/// Companies with an expired access token. Every batch uses the same names.
 struct Companies {
     auth: BatchSuiteAuth,
     store: MemoryStore,
@@ -130,7 +130,7 @@ impl Companies {
         Self { auth: auth.expect("the settings fit"), store, life }
     }
 
-    /// Lets so many opt in anew, with an access token that has ended.
+    /// Opts this many companies in anew, with an expired access token.
     fn expired(&self, runtime: &Runtime, number: u64) -> Vec<CompanyId> {
         let names = companies::names(number as usize);
         runtime.block_on(async {
@@ -143,12 +143,12 @@ impl Companies {
     }
 }
 
-/// Lets pass what has begun beside: the change feed reads what was written.
+/// Waits for background work: the change feed reads the writes.
 fn settle() {
     thread::sleep(Duration::from_millis(10));
 }
 
-/// The time of `work`, and the processor time of it and of what it began beside.
+/// The duration of `work`, and the processor time of `work` and its background tasks.
 fn metered(work: impl FnOnce()) -> [Duration; 2] {
     let (processor, start) = (processor_time(), now());
     work();
@@ -157,7 +157,7 @@ fn metered(work: impl FnOnce()) -> [Duration; 2] {
     [taken, processor_time() - processor]
 }
 
-/// Refreshes all companies, [`CLIENTS`] at once.
+/// Refreshes all companies, [`CLIENTS`] concurrently.
 fn at_once<F>(runtime: &Runtime, companies: Vec<CompanyId>, refresh: impl Fn(CompanyId) -> F + Clone + Send + 'static)
 where
     F: Future<Output = ()> + Send,

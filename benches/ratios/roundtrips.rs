@@ -14,18 +14,18 @@ use batchsuite_tests::{
     wire::Wire,
 };
 
-/// How many refreshes are listened to.
+/// The number of observed refreshes.
 const REFRESHES: usize = 100;
-/// What the keeper says once a round, for all the companies that it takes.
+/// The keeper's statements once per round, for all companies of the round.
 const ROUND: [&str; 2] = ["record_use", "wake"];
 
-/// The row of refreshes by the keeper; those that a caller waits for are noted.
+/// The row for refreshes by the keeper. A note gives refreshes that a caller waits for.
 pub(crate) fn measure() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let server = Server::start(Log::Normal);
         let wire = Wire::before(&server).await;
-        // One connection, and no notifications on it, so that nothing but refreshes is heard.
+        // One connection without notifications, so that only refreshes are observed.
         let store = PostgresStore::at(&wire.url(), keyring().await).connections(1).listens_on(server.url()).build();
         let store = store.expect("the settings fit");
         store.migrate().await.expect("an empty database");
@@ -47,7 +47,7 @@ pub(crate) fn measure() {
 async fn by_callers(wire: &Wire, store: &PostgresStore) -> Vec<String> {
     let auth = companies::listening(store.clone()).await;
     let ended = without_a_token(store, 0).await;
-    // The first one prepares the statements.
+    // The first refresh prepares the statements.
     auth.access_token(&ended[REFRESHES]).await.expect("a token");
     wire.round_trips();
     for company in &ended[..REFRESHES] {
@@ -57,15 +57,16 @@ async fn by_callers(wire: &Wire, store: &PostgresStore) -> Vec<String> {
     wire.round_trips()
 }
 
-/// What a keeper said.
+/// A keeper's statements.
 struct Heard {
     of_start: Vec<String>,
     of_refreshes: Vec<String>,
     of_rounds: Vec<String>,
 }
 
-/// A first company is refreshed before the others: with it comes what a process says of its client once, and what is prepared once a
-/// connection. All that is said afterwards counts, but for the rounds. The companies opt in through a store that is not listened to.
+/// Refreshes one company before the others: that refresh includes the writes that a process makes once about its
+/// client, and the preparation of statements on a connection. All later statements count except those of the rounds.
+/// The companies opt in through a store that is not observed.
 async fn by_the_keeper(wire: &Wire, store: &PostgresStore, unheard: &PostgresStore) -> Heard {
     wire.round_trips();
     let mut policy = Policy::default();
@@ -83,7 +84,7 @@ async fn by_the_keeper(wire: &Wire, store: &PostgresStore, unheard: &PostgresSto
     Heard { of_start, of_refreshes, of_rounds }
 }
 
-/// All that is said until a statement was sent so many times.
+/// All statements until `statement` has been sent `times` times.
 async fn heard_until(wire: &Wire, statement: &str, times: usize) -> Vec<String> {
     let mut trips = Vec::new();
     while trips.iter().filter(|trip| *trip == statement).count() < times {
@@ -93,7 +94,7 @@ async fn heard_until(wire: &Wire, statement: &str, times: usize) -> Vec<String> 
     trips
 }
 
-/// Companies whose access tokens have ended, one more than are refreshed.
+/// Companies with expired access tokens, one more than are refreshed.
 async fn without_a_token(store: &PostgresStore, first: usize) -> Vec<CompanyId> {
     let life = Life::begun_ago(ENDED).await;
     let names: Vec<_> = (first..=first + REFRESHES).map(companies::name).collect();

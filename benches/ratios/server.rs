@@ -1,5 +1,5 @@
-//! Servers, each in a process of its own, so that its processor time and its memory are not those of who asks. Each is
-//! this program once more.
+//! Servers, each in a process of its own, so that its processor time and memory are separate from the clients'. Each
+//! process runs this program again.
 
 use std::{
     fs,
@@ -24,43 +24,43 @@ use clap::ValueEnum;
 use tokio::net::TcpListener;
 use url::Url;
 
-/// Where UPS takes refresh tokens.
+/// The path of UPS's endpoint for refresh tokens.
 pub(crate) const REFRESH: &str = "/security/v1/oauth/refresh";
 
-/// How long [`Role::DistantUps`] takes to answer: about what a network and a server far away take.
+/// The latency of [`Role::DistantUps`]: about that of a network and a distant server.
 pub(crate) const DISTANCE: Duration = Duration::from_millis(20);
 
-/// How long [`Role::SlowUps`] takes: about what UPS takes.
+/// The latency of [`Role::SlowUps`]: about that of UPS.
 pub(crate) const SLOW: Duration = Duration::from_millis(200);
 
-/// How many clients ask at once.
+/// The number of concurrent clients.
 pub(crate) const CLIENTS: usize = 16;
 
-/// What a server is.
+/// The kind of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
-    /// Answers every refresh with another pair, in UPS's shape, and looks at nothing.
+    /// Answers every refresh with a new pair in UPS's format and checks nothing.
     Ups,
-    /// The same, [`DISTANCE`] later.
+    /// The same after [`DISTANCE`].
     DistantUps,
-    /// [`SLOW`] later, with tokens of UPS's length.
+    /// The same after [`SLOW`], with tokens as long as UPS's.
     SlowUps,
-    /// What `fake-ups` serves, with [`CLIENTS`] opt-ins, whose refresh tokens it tells.
+    /// The service of `fake-ups`, with [`CLIENTS`] opt-ins. It prints their refresh tokens.
     FakeUps,
-    /// The same answer of `fake-ups`, byte by byte, to everybody.
+    /// The same answer of `fake-ups`, byte by byte, to every request.
     Constant,
 }
 
-/// A running server. It ends when this is dropped.
+/// A running server. Dropping it ends the process.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// What else it told.
+    /// The refresh tokens that the server printed.
     pub(crate) refresh_tokens: Vec<String>,
 }
 
 impl Server {
-    /// Starts one.
+    /// Starts a server.
     pub(crate) fn start(role: Role) -> Self {
         let name = role.to_possible_value().expect("every role has a name").get_name().to_owned();
         let mut child = Command::new(std::env::current_exe().expect("this program's path"))
@@ -84,14 +84,14 @@ impl Server {
         Url::parse(&format!("http://{}/", self.address)).expect("a URL")
     }
 
-    /// The memory that it has in use, in bytes.
+    /// The resident memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory is told");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
-    /// The processor time that it has used.
+    /// The processor time used so far.
     pub(crate) fn processor_time(&self) -> Duration {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let nanoseconds = threads.map(|thread| {
@@ -106,7 +106,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -114,7 +114,7 @@ impl Drop for Server {
 
 const LISTENING: &str = "listening on ";
 
-/// Serves until whoever started this process ends or lets go of it.
+/// Serves until the parent process ends or closes the pipe.
 pub(crate) fn serve(role: Role) {
     thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);
@@ -167,11 +167,11 @@ fn constant(body: Bytes) -> Router {
 }
 
 fn fake_ups() -> FakeUpsState {
-    // RSA is not what is measured here.
+    // The cost of RSA is not measured here.
     FakeUps::builder().unsigned_access_tokens().build().expect("the settings fit")
 }
 
-/// Opts in as a person with a browser would; the first refresh token.
+/// Opts in like a person with a browser and returns the first refresh token.
 async fn opt_in(ups: &FakeUpsState) -> String {
     let trip = [("client_id", FakeUps::CLIENT_ID), ("redirect_uri", FakeUps::REDIRECT_URI), ("response_type", "code")];
     let trip = Url::parse_with_params("http://localhost/security/v1/oauth/authorize", trip).expect("a URL");
@@ -194,7 +194,7 @@ fn ask(ups: &FakeUpsState, path: &str, form: &str) -> Vec<u8> {
     response.into_body()
 }
 
-/// The type of a form.
+/// The media type of a form.
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The client's id and secret.

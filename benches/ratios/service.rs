@@ -1,4 +1,4 @@
-//! A service's refreshes on Postgres, beside what a careful user writes instead.
+//! A service's refreshes on Postgres, beside a careful user's hand-written version.
 
 mod handwritten;
 
@@ -24,12 +24,12 @@ use handwritten::Handwritten;
 
 /// Connections to the database.
 const CONNECTIONS: usize = 8;
-/// Callers, each of a company of its own.
+/// Callers, each with its own company.
 const CALLERS: usize = 64;
-/// So many refreshes are listened to on the wire, one after the other.
+/// The number of consecutive refreshes observed on the wire.
 const HEARD: usize = 16;
 
-/// As for the store's rows: what is said to be kept is kept, and nothing happens of the server's own accord.
+/// As for the store's rows: commits are durable, and the server starts no work of its own.
 const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c max_wal_size=8GB \
                         -c checkpoint_timeout=1d -c autovacuum=off";
 
@@ -54,7 +54,7 @@ struct Bed {
 }
 
 impl Bed {
-    /// The time and the WAL of a refresh, both sides in turns.
+    /// Measures the time and the WAL of a refresh, both sides in turn.
     async fn beside(&self, pace: Pace) {
         let ours = Ours::at(&self.database, self.database.url(), &self.ups, CONNECTIONS).await;
         let handwritten = Handwritten::at(self.database.url(), &self.ups).await;
@@ -79,7 +79,7 @@ impl Bed {
         report::ratio("service/wal", wal, wal_by_hand);
     }
 
-    /// Refreshes all at once; nanoseconds and bytes of WAL a refresh.
+    /// Refreshes all companies concurrently and returns nanoseconds and bytes of WAL per refresh.
     async fn measured<F>(&self, companies: &[CompanyId], refresh: impl Fn(CompanyId) -> F) -> [f64; 2]
     where
         F: Future<Output = ()> + Send + 'static,
@@ -97,11 +97,11 @@ impl Bed {
         [nanoseconds(taken, companies.len() as u64), written / companies.len() as f64]
     }
 
-    /// The statements of a refresh, as they pass on the wire.
+    /// The statements of a refresh on the wire.
     async fn statements(&self) {
         let wire = Wire::before(&self.database).await;
         let names = companies::names(HEARD + 1);
-        // One connection: it is made before anything is listened to.
+        // One connection, opened before the observation begins.
         let ours = Ours::at(&self.database, &wire.url(), &self.ups, 1).await;
         let auth = ours.authenticator_of(&names).await;
         wire.round_trips();
@@ -123,10 +123,10 @@ impl Bed {
     }
 }
 
-/// How much has been written to the log of the server.
+/// The bytes written to the server's log so far.
 const WAL: &str = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8";
 
-/// What was said since the last call, but for what is said once a connection.
+/// The statements since the last call, except those sent once per connection.
 fn statements(wire: &Wire) -> usize {
     let said: Vec<_> = wire.round_trips().into_iter().filter(|trip| !trip.starts_with("parse ")).collect();
     let mut times = BTreeMap::new();
@@ -137,7 +137,7 @@ fn statements(wire: &Wire) -> usize {
     said.len()
 }
 
-/// Our side: a store, and what its authenticators share.
+/// Our side: a store, and the parts that its authenticators share.
 struct Ours {
     store: PostgresStore,
     http: Arc<ReqwestClient>,
@@ -146,7 +146,7 @@ struct Ours {
 }
 
 impl Ours {
-    /// Reaches the database at `url`.
+    /// Connects to the database at `url`.
     async fn at(database: &postgres::Server, url: &str, ups: &Server, connections: usize) -> Self {
         let store = PostgresStore::at(url, postgres::keyring().await).connections(connections);
         let store = store.listens_on(database.url()).build().expect("a store");
@@ -155,8 +155,9 @@ impl Ours {
         Self { store, http: Arc::new(http), ups: ups.url(), life: Life::begun_ago(ENDED).await }
     }
 
-    /// A new one, which has none of these companies' tokens; all have ended. The first company is refreshed: while nothing shows that
-    /// UPS takes the client's secret, few requests are sent at once.
+    /// A new authenticator with none of these companies' tokens in its cache; all stored tokens have expired. It
+    /// refreshes the first company, because few requests are sent concurrently until UPS has accepted the client's
+    /// secret.
     async fn authenticator_of(&self, companies: &[CompanyId]) -> BatchSuiteAuth {
         for company in companies {
             self.life.opt_in(&self.store, company).await;

@@ -1,5 +1,5 @@
-//! The Postgres store, beside pgbench with the very same statements, and beside itself with more rows. Throughput at so
-//! many connections: 8.
+//! The Postgres store beside pgbench with the same statements, and beside itself with more rows. Throughput over 8
+//! connections.
 
 mod ours;
 mod pgbench;
@@ -27,7 +27,8 @@ use rounds::{CLIENTS, Verb};
 use statement::Statement;
 use tables::Table;
 
-/// A server that keeps what it says is kept, and has room for all tables in its memory. No checkpoint and no vacuum of its own accord: they would meet one side only.
+/// A server with durable commits and enough memory for all tables. It starts no checkpoint and no vacuum by itself,
+/// because they would slow down only one side.
 const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=6GB \
                         -c max_wal_size=32GB -c checkpoint_timeout=1d -c autovacuum=off";
 
@@ -65,7 +66,7 @@ pub(crate) fn measure_long(pace: Pace) {
     bed.upkeep();
 }
 
-/// What the rows are measured on.
+/// The databases and tools for the rows.
 struct Bed {
     server: Server,
     runtime: Runtime,
@@ -115,11 +116,11 @@ impl Bed {
         self.pace.of(full, quick)
     }
 
-    /// Each round begins with new connections on both sides: neither has statements prepared, nor its server processes warm.
-    /// To connect is not part of the time, with neither.
+    /// Each round begins with new connections on both sides, without prepared statements and without warm server
+    /// processes. The time excludes connecting on both sides.
     fn beside_pgbench(&mut self, row: &str, verb: Verb, mode: Mode) {
         let (mut ours, mut reference) = (Vec::new(), Vec::new());
-        // What is planned each time takes five times as long.
+        // Planning a statement on each call takes five times as long.
         let share = self.share(verb) / if mode == Mode::Extended { 5 } else { 1 };
         let statement = self.runtime.block_on(Statement::of(&self.server, "many", verb, &self.saves));
         let script = self.pgbench.script(&statement, verb);
@@ -146,7 +147,7 @@ impl Bed {
         report::ratio(row, median(ours), median(reference));
     }
 
-    /// Commits with another process that follows the changes, which is notified, or looks now and then.
+    /// Measures commits while another process follows the changes, with notifications and without.
     fn notify(&mut self) {
         let share = self.share(Verb::Commit);
         let sides = [true, false].map(|notified| {
@@ -180,7 +181,7 @@ impl Bed {
         report::ratio("store/notify", median(on), median(off));
     }
 
-    /// The same rounds over many rows and over few. A share that fits the few.
+    /// Measures the same rounds over many rows and over few, with a share that fits the few.
     fn scale(&mut self, row: &str, verb: Verb) {
         let share = verb.share_of_few();
         let [many, few] = ["many", "few"].map(|schema| self.store(schema, Mode::Prepared));
@@ -209,7 +210,7 @@ impl Bed {
     }
 }
 
-/// How far the rounds were apart.
+/// Notes the range of the rounds.
 fn told(row: &str, ours: &[f64], reference: &[f64]) {
     let range = |times: &[f64]| {
         let times = times.iter().map(|time| time / 1e3);

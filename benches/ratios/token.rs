@@ -29,7 +29,7 @@ fn beside_the_floor(runtime: &Runtime, pace: Pace, row: &str, number: usize) {
 
     let mut ours = |operations| runtime.block_on(companies::tokens(&auth, &names, &mut for_ours, operations));
     let mut reference = |operations| {
-        // The same surroundings.
+        // The same runtime as ours.
         runtime.block_on(async {
             for _ in 0..operations {
                 black_box(floor.token(&names[for_floor.index()]).expect("a token"));
@@ -40,12 +40,12 @@ fn beside_the_floor(runtime: &Runtime, pace: Pace, row: &str, number: usize) {
     report::ratio(row, ours, reference);
 }
 
-/// Two threads on companies of their own, and on the same one, beside one thread.
+/// Two threads on separate companies, and on the same company, beside one thread.
 fn on_two_threads(runtime: &Runtime, pace: Pace) {
     let names = companies::names(1000);
     let auth = runtime.block_on(companies::cached(&names));
     for (row, asked) in [("token/threads", &names[..]), ("token/same", &names[..1])] {
-        // The second thread's share is the other half; of the same company, the same one.
+        // Each thread gets one half of the companies. Both get the same company if there is only one.
         let halves = asked.split_at(asked.len() / 2);
         let halves = if asked.len() == 1 { [asked, asked] } else { [halves.0, halves.1] };
         let work = |share: &[CompanyId], operations| {
@@ -63,11 +63,11 @@ fn on_two_threads(runtime: &Runtime, pace: Pace) {
     }
 }
 
-/// How many tasks ask, and how often each, for one p99.
+/// The number of tasks for one p99, and the number of calls by each task.
 const TASKS: usize = 64;
 const ASKED: usize = 20_000;
 
-/// The p99 of many tasks while another one refreshes a hundredth of the companies, beside the floor's.
+/// The p99 of many tasks while another task refreshes a hundredth of the companies, beside the floor's p99.
 fn p99(runtime: &Runtime, pace: Pace) {
     let names = Arc::new(companies::names(10_000));
     let auth = runtime.block_on(companies::cached(&names));

@@ -1,4 +1,4 @@
-//! The table as a picture: a bar a row, as long as `ours / reference`.
+//! The table as a picture: one bar per row, as long as `ours / reference`.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use crate::{
 
 const ROW: f64 = 26.0;
 const LEFT: f64 = 250.0;
-/// The length of a bar whose ratio is 1.
+/// The length of a bar for the ratio 1.
 const ONE: f64 = 260.0;
-/// A longer bar is cut off; its figure says how long it is.
+/// The ratio at which longer bars are cut off. The figure next to the bar gives the ratio.
 const LONGEST: f64 = 2.0;
 const WIDTH: f64 = LEFT + ONE * LONGEST + 270.0;
 
-/// Light and dark, as the reader's page is.
+/// Light or dark, like the reader's page.
 const STYLE: &str = "\
 text { font: 13px system-ui, sans-serif; fill: #1f2328 } \
 .beside { fill: #59636e } .bar { fill: #2f81c7 } .over { fill: #c0392b } .shown { fill: #8c959f } \

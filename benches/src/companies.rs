@@ -1,4 +1,4 @@
-//! Companies that have opted in, without the way through a browser.
+//! Companies that have opted in without a browser.
 
 use std::{
     hint::black_box,
@@ -23,23 +23,23 @@ use crate::{life::Life, measure::Shuffled};
 /// The client id of every grant.
 pub const CLIENT_ID: &str = "bench-client";
 
-/// How long an access token lives: UPS's four hours.
+/// The lifetime of an access token: UPS's four hours.
 pub const ACCESS_LIFETIME: Duration = Duration::from_secs(4 * 3600);
 
-/// The age of an opt-in whose access token has ended.
+/// The age of an opt-in with an expired access token.
 pub const ENDED: Duration = Duration::from_secs(4 * 3600 + 60);
 
-/// The lengths of tokens like UPS's.
+/// The length of an access token like UPS's.
 pub const ACCESS_LENGTH: usize = 2048;
-/// The same of refresh tokens.
+/// The length of a refresh token like UPS's.
 pub const REFRESH_LENGTH: usize = 256;
 
-/// The names of so many companies.
+/// The names of the first `number` companies.
 pub fn names(number: usize) -> Vec<CompanyId> {
     (0..number).map(name).collect()
 }
 
-/// The name of one company: as long as a UUID, the usual key of a tenant.
+/// The name of a company: as long as a UUID, the usual key of a tenant.
 ///
 /// # Panics
 /// Never: the name is valid.
@@ -47,13 +47,13 @@ pub fn name(number: usize) -> CompanyId {
     CompanyId::new(format!("0b9fb1e0-5d0c-4c5e-9d9c-{number:012}")).expect("a valid name")
 }
 
-/// A token's text, each time another one.
+/// The text of a new token, different on each call.
 pub fn text() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("token-{:058}", NEXT.fetch_add(1, Relaxed))
 }
 
-/// A token's text of so many characters, each time another one. As in UPS's tokens, a database finds nothing to compress in it.
+/// The text of a new token with this many characters. Like UPS's tokens, a database cannot compress it.
 pub fn text_of(length: usize) -> String {
     static LETTERS: LazyLock<String> = LazyLock::new(|| incompressible(4096));
     let mut text = text();
@@ -61,24 +61,24 @@ pub fn text_of(length: usize) -> String {
     text
 }
 
-/// Letters and digits in which nobody finds anything to compress.
+/// Letters and digits that cannot be compressed.
 pub fn incompressible(length: usize) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut order = Shuffled::below(LETTERS.len());
     (0..length).map(|_| char::from(LETTERS[order.index()])).collect()
 }
 
-/// Where a company's grant is.
+/// The key of a company's grant.
 pub fn key(company: &CompanyId) -> GrantKey {
     GrantKey { environment: Environment::Cie, company: company.clone() }
 }
 
-/// A store in memory in which every company has just opted in.
+/// A store in memory in which all companies have just opted in.
 pub async fn connected(companies: &[CompanyId]) -> MemoryStore {
     connected_ago(companies, Duration::ZERO).await
 }
 
-/// The same, so long ago.
+/// The same with opt-ins of this age.
 pub async fn connected_ago(companies: &[CompanyId], age: Duration) -> MemoryStore {
     let (store, life) = (MemoryStore::new(), Life::begun_ago(age).await);
     for company in companies {
@@ -87,12 +87,12 @@ pub async fn connected_ago(companies: &[CompanyId], age: Duration) -> MemoryStor
     store
 }
 
-/// An authenticator over `store`; no keeper, and an HTTP client that answers at once.
+/// An authenticator over `store` without a keeper. Its HTTP client answers at once.
 pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
     with_keeper(store).without_keeper()
 }
 
-/// The same with its keeper.
+/// The same with a keeper.
 ///
 /// # Panics
 /// Never: the settings fit.
@@ -104,37 +104,37 @@ pub fn with_keeper(store: impl Store) -> BatchSuiteAuthBuilder {
         .http(AtOnce)
 }
 
-/// The same with every token cached.
+/// The same with every token in the cache.
 ///
 /// # Panics
-/// If a token cannot be had.
+/// If a token cannot be fetched.
 pub async fn cached(companies: &[CompanyId]) -> BatchSuiteAuth {
     let auth = listening(connected(companies).await).await;
     cache_all(&auth, companies).await;
     auth
 }
 
-/// Lets every company's token be cached.
+/// Caches every company's token.
 ///
 /// # Panics
-/// If a token cannot be had.
+/// If a token cannot be fetched.
 pub async fn cache_all(auth: &BatchSuiteAuth, companies: &[CompanyId]) {
     for company in companies {
         auth.access_token(company).await.expect("a token");
     }
 }
 
-/// Asks so many times for the cached token of one of `companies`.
+/// Takes cached tokens of `companies`, as many as `operations`.
 ///
 /// # Panics
-/// If a token cannot be had.
+/// If a token cannot be fetched.
 pub async fn tokens(auth: &BatchSuiteAuth, companies: &[CompanyId], order: &mut Shuffled, operations: u64) {
     for _ in 0..operations {
         black_box(auth.access_token(&companies[order.index()]).await.expect("a token"));
     }
 }
 
-/// An authenticator that has had its first look at the feed, which drops what was cached before it.
+/// An authenticator that has read the feed once. The first read drops everything cached before it.
 ///
 /// # Panics
 /// Never: the settings fit.
@@ -142,7 +142,7 @@ pub async fn listening(store: impl Store) -> BatchSuiteAuth {
     heard(authenticator(store)).await
 }
 
-/// Builds it, and lets it have that look.
+/// Builds an authenticator and waits for its first read of the feed.
 ///
 /// # Panics
 /// If the settings do not fit.
@@ -163,12 +163,12 @@ impl HttpClient for AtOnce {
     }
 }
 
-/// The body of an answer with a new pair, in UPS's shape: every number a string.
+/// The body of an answer with a new pair in UPS's format: every number is a string.
 pub fn answer() -> Vec<u8> {
     answer_with(&text(), &text())
 }
 
-/// The same with tokens of the length of UPS's.
+/// The same with tokens as long as UPS's.
 pub fn long_answer() -> Vec<u8> {
     answer_with(&text_of(ACCESS_LENGTH), &text_of(REFRESH_LENGTH))
 }

@@ -1,5 +1,5 @@
-//! The floor: the least that somebody would write by hand who needs a token that has not expired, and no more than that.
-//! No change feed, no early window, no record of use; filled once.
+//! The floor: the least code that a developer would write by hand to get an unexpired token. It has no change feed, no
+//! early window and no record of use, and it is filled once.
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use batchsuite_auth::CompanyId;
 #[derive(Debug)]
 pub struct Floor(hashbrown::HashMap<CompanyId, Arc<Token>, foldhash::fast::RandomState>);
 
-/// A token and its end.
+/// A token and its expiry.
 #[derive(Debug)]
 pub struct Token {
     /// Ready to send.

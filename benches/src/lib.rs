@@ -1,5 +1,4 @@
-//! What the benches share: the rows of the table, how two sides are measured side by side, and what they run on. Not
-//! published.
+//! Shared parts of the benches: the rows of the table, the measuring of two sides, and their test data. Not published.
 //!
 //! `benches/README.md` explains each row.
 

@@ -1,5 +1,5 @@
-//! The saves of a company's life, as the library makes them. With them any number of companies have opted in without the way
-//! through a browser, in any store.
+//! The saves in a company's life, as the library makes them. They opt any number of companies into any store without a
+//! browser.
 
 use std::{
     sync::{
@@ -21,12 +21,12 @@ use batchsuite_store::MemoryStore;
 
 use crate::companies::{self, text};
 
-/// What the library saved of one company.
+/// The saves that the library made for one company.
 #[derive(Clone, Debug)]
 pub struct Life(Vec<Swap>);
 
 impl Life {
-    /// Its opt-in, so long ago: the step `connect`.
+    /// An opt-in of this age: the step `connect`.
     ///
     /// # Panics
     /// If the opt-in fails.
@@ -34,7 +34,7 @@ impl Life {
         Self::led(age, async |_, _| {}).await
     }
 
-    /// The same, and a refresh of its ended token by a caller: the steps `claim` and `commit`.
+    /// The same, and a caller's refresh of the expired token: the steps `claim` and `commit`.
     ///
     /// # Panics
     /// If the opt-in or the refresh fails.
@@ -62,18 +62,18 @@ impl Life {
         Self(saves)
     }
 
-    /// A save, by the name of its step.
+    /// The save of a step.
     ///
     /// # Panics
-    /// If there was none.
+    /// If there is no such step.
     pub fn step(&self, name: &str) -> &Swap {
         self.0.iter().find(|swap| swap.step == name).unwrap_or_else(|| panic!("no {name} in {:?}", self.0))
     }
 
-    /// Lets a company have opted in, anew if it had.
+    /// Opts a company in, again if it had opted in before.
     ///
     /// # Panics
-    /// If the store does not take it.
+    /// If the store rejects the save.
     pub async fn opt_in(&self, store: &dyn Store, company: &CompanyId) {
         let row = store.load(&RowKey::company(Environment::Cie, company.clone())).await.expect("a row");
         let saved = store.save(self.opt_in_over(row)).await.expect("the store takes it");
@@ -91,12 +91,12 @@ impl Life {
     }
 }
 
-/// A pair of these tokens.
+/// A pair with these texts.
 pub fn tokens(access: String, refresh: String) -> Tokens {
     Tokens { access: Some(AccessTokenSecret::new(access)), refresh: Some(RefreshToken::new(refresh)) }
 }
 
-/// The system's clock, so many seconds ago.
+/// The system's clock, set back by this many seconds.
 #[derive(Debug)]
 struct SetBack(AtomicU64);
 
@@ -106,7 +106,7 @@ impl Clock for SetBack {
     }
 }
 
-/// Writes down what is saved of a company.
+/// Records the saves of a company.
 #[derive(Debug)]
 struct Witness {
     store: MemoryStore,

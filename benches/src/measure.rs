@@ -1,16 +1,16 @@
-//! Two sides, measured side by side: a batch of one, a batch of the other, and again; the medians are compared. Whatever
-//! else the machine does meets both.
+//! Measures two sides in turn: a batch of one, then a batch of the other, and so on. The medians are compared, and
+//! other load on the machine affects both sides.
 
 use std::time::{Duration, Instant};
 
-/// How long to measure.
+/// The length of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Whether all is to be done in three minutes.
+    /// Whether the whole run must finish in three minutes.
     pub quick: bool,
-    /// How many batches of each side.
+    /// The number of batches per side.
     pub rounds: usize,
-    /// How long a batch takes, about.
+    /// The approximate duration of a batch.
     pub batch: Duration,
 }
 
@@ -21,13 +21,13 @@ impl Pace {
         Self { quick, rounds, batch: Duration::from_millis(batch) }
     }
 
-    /// The same with longer batches, for what begins slowly.
+    /// The same with longer batches, for operations with a slow start.
     pub fn with_batches(self, times: u32) -> Self {
         Self { batch: self.batch * times, ..self }
     }
 
-    /// The same time in many short batches, for what takes nanoseconds: the scheduler interrupts few of them, even on a busy
-    /// machine, so that the median is one that ran through.
+    /// The same time in many short batches, for operations of a few nanoseconds. Even on a busy machine, the scheduler
+    /// interrupts few of them, so that the median batch ran without an interruption.
     pub fn in_short_batches(self) -> Self {
         Self { rounds: self.of(2001, 501), batch: Duration::from_micros(500), ..self }
     }
@@ -37,14 +37,15 @@ impl Pace {
         if self.quick { quick } else { full }
     }
 
-    /// Measures each side; the median nanoseconds an operation. A side is a function that does so many operations.
+    /// Measures each side and returns its median nanoseconds per operation. A side is a function that performs the
+    /// given number of operations.
     pub fn medians<const N: usize>(self, sides: [&mut dyn FnMut(u64); N]) -> [f64; N] {
         let mut sides = sides.map(|side| |operations| [timed(|| side(operations))]);
         self.medians_of(sides.each_mut().map(|side| side as _)).map(|[median]| median)
     }
 
-    /// The same for sides that have something to prepare, or more than one figure: each takes its own figures of so many
-    /// operations. The first is their time; it says how many fill a batch.
+    /// The same for sides that need preparation or return several figures. Each side measures itself. Its first figure
+    /// is the time, which determines the number of operations in a batch.
     pub fn medians_of<const N: usize, const M: usize>(self, mut sides: [Side<'_, M>; N]) -> [[f64; M]; N] {
         let batches = sides.each_mut().map(|side| self.calibrated(*side));
         let mut figures = [(); N].map(|()| [(); M].map(|()| Vec::with_capacity(self.rounds)));
@@ -58,7 +59,7 @@ impl Pace {
         figures.map(|figures| figures.map(median))
     }
 
-    /// Warms a side up, and finds how many operations fill a batch.
+    /// Warms a side up and finds the number of operations that fill a batch.
     fn calibrated<const M: usize>(self, side: Side<'_, M>) -> u64 {
         let mut operations = 1;
         loop {
@@ -72,7 +73,7 @@ impl Pace {
     }
 }
 
-/// Does so many operations and says what they took.
+/// Performs the given number of operations and returns the measured durations.
 pub type Side<'a, const M: usize> = &'a mut dyn FnMut(u64) -> [Duration; M];
 
 fn scaled(operations: u64, wanted: Duration, taken: Duration) -> u64 {
@@ -85,36 +86,36 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The processor time that this process has used, all its threads together.
+/// The processor time of all threads of this process so far.
 pub fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    // Neither is negative.
+    // Both values are non-negative.
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// How long `work` takes.
+/// The duration of `work`.
 pub fn timed(work: impl FnOnce()) -> Duration {
     let start = now();
     work();
     start.elapsed()
 }
 
-/// Nanoseconds of each of `operations` that took `taken` together.
+/// Nanoseconds per operation, for `operations` that took `taken` together.
 pub fn nanoseconds(taken: Duration, operations: u64) -> f64 {
     taken.as_nanos() as f64 / operations.max(1) as f64
 }
 
-/// The middle one.
+/// The median.
 ///
 /// # Panics
-/// If there is none.
+/// If `figures` is empty.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
 
-/// Indexes below `most` in an order that no prefetcher guesses, the same for every side (a linear congruential generator:
-/// a nanosecond an index).
+/// Indexes below `most` in an order that no prefetcher predicts, the same for every side. A linear congruential
+/// generator takes about a nanosecond per index.
 #[derive(Clone, Debug)]
 pub struct Shuffled {
     state: u64,
@@ -122,18 +123,18 @@ pub struct Shuffled {
 }
 
 impl Shuffled {
-    /// Below `most`, which is at most 2³².
+    /// Indexes below `most`, which is at most 2³².
     pub fn below(most: usize) -> Self {
         Self { state: 0x9E37_79B9_7F4A_7C15, most: most as u64 }
     }
 
-    /// The same from another start.
+    /// The same sequence from another start.
     #[must_use]
     pub fn from(self, start: usize) -> Self {
         Self { state: self.state.wrapping_add((start as u64).wrapping_mul(0xD134_2543_DE82_EF95)), ..self }
     }
 
-    /// The next one.
+    /// The next index.
     #[inline]
     pub fn index(&mut self) -> usize {
         self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

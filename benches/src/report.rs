@@ -1,4 +1,4 @@
-//! From figures to the table. Each program that measures prints its figures in lines that a script can read:
+//! Turns figures into the table. Each measuring program prints its figures in lines that a script can read:
 //! `RATIO <row> <ours> <reference> <ours / reference>`. The bench collects them.
 
 use std::fmt::Write as _;
@@ -8,14 +8,14 @@ use crate::rows::{ROWS, Row, Unit};
 /// A row's figures.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
-    /// Ours.
+    /// Our figure.
     pub ours: f64,
-    /// What it is compared to.
+    /// The figure to compare with.
     pub reference: f64,
 }
 
 impl Ratio {
-    /// Below 1 is better.
+    /// `ours / reference`: below 1, ours is better.
     pub fn value(self) -> f64 {
         self.ours / self.reference
     }
@@ -35,13 +35,13 @@ fn line(row: &str, ratio: Ratio) -> String {
     format!("RATIO {row} {:.3} {:.3} {:.3}", ratio.ours, ratio.reference, ratio.value())
 }
 
-/// Prints what a reader may want to know beside the ratios: which version, which call.
+/// Prints details beside the ratios, such as versions and calls.
 #[expect(clippy::print_stdout, reason = "this is the bench's product")]
 pub fn note(text: impl std::fmt::Display) {
     println!("# {text}");
 }
 
-/// A line of [`ratio`], read again.
+/// Parses a line of [`ratio`].
 pub fn parse(line: &str) -> Option<(&'static Row, Ratio)> {
     let mut words = line.strip_prefix("RATIO ")?.split(' ');
     let row = crate::rows::row(words.next()?)?;
@@ -71,12 +71,12 @@ pub fn table(figures: &[(&'static Row, Ratio)]) -> String {
     table
 }
 
-/// Whether a row keeps its bound.
+/// Whether a ratio keeps its row's bound.
 pub fn is_within(row: &Row, ratio: Ratio) -> bool {
     row.bound.is_none_or(|bound| ratio.value() <= bound)
 }
 
-/// A figure as people read it.
+/// A figure in a readable unit.
 pub fn shown(unit: Unit, figure: f64) -> String {
     match unit {
         Unit::Nanoseconds if figure < 1e4 => format!("{figure:.1} ns"),

@@ -1,37 +1,37 @@
-//! The rows of the table: what is measured, beside what, and how far apart the two may be.
+//! The rows of the table: the measured operation, its reference, and the bound of their ratio.
 
 use Unit::{Bytes, Count, CpuSeconds, Nanoseconds};
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Nanoseconds an operation. With several clients at work: the run's time by the operations of them all, so that a ratio
-    /// of times is the inverse of a ratio of throughputs.
+    /// Nanoseconds per operation. With several concurrent clients, the run's time divided by the operations of all
+    /// clients, so that a ratio of times is the inverse of a ratio of throughputs.
     Nanoseconds,
-    /// Things.
+    /// A number without a unit.
     Count,
     /// Bytes.
     Bytes,
-    /// Seconds of processor time an hour.
+    /// Seconds of processor time per hour.
     CpuSeconds,
 }
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Its name; what is before the first `/` is the group that measures it.
+    /// The name. The part before the first `/` is the group that measures the row.
     pub name: &'static str,
-    /// What is measured.
+    /// The measured operation.
     pub ours: &'static str,
-    /// Beside what.
+    /// The operation to compare with.
     pub reference: &'static str,
-    /// What both figures count.
+    /// The unit of both figures.
     pub unit: Unit,
-    /// How large `ours / reference` may be; `None`: it is shown only.
+    /// The upper bound of `ours / reference`. `None`: the row is only shown.
     pub bound: Option<f64>,
 }
 
-/// The row of a name.
+/// The row with this name.
 pub fn row(name: &str) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.name == name)
 }

@@ -1,10 +1,10 @@
-//! The bounds of what is counted and not timed: no load of the machine changes these figures.
+//! The bounds of counted rows. Load on the machine does not change these figures.
 
 use std::process::Command;
 
 use batchsuite_benches::report;
 
-/// Runs `counted`, and compares its row with the row's bound.
+/// Runs `counted` and compares its row with the row's bound.
 fn is_within_its_bound(row: &str, arguments: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_counted")).args(arguments).output().expect("it starts");
     let printed = String::from_utf8(output.stdout).expect("a text");

@@ -1,5 +1,5 @@
-//! `aws-smithy-runtime`: its lazy identity cache, the default of every client of that SDK. A cache is a client's and holds
-//! its few identities (at most 64 by default); so there is one a company.
+//! `aws-smithy-runtime`: its lazy identity cache, the default of every client of that SDK. Each client has its own
+//! cache for a few identities (at most 64 by default), so every company gets a client of its own.
 
 use std::{collections::HashMap, hint::black_box, time::SystemTime};
 
@@ -18,7 +18,7 @@ use batchsuite_benches::{companies, report};
 
 use crate::{beside::Beside, version};
 
-/// What a client of one company holds.
+/// The client of one company.
 struct Client {
     cache: SharedIdentityCache,
     resolver: SharedIdentityResolver,
@@ -54,7 +54,7 @@ fn token() -> Token {
     Token::new(companies::text(), Some(SystemTime::now() + companies::ACCESS_LIFETIME))
 }
 
-/// What a client is made of. The cache uses the clock and the sleep; the others must be there.
+/// The parts of a client. The cache uses the clock and the sleep; the builder requires the others.
 fn components() -> RuntimeComponents {
     RuntimeComponentsBuilder::new("peers")
         .with_time_source(Some(SystemTimeSource::new()))

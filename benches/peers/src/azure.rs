@@ -1,4 +1,4 @@
-//! `azure_identity`: a credential is a tenant's; so there is one a company. Its cache is keyed by scopes.
+//! `azure_identity`: a credential belongs to one tenant, so every company gets its own. Its cache is keyed by scopes.
 
 use std::{collections::HashMap, hint::black_box, sync::Arc};
 
@@ -12,7 +12,7 @@ use batchsuite_benches::report;
 
 use crate::{beside::Beside, endpoint, version};
 
-/// The form of every scope there.
+/// Scopes have this form in Azure.
 const SCOPES: &[&str] = &["https://management.azure.com/.default"];
 
 pub(crate) fn measure(beside: Beside<'_>) {
@@ -41,7 +41,7 @@ fn credential(tenant: &CompanyId) -> Arc<ClientSecretCredential> {
         .expect("the settings fit")
 }
 
-/// The token endpoint without a network.
+/// A token endpoint without a network.
 #[derive(Debug)]
 struct AtOnce;
 

@@ -1,4 +1,4 @@
-//! A peer's cached token beside ours: the same companies, asked for in the same order, in turns.
+//! Compares a peer's cached token with ours: both sides take turns on the same companies in the same order.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use batchsuite_benches::{
 };
 use tokio::runtime::Runtime;
 
-/// Our side, and where both run.
+/// Our side, and the environment in which both sides run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beside<'a> {
     pub(crate) pace: Pace,
@@ -20,8 +20,8 @@ pub(crate) struct Beside<'a> {
 }
 
 impl Beside<'_> {
-    /// A peer with one object a company: they are looked up in a map of the standard library, as a service would that is
-    /// asked for a company's token. What the same costs with the objects at hand, without the look-up, is noted too.
+    /// Measures a peer with one object per company. A map of the standard library finds the object, as in a service
+    /// that is asked for a company's token. A note gives the time without the look-up.
     pub(crate) fn objects<O>(self, row: &str, objects: &HashMap<CompanyId, O>, ask: impl AsyncFn(&O)) {
         let at_hand: Vec<&O> = self.names.iter().map(|name| &objects[name]).collect();
         let [mut order, mut order_at_hand] = [(); 2].map(|()| Shuffled::below(self.names.len()));
@@ -47,7 +47,7 @@ impl Beside<'_> {
         report::note(format_args!("{row}: without their look-up by company {:.3}", ours / without));
     }
 
-    /// A peer that has every company in one cache.
+    /// Measures a peer with one cache for all companies.
     pub(crate) fn cache(self, row: &str, ask: impl AsyncFn(&CompanyId)) {
         let mut order = Shuffled::below(self.names.len());
         let mut theirs = |operations| {

@@ -1,10 +1,10 @@
-//! A token endpoint on loopback, for peers that must fetch their token before they can cache it.
+//! A token endpoint on loopback, for peers that must fetch a token before they can cache it.
 
 use batchsuite_benches::companies;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Serves until the runtime ends. Its URL.
+/// Starts the endpoint and returns its URL. It serves until the runtime ends.
 pub(crate) async fn start() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on loopback");
     let address = listener.local_addr().expect("it is bound");
@@ -13,7 +13,7 @@ pub(crate) async fn start() -> String {
     format!("http://{address}/token")
 }
 
-/// An answer with a fresh pair. The text is as long as ours.
+/// An answer with a fresh pair. The access token is as long as ours.
 pub(crate) fn tokens() -> Value {
     let lifetime = companies::ACCESS_LIFETIME.as_secs();
     json!({

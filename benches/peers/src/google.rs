@@ -1,5 +1,5 @@
-//! `google-cloud-auth`: one credential of a user who agreed, a refresh token behind it, is one object; so there is one a
-//! company.
+//! `google-cloud-auth`: one object holds the credentials of one user who has consented, with the refresh token. So
+//! every company gets its own.
 
 use std::{collections::HashMap, hint::black_box};
 

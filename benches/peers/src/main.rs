@@ -1,5 +1,5 @@
-//! Our cached token beside the cached tokens that a user would pick instead. `README.md` explains each; `cargo bench -p
-//! batchsuite-benches -- --only peers` builds and runs this.
+//! Our cached token beside those of the crates that a user would pick instead. `README.md` explains each;
+//! `cargo bench -p batchsuite-benches -- --only peers` builds and runs this program.
 
 mod aws;
 mod azure;

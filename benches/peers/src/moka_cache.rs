@@ -1,4 +1,4 @@
-//! A `moka` cache of tokens: one cache, an entry a company, each with an end of its own.
+//! `moka`: one cache with an entry per company. Each entry has its own expiry.
 
 use std::{
     hint::black_box,
@@ -12,14 +12,14 @@ use moka::{Expiry, future::Cache};
 
 use crate::{beside::Beside, version};
 
-/// A token and its end.
+/// A token and its expiry.
 struct Token {
     #[expect(dead_code, reason = "what the cache is for; it is handed out, not read")]
     header: String,
     expires_at: Instant,
 }
 
-/// An entry goes when its token ends.
+/// An entry expires with its token.
 struct WithItsToken;
 
 impl Expiry<CompanyId, Arc<Token>> for WithItsToken {

@@ -1,11 +1,11 @@
-//! Which version of a peer is measured.
+//! The measured version of a peer.
 
 const LOCK: &str = include_str!("../Cargo.lock");
 
 /// The crate's version in the lock file.
 ///
 /// # Panics
-/// If the crate is not there.
+/// If the lock file does not contain the crate.
 pub(crate) fn of(name: &str) -> &'static str {
     let package = LOCK.split("[[package]]").find(|package| value(package, "name") == Some(name));
     package.and_then(|package| value(package, "version")).unwrap_or_else(|| panic!("{name} is not in the lock file"))

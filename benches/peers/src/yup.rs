@@ -1,5 +1,5 @@
-//! `yup-oauth2`: an authenticator is one person's, who agreed in a browser; so there is one a company. Its tokens are kept
-//! in memory, by scopes.
+//! `yup-oauth2`: an authenticator serves one person who has consented in a browser, so every company gets its own. It
+//! keeps its tokens in memory, by scopes.
 
 use std::{collections::HashMap, hint::black_box, pin::Pin};
 
@@ -16,7 +16,7 @@ use yup_oauth2::{
 
 use crate::{beside::Beside, endpoint, version};
 
-/// The form of every scope there.
+/// Scopes have this form at Google.
 const SCOPES: &[&str] = &["https://www.googleapis.com/auth/drive.file"];
 
 pub(crate) fn measure(beside: Beside<'_>) {
@@ -54,7 +54,7 @@ async fn authenticators(names: &[CompanyId]) -> HashMap<CompanyId, Authenticator
     all
 }
 
-/// Somebody who agrees at once, and brings the code back.
+/// A person who consents at once and returns the code.
 struct Agrees;
 
 impl InstalledFlowDelegate for Agrees {

@@ -1,4 +1,4 @@
-//! What a user of the `oauth2` crate writes to keep tokens at UPS.
+//! The code that a user of the `oauth2` crate writes to keep tokens at UPS.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use crate::{
     server::Server,
 };
 
-/// The client and the tokens that it keeps, in memory.
+/// The client and its tokens, in memory.
 #[derive(Clone)]
 pub(super) struct Peer {
     ups: Ups,
@@ -26,13 +26,13 @@ impl Peer {
         Self { ups: Ups::at(server, http), tokens: Arc::default() }
     }
 
-    /// Lets companies have opted in.
+    /// Opts companies in.
     pub(super) fn opt_in(&self, companies: &[CompanyId]) {
         let pair = || Pair {
             access_token: AccessToken::new(text()),
             token_type: BasicTokenType::Bearer,
             expires_in: "0".to_owned(),
-            // The server counts its tokens from the same start.
+            // The server numbers its tokens from the same start.
             refresh_token: RefreshToken::new(text().replace("token", "first")),
             refresh_token_expires_in: "7776000".to_owned(),
         };
@@ -40,7 +40,7 @@ impl Peer {
         tokens.extend(companies.iter().map(|company| (company.clone(), pair())));
     }
 
-    /// Brings a company's next pair and keeps it.
+    /// Fetches a company's next pair and keeps it.
     pub(super) async fn refresh(&self, company: &CompanyId) {
         let spent = {
             let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What a careful user writes: the row stays locked from the look at it until the new pair is stored, so that no token is sent
+//! A careful user's version: the row stays locked from the read until the new pair is stored, so that no token is sent
 //! twice.
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{
     server::Server,
 };
 
-/// Tokens in the clear, and no log of what happened.
+/// Unencrypted tokens, and no event log.
 const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS opt_ins (
         company           text PRIMARY KEY,
@@ -47,7 +47,7 @@ pub(super) struct Handwritten {
 }
 
 impl Handwritten {
-    /// Reaches the database at `url`.
+    /// Connects to the database at `url`.
     pub(super) async fn at(url: &str, ups: &Server) -> Self {
         let manager = Manager::new(url.parse().expect("a connection string"), NoTls);
         let pool = Pool::builder(manager).max_size(CONNECTIONS).build().expect("a pool");
@@ -56,7 +56,7 @@ impl Handwritten {
         Self { pool, ups: Ups::at(ups, Http::bare()) }
     }
 
-    /// Lets companies have opted in, so long ago that their access tokens have ended.
+    /// Opts companies in with expired access tokens.
     pub(super) async fn opt_in(&self, companies: &[CompanyId]) {
         let connection = self.pool.get().await.expect("a connection");
         for company in companies {
@@ -65,7 +65,7 @@ impl Handwritten {
         }
     }
 
-    /// A token that is valid now, which must be fetched.
+    /// Returns a valid token, which must be fetched.
     pub(super) async fn refresh(self, company: CompanyId) {
         let mut connection = self.pool.get().await.expect("a connection");
         let transaction = connection.transaction().await.expect("a transaction");

@@ -34,12 +34,12 @@ pub(super) struct Saves {
 impl Saves {
     pub(super) async fn of_the_library() -> Self {
         let life = Life::with_a_refresh().await;
-        // The row of the keeper wakes before the lease ends: that stays.
+        // The keeper's row is due before the lease ends, so the claim does not change its wake time.
         let claim = Swap { wake: None, ..life.step("claim").clone() };
         Self { claim, commit: life.step("commit").clone() }
     }
 
-    /// The claim of a company's token of this version.
+    /// The claim of a company's token at this version.
     pub(super) fn claim(&self, company: CompanyId, version: u64) -> Swap {
         Swap {
             key: key(company),
@@ -50,7 +50,7 @@ impl Saves {
         }
     }
 
-    /// The commit of the pair that follows on this version.
+    /// The commit of the pair that follows this version.
     pub(super) fn commit(&self, company: CompanyId, version: u64) -> Swap {
         Swap {
             key: key(company),
@@ -76,13 +76,13 @@ pub(super) async fn connect(store: &PostgresStore) {
     checks.join_all().await;
 }
 
-/// A pool of a host's own, without notifications.
+/// A host's own pool, without notifications.
 pub(super) fn pool(server: &Server) -> PostgresPool {
     let pool = PostgresPool::at(server.url()).connections(CLIENTS as usize).unnamed_statements();
     pool.build().expect("a pool")
 }
 
-/// Does a round; nanoseconds an operation.
+/// Runs a round and returns nanoseconds per operation.
 pub(super) async fn run<S: Store + Clone>(store: &S, saves: &Arc<Saves>, work: &Work) -> f64 {
     let work = Arc::new(work.clone());
     let mut clients = JoinSet::new();
@@ -101,7 +101,7 @@ async fn client_of(store: impl Store, saves: Arc<Saves>, work: Arc<Work>, client
             Verb::Load => load(&store, &key(company())).await,
             Verb::Claim => save(&store, saves.claim(company(), work.version)).await,
             Verb::Commit => save(&store, saves.commit(company(), work.version)).await,
-            // Whoever comes while others hold the rows gets fewer.
+            // Fewer rows are returned while other clients hold the rest.
             Verb::Wake => drop(store.wake(Environment::Cie, WOKEN_AT_ONCE as usize).await.expect("the store answers")),
         }
     }
@@ -137,7 +137,7 @@ impl Following {
         Self(following, looks)
     }
 
-    /// How many looks found changes.
+    /// Stops reading, and returns how many reads found changes.
     pub(super) async fn end(self) -> u64 {
         self.0.abort();
         assert!(self.0.await.is_err_and(|end| end.is_cancelled()), "the changes could not be followed");

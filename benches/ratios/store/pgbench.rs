@@ -20,17 +20,18 @@ use super::{
     statement::Statement,
 };
 
-/// What is written down with a commit.
+/// The events that a commit writes.
 const EVENTS: &str = r#"[{"actor":null,"cause":null,"evidence":{"attempt":"0b9fb1e05d0c4c5e9d9c5d0c4c5e9d9c","code":null,"message":null,"status":null},"kind":"refreshed"}]"#;
-/// What a ciphertext has beside the secret: its header with a key's name of four letters, nonce and tag.
+/// The bytes of a ciphertext in addition to the secret: the header with a key name of four letters, the nonce and the
+/// tag.
 const SEALED: usize = 2 + 4 + 12 + 16;
 
-/// How pgbench sends, and the store.
+/// How pgbench and the store send statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Statements that are prepared once a connection.
+    /// Statements prepared once per connection.
     Prepared,
-    /// Statements without a name, parsed and planned each time.
+    /// Unnamed statements, parsed and planned on each call.
     Extended,
 }
 
@@ -61,7 +62,7 @@ impl Pgbench {
         path
     }
 
-    /// Does a round; nanoseconds an operation.
+    /// Runs a round and returns nanoseconds per operation.
     pub(super) fn run(&self, script: &Path, mode: Mode, saves: &Saves, work: &Work) -> f64 {
         let mut pgbench = Command::new(&self.program);
         let mode = match mode {
@@ -115,10 +116,10 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).expect("a number that pgbench knows")
 }
 
-/// What a save says of itself.
+/// Defines the variables of a save.
 fn saved(swap: &Swap, version: u64, mut define: impl FnMut(&str, &str)) {
     let an_hour = Duration::from_secs(3600);
-    // For as long as the round may take.
+    // From an hour ago to an hour ahead, longer than any round.
     let (from, until) = (earlier(SystemClock.now(), an_hour), later(SystemClock.now(), an_hour));
     let wake = swap.wake.unwrap_or_default();
     define("version", &version.to_string());
@@ -129,14 +130,14 @@ fn saved(swap: &Swap, version: u64, mut define: impl FnMut(&str, &str)) {
     for (name, time) in
         [("from", Some(from)), ("until", Some(until)), ("wake_at", wake.at), ("wake_if_used", wake.if_used)]
     {
-        // A script that has no use for it says NULL.
+        // A script that does not use the time has NULL in its place.
         if let Some(time) = time {
             define(name, &time.to_rfc3339());
         }
     }
 }
 
-/// What stands for each parameter.
+/// The value of each parameter, in order.
 fn variables(verb: Verb) -> &'static [&'static str] {
     match verb {
         Verb::Load => &[":environment", ":company"],
@@ -182,8 +183,8 @@ fn variables(verb: Verb) -> &'static [&'static str] {
     }
 }
 
-/// pgbench sends a variable as often as it is named. Where only its absence is asked for, a short one does, so that a token
-/// is sent once, as by the store.
+/// pgbench sends a variable once for every mention. A short variable replaces mentions that only test for NULL, so that
+/// a token is sent once, as by the store.
 fn script(statement: &Statement, variables: &[&str]) -> String {
     let Statement { sql, types } = statement;
     assert_eq!(types.len(), variables.len(), "pgbench has no variable for a parameter: {sql}");

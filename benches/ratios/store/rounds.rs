@@ -1,20 +1,21 @@
-//! What a round does: the same for the store and for pgbench.
+//! The work of a round, the same for the store and for pgbench.
 
 use std::ops::Range;
 
-/// Connections, and clients at work.
+/// The number of connections, and of concurrent clients.
 pub(super) const CLIENTS: u64 = 8;
-/// The name of the first company is this number, that of the next one the next number: pgbench knows numbers only.
+/// Companies are named by consecutive numbers from this one: pgbench knows only numbers.
 pub(super) const FIRST: u64 = 1_000_000_000_000_000_000;
-/// From one company to the next one of a round, so that neighbours are far apart. A prime: every company gets its turn.
+/// The distance between consecutive companies of a round, so that neighbours are far apart. It is prime, so every
+/// company gets its turn.
 pub(super) const STRIDE: u64 = 2_654_435_761;
-/// How many companies are asked for that wake.
+/// The number of due companies that one call asks for.
 pub(super) const WOKEN_AT_ONCE: u64 = 100;
 
-/// The number of each row before it is written: microseconds since 1970, some time ago.
+/// The number of each row before it is written: microseconds since 1970, at some time in the past.
 pub(super) const ROW: u64 = 1_700_000_000_000_000;
 
-/// What is done. A claim and a commit are saves, as the library makes them.
+/// The measured operations. Claims and commits are saves, as the library makes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
     Load,
@@ -24,18 +25,20 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    /// Operations of each client in a round, in a full run and in a quick one.
+    /// Operations per client in a round, for a full run and for a quick run.
     pub(super) fn share(self) -> (u64, u64) {
         match self {
             Self::Load => (4000, 1500),
             Self::Claim => (400, 120),
             Self::Commit => (200, 60),
-            // Fewer dead rows than the store leaves behind when it reads the queue: pgbench reads it from its head.
+            // Creates fewer dead rows than the store leaves behind when it reads the queue, because pgbench always
+            // reads the queue from its head.
             Self::Wake => (12, 12),
         }
     }
 
-    /// How many rounds, the same. What is written waits for the disk, which is seldom twice the same.
+    /// The number of rounds, for a full run and for a quick run. Writes wait for the disk, whose speed varies, so they
+    /// get more rounds.
     pub(super) fn rounds(self) -> (usize, usize) {
         match self {
             Self::Claim | Self::Commit => (21, 9),
@@ -44,7 +47,7 @@ impl Verb {
         }
     }
 
-    /// Operations of each client where the companies are few, and are claimed or woken once a round.
+    /// Operations per client in a table of few companies, each claimed or woken once per round.
     pub(super) fn share_of_few(self) -> u64 {
         match self {
             Self::Load => 1000,
@@ -59,18 +62,18 @@ impl Verb {
 #[derive(Clone, Debug)]
 pub(super) struct Work {
     pub(super) verb: Verb,
-    /// Operations of each client.
+    /// Operations per client.
     pub(super) share: u64,
-    /// Of these companies.
+    /// The companies to work on.
     pub(super) companies: Range<u64>,
-    /// The first operation is on the company of this turn.
+    /// The turn of the company of the first operation.
     pub(super) turn: u64,
     /// The version of those companies.
     pub(super) version: u64,
 }
 
 impl Work {
-    /// The number of the company of one operation. (pgbench's scripts say the same.)
+    /// The company's number for one operation. pgbench's scripts compute the same number.
     pub(super) fn company(&self, client: u64, operation: u64) -> u64 {
         let turn = self.turn + client * self.share + operation;
         FIRST + self.companies.start + turn * STRIDE % (self.companies.end - self.companies.start)

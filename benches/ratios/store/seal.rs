@@ -1,4 +1,4 @@
-//! What encryption at rest costs beside the bare cipher.
+//! The cost of encryption at rest, beside the bare cipher.
 
 use std::hint::black_box;
 
@@ -12,7 +12,8 @@ use batchsuite_benches::{
 use batchsuite_store::keyring::Binding;
 use batchsuite_tests::postgres::keyring;
 
-/// The associated data of ours: header 2 + 4, environment 2 + 3, company 2 + 36, field 2 + 12, epoch 2 + 8, version 2 + 8.
+/// The length of our associated data: header 2 + 4, environment 2 + 3, company 2 + 36, field 2 + 12, epoch 2 + 8,
+/// version 2 + 8.
 const ASSOCIATED: usize = 83;
 
 pub(super) fn measure(pace: Pace) {
@@ -27,7 +28,7 @@ pub(super) fn measure(pace: Pace) {
             black_box(keyring.open(&binding, black_box(&ciphertext)).expect("a secret").expose_secret());
         }
     };
-    // As much as ours is bound to: its place takes so many bytes.
+    // As long as our associated data.
     let data = [7; ASSOCIATED];
     let aead = LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &[7; 32]).expect("a key"));
     let mut buffer = secret.clone().into_bytes();
@@ -36,15 +37,16 @@ pub(super) fn measure(pace: Pace) {
             let mut nonce = [0; NONCE_LEN];
             nonce[..8].copy_from_slice(&number.to_le_bytes());
             let nonce = || Nonce::assume_unique_for_key(nonce);
-            // In place, in a buffer that is there already, under a nonce that costs nothing.
+            // In place, in an existing buffer, with a nonce that costs nothing.
             buffer.truncate(ACCESS_LENGTH);
             aead.seal_in_place_append_tag(nonce(), Aad::from(&data), black_box(&mut buffer)).expect("a ciphertext");
             black_box(aead.open_in_place(nonce(), Aad::from(&data), black_box(&mut buffer)).expect("a secret"));
         }
     };
-    // The generator of the nonces is set up with the first one, for tens of milliseconds: no batch is to be cut to that.
+    // The first nonce initializes its generator, which takes tens of milliseconds. It must not count when the batch
+    // size is chosen.
     ours(1000);
-    // Batches so short that most of them are not interrupted.
+    // Batches short enough that most run without an interruption.
     let pace = Pace { rounds: pace.rounds * 10, batch: pace.batch / 10, ..pace };
     let [ours, reference] = pace.medians([&mut ours, &mut reference]);
     report::note("store/seal: AES-256-GCM-SIV of aws-lc-rs, both");

@@ -1,4 +1,4 @@
-//! The queue while some transaction holds a snapshot open: nothing that dies is cleared away.
+//! The queue while a transaction holds a snapshot open, so that vacuum removes no dead rows.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ use super::{
     rounds::{CLIENTS, WOKEN_AT_ONCE},
 };
 
-/// As many as a keeper of 1,000,000 companies must do.
+/// The refresh rate of a keeper with 1,000,000 companies.
 const REFRESHES_A_SECOND: f64 = 370.0;
 
 impl Bed {
-    /// The keeper's work without a snapshot, and then with one that stays open.
+    /// Measures the keeper's work without a snapshot, and then with an open snapshot.
     pub(super) fn snapshot(&self) {
         let [alone, held] = self.pace.of([60, 600], [15, 15]).map(Duration::from_secs);
         let store = self.store("many", Mode::Prepared);
@@ -48,7 +48,7 @@ impl Bed {
         report::ratio("store/snapshot/wake100", with, without);
     }
 
-    /// Hands rows out and refreshes them, as many a second as that; what each `wake` took.
+    /// Wakes rows and refreshes them at that rate. Returns the nanoseconds that each `wake` took.
     async fn keep(&self, store: &PostgresStore, watched: Duration) -> Vec<f64> {
         super::ours::connect(store).await;
         let mut rounds = interval(Duration::from_secs_f64(WOKEN_AT_ONCE as f64 / REFRESHES_A_SECOND));
@@ -70,12 +70,12 @@ impl Bed {
     }
 }
 
-/// What has died by then counts.
+/// The second half, after dead rows have accumulated.
 fn late(times: &[f64]) -> Vec<f64> {
     times[times.len() / 2..].to_vec()
 }
 
-/// How fast it went, and what the median does not tell: a reading now and then begins at the head of the queue.
+/// Notes the rate, and the times that the median hides: now and then, a read begins at the head of the queue.
 fn told(name: &str, watched: Duration, times: &[f64]) {
     let late = late(times);
     report::note(format_args!(
@@ -89,7 +89,7 @@ fn told(name: &str, watched: Duration, times: &[f64]) {
     ));
 }
 
-/// The claim of a row that woke, and the commit that follows it.
+/// The claim of a woken row, and the commit that follows.
 fn refresh(saves: &Saves, row: &Row) -> [Swap; 2] {
     let now = SystemClock.now();
     let (key, expected, revision) = (row.key.clone(), row.number, row.revision);

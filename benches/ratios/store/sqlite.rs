@@ -1,4 +1,4 @@
-//! The SQLite store beside the Postgres store: the same tasks on as many companies.
+//! The SQLite store beside the Postgres store: the same operations on the same number of companies.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ use super::{
 };
 
 impl Bed {
-    /// The rows of SQLite. Each round is on companies that were not touched yet.
+    /// The rows of SQLite. Each round uses untouched companies.
     pub(super) fn sqlite(&mut self) {
         let file = self.runtime.block_on(File::filled(self.many.companies()));
         self.open(&file);
@@ -39,7 +39,7 @@ impl Bed {
             ("store/sqlite/claim", Verb::Claim),
             ("store/sqlite/commit", Verb::Commit),
         ] {
-            // Half of what Postgres gets: one writer takes longer.
+            // Half of Postgres's share, because a single writer takes longer.
             let share = self.share(verb) / 2;
             let (mut ours, mut reference) = (Vec::new(), Vec::new());
             for round in 0..=self.rounds(verb) {
@@ -79,14 +79,14 @@ impl Bed {
     }
 }
 
-/// A database in a directory that goes with this.
+/// A database in a temporary directory, which is removed on drop.
 struct File {
     directory: PathBuf,
     companies: Range<u64>,
 }
 
 impl File {
-    /// One with so many companies, filled without the way through the store.
+    /// A database with this many companies, inserted directly and not through the store.
     async fn filled(companies: u64) -> Self {
         let directory = std::env::temp_dir().join(format!("batchsuite-bench-{}", std::process::id()));
         fs::create_dir(&directory).expect("a directory");
@@ -110,7 +110,7 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        // What is left lies among the temporary files.
+        // If this fails, the rest stays among the temporary files.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::{ours::Saves, rounds::Verb};
 
-/// A statement as the server has it.
+/// A statement as the server has prepared it.
 pub(super) struct Statement {
     pub(super) sql: String,
     /// The types of its parameters.
@@ -15,7 +15,8 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// What the store sends for a verb: it prepares that on a connection, and the connection is asked what it has prepared.
+    /// The store's statement for a verb: the store prepares it on a connection, and `pg_prepared_statements` of that
+    /// connection shows it.
     pub(super) async fn of(server: &Server, schema: &str, verb: Verb, saves: &Saves) -> Self {
         let pool = PostgresPool::at(server.url()).connections(1).build().expect("a pool");
         let store = PostgresStore::builder(pool.clone(), keyring().await).schema(schema).build().expect("a store");
@@ -36,7 +37,7 @@ impl Statement {
 const PREPARED: &str =
     "SELECT statement, parameter_types::text[] FROM pg_prepared_statements WHERE starts_with(statement, $1)";
 
-/// The company does not exist, and no row is woken: nothing changes.
+/// Changes nothing: the company does not exist, and no row is woken.
 async fn run_in_vain(store: &PostgresStore, verb: Verb, saves: &Saves) {
     let nobody = CompanyId::new("nobody").expect("a valid name");
     let swap = match verb {

@@ -1,4 +1,4 @@
-//! Tables of many companies, filled without the way through the store, with tokens that it can open.
+//! Tables of many companies, inserted directly and not through the store, with tokens that the store can decrypt.
 
 use std::{ops::Range, pin::pin, time::Duration};
 
@@ -15,20 +15,20 @@ use tokio_postgres::{binary_copy::BinaryCopyInWriter, types::Type};
 
 use super::rounds::{CLIENTS, FIRST, ROW, Verb, WOKEN_AT_ONCE, Work};
 
-/// One schema with its companies. The first three quarters wake once they [fall due](Table::fall_due), and are loaded, claimed and handed out; the rest are
-/// committed: a commit of pgbench leaves tokens that nobody can open.
+/// A schema and its companies. The first three quarters wake once they [fall due](Table::fall_due), and are loaded,
+/// claimed and woken. The rest are only committed, because a commit by pgbench leaves tokens that cannot be decrypted.
 pub(super) struct Table {
     schema: &'static str,
     kept: Range<u64>,
     committed: Range<u64>,
-    /// The next turn of the ones and of the others.
+    /// The next turn of the kept companies and of the committed ones.
     turns: [u64; 2],
-    /// The version of the others.
+    /// The version of the committed companies.
     version: u64,
 }
 
 impl Table {
-    /// Of so many companies.
+    /// Creates and fills a schema.
     pub(super) async fn filled(server: &Server, schema: &'static str, companies: u64) -> Self {
         let start = now();
         let keyring = postgres::keyring().await;
@@ -80,7 +80,7 @@ impl Table {
         Self { schema, kept: 0..kept, committed: kept..companies, turns: [0, 0], version: 1 }
     }
 
-    /// Lets the first three quarters wake.
+    /// Makes the first three quarters due.
     pub(super) async fn fall_due(&self, server: &Server) {
         let kept = [("schema", self.schema), ("first", &FIRST.to_string()), ("kept", &self.kept.end.to_string())];
         let client = server.client().await;
@@ -88,15 +88,15 @@ impl Table {
         client.batch_execute(&format!("VACUUM ANALYZE {}.grants", self.schema)).await.expect("a vacuum");
     }
 
-    /// How many companies it has.
+    /// The number of companies.
     pub(super) fn companies(&self) -> u64 {
         self.committed.end
     }
 
-    /// A round's work on companies that are as they were filled, the next ones in turn.
+    /// The work of the next round, on the companies whose turn it is. Their rows are reset first.
     pub(super) async fn next(&mut self, server: &Server, verb: Verb, share: u64) -> Work {
         let operations = share * CLIENTS;
-        // Whoever was left over would stay a version behind: rounds of commits are of one length.
+        // Companies left over would stay a version behind, so all rounds of commits have the same length.
         if verb == Verb::Commit && self.turns[1] + operations > self.committed.end - self.committed.start {
             self.turns[1] = 0;
             self.version += 1;
@@ -114,11 +114,11 @@ impl Table {
         work
     }
 
-    /// How much of its work a round has done: all of it, except where companies wake. There another connection may just hold all
-    /// that one finds, and it goes away with fewer than it asked for.
+    /// The part of its work that a round has done: all of it, except for `wake`. There, other connections may hold all
+    /// rows that one connection finds, so that it gets fewer than it asked for.
     ///
     /// # Panics
-    /// If it is `checked`, and it was not all.
+    /// If `checked`, and work is left.
     pub(super) async fn done(&self, server: &Server, work: &Work, checked: bool) -> f64 {
         let count = match work.verb {
             Verb::Claim | Verb::Commit if checked => "SELECT count(*) FROM {schema}.grants WHERE number <> {row}",
@@ -137,16 +137,16 @@ impl Table {
     }
 }
 
-/// How long ago everybody opted in: the access token ends soon.
+/// The time since the companies' opt-ins: their access tokens expire soon.
 pub(super) const AGE: Duration = Duration::from_secs(3 * 3600);
 
-/// How long ago those did who must opt in again: their refresh tokens have ended.
+/// The time since the opt-ins of companies that must opt in again: their refresh tokens have expired.
 const EXPIRED: Duration = Duration::from_secs(91 * 86_400);
 
-/// How many these are.
+/// The number of companies that must opt in again.
 pub(super) const TO_OPT_IN_AGAIN: u64 = 12;
 
-/// As connect leaves them, and the client that was announced some days ago. Everybody wakes within a day.
+/// Rows as `connect` leaves them, and a client announced three days ago. All rows wake within a day.
 const GRANTS: &str = "
     INSERT INTO {schema}.grants (
         environment, company, number, epoch, version, state, listed_as, change, wake_at, wake_if_used, used_at
@@ -163,7 +163,7 @@ const GRANTS: &str = "
             jsonb_build_object('client_id', '{client_id}', 'announced_at', now() - interval '3 days'), 'unauthenticated');
     SELECT setval('{schema}.event_number', 3 * ({companies} + 1))";
 
-/// Those that are kept wake in the last hours.
+/// Lets the kept companies be due since some time in the last six hours.
 const FALL_DUE: &str = "
     UPDATE {schema}.grants SET wake_at = now() - random() * interval '6 hours'
     WHERE environment = 'cie' AND company < ({first} + {kept})::text COLLATE \"C\" AND company <> ''";
@@ -172,11 +172,11 @@ const WARM: &str = "
     SELECT pg_prewarm(c.oid) FROM pg_class c
     WHERE c.relnamespace = '{schema}'::regnamespace AND c.relkind IN ('r', 'i') AND c.relpages > 0";
 
-/// What a row holds otherwise after a claim or a commit is nobody's business but the library's.
+/// Resets the columns that the store compares. Only the library reads the rest of a row.
 const RESET: &str = "
     UPDATE {schema}.grants SET number = {row}, hidden_until = NULL WHERE number <> {row} OR hidden_until IS NOT NULL";
 
-/// SQL with the texts for what stands in braces.
+/// Fills in the placeholders in braces.
 fn filled_in(sql: &str, texts: &[(&str, &str)]) -> String {
     texts.iter().fold(sql.to_owned(), |sql, (name, text)| sql.replace(&format!("{{{name}}}"), text))
 }

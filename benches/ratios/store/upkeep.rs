@@ -1,4 +1,4 @@
-//! What operators ask for: lists and counts, and work over all companies.
+//! Operators' tasks: lists, counts, and work over all companies.
 
 use batchsuite_auth::{CompanyQuery, Environment, status::StatusFilter};
 use batchsuite_benches::{
@@ -19,16 +19,16 @@ use super::{
     tables::TO_OPT_IN_AGAIN,
 };
 
-/// How often a list and an overview are asked for.
+/// The number of lists and overviews.
 const LOOKS: usize = 11;
 
-/// What a look without an index costs.
+/// A read without an index, for comparison.
 const SCAN: &str = "
     SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; SET max_parallel_workers_per_gather = 0;
     SELECT count(*) FROM many.grants WHERE environment = 'cie' AND listed_as = 'reauth_required'";
 
 impl Bed {
-    /// The few companies of many that need a person, and the count of all.
+    /// Measures the list of the few companies that need a person, and the count of all companies.
     pub(super) fn listed(&self) {
         let store = self.store("many", Mode::Prepared);
         let figures = self.runtime.block_on(async {
@@ -50,7 +50,7 @@ impl Bed {
                 let start = now();
                 client.batch_execute(SCAN).await.expect("the server answers");
                 let scanned = nanoseconds(start.elapsed(), 1);
-                // The first look warms up.
+                // The first read warms up.
                 if look > 0 {
                     figures.iter_mut().zip([listed, counted, scanned]).for_each(|(all, figure)| all.push(figure));
                 }
@@ -70,8 +70,9 @@ impl Bed {
         ));
     }
 
-    /// The same list while three quarters of all are overdue, as after a day without a keeper: each may be listed otherwise by now, so
-    /// all are looked through. A note, because it has no bound yet.
+    /// Measures the same list while three quarters of all rows are overdue, as after a day without a keeper. Each
+    /// overdue row may belong in another list by now, so the store reads all of them. The result is a note, because it
+    /// has no bound yet.
     pub(super) fn listed_while_many_wake(&self) {
         let store = self.store("many", Mode::Prepared);
         let (answer, taken) = self.runtime.block_on(async {
@@ -90,14 +91,15 @@ impl Bed {
         report::note(format_args!("store/listed while three quarters of all rows are overdue: {told}"));
     }
 
-    /// The marks after a restored backup, and new seals, for all. pgbench comes last: it writes versions that not all tokens are sealed for.
+    /// Measures the marking of all companies after a restored backup, and their re-encryption. pgbench comes last,
+    /// because it writes versions for which some tokens are not encrypted.
     pub(super) fn upkeep(&mut self) {
         let (marked, sealed) = (self.restore(), self.reencrypt());
         report::ratio("store/restore", marked, self.by_pgbench(Verb::Claim));
         report::ratio("store/reencrypt", sealed, self.by_pgbench(Verb::Commit));
     }
 
-    /// Nanoseconds a company.
+    /// Nanoseconds per company.
     fn restore(&self) -> f64 {
         let store = self.store("many", Mode::Prepared);
         let start = now();
@@ -114,7 +116,7 @@ impl Bed {
         nanoseconds(taken, marked)
     }
 
-    /// Nanoseconds a company.
+    /// Nanoseconds per company.
     fn reencrypt(&self) -> f64 {
         let start = now();
         let sealed = self.runtime.block_on(async {
@@ -129,7 +131,7 @@ impl Bed {
         nanoseconds(taken, sealed.companies)
     }
 
-    /// A verb's time by pgbench, in the larger table.
+    /// pgbench's time for a verb in the larger table.
     fn by_pgbench(&mut self, verb: Verb) -> f64 {
         let statement = self.runtime.block_on(Statement::of(&self.server, "many", verb, &self.saves));
         let script = self.pgbench.script(&statement, verb);
@@ -141,7 +143,7 @@ impl Bed {
     }
 }
 
-/// The key of the other stores behind a new one.
+/// A new key, followed by the key of the other stores.
 async fn two_keys() -> Keyring {
     let keys = "newer:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=,test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     Keyring::load(StaticKeySource::new(KeySet::parse(keys).expect("keys"))).await.expect("a keyring")

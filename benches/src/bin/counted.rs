@@ -1,8 +1,8 @@
-//! What is counted and not timed, so that any machine says the same: `benches/README.md` explains the figures.
+//! Counts instead of times, so that every machine gives the same result. `benches/README.md` explains the figures.
 //!
-//! - `counted allocations`: calls of the allocator that a cached token and its header value cost.
-//! - `counted memory [COMPANIES]`: bytes that a cached company costs.
-//! - `counted hits|misses|refreshes NUMBER`: does so many and no more, for `benches/check-instructions` to count.
+//! - `counted allocations`: allocator calls for a cached token and its header value.
+//! - `counted memory [COMPANIES]`: bytes per cached company.
+//! - `counted hits|misses|refreshes NUMBER`: runs exactly this many, for `benches/check-instructions` to count.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 use std::{alloc::System, hint::black_box, process::ExitCode, time::Duration};
@@ -14,7 +14,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, Stats, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// One thread: whatever runs beside a hit must not be counted with it, and the count must be the same each time.
+/// One thread, so that no concurrent work is counted with a hit, and the count is always the same.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// How many hits are looked at.
+/// The number of counted hits.
 const HITS: usize = 10_000;
 
 async fn allocations() {
@@ -51,13 +51,13 @@ async fn allocations() {
     report::ratio("token/allocations", calls(region.change()) as f64 / HITS as f64, 1.0);
 }
 
-/// What is only freed counts, too: it is garbage that others left to the hit.
+/// Deallocations count, too: a hit may free memory that other code left behind.
 fn calls(stats: Stats) -> usize {
     (stats.allocations + stats.reallocations).max(stats.deallocations)
 }
 
 async fn memory(number: usize) {
-    // The grants themselves are there before the count begins.
+    // The stored grants are allocated before the count begins.
     let names = companies::names(number);
     let auth = companies::listening(companies::connected(&names).await).await;
     let region = Region::new(ALLOCATOR);
@@ -65,18 +65,18 @@ async fn memory(number: usize) {
     for company in &names {
         tokens += auth.access_token(company).await.expect("a token").header().len();
     }
-    // What ends with the flights.
+    // Lets the flights free their memory.
     tokio::task::yield_now().await;
     let grown = region.change();
     let live = grown.bytes_allocated as f64 - grown.bytes_deallocated as f64;
     report::ratio("memory/company", (live - tokens as f64) / number as f64, 512.0);
 }
 
-/// How many companies there are to miss and to refresh, whatever number is asked for, so that a difference of two runs has
-/// only the misses and the refreshes in it.
+/// The number of prepared companies, whatever number is requested, so that the difference between two runs contains
+/// only the misses or refreshes.
 const MOST: usize = 2000;
 
-/// Of one company: how far a map of many looks depends on how it was seeded.
+/// One company, because the number of probes in a map of many depends on its seed.
 async fn hits(number: usize) {
     let names = companies::names(1);
     let auth = companies::cached(&names).await;
@@ -91,7 +91,7 @@ async fn refreshes(number: usize) {
     each_once(companies::ENDED, number, 2).await;
 }
 
-/// The first token of so many companies that opted in so long ago, which is of this version.
+/// Fetches the first token of each of `number` companies that opted in `age` ago. Each token must have this version.
 async fn each_once(age: Duration, number: usize, version: u64) {
     let names = companies::names(MOST);
     let auth = companies::listening(companies::connected_ago(&names, age).await).await;
@@ -101,7 +101,7 @@ async fn each_once(age: Duration, number: usize, version: u64) {
     }
 }
 
-/// Cached tokens of random companies, and their header values.
+/// Takes cached tokens of random companies and their header values.
 async fn take_tokens(auth: &BatchSuiteAuth, names: &[CompanyId], number: usize) {
     let mut order = Shuffled::below(names.len());
     for _ in 0..number {
