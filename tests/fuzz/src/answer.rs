@@ -13,19 +13,21 @@ use serde_json::{Map, Value};
 
 use crate::input::{Options, parts};
 
-/// Ten years: a lifetime beyond it says nothing.
+/// Ten years. A longer lifetime in an answer is ignored.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 const CLIENT_ID: &str = "fuzz-client";
 
-/// Input: status and options, `Retry-After`, body. The options: `x` an exchange, else a refresh; `b` the answer broke off; `z` the
-/// body is also tried packed with gzip; `t` it is also tried with something behind it.
+/// Input: status and options, `Retry-After`, body. The options: `x` an exchange, otherwise a refresh; `b` the answer is
+/// truncated; `z` also tries the gzipped body; `t` also tries the body with trailing bytes.
 ///
-/// - Tokens come of a 2xx alone. Each can be sent, has a lifetime of at most ten years, and there is one at least.
-/// - A 2xx that is a JSON object with a refresh token (as `serde_json` reads it) is a pair with that very token, or says that it
-///   cannot be sent back; also if the answer broke off behind it, is packed, or goes on.
-/// - A refusal needs a 400 or a 2xx, and words that refuse: no other answer can end an opt-in.
-/// - 5xx and 3xx are unanswered, 429 pauses, 401 and 403 concern the client. What broke off without a pair is unanswered.
-/// - What is kept is short and printable.
+/// - Only a 2xx yields tokens: at least one token, each fit to be sent, with a lifetime of at most ten years.
+/// - A 2xx whose body is a JSON object with a refresh token (as `serde_json` reads it) yields a pair with exactly that
+///   token, or reports that the token cannot be sent. The same holds if the answer is truncated after the token,
+///   gzipped, or followed by other bytes.
+/// - A refusal needs a 400 or a 2xx, and a text that refuses: no other answer can end an opt-in.
+/// - 5xx and 3xx are unanswered, 429 pauses, 401 and 403 concern the client. A truncated answer without a pair is
+///   unanswered.
+/// - The recorded evidence is short and printable.
 pub fn token_answer(data: &[u8]) {
     let [options, retry_after, body] = parts::<3>(data);
     let Some(answer) = Answer::of(options, retry_after, body) else { return };
@@ -41,7 +43,7 @@ pub fn token_answer(data: &[u8]) {
     answer.keeps_the_refresh_token(&verdict, body);
     if answer.options.has(b'z') && !is_packed(body) && body.len() < 4096 {
         let packed = answer.judged(packed(body));
-        assert_eq!(told(&packed), told(&verdict), "packed, it means something else");
+        assert_eq!(told(&packed), told(&verdict), "compression changes the verdict");
     }
     if answer.options.has(b't') && !is_packed(body) && !wide(body) {
         answer.keeps_the_refresh_token(&answer.judged([body, b"\0<html>"].concat()), body);
@@ -58,7 +60,7 @@ impl<'a> Answer<'a> {
     fn of(options: &'a [u8], retry_after: &[u8], body: &[u8]) -> Option<Self> {
         let status = options.get(..3).and_then(|digits| StatusCode::from_bytes(digits).ok())?;
         let retry_after = HeaderValue::from_bytes(retry_after).ok().filter(|value| !value.is_empty());
-        // The HTTP client cuts every body there.
+        // The HTTP client truncates bodies at this length.
         (body.len() <= 64 * 1024).then_some(Self { options: Options(&options[3..]), status, retry_after })
     }
 
@@ -93,10 +95,10 @@ impl<'a> Answer<'a> {
         };
         assert!(allowed.contains(&outcome), "{status} is {outcome}");
         if self.options.has(b'b') {
-            assert!(matches!(outcome, "pair" | "unanswered"), "what broke off is {outcome}");
+            assert!(matches!(outcome, "pair" | "unanswered"), "a truncated answer is {outcome}");
         }
         if outcome == "refused" && !is_packed(body) && !wide(body) {
-            assert!(self.has_words_of_refusal(body), "nothing in it refuses");
+            assert!(self.has_words_of_refusal(body), "no text in the body refuses");
         }
         assert!(verdict.pause.is_none_or(|pause| !pause.is_zero() && self.retry_after.is_some()));
     }
@@ -119,8 +121,8 @@ impl<'a> Answer<'a> {
             return;
         };
         if self.status.is_success() {
-            let pair = verdict.pair.as_ref().unwrap_or_else(|| panic!("a refresh token is thrown away"));
-            assert_eq!(pair.refresh_token.as_deref(), Some(token), "another refresh token");
+            let pair = verdict.pair.as_ref().unwrap_or_else(|| panic!("a refresh token is lost"));
+            assert_eq!(pair.refresh_token.as_deref(), Some(token), "the refresh token differs");
         }
     }
 }
@@ -128,8 +130,8 @@ impl<'a> Answer<'a> {
 fn is_usable(pair: &Tokens) {
     assert!(pair.access_token.is_some() || pair.refresh_token.is_some(), "no token");
     if let Some(token) = &pair.access_token {
-        assert!(!token.is_empty() && HeaderValue::from_str(&format!("Bearer {token}")).is_ok(), "it cannot be sent");
-        assert!(!pair.access_lifetime.is_zero(), "it has ended");
+        assert!(!token.is_empty() && HeaderValue::from_str(&format!("Bearer {token}")).is_ok(), "not a header value");
+        assert!(!pair.access_lifetime.is_zero(), "the access token has no lifetime");
     }
     assert!(pair.access_lifetime <= LONGEST_LIFETIME.max(ASSUMED_LIFETIME));
     assert!(pair.refresh_token.as_ref().is_none_or(|token| !token.is_empty() && !pair.erases_refresh_token));
@@ -139,7 +141,7 @@ fn is_usable(pair: &Tokens) {
     assert!(pair.oddities.len() <= 12 && told.is_ascii(), "{told}");
 }
 
-/// What is kept of an answer is printable and short.
+/// The recorded evidence is printable and short.
 pub(crate) fn is_presentable(evidence: &Evidence) {
     for (text, most) in [(&evidence.code, 40), (&evidence.message, 200)] {
         let Some(text) = text else { continue };
@@ -158,12 +160,13 @@ fn any_text(value: &Value, is: &impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// Whether a body is taken for a packed one.
+/// Whether the library decompresses this body.
 fn is_packed(body: &[u8]) -> bool {
     matches!(body, [0x1f, 0x8b, ..]) || matches!(body, [0x78, second, ..] if (0x7800 + u16::from(*second)) % 31 == 0)
 }
 
-/// Whether a body is taken for UTF-16 or UTF-32: there is a byte order mark, or a NUL among its first bytes.
+/// Whether the library reads this body as UTF-16 or UTF-32: it has a byte order mark, or a NUL among its first four
+/// bytes.
 fn wide(body: &[u8]) -> bool {
     matches!(body, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || body.iter().take(4).any(|byte| *byte == 0)
 }
@@ -173,7 +176,7 @@ fn packed(body: &[u8]) -> Vec<u8> {
     packer.write_all(body).and_then(|()| packer.finish()).unwrap_or_else(|error| panic!("gzip: {error}"))
 }
 
-/// A verdict, so that two can be compared.
+/// A verdict in a form that can be compared.
 fn told(verdict: &Verdict) -> String {
     format!("{verdict:?}")
 }

@@ -14,11 +14,12 @@ use crate::input::texts;
 
 /// Input: a client's id, its secret, a token, a redirect URI.
 ///
-/// - The header is Basic of RFC 7617: base64 with padding of id, colon, secret, in UTF-8, as an independent reading has it: everything
-///   before the first colon is the id. An id that has a colon cannot be written, and no request is made.
-/// - It is marked sensitive, and no `Debug` of the request shows it.
-/// - The form, read by `form_urlencoded`, holds the grant type, the token or the code, the redirect URI, each once and as it was given, and
-///   never the client's secret.
+/// - The header is HTTP Basic (RFC 7617): padded base64 of id, colon, secret, in UTF-8, confirmed by an independent
+///   reader that takes everything before the first colon as the id. An id with a colon cannot be encoded, so no request
+///   is made.
+/// - The header is marked sensitive, and no `Debug` output of the request shows it.
+/// - The form, read by `form_urlencoded`, contains the grant type, the token or code, and the redirect URI, each
+///   exactly once and unchanged, and never the client's secret.
 pub fn basic_header(data: &[u8]) {
     let Some([id, secret, token, redirect_uri]) = texts::<4>(data) else { return };
     let client = Client::new(id, secret).with_authentication(ClientAuthentication::PkceWithSecret);

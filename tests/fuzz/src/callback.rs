@@ -1,4 +1,4 @@
-//! The query that a browser brings back from UPS.
+//! The query of a callback from UPS.
 
 use batchsuite_auth::{
     error::MalformedCallback,
@@ -12,15 +12,16 @@ use crate::input::{shows, texts};
 const ISSUER: &str = "https://wwwcie.ups.com";
 const LONGEST_QUERY: usize = 16 * 1024;
 const LONGEST_CODE: usize = 4 * 1024;
-/// The parameters that mean something.
+/// The known parameters.
 const NAMES: [&str; 4] = ["code", "state", "error", "iss"];
 
 /// Input: a query.
 ///
-/// - A query is too long, and called so, if it has more than 16 KiB.
+/// - A query of more than 16 KiB, and no other, is reported as too long.
 /// - An accepted code is visible ASCII of at most 4 KiB.
-/// - `Debug` shows no code and no state, and the name of an error no twelve characters of the state.
-/// - A question mark in front, an empty parameter and an unknown one change nothing; each of the known ones a second time is refused.
+/// - `Debug` shows no code and no state, and the name of an error contains no twelve characters of the state.
+/// - A leading question mark, an empty parameter or an unknown parameter changes nothing. A second occurrence of a
+///   known parameter is refused.
 pub fn callback_query(data: &[u8]) {
     let Ok(query) = std::str::from_utf8(data) else { return };
     let result = callback(query, ISSUER);
@@ -56,7 +57,7 @@ fn is_sane(query: &str, returned: &Callback) {
         }
         CallbackResponse::Error(name) => {
             assert!(!name.is_empty() || value(query, "error").is_some_and(|error| error.is_empty()), "a name");
-            // Blanks and what cannot be seen do not count.
+            // Blanks and control characters do not count.
             let visible =
                 |text: &str| text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect::<String>();
             let (name, state) = (visible(name).to_ascii_lowercase(), visible(&state).to_ascii_lowercase());
@@ -66,12 +67,12 @@ fn is_sane(query: &str, returned: &Callback) {
     }
 }
 
-/// Input: a query; behind a separator, what becomes a state and a code.
+/// Input: a query; after separators, a state and a code.
 ///
-/// - What ours accepts, `form_urlencoded` reads the same: each of the four parameters at most once, and with that very value; the
-///   state is there and not empty; the issuer is UPS.
-/// - Ours accepts nothing in which `form_urlencoded` had to put a replacement character.
-/// - What `form_urlencoded` wrote from a state and a code, ours accepts and reads back.
+/// - `form_urlencoded` agrees with every accepted query: each of the four parameters occurs at most once, with the same
+///   value; the state is present and not empty; the issuer is UPS.
+/// - No query is accepted in which `form_urlencoded` had to insert a replacement character.
+/// - A query that `form_urlencoded` writes from a valid state and code is accepted and read back.
 pub fn callback_against_form_urlencoded(data: &[u8]) {
     let Some([query, state, code]) = texts::<3>(data) else { return };
     if let Ok(returned) = callback(query, ISSUER) {
@@ -99,7 +100,7 @@ fn agrees(query: &str, returned: &Callback) {
     for name in NAMES {
         assert!(read.iter().filter(|(known, _)| known == name).count() <= 1, "{name} is there twice");
     }
-    // Those that the sender wrote are no repair.
+    // Replacement characters written by the sender do not count.
     let replaced: usize =
         read.iter().flat_map(|(name, value)| [name, value]).map(|text| text.matches('\u{fffd}').count()).sum();
     let bytes: Vec<u8> = percent_encoding::percent_decode(query.as_bytes()).collect();
@@ -119,7 +120,7 @@ fn agrees(query: &str, returned: &Callback) {
     }
 }
 
-/// The query as everybody else reads it.
+/// The query as `form_urlencoded` reads it.
 fn read(query: &str) -> Vec<(String, String)> {
     form_urlencoded::parse(query.strip_prefix('?').unwrap_or(query).as_bytes()).into_owned().collect()
 }
@@ -128,7 +129,7 @@ fn value(query: &str, name: &str) -> Option<String> {
     read(query).into_iter().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
-/// A result, so that two can be compared.
+/// A result in a form that can be compared.
 fn told(result: &Result<Callback, MalformedCallback>) -> Result<(SecretHash, String), MalformedCallback> {
     let returned = result.as_ref().map_err(|error| *error)?;
     let response = match &returned.response {

@@ -7,20 +7,20 @@ use std::{
 
 use crate::Target;
 
-/// Where the corpora are kept, a directory for each target.
+/// The directory of the corpora, with a subdirectory for each target.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
 
-/// The inputs that are kept for one target, by file name.
+/// The kept inputs of one target, with their file names.
 #[derive(Debug)]
 pub struct Corpus(pub Vec<(String, Vec<u8>)>);
 
 impl Corpus {
-    /// Reads it.
+    /// Reads the corpus of `target`.
     ///
     /// # Errors
-    /// A file cannot be read, or there is none.
+    /// A file cannot be read, or there are no files.
     pub fn of(target: &Target) -> io::Result<Self> {
         let mut inputs = Vec::new();
         for entry in fs::read_dir(directory().join(target.name))? {

@@ -14,15 +14,18 @@ use crate::{
     runtime,
 };
 
-/// A part of each password. No message of ours has it.
+/// A part of every password. No message may contain it.
 const CANARY: &str = "canaryword";
 
-/// Input: a connection string; behind separators, what stands before and behind a canary in a password, and parameters.
+/// Input: a connection string; after separators, the text before and after a canary in a password, and parameters.
 ///
-/// - A refusal is *misconfigured* in one line, and neither it nor any `Debug` shows the password, however badly it was encoded.
-/// - What ours accepts and the driver accepts by itself means the same to both: hosts, ports, user, password, database.
-/// - What ours accepts is complete: a host, a limit of time for the connection.
-/// - An address made of these parts, encoded, is read back as they are; as a URL and as words.
+/// - A refusal is *misconfigured*, in one line. Neither the refusal nor any `Debug` output shows the password, however
+///   badly it was encoded.
+/// - A connection string that both the library and the driver accept means the same to both: hosts, ports, user,
+///   password, database.
+/// - An accepted connection string is complete: it has a host and a connection timeout.
+/// - A connection string built from these parts, correctly encoded, is read back unchanged, both as a URL and as
+///   keywords.
 pub fn database_url(data: &[u8]) {
     let Some([text, before, behind, parameters]) = texts::<4>(data) else { return };
     let _runtime = runtime().enter();
@@ -32,7 +35,7 @@ pub fn database_url(data: &[u8]) {
         format!("postgresql://host/db?user=u&password={before}{CANARY}{behind}&{parameters}"),
         format!("host=host user=user password={before}{CANARY}{behind} {parameters}"),
     ] {
-        // A password that begins with a quotation mark reads as a quoted one: what follows that is no password.
+        // After an opening quotation mark, the password ends at the closing one. The rest is not part of it.
         let is_quoted = url.contains("password='") || url.contains("password= '");
         let shown = judge(&url);
         assert!(
@@ -45,7 +48,7 @@ pub fn database_url(data: &[u8]) {
     }
 }
 
-/// All that is shown of a connection string.
+/// All output that shows a connection string.
 fn judge(text: &str) -> String {
     match read_url(text) {
         Ok((config, is_pooled)) => {
@@ -69,7 +72,8 @@ fn judge(text: &str) -> String {
 fn means_the_same(text: &str, ours: &Driver, theirs: &Driver) {
     assert_eq!(ours.get_user(), theirs.get_user(), "{text:?}: the user");
     assert_eq!(ours.get_password(), theirs.get_password(), "{text:?}: the password");
-    // Of words that are said twice, libpq and ours take the last, and the driver both. In a URL, ours takes neither.
+    // For a repeated keyword, libpq and the library take the last value, and the driver takes all values. In a URL, the
+    // library refuses repeated parameters.
     let is_same = |all: bool, last: bool| {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") { all } else { last }
     };
@@ -98,7 +102,8 @@ fn is_read_back(user: &str, password: &str, database: &str) {
     for (text, is_url) in [(url, true), (words, false)] {
         let (config, _) = read_url(&text).unwrap_or_else(|error| panic!("{text:?}: {}", chain(&error)));
         let (database, password) = match is_url {
-            // Nothing behind the slash, or the colon, is no name or password in the driver's URLs.
+            // In the driver's URLs, an empty database name after the slash means no name, while an empty password stays
+            // a password.
             true => (Some(database).filter(|name| !name.is_empty()), Some(password)),
             false => (Some(database), Some(password)),
         };
@@ -113,17 +118,18 @@ fn is_read_back(user: &str, password: &str, database: &str) {
     }
 }
 
-/// Input: options, then the value of `DATABASE_URL`. The options: `k` there are keys in a file, `e` in the environment, `d` nothing
-/// else is set, so that it would be the demo.
+/// Input: options, then the value of `DATABASE_URL`. The options: `k` keys in a file, `e` keys in the environment, `d`
+/// no other setting, as for the demo.
 ///
-/// - `sqlite:PATH` is the file of that very path, never empty, a host, or a path with settings; its keys may be missing.
-/// - All else that is accepted is Postgres, with that very text, and only with keys.
-/// - A demo refuses any database.
-/// - A refusal is one of the known sentences: it holds nothing of the value.
+/// - `sqlite:PATH` means the file at exactly that path. The path is never empty, a host, or a path with settings. Its
+///   keys may be missing.
+/// - Every other accepted value means Postgres, with exactly that text, and only with keys.
+/// - The demo refuses every database.
+/// - A refusal is one of the known sentences, and so contains nothing of the value.
 pub fn example_database(data: &[u8]) {
     let [options, value] = parts::<2>(data);
     if value.contains(&0) {
-        // No environment can hold it.
+        // An environment variable cannot contain a NUL.
         return;
     }
     let read = read(Options(options), value);
@@ -153,7 +159,7 @@ fn is_this_place(place: Place, options: Options<'_>, value: &[u8]) {
     }
 }
 
-/// Every sentence that a value of `DATABASE_URL` can lead to.
+/// Every message that a value of `DATABASE_URL` can lead to.
 static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let values: [&[u8]; 7] = [b"", b"x", b"sqlite:", b"sqlite:x", b"postgres://h/d", b"\xff", b"sqlite:x?y"];
     let options: [&[u8]; 5] = [b"", b"k", b"d", b"dk", b"de"];
@@ -161,7 +167,7 @@ static KNOWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     all.filter_map(Result::err).collect()
 });
 
-/// What the example makes of it; `None`: a demo.
+/// The configuration that the example reads from this value. `None`: the demo.
 fn read(options: Options<'_>, value: &[u8]) -> Result<Option<KeptIn>, String> {
     let value = OsString::from_vec(value.to_vec());
     let config = Config::read(|name| {

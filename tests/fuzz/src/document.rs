@@ -1,4 +1,4 @@
-//! What another release, or another hand, has stored.
+//! Documents stored by another release, or changed by hand.
 
 use std::time::Duration;
 
@@ -19,15 +19,14 @@ use crate::input::parts;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Input: in letters, when the document is read (`a` 1970, `c` 2200, else 2026) and at which revision (`z` the last one that there can be,
-/// else a small one); then the document of a company's grant.
+/// Input: options, then the document of a company's grant. The options set the time of reading (`a` 1970, `c` 2200,
+/// otherwise 2026) and the revision (`z` the last possible one, otherwise a small one).
 ///
-/// - A document that is no object is refused. One that is read can be written, and read back it is the same grant; what was written
-///   once is written the same again.
-/// - Each field of the object that this release does not know is handed back as it came; each that it knows is written, or is at its
-///   default.
-/// - Whatever stands in it, every step, every question and every flight of the machine ends without a panic; a step's grant can be
-///   stored, never goes back behind the revision, and keeps what it does not know.
+/// - A document that is not an object is refused. An accepted document can be written, reads back as the same grant,
+///   and is written identically the second time.
+/// - Each field unknown to this release is written back unchanged. Each known field is written, or has its default.
+/// - Whatever the document contains, no step, query or flight of the machine panics. The grant after a step can be
+///   stored, has no lower revision, and keeps its unknown fields.
 pub fn stored_grant(data: &[u8]) {
     let [options, document] = parts::<2>(data);
     let Ok(json) = std::str::from_utf8(document) else { return };
@@ -47,7 +46,7 @@ pub fn stored_grant(data: &[u8]) {
     can_be_worked_with(&grant, now);
 }
 
-/// The last revision that a store can keep: its columns are signed.
+/// The last revision that a store can keep: its columns are signed 64-bit integers.
 fn last() -> Revision {
     let most = i64::MAX.unsigned_abs();
     Revision { epoch: most - 1, version: most - 1 }
@@ -55,9 +54,9 @@ fn last() -> Revision {
 
 /// Input: the document of a client row.
 ///
-/// - One that is read can be written, and read back it is the same record.
-/// - Each field that this release does not know is handed back as it came.
-/// - No question of the machine ends in a panic, and no step loses an unknown field.
+/// - An accepted document can be written, and reads back as the same record.
+/// - Each field unknown to this release is written back unchanged.
+/// - No query of the machine panics, and no step loses an unknown field.
 pub fn stored_client(data: &[u8]) {
     let Ok(json) = std::str::from_utf8(data) else { return };
     let Ok(record) = ClientRecord::of_document(json) else { return };
@@ -80,9 +79,9 @@ pub fn stored_client(data: &[u8]) {
     }
 }
 
-/// What was read, written again, has each unknown field as it came, and each known one that is not at its default.
+/// The written document contains each unknown field unchanged, and each known field that does not have its default.
 fn keeps_unknown_fields(read: &str, written: &str, unknown: &Map<String, Value>) {
-    // A number beyond all others, in a part of a known field: that part is not handed back.
+    // A number outside the range of `f64` in an unknown part of a known field: that part is not written back.
     let Ok(read) = serde_json::from_str::<Map<String, Value>>(read) else { return assert!(unknown.is_empty()) };
     let written: Map<String, Value> = serde_json::from_str(written).unwrap_or_else(|error| panic!("{error}"));
     for (name, value) in unknown {
@@ -94,7 +93,7 @@ fn keeps_unknown_fields(read: &str, written: &str, unknown: &Map<String, Value>)
     }
 }
 
-/// The fields of both documents that are left out at their default.
+/// The fields of both documents that are omitted at their default.
 const KNOWN: [&str; 18] = [
     "phase",
     "unanswered",

@@ -1,4 +1,4 @@
-//! What an answer repeats of its request.
+//! Answers that echo secrets of the request.
 
 use base64::{
     Engine as _,
@@ -17,25 +17,26 @@ use crate::{
     input::{SEPARATOR, shows},
 };
 
-/// What a request sent: made up, in the shapes of UPS's refresh token, a code, a client's secret and its Basic header.
+/// The secrets of a request: made up, with the formats of UPS's refresh token, a code, a client's secret and its Basic
+/// header.
 const SENT: [&str; 4] = [
     "V2tKZ1pXaHBibVZ6WlM5MFpYTjBMV1oxZW5vPS1mdXp6LXRva2VuLW9uZQ==",
     "Zm9ydHkrdHdvL2NvZGU9ZnV6ei1jb2RlLTQyLWFCY0RlRmdI",
     "s3cr3t/of+the=client~Fuzz_0123456789",
     "aWQ6czNjcjN0L29mK3RoZT1jbGllbnR+RnV6el8wMTIzNDU2Nzg5",
 ];
-/// So many characters of a secret are no chance.
+/// A match of this many characters is not a coincidence.
 const RUN: usize = 12;
 
-/// Input: a program that writes the message of a refusal. Between separators is either text, or an instruction: `@`, the number of a
-/// secret, where a piece of it begins, how long it is (each a letter from `a` on, the length from 12), and up to two encodings,
-/// of hexadecimal and backwards only one
-/// (`p` percent, `q` percent of every byte, `h` HTML, `j` JSON within JSON, `u` JSON's numbers, `b` base64, `l` base64 for URLs,
-/// `x` hexadecimal, `s` blanks between, `z` characters between that nobody sees, `r` backwards, `c` the other case).
+/// Input: a program that writes the message of a refusal. Each part between separators is text or an instruction. An
+/// instruction is `@`, the number of a secret, the start and the length of a piece (each a letter from `a` on; lengths
+/// count from 12), and up to two encodings, or one of hexadecimal and reversed alone (`p` percent, `q` percent of every
+/// byte, `h` HTML, `j` JSON within JSON, `u` JSON's numbers, `b` base64, `l` base64 for URLs, `x` hexadecimal, `s` with
+/// blanks between, `z` with invisible characters between, `r` reversed, `c` the other case).
 ///
-/// - What is kept shows no twelve characters of a secret, in either case, also without what is between its letters and digits.
-/// - Nor does it show the piece in the encoding in which it was repeated.
-/// - It is short and printable.
+/// - The evidence shows no twelve characters of a secret, in either case, even if only letters and digits count.
+/// - The evidence does not contain the piece in the encoding in which it was echoed.
+/// - The evidence is short and printable.
 pub fn echoed_secrets(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if text.len() > 2048 {
@@ -88,7 +89,7 @@ fn shows_no_secret(shown: &str, repeated: &[String]) {
     }
 }
 
-/// What an instruction repeats; `None`: it is none.
+/// The text that an instruction echoes. `None`: the part is not an instruction.
 fn piece(instruction: &str) -> Option<String> {
     let [b'@', secret, start, length, encodings @ ..] = instruction.as_bytes() else { return None };
     let number = |letter: &u8| letter.checked_sub(b'a').filter(|number| *number < 26).map(usize::from);
@@ -96,7 +97,8 @@ fn piece(instruction: &str) -> Option<String> {
     let start = number(start)?;
     let end = (start + RUN + number(length)?).min(secret.len());
     let piece = secret.get(start..end).filter(|piece| piece.len() >= RUN)?;
-    // Those that change every character are undone alone: what stands in them is not read any further.
+    // These two encodings change every character and are decoded alone: the library does not look for a second encoding
+    // inside them.
     if encodings.len() > 2 || encodings.len() == 2 && encodings.iter().any(|encoding| b"xr".contains(encoding)) {
         return None;
     }

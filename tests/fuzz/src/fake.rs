@@ -1,4 +1,4 @@
-//! What anybody may ask the fake UPS.
+//! Arbitrary requests to the fake UPS.
 
 use std::{cell::Cell, collections::BTreeSet};
 
@@ -12,22 +12,25 @@ use serde_json::Value;
 
 use crate::input::SEPARATOR;
 
-/// No input has more requests than this.
+/// Later requests of an input are ignored.
 const MOST_REQUESTS: usize = 8;
-/// In a field it must come out escaped.
+/// Must be escaped where a page repeats it.
 const MARKUP: &str = "<fuzz>";
 const INTERNAL: &str = "x-fake-ups-";
 
-/// Input: requests between separators, each as a person writes one: `METHOD target`, header lines, an empty line, the body. In them
-/// `CODE`, `REFRESH` and `ACCESS` stand for what the fake has handed out last, `BASIC` for its client's credentials, `MARKUP` for an
-/// element of HTML.
+/// Input: requests between separators, each as text: `METHOD target`, header lines, an empty line, the body. In them
+/// `CODE`, `REFRESH` and `ACCESS` are replaced with the latest values that the fake has issued, `BASIC` with its
+/// client's credentials, and `MARKUP` with an HTML element.
 ///
-/// - Each request gets an answer with a valid status; one for a host of somebody else gets a 421, whatever it asks.
-/// - A pair is handed out only for the client's credentials, read by an independent reader of RFC 7617, or for a code's verifier.
-/// - A code, and as long as no fault was set a refresh token, is taken once.
-/// - A redirect leads to its own pages, the registered redirect URI, or UPS's error page.
-/// - Pages show markup only escaped. A HEAD gets no body.
-/// - Each request of one of UPS's endpoints is counted, once.
+/// - Each answer has a valid status. A request for another host gets a 421.
+/// - The fake issues a pair only for the client's credentials, checked by an independent reader of RFC 7617, or for a
+///   code's verifier.
+/// - The fake accepts a code once, and a refresh token once.
+/// - A redirect leads to one of the fake's pages, to the registered redirect URI, or to UPS's error page.
+/// - Pages show markup only escaped. The answer to a HEAD has no body.
+/// - No request is counted twice.
+///
+/// After a request to `/__fake/`, only statuses and counts are checked.
 pub fn fake_requests(data: &[u8]) {
     let state = FakeUpsState::builder().manual_clock(ManualClock::new()).unsigned_access_tokens().build();
     let state = state.unwrap_or_else(|error| panic!("{error}"));
@@ -47,9 +50,9 @@ struct Visit {
     code: String,
     access: String,
     refresh: String,
-    /// What a pair was handed out for.
+    /// The codes and refresh tokens for which a pair was issued.
     spent: BTreeSet<String>,
-    /// Somebody has used the switches.
+    /// A request has used the switches.
     is_told: Cell<bool>,
 }
 
@@ -90,7 +93,7 @@ impl Visit {
         assert!((100..600).contains(&status.as_u16()));
         assert!(!reply.response.headers().keys().any(|name| name.as_str().starts_with(INTERNAL)));
         if self.is_told.get() {
-            // What a fault makes of an answer is the choice of whoever set it.
+            // The switches can change answers arbitrarily.
             return;
         }
         let content_type =
@@ -121,7 +124,7 @@ impl Visit {
         }
     }
 
-    /// Remembers a pair, and what it was handed out for.
+    /// Records a pair, and the code or token for which it was issued.
     fn pair(&mut self, state: &FakeUpsState, request: &Request<Vec<u8>>, status: StatusCode, body: &str) {
         let is_token = request.uri().path().ends_with("/oauth/token");
         if status != StatusCode::OK || !(is_token || request.uri().path().ends_with("/oauth/refresh")) {
@@ -129,14 +132,14 @@ impl Visit {
         }
         let form: Vec<(String, String)> = url::form_urlencoded::parse(request.body()).into_owned().collect();
         let one = |name: &str| form.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        assert!(is_client(request) || is_token && one("code_verifier").is_some(), "a pair for nobody");
+        assert!(is_client(request) || is_token && one("code_verifier").is_some(), "a pair without credentials");
         let presented =
-            one(if is_token { "code" } else { "refresh_token" }).unwrap_or_else(|| panic!("a pair for nothing"));
-        assert!(self.spent.insert(presented), "a pair for the same a second time");
+            one(if is_token { "code" } else { "refresh_token" }).unwrap_or_else(|| panic!("a pair without a code"));
+        assert!(self.spent.insert(presented), "a second pair for the same code or token");
         let answer: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}"));
         let field = |name: &str| answer[name].as_str().map(ToOwned::to_owned).unwrap_or_else(|| panic!("no {name}"));
         (self.access, self.refresh) = (field("access_token"), field("refresh_token"));
-        assert!(!self.spent.contains(&self.refresh), "a refresh token is handed out again");
+        assert!(!self.spent.contains(&self.refresh), "a spent refresh token is issued again");
         assert_eq!(
             state.requests().count(Endpoint::Token, Outcome::Ok)
                 + state.requests().count(Endpoint::Refresh, Outcome::Ok),
@@ -145,7 +148,7 @@ impl Visit {
     }
 }
 
-/// Whether a request is for this machine, by the rules of a browser: loopback's names and addresses.
+/// Whether a request is for this machine by a browser's rules: the names and addresses of loopback.
 fn is_loopback(request: &Request<Vec<u8>>) -> bool {
     let hosts: Vec<_> = request.headers().get_all(header::HOST).iter().collect();
     let named = hosts.iter().map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
@@ -161,7 +164,7 @@ fn is_loopback(request: &Request<Vec<u8>>) -> bool {
         })
 }
 
-/// RFC 7617, read independently.
+/// An independent reader of RFC 7617.
 fn is_client(request: &Request<Vec<u8>>) -> bool {
     request.headers().get_all(header::AUTHORIZATION).iter().any(|value| {
         let value = value.to_str().unwrap_or_default();
@@ -170,7 +173,7 @@ fn is_client(request: &Request<Vec<u8>>) -> bool {
         let credentials = String::from_utf8(credentials).unwrap_or_default();
         let known = |(id, secret): (&str, &str)| {
             let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-            // RFC 6749 has both of them form-encoded; the fake takes either.
+            // RFC 6749 requires form encoding of both values; the fake accepts encoded and raw values.
             decoded(id) == FakeUpsState::CLIENT_ID && decoded(secret) == FakeUpsState::CLIENT_SECRET
         };
         scheme.eq_ignore_ascii_case("basic") && credentials.split_once(':').is_some_and(known)

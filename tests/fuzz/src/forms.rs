@@ -26,20 +26,21 @@ use crate::{
 };
 
 const PUBLIC_URL: &str = "http://127.0.0.1:3000/";
-/// In a field it must come out escaped.
+/// Must be escaped where a page repeats it.
 const MARKUP: &[u8] = b"<fuzz";
 const ACCESS_KEY: &str = "CANARYACCESSKEY0123456789";
 
-/// Input: options, then the body of a form. The options: a digit says which form; `t` the session's CSRF token is put in front of the body,
-/// `f` the token of another session; `a` the visitor is nobody; `u` somebody else, who is no admin of the company.
+/// Input: options, then the body of a form. The options: a digit selects the form; `t` prepends the session's CSRF
+/// token to the body, `f` the token of another session; `a` an anonymous visitor; `u` another person, who is not an
+/// admin of the company; `j` the content type `text/plain`.
 ///
 /// - No body makes the application fail: every answer is a page, a redirect, or a refusal (4xx).
-/// - A redirect leads to a page of the application; only Authenticate leads to UPS, and there with a PKCE-less request for a code.
-/// - Without the session's own token, and for nobody and somebody else, nothing changes: the company's settings, name and access key, its
-///   opt-in, the number of companies.
-/// - With it, settings stay within their bounds, a company's name is one line without anything invisible; the opt-in ends only with
-///   `confirm=yes`.
-/// - Pages show markup only escaped, and never the access key.
+/// - A redirect leads to a page of the application; only Authenticate may lead to UPS.
+/// - Without the session's own token, and for anonymous visitors, nothing changes: neither the company's settings, name
+///   and access key, nor its opt-in, nor the number of companies. Other people can only add companies of their own.
+/// - With the token, settings stay within their bounds and change only through their form, and the opt-in ends only
+///   with `confirm=yes`. The company's name, its admins and the state of its access key never change.
+/// - Pages show markup only escaped, and never the access key unless the form itself contained it.
 pub fn form_bodies(data: &[u8]) {
     let [options, body] = parts::<2>(data);
     runtime().block_on(async {
@@ -56,11 +57,11 @@ pub fn form_bodies(data: &[u8]) {
 }
 
 thread_local! {
-    /// Made once a thread; never dropped with it, when its runtime may be gone.
+    /// Created once per thread. It is not dropped with the thread, because its runtime may be gone by then.
     static WORLD: &'static RefCell<Option<Box<World>>> = Box::leak(Box::default());
 }
 
-/// The forms, each with its digit.
+/// The forms by digit.
 const FORMS: [(u8, &str); 10] = [
     (b'0', "/login"),
     (b'1', "/logout"),
@@ -73,12 +74,12 @@ const FORMS: [(u8, &str); 10] = [
     (b'8', "/oauth/ups/callback"),
     (b'9', "/nowhere"),
 ];
-/// Beyond so many companies everything is made anew: a directory in memory forgets none.
+/// A larger world is replaced: a directory in memory never forgets a company.
 const MOST_COMPANIES: usize = 1000;
 /// The password of both people.
 const PASSWORD: &str = "fuzz-password";
 
-/// The password's hash, with the least that argon2 can do: what it costs is not what is tried here.
+/// A hash of the password with argon2's lowest cost, which is not under test here.
 fn password_hash() -> String {
     let params = Params::new(8, 1, 1, None).unwrap_or_else(|error| panic!("{error}"));
     let salt = SaltString::encode_b64(b"salt of the fuzz").unwrap_or_else(|error| panic!("{error}"));
@@ -86,7 +87,7 @@ fn password_hash() -> String {
     hash.unwrap_or_else(|error| panic!("{error}")).to_string()
 }
 
-/// The application, signed-in people, and a company that is authenticated.
+/// The application, signed-in people, and an authenticated company.
 struct World {
     auth: BatchSuiteAuth,
     ups: FakeUps,
@@ -99,7 +100,7 @@ struct World {
     others: usize,
 }
 
-/// What a form may change.
+/// The data that a form may change.
 #[derive(Debug, PartialEq)]
 struct Kept {
     name: CompanyName,
@@ -137,7 +138,8 @@ impl World {
         Self { auth, ups, directory, sessions, app, people, company, others: 0 }
     }
 
-    /// Makes it what an input finds: people signed in, an access key, the company authenticated, with all that is set.
+    /// Restores the state that an input starts from: people signed in, all settings saved, an access key, the company
+    /// authenticated.
     async fn prepare(&self) {
         let (person, _) = &self.people[0];
         for (person, session) in &self.people {
@@ -220,7 +222,7 @@ impl World {
         Some(after)
     }
 
-    /// Takes what was added away from its admins.
+    /// Withdraws added companies from their admins.
     async fn forget(&mut self, companies: usize) {
         for (person, _) in self.people.iter().filter(|_| companies > 1) {
             let page =
@@ -253,7 +255,7 @@ impl World {
     }
 }
 
-/// What a form with the right token may have changed.
+/// Checks the changes of a form with the right token.
 fn may_change(form: u8, written: &[u8], before: &Kept, after: &Kept) {
     let confirms = url::form_urlencoded::parse(written).any(|(name, value)| name == "confirm" && value == "yes");
     let settings = &after.settings;

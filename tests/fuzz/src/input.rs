@@ -1,22 +1,22 @@
-//! How a target takes its input apart: as text wherever it can be, so that people can read and write a corpus.
+//! Splitting a target's input: text wherever possible, so that people can read and write a corpus.
 
-/// Ends a part of an input. No input of a parser needs it.
+/// Separates the parts of an input. No parser needs this byte.
 pub(crate) const SEPARATOR: u8 = 0x1e;
 
-/// The first `N` parts of an input; those that are missing are empty, and the last one has all the rest.
+/// The first `N` parts of an input. Missing parts are empty, and the last part contains the rest.
 pub(crate) fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
     let mut parts = data.splitn(N, |byte| *byte == SEPARATOR);
     std::array::from_fn(|_| parts.next().unwrap_or_default())
 }
 
-/// The same, if all of it is text.
+/// The same, if the whole input is text.
 pub(crate) fn texts<const N: usize>(data: &[u8]) -> Option<[&str; N]> {
     let text = std::str::from_utf8(data).ok()?;
     let mut parts = text.splitn(N, char::from(SEPARATOR));
     Some(std::array::from_fn(|_| parts.next().unwrap_or_default()))
 }
 
-/// Options in letters, at the beginning of an input: whether one of them is there.
+/// Options at the beginning of an input, one letter each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a>(pub(crate) &'a [u8]);
 
@@ -26,7 +26,7 @@ impl Options<'_> {
     }
 }
 
-/// Whether `text` shows `secret`, or so many characters of it in a row.
+/// Whether `text` contains `secret`, or `run` consecutive characters of it.
 pub(crate) fn shows(text: &str, secret: &str, run: usize) -> bool {
     let secret: Vec<char> = secret.chars().collect();
     let run = run.min(secret.len());

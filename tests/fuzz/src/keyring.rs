@@ -1,4 +1,4 @@
-//! Ciphertexts and the text of key files.
+//! Ciphertexts and key files.
 
 use std::{fs, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::PathBuf, process, sync::LazyLock};
 
@@ -17,11 +17,12 @@ use crate::{
     runtime,
 };
 
-/// Two keys and a lost one; they protect nothing.
+/// Two keys and a lost one. They protect nothing.
 const KEYS: &str = "2026-11:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=,2026-05:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=,gone:lost";
 const HEADER: &[u8] = b"\x01\x072026-11";
 
-/// What it seals is never an input: libFuzzer learns from comparisons, and would bring it back.
+/// Ciphertexts under this key never match an input: libFuzzer learns from comparisons, and would reproduce them under
+/// [`KEYS`].
 const SEALING_KEY: &str = "2026-11:QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=";
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| keyring(KEYS));
@@ -37,12 +38,14 @@ fn place() -> GrantKey {
     GrantKey { environment: Environment::Cie, company }
 }
 
-/// Input: a ciphertext; behind a separator, a secret; behind another, pairs of bytes: where its ciphertext is altered, and how.
+/// Input: a ciphertext; after separators, a secret, and pairs of bytes that say where and how to alter the secret's
+/// ciphertext.
 ///
-/// - A ciphertext is told apart as the documented layout says, byte by byte: too short, another format, a name that is none, an
-///   unknown key, a lost one, not authentic. Nothing opens that was not sealed.
-/// - What was sealed opens at its place, and at no other one; cut, lengthened or altered in any byte, nowhere.
-/// - The primary's header tells whether it must be encrypted anew.
+/// - Ciphertexts that do not open are classified by the documented layout, byte by byte: too short, another format, an
+///   invalid name, an unknown key, a lost key, not authentic. Only sealed ciphertexts open.
+/// - A sealed ciphertext opens at its place and nowhere else. Truncated, extended or altered in any byte, it never
+///   opens.
+/// - A header other than the primary's means that a ciphertext must be encrypted again.
 pub fn ciphertext(data: &[u8]) {
     let [stored, secret, changes] = parts::<3>(data);
     let place = place();
@@ -92,7 +95,7 @@ fn altered(sealed: &[u8], changes: &[u8]) -> Vec<u8> {
     altered
 }
 
-/// Why a ciphertext that nobody sealed does not open, by the table in the keyring's documentation.
+/// The documented error for a ciphertext that was never sealed, from the table in the keyring's documentation.
 fn as_documented(stored: &[u8]) -> KeyringError {
     match stored {
         [] => KeyringError::Malformed,
@@ -110,12 +113,13 @@ fn as_documented(stored: &[u8]) -> KeyringError {
     }
 }
 
-/// Input: options, then the content of a key file. Option `o`: the file is open to others.
+/// Input: options, then the content of a key file. Option `o`: other users may read the file.
 ///
-/// - A file that others may read is refused, whatever is in it; so is one that is not UTF-8, or larger than 64 KiB.
-/// - Names, keys and lost names are read as an independent reading has them (lines, commas, the first colon, base64 of the
-///   `base64` crate): the same names in the same order, each with the check value of that very key.
-/// - A refusal shows no key, nor what was written in its place.
+/// - A file that other users may read is refused, whatever its content. So is a file that is not UTF-8, or larger than
+///   64 KiB.
+/// - Names, keys and lost names match those of an independent reader (lines, commas, the first colon, base64 of the
+///   `base64` crate): the same names in the same order, each with the same key.
+/// - A refusal shows no key, and no text in the place of a key.
 /// - Comments and blank entries change nothing.
 pub fn key_file(data: &[u8]) {
     let [options, content] = parts::<2>(data);
@@ -130,7 +134,7 @@ pub fn key_file(data: &[u8]) {
     let independent = independent(text);
     match &read {
         Ok(keys) => {
-            let Some(expected) = independent else { panic!("{keys:?} from what is no key file") };
+            let Some(expected) = independent else { panic!("{keys:?} from an invalid key file") };
             assert_eq!(
                 keys.ids().map(KeyId::as_str).collect::<Vec<_>>(),
                 expected.keys.iter().map(|(name, _)| *name).collect::<Vec<_>>()
@@ -139,17 +143,17 @@ pub fn key_file(data: &[u8]) {
             are_these_keys(keys, &expected);
         }
         Err(error) => {
-            assert!(independent.is_none(), "{error}, from a key file");
+            assert!(independent.is_none(), "{error} for a valid key file");
             shows_no_key(&format!("{error} {error:?}"), text);
         }
     }
     if text.len() < 8192 {
         let commented = read_file(format!("# {text:?}\n,\n{text}\n# end").as_bytes(), false);
-        assert_eq!(commented.is_ok(), read.is_ok(), "a comment matters: {commented:?}");
+        assert_eq!(commented.is_ok(), read.is_ok(), "a comment changes the result: {commented:?}");
     }
 }
 
-/// What the set encrypts and opens with is each of these keys.
+/// The set encrypts and decrypts with exactly these keys.
 fn are_these_keys(keys: &KeySet, expected: &KeyFile<'_>) {
     let keyring =
         runtime().block_on(Keyring::load(StaticKeySource::new(keys.clone()))).unwrap_or_else(|error| panic!("{error}"));
@@ -162,7 +166,7 @@ fn are_these_keys(keys: &KeySet, expected: &KeyFile<'_>) {
             .block_on(Keyring::load(StaticKeySource::new(KeySet::new(key))))
             .unwrap_or_else(|error| panic!("{error}"));
         let sealed = alone.seal(&here, b"secret").unwrap_or_else(|error| panic!("{error}"));
-        assert!(keyring.open(&here, &sealed).is_ok(), "the key {name} is another one");
+        assert!(keyring.open(&here, &sealed).is_ok(), "the key {name} differs");
     }
     let sealed = keyring.seal(&here, b"secret").unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
@@ -171,7 +175,7 @@ fn are_these_keys(keys: &KeySet, expected: &KeyFile<'_>) {
     );
 }
 
-/// A key file, read independently.
+/// A key file as the independent reader sees it.
 struct KeyFile<'a> {
     keys: Vec<(&'a str, Vec<u8>)>,
     lost: Vec<&'a str>,
@@ -205,7 +209,7 @@ fn independent(text: &str) -> Option<KeyFile<'_>> {
     (!file.keys.is_empty()).then_some(file)
 }
 
-/// A refusal shows nothing of what stands behind a colon, unless it is a name elsewhere.
+/// A refusal shows no text after a colon, unless that text is also part of a name.
 fn shows_no_key(shown: &str, text: &str) {
     let entries: Vec<_> = text.split(['\n', ',']).map(|entry| entry.split_once(':').unwrap_or(("", entry))).collect();
     for (_, key) in &entries {
@@ -215,12 +219,12 @@ fn shows_no_key(shown: &str, text: &str) {
     }
 }
 
-/// Writes the file, reads it as a service does, and takes it away.
+/// Writes the file, reads it as a service does, and removes it.
 fn read_file(content: &[u8], is_open: bool) -> Result<KeySet, KeySourceError> {
     static PATH: LazyLock<PathBuf> =
         LazyLock::new(|| std::env::temp_dir().join(format!("batchsuite-fuzz-{}.keys", process::id())));
     let mode = if is_open { 0o644 } else { 0o600 };
-    // One that a finding has left behind.
+    // An earlier finding may have left the file behind.
     let _ = fs::remove_file(&*PATH);
     let mut file = fs::OpenOptions::new()
         .write(true)

@@ -1,8 +1,8 @@
-//! Everything that reads what comes from outside, tried with anything.
+//! Fuzz targets for every parser of outside data.
 //!
-//! A target is a function of bytes that panics where a property does not hold; its documentation says which ones. The same functions run
-//! on their kept corpora (`tests/replay.rs`, part of `tests/run`), under mutation without a look at the coverage (`src/main.rs`, any
-//! stable toolchain), and under libFuzzer (`src/bin/libfuzzer.rs`).
+//! A target is a function of bytes that panics if a property does not hold; its documentation lists the properties. The
+//! same functions run on their kept corpora (`tests/replay.rs`, part of `tests/run`), under mutation without coverage
+//! feedback (`src/main.rs`, any stable toolchain), and under libFuzzer (`src/bin/libfuzzer.rs`).
 
 mod answer;
 mod basic;
@@ -35,7 +35,7 @@ pub use mutation::Mutator;
 pub use targets::{TARGETS, Target};
 pub use wire::wire_answer;
 
-/// The runtime of this thread. It is never dropped: what runs on it may be in use to the end.
+/// The runtime of this thread. It is never dropped, because its tasks may be in use until the process ends.
 pub(crate) fn runtime() -> &'static Runtime {
     thread_local! {
         static RUNTIME: &'static Runtime = {

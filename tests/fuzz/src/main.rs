@@ -1,11 +1,11 @@
-//! Tries the targets with mutated inputs: no coverage, no nightly, any number of times the same.
+//! Runs the targets on mutated inputs, without coverage feedback and without nightly. Runs are repeatable.
 //!
 //! ```text
 //! batchsuite-fuzz                               every target, two at a time, a minute each
 //! batchsuite-fuzz TARGET… [--seconds N] [--seed S] [--from I] [--runs R]
 //! ```
-//! The n-th input of a seed is always the same, as long as the corpus is: `TARGET --seed S --from I --runs 1` repeats one. What a target
-//! fails on is written to `findings/`. One line goes to the file that `PROVE_TABLE` names.
+//! The n-th input of a seed is always the same for the same corpus: `TARGET --seed S --from I --runs 1` repeats one
+//! input. Failing inputs are written to `findings/`. One line is appended to the file that `PROVE_TABLE` names.
 
 use std::{
     env,
@@ -26,7 +26,7 @@ use std::{
 use batchsuite_fuzz::{Corpus, Mutator, TARGETS, Target};
 use tokio::time::Instant;
 
-/// So many targets are tried at once.
+/// The number of concurrent targets.
 const AT_ONCE: usize = 2;
 /// An input that takes longer than this is a finding.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is asked for.
+/// The command line.
 struct Options {
     targets: Vec<Target>,
     seconds: u64,
@@ -82,7 +82,7 @@ fn names() -> String {
     TARGETS.iter().fold(String::new(), |names, target| names + " " + target.name)
 }
 
-/// What came of one target.
+/// The result of one target.
 struct Outcome {
     target: &'static str,
     runs: u64,
@@ -90,18 +90,18 @@ struct Outcome {
     findings: u64,
 }
 
-/// What a worker does at this moment, for the watch.
+/// A worker's current input, for [`watch`].
 #[derive(Default)]
 struct Progress {
-    /// Of the input under way.
+    /// The number of the input.
     number: AtomicU64,
-    /// When it began, in milliseconds of the run, plus one; 0: none is under way.
+    /// The start of the input in milliseconds of the run, plus one. 0: no input is running.
     begun: AtomicU64,
 }
 
 fn try_all(options: &Options) -> ExitCode {
     let started = Instant::now();
-    // The panics of findings are told once, by us; libFuzzer's way would print each.
+    // `keep` reports the panics of findings. libFuzzer's hook would print each of them.
     panic::set_hook(Box::new(|_| {}));
     let queue = Mutex::new(options.targets.iter());
     let outcomes = Mutex::new(Vec::new());
@@ -146,7 +146,7 @@ fn try_one(target: &Target, options: &Options, progress: &Progress, started: Ins
         if let Err(panic) = result {
             findings += 1;
             keep(target, options.seed, number, &input, &*panic);
-            // The same fault comes again and again.
+            // Further findings would probably repeat the same fault.
             if findings == 3 {
                 break;
             }
@@ -165,7 +165,7 @@ fn milliseconds(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Ends the run if an input takes too long: a thread cannot be ended.
+/// Ends the program if an input takes too long: a thread cannot be stopped.
 #[expect(clippy::exit, reason = "the worker hangs")]
 fn watch(progress: &[Progress], started: Instant, seed: u64) {
     for progress in progress {
@@ -179,7 +179,7 @@ fn watch(progress: &[Progress], started: Instant, seed: u64) {
     }
 }
 
-/// Writes an input to `findings/`, and how it is repeated.
+/// Writes an input to `findings/`, and prints the command that repeats it.
 fn keep(target: &Target, seed: u64, number: u64, input: &[u8], panic: &(dyn std::any::Any + Send)) {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     let name = target.name;

@@ -1,11 +1,11 @@
-//! New inputs from kept ones. The n-th input of a seed is always the same.
+//! Mutations of kept inputs. The n-th input of a seed is always the same.
 
 use crate::{Corpus, Target};
 
-/// Inputs are not made longer than this.
+/// The maximum length of an input.
 const LONGEST: usize = 8 * 1024;
 
-/// Makes inputs for one target.
+/// Generates inputs for one target.
 #[derive(Debug)]
 pub struct Mutator<'a> {
     corpus: &'a Corpus,
@@ -14,15 +14,15 @@ pub struct Mutator<'a> {
 }
 
 impl<'a> Mutator<'a> {
-    /// From a corpus that is not empty.
+    /// Mutates the inputs of `corpus`, which must not be empty.
     pub fn new(target: &Target, corpus: &'a Corpus, seed: u64) -> Self {
         Self { corpus, words: target.words, seed }
     }
 
-    /// The n-th input: a kept one after one to eight changes, more often few.
+    /// The n-th input: a kept input after one to seven changes, usually few.
     pub fn input(&self, n: u64) -> Vec<u8> {
         let mut chance = Chance(self.seed ^ n.wrapping_mul(0xd134_2543_de82_ef95));
-        // The first numbers of neighbouring seeds are neighbours.
+        // Neighbouring seeds have similar first numbers.
         chance.next();
         let mut input = self.kept(&mut chance).to_vec();
         for _ in 0..=chance.below(4) * chance.below(3) {
@@ -84,7 +84,7 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    /// Less than `bound`; 0 if that is 0.
+    /// A number below `bound`, or 0 if `bound` is 0.
     fn below(&mut self, bound: usize) -> usize {
         (self.next() % (bound.max(1) as u64)) as usize
     }

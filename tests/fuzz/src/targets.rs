@@ -1,22 +1,22 @@
-//! The targets, and the words that mean something to each.
+//! The targets, and the words with a meaning for each.
 
 use crate::{
     basic_header, callback_against_form_urlencoded, callback_query, ciphertext, database_url, echoed_secrets,
     example_database, fake_requests, form_bodies, key_file, stored_client, stored_grant, token_answer, wire_answer,
 };
 
-/// Something that is tried.
+/// A fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The function's name, and the name of its corpus.
+    /// The name of the function and of its corpus.
     pub name: &'static str,
     /// Panics if a property does not hold for these bytes.
     pub run: fn(&[u8]),
-    /// Words that mean something to it, for mutation.
+    /// Words with a meaning for the target, used by mutations.
     pub words: &'static [&'static str],
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 14] = [
     Target { name: "basic_header", run: basic_header, words: &[":", "\u{1e}", "%3A", "+", "é", "https://h/?a=b#c"] },
     Target { name: "callback_against_form_urlencoded", run: callback_against_form_urlencoded, words: CALLBACK_WORDS },

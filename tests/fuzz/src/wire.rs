@@ -1,4 +1,4 @@
-//! The fake's answers on their way to a client.
+//! The path of the fake's answers to a client.
 
 use std::{
     cell::RefCell,
@@ -19,13 +19,13 @@ use crate::{
 
 const INTERNAL: [&[u8]; 3] = [b"x-fake-ups-wire", b"x-fake-ups-told-length", b"x-fake-ups-told-coding"];
 
-/// Input: options (a status, then letters), header lines, a body, and how the server cuts what it writes: the length of each piece.
-/// The options: `r` reset, `c` close, `t` the body breaks off after three bytes.
+/// Input: options (a status, then letters), header lines, a body, and the lengths of the pieces in which the server
+/// writes. The options: `r` reset, `c` close, `t` the body is truncated after three bytes.
 ///
-/// - However a server cuts an answer, the client gets the same bytes.
-/// - None of the headers between an answer and its connection reaches the client, whatever the answer's own headers are.
-/// - An answer without a fault reaches the client as it is: its status, each of its other headers, its body and nothing behind it.
-///   A reset and a close let no byte through; one that breaks off has three bytes of its body.
+/// - The client gets the same bytes, whatever the pieces.
+/// - No internal header between an answer and its connection reaches the client, whatever the answer's own headers.
+/// - An answer without a fault arrives unchanged: its status, each of its other headers, and exactly its body. A reset
+///   or a close lets no byte through. A truncated answer has three bytes of its body.
 pub fn wire_answer(data: &[u8]) {
     let [options, headers, body, cuts] = parts::<4>(data);
     let Some((response, fault)) = answer(options, headers, body) else { return };
@@ -38,16 +38,16 @@ pub fn wire_answer(data: &[u8]) {
     let written = as_servers_write(&answer);
     let at_once = sent(&written, &[]);
     let in_pieces = sent(&written, if cuts.is_empty() { b"\x01\x02\x03" } else { cuts });
-    assert_eq!(at_once, in_pieces, "it matters how the answer is cut");
+    assert_eq!(at_once, in_pieces, "the pieces change the answer");
     let head = at_once.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|end| &at_once[..end + 2]);
     if matches!(fault, Some(WireFault::Reset | WireFault::Close)) {
-        return assert!(at_once.is_empty(), "{fault:?} lets something through");
+        return assert!(at_once.is_empty(), "{fault:?} lets bytes through");
     }
     let head = head.unwrap_or_else(|| panic!("no head"));
     let lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
     assert!(
         !lines.iter().any(|line| INTERNAL.contains(&name_of(line).to_ascii_lowercase().as_slice())),
-        "an inner header gets out"
+        "an internal header reaches the client"
     );
     let has_no_body = matches!(status.as_u16(), 100..200 | 204 | 304);
     if has_no_body || told {
@@ -55,7 +55,7 @@ pub fn wire_answer(data: &[u8]) {
     }
     let sent = &at_once[head.len() + 2..];
     let whole = if fault.is_some() { &body[..body.len().min(3)] } else { body };
-    assert_eq!(sent, whole, "the body is another one");
+    assert_eq!(sent, whole, "the body differs");
     assert!(lines[0].starts_with(format!("HTTP/1.1 {}", status.as_u16()).as_bytes()));
     for (name, value) in &own {
         let has = |line: &&[u8]| {
@@ -88,14 +88,14 @@ fn answer(options: &[u8], headers: &[u8], body: &[u8]) -> Option<(Response<Vec<u
     let fault = match letters {
         _ if letters.has(b'r') => Some(WireFault::Reset),
         _ if letters.has(b'c') => Some(WireFault::Close),
-        // Fewer bytes than the body has, as the fault demands.
+        // The fault requires a longer body.
         _ if letters.has(b't') && body.len() > 3 => Some(WireFault::Truncate { keep_bytes: 3 }),
         _ => None,
     };
     Some((response, fault))
 }
 
-/// An answer, as a server writes it that has set its length.
+/// An answer as a server writes it after setting its length.
 fn as_servers_write(answer: &Response<Vec<u8>>) -> Vec<u8> {
     let mut written =
         format!("HTTP/1.1 {} {}\r\n", answer.status().as_u16(), answer.status().canonical_reason().unwrap_or(""))
@@ -114,7 +114,7 @@ fn as_servers_write(answer: &Response<Vec<u8>>) -> Vec<u8> {
     written
 }
 
-/// What the client gets of what a server writes in such pieces.
+/// The bytes that the client gets if the server writes `written` in pieces of these lengths.
 fn sent(written: &[u8], cuts: &[u8]) -> Vec<u8> {
     let client = Client { received: Rc::default(), at_a_time: if cuts.is_empty() { usize::MAX } else { 7 } };
     let received = Rc::clone(&client.received);
@@ -126,7 +126,7 @@ fn sent(written: &[u8], cuts: &[u8]) -> Vec<u8> {
         let piece = &rest[..cuts.next().unwrap_or(rest.len()).min(rest.len())];
         match Pin::new(&mut stream).poll_write(&mut context, piece) {
             Poll::Ready(Ok(taken)) => rest = &rest[taken..],
-            // The fault has ended it.
+            // The fault has closed the connection.
             Poll::Ready(Err(_)) => break,
             Poll::Pending => panic!("an answer without a delay waits"),
         }
@@ -136,7 +136,7 @@ fn sent(written: &[u8], cuts: &[u8]) -> Vec<u8> {
     received.take()
 }
 
-/// Keeps what it gets, and takes so many bytes at a time.
+/// Records the received bytes, and accepts at most `at_a_time` bytes per write.
 struct Client {
     received: Rc<RefCell<Vec<u8>>>,
     at_a_time: usize,
