@@ -1,4 +1,5 @@
-//! What is counted through the `metrics` facade. The recorder is the process's, so this is a binary of its own.
+//! Counts through the `metrics` facade. The recorder belongs to the whole process, so this test is a program of its
+//! own.
 
 use std::{
     collections::BTreeMap,
@@ -19,11 +20,11 @@ use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 
-/// Everything that was recorded, by name and labels: counts, values, and how many times a histogram was recorded to.
+/// Everything recorded, by name and labels: counts, values, and the number of entries of each histogram.
 #[derive(Clone, Debug, Default)]
 struct Book(Arc<Mutex<BTreeMap<String, f64>>>);
 
-/// One line of the book.
+/// One metric of the book.
 struct Line(Book, String);
 
 impl Line {
@@ -87,14 +88,14 @@ impl Recorder for Book {
     }
 }
 
-/// One test, because there is one recorder.
+/// A single test, because there is only one recorder.
 #[tokio::test]
 async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_names_a_company() {
     let book = Book::default();
     metrics::set_global_recorder(book.clone()).expect("the first recorder");
     let company = company("acme-canary");
 
-    // A life with an exchange, a rotation and a silence.
+    // An opt-in, a rotation and an unanswered refresh.
     let ups = FakeUps::start().await;
     let auth = ups.authenticator().without_keeper().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
     opt_in(&auth, &ups, &company).await;
@@ -109,7 +110,7 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
     assert_eq!(book.value("batchsuite_refreshes_total{environment=cie,outcome=unanswered}"), Some(1.0));
     assert_eq!(book.value("batchsuite_refresh_seconds{environment=cie}"), Some(2.0));
 
-    // The operator's view.
+    // The metrics for operators.
     let server = Server::shared(Log::Normal);
     let schema = TestSchema::new(server);
     let store = PostgresStore::at(server.url(), keyring().await).schema(schema.name()).build().unwrap();
@@ -124,7 +125,7 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
     assert_eq!(book.value("batchsuite_consents_pending{environment=cie}"), Some(0.0));
     assert_eq!(book.value("batchsuite_oldest_wake_seconds{environment=cie}"), Some(0.0));
 
-    // What cannot be read is left out, and counted.
+    // Unreadable data are left out and counted.
     let damage =
         format!("UPDATE {0}.tokens SET access_token = ''; UPDATE {0}.events SET content = '{{}}'", schema.name());
     server.client().await.batch_execute(&damage).await.unwrap();

@@ -1,12 +1,12 @@
-//! No two files of a library need each other, be it directly or by way of others.
+//! No two files of a library depend on each other, directly or through others.
 //!
-//! A file needs another one if its code names something that the other one defines. The rules:
-//! - A re-export is followed to the file that defines the thing. So a parent module that only declares its children and
-//!   re-exports from them needs none of them, and whoever names the re-export needs the child alone. A parent that also
-//!   uses what it re-exports needs the child.
-//! - A name in an attribute, in a comment or in code for tests (`#[cfg(test)]`) does not count.
-//! - `use module::*` needs the file of the module.
-//! - Not seen: a method, which may be implemented in another file than its type, and the fields behind a value.
+//! A file depends on another file if its code names an item that the other file defines. The rules:
+//! - A re-export is followed to the file that defines the item. So a parent module that only declares its children and
+//!   re-exports from them depends on none of them, and a file that names the re-export depends only on the child. A
+//!   parent that also uses its re-exports depends on the child.
+//! - A name in an attribute, in a comment or in test code (`#[cfg(test)]`) does not count.
+//! - `use module::*` depends on the file of the module.
+//! - Not detected: methods, which may be implemented outside their type's file, and the fields behind a value.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -35,12 +35,12 @@ fn no_two_files_of_a_library_need_each_other() {
     assert!(cycles.is_empty(), "{}", cycles.join("\n"));
 }
 
-/// Which file needs which, and the first name that shows it.
+/// The dependencies of each file, with the first name that shows each.
 #[derive(Default)]
 struct Needs(BTreeMap<String, BTreeMap<String, String>>);
 
 impl Needs {
-    /// One cycle after the other, the shortest first; each ends where its first step is forgotten.
+    /// All cycles, shortest first. After each one, its first dependency is removed.
     fn cycles(mut self) -> Vec<String> {
         let mut cycles = Vec::new();
         while let Some(cycle) = self.shortest_cycle() {
@@ -50,7 +50,7 @@ impl Needs {
         cycles
     }
 
-    /// The shortest way along needed files, both ends included.
+    /// The shortest path of dependencies, both ends included.
     fn way<'a>(&'a self, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
         let mut came_from = BTreeMap::from([(from, None)]);
         let mut next = VecDeque::from([from]);
@@ -70,7 +70,7 @@ impl Needs {
         None
     }
 
-    /// From a file back to itself; the file is there twice.
+    /// The shortest cycle. The list begins and ends with the same file.
     fn shortest_cycle(&self) -> Option<Vec<String>> {
         let steps = self.0.iter().flat_map(|(file, others)| others.keys().map(move |other| (file, other)));
         let cycles = steps.filter_map(|(file, other)| Some([vec![file.as_str()], self.way(other, file)?].concat()));
@@ -84,44 +84,44 @@ impl Needs {
     }
 }
 
-/// The modules of a library; the first is the root.
+/// The modules of a library. The first is the root.
 #[derive(Default)]
 struct Library {
     modules: Vec<Module>,
 }
 
-/// A module, as far as names lead out of it.
+/// The names in a module that can lead out of it.
 struct Module {
     file: String,
     parent: usize,
     children: BTreeMap<String, usize>,
     imports: Vec<Import>,
-    /// The paths of two names and more in its code.
+    /// The paths of two or more names in its code.
     paths: BTreeSet<Vec<String>>,
     /// The single names in its code.
     names: BTreeSet<String>,
 }
 
-/// One name of a `use`.
+/// One name in a `use`.
 struct Import {
     path: Vec<String>,
-    /// What it is called here; `*`: whatever there is.
+    /// The name in this module. `*`: all names.
     name: String,
     is_reexport: bool,
 }
 
-/// To what a path leads.
+/// The target of a path.
 #[derive(Clone, Copy)]
 enum Target {
     Module(usize),
-    /// Something that this module defines.
+    /// An item that this module defines.
     Item(usize),
-    /// Something of another library, or of the function at hand.
+    /// An item of another library or of the current function.
     Elsewhere,
 }
 
 impl Library {
-    /// Reads `lib.rs` and the files of its modules; `source` tells their text.
+    /// Reads `lib.rs` and the files of its modules; `source` returns their text.
     fn read(source: impl Fn(&str) -> Option<String>) -> Self {
         let mut library = Self::default();
         library.read_file("lib.rs", 0, &source);
@@ -148,7 +148,7 @@ impl Library {
         self.modules.len() - 1
     }
 
-    /// Reads the items of a module, or what is inside one of them.
+    /// Reads the items of a module, or the tokens inside one of them.
     fn read_code(&mut self, module: usize, code: TokenStream, source: &impl Fn(&str) -> Option<String>) {
         let code: Vec<TokenTree> = code.into_iter().collect();
         let mut at = 0;
@@ -184,7 +184,7 @@ impl Library {
         }
     }
 
-    /// Reads the `mod` that stands at `at`; returns the place behind its name.
+    /// Reads the `mod` at `at` and returns the position after its name.
     fn read_module(
         &mut self,
         parent: usize,
@@ -254,7 +254,7 @@ impl Library {
                 _ if name == "super" => self.modules[here].parent,
                 Some(Target::Module(module)) => module,
                 Some(other) => return other,
-                // The name of another library, or something that this very module defines.
+                // The name of another library, or an item of this very module.
                 None if index == 0 && rest.len() == path.len() => return Target::Elsewhere,
                 None => return Target::Item(here),
             };
@@ -262,7 +262,7 @@ impl Library {
         Target::Module(here)
     }
 
-    /// What `name` means in a module, if the module has it from a child or by an import.
+    /// The target of `name` in a module, if the module has the name from a child or an import.
     fn named(&self, module: usize, name: &str, depth: usize) -> Option<Target> {
         let Module { children, imports, .. } = &self.modules[module];
         if let Some(child) = children.get(name) {
@@ -277,7 +277,7 @@ impl Library {
     }
 }
 
-/// The place behind the attribute at `at`, and behind its item if that is for tests alone.
+/// The position after the attribute at `at`, and after its item if the item is only for tests.
 fn after_attribute(code: &[TokenTree], at: usize) -> usize {
     let at = if is_punct(code, at + 1, '!') { at + 2 } else { at + 1 };
     let Some(TokenTree::Group(attribute)) = code.get(at) else { return at };
@@ -298,7 +298,7 @@ fn is_for_tests(attribute: &Group) -> bool {
     words == "cfg(test)" || words.starts_with("cfg(all(test,")
 }
 
-/// Whether `pub` or `pub(…)` stands at the end.
+/// Whether the tokens end with `pub` or `pub(…)`.
 fn is_public(before: &[TokenTree]) -> bool {
     let before = match before {
         [before @ .., TokenTree::Group(_)] => before,
@@ -307,7 +307,7 @@ fn is_public(before: &[TokenTree]) -> bool {
     matches!(before, [.., TokenTree::Ident(word)] if word == "pub")
 }
 
-/// The names of a `use`, each with its whole path.
+/// The names of a `use`, each with its full path.
 fn leaves(tree: &[TokenTree]) -> Vec<(Vec<String>, String)> {
     let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
     let mut leaves = Vec::new();
@@ -344,7 +344,7 @@ fn leaves(tree: &[TokenTree]) -> Vec<(Vec<String>, String)> {
     leaves
 }
 
-/// The path that begins at `at`: names with `::` between them.
+/// The path at `at`: names with `::` between them.
 fn path_at(code: &[TokenTree], at: usize) -> Vec<String> {
     let mut path = Vec::new();
     while let Some(name) = ident(code, at + 3 * path.len()) {
@@ -365,7 +365,7 @@ fn is_punct(code: &[TokenTree], at: usize, character: char) -> bool {
     matches!(code.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == character)
 }
 
-/// A library of these files.
+/// A library with these files.
 fn library(files: &[(&str, &str)]) -> Library {
     Library::read(|file| files.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned()))
 }

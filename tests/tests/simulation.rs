@@ -1,10 +1,10 @@
-//! The simulation repeats itself: a seed that fails can be shown again, anywhere.
+//! The simulation is repeatable: a failing seed fails again anywhere.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::process::Command;
 
-/// All that the program shows of a seed.
+/// The program's output for a seed.
 fn shown(seed: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_simulate")).args(["seed", seed]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! A token goes to the hosts that were named, and nowhere else.
+//! A token goes only to the named hosts.
 
 use batchsuite_auth::adapters::{InvalidHost, reqwest_middleware::AccessTokenMiddleware, tower::AccessTokenLayer};
 use batchsuite_tests::acme;
@@ -78,7 +78,7 @@ async fn another_host_needs_no_company_and_keeps_the_credentials_that_the_caller
     }
 }
 
-/// A 401 of another host says nothing about a token that it did not get.
+/// A 401 from another host does not concern the token, which that host never received.
 #[tokio::test]
 async fn a_401_of_another_host_is_returned_and_not_reported() {
     let stage = Stage::new().await;
@@ -97,7 +97,7 @@ async fn a_401_of_another_host_is_returned_and_not_reported() {
     assert_eq!(stage.refreshes(), 0);
 }
 
-/// What was copied from an incoming request must not reach UPS.
+/// Headers copied from an incoming request must not reach UPS.
 #[tokio::test]
 async fn a_named_host_gets_no_other_credentials_than_the_token_which_is_marked_sensitive() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! A redirect takes the token nowhere else.
+//! A redirect never takes the token to another host.
 
 use batchsuite_tests::acme;
 use http::{StatusCode, header::AUTHORIZATION};
@@ -10,7 +10,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
 use crate::stage::{Settings, Stage, hyper_client, tracking};
 
-/// A server on a port of its own.
+/// A server on its own port.
 struct Host(MockServer);
 
 impl Host {
@@ -31,7 +31,7 @@ impl Host {
         Mock::given(path(at)).respond_with(ResponseTemplate::new(200)).mount(&self.0).await;
     }
 
-    /// The path of each request, and whether it had credentials.
+    /// The path of each request, and whether it carried credentials.
     async fn seen(&self) -> Vec<(String, bool)> {
         let requests = self.0.received_requests().await.unwrap();
         requests
@@ -41,7 +41,7 @@ impl Host {
     }
 }
 
-/// A host that gets tokens, and one that does not.
+/// A host that gets tokens, and one that must not.
 struct Hosts {
     named: Host,
     foreign: Host,
@@ -60,7 +60,7 @@ fn seen(path: &str, has_token: bool) -> (String, bool) {
     (path.to_owned(), has_token)
 }
 
-/// The second hop of the foreign host is the one where a client that only looks for a change of the origin gives the token away.
+/// A client that only checks whether the origin changes would send the token on the foreign host's second hop.
 #[tokio::test]
 async fn a_redirect_to_another_host_takes_no_token_along_however_often_that_host_redirects() {
     let stage = Stage::new().await;
@@ -75,9 +75,9 @@ async fn a_redirect_to_another_host_takes_no_token_along_however_often_that_host
 
         assert_eq!(named.seen().await, [seen("/away", true)], "{adapter}");
         let expected = match adapter {
-            // Each hop is a request of its own, and is judged.
+            // The layer handles each hop as a separate request.
             "tower" => vec![seen("/one", false), seen("/two", false), seen("/three", false)],
-            // Where the token may not go, nobody goes.
+            // The middleware stops before a hop that must not carry the token.
             _ => vec![],
         };
         assert_eq!(foreign.seen().await, expected, "{adapter}");
@@ -130,12 +130,12 @@ async fn another_hosts_redirects_are_followed_without_a_token() {
 
         let expected = ["/one", "/two", "/end"].map(|path| seen(path, false));
         assert_eq!(foreign.seen().await, expected, "{adapter}");
-        // A layer judges each hop, a middleware the first alone.
+        // The layer handles each hop, the middleware only the first.
         assert_eq!(named.seen().await, [seen("/back", adapter == "tower")], "{adapter}");
     }
 }
 
-/// Sends a request and follows redirects, in the way that the adapter's documentation shows.
+/// Sends a request and follows redirects as the adapter's documentation shows.
 async fn follow(adapter: &str, settings: &Settings, url: &str) -> StatusCode {
     if adapter == "tower" {
         let client = FollowRedirectLayer::new().layer(settings.layer().layer(hyper_client()));

@@ -18,7 +18,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
 use crate::stage::{Failure, Inner, Stage, hyper, tracking};
 
-/// UPS, which gives no answer to the token `old` before as many requests as that have come with it.
+/// UPS that answers the token `old` only after `all_sent` requests with it have arrived.
 fn ups_after(all_sent: usize, stage: &Stage, old: String) -> Inner {
     let (ups, all_sent) = (stage.ups.in_process(), Arc::new(Barrier::new(all_sent)));
     BoxCloneSyncService::new(service_fn(move |request: Request<Vec<u8>>| {
@@ -59,7 +59,7 @@ async fn a_rejected_request_is_sent_once_more_as_it_was() {
         let (name, client) = stage.settings().clients()[adapter].clone();
         stage.tokens_end_at_ups();
 
-        // UPS wants the headers and the number again.
+        // UPS requires the headers and the tracking number again.
         assert_eq!(client.oneshot(stage.request()).await.unwrap(), StatusCode::OK, "{name}");
         assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{name}");
     }
@@ -112,7 +112,8 @@ async fn a_second_401_is_the_answer_and_there_is_never_a_third_request() {
         assert_eq!(client.clone().oneshot(stage.request()).await.unwrap(), StatusCode::UNAUTHORIZED, "{name}");
         assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{name}");
 
-        // The token was fetched for a 401 a moment ago, so it is not fetched again, and nothing is sent a second time.
+        // The token was fetched a moment ago because of a 401, so it is not fetched again and no second request is
+        // sent.
         let error = client.oneshot(stage.request()).await.unwrap_err();
         assert!(token_error(&*error).is_some_and(TokenError::is_transient), "{name}: {error:?}");
         assert_eq!((stage.refreshes(), stage.tracked()), (1, 3), "{name}");
@@ -168,7 +169,7 @@ async fn a_401_of_a_streaming_body_is_returned_and_the_next_request_has_another_
     }
 }
 
-/// A streaming body's 401 is the answer even if there is no other token: the next request is told why.
+/// The 401 of a streaming body is returned even if there is no other token; the next request reports the reason.
 #[tokio::test]
 async fn a_401_of_a_streaming_body_is_returned_also_after_a_password_change() {
     let stage = Stage::new().await;

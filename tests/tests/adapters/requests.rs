@@ -16,7 +16,7 @@ use tower::{Layer as _, Service, ServiceExt as _};
 
 use crate::stage::{Failure, Recorder, Settings, Stage, tracking};
 
-/// The adapters' own error, wherever it is in `error`.
+/// Finds the adapters' own error in the chain of `error`.
 fn request_error(error: &Failure) -> Option<&RequestError> {
     match error.downcast_ref() {
         Some(reqwest_middleware::Error::Middleware(error)) => error.downcast_ref(),
@@ -87,7 +87,7 @@ async fn without_a_token_nothing_is_sent_and_the_error_says_who_must_act() {
     }
 }
 
-/// Which host a relative URI leads to is known further inside only.
+/// Only an inner service knows the host of a relative URI.
 #[tokio::test]
 async fn a_request_to_no_host_is_not_sent() {
     let stage = Stage::new().await;
@@ -123,7 +123,7 @@ async fn a_clients_own_error_is_kept_apart_from_a_missing_token() {
     }
 }
 
-/// A service that insists on being asked whether it is ready before each call, as `tower`'s contract has it.
+/// A service that must be polled for readiness before each call, as `tower`'s contract demands.
 #[derive(Debug, Default)]
 struct Strict {
     is_ready: bool,
@@ -164,7 +164,7 @@ async fn each_call_of_the_inner_service_comes_after_its_readiness() {
     assert_eq!(stage.refreshes(), 1, "it was called twice");
 }
 
-/// Is never ready.
+/// A service that is never ready.
 #[derive(Clone, Debug)]
 struct Broken;
 

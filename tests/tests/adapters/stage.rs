@@ -1,4 +1,4 @@
-//! A company that has opted in, UPS's tracking API, and a client of each kind on its way there.
+//! A company that has opted in, UPS's tracking API, and one client per adapter.
 
 use std::{
     error::Error,
@@ -31,7 +31,7 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next};
 use tower::{Layer as _, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 use url::Url;
 
-/// The clock of a service that is late by an hour once [`Stage::tokens_end_at_ups`] was called.
+/// The clock of a service that is an hour behind UPS's once [`Stage::tokens_end_at_ups`] has been called.
 #[derive(Clone, Debug)]
 struct LateClock {
     ups: ManualClock,
@@ -63,23 +63,23 @@ impl Stage {
         Self { ups, process, late_by }
     }
 
-    /// Nothing is set.
+    /// Default settings.
     pub(crate) fn settings(&self) -> Settings {
         Settings { auth: self.process.auth.clone(), company: None, hosts: None }
     }
 
-    /// From now on UPS answers 401 to every token that it has given out, and the service does not know.
+    /// From now on UPS answers every issued token with 401, while the service believes that its token is valid.
     pub(crate) fn tokens_end_at_ups(&self) {
         *self.late_by.lock().unwrap() += HOUR;
         self.ups.clock().advance(HOUR);
     }
 
-    /// How many requests the tracking API got.
+    /// The number of requests to the tracking API.
     pub(crate) fn tracked(&self) -> u64 {
         self.ups.requests().total(Endpoint::Track)
     }
 
-    /// How many refreshes UPS got.
+    /// The number of refreshes at UPS.
     pub(crate) fn refreshes(&self) -> u64 {
         self.ups.requests().total(Endpoint::Refresh)
     }
@@ -89,12 +89,12 @@ impl Stage {
         self.ups.base_url().join("api/track/v1/details/1Z999AA10123456784").unwrap().into()
     }
 
-    /// A request to it, for acme.
+    /// A request to the tracking API for acme.
     pub(crate) fn request(&self) -> Request<Vec<u8>> {
         tracking(&self.track()).extension(acme()).body(Vec::new()).unwrap()
     }
 
-    /// The `Authorization` of acme's present token.
+    /// The `Authorization` header of acme's current token.
     pub(crate) async fn authorization(&self) -> String {
         self.process.token(&acme()).await.header().to_str().unwrap().to_owned()
     }
@@ -111,10 +111,10 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 /// A client with one of the adapters, as the tests of both use it.
 pub(crate) type Tracking = BoxCloneSyncService<Request<Vec<u8>>, StatusCode, Failure>;
 
-/// What is behind an adapter.
+/// The service behind an adapter.
 pub(crate) type Inner = BoxCloneSyncService<Request<Vec<u8>>, Response<Vec<u8>>, Failure>;
 
-/// The settings that both adapters have.
+/// The settings that both adapters share.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) auth: BatchSuiteAuth,
@@ -123,12 +123,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Each adapter on the network.
+    /// Each adapter, connected to the network.
     pub(crate) fn clients(&self) -> [(&'static str, Tracking); 2] {
         [("tower", tracking_by(self.layer().layer(hyper()))), ("reqwest", tracking_with(self.middleware().build()))]
     }
 
-    /// Each adapter over something else.
+    /// Each adapter over another service.
     pub(crate) fn clients_over(&self, inner: &Inner) -> [(&'static str, Tracking); 2] {
         let middleware = self.middleware().with(InPlaceOfTheNetwork(inner.clone()));
         [("tower", tracking_by(self.layer().layer(inner.clone()))), ("reqwest", tracking_with(middleware.build()))]
@@ -169,7 +169,7 @@ pub(crate) fn hyper_client() -> legacy::Client<HttpConnector, Full<Bytes>> {
     legacy::Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// The same for simple bodies; it does not read the answers'.
+/// The same for simple bodies; it does not read the bodies of answers.
 pub(crate) fn hyper() -> Inner {
     let client =
         hyper_client().map_request(|request: Request<Vec<u8>>| request.map(|body| Full::new(Bytes::from(body))));
@@ -192,7 +192,7 @@ impl Middleware for InPlaceOfTheNetwork {
     }
 }
 
-/// A host that writes down what it gets.
+/// A host that records the headers of its requests.
 #[derive(Clone, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Vec<HeaderMap>>>);
 
@@ -205,12 +205,12 @@ impl Recorder {
         }))
     }
 
-    /// The headers of the requests so far, which are forgotten.
+    /// Takes the recorded headers.
     pub(crate) fn take(&self) -> Vec<HeaderMap> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 
-    /// The `Authorization` of each request so far; they are forgotten.
+    /// Takes the `Authorization` values of each recorded request.
     pub(crate) fn take_authorizations(&self) -> Vec<Vec<String>> {
         let values = |headers: HeaderMap| {
             headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().unwrap().to_owned()).collect()

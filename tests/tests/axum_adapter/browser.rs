@@ -1,4 +1,4 @@
-//! A browser as bytes on a connection: it keeps cookies and follows no redirect.
+//! A browser on a raw connection: it keeps cookies and follows no redirects.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Mutex};
 
@@ -11,11 +11,11 @@ use tokio::{
 pub(crate) struct Browser {
     address: SocketAddr,
     pub(crate) cookies: Mutex<BTreeMap<String, String>>,
-    /// The cookies of other applications, before ours.
+    /// Cookies of other applications, sent before ours.
     pub(crate) others: &'static [u8],
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) status: u16,
@@ -24,7 +24,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// The header with this name, or nothing.
+    /// The value of this header, or an empty string.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
@@ -51,12 +51,12 @@ impl Browser {
         self.send("GET", path, &[]).await
     }
 
-    /// Posts a form of the host's own page.
+    /// Posts the form of one of the host's own pages.
     pub(crate) async fn press(&self, path: &str) -> Page {
         self.send("POST", path, &[("sec-fetch-site", "same-origin"), ("origin", "null")]).await
     }
 
-    /// Sends a request, keeps the cookies of the answer.
+    /// Sends a request and keeps the cookies of the response.
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Page {
         let mut stream = self.begin(method, path, headers).await;
         let mut answer = Vec::new();
@@ -69,7 +69,7 @@ impl Browser {
         page
     }
 
-    /// Sends a request; the answer is still to be read.
+    /// Sends a request without reading the response.
     pub(crate) async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
         for (name, value) in headers {

@@ -1,4 +1,4 @@
-//! Which responses give the browser its secret before the first press.
+//! The responses that give the browser its secret before the first press.
 
 use axum::{Router, body::Body, middleware::from_fn_with_state, response::Response, routing::get};
 use batchsuite_auth::{adapters::axum::trip_cookie, fake_ups::FakeUps};

@@ -1,4 +1,4 @@
-//! Errors of the handle as responses of a host's own handlers.
+//! Errors of the handle as responses of a host's handlers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A connect link, in the browser of somebody who has no account at the host.
+//! A connect link, followed in the browser of a person without an account at the host.
 
 use batchsuite_auth::fake_ups::{Answer, Endpoint, Times};
 
@@ -104,7 +104,7 @@ async fn two_links_in_one_browser_both_complete_and_one_return_is_no_sign_in() {
     let colleague = world.browser();
     let first = world.come_back(&colleague.press(&world.link("acme").await).await).await;
     let second = world.come_back(&colleague.press(&world.link("other").await).await).await;
-    // Ada began a trip there as well, and signed out.
+    // Ada has begun a trip in that browser, too, and signed out.
     colleague.keep("who", "ada");
     let adas = world.trip(&colleague, "other").await;
     colleague.cookies.lock().unwrap().remove("who");

@@ -1,4 +1,4 @@
-//! The adapter for axum, as a browser meets it: a small host on a socket of its own, and requests as bytes.
+//! The axum adapter from a browser's point of view: a small host on its own socket, and requests on raw connections.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 

@@ -1,4 +1,4 @@
-//! The plain pages.
+//! The default pages.
 
 use crate::world::World;
 
@@ -28,7 +28,7 @@ async fn every_plain_page_is_locked_down_and_repeats_nothing_of_its_request() {
     let form_action = format!("form-action {}; ", world.auth.form_action());
     assert!(opened.header("content-security-policy").contains(&form_action), "{opened:?}");
     assert!(form_action.contains(world.ups.base_url().as_str().trim_end_matches('/')), "{form_action}");
-    // Its form must say where it comes from.
+    // Its form must send its origin.
     assert_eq!(opened.header("referrer-policy"), "same-origin");
 
     for page in &pages {

@@ -1,4 +1,4 @@
-//! From the press of the button to the company's page.
+//! A trip from the press of the button to the company's page.
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -46,7 +46,7 @@ async fn two_tabs_that_are_pressed_at_once_before_there_is_a_cookie_both_complet
     let (first, second) = (world.ada(), world.ada());
     let departures =
         tokio::join!(first.press("/companies/acme/authenticate"), second.press("/companies/other/authenticate"));
-    // They are tabs of one browser: what the later answer sets is added to what the earlier one set.
+    // Both are tabs of one browser: cookies of the later answer are added to those of the earlier one.
     first.cookies.lock().unwrap().extend(second.cookies.lock().unwrap().clone());
 
     for (departure, company) in [(departures.1, "other"), (departures.0, "acme")] {
@@ -138,7 +138,7 @@ async fn a_reload_while_ups_is_slow_is_led_to_the_company_and_sends_nothing() {
     let callback = world.trip(&browser, "acme").await;
     world.ups.fault(Endpoint::Token, Fault::Delay { milliseconds: 500 }, Times::Once);
 
-    // The browser gives the first one up for the second.
+    // The browser abandons the first request for the second.
     let first = browser.begin("GET", &callback, &[]).await;
     eventually("the code is at UPS", async || world.exchanges() == 1).await;
     drop(first);

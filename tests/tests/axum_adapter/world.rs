@@ -1,4 +1,4 @@
-//! A host: its sessions are cookies that hold a name, and its directory is a set.
+//! A host whose sessions are cookies with a name, and whose directory is a set.
 
 use std::{
     collections::BTreeSet,
@@ -25,15 +25,15 @@ use url::Url;
 
 use crate::browser::{Browser, Page};
 
-/// What the host knows, shared with the test.
+/// The host's data, shared with the test.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) administrators: Mutex<BTreeSet<(String, String)>>,
-    /// Its database does not answer.
+    /// The host's database does not answer.
     pub(crate) is_away: AtomicBool,
-    /// Only who may do what cannot be told.
+    /// Only the host's access rights are unavailable.
     pub(crate) are_rights_away: AtomicBool,
-    /// A company has a page.
+    /// The host has company pages.
     pub(crate) has_pages: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl Host for Example {
     }
 }
 
-/// The host, its UPS, and whoever comes.
+/// The host and its UPS.
 pub(crate) struct World {
     pub(crate) ups: FakeUps,
     pub(crate) auth: BatchSuiteAuth,
@@ -102,14 +102,14 @@ impl World {
         Browser::new(self.address)
     }
 
-    /// One in which Ada is.
+    /// A browser in which Ada is signed in.
     pub(crate) fn ada(&self) -> Browser {
         let browser = self.browser();
         browser.keep("who", "ada");
         browser
     }
 
-    /// The way to UPS.com that a response leads to, and what UPS.com sends back: the callback's path and query.
+    /// Follows a redirect to UPS.com, consents there, and returns the callback's path and query.
     pub(crate) async fn come_back(&self, departure: &Page) -> String {
         assert_eq!(departure.status, 303, "{departure:?}");
         let url = Url::parse(departure.location()).unwrap();
@@ -121,7 +121,7 @@ impl World {
         self.come_back(&browser.press(&format!("/companies/{company}/authenticate")).await).await
     }
 
-    /// Makes a link; its path.
+    /// Makes a link and returns its path.
     pub(crate) async fn link(&self, company: &str) -> String {
         let page = self.ada().press(&format!("/companies/{company}/connect-link")).await;
         assert_eq!(page.status, 200, "{page:?}");
@@ -136,7 +136,7 @@ impl World {
         matches!(self.auth.status(&company(name)).await.unwrap().status, Status::Authenticated { .. })
     }
 
-    /// How many codes reached UPS.
+    /// The number of codes that reached UPS.
     pub(crate) fn exchanges(&self) -> u64 {
         self.ups.requests().total(Endpoint::Token)
     }

@@ -1,4 +1,4 @@
-//! What a browser brings back, and the parser refuses or understands.
+//! Callbacks that the parser refuses or accepts.
 
 use batchsuite_auth::{
     ActorId, BrowserSecret,
@@ -10,8 +10,8 @@ use batchsuite_tests::company;
 
 use crate::world::{Back, World, assert_authenticated};
 
-/// Asserts that each query is refused so, that UPS is not asked, that nothing stored changes, and that the rightful
-/// return of the same consent still completes.
+/// Asserts that each query is refused with its error, that UPS is not asked, that nothing stored changes, and that the
+/// genuine callback of the same consent still completes.
 pub(crate) async fn assert_malformed(queries: impl Fn(&Back) -> Vec<(String, MalformedCallback)>) {
     let world = World::authenticated().await;
     let back = world.back().await;
@@ -101,7 +101,7 @@ async fn a_code_longer_than_4_kib_is_refused() {
         let code = |length| "x".repeat(length);
         vec![
             (format!("code={}&state={state}", code(4097)), MalformedCallback::InvalidCode),
-            // Its bytes count, not how they are written.
+            // The limit counts decoded bytes.
             (format!("code={}&state={state}", "%78".repeat(4097)), MalformedCallback::InvalidCode),
             (format!("code={}&state={state}", code(64 * 1024)), MalformedCallback::TooLong),
         ]
@@ -146,7 +146,7 @@ async fn invalid_utf8_in_any_parameter_is_refused() {
 async fn a_plus_in_the_code_reaches_ups_encoded_once() {
     let world = World::new().await;
     let back = world.back().await;
-    // No code of UPS's is known to have a plus or a slash; base64 may.
+    // Codes seen from UPS contain no plus or slash, but base64 can contain both.
     let code = format!("%2B%2F{}", back.code);
 
     world.callback_with(&back, &format!("code={code}&scope=read&state={}", back.state)).await.unwrap_err();
@@ -290,7 +290,7 @@ async fn an_expired_state_is_refused_with_start_again() {
     assert!(matches!(error, CallbackError::Expired), "{error:?}");
     assert!(error.to_string().contains("start again"), "{error}");
     assert_eq!(world.look().await, before);
-    // Neither does a clock that is set back afterwards revive it.
+    // A clock that is set back afterwards does not revive it.
     world.clock.set(world.now() - chrono::TimeDelta::seconds(300));
     let error = world.callback(&back).await.unwrap_err();
     assert!(matches!(error, CallbackError::UnknownState), "{error:?}");
@@ -308,7 +308,7 @@ async fn a_state_in_its_last_second_is_good() {
 
 #[tokio::test]
 async fn a_state_of_another_company_is_refused_and_not_consumed() {
-    // Two administrators at one browser: the one's consent is for one company, the other's for another.
+    // Two administrators use one browser, with consents for different companies.
     let world = World::new().await;
     let (other, bob) = (company("globex"), ActorId::new("bob").unwrap());
     let ours = world.back().await;
@@ -420,7 +420,7 @@ async fn server_error_or_an_unknown_error_value_gets_a_generic_message_with_a_wa
         assert_eq!(world.calls(Endpoint::Token), 1);
         let evidence = world.last(EventKind::Failed).await.evidence.unwrap().message.unwrap();
         assert!(evidence.chars().count() <= 200, "{evidence}");
-        // The way to retry.
+        // The person can retry.
         world.opt_in(&world.company).await;
     }
 }

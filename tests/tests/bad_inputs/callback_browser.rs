@@ -1,4 +1,4 @@
-//! What binds a callback to the browser and to the code that it went for.
+//! The binding of a callback to its browser and its code.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ async fn two_trips_that_began_without_a_cookie_both_complete() {
     let mut jar = BTreeMap::new();
     let mut queries = Vec::new();
     for company in [&world.company, &other] {
-        // Both tabs press before either answer has come.
+        // Both tabs are pressed before either answer arrives.
         let trip = world.auth.authenticate(company, &world.actor).browser_secret(None).await.unwrap();
         let set = trip.set_cookie().to_str().unwrap().to_owned();
         let (name, rest) = set.split_once('=').unwrap();
@@ -96,7 +96,7 @@ async fn two_trips_that_began_without_a_cookie_both_complete() {
     for query in queries {
         world.auth.callback(&world.actor, &query, &secrets).await.unwrap();
     }
-    // The next trip goes on with one of them, under the name that stays.
+    // The next trip continues with one of the secrets, under the lasting cookie name.
     let next = world.auth.authenticate(&other, &world.actor).browser_secret(secrets.first().cloned()).await.unwrap();
     assert!(next.set_cookie().to_str().unwrap().starts_with("ups-trip="));
 }
@@ -119,7 +119,7 @@ async fn another_person_s_code_in_ones_own_trip_is_refused_with_pkce_and_cannot_
             assert!(matches!(done, Err(CallbackError::CodeRefused(_))), "{mode:?}: {done:?}");
             assert!(world.look().await.tokens.is_none(), "{mode:?}");
         } else {
-            // What UPS answers says nothing of whose code it was; the docs of the mode say so.
+            // UPS's answer does not say who consented; the documentation of the mode says so.
             assert_eq!(done.unwrap().company, world.company);
         }
     }

@@ -1,4 +1,4 @@
-//! More of the same families as in `callback.rs`.
+//! More inputs of the families in `callback.rs`.
 
 use batchsuite_auth::{
     BatchSuiteAuth, BrowserSecret, Client, Environment,

@@ -1,4 +1,4 @@
-//! Clocks that are wrong, processes that stand still, and a store that is away.
+//! Wrong clocks, stopped processes, and an unavailable store.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     world::{LEASE, World, assert_authenticated, cause, unavailable},
 };
 
-/// A service with a clock of its own; UPS's stands still.
+/// A service with its own clock. UPS's clock does not move.
 async fn apart() -> World {
     World::with(|setup| setup.clock = Some(ManualClock::new())).await.opted_in().await
 }
@@ -32,7 +32,7 @@ const YEAR: i64 = 366 * 24;
 
 #[tokio::test]
 async fn a_clock_that_jumps_makes_one_refresh_and_nothing_outlives_it() {
-    // Five hours ahead, and five back again.
+    // Five hours ahead, and back again.
     let world = apart().await;
     for (hours, version) in [(5, 2), (-5, 3)] {
         jump(&world, hours);
@@ -42,12 +42,12 @@ async fn a_clock_that_jumps_makes_one_refresh_and_nothing_outlives_it() {
         assert_eq!(world.track(&world.token().await.unwrap()).await, 200);
     }
     assert_eq!(world.calls(Endpoint::Refresh), 2);
-    // The pair of the right clock goes on as if nothing had been.
+    // The pair fetched with the correct clock stays in use.
     world.advance(1800);
     world.ups.advance(Duration::from_secs(1800));
     assert_eq!(world.token().await.unwrap().revision().version, 3);
 
-    // A year ahead and back: derived, not recorded.
+    // A year ahead and back: the expiry is derived and not recorded.
     let world = apart().await;
     let before = world.look().await;
     jump(&world, YEAR);
@@ -59,7 +59,7 @@ async fn a_clock_that_jumps_makes_one_refresh_and_nothing_outlives_it() {
     assert_eq!(world.token().await.unwrap().revision().version, 1);
     assert_eq!(world.look().await, before);
 
-    // A year back and ahead.
+    // A year back, and ahead again.
     jump(&world, -YEAR);
     world.token().await.unwrap();
     jump(&world, YEAR);
@@ -79,11 +79,11 @@ async fn no_pause_outlives_a_clock_that_ran_ahead() {
         world.token().await.unwrap_err();
         jump(&world, -24 * 30);
 
-        // Of a token that was never renewed there is nothing to wait for.
+        // The first token is still valid, so the caller does not wait.
         let token = world.token().await.expect(&what);
 
         assert_eq!(world.track(&token).await, 200, "{what}");
-        // And a refresh needs no month.
+        // A refresh does not wait for a month.
         world.advance(2 * 3600);
         for _ in 0..4 {
             if let Err(error) = world.token().await {
@@ -118,7 +118,7 @@ async fn a_clock_at_the_end_of_time_does_not_panic() {
 
 #[tokio::test]
 async fn a_process_stopped_past_its_lease_loses_no_pair_and_tells_no_false_reauth() {
-    // Stopped before its request left: another one rotates; the late request is refused, which proves nothing.
+    // Stopped before its request was sent: another process rotates, and the refusal of the late request proves nothing.
     let world = World::refresh_due().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
     let stopped = world.http.hold_request();
@@ -132,7 +132,7 @@ async fn a_process_stopped_past_its_lease_loses_no_pair_and_tells_no_false_reaut
     assert_eq!(world.ups.requests().count(Endpoint::Refresh, Outcome::SpentRefreshToken), 1);
     assert_eq!(world.count(EventKind::Invalidated).await, 0);
 
-    // Stopped with the new pair in hand: nobody else can know of it, but it is not lost.
+    // Stopped with the new pair in hand: no other process can know the pair, but it is not lost.
     let world = World::refresh_due().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
     let stopped = world.http.hold_answer();
@@ -151,7 +151,7 @@ async fn a_process_stopped_past_its_lease_loses_no_pair_and_tells_no_false_reaut
     assert_eq!(world.rotations(), 2);
 }
 
-/// Callers are told soon that they have to wait.
+/// Callers are told after 100 ms that they have to wait.
 async fn with_impatient_callers() -> World {
     World::with(|setup| setup.policy.max_wait = Duration::from_millis(100)).await
 }
@@ -170,7 +170,7 @@ async fn a_pair_is_held_while_the_database_is_away_then_stored() {
     let (reason, _) = unavailable(caller.0);
 
     assert_eq!(reason, Unavailable::UnderWay);
-    // The row is read first: an earlier try may have been written.
+    // Later tries read the row first, because an earlier try may have been written.
     let tries = || world.store.failures(Verb::Commit) + world.store.failures(Verb::Load);
     eventually("the store was asked again and again", async || tries() >= 3).await;
     assert!(world.token().await.unwrap_err().is_transient(), "nobody gets what is not stored");

@@ -1,4 +1,4 @@
-//! Callbacks beside one another, and beside everything else.
+//! Callbacks concurrent with other callbacks and with other work.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn the_same_callback_again_while_the_first_is_under_way_gets_what_comes_of
         }
         let held = world.http.hold_answer();
         let (auth, first) = (world.auth.clone(), back.clone());
-        // The browser reloads: it gives up its first request, and its second one comes while the exchange is under way.
+        // The browser reloads: it abandons its first request, and the second arrives during the exchange.
         let first = tokio::spawn(async move { auth.callback(&first.actor, &first.query, &first.browser).await });
         held.reached().await;
         first.abort();
@@ -92,7 +92,7 @@ async fn the_same_callback_again_at_another_process_sends_nothing_and_is_led_to_
     done.unwrap();
     assert_eq!(again().await.unwrap().company, world.company);
     assert!(other.http.exchanges().is_empty());
-    // What failed elsewhere is known once an exchange cannot be under way any more.
+    // Another process knows of a failure once no exchange can still be in flight.
     let back = world.back().await;
     world.next(Endpoint::Token, Answer::status(503));
     world.callback(&back).await.unwrap_err();
@@ -234,19 +234,19 @@ async fn of_two_consents_for_one_company_the_grant_issued_later_wins() {
             later
         });
 
-        // The company is authenticated either way, so both browsers are told so.
+        // The company is authenticated in either case, and both browsers are told so.
         assert_eq!((earlier.unwrap().company, later.unwrap().company), (world.company.clone(), world.company.clone()));
         let issued_later = world.http.exchanges()[1].received("access_token").unwrap();
         assert!(world.token().await.unwrap().expose_secret() == issued_later, "{later_is_stored_first}");
         let stored = world.look().await.tokens.unwrap();
         assert!(stored.0 == Some(issued_later), "{later_is_stored_first}");
-        // And it can be refreshed.
+        // The stored pair can be refreshed.
         world.advance(2 * 3600);
         world.token().await.unwrap();
     }
 }
 
-/// Without a date of UPS's, the time of the arrival counts.
+/// If UPS sends no date, the time of arrival counts.
 #[tokio::test]
 async fn of_two_consents_a_pair_without_a_date_that_arrives_later_wins() {
     let world = World::new().await;

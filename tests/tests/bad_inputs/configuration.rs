@@ -1,4 +1,4 @@
-//! Refusals that concern every company at once: tokens are kept, and nobody is sent to UPS.com for our mistake.
+//! Refusals that concern every company at once: tokens are kept, and our own mistake sends no one to UPS.com.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ async fn any_other_401_is_config_too() {
         Answer::status(401),
         Answer::status(401).with_body("<html><body>Unauthorized</body></html>"),
         Answer::status(401).with_json(json!({"error": "invalid_client"})),
-        // Whoever does not know us says nothing about our tokens.
+        // A server that does not recognize the client cannot judge its tokens.
         Answer::status(401).with_json(token),
         Answer::status(400).with_json(json!({"error": "invalid_client"})),
         Answer::status(400).with_json(json!({"error": "unsupported_grant_type"})),
@@ -109,7 +109,7 @@ async fn the_evidence_of_a_misconfiguration_is_what_ups_said() {
 async fn a_breaker_that_stays_open_is_tried_less_and_less_up_to_15_minutes() {
     let world = World::refresh_due().await;
     world.ups.fault(Endpoint::Refresh, Fault::InvalidClient, Times::UntilCleared);
-    // The first answer since the start of a process needs no second one.
+    // In a new process, the first such answer opens the breaker without a second one.
     let process = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
     let ask = async || misconfigured(process.auth.access_token(&world.company).await);
     ask().await;
@@ -142,20 +142,20 @@ async fn a_thousand_companies_failing_by_one_bad_secret_open_one_breaker() {
         world.ups.requests().count(Endpoint::Refresh, Outcome::BadClient)
     };
 
-    // Late answers, so that all are on their way when the first one comes back.
+    // Delayed answers, so that all requests are in flight when the first answer arrives.
     world.ups.fault(Endpoint::Refresh, Fault::Delay { milliseconds: 200 }, Times::UntilCleared);
     let first = ask_all().await;
     world.ups.clear_faults(Endpoint::Refresh);
 
     assert!((2..=3).contains(&first), "{first}: they did not fail at once, or too many did");
     assert_eq!(ask_all().await, first, "an open breaker sends nothing");
-    // However many were on their way when it opened, it is one failure: the first trial comes after the first pause.
+    // All requests in flight when the breaker opened count as one failure: the first trial comes after the first pause.
     world.advance(30);
     assert_eq!(ask_all().await, first + 1, "half-open: one trial for all");
     assert_all_kept(&world, &companies).await;
     let reauth = CompanyQuery::new().with_filter(StatusFilter::ReauthRequired);
     assert_eq!(bad.auth.companies(reauth).await.unwrap().items, []);
-    // With the secret corrected everything works, token by token, once the pauses of those that failed are over.
+    // With the correct secret, every company works again once its own pause is over.
     world.advance(30);
     for company in &companies[..20] {
         assert_eq!(world.token_of(company).await.unwrap().revision().version, 2);

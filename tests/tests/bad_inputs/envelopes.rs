@@ -1,4 +1,4 @@
-//! Pairs whose envelope is damaged: what has arrived is not thrown away because of what is around it.
+//! Pairs in a damaged envelope: an envelope's damage never discards a pair.
 
 use std::{io::Write as _, net::Ipv4Addr, time::Duration};
 
@@ -20,12 +20,12 @@ use crate::{
 
 const PAIR: &str = r#"{"access_token":"an-access-token","refresh_token":"a-refresh-token","token_type":"Bearer","expires_in":"3599","refresh_token_expires_in":"5183999"}"#;
 
-/// What the server does when it has written all that it writes.
+/// The end of the server's connection after its bytes.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Close,
     Reset,
-    /// Until the client goes.
+    /// The connection stays open until the client closes it.
     Silence,
 }
 
@@ -57,7 +57,7 @@ impl Drop for Server {
 
 async fn answer(mut stream: TcpStream, bytes: Vec<u8>, end: End) {
     let mut request = Vec::new();
-    // A form is the last thing of a request, and no value of these forms is empty.
+    // The form comes last in a request, and every form here has at least one byte.
     while !request.windows(4).any(|end| end == b"\r\n\r\n") || request.ends_with(b"\r\n\r\n") {
         if !matches!(stream.read_buf(&mut request).await, Ok(1..)) {
             return;
@@ -71,12 +71,12 @@ async fn answer(mut stream: TcpStream, bytes: Vec<u8>, end: End) {
     }
 }
 
-/// What silence costs is not a test's time.
+/// A short deadline, so that silence costs little time.
 fn impatient(setup: &mut Setup) {
     setup.policy.request_deadline = Duration::from_secs(1);
 }
 
-/// Asserts that the tokens of [`PAIR`] are stored, and served.
+/// Asserts that the tokens of [`PAIR`] are stored and served.
 async fn assert_pair_kept(world: &World, odd: usize, what: &str) {
     let token = world.token().await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
     assert!(token.expose_secret() == "an-access-token", "{what}");
@@ -87,7 +87,7 @@ async fn assert_pair_kept(world: &World, odd: usize, what: &str) {
     assert_eq!(world.count(EventKind::RefreshUnanswered).await, 0, "{what}");
 }
 
-/// Asserts that these bytes on the wire are a pair, at both endpoints.
+/// Asserts that these bytes on the wire yield a pair, at both endpoints.
 async fn assert_pair_on_the_wire(bytes: impl Into<Vec<u8>>, end: End) {
     let bytes = bytes.into();
     let what = format!("{:?} {end:?}", String::from_utf8_lossy(&bytes));
@@ -103,7 +103,7 @@ async fn assert_pair_on_the_wire(bytes: impl Into<Vec<u8>>, end: End) {
     assert_pair_kept(&exchanged, 0, &what).await;
 }
 
-/// Asserts that this body is a pair, at both endpoints.
+/// Asserts that this body yields a pair, at both endpoints.
 async fn assert_pair_in(body: &[u8], odd: usize, change: impl Fn(Answer) -> Answer) {
     let what = String::from_utf8_lossy(body);
     let answer = change(Answer::status(200).with_bytes(body));
@@ -218,21 +218,21 @@ async fn framing_that_is_odd_does_not_cost_the_pair() {
         format!("{chunked}{hexadecimal}\r\n{PAIR}\r\n0\r\nx-check: 1\r\n\r\n"),
         // Leading zeros.
         format!("{chunked}0000{hexadecimal}\r\n{PAIR}\r\n0\r\n\r\n"),
-        // A chunk size that is none.
+        // An invalid chunk size.
         format!("{chunked}{hexadecimal}\r\n{PAIR}\r\nx\r\n\r\n"),
-        // A trailer that is none.
+        // An invalid trailer.
         format!("{chunked}{hexadecimal}\r\n{PAIR}\r\n0\r\n\u{1}\r\n\r\n"),
-        // A length twice.
+        // The same length twice.
         format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
-        // Chunked and a length.
+        // Both chunked and a length.
         format!(
             "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n{hexadecimal}\r\n{PAIR}\r\n0\r\n\r\n"
         ),
         // Interim answers.
         format!("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
-        // Line feeds.
+        // Line feeds only.
         format!("HTTP/1.1 200 OK\ncontent-length: {length}\n\n{PAIR}"),
-        // Lines before.
+        // Empty lines first.
         format!("\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{PAIR}"),
         // HTTP/1.0.
         format!("HTTP/1.0 200 OK\r\n\r\n{PAIR}"),

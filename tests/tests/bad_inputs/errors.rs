@@ -1,4 +1,4 @@
-//! Error bodies, rate limits, and refusals that nobody has described.
+//! Error bodies, rate limits, and undocumented refusals.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
 
 #[tokio::test]
 async fn status_429_is_retried_and_retry_after_obeyed_up_to_1_h() {
-    // The clock of every world stands here.
+    // The clock of every world stands at 2026-01-01 02:00:00.
     let (in_90_s, in_a_year, past) =
         ("Thu, 01 Jan 2026 02:01:30 GMT", "Fri, 01 Jan 2027 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT");
     for (retry_after, seconds) in [
@@ -72,7 +72,7 @@ async fn a_rate_limit_pauses_every_company() {
     }
 }
 
-/// What an answer to a refresh comes to.
+/// The library's classification of an answer to a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Judged {
     Reauth,
@@ -112,12 +112,12 @@ async fn error_bodies_of_other_shapes_are_judged_by_what_is_there() {
     let redirect = json!({"code": 10400, "message": "Invalid Redirect URL"});
     let client = json!({"code": "10401", "message": "ClientId is Invalid"});
     for (body, expected) in [
-        // The code as a number.
+        // A numeric code.
         (json!({"response": {"errors": [refusal(json!(10400))]}}), Judged::Reauth),
         (json!({"response": {"errors": [redirect]}}), Judged::Config),
         (json!({"response": {"errors": [refusal(json!(10400.5))]}}), Judged::Unknown),
         (json!({"response": {"errors": [refusal(json!(["10400"]))]}}), Judged::Reauth),
-        // `errors` empty, or no list.
+        // `errors` empty or not a list.
         (json!({"response": {"errors": []}}), Judged::Unknown),
         (json!({"response": {"errors": {}}}), Judged::Unknown),
         (json!({"response": {"errors": refusal(json!("10400"))}}), Judged::Reauth),
@@ -134,7 +134,7 @@ async fn error_bodies_of_other_shapes_are_judged_by_what_is_there() {
         (json!({"errors": [client]}), Judged::Config),
         (json!({"message": "Invalid Refresh Token"}), Judged::Reauth),
         (json!({"code": "10400"}), Judged::Unknown),
-        // Several: ours prevails, and one that nobody knows leaves doubt.
+        // Several errors: an error of the client decides, and an unknown one makes the answer unknown.
         (json!({"response": {"errors": [refusal(json!("10400")), client]}}), Judged::Config),
         (json!({"response": {"errors": [refusal(json!("10400")), {"code": "1", "message": "?"}]}}), Judged::Unknown),
         (json!({"response": {"errors": [refusal(json!("10400")), refusal(json!("10400"))]}}), Judged::Reauth),
@@ -194,7 +194,7 @@ async fn an_unknown_400_opens_the_breaker_only_after_three_companies_in_a_row() 
         world.calls(Endpoint::Refresh) - calls
     };
 
-    // Two, then another refusal, then two with a success between: never three in a row.
+    // Two, then another refusal, then two more around a success: never three in a row.
     for (number, text) in [(0, "one"), (1, "one"), (2, "two"), (3, "one"), (4, "one")] {
         assert_eq!(ask(number, text).await, 1, "{number}");
     }
@@ -203,7 +203,7 @@ async fn an_unknown_400_opens_the_breaker_only_after_three_companies_in_a_row() 
         world.advance(10);
         assert_eq!(ask(number, "one").await, 1, "{number}");
     }
-    // The same company again is no third one.
+    // A second refusal of the same company does not count as a third company.
     world.advance(10);
     assert_eq!(ask(0, "one").await, 1);
     world.advance(10);
@@ -235,7 +235,7 @@ async fn an_echoed_refresh_token_is_cut_out_before_it_is_kept_or_shown() {
         assert!(!format!("{event:?} {error:?} {error}").contains(&token[..12]), "{body}");
         assert!(event.evidence.unwrap().message.unwrap().contains("[…]"), "{body}");
     }
-    // Where the refusal ends the opt-in, its evidence is kept with the company.
+    // If the refusal ends the opt-in, its evidence is kept with the company.
     let body = json!({"error": "invalid_grant", "error_description": "{refresh_token} is spent"});
     assert_ends_the_opt_in(Answer::status(400).with_json(body), Some("invalid_grant")).await;
 }
@@ -263,7 +263,7 @@ async fn an_echoed_code_or_secret_is_cut_out_in_whichever_spelling() {
     }
 }
 
-/// What UPS's words become that repeat this.
+/// The evidence that the library keeps of this message.
 async fn shown(world: &World, message: String) -> String {
     let body = json!({"code": "10499", "message": message}).to_string().into_bytes();
     let answer = http::Response::builder().status(400).body(body).unwrap();
@@ -340,9 +340,9 @@ async fn an_api_401_with_a_token_that_looks_valid_makes_one_refresh_per_version(
         assert_eq!(outcome.unwrap().revision().version, 2);
     }
     assert_eq!(world.calls(Endpoint::Refresh), 1);
-    // Whoever comes late with the old one gets the current one.
+    // A late caller with the old token gets the current one.
     assert_eq!(world.auth.report_rejected(&world.company, &rejected).await.unwrap().revision().version, 2);
-    // The API rejects the new one as well: it is the API's answer, and no loop begins.
+    // If the API rejects the new token as well, callers get an error and no loop begins.
     let fetched = world.token().await.unwrap();
     for _ in 0..10 {
         let (reason, wait) = unavailable(world.auth.report_rejected(&world.company, &fetched).await);

@@ -1,4 +1,4 @@
-//! What a failed exchange of a code tells the browser, and what it leaves.
+//! Failed exchanges of a code: the browser's answer, and the stored state.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn a_rate_limit_at_exchange_lasts_an_hour_at_most() {
 
 #[tokio::test]
 async fn a_code_of_another_consent_is_refused_by_its_verifier() {
-    // With PKCE, a code that somebody slipped into a return is worth nothing there.
+    // With PKCE, a code slipped into another trip's callback is useless.
     let world = World::with(|setup| setup.authentication = ClientAuthentication::PkceWithSecret).await;
     let back = world.back().await;
     let other = world.back_for(&company("globex"), &world.actor, Some(&back.browser)).await;

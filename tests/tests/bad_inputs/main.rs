@@ -1,10 +1,8 @@
-//! Bad inputs, end to end: the authenticator over the real HTTP adapter against the fake UPS. Every row of
-//! `bad-inputs.md` that needs neither a database nor a web application is here by its words, and neighbours of the same
-//! families beside it.
+//! Bad inputs, end to end: the authenticator over the real HTTP adapter against the fake UPS. The tests cover every row
+//! of `bad-inputs.md` that needs neither a database nor a web application, in its own words, and similar inputs.
 //!
-//! What each test shows is the outcome: what the caller is told, what UPS was asked, what is stored afterwards, and that
-//! it works again as soon as it can. Whatever the outcome, no secret of the test is in an event or an error: [`World`]
-//! looks when it is dropped.
+//! Each test checks the outcome: the caller's answer, the requests to UPS, the stored state, and that everything works
+//! again as soon as possible. No event or error may contain a secret of the test: [`World`] checks this on drop.
 //!
 //! [`World`]: world::World
 

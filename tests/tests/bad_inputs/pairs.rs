@@ -1,4 +1,4 @@
-//! Pairs that are odd: whatever is wrong with them, a refresh token that came is stored before anything else.
+//! Odd pairs: whatever is wrong with a pair, its refresh token is stored before anything else happens.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, assert_authenticated, cause, unavailable};
 
-/// A world whose first pair came so, and one whose second pair did.
+/// A world whose first pair has this fault, and one whose second pair has it.
 pub(crate) async fn both(fault: impl Into<Fault>) -> [World; 2] {
     let fault = fault.into();
     let exchanged = World::new().await;
@@ -25,7 +25,7 @@ pub(crate) async fn both(fault: impl Into<Fault>) -> [World; 2] {
     [exchanged, refreshed]
 }
 
-/// Asserts that a pair that is altered so is as good as any, at both endpoints, and that nothing about it is odd.
+/// Asserts that an altered pair is accepted at both endpoints without a reported oddity.
 pub(crate) async fn assert_accepted(fault: impl Into<Fault>) {
     let fault = fault.into();
     for world in both(fault.clone()).await {
@@ -34,7 +34,7 @@ pub(crate) async fn assert_accepted(fault: impl Into<Fault>) {
     }
 }
 
-/// The token is served and works, and so does the next refresh.
+/// Asserts that the token is served and works, and that the next refresh succeeds.
 async fn assert_good(world: &World, what: &str) {
     let token = world.token().await.expect(what);
     assert_eq!(world.track(&token).await, 200, "{what}");
@@ -47,8 +47,8 @@ async fn assert_good(world: &World, what: &str) {
     assert_eq!(world.ups.requests().count(Endpoint::Refresh, Outcome::SpentRefreshToken), 0, "{what}");
 }
 
-/// Asserts of a pair whose access token cannot be used: the refresh token is stored first; one refresh follows at once, and
-/// then, if that is no better, a cool-down.
+/// Asserts that a pair with an unusable access token is kept: the refresh token is stored first, one refresh follows at
+/// once, and then a cool-down if the result is no better.
 pub(crate) async fn assert_kept_as_expired(edit: Edit, oddity: &str) {
     let what = format!("{edit:?}");
     let exchanged = World::new().await;
@@ -111,7 +111,7 @@ async fn expires_in_beyond_u64_or_any_date_is_clamped() {
             let token = world.token().await.unwrap();
 
             assert_eq!(world.until(token.expires_at()).num_days(), 3650, "{value}");
-            // UPS knows better; the API's 401 leads to a new one.
+            // UPS ends the token earlier; the API's 401 leads to a new one.
             world.advance(2 * 3600);
             assert_eq!(world.track(&token).await, 401, "{value}");
             let next = world.auth.report_rejected(&world.company, &token).await.unwrap();
@@ -278,7 +278,7 @@ async fn a_16_kib_access_token_is_accepted() {
     }
 }
 
-/// Asserts that the pair is used, and that operators are told.
+/// Asserts that the pair is used and that operators are told.
 async fn assert_used_and_told(edit: Edit, oddity: &str) {
     for world in both(edit.clone()).await {
         assert_eq!(world.count(EventKind::OddAnswer).await, 1, "{edit:?}");

@@ -1,4 +1,4 @@
-//! More of the same families as in `pairs.rs` and `unanswered.rs`.
+//! More inputs of the families in `pairs.rs` and `unanswered.rs`.
 
 use batchsuite_auth::{
     events::EventKind,
@@ -35,7 +35,7 @@ async fn an_access_token_that_no_header_can_carry_is_not_used() {
     }
 }
 
-/// A whole answer of UPS, as text that no JSON library would write.
+/// Asserts that a whole answer, as text that no JSON library would write, is accepted.
 async fn assert_pair_in(body: &str) {
     let pair = r#""access_token":"an-access-token","refresh_token":"a-refresh-token","token_type":"Bearer","expires_in":"3599""#;
     let body = body.replace("PAIR", pair);

@@ -1,4 +1,4 @@
-//! Refusals of the token itself: the only ones that may end an opt-in.
+//! Refusals of the token itself. No other refusals may end an opt-in.
 
 use batchsuite_auth::{
     Client,
@@ -18,7 +18,7 @@ use crate::{
     world::{World, cause, unavailable},
 };
 
-/// Asserts that this answer to a refresh, with status 400, ends the opt-in, with what UPS said as the evidence.
+/// Asserts that this answer to a refresh, with status 400, ends the opt-in, with UPS's code and message as evidence.
 pub(crate) async fn assert_ends_the_opt_in(fault: impl Into<Fault>, code: Option<&str>) {
     assert_ends_the_opt_in_with(400, fault, code).await;
 }
@@ -41,14 +41,14 @@ async fn assert_ends_the_opt_in_with(status: u16, fault: impl Into<Fault>, code:
     let (access, refresh) = after.tokens.unwrap();
     assert_eq!((access, refresh.is_some()), (None, true), "only the refresh token is kept, to ask UPS again");
     assert_eq!(world.last(EventKind::Invalidated).await.evidence, cause.evidence);
-    // Nothing more is sent, whoever asks.
+    // No caller causes another request.
     for outcome in join_all((0..10).map(|_| world.token())).await {
         assert!(outcome.unwrap_err().needs_reauthorization());
     }
     world.advance(86_400);
     assert!(world.token().await.unwrap_err().needs_reauthorization());
     assert_eq!(world.calls(Endpoint::Refresh), 1, "{fault:?}");
-    // And the administrator repairs it.
+    // The administrator repairs it.
     world.opt_in(&world.company).await;
     world.token().await.unwrap();
 }
@@ -60,7 +60,7 @@ async fn invalid_refresh_token_is_reread_then_reauth() {
         assert_ends_the_opt_in(Answer::status(400).with_json(body), Some("10400")).await;
     }
 
-    // Re-read: meanwhile another process has rotated, so the refusal is only the echo of a race.
+    // Another process has rotated meanwhile. After reading the row again, the refusal is known to come from that race.
     let world = World::refresh_due().await;
     let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
     let held = world.http.hold_request();
@@ -80,7 +80,7 @@ async fn a_password_change_ends_the_opt_in_and_its_access_token() {
     let world = World::authenticated().await;
     world.ups.change_password(FakeUps::USER);
     world.advance(3000);
-    // Inside the early window: served once more, while the refresh in the background finds out.
+    // In the early window the token is served once more, while the refresh in the background gets the verdict.
     let token = world.token().await.unwrap();
     batchsuite_tests::eventually("the verdict", async || world.count(EventKind::Invalidated).await == 1).await;
 
@@ -205,7 +205,7 @@ async fn three_companies_refused_in_ten_minutes_are_told_and_then_the_whole_clie
         world.advance(250);
     }
     assert_eq!(world.count(EventKind::Invalidated).await, 3);
-    // The last one was 250 s ago, so this is the one trial; after it nothing is sent for a minute.
+    // The last refusal was 250 s ago, so this is the one trial. Nothing is sent for a minute after it.
     cause(world.token_of(&companies[3]).await);
     for company in &companies[4..] {
         let (reason, wait) = unavailable(world.token_of(company).await);

@@ -1,4 +1,4 @@
-//! What every answer of a kind must come to, once and for all: the tables of the other files call these.
+//! The outcomes common to all answers of a kind, for the tables in the other files.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use batchsuite_tests::companies;
 
 use crate::world::{LEASE, World, assert_authenticated, cause, misconfigured, unavailable};
 
-/// Whether UPS had rotated when its answer got lost.
+/// Whether UPS had rotated when its answer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ups {
     Rotated,
     DidNotRotate,
 }
 
-/// A refresh meets `fault`, so that nobody knows what UPS did: the tokens are kept, nothing is sent before the lease ends, and then
-/// the same token is sent again.
+/// Asserts that a refresh with `fault` is unanswered, so that UPS's action is unknown: the tokens are kept, nothing is
+/// sent before the lease ends, and then the same token is sent again.
 pub(crate) async fn assert_unanswered_refresh(world: &World, fault: Fault, did: Ups) {
     world.next(Endpoint::Refresh, fault.clone());
     assert_unanswered(world, did, &format!("{fault:?}")).await;
 }
 
-/// The same where the silence is arranged already.
+/// The same for a fault that is already set.
 pub(crate) async fn assert_unanswered(world: &World, did: Ups, what: &str) {
     let before = world.look().await;
     let sent_before = world.http.exchanges().len();
@@ -47,7 +47,7 @@ pub(crate) async fn assert_unanswered(world: &World, did: Ups, what: &str) {
     world.http.back_to_ups();
     world.advance(LEASE.as_secs() - 1);
 
-    // Whoever asks within the last second waits it out.
+    // A caller within the last second waits for the end of the lease.
     let (probed, ()) = tokio::join!(world.token(), async {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -70,7 +70,7 @@ pub(crate) async fn assert_unanswered(world: &World, did: Ups, what: &str) {
     }
 }
 
-/// It is told as lost on the way, with what UPS said; never as a password change.
+/// Asserts that a rotation is reported as lost, with UPS's evidence and not as a password change.
 #[track_caller]
 pub(crate) fn assert_lost(cause: &Cause, what: &str) {
     assert_eq!(cause.kind, CauseKind::RotationLost, "{what}");
@@ -79,8 +79,8 @@ pub(crate) fn assert_lost(cause: &Cause, what: &str) {
     assert!(evidence.attempt.is_some() && cause.at.is_some(), "{what}");
 }
 
-/// An exchange meets `fault`, so that nobody knows what UPS did: the consent fails, the code is not sent again, the earlier opt-in
-/// stays, and the person can start again.
+/// Asserts that an exchange with `fault` is unanswered, so that UPS's action is unknown: the consent fails, the code is
+/// not sent again, the earlier opt-in stays, and the person can start again.
 pub(crate) async fn assert_unanswered_exchange(world: &World, fault: Fault) {
     let what = format!("{fault:?}");
     world.next(Endpoint::Token, fault);
@@ -89,7 +89,7 @@ pub(crate) async fn assert_unanswered_exchange(world: &World, fault: Fault) {
     assert!(error.is_transient(), "{what}");
 }
 
-/// The next exchange fails: what the browser is told.
+/// Asserts that the next exchange fails and changes nothing stored. Returns the browser's error.
 pub(crate) async fn assert_failed_exchange(world: &World, what: &str) -> CallbackError {
     let before = world.look().await;
     let earlier = world.token().await.unwrap();
@@ -112,7 +112,8 @@ pub(crate) async fn assert_failed_exchange(world: &World, what: &str) -> Callbac
     error
 }
 
-/// A refresh did not reach UPS, or was answered with a pause: the same token works later, and is rotated once.
+/// Asserts that a refresh that did not reach UPS, or was answered with a pause, is retried later: the same token works
+/// and is rotated once.
 pub(crate) async fn assert_retried(world: &World, expected: Unavailable, what: &str) -> Duration {
     let before = world.look().await;
     let sent_before = world.http.exchanges().len();
@@ -135,8 +136,8 @@ pub(crate) async fn assert_retried(world: &World, expected: Unavailable, what: &
     wait
 }
 
-/// UPS refuses the whole client: two calls for any number of companies, all tokens kept, one trial after each pause, and
-/// everything works again as soon as UPS does.
+/// Asserts that a refusal of the whole client costs two calls for any number of companies, that all tokens are kept,
+/// that each pause is followed by one trial, and that everything works again as soon as UPS does.
 pub(crate) async fn assert_breaks_the_client(fault: impl Into<Fault>) {
     let fault = fault.into();
     let what = format!("{fault:?}");

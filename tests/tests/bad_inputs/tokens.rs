@@ -1,4 +1,4 @@
-//! Refresh tokens and dates of issue that are not as they should be: nothing is lost silently.
+//! Irregular refresh tokens and dates of issue: nothing is lost silently.
 
 use batchsuite_auth::{
     events::EventKind,
@@ -13,7 +13,7 @@ use crate::{
     world::{World, assert_authenticated, cause},
 };
 
-/// An answer with this as its refresh token.
+/// An answer with these bytes as its refresh token.
 fn with_refresh_token(raw: &[u8]) -> Answer {
     let head = br#"{"access_token":"an-access-token","token_type":"Bearer","expires_in":"3599","refresh_token":"#;
     let body = [head, raw, b"}"].concat();
@@ -103,7 +103,7 @@ async fn an_issued_at_that_cannot_be_is_ignored_alone() {
 
 #[tokio::test]
 async fn a_person_who_has_just_consented_gets_that_opt_in_whatever_the_dates() {
-    // Milliseconds that UPS's clock is ahead, or behind, at the first consent and at the second.
+    // The offset of UPS's clock in milliseconds, at the first consent and at the second.
     let hour = 3_600_000;
     for (first, second) in [
         (23 * hour, 0),

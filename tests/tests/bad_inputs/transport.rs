@@ -1,4 +1,4 @@
-//! Connections that fail before, while or after the request is sent.
+//! Connections that fail before, during or after the request.
 
 use std::{
     net::Ipv4Addr,
@@ -30,7 +30,7 @@ use crate::{
     world::{Setup, World, unavailable},
 };
 
-/// Asserts at both endpoints that nothing was sent to `elsewhere`, so that the same token works later.
+/// Asserts at both endpoints that nothing is sent to `elsewhere`, so that the same token works later.
 async fn assert_not_sent(setup: impl Fn(&mut Setup), elsewhere: &str, evidence: &str) {
     let world = World::with(&setup).await.opted_in().await;
     world.advance(2 * 3600);
@@ -112,7 +112,7 @@ async fn a_request_that_the_http_client_does_not_allow_is_retried() {
     assert_not_sent(|_| {}, "http://onlinetools.ups.example", "the request is not allowed").await;
 }
 
-/// A short deadline: what it ends is ended soon, and nothing else of a test comes near it.
+/// A deadline short enough for quick tests, and long enough for every request that succeeds.
 fn impatient(setup: &mut Setup) {
     setup.policy.request_deadline = Duration::from_secs(1);
 }
@@ -154,14 +154,14 @@ async fn one_byte_every_few_seconds_is_probed() {
 async fn a_connection_that_breaks_before_anything_is_read_costs_nothing() {
     for fault in [Fault::Reset, Fault::Close] {
         let world = World::refresh_due().await;
-        // Another UPS, since the connections to this one are open already.
+        // Another UPS, because the connections to this one are already open.
         let other = FakeUps::start().await;
         other.fault(Endpoint::Connection, fault.clone(), Times::UntilCleared);
         world.http.send_to(other.base_url().as_str());
 
         let (reason, _) = unavailable(world.token().await);
 
-        // It depends on a moment whether the client notices before it sends or after.
+        // The client may notice the fault before or after it sends.
         assert!(matches!(reason, Unavailable::NotSent | Unavailable::Unanswered), "{fault:?}: {reason:?}");
         assert_eq!(other.requests().total(Endpoint::Refresh), 0);
         world.http.back_to_ups();
@@ -211,7 +211,7 @@ async fn ups_offline_is_ridden_out_on_the_token_that_still_works() {
     assert_eq!(world.rotations(), 1);
 }
 
-/// A certificate authority of the test's own.
+/// The test's own certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 struct TlsServer {
@@ -227,8 +227,8 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// A server whose certificate is for `host`, changed by `change`. It counts handshakes that end well: a request can only come
-    /// after one.
+    /// A server whose certificate is for `host`, changed by `change`. It counts successful handshakes, which every
+    /// request needs.
     async fn server(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> TlsServer {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([host.to_owned()]).unwrap();
@@ -249,7 +249,8 @@ impl Authority {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, SeqCst);
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-                // TLS 1.3 ends the handshake before the client has judged the certificate: what counts is whether it speaks.
+                // In TLS 1.3 the server's handshake ends before the client has verified the certificate. So a handshake
+                // counts only after the client's first byte.
                 if matches!(stream.read(&mut [0; 1]).await, Ok(1)) {
                     handshakes.fetch_add(1, SeqCst);
                 }

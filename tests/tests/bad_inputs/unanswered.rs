@@ -1,4 +1,4 @@
-//! Answers that leave it unknown what UPS did.
+//! Answers that do not reveal UPS's action.
 
 use std::io::Write as _;
 
@@ -19,8 +19,8 @@ use crate::{
     world::{World, assert_authenticated, cause, unavailable},
 };
 
-/// Asserts that each answer is unanswered, at both endpoints. An [`Edit`] or what breaks an answer on its way comes after UPS
-/// rotated; the others come instead.
+/// Asserts that each answer is unanswered, at both endpoints. UPS rotates before an [`Edit`] or a fault in transit;
+/// other faults replace its action.
 pub(crate) async fn assert_all_unanswered(faults: impl IntoIterator<Item = Fault>) {
     join_all(faults.into_iter().map(async |fault| {
         let did = match fault {
@@ -54,7 +54,7 @@ async fn no_refresh_token_and_no_usable_access_token_is_unanswered() {
 async fn truncated_json_html_empty_200_and_204_are_unanswered() {
     let html = "<!DOCTYPE html><html><body>Please try again later</body></html>";
     assert_all_unanswered([
-        // Truncated within a whole answer, and by a connection that closes early.
+        // Truncated by UPS, and by a connection that closes early.
         Edit::default().cut(1).into(),
         Edit::default().cut(40).into(),
         Fault::Truncate { keep_bytes: 40 },
@@ -71,7 +71,7 @@ async fn truncated_json_html_empty_200_and_204_are_unanswered() {
 
 #[tokio::test]
 async fn a_10_mb_body_and_a_gzip_bomb_are_unanswered() {
-    // Unpacked it would be a pair; packed it is far below any cap.
+    // Decompressed, the body would be a pair; compressed, it is far below any size limit.
     let mut bomb = GzEncoder::new(Vec::new(), Compression::best());
     bomb.write_all(br#"{"access_token":"bomb","refresh_token":"bomb","expires_in":"3599","x":""#).unwrap();
     bomb.write_all(&vec![b'x'; 10 << 20]).unwrap();
@@ -112,7 +112,7 @@ async fn status_500_502_503_504_is_unanswered() {
         [
             Fault::from(Answer::status(status)),
             Answer::status(status).with_body(html).into(),
-            // A server in trouble is no witness of what it says about a token.
+            // The words of a failing server about a token prove nothing.
             Answer::status(status).with_json(refusal.clone()).into(),
             Edit::default().with_status(status).with_body("").into(),
         ]
@@ -144,7 +144,7 @@ async fn an_outage_of_hours_at_ups_ends_with_the_opt_in_alive() {
 
 #[tokio::test]
 async fn a_refusal_after_a_probe_is_told_as_lost_for_the_rest_of_the_opt_in() {
-    // The probe brought a pair, but that a later refusal is no echo of that race nobody can know.
+    // The probe brought a pair, but a later refusal may still be an echo of that race.
     let world = World::refresh_due().await;
     world.next(Endpoint::Refresh, Answer::status(503));
     unavailable(world.token().await);
@@ -183,7 +183,7 @@ async fn an_access_token_that_still_works_is_served_whatever_becomes_of_its_refr
         .await;
         world.advance(300);
         assert_eq!(world.token().await.unwrap().revision(), early.revision(), "{what}");
-        // Also where it is not cached.
+        // A process without a cached token gets it, too.
         let other = world.another_process(Client::new(world.ups.client_id(), world.ups.client_secret()));
         assert_eq!(other.auth.access_token(&world.company).await.unwrap().revision(), early.revision(), "{what}");
         assert_eq!(world.track(&early).await, 200, "{what}");

@@ -1,4 +1,4 @@
-//! A service, its store, its UPS, and the people: what every test arranges.
+//! The common setup of the tests: a service, its store, its UPS, and people.
 
 use std::{
     collections::BTreeSet,
@@ -29,34 +29,34 @@ pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// One service process, the store and the UPS behind it, and a company with its administrator.
 ///
-/// Dropped, it looks for secrets in the event log and in every error that a test was told.
+/// On drop, it searches the event log and every error that a test was given for secrets.
 pub(crate) struct World {
     pub(crate) ups: FakeUps,
     pub(crate) company: CompanyId,
     pub(crate) actor: ActorId,
-    /// The service's clock; UPS's too, if a test does not part them.
+    /// The service's clock. It is also UPS's clock, unless a test separates them.
     pub(crate) clock: ManualClock,
     process: Process,
     policy: Policy,
     network: Arc<dyn HttpClient>,
-    /// Those of every process.
+    /// The connections of all processes to UPS.
     gates: Mutex<Vec<Arc<Gate>>>,
     told: Mutex<Vec<String>>,
     secrets: Mutex<Vec<String>>,
 }
 
-/// What a test may want otherwise.
+/// Settings that a test can change.
 pub(crate) struct Setup {
     pub(crate) policy: Policy,
     pub(crate) authentication: ClientAuthentication,
     pub(crate) http: ReqwestClient,
-    /// No network between the service and UPS.
+    /// Whether UPS is called in this process, without a network.
     pub(crate) in_process: bool,
-    /// A clock of the service's own.
+    /// A separate clock for the service.
     pub(crate) clock: Option<ManualClock>,
 }
 
-/// What a browser brings back from UPS.com.
+/// A browser's return from UPS.com.
 #[derive(Clone)]
 pub(crate) struct Back {
     /// The query of the callback.
@@ -69,7 +69,7 @@ pub(crate) struct Back {
     pub(crate) actor: ActorId,
 }
 
-/// Everything that a refused input must leave as it was.
+/// The state that a refused input must leave unchanged.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Look {
     pub(crate) status: CompanyStatus,
@@ -79,7 +79,7 @@ pub(crate) struct Look {
 }
 
 impl World {
-    /// A company that nobody has authenticated.
+    /// A company without an opt-in.
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
@@ -115,12 +115,12 @@ impl World {
         }
     }
 
-    /// A company with an opt-in and a fresh access token.
+    /// A company with an opt-in and a valid access token.
     pub(crate) async fn authenticated() -> Self {
         Self::new().await.opted_in().await
     }
 
-    /// A company whose access token has ended.
+    /// A company with an expired access token.
     pub(crate) async fn refresh_due() -> Self {
         let world = Self::authenticated().await;
         world.advance(2 * 3600);
@@ -132,20 +132,20 @@ impl World {
         self
     }
 
-    /// Another process over the same store, at the same UPS.
+    /// Another process with the same store and UPS.
     pub(crate) fn another_process(&self, client: Client) -> Process {
         let process = start(&self.ups, client, Arc::clone(&self.store), &self.network, &self.clock, &self.policy);
         self.gates.lock().unwrap().push(Arc::clone(&process.http));
         process
     }
 
-    /// A whole consent.
+    /// Completes a consent.
     pub(crate) async fn opt_in(&self, company: &CompanyId) -> OptedIn {
         let back = self.back_for(company, &self.actor, None).await;
         self.callback(&back).await.unwrap()
     }
 
-    /// A person agrees at UPS.com; the browser is about to come back.
+    /// A person consents at UPS.com; the callback is still to come.
     pub(crate) async fn back(&self) -> Back {
         self.back_for(&self.company, &self.actor, None).await
     }
@@ -164,12 +164,12 @@ impl World {
         Back { code, state, browser: trip.browser_secret, actor: actor.clone(), query }
     }
 
-    /// The browser comes back as UPS sent it.
+    /// The browser returns with UPS's query.
     pub(crate) async fn callback(&self, back: &Back) -> Result<OptedIn, CallbackError> {
         self.callback_with(back, &back.query).await
     }
 
-    /// The browser comes back with another query.
+    /// The browser returns with another query.
     pub(crate) async fn callback_with(&self, back: &Back, query: &str) -> Result<OptedIn, CallbackError> {
         let done = self.auth.callback(&back.actor, query, &back.browser).await;
         done.inspect_err(|error| self.remember(error))
@@ -187,12 +187,12 @@ impl World {
         self.auth.status(&self.company).await.unwrap()
     }
 
-    /// The whole log, the oldest first.
+    /// The whole log, oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
         events(&self.auth, None).await
     }
 
-    /// How often this is in the log.
+    /// The number of events of this kind.
     pub(crate) async fn count(&self, kind: EventKind) -> usize {
         self.events().await.iter().filter(|event| event.kind == kind).count()
     }
@@ -216,17 +216,17 @@ impl World {
         Look { status: self.status().await, tokens, events: self.events().await, requests: self.ups.requests() }
     }
 
-    /// How many requests UPS got here.
+    /// The number of requests to an endpoint of UPS.
     pub(crate) fn calls(&self, endpoint: Endpoint) -> u64 {
         self.ups.requests().total(endpoint)
     }
 
-    /// How many refreshes UPS did.
+    /// The number of UPS's rotations.
     pub(crate) fn rotations(&self) -> u64 {
         self.ups.requests().count(Endpoint::Refresh, Outcome::Ok)
     }
 
-    /// The next answer of `endpoint` goes wrong.
+    /// Sets a fault for the next answer of `endpoint`.
     #[track_caller]
     pub(crate) fn next(&self, endpoint: Endpoint, fault: impl Into<Fault>) {
         self.ups.fault(endpoint, fault, Times::Once);
@@ -240,13 +240,13 @@ impl World {
         batchsuite_auth::clock::Clock::now(&self.clock)
     }
 
-    /// How long until `end`, rounded: a pair is dated from its request, by a clock that does not stand still.
+    /// The rounded time until `end`: a pair is dated from its request, and this clock keeps running.
     pub(crate) fn until(&self, end: Timestamp) -> TimeDelta {
         let rounded = end - self.now() + TimeDelta::milliseconds(500);
         rounded - TimeDelta::nanoseconds(rounded.subsec_nanos().into())
     }
 
-    /// What UPS's protected API says to a token.
+    /// The status that UPS's protected API returns for a token.
     pub(crate) async fn track(&self, token: &AccessToken) -> u16 {
         let url = self.ups.base_url().join("/api/track/v1/details/1Z999AA10123456784").unwrap();
         let mut request = Request::get(url.as_str()).header("transId", "t-1").header("transactionSrc", "test");
@@ -254,7 +254,7 @@ impl World {
         reqwest().send(request.body(Vec::new()).unwrap()).await.unwrap().status().as_u16()
     }
 
-    /// Something that a caller was told; it will be searched for secrets.
+    /// Keeps an error that a caller was given, to search it for secrets on drop.
     pub(crate) fn remember(&self, told: &(impl std::error::Error + 'static)) {
         let mut texts = self.told.lock().unwrap();
         let mut error: Option<&dyn std::error::Error> = Some(told);
@@ -264,11 +264,11 @@ impl World {
         }
     }
 
-    /// Secrets that can be read in the event log or in what a caller was told.
+    /// The secrets found in the event log or in callers' errors.
     fn leaks(&self) -> BTreeSet<String> {
         let mut secrets: BTreeSet<String> = self.gates.lock().unwrap().iter().flat_map(|gate| gate.secrets()).collect();
         secrets.extend(self.secrets.lock().unwrap().drain(..));
-        // What a test made up to be short is no secret, and would be found by chance.
+        // Short made-up values are not secrets, and could be found by chance.
         secrets.retain(|secret| secret.len() >= 12);
         let events = events(&self.auth, None).now_or_never().expect("this store answers at once");
         let shown = format!("{events:?} {:?}", self.told.lock().unwrap());
@@ -294,7 +294,7 @@ impl Drop for World {
     }
 }
 
-/// Without a keeper: what happens is what the test does.
+/// Without a keeper, so that only the test acts.
 fn start(
     ups: &FakeUps,
     client: Client,
@@ -309,7 +309,8 @@ fn start(
     })
 }
 
-/// The HTTP adapter of a test. Its worlds share one: reading the system's certificates is most of its cost.
+/// The HTTP adapter of a test. Its worlds share one adapter, because loading the system's certificates is most of its
+/// cost.
 fn reqwest() -> ReqwestClient {
     thread_local! {
         static HTTP: ReqwestClient = ReqwestClient::builder().allow_loopback_http().build().unwrap();
@@ -317,7 +318,7 @@ fn reqwest() -> ReqwestClient {
     HTTP.with(ReqwestClient::clone)
 }
 
-/// Why there is no token now, and how long to wait.
+/// The reason why no token is available, and the retry delay.
 #[track_caller]
 pub(crate) fn unavailable(outcome: Result<AccessToken, TokenError>) -> (Unavailable, Duration) {
     let error = outcome.expect_err("a token where there should be none");
@@ -331,7 +332,7 @@ pub(crate) fn unavailable(outcome: Result<AccessToken, TokenError>) -> (Unavaila
     }
 }
 
-/// Why the configuration does not do, and how long to wait.
+/// The retry delay of a misconfiguration.
 #[track_caller]
 pub(crate) fn misconfigured(outcome: Result<AccessToken, TokenError>) -> Duration {
     let error = outcome.expect_err("a token where there should be none");
@@ -342,7 +343,7 @@ pub(crate) fn misconfigured(outcome: Result<AccessToken, TokenError>) -> Duratio
     }
 }
 
-/// Why a new opt-in is needed.
+/// The cause of a required new opt-in.
 #[track_caller]
 pub(crate) fn cause(outcome: Result<AccessToken, TokenError>) -> Cause {
     let error = outcome.expect_err("a token where there should be none");

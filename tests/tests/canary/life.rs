@@ -1,4 +1,4 @@
-//! The walk.
+//! The searched life of an opt-in.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,10 +17,10 @@ use serde_json::json;
 
 use crate::echo::Echo;
 
-/// With everything that encodings write differently.
+/// Contains every character that some encoding changes.
 const CLIENT_SECRET: &str = "client+secret/canary=%42&more of it";
 
-/// One walk, and all that could be seen on it besides the log.
+/// One life, and all output other than the log.
 struct Walk {
     ups: FakeUps,
     store: Arc<FlakyStore>,
@@ -32,7 +32,7 @@ struct Walk {
     shown: Vec<String>,
 }
 
-/// Refuses, in words for the person.
+/// Refuses with a message for the person.
 #[derive(Debug)]
 struct Refuses;
 
@@ -90,7 +90,7 @@ impl Walk {
         self.shown.push(format!("{shown:?} {shown:#?}"));
     }
 
-    /// An error, with all its sources, as a log would print it.
+    /// Records an error with all its sources, as a log would print it.
     fn show_error(&mut self, error: &(dyn std::error::Error + 'static)) {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -125,7 +125,7 @@ impl Walk {
         self.callback(&query, &trip.browser_secret).await;
     }
 
-    /// The tokens of another system, as they are and in every way that is refused.
+    /// Imports tokens of another system unchanged, and in every way that is refused.
     async fn imports(&mut self) {
         let kept = self.ups.opt_in_elsewhere(FakeUps::USER);
         self.secrets.add("refresh token", kept.refresh_token.expose_secret());
@@ -152,7 +152,7 @@ impl Walk {
         }
     }
 
-    /// A caller; every other one an hour later, so that there is something to refresh.
+    /// Asks for a token after an hour, when a refresh is due.
     async fn token(&mut self) {
         self.ups.clock().advance(HOUR);
         match self.auth.access_token(&acme()).await {
@@ -166,7 +166,7 @@ impl Walk {
         }
     }
 
-    /// What goes wrong at the callback before anything is sent.
+    /// Callbacks that fail before anything is sent.
     async fn strange_callbacks(&mut self) {
         let trip = self.trip().await;
         let query = self.ups.decline(&trip.url).await;
@@ -191,7 +191,7 @@ impl Walk {
         self.callback(&query, &trip.browser_secret).await;
     }
 
-    /// Every class of an error, with everything that was sent in its words.
+    /// Errors of every class that repeat the request.
     async fn talkative_errors(&mut self) {
         for endpoint in [Endpoint::Token, Endpoint::Refresh] {
             for status in [200, 201, 302, 400, 401, 403, 408, 418, 429, 500, 503] {
@@ -281,7 +281,7 @@ impl Walk {
         self.opt_in().await;
         self.token().await;
         self.talkative_errors().await;
-        // Every pause is over.
+        // Every pause has ended.
         self.ups.clock().advance(24 * HOUR);
         self.opt_in().await;
         self.ups.change_password(FakeUps::USER);

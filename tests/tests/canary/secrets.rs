@@ -1,4 +1,4 @@
-//! The search for secrets finds what is there.
+//! Shows that the search finds secrets.
 
 use base64::{
     Engine,

@@ -1,4 +1,4 @@
-//! What `check()` names, so that an operator can set it.
+//! The problems that `check()` names, so that an operator can fix them.
 
 use batchsuite_auth::{
     events::{EventKind, Evidence},
@@ -40,7 +40,7 @@ async fn a_database_that_does_not_take_every_character_is_named() {
 
     assert_names("it must be UTF8", store.check().await);
 
-    // What it does not take is told from what may succeed later.
+    // A text that the database rejects is distinguished from a failure that may pass.
     store.migrate().await.unwrap();
     let told = |text: &str| {
         let mut evidence = Evidence::default();
@@ -72,7 +72,7 @@ async fn a_standby_and_a_read_only_role_are_named() {
     assert_names("is a standby", at(&url, "batchsuite").await.check().await);
 }
 
-/// The documented rights, each taken away alone, also those that everybody has by default.
+/// Takes each documented right away alone, including those that every role has by default.
 #[tokio::test]
 async fn a_missing_right_is_named_with_its_object() {
     let schema = TestSchema::new(server());
@@ -87,7 +87,7 @@ async fn a_missing_right_is_named_with_its_object() {
         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {name} TO {name}_service";
     client.batch_execute(&grant.replace("{name}", name)).await.unwrap();
     let service = at(&server().url().replace("user=postgres", &format!("user={name}_service")), name).await;
-    // Objects of a later release do not concern this one.
+    // Objects of a later release do not matter to this one.
     let later = "CREATE TABLE {name}.later (x integer); CREATE SEQUENCE {name}.later_number;
         CREATE FUNCTION {name}.later() RETURNS integer LANGUAGE sql AS 'SELECT 1';
         REVOKE EXECUTE ON FUNCTION {name}.later() FROM PUBLIC";

@@ -1,4 +1,4 @@
-//! Every column of every table with every value that its type allows and its meaning does not.
+//! Every column of every table with every value that its type allows and its meaning forbids.
 
 use std::fmt::Write as _;
 
@@ -20,14 +20,14 @@ use crate::{
     stage::{CIE, Stage, all, events, server},
 };
 
-/// The key of a stage.
+/// The key of [`Stage`].
 const TEST: &str = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 struct World {
     stage: Stage,
     ups: FakeUps,
     client: Client,
-    /// Another primary key, and the same again.
+    /// The store with another primary key, twice.
     with_other_keys: [PostgresStore; 2],
 }
 
@@ -35,7 +35,7 @@ fn other() -> CompanyId {
     batchsuite_tests::company("other")
 }
 
-/// A consumer of the log, as one process reads for it.
+/// A process's reader of the log.
 fn delivery() -> Delivery {
     Delivery { consumer: "mails".to_owned(), holder: Uuid::from_u128(rand::random()) }
 }
@@ -57,7 +57,7 @@ impl World {
         done.map(drop).map_err(|error| format!("callback: {error:?}"))
     }
 
-    /// All that has to go on with the other companies, and all that repairs this one.
+    /// Checks everything that must still work for the other company, and every repair of this one.
     async fn live(&self, is_nameless: bool) -> Result<(), String> {
         let store: &PostgresStore = &self.stage.store;
         let auth = self.process();
@@ -114,7 +114,7 @@ impl World {
         Ok(())
     }
 
-    /// Two companies, one of them with a consent under way, and nothing else.
+    /// Resets to two companies, one of them with a pending consent.
     async fn begin(&self) {
         let schema = self.stage.schema.name();
         let clean = format!(
@@ -146,7 +146,7 @@ fn values(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// A column: its table, its name, its type.
+/// A column: its table, name and type.
 type Column = (String, String, String);
 
 impl World {
@@ -167,7 +167,7 @@ impl World {
         columns.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
     }
 
-    /// What goes wrong with one column, a line for each value.
+    /// Damages one column with each value and returns a line per problem.
     async fn damage(&self, (table, column, kind): &Column) -> String {
         let schema = self.stage.schema.name();
         let whose = match table.as_str() {
@@ -181,7 +181,7 @@ impl World {
             self.begin().await;
             let damage =
                 format!("UPDATE {{schema}}.{table} SET {column} = {value} {whose}").replace("{schema}", schema);
-            // What the table itself refuses cannot come to be.
+            // A value that the table itself rejects cannot occur.
             if self.client.batch_execute(&damage).await.is_err() {
                 continue;
             }

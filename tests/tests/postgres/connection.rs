@@ -12,7 +12,7 @@ use crate::stage::{Stage, are_tokens, company, removal, rotation, saved, server}
 async fn a_save_whose_answer_was_lost_is_found_stored() {
     let wire = Wire::before(server()).await;
     let stage = Stage::with(&wire.url(), |builder| builder.connections(1)).await;
-    // Once before, so that the statement is prepared and the cut one is the save itself.
+    // A first save prepares the statement, so that the cut hits the save itself.
     let row = stage.paired(&company("acme")).await;
     let row = saved(&stage.store, rotation(&row, "2")).await;
     let rotation = rotation(&row, "3");
@@ -55,7 +55,7 @@ async fn connections_that_the_server_ended_are_replaced() {
     );
     server().client().await.query(&end, &[]).await.unwrap();
 
-    // One try may meet a connection that does not know yet that it has ended.
+    // One try may get a connection that has not noticed its end.
     let mut answers = Vec::new();
     for _ in 0..10 {
         answers.push(stage.store.load(&company("acme")).await.map_err(|error| error.kind()).map(|row| row.change));
@@ -151,7 +151,7 @@ async fn a_pair_goes_before_everybody_who_waits_for_a_connection() {
             let _ = done.send("read");
         });
     }
-    // Each of them stands in line before the pair comes.
+    // All reads queue before the pair.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -171,6 +171,6 @@ async fn a_pair_goes_before_everybody_who_waits_for_a_connection() {
     while order.recv().await.unwrap() != "pair" {
         before += 1;
     }
-    // The one that had the connection, and one that may have got it in the same moment.
+    // The read that held the connection, and one that may have got it at the same moment.
     assert!(before <= 2, "{before} reads went before the pair");
 }

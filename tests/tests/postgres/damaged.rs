@@ -1,4 +1,4 @@
-//! One company whose tokens cannot be read: it is shown so, can be repaired by a person, and spoils nothing else.
+//! A company with unreadable tokens: the list shows this, a person can repair it, and other companies are unaffected.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl World {
         Self { stage: Stage::new().await, ups: FakeUps::start().await }
     }
 
-    /// A process of its own: it has cached nothing.
+    /// A process with an empty cache.
     fn process(&self, store: &PostgresStore) -> BatchSuiteAuth {
         self.ups.authenticator().store(store.clone()).without_keeper().build().unwrap()
     }
@@ -134,7 +134,7 @@ async fn the_keeper_goes_on_with_the_companies_that_are_well() {
     keeper.shutdown().await;
 }
 
-/// Written by a later release, or by a hand.
+/// The grant was written by a later release or by hand.
 #[tokio::test]
 async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     let world = World::new().await;
@@ -168,7 +168,7 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     opt_in(&again, &world.ups, &id("b")).await;
     again.access_token(&id("b")).await.unwrap();
 
-    // Not even its name can be read: nobody can be shown it.
+    // Its name is unreadable, so it cannot be shown.
     world.damage(r#"UPDATE {schema}.grants SET state = jsonb_set(state, '{actor}', '""') WHERE company = 'b'"#).await;
     world.damage("UPDATE {schema}.grants SET company = E'a\\n' WHERE company = 'a'").await;
     assert_eq!(names(10).await, ["b", "c"]);
@@ -176,7 +176,7 @@ async fn a_grant_that_cannot_be_read_is_shown_so_and_ends_no_list() {
     assert!(!again.status(&id("b")).await.unwrap().tokens_unreadable);
 }
 
-/// Whoever writes to the database must not send browsers elsewhere.
+/// A person who can write to the database must not be able to send browsers elsewhere.
 #[tokio::test]
 async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
     let world = World::new().await;
@@ -193,7 +193,7 @@ async fn a_return_to_that_was_changed_in_the_database_is_not_followed() {
         let done = auth.callback(&actor, &query, &trip.browser_secret).await.unwrap();
 
         assert_eq!(done.return_to.as_deref(), expected);
-        // Nor when the same callback comes again, here or elsewhere.
+        // The same holds for the same callback again, in this process or another.
         world.damage(&format!("UPDATE {{schema}}.consents SET return_to = '{stored}'")).await;
         let elsewhere = world.process(&world.stage.store);
         for auth in [&auth, &elsewhere] {
@@ -214,7 +214,7 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
     let pending = consent(&company("pending"));
     put(&old, pending.clone()).await.unwrap();
 
-    // The documented way: a new key in front, and the lost one declared.
+    // The documented repair: a new key in front, and the lost key declared.
     let new = store(&world.stage, &format!("{NEW},old:lost")).await;
     new.migrate().await.unwrap();
     new.check().await.unwrap();
@@ -239,6 +239,6 @@ async fn without_a_lost_key_everything_else_works_and_each_company_authenticates
     let done = auth.reencrypt().await.unwrap();
     assert_eq!((done.companies, done.unreadable), (0, Vec::new()));
 
-    // Found again, it takes its place back.
+    // The lost key was found again and takes its place.
     store(&world.stage, &format!("{NEW},{OLD}")).await.check().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! What was stored is stored, whatever the default of the server is.
+//! Stored data are durable, whatever the server's default.
 
 use batchsuite_auth::{
     events::EventKind,
@@ -15,7 +15,7 @@ use crate::stage::{
     CIE, Stage, are_tokens, company, consent, id, paired, put, removal, rotation, saved, told, unchanged,
 };
 
-/// A server that, by default, tells of a commit ten seconds before it is on the disk.
+/// A server that by default acknowledges a commit up to ten seconds before it is on the disk.
 fn careless() -> &'static Server {
     let settings = "-c synchronous_commit=off -c wal_writer_delay=10000ms -c autovacuum=off";
     Box::leak(Box::new(Server::start_with(Log::Normal, &[], settings)))
@@ -23,20 +23,20 @@ fn careless() -> &'static Server {
 
 async fn stage(server: &'static Server) -> Stage {
     let schema = TestSchema::new(server);
-    // No setting of a session helps.
+    // In this mode the store sets nothing in the session.
     let builder = PostgresStore::at(server.url(), keyring().await).unnamed_statements();
     let store = builder.schema(schema.name()).build().unwrap();
     store.migrate().await.unwrap();
     Stage { schema, store }
 }
 
-/// Whether everything that was written is on the disk.
+/// Whether everything written so far is on the disk.
 async fn is_flushed(client: &Client) -> bool {
     let flushed = "SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()";
     client.query_one(flushed, &[]).await.unwrap().get(0)
 }
 
-/// Something else may be written at the same moment, so there are some tries.
+/// Other writes may happen at the same moment, so this tries several times.
 async fn assert_durable(client: &Client, verb: &str, write: impl AsyncFn(RowKey)) {
     for number in 0..5 {
         write(company(&format!("{}-{number}", verb.replace(' ', "-")))).await;
@@ -111,7 +111,7 @@ async fn every_write_is_on_the_disk_when_it_returns() {
     .await;
 }
 
-/// A service keeps its own data beside the opt-ins.
+/// A service keeps its own data in the same database.
 #[tokio::test]
 async fn what_the_host_itself_writes_over_the_pool_is_on_the_disk_too() {
     let server = careless();
@@ -133,7 +133,7 @@ async fn what_the_host_itself_writes_over_the_pool_is_on_the_disk_too() {
         })
         .await;
     }
-    // A stronger setting stays.
+    // A stronger setting is kept.
     client.batch_execute("ALTER ROLE postgres SET synchronous_commit = remote_apply").await.unwrap();
     let strong = PostgresPool::at(server.url()).build().unwrap();
     let mut transaction = strong.begin().await.unwrap();

@@ -1,4 +1,4 @@
-//! What concerns a connection and not a statement: the server's role, a plan that is gone, a server that has no room.
+//! Problems of a connection rather than of a statement: the server's role, a lost plan, a full server.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::stage::{Stage, are_tokens, company, paired, rotation, saved, server, 
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Sessions that began at a server while it was read-only stay so, as those at a server that is a standby now.
+/// Sessions that began while the server was read-only stay read-only, like sessions on a standby.
 #[tokio::test]
 async fn sessions_of_a_server_that_was_read_only_end_and_writes_go_on() {
     let server = tokio::task::spawn_blocking(|| Server::start(Log::Normal)).await.unwrap();
@@ -106,7 +106,7 @@ async fn connections_become_neither_old_nor_idle_for_long() {
     }
 }
 
-/// Other services have taken all connections of the server but few.
+/// Other services hold most of the server's connections.
 #[tokio::test]
 async fn at_the_server_s_connection_limit_calls_wait_for_a_connection_of_the_pool() {
     let few = "-c max_connections=6 -c superuser_reserved_connections=0";
@@ -133,7 +133,7 @@ async fn a_server_without_room_is_asked_again_until_there_is_some() {
         others.push((client, tokio::spawn(connection)));
     }
     let pool = PostgresPool::at(server.url()).build().unwrap();
-    // Patient enough to be refused once, on a busy machine too.
+    // Long enough for at least one refusal, even on a busy machine.
     let impatient = PostgresPool::at(server.url()).deadline(Duration::from_secs(3)).build().unwrap();
     let refused = impatient.rows("SELECT 1", &[], &[]).await.unwrap_err();
     let refusals = || server.log().matches("too many clients").count();

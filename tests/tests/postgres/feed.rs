@@ -1,4 +1,4 @@
-//! The change feed with writers that do not end, without notifications, and across processes.
+//! The change feed with writers that never finish, without notifications, and across processes.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::stage::{CIE, Stage, company, events, id, paired, server};
 
 const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(30);
-/// The longest that a process may hand out the token of a removed opt-in.
+/// The longest time that a process may serve the token of a removed opt-in.
 const BOUNDED_AGE: Duration = Duration::from_secs(30);
 
-/// A save that is written, and not committed.
+/// A save that is written but not committed.
 async fn held_open(stage: &Stage, company: &str) -> Client {
     let client = server().client().await;
     let save = "BEGIN;
@@ -40,7 +40,7 @@ async fn a_write_that_is_held_open_is_not_missed_and_hides_no_other() {
     let start = cursor(&stage).await;
     let slow = held_open(&stage, "slow").await;
 
-    // A later number commits first.
+    // A later number is committed first.
     let fast = stage.paired(&company("fast")).await;
     let first = timeout(LONG, stage.store.changes(CIE, Some(start), LONG)).await.unwrap().unwrap();
     slow.batch_execute("COMMIT").await.unwrap();
@@ -73,7 +73,7 @@ async fn a_long_transaction_elsewhere_does_not_hold_the_feed_up() {
     let stage = Stage::new().await;
     let start = cursor(&stage).await;
     let elsewhere = server().client().await;
-    // It has a transaction id, so it holds the horizon of all snapshots back.
+    // The transaction has an id, so it holds back the snapshot horizon.
     elsewhere.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_xact_id()").await.unwrap();
 
     let row = stage.paired(&company("acme")).await;
@@ -84,7 +84,7 @@ async fn a_long_transaction_elsewhere_does_not_hold_the_feed_up() {
     elsewhere.batch_execute("ROLLBACK").await.unwrap();
 }
 
-/// It draws a number above the latest that was read.
+/// The writer's number is above the latest one that was read.
 #[tokio::test]
 async fn a_writer_that_announces_itself_while_the_log_is_read_holds_nothing_up() {
     let stage = Stage::new().await;
@@ -109,7 +109,7 @@ async fn a_change_of_another_process_ends_the_wait_at_once() {
     let stage = Stage::new().await;
     let other = stage.another().await;
     let start = cursor(&stage).await;
-    // Both listen before anything happens.
+    // Both listen before anything is written.
     for store in [&stage.store, &other] {
         store.changes(CIE, Some(start), NOW).await.unwrap();
     }
@@ -146,7 +146,7 @@ async fn a_listener_that_was_cut_listens_again() {
     stage.store.changes(CIE, Some(start), NOW).await.unwrap();
     let cut = stage.listeners(1, &[]).await;
     server().client().await.execute("SELECT pg_terminate_backend($1)", &[&cut[0]]).await.unwrap();
-    // It listens again.
+    // The store listens again.
     stage.listeners(1, &cut).await;
 
     let waiting = stage.store.changes(CIE, Some(start), LONG);

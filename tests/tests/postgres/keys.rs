@@ -1,4 +1,4 @@
-//! A name stands for one key for ever: nothing is sealed under another one.
+//! A name always stands for the same key: nothing is encrypted under another key of that name.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use crate::{
     stage::{CIE, Stage, are_tokens, company, consent, paired, put, rotation, saved, server},
 };
 
-/// Another key under the name of the old one.
+/// A different key with the name of the old one.
 const NAMESAKE: &str = "old:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
 #[track_caller]
@@ -26,7 +26,7 @@ fn assert_names_the_key<T: std::fmt::Debug>(what: &str, answer: Result<T, StoreE
     assert!(line.contains("named old is another one") && line.lines().count() == 1, "{what}: {line}");
 }
 
-/// A schema that was set up, and one company in it, under the old key.
+/// A migrated schema with one company, under the old key.
 async fn under_the_old_key() -> Stage {
     let schema = TestSchema::new(server());
     let store = PostgresStore::at(server().url(), keys(OLD).await).schema(schema.name()).build().unwrap();
@@ -48,7 +48,7 @@ async fn a_wrong_key_under_the_right_name_is_refused_before_anything_is_sealed()
     assert_names_the_key("save", wrong.save(first).await);
     assert_names_the_key("put a consent", put(&wrong, consent(&company("new"))).await);
     assert_names_the_key("find a consent", wrong.find_consent(CIE, &consent(&company("new")).state).await);
-    // Also where it only decrypts.
+    // The same for a key that only decrypts.
     assert_names_the_key("behind", store(&stage, &format!("{NEW},{NAMESAKE}")).await.check().await);
 
     let count =
@@ -86,7 +86,7 @@ async fn of_two_processes_that_begin_with_different_keys_of_one_name_one_can_sea
     }
 }
 
-/// Keys that another process may change.
+/// Keys that the test can change, like another process.
 #[derive(Clone, Debug)]
 struct Changing(Arc<Mutex<KeySet>>);
 
@@ -97,7 +97,7 @@ impl KeySource for Changing {
     }
 }
 
-/// A pair in hand must be stored, whatever an operator does to the keys.
+/// A pair in hand must be stored, whatever an operator changes in the keys.
 #[tokio::test]
 async fn a_reload_that_brings_a_wrong_key_leaves_the_keys_before_it_at_work() {
     let stage = under_the_old_key().await;
@@ -127,11 +127,11 @@ async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
     check(&format!("{NEW},old:lost")).await.unwrap();
     check(&format!("{NEW},{OLD}")).await.unwrap();
 
-    // Rotated in order: what is sealed next is under the new key, and the old key is not needed for a check any more.
+    // A rotation in the right order: new data are encrypted with the new key, and a check no longer needs the old key.
     let both = store(&stage, &format!("{NEW},{OLD}")).await;
     let row = saved(&both, rotation(&both.load(&company("acme")).await.unwrap(), "2")).await;
     check(NEW).await.unwrap();
-    // And back again.
+    // The same backwards.
     saved(&store(&stage, &format!("{OLD},{NEW}")).await, rotation(&row, "3")).await;
     check(OLD).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! A server that has lost its latest writes, as after a fail-over to one that did not have them yet.
+//! A server that has lost its latest writes, as after a fail-over to a standby without them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn process(ups: &FakeUps, store: PostgresStore) -> BatchSuiteAuth {
     ups.authenticator().store(store).policy(policy).without_keeper().build().unwrap()
 }
 
-/// Its events have numbers that other events had before.
+/// The new events reuse numbers of lost events.
 #[tokio::test]
 async fn a_removal_after_lost_writes_ends_the_cached_tokens_of_other_processes() {
     let (stage, ups) = (Stage::new().await, FakeUps::start().await);

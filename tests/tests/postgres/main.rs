@@ -1,4 +1,4 @@
-//! What the Postgres store promises beyond the storage contract, on a server of this program's own.
+//! The Postgres store's promises beyond the storage contract, tested on this program's own server.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 

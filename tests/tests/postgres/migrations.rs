@@ -67,7 +67,7 @@ async fn a_migration_of_a_later_release_is_fine() {
     stage.store.migrate().await.unwrap();
 }
 
-/// The role that migrates need not be allowed to create schemas, nor the one that serves to create anything.
+/// The migrating role needs no right to create schemas, and the service's role needs no right to create anything.
 #[tokio::test]
 async fn the_rights_that_are_needed_are_few() {
     let schema = TestSchema::new(server());

@@ -1,4 +1,4 @@
-//! What an operator asks for.
+//! Operators' tasks.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use batchsuite_tests::{DAY, ada};
 
 use crate::stage::{CIE, Stage, company, consent, events, id, put, removal, rotation, saved};
 
-/// Deletes what is older than a month, and tells how many.
+/// Deletes events older than a month and returns their number.
 async fn prune(store: &PostgresStore) -> u64 {
     let prune = Prune { environment: CIE, older_than: 30 * DAY, limit: 100_000, undelivered: false };
     store.prune(prune).await.unwrap().events
@@ -54,7 +54,7 @@ async fn a_reader_behind_what_was_pruned_is_told_of_the_gap_and_goes_on_after_it
     assert_eq!(prune(&stage.store).await, 3);
 
     for behind in [EventId::START, first, second] {
-        // Also of one company: whether it had events in the gap, nobody knows.
+        // The same for one company, because it may have had events in the gap.
         for company in [None, Some(id(&company("d")))] {
             let query = EventQuery { company, after: Some(behind), ..events() };
             let error = stage.store.events(query).await.unwrap_err();
@@ -86,7 +86,7 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
     let (mut restarted, mut from_now) = (auth.event_stream(Some(up_to)), auth.event_stream(None));
     let both = async { tokio::join!(restarted.next(), from_now.next()) };
     let write = async {
-        // The second stream begins with its first reading.
+        // The second stream starts at its first read.
         for _ in 0..500 {
             tokio::time::sleep(Duration::from_millis(20)).await;
             auth.authenticate(&id(&company("b")), &ada()).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
     assert!(from_now.unwrap().unwrap().id > up_to);
 }
 
-/// One that a later release wrote, or a hand.
+/// The event was written by a later release or by hand.
 #[tokio::test]
 async fn an_event_that_cannot_be_read_hides_no_other() {
     let stage = Stage::new().await;

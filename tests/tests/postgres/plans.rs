@@ -1,4 +1,4 @@
-//! Which indexes the statements use, and which columns they leave alone.
+//! The indexes that statements use, and the columns that they leave alone.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::stage::{
     CIE, Stage, all, company, consent, events, id, paired, put, removal, rotation, saved, server, told, unchanged,
 };
 
-/// A store on one connection, so that a test sees what was prepared on it.
+/// A store on one connection, so that the test sees its prepared statements.
 struct Session {
     stage: Stage,
     store: PostgresStore,
@@ -28,7 +28,7 @@ impl Session {
         Self { stage, store, pool }
     }
 
-    /// Every statement of the store is sent once.
+    /// Sends every statement of the store once.
     async fn say_everything(&self) {
         let store = &self.store;
         let new = consent(&company("acme"));
@@ -62,8 +62,8 @@ impl Session {
         store.overview(CIE).await.unwrap();
     }
 
-    /// What the store has prepared: the name that a statement begins with, its name in the session, its text, and how many
-    /// parameters it has.
+    /// The store's prepared statements: the name at the start of the statement, the name in the session, the text, and
+    /// the number of parameters.
     async fn prepared(&self) -> Vec<(String, String, String, i32)> {
         let prepared = "SELECT substring(statement FROM '^/\\* batchsuite (\\w+) \\*/'), name, statement, cardinality(parameter_types)
             FROM pg_prepared_statements WHERE statement LIKE '/* batchsuite %' ORDER BY 1";
@@ -71,7 +71,7 @@ impl Session {
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
     }
 
-    /// The plan that the server keeps.
+    /// The generic plan of a statement.
     async fn plan(&self, name: &str) -> String {
         let prepared = self.prepared().await;
         let (_, in_session, _, parameters) = prepared.iter().find(|(known, ..)| known == name).expect(name);
@@ -82,7 +82,7 @@ impl Session {
     }
 }
 
-/// A stage with many companies, of which few wake and few are listed as anything but authenticated.
+/// A stage with many companies. Few of them are due, and few are listed as anything but authenticated.
 async fn crowded() -> Stage {
     let stage = Stage::new().await;
     let fill = "INSERT INTO {schema}.grants (environment, company, number, epoch, version, listed_as, wake_at, change)
@@ -139,7 +139,7 @@ async fn each_statement_goes_by_an_index() {
     }
 }
 
-/// By the time of the moment, an index could not be searched.
+/// A comparison with the volatile `clock_timestamp()` could not use an index.
 #[tokio::test]
 async fn what_wakes_is_searched_by_its_time_and_comes_from_the_index_in_order() {
     let session = Session::on(crowded().await).await;
@@ -154,7 +154,7 @@ async fn what_wakes_is_searched_by_its_time_and_comes_from_the_index_in_order() 
     }
 }
 
-/// To plan a statement takes longer than to run it.
+/// Planning these statements takes longer than running them.
 #[tokio::test]
 async fn the_plans_of_a_refresh_are_kept() {
     let session = Session::on(crowded().await).await;
@@ -171,12 +171,12 @@ async fn the_plans_of_a_refresh_are_kept() {
 
     assert_eq!(kept.len(), 4);
     for statement in kept {
-        // The first five are planned for their parameters, says Postgres.
+        // Postgres plans the first five executions for their parameters.
         assert!(statement.get::<_, i64>(0) >= 5, "{}", statement.get::<_, &str>(1));
     }
 }
 
-/// An update that changes no column of an index writes to no index.
+/// An update that changes no indexed column writes to no index.
 #[tokio::test]
 async fn a_claim_and_a_wake_write_to_no_index_and_to_no_token() {
     let session = Session::on(Stage::new().await).await;
@@ -185,7 +185,7 @@ async fn a_claim_and_a_wake_write_to_no_index_and_to_no_token() {
         WHERE schemaname = $1 AND relname IN ('grants', 'tokens') ORDER BY relname";
     let client = server().client().await;
     let count = async || {
-        // The server counts what a session has done when that says so.
+        // The server counts a session's work once the session flushes its statistics.
         session.pool.rows("SELECT pg_stat_force_next_flush()", &[], &[]).await.unwrap();
         let rows = client.query(counted, &[&session.stage.schema.name()]).await.unwrap();
         rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1))).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! Behind PgBouncer, in session mode and in transaction mode.
+//! The store behind PgBouncer, in session mode and in transaction mode.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::stage::{
     CIE, Stage, all, company, consent, events, id, paired, put, removal, rotation, saved, server, told, unchanged,
 };
 
-/// By the library's clock: what waits so long waits for nothing.
+/// The store's deadline, which a refusal must not wait for.
 const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_verb_works_in_transaction_mode() {
     let pooler = PgBouncer::start(server());
-    // More callers than the pooler has servers, so that each statement meets whichever is free.
+    // More callers than the pooler has server connections, so that each statement may use a different one.
     every_verb_works(
         &Stage::with(pooler.url(), |builder| builder.unnamed_statements().connections(8).listens_on(server().url()))
             .await,
@@ -33,7 +33,7 @@ async fn every_verb_works_in_transaction_mode() {
     .await;
 }
 
-/// As the URL says it.
+/// In transaction mode, as configured by the URL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_verb_works_in_transaction_mode_as_it_comes() {
     let pooler = PgBouncer::with_defaults(server(), PoolMode::Transaction);
@@ -65,7 +65,7 @@ async fn a_session_has_its_settings_behind_a_pooler_in_session_mode() {
     }
 }
 
-/// The pool wants more connections than there are to be had.
+/// The pool wants more connections than the pooler accepts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_limit_of_a_pooler_calls_wait_for_a_connection_that_becomes_free() {
     const CLIENTS: usize = 3;
@@ -94,7 +94,7 @@ async fn a_pooler_that_lets_nobody_in_is_told_at_once() {
     first.rows("SELECT 1", &[], &[]).await.unwrap();
 }
 
-/// There, what one client sets is set for another.
+/// In transaction mode, a setting of one client affects other clients.
 #[tokio::test]
 async fn nothing_is_set_behind_a_pooler_in_transaction_mode() {
     let pooler = PgBouncer::with_defaults(server(), PoolMode::Transaction);
@@ -104,7 +104,7 @@ async fn nothing_is_set_behind_a_pooler_in_transaction_mode() {
         transaction.commit().await.unwrap();
     }
 
-    // Each of them has a server's connection to itself.
+    // Each transaction has its own server connection.
     let mut others = [pool.begin().await.unwrap(), pool.begin().await.unwrap()];
 
     for other in &mut others {

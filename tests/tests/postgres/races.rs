@@ -1,4 +1,4 @@
-//! Two statements that meet on one row, the first held up just before its commit: what the second makes of it.
+//! Two statements on one row: the first is held just before its commit, and the test checks the result of the second.
 
 use batchsuite_auth::{
     events::EventKind,
@@ -11,7 +11,7 @@ use crate::stage::{
     CIE, Stage, are_tokens, company, consent, put, removal, rotation, server, told, unchanged, waiting,
 };
 
-/// Holds up every statement that writes an event of one kind, after all that it writes.
+/// Holds every statement that writes an event of one kind, after all its writes.
 struct Gate {
     client: Client,
     lock: i32,
@@ -33,11 +33,11 @@ impl Gate {
         Self { client, lock, schema }
     }
 
-    /// Holds up `wake` after its view of the tables is taken, before it locks a row.
+    /// Holds `wake` between its snapshot of the tables and its first row lock.
     async fn in_wake(stage: &Stage) -> Self {
         let (client, lock) = (server().client().await, rand::random::<i32>());
         let schema = stage.schema.name().to_owned();
-        // Volatile, so that it is not called while the statement is planned.
+        // Volatile, so that it is not called during planning.
         let close = format!(
             "SELECT pg_advisory_lock({lock});
              CREATE OR REPLACE FUNCTION {schema}.clock_offset() RETURNS interval LANGUAGE plpgsql VOLATILE AS
@@ -50,7 +50,7 @@ impl Gate {
         Self { client, lock, schema }
     }
 
-    /// Until so many statements of the stage wait for a lock.
+    /// Waits until this many statements of the stage wait for a lock.
     async fn until_waiting(&self, statements: i64) {
         waiting(&self.client, &self.schema, statements).await;
     }
@@ -59,7 +59,7 @@ impl Gate {
         self.client.batch_execute(&format!("SELECT pg_advisory_unlock({})", self.lock)).await.unwrap();
     }
 
-    /// The answers of two calls of which the second meets the first just before its commit.
+    /// Runs two calls so that the second meets the first just before its commit, and returns both answers.
     async fn meet<A, B, F, G>(
         &self,
         stage: &Stage,
@@ -121,7 +121,7 @@ async fn a_save_that_waited_for_another_one_is_a_conflict() {
     assert!(are_tokens(&row.tokens, "2"), "{row:?}");
 }
 
-/// There is no row yet that could be locked.
+/// The row does not exist yet, so it cannot be locked.
 #[tokio::test]
 async fn of_two_first_saves_that_meet_the_second_is_a_conflict_and_a_removal_behind_it_finds_the_tokens() {
     let stage = Stage::new().await;
@@ -142,7 +142,7 @@ async fn of_two_first_saves_that_meet_the_second_is_a_conflict_and_a_removal_beh
     assert_eq!(gate.client.query_one(&left, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
-/// The row that `wake` locks is younger than its view of the tokens.
+/// The row that `wake` locks is newer than its snapshot of the tokens.
 #[tokio::test]
 async fn what_is_rotated_while_it_is_being_woken_is_not_handed_out_with_the_tokens_before() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! What a token costs on the wire: the round trips, and the statements in them.
+//! The cost of a token on the wire: its round trips and their statements.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,21 +8,21 @@ use batchsuite_tests::{Gate, HOUR, wire::Wire};
 
 use crate::stage::{CIE, Stage, new_pair, server};
 
-/// A token that the process does not have, and the store has.
+/// A token that is in the store but not in the process's cache.
 const MISS: &[&str] = &["load"];
-/// A token that must be refreshed: one read, and the two writes of a refresh.
+/// A token that must be refreshed: one read, and the refresh's two writes.
 const REFRESH: &[&str] = &["load", "save", "save_and_replace"];
-/// A company that the keeper refreshes: it got the row when the row woke.
+/// A company that the keeper refreshes. `wake` returned its row.
 const KEPT: &[&str] = &["save", "save_and_replace"];
-/// What a process says of its client, once.
+/// The statements that a process sends once about its client.
 const OF_CLIENT: &[&str] = &["load", "save_first"];
-/// What the keeper says besides, once a round.
+/// The keeper's other statements, once per round.
 const ROUND: &[&str] = &["record_use", "wake"];
 
-/// A store that is listened to. What has no name in the protocol goes around the wire: its notifications.
+/// A store whose statements are observed. Its notifications bypass the wire, because their messages carry no name.
 async fn overheard(set_up: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder) -> (Wire, Stage) {
     let wire = Wire::before(server()).await;
-    // One connection: it is new once.
+    // A single connection, so that only one must be opened.
     let stage = Stage::with(&wire.url(), |builder| set_up(builder.connections(1).listens_on(server().url()))).await;
     (wire, stage)
 }
@@ -31,13 +31,13 @@ fn authenticator(stage: &Stage) -> BatchSuiteAuthBuilder {
     stage.process(Gate::answering(|_| new_pair()))
 }
 
-/// The statements of misses and of refreshes, `shown` as their mode sends them.
+/// Checks the statements of misses and refreshes. `shown` gives their form in the store's mode.
 async fn costs_of_a_caller(wire: &Wire, stage: &Stage, shown: fn(&str) -> String) {
     let auth = authenticator(stage).without_keeper().build().unwrap();
     let ended = stage.opted_in("ended", 4).await;
     stage.schema.advance(5 * HOUR).await;
     let stored = stage.opted_in("stored", 4).await;
-    // The first ones prepare what the connection has not prepared yet.
+    // The first calls prepare the connection's statements.
     for company in [&stored[0], &ended[0]] {
         auth.access_token(company).await.unwrap();
     }
@@ -93,11 +93,11 @@ async fn what_the_keeper_keeps_costs_the_same_statements_and_one_wake_for_all() 
     let number = 100;
     let kept = stage.opted_in("kept", number).await;
     stage.schema.advance(5 * HOUR).await;
-    // They were used lately.
+    // The companies were used recently.
     stage.store.record_use(CIE, &kept).await.unwrap();
     wire.round_trips();
     let mut policy = Policy::default();
-    // Longer than all of them take: the rounds are to be fewer than the companies.
+    // Longer than all refreshes take, so that there are fewer rounds than companies.
     policy.keeper_interval = Duration::from_secs(5);
     policy.keeper_rate = 1000;
 

@@ -1,4 +1,4 @@
-//! Ciphertexts that were moved, damaged, or sealed under another key.
+//! Ciphertexts that were moved, damaged, or encrypted with another key.
 
 use batchsuite_auth::store::{Row, Store, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens};
 use batchsuite_store::{
@@ -64,12 +64,13 @@ async fn a_key_that_is_missing_is_an_operators_error_and_repairs_itself() {
     assert!(are_tokens(&both.load(&company("acme")).await.unwrap().tokens, "1"));
 }
 
-/// Of those that wake, one cannot be opened: it comes as such, among the others, and does not come first again and again.
+/// A due row that cannot be decrypted is reported as such, does not affect the others, and does not come first every
+/// time.
 #[tokio::test]
 async fn a_row_that_cannot_be_opened_spoils_no_other_that_wakes() {
     for damage in [
         "UPDATE {schema}.tokens SET refresh_token = substring(refresh_token FOR 20) WHERE company = 'acme'",
-        // It has waited longer than the others.
+        // This row has been due longer than the others.
         "UPDATE {schema}.grants SET epoch = epoch + 1, wake_at = wake_at - interval '1 hour' WHERE company = 'acme'",
     ] {
         let stage = Stage::new().await;
@@ -88,7 +89,8 @@ async fn a_row_that_cannot_be_opened_spoils_no_other_that_wakes() {
     }
 }
 
-/// What the docs of `Binding` say, and no more: nothing outside the database knows which of two whole states is the later.
+/// Exactly what the documentation of `Binding` promises: without data outside the database, the later of two complete
+/// states is unknown.
 #[tokio::test]
 async fn a_whole_older_state_that_is_put_back_opens_and_older_tokens_alone_do_not() {
     for (tables, opens) in [(&["tokens"][..], false), (&["grants", "tokens"], true)] {
@@ -119,7 +121,7 @@ async fn a_whole_older_state_that_is_put_back_opens_and_older_tokens_alone_do_no
     }
 }
 
-/// Which rows of the list are under an older key than the newest one of this store.
+/// The rows in the list that are encrypted with a key older than this store's newest one.
 async fn under_an_older_key(store: &PostgresStore) -> Vec<String> {
     let rows = store.list(all()).await.unwrap().items.into_iter();
     let older = rows.filter(|row| matches!(row.tokens, StoredTokens::Sealed { with_older_key: true }));
@@ -155,7 +157,7 @@ async fn a_list_tells_which_tokens_are_under_an_older_key() {
 async fn a_re_encryption_leaves_nothing_under_the_old_key_and_names_what_it_cannot_read() {
     let stage = Stage::new().await;
     let companies = stage.opted_in("company", 3).await;
-    // The key of a stage, and another one before it.
+    // The key of [`Stage`], and a newer key before it.
     let test = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     let both = store(&stage, &format!("{NEW},{test}")).await;
     stage.execute("UPDATE {schema}.tokens SET access_token = refresh_token WHERE company = 'company-1'").await;

@@ -1,4 +1,4 @@
-//! No secret in a dump, nor in a log of everything.
+//! Neither a dump nor a log of everything contains a secret.
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use batchsuite_auth::{
@@ -19,14 +19,14 @@ fn a_secret_is_recognised_inside_a_longer_base64() {
 
 #[tokio::test]
 async fn neither_a_dump_nor_the_log_of_all_statements_shows_a_secret() {
-    // Arrange: secrets that are nowhere else.
+    // Arrange: secrets that occur nowhere else.
     let stage = Stage::new().await;
     let (state, browser) = (BrowserSecret::random(), BrowserSecret::random());
     let secrets: Vec<String> = (0..5).map(|_| BrowserSecret::random().expose_secret().to_owned()).collect();
     let [access, refresh, access_2, refresh_2, verifier] = &secrets[..] else { panic!("five") };
     let acme = company("acme");
 
-    // Act: the whole life, and one that stays.
+    // Act: a whole life, and an opt-in that stays.
     let new = consent(&acme);
     let consent = NewConsent {
         consent: Consent { browser: browser.hash(), ..new.consent.clone() },

@@ -1,4 +1,4 @@
-//! Connections that fall silent: TCP acknowledges every byte, and no answer comes.
+//! Silent connections: TCP acknowledges every byte, but no answer arrives.
 
 use std::{cell::RefCell, future::Future, io, pin::Pin, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::stage::{
     self, CIE, Stage, all, company, consent, events, id, new_pair, paired, put, rotation, server, told, unchanged,
 };
 
-/// By the library's clock.
+/// The store's deadline.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// By the test's: for what would take for ever.
+/// The test's time limit, for calls that would never end.
 const LONG: Duration = Duration::from_secs(60);
 const CONNECTIONS: usize = 3;
 
@@ -39,7 +39,7 @@ impl Through {
         Self { proxy, stage }
     }
 
-    /// Makes all connections of the pool, which lie idle then.
+    /// Opens all connections of the pool and leaves them idle.
     async fn fill(&self) {
         let blocker = blocked(&self.stage).await;
         let mut reads = JoinSet::new();
@@ -53,14 +53,14 @@ impl Through {
     }
 }
 
-/// Whoever reads or writes a grant waits until this client rolls back.
+/// A client that blocks all reads and writes of grants until it rolls back.
 async fn blocked(stage: &Stage) -> PostgresClient {
     let blocker = server().client().await;
     blocker.batch_execute(&format!("BEGIN; LOCK TABLE {}.grants", stage.schema.name())).await.unwrap();
     blocker
 }
 
-/// Returns when so many statements wait at the server.
+/// Returns when this many statements wait at the server.
 async fn waiting(stage: &Stage, statements: i64) {
     stage::waiting(&server().client().await, stage.schema.name(), statements).await;
 }
@@ -68,7 +68,7 @@ async fn waiting(stage: &Stage, statements: i64) {
 type Call = for<'a> fn(&'a PostgresStore) -> Answer<'a>;
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
-/// One process's part in a delivery.
+/// A process's reader of the log.
 fn delivery() -> Delivery {
     Delivery { consumer: "mails".to_owned(), holder: uuid::Uuid::nil() }
 }
@@ -177,7 +177,7 @@ async fn a_pool_that_silent_connections_have_used_up_takes_a_pair_again() {
     timeout(LONG, reads.join_all()).await.unwrap();
 }
 
-/// A server that lets nobody in any more, and then does.
+/// The server accepts no connection at first, and accepts them again later.
 #[tokio::test]
 async fn while_everything_is_silent_every_call_ends_and_afterwards_none_fails() {
     let Through { proxy, stage } = Through::new().await;
@@ -208,7 +208,7 @@ async fn one_line_of_the_log_says_that_connections_are_silent() {
 }
 
 thread_local! {
-    /// What was logged in this thread, which is this test's.
+    /// The log of this thread, and so of this test.
     static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -225,7 +225,7 @@ impl io::Write for Lines {
     }
 }
 
-/// The deadline is far away: what is in doubt must not wait for it.
+/// The deadline is far away: a connection in doubt must not wait for it.
 #[tokio::test]
 async fn a_caller_that_gives_up_leaves_no_silent_connection_behind() {
     let through = Through::with(2 * LONG).await;
@@ -244,7 +244,7 @@ async fn a_caller_that_gives_up_leaves_no_silent_connection_behind() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_leaves_no_statement_at_the_server() {
-    // The server's own limit is far away, too.
+    // The server's own limit is far away as well.
     let stage = Stage::with(server().url(), |builder| builder.deadline(10 * LONG)).await;
     let blocker = blocked(&stage).await;
     for _ in 0..5 {
@@ -258,7 +258,7 @@ async fn a_call_that_is_dropped_leaves_no_statement_at_the_server() {
     blocker.batch_execute("ROLLBACK").await.unwrap();
 }
 
-/// What takes long at the server is not silent.
+/// A long operation at the server is not silence.
 #[tokio::test]
 async fn a_migration_may_wait_for_another_process_for_as_long_as_it_takes() {
     let Through { proxy: _proxy, stage } = Through::with(Duration::from_secs(1)).await;
@@ -286,9 +286,9 @@ async fn a_listener_that_fell_silent_listens_again() {
 
     proxy.silence_connections();
 
-    // It listens again. The server knows nothing of it: for it, the first one listens on.
+    // The store listens again. The server does not notice: from its view, the first listener still listens.
     stage.listeners(1, &first).await;
-    // What lies idle in the pool is silent as well.
+    // Idle connections in the pool are silent as well.
     let _ = stage.store.load(&company("acme")).await;
     let other = stage.another().await;
     let waiting = stage.store.changes(CIE, Some(start), LONG);
@@ -305,7 +305,7 @@ async fn a_pair_in_hand_is_stored_over_a_new_connection_when_the_old_ones_fall_s
     let companies = stage.opted_in("company", 1).await;
     stage.schema.advance(5 * HOUR).await;
     let http = Gate::answering(move |_| {
-        // The answer comes in the moment in which the connections to the database fall silent.
+        // The connections to the database fall silent just before UPS's answer arrives.
         proxy.silence_connections();
         new_pair()
     });
@@ -320,7 +320,8 @@ async fn a_pair_in_hand_is_stored_over_a_new_connection_when_the_old_ones_fall_s
     assert_eq!(tokens.refresh.unwrap().expose_secret(), "new-refresh");
 }
 
-/// A helper thread of the host that is not asynchronous asks, and its runtime goes away, or is left alone.
+/// A synchronous helper thread of the host makes the call. Afterwards its runtime is dropped, or kept without being
+/// driven.
 #[test]
 fn a_connection_that_was_made_in_another_runtime_s_block_on_goes_on() {
     for leaves_it in [false, true] {
@@ -344,7 +345,7 @@ fn a_connection_that_was_made_in_another_runtime_s_block_on_goes_on() {
     }
 }
 
-/// Its connections ended with it, and new ones are made where the next caller is.
+/// The connections ended with their runtime. New ones are opened in the next caller's runtime.
 #[test]
 fn a_store_outlives_the_runtime_in_which_it_was_made() {
     for leaves_it in [false, true] {

@@ -1,4 +1,4 @@
-//! A store in a schema of its own, and what to store in it.
+//! A store in its own schema, and data for it.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -31,7 +31,7 @@ pub(crate) struct Stage {
     pub(crate) store: PostgresStore,
 }
 
-/// The server of this program. It logs everything, so that what must not be logged would be found.
+/// This program's server. It logs everything, so that the tests can search the log for secrets.
 pub(crate) fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| Server::start(Log::Everything))
@@ -42,7 +42,7 @@ impl Stage {
         Self::with(server().url(), |builder| builder).await
     }
 
-    /// A store that reaches the server at `url`, set up in some way.
+    /// A store on the server at `url`, configured by `set_up`.
     pub(crate) async fn with(url: &str, set_up: impl FnOnce(PostgresStoreBuilder) -> PostgresStoreBuilder) -> Self {
         let schema = TestSchema::new(server());
         let store = set_up(PostgresStore::at(url, keyring().await).schema(schema.name())).build().unwrap();
@@ -50,17 +50,17 @@ impl Stage {
         Self { schema, store }
     }
 
-    /// Another store on the same schema, as another process would have.
+    /// Another store on the same schema, like another process's.
     pub(crate) async fn another(&self) -> PostgresStore {
         self.another_on(server()).await
     }
 
-    /// The same on a server of the test's own.
+    /// The same on the test's own server.
     pub(crate) async fn another_on(&self, server: &Server) -> PostgresStore {
         PostgresStore::at(server.url(), keyring().await).schema(self.schema.name()).build().unwrap()
     }
 
-    /// The server's processes that listen for this stage, but for `ended`, once there are so many.
+    /// The processes of the server that listen for this stage, except `ended`. Waits until there are `number` of them.
     pub(crate) async fn listeners(&self, number: usize, ended: &[i32]) -> Vec<i32> {
         let listeners = format!(
             "SELECT pid FROM pg_stat_activity
@@ -75,12 +75,12 @@ impl Stage {
         eventually("so many listen", listen).await
     }
 
-    /// A company with the tokens `"1"`, saved for the first time.
+    /// Saves the company for the first time, with the tokens `"1"`.
     pub(crate) async fn paired(&self, key: &RowKey) -> Row {
         paired(&self.store, key).await
     }
 
-    /// A process over this store that reaches UPS by `http`.
+    /// A process with this store that reaches UPS through `http`.
     pub(crate) fn process(&self, http: impl HttpClient) -> BatchSuiteAuthBuilder {
         BatchSuiteAuth::builder(CIE, Client::new(CLIENT, "secret"))
             .redirect_uri(REDIRECT_URI.parse().unwrap())
@@ -88,7 +88,7 @@ impl Stage {
             .http(http)
     }
 
-    /// Companies that have opted in at a UPS, by way of another process, each with a token that lives for four hours.
+    /// Companies that have opted in through another process. Their access tokens live for four hours.
     pub(crate) async fn opted_in(&self, names: &str, number: usize) -> Vec<CompanyId> {
         let ups = FakeUps::builder()
             .client(CLIENT, "secret")
@@ -106,19 +106,19 @@ impl Stage {
         companies
     }
 
-    /// Does something to the schema by hand.
+    /// Executes SQL on the schema.
     pub(crate) async fn execute(&self, sql: &str) {
         server().client().await.batch_execute(&sql.replace("{schema}", self.schema.name())).await.unwrap();
     }
 }
 
-/// A company with the tokens `"1"`, saved for the first time.
+/// Saves the company for the first time, with the tokens `"1"`.
 pub(crate) async fn paired(store: &PostgresStore, key: &RowKey) -> Row {
     let row = store.load(key).await.unwrap();
     saved(store, rotation(&row, "1")).await
 }
 
-/// What is stored afterwards.
+/// Saves and returns the stored row.
 pub(crate) async fn saved(store: &PostgresStore, swap: Swap) -> Row {
     let key = swap.key.clone();
     let saved = store.save(swap).await.unwrap();
@@ -130,12 +130,12 @@ pub(crate) fn company(name: &str) -> RowKey {
     RowKey::company(CIE, batchsuite_tests::company(name))
 }
 
-/// The company of a key.
+/// The company in a key.
 pub(crate) fn id(key: &RowKey) -> CompanyId {
     key.company.clone().unwrap()
 }
 
-/// A save that changes nothing but the row's number.
+/// A save that changes only the row's number.
 pub(crate) fn unchanged(row: &Row) -> Swap {
     Swap {
         key: row.key.clone(),
@@ -210,12 +210,12 @@ pub(crate) fn new_pair() -> Answer {
     Ok(http::Response::new(pair.to_string().into_bytes()))
 }
 
-/// The whole log, or the first events after a cursor.
+/// A query for the whole log, or for the first events after a cursor.
 pub(crate) fn events() -> EventQuery {
     EventQuery { environment: CIE, company: None, order: EventOrder::OldestFirst, after: None, limit: 1000 }
 }
 
-/// Every row.
+/// A query for every row.
 pub(crate) fn all() -> ListQuery {
     ListQuery { environment: CIE, listed_as: None, after: None, limit: 100 }
 }
@@ -241,13 +241,13 @@ pub(crate) fn consent(key: &RowKey) -> NewConsent {
     }
 }
 
-/// Puts a consent, with its event.
+/// Stores a consent with its event.
 pub(crate) async fn put(store: &PostgresStore, consent: NewConsent) -> Result<(), batchsuite_auth::store::StoreError> {
     let event = NewEvent { company: Some(consent.consent.company.clone()), event: event(EventKind::Started) };
     store.put_consent(consent, CAPS, event).await
 }
 
-/// Returns when so many statements on the schema wait for a lock.
+/// Returns when this many statements on the schema wait for a lock.
 pub(crate) async fn waiting(client: &PostgresClient, schema: &str, statements: i64) {
     let count =
         format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%'");

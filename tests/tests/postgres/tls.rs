@@ -1,4 +1,4 @@
-//! TLS, as far as `sslmode` asks for it, for the pool and for notifications alike.
+//! TLS as `sslmode` demands it, for the pool and for notifications.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -9,13 +9,13 @@ use batchsuite_auth::{
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::postgres::{Log, Server, keyring};
 
-/// Who comes by TCP shows a password, and may bind it to the channel.
+/// TCP clients must send a password, and may use channel binding.
 const WITH_PASSWORDS: &str = "local all all trust
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 ";
 
-/// A server whose certificate no platform knows: its port, and where its certificate is.
+/// A server with a certificate that no platform trusts. Returns its port and the certificate's path, too.
 async fn server_with_certificate() -> (Server, u16, String) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! The crash table: a process is killed at each point that a refresh comes by.
+//! The crash table: a process is killed at each point of a refresh.
 //!
 //! | killed | UPS | afterwards |
 //! |---|---|---|
@@ -9,8 +9,8 @@
 //! | after the answer, before the commit | rotated | `RotationLost` |
 //! | after the commit, before the reply | rotated | works at once |
 //!
-//! A caller makes the next process find it. Where nobody asks for the company again, a keeper finds it within the lease and two
-//! minutes.
+//! The next process learns of it through a caller. If no caller asks for the company again, a keeper finds it within
+//! the lease and two minutes.
 
 use std::{env, time::Duration};
 
@@ -35,28 +35,29 @@ on_each_backend!(
     killed_at_any_moment_every_rotation_is_stored_or_told_as_lost,
 );
 
-/// What becomes of the company.
+/// The state of the company afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Afterwards {
-    /// The next caller has a token.
+    /// The next caller gets a token.
     WorksAtOnce,
-    /// The next caller after the lease has a token: the refresh token was still good.
+    /// The next caller after the lease gets a token: the refresh token was still good.
     WorksAfterAProbe,
-    /// The next caller after the lease is told so: the new tokens went with the process.
+    /// The next caller after the lease is told so: the new tokens died with the process.
     RotationLost,
 }
 
-/// How many processes are killed at each point: `CRASHES`, or 20.
+/// The number of processes killed at each point: `CRASHES`, or 20.
 fn crashes() -> usize {
     env::var("CRASHES").map_or(20, |count| count.parse().expect("CRASHES is a number"))
 }
 
-/// And where a keeper is to find it.
+/// The same where a keeper must find the company.
 pub(crate) fn unasked() -> usize {
     crashes().div_ceil(4)
 }
 
-/// Kills process after process where `reach` brings it. UPS rotates each company once, for the killed one or for one after it.
+/// Kills one process after another at the point that `reach` leads to. UPS rotates each company once, for the killed
+/// process or a later one.
 async fn crash(backend: Backend, reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterwards) {
     asked_for_again(backend, &reach, afterwards).await;
     not_asked_for_again(backend, &reach, afterwards).await;
@@ -77,7 +78,8 @@ async fn asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Worker, 
         assert_eq!(world.cause(&name).await, None, "nothing is told before it is known");
         if afterwards != Afterwards::WorksAtOnce {
             let asked = world.refreshes();
-            // Once so long that a caller who may send would have sent: the holder of a claim that is over gets a moment first.
+            // The first time long enough that a caller allowed to send would have sent: the holder of an expired claim
+            // gets some extra time.
             let patience = if index == 0 { 1000 } else { 50 };
             let hasty = json!({"do": "token", "company": name, "patience": patience});
             assert_eq!(survivor.ask(hasty).await["error"], "out of patience");
@@ -96,7 +98,7 @@ async fn asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Worker, 
     world.end().await;
 }
 
-/// The same with a keeper in the place of all callers.
+/// The same with a keeper instead of callers.
 async fn not_asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Worker, &str), afterwards: Afterwards) {
     let world = World::with(backend).await;
     world.companies("acme", unasked()).await;
@@ -125,7 +127,7 @@ async fn not_asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Work
         assert_eq!(news, Vec::from_iter(expected), "it is told once");
         assert_eq!(world.refreshes() - asked, u64::from(expected.is_some()), "one probe");
         check(&world, &keeper.token(&name).await, &name, afterwards).await;
-        // Or UPS would be asked again about it, in the middle of the next ones.
+        // Otherwise UPS would be asked again about this company during the next rounds.
         world.remove(&name).await;
     }
     assert_eq!(world.rotations(), unasked() as u64);
@@ -143,14 +145,14 @@ async fn check(world: &World, answer: &Value, name: &str, afterwards: Afterwards
     }
 }
 
-/// The process comes to `point`.
+/// Brings the process to `point`.
 async fn to(point: &str, victim: &Worker, name: &str) {
     victim.stop_at(point).await;
     let _ = victim.call(name).await;
     victim.is_at(point).await;
 }
 
-/// The request of the process comes to a UPS with this fault.
+/// Brings a request of the process to a UPS with this fault.
 async fn to_ups(fault: Fault, world: &World, victim: &Worker, name: &str) {
     let asked = world.refreshes();
     world.ups.fault(Endpoint::Refresh, fault, Times::Once);
@@ -196,7 +198,7 @@ async fn killed_after_the_commit_and_before_the_reply_works_at_once(backend: Bac
     crash(backend, reach, Afterwards::WorksAtOnce).await;
 }
 
-/// No rotation goes astray: what UPS rotated is stored, or told as lost.
+/// No rotation disappears: each of UPS's rotations is stored or reported as lost.
 async fn killed_at_any_moment_every_rotation_is_stored_or_told_as_lost(backend: Backend) {
     const COMPANIES: usize = 20;
     let world = World::with(backend).await;
@@ -206,7 +208,7 @@ async fn killed_at_any_moment_every_rotation_is_stored_or_told_as_lost(backend: 
         world.companies(&prefix, COMPANIES).await;
         let (victim, survivor) = (world.worker_called(&prefix).await, world.worker().await);
         let (before, asked) = (world.rotations(), world.refreshes());
-        // Of the flights, not of the clock: it comes in their middle on a slow machine and on a fast one.
+        // Measured in flights and not in time, so that it falls in their middle on slow and fast machines.
         let moment = asked + (COMPANIES * round / crashes()) as u64;
 
         let flights = [victim.begin(order(&prefix)).await, survivor.begin(order(&prefix)).await];
@@ -215,7 +217,7 @@ async fn killed_at_any_moment_every_rotation_is_stored_or_told_as_lost(backend: 
         }
         sleep(Duration::from_millis(rand::random_range(0..5))).await;
         victim.kill().await;
-        // A claim that the server finds in a socket later would have a whole lease before it.
+        // A claim that the server reads from the socket only later would have a whole lease ahead of it.
         world.nothing_is_left_of(&prefix).await;
         world.leases_end(&[&survivor]).await;
         drop(flights);

@@ -1,4 +1,4 @@
-//! Remove auth and a new opt-in while a refresh is under way in another process.
+//! Remove auth and a new opt-in during a refresh in another process.
 
 use batchsuite_auth::status::Status;
 use batchsuite_tests::{Worker, eventually};
@@ -41,7 +41,7 @@ async fn what_a_flight_brings_home_after_a_new_opt_in_is_discarded() {
     world.assert_works(&token);
     assert_eq!(token["version"], 1, "it is the new opt-in's: {token}");
     assert_eq!(other.token("acme-0").await["token"], token["token"]);
-    // The new opt-in's refresh token is the one that was kept.
+    // The kept refresh token is the new opt-in's.
     world.access_tokens_end(&[&flying, &other]).await;
     world.assert_works(&other.token("acme-0").await);
     assert_eq!(world.rotations(), 2);
@@ -97,7 +97,7 @@ async fn a_row_that_was_read_before_a_removal_is_not_handed_out_after_it() {
 
     world.remove("acme-0").await;
     world.remove("acme-1").await;
-    // Of two removals the later one is known to it, so the earlier one is.
+    // The process knows of the later removal, so it knows of the earlier one.
     is_gone(&reader, "acme-1").await;
     reader.go().await;
 
@@ -106,7 +106,8 @@ async fn a_row_that_was_read_before_a_removal_is_not_handed_out_after_it() {
     world.end().await;
 }
 
-/// Waits until a process hands out no token of the company; the bounded age of 30 s is for when nobody is told.
+/// Waits until a process stops serving the company's token. It learns of the removal from the feed: the bounded age of
+/// 30 s is for processes without the feed.
 async fn is_gone(worker: &Worker, name: &str) {
     let is_gone = async || worker.token(name).await["error"] == "not authenticated";
     eventually("no token is handed out", is_gone).await;

@@ -1,4 +1,4 @@
-//! Each rotation is sent once, however many ask for it.
+//! Each rotation is sent once, however many callers ask for it.
 
 use batchsuite_auth::fake_ups::{Endpoint, Fault, Times};
 use batchsuite_tests::{Backend, Worker, eventually, on_each_backend};
@@ -56,7 +56,7 @@ async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing(backend
     let world = World::with(backend).await;
     world.companies("acme", 20).await;
     let workers = world.workers(2).await;
-    // Half as long as the most patient callers wait, so that many are dropped, however fast the machine is.
+    // Half the wait of the most patient callers, so that many callers are dropped on any machine.
     world.ups.fault(Endpoint::Refresh, Fault::Delay { milliseconds: 30 }, Times::UntilCleared);
 
     let (mut dropped, mut rounds) = (0, 0);
@@ -72,7 +72,7 @@ async fn a_thousand_callers_who_are_dropped_at_any_moment_change_nothing(backend
             assert_eq!(answer["errors"], json!({}));
             answer["tokens"].as_object().unwrap().keys().for_each(|token| world.assert_works(&json!({"token": token})));
         }
-        // Whatever a dropped caller had begun was brought home.
+        // Every flight of a dropped caller has completed.
         assert_eq!((world.rotations(), world.refreshes()), (20 * rounds, 20 * rounds));
         assert!(rounds < 50, "too few callers are dropped: {dropped}");
         world.access_tokens_end(&[&workers[0], &workers[1]]).await;
@@ -90,7 +90,7 @@ async fn two_keepers_share_100_idle_companies_and_refresh_each_once(backend: Bac
     }
     world.idle_weeks_pass(&[&keepers[0], &keepers[1]]).await;
 
-    // Each takes its first ones before either refreshes any.
+    // Each keeper takes its first companies before either refreshes any.
     for keeper in &keepers {
         keeper.stop_at("after_due").await;
         keeper.go().await;
@@ -111,8 +111,9 @@ async fn two_keepers_share_100_idle_companies_and_refresh_each_once(backend: Bac
     world.end().await;
 }
 
-/// The gap between the two is the one window in which the end of a process costs an opt-in; here on a database that waits for
-/// its disk, as a file always does. The figures are printed, for `--nocapture`; no bound is put on them, the machine is shared.
+/// The gap between the answer and its storage is the only window in which the end of a process costs an opt-in. Here
+/// the database waits for its disk, as a file always does. The test prints the figures (`--nocapture`) and has no bound
+/// for them, because the machine is shared.
 async fn every_answer_is_stored_once_and_the_gap_between_the_two_is_told(backend: Backend) {
     let world = match backend {
         Backend::Postgres => World::on(server_that_waits_for_its_disk()).await,
@@ -129,7 +130,7 @@ async fn every_answer_is_stored_once_and_the_gap_between_the_two_is_told(backend
     world.end().await;
 }
 
-/// How long answers waited for their commits, in microseconds, the shortest first. It prints them, for `--nocapture`.
+/// The times from an answer to its commit in microseconds, shortest first. Prints them (`--nocapture`).
 async fn gaps(workers: &[&Worker], how: &str) -> Vec<u64> {
     let mut gaps = Vec::new();
     for worker in workers {

@@ -1,5 +1,5 @@
-//! What is promised of several processes that share one database, any of which can end at any moment: shown with real
-//! processes, real connections and a fake UPS that counts.
+//! The promises for several processes that share one database and can end at any moment: tested with real processes,
+//! real connections and a counting fake UPS.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! The database restarts, is away, or is cut off in the middle of a commit.
+//! The database restarts, is unavailable, or is cut off during a commit.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::stage::{World, own_server};
 
-/// A process waits so long for UPS's answer; what it cannot read in time counts as unanswered.
+/// A process waits this long for UPS's answer. An answer that it cannot read in time counts as unanswered.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,7 +23,7 @@ async fn a_database_that_restarts_during_flights_loses_no_opt_in() {
     panic!("the server never stopped within the time that a process waits for an answer");
 }
 
-/// Whether UPS's answers could be held until the server was away: on a busy machine that takes too long.
+/// Returns whether UPS's answers were held until the server was stopped. On a busy machine that can take too long.
 async fn restarted_during_flights() -> bool {
     let server = own_server();
     let world = World::on(server).await;
@@ -33,7 +33,8 @@ async fn restarted_during_flights() -> bool {
     let workers = [world.worker_by_way_of(&post).await, world.worker_by_way_of(&post).await];
     let each = |prefix: &str, companies: usize| json!({"do": "each", "company": prefix, "companies": companies});
 
-    // UPS's answers arrive while the server is away: no flight is over by then, and each has a pair that it cannot store.
+    // UPS's answers arrive while the server is stopped. No flight has ended by then, and each holds a pair that it
+    // cannot store.
     post.hold_answers();
     let held_since = Instant::now();
     let flights = join_all(workers.iter().map(|worker| worker.begin(each("acme", 200)))).await;
@@ -57,7 +58,7 @@ async fn restarted_during_flights() -> bool {
     let errors: Vec<_> = answers.flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
     assert!(!errors.is_empty(), "the restart met no flight");
     assert!(errors.iter().all(|error| error.contains("transient")), "{errors:?}");
-    // A claim of which nobody knows whether it was taken ends with its lease.
+    // A claim with an unknown outcome ends with its lease.
     world.leases_end(&[&workers[0], &workers[1]]).await;
     for (prefix, companies) in [("acme", 200), ("late", 20)] {
         for answer in join_all(workers.iter().map(|worker| worker.each(prefix, companies))).await {
@@ -97,9 +98,9 @@ async fn a_pair_is_kept_while_the_database_is_away_and_stored_over_a_verdict() {
     world.end().await;
 }
 
-/// Some tries to store the pair fail, of a process that stopped before the first one. After the last one it stops.
+/// Lets a stopped process fail several times to store the pair. It stops again after the last try.
 async fn fails_to_commit(process: &Worker) {
-    // The first one saves; the others read first what became of it.
+    // The first try saves; later tries first read whether the save took effect.
     for point in ["after_commit", "after_load", "after_load"] {
         process.stop_at(point).await;
         process.go().await;
@@ -121,13 +122,13 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
         worker.stop_at("before_commit").await;
         let call = worker.call(&name).await;
         worker.is_at("before_commit").await;
-        // The cut must meet the commit itself: not its preparation, nor another statement of the same moment.
+        // The cut must hit the commit itself, not its preparation or another concurrent statement.
         wire.swallow_answers_to(Some("save_and_replace"));
         worker.go().await;
         is_refreshed(&world, &name).await;
         wire.swallow_answers_to(None);
 
-        // It was told nothing, so it has to ask again.
+        // The process got no answer, so it asks again.
         for token in [call.wait().await, worker.token(&name).await] {
             world.assert_works(&token);
             assert_eq!(token["version"], 2, "{token}");

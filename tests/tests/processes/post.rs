@@ -1,4 +1,4 @@
-//! The way from a process to UPS: requests and answers can be held on it, while the process goes on or is stopped.
+//! The path from a process to UPS. Requests and answers can be held on it while the process runs or is stopped.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
 };
 
-/// Passes connections on.
+/// Forwards connections.
 pub(crate) struct Post {
     address: SocketAddr,
     requests: Direction,
@@ -22,7 +22,7 @@ pub(crate) struct Post {
 #[derive(Clone)]
 struct Direction {
     is_open: watch::Sender<bool>,
-    /// Whether something waits.
+    /// Whether data are held.
     holds: watch::Sender<bool>,
 }
 
@@ -46,23 +46,23 @@ impl Post {
         self.address
     }
 
-    /// Answers wait from now on.
+    /// Holds answers from now on.
     pub(crate) fn hold_answers(&self) {
         self.answers.is_open.send_replace(false);
     }
 
-    /// Requests wait from now on.
+    /// Holds requests from now on.
     pub(crate) fn hold_requests(&self) {
         self.requests.is_open.send_replace(false);
     }
 
-    /// Waits until a request waits.
+    /// Waits until a request is held.
     pub(crate) async fn holds_a_request(&self) {
         let waits = self.requests.holds.subscribe().wait_for(|holds| *holds).await.is_ok();
         assert!(waits, "the way is there");
     }
 
-    /// What waits arrives, at UPS or at the process's socket.
+    /// Delivers the held data to UPS or to the process's socket.
     pub(crate) fn deliver(&self) {
         for direction in [&self.requests, &self.answers] {
             direction.is_open.send_replace(true);

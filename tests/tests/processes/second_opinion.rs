@@ -1,5 +1,5 @@
-//! The crash table of a second opinion: a keeper that asks UPS again about a refused refresh token is killed at each point. Nobody
-//! else asks for it; the next keeper finds it within the lease and two minutes.
+//! The crash table of a second opinion: a keeper asks UPS again about a refused refresh token and is killed at each
+//! point. There are no callers. The next keeper finds the company within the lease and two minutes.
 //!
 //! | killed | UPS | afterwards |
 //! |---|---|---|
@@ -33,34 +33,34 @@ on_each_backend!(
     an_ask_killed_after_its_verdict_changes_nothing_before_the_next_one,
 );
 
-/// What the dead process has left in the row.
+/// The killed process's trace in the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// What was there before it came.
+    /// None.
     Nothing,
     /// A claim: nobody may send the token before the lease ends.
     Claim,
-    /// The outcome of its ask.
+    /// The outcome of its request.
     Outcome,
 }
 
-/// What becomes of the company.
+/// The state of the company afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Afterwards {
     /// It is authenticated again.
     Recovered,
-    /// Its new tokens went with the process.
+    /// The new tokens died with the process.
     RotationLost,
-    /// Refused as before.
+    /// Refused, as before.
     OptInInvalidated,
 }
 
-/// When a process is killed.
+/// The moment when a process is killed.
 #[derive(Clone, Debug)]
 struct Killed {
-    /// Where it comes by this place; `None`: while UPS has its request.
+    /// A point in the flight. `None`: while UPS has the request.
     at: Option<&'static str>,
-    /// What UPS does meanwhile, other than it should.
+    /// A fault of UPS at that time.
     ups: Option<(Fault, Times)>,
 }
 
@@ -73,14 +73,14 @@ impl Killed {
         Self { at: None, ups: Some((fault, Times::Once)) }
     }
 
-    /// UPS refuses the refresh token again, so often.
+    /// UPS refuses the refresh token again, this many times.
     fn refused(self, times: Times) -> Self {
         Self { ups: Some((Fault::InvalidRefreshToken, times)), ..self }
     }
 }
 
-/// Kills keeper after keeper there, each while it asks UPS again about a company of its own. `last`: what becomes of the company
-/// when UPS, which refuses nothing by mistake any more, is asked for the last time here.
+/// Kills one keeper after another at that moment, each while it asks UPS again about a company of its own. `last`: the
+/// state of the company after the last request here, when UPS has no fault any more.
 async fn crash(backend: Backend, killed: Killed, left: Left, [afterwards, last]: [Afterwards; 2]) {
     let world = World::with(backend).await;
     let caller = world.worker().await;
@@ -95,9 +95,10 @@ async fn crash(backend: Backend, killed: Killed, left: Left, [afterwards, last]:
 
         let survivor = world.keeper().await;
         if left == Left::Claim {
-            // That the row was hidden when it was taken is not what holds the others up.
+            // The row is visible to other keepers, so only the claim can hold them up.
             world.nothing_is_hidden().await;
-            // So often that what it had begun would have been sent: the holder of a claim that is over gets a moment first.
+            // Enough rounds that a keeper allowed to send would have sent: the holder of an expired claim gets some
+            // extra time.
             for _ in 0..3 {
                 survivor.has_been_round().await;
             }
@@ -119,7 +120,7 @@ async fn crash(backend: Backend, killed: Killed, left: Left, [afterwards, last]:
             eventually("the row says so", async || world.cause(&name).await == cause_of(last)).await;
             assert_stands(&world, &caller, &name, last).await;
         }
-        // Or UPS would be asked about it in the middle of the next ones.
+        // Otherwise UPS would be asked about this company during the next rounds.
         world.remove(&name).await;
     }
     world.no_transaction_is_left_open().await;
@@ -134,7 +135,7 @@ async fn refuse(world: &World, caller: &Worker, name: &str) {
     assert_stands(world, caller, name, Afterwards::OptInInvalidated).await;
 }
 
-/// A keeper asks UPS again, and is killed then.
+/// Kills a keeper while it asks UPS again.
 async fn kill_a_keeper(world: &World, caller: &Worker, killed: &Killed) {
     let (victim, asked) = (world.keeper().await, world.refreshes());
     if let Some((fault, times)) = &killed.ups {
@@ -151,7 +152,7 @@ async fn kill_a_keeper(world: &World, caller: &Worker, killed: &Killed) {
     victim.kill().await;
 }
 
-/// What callers and people are told.
+/// Checks the answers for callers and people.
 async fn assert_stands(world: &World, caller: &Worker, name: &str, expected: Afterwards) {
     let token = caller.token(name).await;
     match expected {
@@ -169,7 +170,7 @@ fn cause_of(afterwards: Afterwards) -> Option<CauseKind> {
     }
 }
 
-/// The one event after the kill, if there is one.
+/// The only event after the kill, if any.
 fn news_of(left: Left, afterwards: Afterwards) -> Option<(EventKind, Option<CauseKind>)> {
     match afterwards {
         _ if left == Left::Outcome => None,
@@ -182,7 +183,7 @@ fn told(event: &Event) -> (EventKind, Option<CauseKind>) {
     (event.kind, event.cause)
 }
 
-/// The refused refresh token is still there for the next ask, which comes when it is due.
+/// Checks that the refused refresh token is kept for the next request, which comes when it is due.
 async fn next_ask(world: &World, caller: &Worker, survivor: &Worker) {
     let asked = world.refreshes();
     world.ups.clear_faults(Endpoint::Refresh);

@@ -1,4 +1,4 @@
-//! What every test here begins with: a database of its own, a UPS, and companies that opted in.
+//! The common setup of the tests: a database, a UPS, and companies that have opted in.
 
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,26 +21,26 @@ use crate::post::Post;
 
 const CALLBACK: &str = "http://localhost:3000/callback";
 const PASSWORD: &str = "password";
-/// The lease of a claim, and what the last probe may have to wait beyond it.
+/// The lease of a claim, plus the longest pause after the last probe.
 const LEASE: Duration = Duration::from_secs(90);
-/// A keeper finds within this what a dead process has left: the lease and two minutes.
+/// A keeper finds the work of a dead process within this time: the lease and two minutes.
 const FOUND_WITHIN: Duration = Duration::from_secs(60 + 120);
 
-/// A server that a test may stop: nobody else is on it.
+/// A server that a test may stop, because no other test uses it.
 pub(crate) fn own_server() -> &'static Server {
     Box::leak(Box::new(Server::start(Log::Normal)))
 }
 
-/// A server whose commits are on the disk when they are told.
+/// A server that acknowledges a commit only once it is on the disk.
 pub(crate) fn server_that_waits_for_its_disk() -> &'static Server {
     let settings = "-c fsync=on -c full_page_writes=on -c synchronous_commit=on";
     Box::leak(Box::new(Server::start_with(Log::Normal, &[], settings)))
 }
 
-/// One database, one UPS, one time.
+/// One database, one UPS, and one time for both.
 pub(crate) struct World {
     pub(crate) ups: Arc<FakeUpsState>,
-    /// The test's own way in: opts in, removes, looks. It never refreshes.
+    /// The test's own authenticator: it opts in, removes and reads, and never refreshes.
     pub(crate) auth: BatchSuiteAuth,
     database: Database,
     address: SocketAddr,
@@ -48,7 +48,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// On Postgres.
+    /// A world on Postgres.
     pub(crate) async fn new() -> Self {
         Self::with(Backend::Postgres).await
     }
@@ -57,7 +57,7 @@ impl World {
         Self::over(Database::new(backend).await).await
     }
 
-    /// On Postgres, on this server.
+    /// A world on this Postgres server.
     pub(crate) async fn on(server: &'static Server) -> Self {
         Self::over(Database::on(server).await).await
     }
@@ -91,24 +91,24 @@ impl World {
         self.start(&self.place(), "-").await
     }
 
-    /// A process that reaches UPS by way of `post`.
+    /// A process that reaches UPS through `post`.
     pub(crate) async fn worker_by_way_of(&self, post: &Post) -> Worker {
         self.hurried_worker(post, 1, None).await
     }
 
-    /// A process that reaches UPS by way of `post`, whose times are `speed` times shorter than the default ones. Its HTTP client
-    /// ends a request after `deadline`.
+    /// A process that reaches UPS through `post`, with all default durations divided by `speed`. Its HTTP client ends a
+    /// request after `deadline`.
     pub(crate) async fn hurried_worker(&self, post: &Post, speed: u32, deadline: Option<Duration>) -> Worker {
         let deadline = deadline.map_or("-".to_owned(), |deadline| deadline.as_millis().to_string());
         self.start_by_way_of(post.address(), &self.place(), "-", [&speed.to_string(), &deadline]).await
     }
 
-    /// A way to this world's UPS on which answers can be held.
+    /// A path to this world's UPS on which answers can be held.
     pub(crate) async fn post(&self) -> Post {
         Post::to(self.address).await
     }
 
-    /// A process that reaches the database of this world at `url`.
+    /// A process that reaches this world's database at `url`.
     pub(crate) async fn worker_at(&self, url: &str) -> Worker {
         self.start(url, "-").await
     }
@@ -121,8 +121,8 @@ impl World {
         }
     }
 
-    /// Waits until the server has done all that the process of this name asked for before it was killed. A file is written by
-    /// nobody else than the process itself.
+    /// Waits until the server has executed everything that the killed process of this name had sent. Files need no
+    /// wait, because only the process itself writes to them.
     pub(crate) async fn nothing_is_left_of(&self, name: &str) {
         let Some(server) = self.database.server() else { return };
         let client = server.client().await;
@@ -131,12 +131,12 @@ impl World {
         eventually("no connection is left", is_gone).await;
     }
 
-    /// A process that refreshes what is due, without being asked.
+    /// A process that refreshes due companies by itself.
     pub(crate) async fn keeper(&self) -> Worker {
         self.start(&self.place(), "keeper").await
     }
 
-    /// Where the database is.
+    /// The location of the database.
     fn place(&self) -> String {
         let [database, _] = self.database.place();
         database
@@ -165,7 +165,7 @@ impl World {
         opt_in(&self.auth, &self.ups, &company(name)).await;
     }
 
-    /// `prefix-0`, `prefix-1`, … have opted in, and their access tokens have ended.
+    /// Opts in `prefix-0`, `prefix-1`, …, with expired access tokens.
     pub(crate) async fn companies(&self, prefix: &str, count: usize) {
         for index in 0..count {
             self.opt_in(&format!("{prefix}-{index}")).await;
@@ -177,7 +177,7 @@ impl World {
         self.auth.remove_auth(&company(name), &ada()).await.unwrap();
     }
 
-    /// Time passes for everybody.
+    /// Advances the time of UPS, the database and these processes.
     async fn advance(&self, by: Duration, workers: &[&Worker]) {
         self.clock.advance(by);
         self.ups.advance(by);
@@ -191,37 +191,37 @@ impl World {
         self.advance(HOUR, workers).await;
     }
 
-    /// Nobody asks for a token for so long that the refresh tokens would end within days.
+    /// Advances by weeks without callers, until the refresh tokens would expire within days.
     pub(crate) async fn idle_weeks_pass(&self, workers: &[&Worker]) {
         self.advance(54 * DAY, workers).await;
     }
 
-    /// Leases end, and pauses after them.
+    /// Advances past the leases and the pauses after them.
     pub(crate) async fn leases_end(&self, workers: &[&Worker]) {
         self.advance(LEASE, workers).await;
     }
 
-    /// So much time passes that a keeper finds what a dead process has left.
+    /// Advances until a keeper must have found the work of a dead process.
     pub(crate) async fn a_keeper_must_have_found_it(&self, workers: &[&Worker]) {
         self.advance(FOUND_WITHIN, workers).await;
     }
 
-    /// UPS is to be asked again about a refresh token that it refused; `times`: how often it has been already.
+    /// Advances until UPS must be asked again about a refused refresh token. `times`: the number of earlier requests.
     pub(crate) async fn a_second_opinion_is_due(&self, times: usize, workers: &[&Worker]) {
         self.advance(Policy::default().second_opinions[times], workers).await;
     }
 
-    /// Every row that has woken can be taken by any keeper, however short ago one has taken it.
+    /// Lets any keeper take every due row, even one that was taken a moment ago.
     pub(crate) async fn nothing_is_hidden(&self) {
         self.database.execute("UPDATE {schema}.grants SET hidden_until = NULL").await;
     }
 
-    /// How many rotations UPS did.
+    /// The number of UPS's rotations.
     pub(crate) fn rotations(&self) -> u64 {
         self.ups.requests().count(Endpoint::Refresh, Outcome::Ok)
     }
 
-    /// How many refreshes UPS was asked for.
+    /// The number of refresh requests at UPS.
     pub(crate) fn refreshes(&self) -> u64 {
         self.ups.requests().total(Endpoint::Refresh)
     }
@@ -230,7 +230,7 @@ impl World {
         self.auth.status(&company(name)).await.unwrap().status
     }
 
-    /// Why the company has to opt in again, if it has to.
+    /// The cause of a required new opt-in, if any.
     pub(crate) async fn cause(&self, name: &str) -> Option<CauseKind> {
         cause(&self.auth, &company(name)).await
     }
@@ -243,7 +243,7 @@ impl World {
         self.log(name).await.into_iter().map(|event| event.kind).collect()
     }
 
-    /// Whether UPS's API takes the token that a process handed out.
+    /// Asserts that UPS's API accepts the token that a process returned.
     #[track_caller]
     pub(crate) fn assert_works(&self, answer: &Value) {
         let token = answer["token"].as_str().unwrap_or_else(|| panic!("no token: {answer}"));
@@ -255,7 +255,7 @@ impl World {
         assert_eq!(reply.response.status(), 200, "UPS refuses the token");
     }
 
-    /// Nobody was told of a password change, and nobody left a transaction open.
+    /// Checks that no password change was reported and no transaction was left open.
     pub(crate) async fn end(self) {
         for event in events(&self.auth, None).await {
             let shown = format!("{event:?}");
@@ -273,7 +273,7 @@ impl World {
             client.query(open, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
         };
         let mut left = look().await;
-        // A migration is a transaction of several statements, and another test may be at it: that one ends.
+        // A migration in another test is a transaction of several statements. It ends by itself.
         let none_is_left = async || {
             let now = look().await;
             left.retain(|transaction| now.contains(transaction));

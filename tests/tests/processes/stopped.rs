@@ -1,4 +1,4 @@
-//! A process that is stopped (SIGSTOP) and goes on later, when others have taken over.
+//! A process that is stopped (SIGSTOP) and continues after others have taken over.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn stopped_past_its_lease_with_the_pair_in_hand_it_recovers_the_opt_in() {
     stopped.is_at("before_commit").await;
     stopped.freeze();
     world.leases_end(&[&other]).await;
-    // The false alarm that cannot be avoided: nobody else can know that the pair still lives.
+    // An unavoidable false alarm: no other process can know that the pair still exists.
     assert_eq!(other.token("acme-0").await["cause"], "RotationLost");
 
     stopped.thaw();
@@ -47,7 +47,7 @@ async fn stopped_between_claim_and_send_it_sends_nothing_when_it_goes_on() {
     world.leases_end(&[&other]).await;
     let token = other.token("acme-0").await;
     world.assert_works(&token);
-    // The age of a claim is judged by a clock that nobody moves.
+    // The age of a claim is measured by a clock that the test cannot move.
     sleep(Duration::from_secs(3)).await;
 
     stopped.thaw();
@@ -75,7 +75,7 @@ async fn a_late_refusal_writes_nothing_while_the_pair_of_another_travels() {
 
     stalled.stop_at("after_load").await;
     post.deliver();
-    // It has heard the refusal, and reads whether the row is still its own: the verdict must not be written.
+    // It has received the refusal and reads whether the row is still its own. It must not write the verdict.
     stalled.is_at("after_load").await;
     assert_eq!(world.refreshes(), 2);
     assert_eq!(world.cause("acme-0").await, None, "no verdict from whoever lost the row");
@@ -104,8 +104,8 @@ async fn a_refusal_that_nobody_caused_is_still_told_as_a_password_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is_judged() {
-    // The default times in their ratio: 0.6 s to connect, 2.5 s in all, 3.7 s around it, a lease of 7.5 s. Then a client whose own deadline
-    // comes later, so that the outer one alone would cut.
+    // The default durations, scaled: 0.6 s to connect, 2.5 s per request, 3.7 s around it, and a lease of 7.5 s. The
+    // second client has a later deadline of its own, so that only the outer one could cut.
     for own_deadline in [None, Some(Duration::from_secs(5))] {
         let (world, process, told) = answered_while_stopped(own_deadline).await;
 
@@ -117,7 +117,7 @@ async fn answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is
             assert!(!world.events(&name).await.contains(&EventKind::RefreshUnanswered), "{own_deadline:?}: {name}");
         }
         assert_eq!((world.refreshes(), world.rotations()), (COMPANIES, COMPANIES), "{own_deadline:?}");
-        // What was stored is what UPS knows.
+        // UPS accepts the stored tokens.
         world.access_tokens_end(&[&process]).await;
         let told = process.ask(json!({"do": "each", "company": "acme", "companies": COMPANIES})).await;
         assert_eq!(told["errors"], json!({}), "{own_deadline:?}: {told}");
@@ -126,18 +126,18 @@ async fn answers_that_arrive_while_it_is_stopped_are_read_before_any_deadline_is
 }
 
 const COMPANIES: u64 = 20;
-/// The shortest time that a whole request has in a process that is eight times as fast as the default times.
+/// The deadline of a whole request in a process that is eight times as fast as the default.
 const DEADLINE: Duration = Duration::from_millis(2500);
 
-/// So long a process reads at least, once it goes on, before it judges that a deadline has passed.
+/// After it continues, a process reads for at least this long before it judges deadlines.
 const TIME_TO_READ: Duration = Duration::from_millis(500);
 
-/// A process that was stopped when UPS had answered all its requests and no deadline had passed, and what its callers are told
-/// when it goes on long after.
+/// A process stopped after UPS had answered all its requests and before any deadline, and the answers for its callers
+/// when it continues long afterwards.
 async fn answered_while_stopped(own_deadline: Option<Duration>) -> (World, Worker, Value) {
     let mut more_tries = 2;
-    // On a busy machine a deadline may pass before the process is stopped: then it is another process's turn. If one that goes on
-    // took longer than its time to read, its errors count after a few tries only.
+    // On a busy machine a deadline may pass before the process is stopped; then another process is used. If a continued
+    // process read for longer than the minimum, its errors count only after several tries.
     for _ in 0..20 {
         let world = World::new().await;
         world.companies("acme", COMPANIES as usize).await;
@@ -154,7 +154,7 @@ async fn answered_while_stopped(own_deadline: Option<Duration>) -> (World, Worke
             continue;
         }
 
-        // Longer than every deadline, shorter than the lease.
+        // Longer than every deadline, and shorter than the lease.
         post.deliver();
         sleep(Duration::from_secs(5)).await;
         process.thaw();

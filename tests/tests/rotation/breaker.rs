@@ -1,4 +1,4 @@
-//! What concerns every company: rate limits, and the breaker of the whole client.
+//! Limits that concern every company: rate limits, and the breaker of the whole client.
 
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ async fn a_thousand_companies_with_one_bad_secret_open_one_breaker_and_need_no_n
     for ended in all().await {
         assert!(matches!(ended, Err(TokenError::Misconfigured { .. })), "{ended:?}");
     }
-    // Whoever was past the breaker when the first answer came is refused, too.
+    // Calls past the breaker at the time of the first answer are refused, too.
     let sent = stage.ups.requests().count(Endpoint::Refresh, Outcome::BadClient);
     assert!((1..=3).contains(&sent), "{sent}");
     stage.ups.clear_faults(Endpoint::Refresh);
@@ -120,7 +120,7 @@ async fn a_client_that_is_refused_later_costs_no_more_than_three_requests() {
     let process = stage.process();
     let companies = companies(&stage, &process, 1000).await;
     stage.access_tokens_end();
-    // Late answers, so that all would be on their way when the first one comes.
+    // Delayed answers, so that without the breaker all requests would be in flight when the first answer arrives.
     let refusal = Answer::status(401).with_delay(Duration::from_millis(200));
     stage.ups.fault(Endpoint::Refresh, refusal, Times::UntilCleared);
 
@@ -134,7 +134,7 @@ async fn a_client_that_is_refused_later_costs_no_more_than_three_requests() {
     }
 }
 
-/// UPS answers so whenever the company's refresh token comes.
+/// UPS answers the company's refresh token with this status and body.
 async fn is_sick(stage: &Stage, process: &Process, company: &CompanyId, status: u16, body: &str) {
     let token = stage.tokens_of(company).await.unwrap().refresh.unwrap();
     let answer = http::Response::builder().status(status).body(body.as_bytes().to_vec()).unwrap();
@@ -155,7 +155,7 @@ async fn one_company_that_is_always_refused_as_a_client_pauses_alone() {
             stage.access_tokens_end();
             let error = process.auth.access_token(sick).await.unwrap_err();
             assert!(matches!(error, TokenError::Misconfigured { .. }), "{status}: {error:?}");
-            // The same call again is one of its own pause.
+            // The same call again waits for the company's own pause.
             let sent = process.store.calls(Verb::Claim);
             let error = process.auth.access_token(sick).await.unwrap_err();
             assert!(error.retry_after().unwrap() <= seconds(300), "{status}: {error:?}");
@@ -178,13 +178,13 @@ async fn a_process_that_begins_with_the_sick_company_serves_the_others_after_one
         let process = stage.process();
         is_sick(&stage, &process, sick, status, body).await;
 
-        // Nothing tells yet that it is not every company's matter.
+        // So far, the failure could concern every company.
         for company in [sick, &healthy[0], &healthy[1]] {
             let error = process.auth.access_token(company).await.unwrap_err();
             assert!(matches!(error, TokenError::Misconfigured { .. }), "{status}: {error:?}");
         }
         stage.ups.clock().advance(seconds(30));
-        // Although it asks first, the trial is another's.
+        // The sick company asks first, but the trial goes to another company.
         process.auth.access_token(sick).await.unwrap_err();
         for company in healthy {
             process.token(company).await;
@@ -215,7 +215,7 @@ async fn three_companies_refused_one_after_the_other_stop_the_whole_client() {
     for company in &companies[..3] {
         assert_eq!(process.cause(company).await, Some(CauseKind::OptInInvalidated));
     }
-    // Long since half-open: one trial, which is refused, too, and then nothing.
+    // The breaker has been half-open for a while: one trial, refused again, and then nothing.
     process.auth.access_token(&companies[3]).await.unwrap_err();
     for company in &companies[4..] {
         let error = process.auth.access_token(company).await.unwrap_err();
@@ -231,7 +231,7 @@ async fn three_companies_refused_one_after_the_other_stop_the_whole_client() {
     let told = events.iter().filter(|event| event.company.is_none() && event.kind == EventKind::Misconfigured);
     assert_eq!(told.count(), 1, "operators are told, once");
 
-    // A new opt-in is not held up meanwhile, and does not end the wave.
+    // Meanwhile a new opt-in is not delayed, and does not end the wave.
     stage.opt_in(&process, &companies[0]).await;
     process.auth.access_token(&companies[4]).await.unwrap_err();
     assert_eq!(stage.refreshes(), 4);
@@ -244,7 +244,7 @@ async fn three_companies_refused_one_after_the_other_stop_the_whole_client() {
 
 #[tokio::test(start_paused = true)]
 async fn the_exchange_asks_the_same_breaker_and_counts_towards_it() {
-    // A bad secret is found out by the first exchange; the next code is not sent.
+    // The first exchange detects a bad secret; the next code is not sent.
     let stage = Stage::new().await;
     let bad = misconfigured(&stage);
     for (name, reaches_ups) in [("one", 1), ("two", 1)] {
@@ -256,7 +256,7 @@ async fn the_exchange_asks_the_same_breaker_and_counts_towards_it() {
     come_back(&stage, &bad, &company("two")).await.unwrap_err();
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 2, "half-open");
 
-    // Two companies in a row: an exchange and a refresh.
+    // Two companies in a row: one exchange and one refresh.
     let stage = Stage::new().await;
     let process = stage.process();
     let companies = companies(&stage, &process, 3).await;

@@ -1,4 +1,4 @@
-//! Callers and flights: of all who need a token one refreshes, and whoever goes away changes nothing.
+//! Callers and flights: one of all callers refreshes, and a dropped caller changes nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,12 +48,12 @@ async fn two_processes_with_200_callers_each_refresh_once_a_rotation() {
     assert_eq!(one.cause(&acme()).await, None);
 }
 
-/// A company, and somebody who goes away at a random moment.
+/// A caller that is dropped at a random moment.
 async fn abandoned(stage: &Stage, process: &Process, number: usize) {
     let claims = process.store.calls(Verb::Claim);
     let caller = process.caller(&acme());
     if number % 4 == 1 {
-        // The token ended just now: whoever goes away leaves a flight behind.
+        // The token has just expired, so a dropped caller leaves a flight behind.
         let has_begun = || process.store.calls(Verb::Claim) > claims || caller.is_finished();
         eventually("the flight has begun", async || has_begun()).await;
     }
@@ -80,7 +80,7 @@ async fn a_thousand_random_drops_of_callers_lose_no_pair() {
         abandoned(&stage, if number % 2 == 0 { &one } else { &other }, number).await;
     }
 
-    // Whatever is still under way comes home.
+    // All flights complete.
     let is_idle = async || stage.grant_of(&acme()).await.revision.version == stage.rotations() + 1;
     eventually("every flight comes home", is_idle).await;
     stage.access_tokens_end();
@@ -103,7 +103,7 @@ async fn random_drops_of_callbacks_lose_no_opt_in() {
         let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
         let auth = process.auth.clone();
         let callback = tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await });
-        // The callback has begun its task once the consent is taken.
+        // The callback's task has begun once the consent is used.
         let calls = process.store.calls(Verb::UseConsent);
         let has_begun = || process.store.calls(Verb::UseConsent) > calls || callback.is_finished();
         eventually("the consent is taken", async || has_begun()).await;

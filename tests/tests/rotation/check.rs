@@ -16,7 +16,7 @@ use batchsuite_tests::{acme, ada, company};
 
 use crate::stage::Stage;
 
-/// Refuses every company but one.
+/// Refuses every company except one.
 #[derive(Debug)]
 struct Only(&'static str);
 
@@ -54,7 +54,7 @@ async fn an_opt_in_that_the_host_refuses_is_not_stored_and_an_earlier_one_stays(
     stage.opt_in(&checked, &company("another")).await;
 }
 
-/// Refuses everybody while it is told to, before anything is sent.
+/// Refuses everyone before anything is sent, while set.
 #[derive(Clone, Debug, Default)]
 struct Barrier(Arc<AtomicBool>);
 

@@ -1,4 +1,4 @@
-//! Claim before send: whoever lost does not send, and whoever is late releases it.
+//! Claim before send: the loser does not send, and a late holder releases its claim.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn a_lost_claim_sends_nothing_and_waits_for_the_winners_pair() {
     stage.opt_in(&winner, &acme()).await;
     stage.access_tokens_end();
 
-    // The loser has read the row, and is about to claim it when the winner does.
+    // The loser has read the row and is about to claim it when the winner claims it.
     let claim = loser.store.hold(Verb::Claim, Moment::Before);
     let late = loser.caller(&acme());
     claim.reached().await;
@@ -113,7 +113,7 @@ async fn a_claim_that_is_too_old_is_released_and_not_sent() {
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
 
-    // The process is stopped after its claim, longer than a claim may be old.
+    // The process is stopped after its claim for longer than the maximum age of a claim.
     let claim = process.store.hold(Verb::Claim, Moment::After);
     let caller = process.caller(&acme());
     claim.reached().await;
@@ -197,7 +197,7 @@ async fn a_row_that_was_read_too_long_ago_is_read_again_before_anything_is_sent(
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
 
-    // The store takes long to hand the row over, or the process is stopped; the claim itself takes no time.
+    // The store is slow to return the row, or the process is stopped; the claim itself takes no time.
     let load = process.store.hold(Verb::Load, Moment::After);
     let caller = process.caller(&acme());
     load.reached().await;

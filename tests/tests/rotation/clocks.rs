@@ -1,4 +1,4 @@
-//! Clocks that are set: at most one refresh each, and nothing recorded that outlives the wrong clock.
+//! Changed clocks: each change costs at most one refresh, and nothing recorded outlives the wrong clock.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -86,12 +86,12 @@ async fn a_lease_and_a_pause_that_a_wrong_clock_set_end_with_it() {
     served_as_ever(&stage, &process, 1..=1).await;
 }
 
-/// UPS has answered at once, and its answer takes 2.5 s (and a half, for the manual clock).
+/// UPS answers at once, and the answer travels for 2.5 s (plus half a second, for the manual clock).
 const ON_THE_WAY: Duration = Duration::from_secs(3);
-/// What the fake gives.
+/// The fake's lifetimes.
 const LIFETIMES: [Duration; 2] = [Duration::from_secs(3_599), Duration::from_secs(5_183_999)];
 
-/// Whatever was stored, nothing is believed good longer than UPS itself believes it good: it issued it at `issued`.
+/// Asserts that the process trusts no token for longer than UPS, which issued it at `issued`.
 async fn ends_when_ups_says(stage: &Stage, process: &Process, issued: Timestamp) {
     let status = process.auth.status(&acme()).await.unwrap().status;
     let Status::Authenticated { refresh_expires_at, .. } = status else { panic!("{status:?}") };
@@ -113,7 +113,7 @@ async fn a_pair_whose_answer_was_late_is_not_served_past_its_true_end() {
     let (answer, caller) = stage.caller_before_the_answer(&process).await;
     let issued = stage.ups.clock().now();
     stage.live(ON_THE_WAY).await;
-    // And the store is away when the pair is there.
+    // The store is unavailable when the pair arrives.
     process.store.fail(Verb::Commit, Moment::Before);
     answer.release();
     stage.live(ON_THE_WAY).await;

@@ -1,4 +1,4 @@
-//! Commit: a pair is stored before anybody uses it, and kept until it is.
+//! Commit: a pair is stored before its first use, and kept until it is stored.
 
 use batchsuite_auth::events::EventKind;
 use batchsuite_tests::{Moment, Verb, acme, seconds};
@@ -70,7 +70,7 @@ async fn a_commit_wins_though_its_lease_is_over_and_another_process_claimed() {
     stage.opt_in(&slow, &acme()).await;
     stage.access_tokens_end();
 
-    // UPS has rotated; the pair waits for its commit past the lease, and another process has begun to probe.
+    // UPS has rotated. The pair waits for its commit past the lease, and another process has begun a probe.
     let commit = slow.store.hold(Verb::Commit, Moment::Before);
     let first = slow.caller(&acme());
     commit.reached().await;
@@ -87,7 +87,7 @@ async fn a_commit_wins_though_its_lease_is_over_and_another_process_claimed() {
     );
     request.release();
 
-    // The probe is refused, and writes nothing: the row has moved on.
+    // The probe is refused and writes nothing, because the row has changed.
     assert_eq!(probe.await.unwrap().unwrap().revision().version, 2);
     assert_eq!(other.cause(&acme()).await, None);
     stage.access_tokens_end();

@@ -1,4 +1,4 @@
-//! A document that cannot be read concerns its own row alone.
+//! An unreadable document affects only its own row.
 
 use batchsuite_auth::{
     BatchSuiteAuth, CompanyQuery, Environment,
@@ -11,7 +11,7 @@ use batchsuite_tests::{DAY, HOUR, Process, acme, ada, company, log::Log, seconds
 
 use crate::stage::{Stage, policy};
 
-/// Companies in each status, and one whose name is *damaged*, long after the client was announced.
+/// Companies in each status, and one with the name *damaged*, long after the client was announced.
 async fn companies(stage: &Stage) -> Process {
     let mut policy = policy();
     policy.keep_alive_before_end = seconds(0);
@@ -63,7 +63,7 @@ async fn a_damaged_company_is_listed_under_the_status_that_it_is_shown_as() {
     assert_each_filter_lists_its_companies(&process.auth, "the keeper has put it off").await;
 }
 
-/// A client row that says nothing, or whose field is another thing.
+/// A client row without a field, or with a field of another type.
 const CLIENT_ROWS: [&str; 3] = ["[]", "null", r#"{"client_id": 7}"#];
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +109,7 @@ async fn a_damaged_client_row_is_replaced_by_the_next_announcement() {
     }
 }
 
-/// Nothing can be renewed, whatever the keep-alive is.
+/// Without keep-alive nothing else could be renewed, so a person is needed in any case.
 #[tokio::test(start_paused = true)]
 async fn people_are_warned_of_the_end_of_a_company_whose_tokens_cannot_be_read() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! Durations of any length: each is refused by the builder, or works.
+//! Durations of any length: the builder refuses each of them, or it works.
 
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ fn build(stage: &Stage, policy: Policy) -> Result<BatchSuiteAuth, BuildError> {
         .build()
 }
 
-/// All that looks at a duration: a consent, a flight that succeeds, one that has no answer and one that is refused, a rejected
-/// token, the keeper, the feed.
+/// Everything that uses a duration: a consent, refreshes that succeed, get no answer or are refused, a rejected token,
+/// the keeper, the feed.
 async fn live_with(stage: &Stage, auth: &BatchSuiteAuth) {
     let trip = auth.authenticate(&acme(), &ada()).await.unwrap();
     let query = stage.ups.consent(&trip.url, FakeUps::USER).await;

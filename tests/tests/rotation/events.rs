@@ -1,4 +1,4 @@
-//! The event log: each event comes with its change, and is told once.
+//! The event log: each event is written with its change, and delivered once.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::stage::{Stage, policy};
 
-/// A life with an event of every kind that a company can have.
+/// A life with every kind of event that a company can have.
 async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKind> {
     use EventKind::*;
 
@@ -24,7 +24,7 @@ async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKin
     let query = stage.ups.decline(&trip.url).await;
     one.auth.callback(&ada(), &query, &trip.browser_secret).await.unwrap_err();
     stage.opt_in(one, &acme()).await;
-    // Refreshed; not sent; misconfigured.
+    // Refreshed, not sent, misconfigured.
     stage.access_tokens_end();
     one.token(&acme()).await;
     stage.access_tokens_end();
@@ -35,7 +35,7 @@ async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKin
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidClient, Times::Once);
     one.auth.access_token(&acme()).await.unwrap_err();
     stage.ups.clock().advance(seconds(60));
-    // Unanswered, then lost by one process, recovered by the other.
+    // Unanswered, then reported as lost by one process and recovered by the other.
     let commit = one.store.hold(Verb::Commit, Moment::Before);
     drop(one.caller(&acme()));
     commit.reached().await;
@@ -46,12 +46,12 @@ async fn eventful(stage: &Stage, one: &Process, other: &Process) -> Vec<EventKin
     other.auth.access_token(&acme()).await.unwrap_err();
     commit.release();
     stage.live(seconds(2)).await;
-    // A warning and the end, told by whichever keeper comes first.
+    // A warning and the end, reported by the first keeper to notice.
     for _ in 0..14 {
         stage.ups.clock().advance(4 * DAY + DAY / 2);
         stage.live(seconds(12)).await;
     }
-    // A new opt-in, invalidated, and removed.
+    // A new opt-in, invalidated and removed.
     stage.opt_in(other, &acme()).await;
     stage.ups.change_password(FakeUps::USER);
     stage.access_tokens_end();
@@ -88,7 +88,7 @@ fn two_processes(stage: &Stage) -> (Process, Process) {
     (process(), process())
 }
 
-/// What a stream has to tell by now.
+/// The events that a stream yields without further changes.
 async fn told(mut stream: EventStream) -> Vec<Event> {
     let mut told = Vec::new();
     while let Ok(event) = tokio::time::timeout(seconds(10), stream.next()).await {
@@ -178,7 +178,7 @@ async fn a_stream_that_fails_is_no_busy_loop_for_a_plain_loop() {
 
     let (mut errors, began) = (0, Instant::now());
     while began.elapsed() < seconds(60) {
-        // A caller that does not wait long enough does not make it busy either.
+        // An impatient caller does not cause a busy loop either.
         if let Ok(told) = tokio::time::timeout(seconds(1), stream.next()).await {
             assert!(told.unwrap().is_err());
             errors += 1;
@@ -239,7 +239,7 @@ async fn a_stream_that_pauses_after_a_failure_ends_with_the_authenticator() {
     assert!(began.elapsed() < seconds(1));
 }
 
-/// The waiting caller goes away in the middle of a read, and another task takes the stream over.
+/// The waiting caller is dropped during a read, and another task continues with the stream.
 #[tokio::test(start_paused = true)]
 async fn a_stream_whose_caller_goes_away_while_it_reads_loses_nothing_and_reads_nothing_twice() {
     for moment in [Moment::Before, Moment::After] {
@@ -277,7 +277,7 @@ async fn a_stream_is_one_for_combinators_and_ends_for_good() {
     assert_eq!(waiting.await.unwrap(), (None, None));
 }
 
-/// What this process writes is told at once, whether or not it changes what callers get.
+/// The process's own events are delivered at once, whether or not they change callers' answers.
 #[tokio::test(start_paused = true)]
 async fn an_event_of_this_process_is_told_at_once_however_seldom_the_log_is_read() {
     let stage = Stage::new().await;
@@ -327,7 +327,7 @@ async fn an_event_of_this_process_is_told_at_once_however_seldom_the_log_is_read
     expect(EventKind::Restored).await;
 }
 
-/// Two authenticators over one store in memory: each hears at once what the other writes.
+/// Two authenticators share one store in memory: each receives the other's events at once.
 #[tokio::test(start_paused = true)]
 async fn an_event_in_the_same_memory_store_is_told_at_once_to_every_authenticator() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! The change feed: no token outlives a change for longer than the bounded age.
+//! The change feed: no token outlives a change by more than the bounded age.
 
 use batchsuite_auth::{config::FeedLost, error::TokenError, store::StoreErrorKind};
 use batchsuite_tests::{CAUSE, Moment, Process, Verb, acme, ada, company, eventually, log::Log, seconds};
@@ -39,7 +39,7 @@ async fn a_rotation_in_another_process_is_served_once_the_feed_was_read() {
     assert_eq!(stage.refreshes(), 1);
 }
 
-/// A process that has cached a token, and cannot read the feed any more; the authorization is removed elsewhere.
+/// A process with a cached token that can no longer read the feed; another process removes the authorization.
 async fn cut_off(stage: &Stage, feed_lost: FeedLost) -> Process {
     let one = stage.process();
     let other = stage.process_with_policy(|policy| policy.feed_lost = feed_lost);
@@ -113,7 +113,8 @@ async fn what_was_read_before_the_first_cursor_is_read_again() {
     let one = stage.process();
     stage.opt_in(&one, &acme()).await;
 
-    // This process caches a token before it knows from where to follow the feed; a removal in between is not in it.
+    // This process caches a token before it knows its position in the feed; the feed does not contain a removal in
+    // between.
     let other = stage.process();
     let first = other.store.hold(Verb::Changes, Moment::Before);
     other.token(&acme()).await;
@@ -184,7 +185,7 @@ async fn many_changes_at_once_are_read_together() {
 
     for company in &companies {
         other.auth.remove_auth(company, &ada()).await.unwrap();
-        // No time passes, but the feed may look.
+        // No time passes, but the feed could read.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,4 @@
-//! Import: another system's tokens become an opt-in, and never replace a newer one.
+//! Import: another system's tokens become an opt-in and never replace a newer one.
 
 use batchsuite_auth::{
     AccessToken, Client, CompanyId, Imported, ImportedTokens,
@@ -17,7 +17,7 @@ use crate::stage::Stage;
 
 type Import = Result<Imported, ImportError>;
 
-/// The refresh token, with nothing that is known of it.
+/// The refresh token alone.
 pub(crate) fn bare(kept: &KeptTokens) -> ImportedTokens {
     ImportedTokens::new(kept.refresh_token.clone()).unwrap()
 }
@@ -26,7 +26,7 @@ fn dated(kept: &KeptTokens) -> ImportedTokens {
     bare(kept).with_issued_at(kept.issued_at)
 }
 
-/// Everything that the other system knows.
+/// All data of the other system.
 pub(crate) fn whole(kept: &KeptTokens) -> ImportedTokens {
     let dated = dated(kept).with_refresh_expires_at(kept.refresh_expires_at);
     dated.with_access_token(kept.access_token.clone(), kept.expires_in).unwrap()
@@ -59,7 +59,7 @@ pub(crate) fn importing(process: &Process, tokens: ImportedTokens) -> JoinHandle
     tokio::spawn(async move { auth.import(&acme(), &ada(), tokens).await })
 }
 
-/// An import that has read the row, and waits to be saved.
+/// An import that has read the row and is held before its save.
 pub(crate) async fn before_its_save(
     process: &Process,
     tokens: ImportedTokens,
@@ -70,7 +70,7 @@ pub(crate) async fn before_its_save(
     (save, import)
 }
 
-/// Give or take the second that the store's time is rounded by, and the real time that a test takes.
+/// Allows for the store's rounding to seconds and for the real time of a test.
 #[track_caller]
 fn ends_at(token: &AccessToken, end: Timestamp) {
     let difference = (token.expires_at() - end).abs();
@@ -143,7 +143,7 @@ async fn a_token_that_the_other_system_spent_is_told_as_a_lost_rotation_and_not_
     imported(&process, &acme(), whole(&stage.spent())).await;
     let kept = stage.elsewhere();
     imported(&process, &company("later"), whole(&kept)).await;
-    // The other system was not stopped.
+    // The other system was not stopped and used the token.
     stage.ups.refresh_elsewhere(&kept.refresh_token).unwrap();
 
     stage.access_tokens_end();
@@ -167,7 +167,7 @@ async fn after_its_first_clean_rotation_a_password_change_is_told_as_one() {
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
 }
 
-/// One bad file of the other system must not stop the companies that work.
+/// A bad file from the other system must not stop the companies that work.
 #[tokio::test(start_paused = true)]
 async fn many_spent_tokens_in_a_row_do_not_stop_the_client() {
     let stage = Stage::new().await;
@@ -232,7 +232,7 @@ async fn what_happens_during_an_import_stays() {
     for is_removed in [true, false] {
         let stage = Stage::new().await;
         let (process, other) = (stage.process(), stage.process());
-        // It is refused although it was issued later than what is stored meanwhile.
+        // The import is refused although its token is newer than the one stored meanwhile.
         let (save, import) = before_its_save(&process, bare(&stage.elsewhere())).await;
 
         match is_removed {
@@ -252,7 +252,7 @@ async fn what_happens_during_an_import_stays() {
     }
 }
 
-/// A row may change without an opt-in beginning or ending.
+/// A row may change without a new opt-in or a removal.
 #[tokio::test(start_paused = true)]
 async fn a_row_that_another_step_changed_meanwhile_is_read_again() {
     let stage = Stage::new().await;
@@ -372,7 +372,7 @@ async fn an_end_that_is_far_away_counts_as_unknown() {
     assert!(matches!(status, Status::Authenticated { refresh_expires_at: None, refreshable: true, .. }), "{status:?}");
 }
 
-/// There may be an opt-in in it, which an operator can put back.
+/// The row may contain an opt-in that an operator can restore.
 #[tokio::test(start_paused = true)]
 async fn tokens_that_were_imported_as_another_client_are_not_used() {
     let stage = Stage::new().await;
@@ -390,7 +390,7 @@ async fn tokens_that_were_imported_as_another_client_are_not_used() {
     right.token(&acme()).await;
 }
 
-/// No process ran when the renewal was due. That is no failure of it.
+/// No process ran when the renewal was due. That does not count as a failure.
 #[tokio::test(start_paused = true)]
 async fn an_import_without_an_access_token_that_is_renewed_late_warns_nobody() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! Imports while something is in their way: a caller that goes away, the store, the shutdown.
+//! Imports with obstacles: a dropped caller, store failures, a shutdown.
 
 use batchsuite_auth::{
     Environment, Imported, Shutdown,

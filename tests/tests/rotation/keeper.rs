@@ -1,4 +1,5 @@
-//! The keeper: used companies are refreshed before their access token ends, idle ones before their refresh token does.
+//! The keeper: it refreshes used companies before their access token ends, and idle ones before their refresh token
+//! ends.
 
 use batchsuite_auth::{
     CompanyId, EventFilter,
@@ -38,7 +39,7 @@ async fn a_used_company_is_refreshed_before_its_access_token_ends() {
     assert_eq!(process.token(&acme()).await.revision().version, 2, "nobody waits for UPS");
     drop(answer);
 
-    // Not used for a day: it is let be.
+    // Unused for a day, the company is not refreshed.
     stage.ups.clock().advance(2 * DAY);
     stage.live(seconds(15)).await;
     assert_eq!(stage.refreshes(), 1);
@@ -131,7 +132,7 @@ async fn the_keeper_takes_no_more_than_it_sends_within_a_second() {
     second.release();
 }
 
-/// A process whose keeper has just reserved a company that is used and wants a refresh, and is stopped there.
+/// A process whose keeper has just reserved a used company that is due, and is stopped there.
 async fn stopped_after_reserving(stage: &Stage) -> (Process, Hold) {
     let process = kept(stage);
     stage.opt_in(&process, &acme()).await;
@@ -143,7 +144,7 @@ async fn stopped_after_reserving(stage: &Stage) -> (Process, Hold) {
     (process, due)
 }
 
-/// Another process tries to refresh, and is told to wait for two minutes.
+/// Another process that tries to refresh and is told to wait for two minutes.
 async fn paused_by_another(stage: &Stage) -> Process {
     let other = stage.process();
     stage.access_tokens_end();
@@ -205,7 +206,7 @@ async fn what_was_reserved_before_a_removal_is_not_cached_after_it() {
     let (stopped, due) = stopped_after_reserving(&stage).await;
     let other = stage.process();
     other.auth.remove_auth(&acme(), &ada()).await.unwrap();
-    // The feed tells it.
+    // The feed reports the removal.
     stage.live(seconds(1)).await;
     let claim = stopped.store.hold(Verb::Claim, Moment::Before);
 
@@ -241,7 +242,7 @@ async fn two_keepers_share_the_companies_without_refreshing_one_twice() {
 async fn expiry_warnings_come_14_7_3_and_1_days_before_the_end_each_once_and_expired_once() {
     let stage = Stage::new().await;
     let mut policy = policy();
-    // Nothing is kept alive, so that it ends.
+    // Without keep-alive, so that the refresh token ends.
     policy.keep_alive_before_end = seconds(0);
     let keeper = || stage.process_with(|builder| builder.policy(policy.clone()));
     let (one, other) = (keeper(), keeper());
@@ -369,7 +370,7 @@ async fn a_keeper_that_an_operator_must_help_slows_down_and_goes_on_afterwards()
     assert_eq!([log.lines("the store fails").len(), log.lines("the store works again").len()], [1, 1]);
 }
 
-/// The keeper is stopped before it warns, and the row stays as it is.
+/// The keeper is stopped before it warns, and the row does not change.
 #[tokio::test(start_paused = true)]
 async fn a_warning_that_comes_too_late_to_be_saved_is_logged_and_repeated_at_once() {
     let stage = Stage::new().await;

@@ -1,4 +1,4 @@
-//! Connect links: made by one person, followed once in another browser, where nobody is signed in.
+//! Connect links: one person makes a link, and it is followed once in another browser without a sign-in.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::stage::Stage;
 
-/// The cookies that a browser has after these answers.
+/// The cookies of a browser after these answers.
 fn cookies<'a>(trips: impl IntoIterator<Item = &'a Trip>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for trip in trips {
@@ -36,7 +36,7 @@ fn links(process: &Process, trip: &Trip) -> LinkSecrets {
     process.auth.trip_cookie().links(&cookies([trip]))
 }
 
-/// The colleague signs in at UPS.com and comes back.
+/// The colleague signs in at UPS.com and returns.
 async fn come_back(stage: &Stage, process: &Process, trip: &Trip) -> Result<OptedIn, CallbackError> {
     let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
     process.auth.callback_of_link(&query, &links(process, trip)).await
@@ -86,7 +86,7 @@ async fn a_link_works_once() {
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 1);
 }
 
-/// The cookies of a browser that opened the link.
+/// The cookies of a browser that has opened the link.
 fn opened(process: &Process, token: &LinkToken) -> LinkSecrets {
     let cookie = process.auth.trip_cookie();
     let set_cookie = cookie.header_of_link(token, &BrowserSecret::random());
@@ -269,7 +269,7 @@ async fn a_link_s_cookie_completes_its_own_trip_alone() {
     let (token, other) = (link(&process, &acme()).await, link(&process, &company("other")).await);
     let trip = process.auth.follow_link(&token, &LinkSecrets::default()).await.unwrap();
     let of_other = process.auth.follow_link(&other, &LinkSecrets::default()).await.unwrap();
-    // Ada herself went to UPS.com in the same browser, and did not come back.
+    // Ada started her own trip in the same browser and did not return.
     let ordinary = process.auth.authenticate(&company("third"), &ada()).await.unwrap();
     let (to_acme, to_third) = (stage.ups.consent(&trip.url, FakeUps::USER).await, &ordinary.url);
     let to_third = stage.ups.consent(to_third, FakeUps::USER).await;
@@ -281,7 +281,7 @@ async fn a_link_s_cookie_completes_its_own_trip_alone() {
     assert!(matches!(without, Err(CallbackError::NoBrowserSecret)), "{without:?}");
     let signed_in = process.auth.callback(&ada(), &to_acme, &ordinary.browser_secret).await;
     assert!(matches!(signed_in, Err(CallbackError::OtherBrowser)), "{signed_in:?}");
-    // The link's token beside the secret of Ada's own trip, as somebody at that browser could write it.
+    // The link's token with the secret of Ada's own trip: a person at that browser could forge this cookie.
     let own = ordinary.browser_secret.expose_secret();
     let forged = format!("ups-link-1={}.{own}", token.expose_secret());
     let mut headers = HeaderMap::new();
@@ -290,7 +290,7 @@ async fn a_link_s_cookie_completes_its_own_trip_alone() {
     assert!(matches!(forged, Err(CallbackError::OtherBrowser)), "{forged:?}");
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 0);
 
-    // Both links were followed in one browser.
+    // The browser followed both links.
     let both = cookie.links(&cookies([&of_other, &trip]));
     assert_eq!(process.auth.callback_of_link(&to_acme, &both).await.unwrap().company, acme());
     let to_other = stage.ups.consent(&of_other.url, FakeUps::USER).await;
@@ -318,7 +318,7 @@ async fn a_token_that_nobody_followed_speaks_for_nobody() {
 async fn the_callback_of_a_link_that_comes_twice_sends_nothing_and_is_led_to_the_company() {
     let stage = Stage::new().await;
     let (process, other) = (stage.process(), stage.process());
-    // Another link was followed in that browser before.
+    // The browser has followed another link before.
     let before =
         process.auth.follow_link(&link(&process, &company("other")).await, &LinkSecrets::default()).await.unwrap();
     let trip = process.auth.follow_link(&link(&process, &acme()).await, &LinkSecrets::default()).await.unwrap();
@@ -332,7 +332,7 @@ async fn the_callback_of_a_link_that_comes_twice_sends_nothing_and_is_led_to_the
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 1);
 }
 
-/// Whether Ada may act for anybody.
+/// Whether Ada has lost her rights.
 #[derive(Clone, Debug, Default)]
 struct Dismissed(Arc<AtomicBool>);
 

@@ -1,4 +1,4 @@
-//! Lists of companies that stand so, among many that do not.
+//! Lists of the few companies with a status, among many with another.
 
 use batchsuite_auth::{
     CompanyQuery, Environment,
@@ -12,7 +12,7 @@ use crate::stage::Stage;
 
 const ROWS: usize = 25_000;
 
-/// Rows that are listed as authenticated and, looked at, are not.
+/// Rows that are listed as authenticated but are not, by their documents.
 async fn stale(stage: &Stage) {
     for number in 0..ROWS {
         let swap = Swap {

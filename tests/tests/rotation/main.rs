@@ -1,5 +1,5 @@
-//! The rotation protocol, the hot path, the keeper and the event log, clause by clause: the authenticator over the memory
-//! store and the fake UPS in this process, with both ways held up or broken where a clause needs it.
+//! The rotation protocol, the hot path, the keeper and the event log, clause by clause: the authenticator over the
+//! memory store and the fake UPS in this process. Tests hold or break both connections where a clause needs it.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 

@@ -46,7 +46,7 @@ async fn a_rejection_never_hands_out_an_older_token_than_the_rejected_one() {
     let stage = Stage::new().await;
     let (one, other) = (stage.process(), stage.process());
     stage.opt_in(&one, &acme()).await;
-    // This process has the first token, and hears of no other.
+    // This process has the first token and learns of no other.
     other.store.fail(Verb::Changes, Moment::Before);
     stage.live(seconds(3)).await;
     other.token(&acme()).await;

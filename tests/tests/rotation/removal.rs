@@ -1,4 +1,4 @@
-//! Remove auth and re-authentication, while something is under way.
+//! Remove auth and re-authentication during other work.
 
 use std::{sync::Arc, time::Duration};
 
@@ -124,7 +124,7 @@ async fn a_row_that_was_read_before_a_removal_does_not_reach_the_cache_after_it(
         load.reached().await;
 
         remover.auth.remove_auth(&acme(), &ada()).await.unwrap();
-        // The feed has been read by the time the row arrives.
+        // The feed is read before the row arrives.
         stage.live(seconds(2)).await;
         load.release();
 

@@ -1,4 +1,4 @@
-//! The second opinion: a refusal is told at once, and UPS is asked again before the refresh token is erased.
+//! The second opinion: a refusal is reported at once, and UPS is asked again before the refresh token is erased.
 
 use batchsuite_auth::{
     CompanyId,
@@ -24,7 +24,7 @@ async fn in_use(stage: &Stage, count: usize) -> (Process, Vec<CompanyId>) {
     (process, companies)
 }
 
-/// When the company's status says that UPS is asked again.
+/// The time in the company's status at which UPS is asked again.
 async fn asked_again_at(process: &Process, company: &CompanyId) -> Option<batchsuite_auth::clock::Timestamp> {
     match process.auth.status(company).await.unwrap().status {
         Status::ReauthRequired(cause) => cause.asked_again_at,
@@ -32,7 +32,7 @@ async fn asked_again_at(process: &Process, company: &CompanyId) -> Option<batchs
     }
 }
 
-/// At which second from now each refusal came.
+/// The second of each refusal, counted from now.
 async fn refusals_within(stage: &Stage, time: u64) -> Vec<u64> {
     let mut refusals = Vec::new();
     for second in 0..time {
@@ -50,12 +50,12 @@ async fn a_wave_of_refusals_ends_with_every_opt_in_alive() {
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::UntilCleared);
     stage.refreshes_are_due();
 
-    // From the third on.
+    // From the third refusal on.
     let trials = refusals_within(&stage, 20 * 60).await.split_off(2);
     stage.ups.clear_faults(Endpoint::Refresh);
     stage.live(HOUR).await;
 
-    // One trial a pause, which doubles from 30 s to a quarter of an hour.
+    // One trial per pause. Pauses double from 30 s to a quarter of an hour.
     let pauses: Vec<_> = trials.windows(2).map(|trials| trials[1] - trials[0]).collect();
     assert!((4..=6).contains(&pauses.len()), "{trials:?}");
     for (pause, least) in pauses.iter().zip([30, 60, 120, 240, 480, 900]) {

@@ -1,4 +1,4 @@
-//! An access token that has not expired keeps being served, whatever becomes of its refresh.
+//! An unexpired access token is served, whatever happens to its refresh.
 
 use batchsuite_auth::{
     error::TokenError,
@@ -44,7 +44,7 @@ async fn a_good_token_is_served_while_its_refresh_is_under_way_also_if_it_is_not
     process.token(&acme()).await;
     answer.reached().await;
 
-    // It drops what is cached.
+    // This clears the cache.
     process.auth.after_restore().await.unwrap();
     let begun = tokio::time::Instant::now();
     let served = process.token(&acme()).await;
@@ -148,7 +148,7 @@ async fn a_good_token_is_never_served_after_remove_auth() {
     let stage = Stage::new().await;
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
-    // It must not need the feed to know what it did itself.
+    // The process must know its own changes without the feed.
     process.store.fail(Verb::Changes, Moment::Before);
     stage.live(seconds(3)).await;
     process.token(&acme()).await;

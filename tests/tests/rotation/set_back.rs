@@ -1,4 +1,4 @@
-//! A store that has lost rotations: a restored backup, or a fail-over to a server that did not have them yet.
+//! A store that has lost rotations: a restored backup, or a fail-over to a server without them.
 
 use batchsuite_auth::{
     machine::CauseKind,
@@ -8,7 +8,7 @@ use batchsuite_tests::{DAY, Process, acme, seconds};
 
 use crate::stage::Stage;
 
-/// Two rotations of acme, of which the store has lost the second one.
+/// Two rotations of acme. The store has lost the second.
 async fn set_back(stage: &Stage, process: &Process) {
     stage.opt_in(process, &acme()).await;
     process.token(&acme()).await;
@@ -18,7 +18,7 @@ async fn set_back(stage: &Stage, process: &Process) {
     put_back(stage, before).await;
 }
 
-/// The row is as it was, but for its number, which never comes again.
+/// Restores the row, except for its number, which never repeats.
 async fn put_back(stage: &Stage, row: Row) {
     let StoredTokens::Readable(tokens) = row.tokens else { panic!("{:?}", row.tokens) };
     let swap = Swap {
@@ -70,7 +70,7 @@ async fn a_row_that_was_set_back_and_whose_token_is_good_after_all_works_on() {
     stage.access_tokens_end();
     process.token(&acme()).await;
     let second = stage.row(&acme()).await;
-    // The store loses only what it knows of the third one, which UPS never made.
+    // The store has lost only its record of a third rotation, which UPS never made.
     stage.access_tokens_end();
     process.token(&acme()).await;
     let third = stage.row(&acme()).await;

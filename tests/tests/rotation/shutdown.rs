@@ -1,4 +1,4 @@
-//! Shutdown: what must not be lost comes to its end, and nothing else is waited for.
+//! Shutdown: work that must not be lost is completed, and nothing else is waited for.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::stage::{Stage, policy};
 
-/// Begins the end of a process, and lets it get as far as it can without time.
+/// Begins a shutdown and lets it run as far as possible without time passing.
 async fn shutting_down(process: &Process) -> tokio::task::JoinHandle<Shutdown> {
     let auth = process.auth.clone();
     let ending = tokio::spawn(async move { auth.shutdown().await });
@@ -156,7 +156,7 @@ async fn shutdown_returns_at_its_limit_and_says_what_is_not_stored() {
     assert!(matches!(ended, Shutdown::Incomplete { under_way: 1, pairs: 1, .. }), "{ended:?}");
     assert!(!ended.is_complete());
 
-    // The runtime lives on, so the pair is stored all the same.
+    // The runtime is still there, so the pair is stored.
     process.store.mend(Verb::Commit);
     assert_eq!(process.auth.shutdown_within(seconds(2)).await, Shutdown::Complete);
     assert_eq!(stage.grant_of(&acme()).await.revision.version, 2);
@@ -195,7 +195,7 @@ async fn shutdown_returns_at_its_limit_where_the_store_or_ups_never_answers() {
     assert!(matches!(ended, Shutdown::Incomplete { under_way: 1, pairs: 0, .. }), "{ended:?}");
 }
 
-/// Processes that have cached acme's token and want to refresh it; the keeper of the first one, too.
+/// Processes that have cached acme's token and want to refresh it, including the first one's keeper.
 async fn due_after_quiesce(stage: &Stage) -> Process {
     let process = stage.process_with(|builder| builder);
     stage.opt_in(&process, &acme()).await;
@@ -294,7 +294,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
     let (holder, waiting) = (stage.process(), stage.process_with(|builder| builder));
     stage.opt_in(&holder, &acme()).await;
     stage.ups.clock().advance(55 * DAY);
-    // The keeper begins what another process has claimed meanwhile, and waits for that process.
+    // The keeper begins with a company that another process has claimed meanwhile, and waits for that process.
     let due = waiting.store.hold(Verb::Wake, Moment::After);
     due.reached().await;
     let claim = holder.store.hold(Verb::Claim, Moment::After);
@@ -325,7 +325,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_others_of_its
         stage.opt_in(&process, company).await;
     }
     stage.refreshes_are_due();
-    // UPS has accepted nothing for long, so only three are under way at once.
+    // UPS has not accepted the client for a while, so only three requests are in flight at once.
     let answers = [(); 3].map(|()| process.http.hold_answer());
     for company in &companies {
         process.token(company).await;

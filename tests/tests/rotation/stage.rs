@@ -1,7 +1,7 @@
-//! What every test here begins with: a UPS, a store, and one or more processes over them.
+//! The common setup of the tests: a UPS, a store, and processes over them.
 //!
-//! Most tests run on tokio's paused time: its timers go by as soon as everybody waits. The wall clock of UPS, store and
-//! processes is moved by hand; [`Stage::live`] lets both pass together.
+//! Most tests run on tokio's paused time, which jumps to the next timer as soon as every task waits. The tests move the
+//! wall clock of UPS, store and processes by hand; [`Stage::live`] lets both pass together.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use batchsuite_store::MemoryStore;
 use batchsuite_tests::{Caller, FlakyStore, Gate, HOUR, Hold, Process, acme, ada, opt_in, seconds};
 use tokio::{task::JoinHandle, time::sleep};
 
-/// A UPS and a store, for any number of processes.
+/// A UPS and a store for any number of processes.
 pub(crate) struct Stage {
     pub(crate) ups: FakeUps,
     pub(crate) store: MemoryStore,
@@ -31,7 +31,7 @@ impl Stage {
         Self { store: MemoryStore::with_clock(ups.clock()), ups }
     }
 
-    /// A process without a keeper, on the [`policy`] of these tests.
+    /// A process without a keeper, with the [`policy`] of these tests.
     pub(crate) fn process(&self) -> Process {
         self.process_with(|builder| builder.without_keeper())
     }
@@ -42,7 +42,7 @@ impl Stage {
         self.process_with(|builder| builder.without_keeper().policy(policy))
     }
 
-    /// A process that is configured as another client.
+    /// A process configured as another client.
     pub(crate) fn process_as(&self, client: Client) -> Process {
         self.build(client, |builder| builder.without_keeper())
     }
@@ -60,12 +60,12 @@ impl Stage {
         Process::start(&self.ups, client, store, http, |builder| settings(builder.policy(policy())))
     }
 
-    /// `company` opts in, by way of `process`.
+    /// `company` opts in through `process`.
     pub(crate) async fn opt_in(&self, process: &Process, company: &CompanyId) {
         opt_in(&process.auth, &self.ups, company).await;
     }
 
-    /// A caller of acme, whose access token has ended, and UPS's answer to its refresh, which is held up.
+    /// A caller for acme, whose access token has expired; UPS's answer to its refresh is held.
     pub(crate) async fn caller_before_the_answer(&self, process: &Process) -> (Hold, Caller) {
         self.access_tokens_end();
         let answer = process.http.hold_answer();
@@ -74,7 +74,7 @@ impl Stage {
         (answer, caller)
     }
 
-    /// Ada's callback for acme, and UPS's answer to its exchange, which is held up.
+    /// Ada's callback for acme; UPS's answer to its exchange is held.
     pub(crate) async fn callback_before_the_answer(
         &self,
         process: &Process,
@@ -90,7 +90,7 @@ impl Stage {
         (answer, callback)
     }
 
-    /// Time passes, for everybody: the wall clock and tokio's.
+    /// Lets time pass on the wall clock and on tokio's.
     pub(crate) async fn live(&self, time: Duration) {
         for _ in 0..time.as_secs() {
             self.ups.clock().advance(seconds(1));
@@ -98,33 +98,33 @@ impl Stage {
         }
     }
 
-    /// The access tokens end: everybody's wall clock is an hour later.
+    /// Moves the wall clock by an hour, so that the access tokens expire.
     pub(crate) fn access_tokens_end(&self) {
         self.ups.clock().advance(HOUR);
     }
 
-    /// The access tokens enter the early window.
+    /// Moves the wall clock until the access tokens enter the early window.
     pub(crate) fn refreshes_are_due(&self) {
         self.ups.clock().advance(HOUR - seconds(600));
     }
 
-    /// How many rotations UPS did.
+    /// The number of UPS's rotations.
     pub(crate) fn rotations(&self) -> u64 {
         self.ups.requests().count(Endpoint::Refresh, Outcome::Ok)
     }
 
-    /// How many refreshes reached UPS.
+    /// The number of refreshes that reached UPS.
     pub(crate) fn refreshes(&self) -> u64 {
         self.ups.requests().total(Endpoint::Refresh)
     }
 
-    /// The company's grant, as it is stored.
+    /// The company's stored grant.
     pub(crate) async fn grant_of(&self, company: &CompanyId) -> Grant {
         let row = self.row(company).await;
         Grant::of_document(row.document.as_str(), row.revision).unwrap()
     }
 
-    /// The tokens that are stored of a company.
+    /// The company's stored tokens.
     pub(crate) async fn tokens_of(&self, company: &CompanyId) -> Option<Tokens> {
         match self.row(company).await.tokens {
             StoredTokens::Readable(tokens) => Some(tokens),
@@ -132,12 +132,12 @@ impl Stage {
         }
     }
 
-    /// A hand writes this document into a row, which wakes at once.
+    /// Writes this document into a row by hand. The row is due at once.
     pub(crate) async fn write_document(&self, key: &RowKey, document: &str) {
         self.write(key, Document::new(document), TokenChange::Keep).await;
     }
 
-    /// A hand deletes the tokens of a company.
+    /// Deletes a company's tokens by hand.
     pub(crate) async fn delete_tokens(&self, company: &CompanyId) {
         self.write(
             &RowKey::company(Environment::Cie, company.clone()),
@@ -172,8 +172,8 @@ impl Stage {
     }
 }
 
-/// The default policy, with a feed that is read every second: paused time would look like a clock that is set. A call of the
-/// store that is held up stands for a process that is stopped in it, so the call is not given up and repeated.
+/// The default policy, except that the feed is read every second: with a longer interval, paused time would look like a
+/// changed clock. A held call of the store stands for a stopped process, so the store's deadline does not end it.
 pub(crate) fn policy() -> Policy {
     let mut policy = Policy::default();
     policy.feed_interval = seconds(1);

@@ -1,4 +1,4 @@
-//! A process that stands still while UPS or the store answers: what arrived meanwhile is read before any deadline is judged.
+//! A process that stands still while UPS or the store answers: it reads the answers before it judges any deadline.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use batchsuite_tests::{Hold, Moment, Verb, acme, company, seconds};
 
 use crate::stage::Stage;
 
-/// Within half a second the runtime has read what arrived.
+/// The runtime reads the answers within half a second.
 const TIME_TO_READ: Duration = Duration::from_millis(450);
 
 #[tokio::test(start_paused = true)]
@@ -25,12 +25,13 @@ async fn a_pair_that_arrives_while_the_process_stands_still_is_stored() {
         answer.reached().await;
     }
 
-    // Longer than the deadline, shorter than the lease. The fence is looked at first; the answers are out of the socket later.
+    // Longer than the deadline and shorter than the lease. The fence is checked first; the answers leave the socket
+    // later.
     tokio::time::advance(seconds(35)).await;
     tokio::time::sleep(TIME_TO_READ).await;
     answers.iter().for_each(Hold::release);
     for caller in callers {
-        // Its own wait was over, too; whatever it was told, nothing is lost.
+        // The caller's own wait has ended, too. Whatever its result, nothing is lost.
         drop(caller.await.unwrap());
     }
     stage.live(seconds(2)).await;

@@ -1,4 +1,4 @@
-//! Taking over from an attempt that never said how it ended.
+//! Taking over from an attempt without a known outcome.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use batchsuite_tests::{Moment, Process, Verb, acme, seconds};
 
 use crate::stage::Stage;
 
-/// A holder with the new pair in hand, whose database is away, until its lease is over.
+/// A holder with the new pair whose database is unavailable until its lease has ended.
 async fn holder_waits_for_its_database(stage: &Stage, holder: &Process) {
     holder.store.fail(Verb::Commit, Moment::Before);
     drop(holder.caller(&acme()));
     stage.live(seconds(61)).await;
-    // Between two of its tries.
+    // A moment between two of its tries.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(stage.rotations(), 1);
 }
@@ -39,7 +39,7 @@ async fn a_holder_gets_its_time_also_while_the_old_token_is_still_served() {
     let stage = Stage::new().await;
     let (holder, other) = (stage.process(), stage.process());
     stage.opt_in(&holder, &acme()).await;
-    // Cached by both, and in the early window: the refresh goes on in the background.
+    // Both have cached the token, and it is in the early window: the refresh continues in the background.
     other.token(&acme()).await;
     stage.refreshes_are_due();
     holder_waits_for_its_database(&stage, &holder).await;
@@ -61,7 +61,7 @@ async fn the_false_verdict_a_late_refusal_writes_nothing_while_the_new_holders_a
     stage.opt_in(&a, &acme()).await;
     stage.access_tokens_end();
 
-    // A's process is stopped past its lease and even its deadline; its request is still to arrive.
+    // A's process is stopped past its lease and even its deadline; its request has not arrived yet.
     let late = a.http.hold_request();
     let of_a = a.caller(&acme());
     late.reached().await;
@@ -88,7 +88,7 @@ async fn a_late_pair_over_rotation_lost_recovers_the_opt_in() {
     stage.opt_in(&a, &acme()).await;
     stage.access_tokens_end();
 
-    // A has the pair in hand and is stopped past its lease; B's probe is refused.
+    // A has the pair and is stopped past its lease; B's probe is refused.
     let commit = a.store.hold(Verb::Commit, Moment::Before);
     let of_a = a.caller(&acme());
     commit.reached().await;
@@ -127,6 +127,6 @@ async fn an_opt_in_that_recovered_tells_a_later_password_change_as_one() {
     stage.access_tokens_end();
     b.auth.access_token(&acme()).await.unwrap_err();
 
-    // The pair that came late answers the one request that was in doubt.
+    // The late pair answers the only request in doubt.
     assert_eq!(b.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
 }

@@ -1,5 +1,5 @@
-//! Trouble with the store: nobody waits without end, no loop spins or floods the log, the log knows the cause, and what the
-//! store will never take is not repeated for ever.
+//! Store failures: no caller waits forever, no loop spins or floods the log, the log names the cause, and a value that
+//! the store permanently rejects is not retried forever.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::stage::{Stage, policy};
 const BEGINS: &str = "the store fails";
 const IS_OVER: &str = "the store works again";
 
-/// A process whose pair waits for a store that fails in this way.
+/// A process whose pair waits for a store with this failure.
 async fn with_a_pair_in_hand(stage: &Stage, kind: StoreErrorKind) -> Process {
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
@@ -49,7 +49,7 @@ async fn a_pair_is_never_given_up_and_retried_slowly_where_an_operator_must_look
     }
 }
 
-/// The operator puts it right and starts the service anew.
+/// The operator fixes the problem and restarts the service.
 #[tokio::test(start_paused = true)]
 async fn a_pair_is_retried_at_once_and_each_second_when_the_process_ends() {
     for is_mended in [true, false] {
@@ -80,7 +80,7 @@ async fn a_pair_is_retried_each_second_while_the_store_is_merely_away() {
     let tries = process.store.calls(Verb::Commit);
     stage.live(seconds(60)).await;
 
-    // Other processes leave the holder that long after an outage, before they send the spent token again.
+    // After an outage, other processes give the holder this much time before they send the spent token again.
     assert!((59..=61).contains(&(process.store.calls(Verb::Commit) - tries)));
 }
 
@@ -117,7 +117,7 @@ async fn an_outage_that_turns_into_something_for_an_operator_is_logged_again() {
     assert!(begun[0].contains("WARN") && begun[1].contains("ERROR"), "{begun:#?}");
 }
 
-/// An answer of UPS with a character that few encodings have.
+/// An answer of UPS with a character that few encodings contain.
 fn refusal(message: &str) -> Answer {
     let body = json!({"response": {"errors": [{"code": "10400", "message": message}]}});
     Answer::status(400).with_json(body)
@@ -188,7 +188,7 @@ async fn a_verdict_that_the_store_will_never_take_at_all_is_given_up_and_said_so
 
     assert_eq!(process.store.calls(Verb::Verdict), 2);
     assert_eq!(log.lines("it is given up").len(), 1);
-    // Its lease ends by itself.
+    // The claim's lease ends by itself.
     stage.live(seconds(40)).await;
     process.token(&acme()).await;
 }
@@ -214,7 +214,7 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
         following.abort();
         drop(guard);
 
-        // What only a caller asked for is told to that caller.
+        // Failures of a caller's own request are reported to that caller.
         let is_told_to_the_caller = matches!(
             verb,
             Verb::PutConsent | Verb::UseConsent | Verb::Remove | Verb::List | Verb::Notify | Verb::Postpone
@@ -237,7 +237,7 @@ fn kept(stage: &Stage) -> ImportedTokens {
     ImportedTokens::new(stage.ups.opt_in_elsewhere(FakeUps::USER).refresh_token).unwrap()
 }
 
-/// Everything that a process does, as far as it can.
+/// Does everything that a process can do.
 async fn exercise(stage: &Stage, process: &Process) {
     let _ = process.auth.companies(CompanyQuery::default()).await;
     let _ = process.auth.after_restore().await;
@@ -288,7 +288,7 @@ async fn a_deadline_of_no_time_is_refused() {
     assert!(built.unwrap_err().to_string().contains("store_deadline"));
 }
 
-/// The default policy: what the store does not answer in time is given up or repeated.
+/// The default policy: a store call that is not answered in time is given up or repeated.
 fn impatient(stage: &Stage) -> Process {
     let mut policy = Policy::default();
     policy.feed_interval = seconds(1);

@@ -1,4 +1,4 @@
-//! Unanswered: nothing is sent before the lease ends, then probes, one at a time, until UPS answers.
+//! Unanswered: nothing is sent before the lease ends. Then probes follow, one at a time, until UPS answers.
 
 use batchsuite_auth::{
     error::{TokenError, Unavailable},
@@ -36,7 +36,7 @@ async fn an_unanswered_request_is_followed_by_no_other_before_its_lease_ends_and
         let begun = tokio::time::Instant::now();
         let error = process.auth.access_token(&acme()).await.unwrap_err();
         assert!(error.is_transient() && error.retry_after().is_some(), "{words}: {error:?}");
-        // The flight of a hanging request lives on to its deadline.
+        // The flight of a hanging request lasts until its deadline.
         tokio::time::sleep(seconds(35).saturating_sub(begun.elapsed())).await;
         let row = stage.grant_of(&acme()).await;
         assert!(row.unanswered.is_some() && matches!(row.phase, Phase::InDoubt { .. }), "{words}: {row:?}");
@@ -155,7 +155,7 @@ async fn what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt() {
     let process = stage.process();
     stage.opt_in(&process, &acme()).await;
     stage.access_tokens_end();
-    // An answer is lost first, so the opt-in is in doubt.
+    // First an answer is lost, so that the opt-in is in doubt.
     stage.ups.fault(Endpoint::Refresh, Fault::DropAnswer, Times::Once);
     process.auth.access_token(&acme()).await.unwrap_err();
     stage.live(seconds(65)).await;
@@ -189,7 +189,7 @@ async fn after_restore_a_spent_token_is_told_as_rotation_lost_and_not_as_a_passw
     process.token(&acme()).await;
 
     assert_eq!(process.auth.after_restore().await.unwrap(), 1);
-    // As good as spent: UPS knows a later one.
+    // The token counts as spent, because UPS has issued a later one.
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::Once);
     stage.access_tokens_end();
     process.auth.access_token(&acme()).await.unwrap_err();

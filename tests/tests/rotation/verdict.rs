@@ -1,4 +1,4 @@
-//! Verdicts and give-backs: each ends its own attempt only, and is kept until the store takes it.
+//! Verdicts and releases: each ends only its own attempt, and is kept until the store accepts it.
 
 use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},
@@ -21,7 +21,7 @@ async fn a_verdict_that_cannot_be_written_is_kept_and_retried() {
         process.store.fail(Verb::Verdict, moment);
         drop(process.caller(&acme()));
         stage.live(seconds(20)).await;
-        // One that was written without an answer is found by reading, and not written again.
+        // A verdict that was written without an answer is found by reading, and not written again.
         let tries = process.store.calls(Verb::Verdict);
         assert_eq!(tries > 10, moment == Moment::Before, "{moment:?}: {tries}");
         process.store.mend(Verb::Verdict);
@@ -40,7 +40,7 @@ async fn a_verdict_that_comes_after_its_row_was_taken_over_writes_nothing() {
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::Once);
     stage.access_tokens_end();
 
-    // A refusal is in hand, and waits for the store past the lease; meanwhile another process rotates.
+    // A refusal waits for the store past the lease; meanwhile another process rotates.
     let settle = slow.store.hold(Verb::Verdict, Moment::Before);
     drop(slow.caller(&acme()));
     settle.reached().await;

@@ -1,4 +1,4 @@
-//! Files whose bytes are not what was written.
+//! Files with changed bytes.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,7 +16,7 @@ use batchsuite_tests::{companies, company, postgres::keyring, sqlite::TestFile};
 
 use crate::stage::{line, rotated};
 
-/// A database with some rows and without a log, as its last process leaves it.
+/// A database with some rows and without a log, as the last process leaves it.
 async fn closed() -> TestFile {
     let file = TestFile::new();
     let store = file.store().await;
@@ -59,7 +59,7 @@ async fn a_file_that_was_cut_is_told() {
     assert_eq!(refused.kind(), StoreErrorKind::Corrupt, "{}", line(&refused));
 }
 
-/// Not even its name can be read: nobody can be shown it.
+/// Its name is unreadable, so it cannot be shown.
 #[tokio::test]
 async fn a_company_whose_name_is_none_is_left_out_of_the_feed() {
     let file = TestFile::new();

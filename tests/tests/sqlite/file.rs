@@ -1,4 +1,4 @@
-//! The file: closed to others, and left alone if it is not ours.
+//! The file: not accessible to other users, and left alone if it is not ours.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::stage::{line, rotated, version};
 
-/// Every file of a directory with its content, but for what SQLite shares between its processes in memory.
+/// Every file in a directory with its content, except SQLite's shared memory.
 fn content(directory: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
     let content = entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()));
@@ -18,7 +18,7 @@ fn content(directory: &Path) -> Vec<(String, Vec<u8>)> {
     content
 }
 
-/// The refusal to open a file, which is still what it was then.
+/// The refusal to open a file, which must stay unchanged.
 async fn refusal(file: &TestFile) -> StoreError {
     let before = content(file.directory());
     let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("it must be refused");
@@ -107,7 +107,7 @@ async fn a_database_of_another_program_is_refused_and_not_touched() {
             theirs.pragma_update(None, "journal_mode", journal).unwrap();
             theirs.pragma_update(None, "application_id", application).unwrap();
             theirs.execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").unwrap();
-            // As a program leaves it that was killed: with a log that nobody has copied back.
+            // A killed program leaves its log behind.
             std::mem::forget(theirs);
 
             let refused = refusal(&file).await;

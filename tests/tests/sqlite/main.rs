@@ -1,4 +1,4 @@
-//! What the SQLite store promises beyond the contract, on real files.
+//! The SQLite store's promises beyond the storage contract, tested on real files.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 

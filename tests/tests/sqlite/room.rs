@@ -1,4 +1,4 @@
-//! A disk that is full, and one that cannot be written to. Each is a small file system of the test's own.
+//! A full disk and a read-only disk, each a small file system of the test's own.
 
 use std::{
     env,
@@ -11,7 +11,8 @@ use batchsuite_tests::{acme, companies, company, postgres::keyring, sqlite::Test
 
 use crate::stage::{key, line, rotate, rotated, swap, tokens, version};
 
-/// Runs the test `name` once more in a process that may mount, with a tmpfs of `size` for its files. Whether this is that process.
+/// Runs the test `name` again in a process that may mount, with a tmpfs of `size` for its files. Returns whether this
+/// is that process.
 fn has_its_own_disk(name: &str, size: &str) -> bool {
     const MARK: &str = "SQLITE_TEST_HAS_ITS_OWN_DISK";
     if env::var_os(MARK).is_some() {

@@ -1,4 +1,4 @@
-//! Secrets in the file, and the keys that seal them.
+//! Secrets in the file, and the keys that encrypt them.
 
 use std::{fs, sync::Arc, time::Duration};
 
@@ -116,7 +116,7 @@ async fn a_list_says_what_is_under_an_older_key() {
     assert_eq!(older.collect::<Vec<_>>(), [true, false]);
 }
 
-/// Keys that a test exchanges.
+/// Keys that a test can replace.
 #[derive(Clone, Debug)]
 struct Exchanged(Arc<Mutex<KeySet>>);
 

@@ -1,4 +1,4 @@
-//! Several stores on one file, as processes have them.
+//! Several stores on one file, like several processes.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ async fn a_store_that_was_closed_has_left_everything_in_the_file_and_does_nothin
     assert_eq!(version(&file.store().await, &acme()).await, 1);
 }
 
-/// A host may try again and again.
+/// A host may retry again and again.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn to_open_a_file_again_costs_no_descriptor() {
@@ -92,7 +92,7 @@ async fn to_open_a_file_again_costs_no_descriptor() {
         file.store().await.close().await;
     }
 
-    // The other tests of this program open files, too.
+    // Other tests of this program open files, too.
     assert!(open() < before + 90, "{before}, then {}", open());
 }
 

@@ -44,12 +44,12 @@ pub(crate) async fn rotate(store: &dyn Store, company: &CompanyId) -> Result<Sav
     store.save(swap(&row)).await
 }
 
-/// The same where nothing can go wrong.
+/// The same where no failure is expected.
 pub(crate) async fn rotated(store: &dyn Store, company: &CompanyId) {
     assert!(matches!(rotate(store, company).await, Ok(Saved::Yes { .. })), "nobody else saves that row");
 }
 
-/// The version of a row whose tokens can be read.
+/// The version of a row with readable tokens.
 pub(crate) async fn version(store: &dyn Store, company: &CompanyId) -> u64 {
     let row = store.load(&key(company)).await.expect("the store answers");
     let StoredTokens::Readable(tokens) = row.tokens else { panic!("{:?}", row.tokens) };

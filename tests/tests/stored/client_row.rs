@@ -1,4 +1,4 @@
-//! A hand or another release wrote into the client row what this one cannot read.
+//! A client row with values that this release cannot read, written by hand or by another release.
 
 use batchsuite_auth::{CompanyQuery, Environment, status::StatusFilter, store::RowKey};
 use batchsuite_tests::{Backend, acme, on_each_backend};

@@ -1,5 +1,5 @@
-//! The tokens of a company were deleted by a hand, while its grant says that there are some: an operator's error of that company
-//! alone, which a person repairs by another opt-in or a removal.
+//! A company's tokens were deleted by hand while its grant still mentions them: an operator's mistake that affects only
+//! this company, and that a new opt-in or a removal repairs.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ on_each_backend!(
     deleted_tokens_of_a_second_opinion_are_not_asked_about_and_cost_no_cause,
 );
 
-/// Of every company that is there.
+/// Deletes tokens of every company.
 const DELETIONS: [&str; 3] = [
     "DELETE FROM {schema}.tokens",
     "UPDATE {schema}.tokens SET access_token = NULL",
@@ -33,7 +33,7 @@ fn other() -> CompanyId {
     company("other")
 }
 
-/// Acme, whose tokens were deleted, and another company that is well.
+/// Acme with deleted tokens, and an undamaged company.
 async fn damaged(backend: Backend, deletion: &str) -> Stage {
     let stage = Stage::new(backend).await;
     stage.opt_in(&acme()).await;
@@ -62,7 +62,7 @@ async fn deleted_tokens_are_told_as_unreadable_and_never_as_a_password_change(ba
 
         assert_is_unreadable(&process.auth, deletion).await;
         assert!(process.store.calls(Verb::Load) <= 2, "{deletion}: one look each");
-        // Nor when there is something to refresh.
+        // The same when a refresh is due.
         stage.advance(HOUR).await;
         assert_is_unreadable(&process.auth, deletion).await;
 
@@ -73,7 +73,7 @@ async fn deleted_tokens_are_told_as_unreadable_and_never_as_a_password_change(ba
     }
 }
 
-/// A list does not open tokens, so it sees only that there are none at all.
+/// A list does not decrypt tokens, so it notices only that all are missing.
 async fn deleted_tokens_are_shown_in_a_list(backend: Backend) {
     let stage = damaged(backend, DELETIONS[0]).await;
 
@@ -128,7 +128,7 @@ async fn a_keeper_puts_off_a_company_whose_tokens_were_deleted_and_keeps_the_oth
     }
 }
 
-/// The cause that was recorded stays, whatever became of the token.
+/// The recorded cause stays, whatever happens to the token.
 async fn deleted_tokens_of_a_second_opinion_are_not_asked_about_and_cost_no_cause(backend: Backend) {
     let stage = Stage::new(backend).await;
     stage.opt_in(&acme()).await;

@@ -1,4 +1,4 @@
-//! Another system's tokens, on each store that outlives a process.
+//! Imports of another system's tokens, on each store that outlives a process.
 
 use batchsuite_auth::{
     Imported, ImportedTokens,

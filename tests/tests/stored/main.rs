@@ -1,5 +1,5 @@
-//! What stands in the database, on each store that outlives a process: what a hand or another release wrote there, and what a thief
-//! finds.
+//! The content of the database, on each store that outlives a process: values written by hand or by another release,
+//! and the data that a thief finds.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! A refused refresh token that is kept for a second opinion is sealed as any other, and the access token is gone.
+//! A refused refresh token kept for a second opinion is encrypted like any other, and the access token is deleted.
 
 use batchsuite_auth::{
     fake_ups::{Endpoint, Fault, Times},

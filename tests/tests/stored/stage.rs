@@ -1,4 +1,4 @@
-//! What every test here begins with: a database of its own, a UPS, and processes over them.
+//! The common setup of the tests: a database, a UPS, and processes over them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ impl Stage {
         Self { ups: FakeUps::start().await, database: Database::new(backend).await }
     }
 
-    /// A process without a keeper: it has cached nothing.
+    /// A process without a keeper and with an empty cache.
     pub(crate) async fn process(&self) -> Process {
         self.process_with(|builder| builder.without_keeper()).await
     }
@@ -38,18 +38,18 @@ impl Stage {
         opt_in(&self.process().await.auth, &self.ups, company).await;
     }
 
-    /// Time passes for everybody.
+    /// Advances the time of UPS and the database.
     pub(crate) async fn advance(&self, by: Duration) {
         self.ups.clock().advance(by);
         self.database.advance(by).await;
     }
 
-    /// How many refreshes reached UPS.
+    /// The number of refreshes that reached UPS.
     pub(crate) fn refreshes(&self) -> u64 {
         self.ups.requests().total(Endpoint::Refresh)
     }
 
-    /// UPS does this at the next refresh.
+    /// Sets a fault of UPS for the next refresh.
     pub(crate) fn at_the_next_refresh(&self, fault: Fault) {
         self.ups.fault(Endpoint::Refresh, fault, Times::Once);
     }

@@ -1,4 +1,4 @@
-//! Fields of a newer release survive whatever an older one saves.
+//! Fields of a newer release survive every save by an older one.
 
 use batchsuite_auth::{
     fake_ups::Fault,
@@ -62,7 +62,7 @@ async fn a_field_of_a_newer_release_outlives_a_whole_opt_in(backend: Backend) {
     still_there("a new consent after a removal").await;
 }
 
-/// The row is there before its first opt-in: somebody went to UPS.com.
+/// The row exists before the first opt-in, because a person went to UPS.com.
 async fn a_field_of_a_newer_release_is_in_a_company_that_is_authenticated_for_the_first_time(backend: Backend) {
     let stage = Stage::new(backend).await;
     let process = stage.process().await;
@@ -78,7 +78,7 @@ async fn a_field_of_a_newer_release_is_in_a_company_that_is_authenticated_for_th
 async fn a_field_of_a_newer_release_stays_in_the_client_row(backend: Backend) {
     let stage = Stage::new(backend).await;
     let process = stage.process().await;
-    // Twice: the first time the row begins.
+    // The call runs twice, because the first one creates the row.
     process.auth.after_restore().await.unwrap();
     stage.database.set_field("", FIELD, &value()).await;
 
