@@ -10,6 +10,6 @@ pub(crate) fn measure(pace: Pace) {
     let companies = pace.of("1000000", "200000");
     for arguments in [&["allocations"][..], &["memory", companies]] {
         let status = Command::new(env!("CARGO_BIN_EXE_counted")).args(arguments).status();
-        assert!(status.expect("it starts").success(), "counted {arguments:?} failed");
+        assert!(status.expect("the program starts").success(), "counted {arguments:?} failed");
     }
 }

@@ -104,7 +104,8 @@ impl Crowd {
                 })
             })
             .collect();
-        self.clients.extend(working.into_iter().map(|client| runtime.block_on(client).expect("it ends")));
+        self.clients
+            .extend(working.into_iter().map(|client| runtime.block_on(client).expect("the client's task ends")));
     }
 }
 
@@ -190,7 +191,7 @@ fn write_refresh(request: &mut String, head: &str, refresh_token: &str) {
 
 /// Sends a request, reads the answer, checks its status and returns its body.
 async fn exchange<'a>(stream: &mut TcpStream, request: &str, answer: &'a mut Vec<u8>, status: u16) -> &'a str {
-    stream.write_all(request.as_bytes()).await.expect("it is sent");
+    stream.write_all(request.as_bytes()).await.expect("the request is sent");
     answer.clear();
     let (body, length) = loop {
         assert!(stream.read_buf(answer).await.expect("an answer") > 0, "an answer");

@@ -107,7 +107,7 @@ async fn all_have_the_token(auth: &BatchSuiteAuth, company: CompanyId, callers: 
         .collect();
     let mut tokens = Vec::with_capacity(callers);
     for token in asking {
-        tokens.push(token.await.expect("it ends"));
+        tokens.push(token.await.expect("the task ends"));
     }
     let one = tokens[0].expose_secret();
     assert!(tokens.iter().all(|token| token.expose_secret() == one), "one refresh for all");
@@ -175,6 +175,6 @@ where
         })
         .collect();
     for client in working {
-        runtime.block_on(client).expect("it ends");
+        runtime.block_on(client).expect("the task ends");
     }
 }

@@ -75,9 +75,9 @@ async fn by_the_keeper(wire: &Wire, store: &PostgresStore, unheard: &PostgresSto
     let auth = companies::with_keeper(store.clone()).policy(policy).build().expect("the settings fit");
     let ended = without_a_token(unheard, REFRESHES + 1).await;
     let (others, first) = ended.split_at(REFRESHES);
-    unheard.record_use(Environment::Cie, first).await.expect("it is recorded");
+    unheard.record_use(Environment::Cie, first).await.expect("the use is recorded");
     let of_start = heard_until(wire, "save_and_replace", 1).await;
-    unheard.record_use(Environment::Cie, others).await.expect("it is recorded");
+    unheard.record_use(Environment::Cie, others).await.expect("the uses are recorded");
     let trips = heard_until(wire, "save_and_replace", REFRESHES).await;
     auth.shutdown().await;
     let (of_rounds, of_refreshes) = trips.into_iter().partition(|trip| ROUND.contains(&trip.as_str()));

@@ -68,7 +68,7 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("this program starts once more");
+            .expect("this program starts again");
         let mut refresh_tokens = Vec::new();
         let told = BufReader::new(child.stdout.take().expect("its output is piped"));
         for line in told.lines().map_while(Result::ok) {
@@ -77,7 +77,7 @@ impl Server {
                 None => refresh_tokens.push(line),
             }
         }
-        panic!("the server {name} did not begin to listen");
+        panic!("the server {name} does not listen");
     }
 
     pub(crate) fn url(&self) -> Url {
@@ -86,18 +86,19 @@ impl Server {
 
     /// The resident memory, in bytes.
     pub(crate) fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its resident memory is told");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the server runs");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line with the resident memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// The processor time used so far.
     pub(crate) fn processor_time(&self) -> Duration {
-        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server runs");
         let nanoseconds = threads.map(|thread| {
             // "<nanoseconds on a processor> <nanoseconds waiting> <times>"
             let path = thread.expect("a thread").path().join("schedstat");
-            let told = fs::read_to_string(path).expect("its time is told");
+            let told = fs::read_to_string(path).expect("the thread's time");
             told.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
         });
         Duration::from_nanos(nanoseconds.sum())
@@ -121,7 +122,7 @@ pub(crate) fn serve(role: Role) {
         std::process::exit(0);
     });
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(serving(role)).expect("it serves");
+    runtime.block_on(serving(role)).expect("the server runs");
 }
 
 async fn serving(role: Role) -> io::Result<()> {

@@ -170,6 +170,6 @@ impl Ours {
 
     async fn refresh(auth: BatchSuiteAuth, company: CompanyId) {
         let token = auth.access_token(&company).await.expect("a token");
-        assert_eq!(token.revision().version, 2, "it was refreshed");
+        assert_eq!(token.revision().version, 2, "the token was refreshed");
     }
 }

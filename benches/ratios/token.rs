@@ -83,7 +83,7 @@ fn p99(runtime: &Runtime, pace: Pace) {
             }
         });
         ours.push(runtime.block_on(p99_of(&names, &Side::Ours(auth.clone()))));
-        runtime.block_on(refreshing).expect("it ends");
+        runtime.block_on(refreshing).expect("the task ends");
         reference.push(runtime.block_on(p99_of(&names, &Side::Floor(Arc::clone(&floor)))));
     }
     report::ratio("token/p99", median(ours), median(reference));
@@ -120,7 +120,7 @@ async fn p99_of(names: &Arc<Vec<CompanyId>>, side: &Side) -> f64 {
         .collect();
     let mut times = Vec::with_capacity(TASKS * ASKED);
     for task in tasks {
-        times.extend(task.await.expect("it ends"));
+        times.extend(task.await.expect("the task ends"));
     }
     times.sort_by(f64::total_cmp);
     times[times.len() * 99 / 100]

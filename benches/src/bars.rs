@@ -70,13 +70,13 @@ mod tests {
 
     #[test]
     fn a_bar_is_as_long_as_its_ratio() {
-        let row = crate::rows::row("token/floor/1k").expect("it exists");
+        let row = crate::rows::row("token/floor/1k").expect("the row exists");
         let drawn = |ours| svg(&[(row, Ratio { ours, reference: 40.0 })]);
 
         assert!(drawn(20.0).contains("class=\"bar\" x=\"250\" y=\"30\" width=\"130.0\""), "{}", drawn(20.0));
         assert!(
             drawn(400.0).contains("class=\"over\" x=\"250\" y=\"30\" width=\"520.0\""),
-            "cut off, and over its bound"
+            "cut off and over its bound"
         );
     }
 }

@@ -76,8 +76,8 @@ impl Life {
     /// If the store rejects the save.
     pub async fn opt_in(&self, store: &dyn Store, company: &CompanyId) {
         let row = store.load(&RowKey::company(Environment::Cie, company.clone())).await.expect("a row");
-        let saved = store.save(self.opt_in_over(row)).await.expect("the store takes it");
-        assert!(matches!(saved, Saved::Yes { .. }), "nobody else writes");
+        let saved = store.save(self.opt_in_over(row)).await.expect("the store accepts the save");
+        assert!(matches!(saved, Saved::Yes { .. }), "there is no other writer");
     }
 
     fn opt_in_over(&self, row: Row) -> Swap {

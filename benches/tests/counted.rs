@@ -6,7 +6,7 @@ use batchsuite_benches::report;
 
 /// Runs `counted` and compares its row with the row's bound.
 fn is_within_its_bound(row: &str, arguments: &[&str]) {
-    let output = Command::new(env!("CARGO_BIN_EXE_counted")).args(arguments).output().expect("it starts");
+    let output = Command::new(env!("CARGO_BIN_EXE_counted")).args(arguments).output().expect("the program starts");
     let printed = String::from_utf8(output.stdout).expect("a text");
     let (measured, figures) = printed.lines().find_map(report::parse).unwrap_or_else(|| panic!("{:?}", output.status));
 

@@ -1,5 +1,4 @@
-//! Counts through the `metrics` facade. The recorder belongs to the whole process, so this test is a program of its
-//! own.
+//! Counts through the `metrics` facade. The recorder belongs to the whole process, so this is a separate program.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The simulation is repeatable: a failing seed fails again anywhere.
+//! The simulation is repeatable: a failing seed fails again on any machine.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 

@@ -66,5 +66,5 @@ fn components() -> RuntimeComponents {
         .with_endpoint_resolver(Some(StaticUriEndpointResolver::http_localhost(1)))
         .with_retry_strategy(Some(NeverRetryStrategy::new()))
         .build()
-        .expect("all are there")
+        .expect("all components are set")
 }

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 /// Starts the endpoint and returns its URL. It serves until the runtime ends.
 pub(crate) async fn start() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on loopback");
-    let address = listener.local_addr().expect("it is bound");
+    let address = listener.local_addr().expect("the listener is bound");
     let answer = async || axum::Json(tokens());
     tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
     format!("http://{address}/token")

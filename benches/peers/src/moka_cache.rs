@@ -14,7 +14,7 @@ use crate::{beside::Beside, version};
 
 /// A token and its expiry.
 struct Token {
-    #[expect(dead_code, reason = "what the cache is for; it is handed out, not read")]
+    #[expect(dead_code, reason = "the cached value; it is returned, never read")]
     header: String,
     expires_at: Instant,
 }

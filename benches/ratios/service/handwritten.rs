@@ -71,7 +71,7 @@ impl Handwritten {
         let transaction = connection.transaction().await.expect("a transaction");
         let look = transaction.prepare_cached(LOOK).await.expect("a statement");
         let row = transaction.query_one(&look, &[&company.as_str()]).await.expect("an opt-in");
-        assert!(!row.get::<_, bool>(1), "it has ended");
+        assert!(!row.get::<_, bool>(1), "the token has expired");
         let pair = self.ups.refreshed(&RefreshToken::new(row.get(2))).await;
         let lifetime = Duration::from_secs(pair.expires_in.parse().expect("a number"));
         let store = transaction.prepare_cached(STORE).await.expect("a statement");
@@ -79,8 +79,8 @@ impl Handwritten {
         let stored = transaction
             .execute(&store, &[&company.as_str(), access, &lifetime.as_secs_f64(), refresh])
             .await
-            .expect("it is stored");
+            .expect("the pair is stored");
         assert_eq!(stored, 1);
-        transaction.commit().await.expect("it is kept");
+        transaction.commit().await.expect("the pair is committed");
     }
 }

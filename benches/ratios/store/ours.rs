@@ -114,7 +114,7 @@ async fn load(store: &impl Store, key: &RowKey) {
 
 async fn save(store: &impl Store, swap: Swap) {
     let saved = store.save(swap).await.expect("the store answers");
-    assert!(matches!(saved, Saved::Yes { .. }), "a row has another number than it was filled with");
+    assert!(matches!(saved, Saved::Yes { .. }), "a row's number has changed");
 }
 
 /// Another process that reads the change feed.

@@ -109,7 +109,7 @@ fn refresh(saves: &Saves, row: &Row) -> [Swap; 2] {
 async fn saved(store: PostgresStore, swaps: Vec<[Swap; 2]>) {
     for [claim, commit] in swaps {
         let Saved::Yes { number, .. } = store.save(claim).await.expect("the store answers") else {
-            panic!("nobody else writes");
+            panic!("there is no other writer");
         };
         let committed = store.save(Swap { expected: number, ..commit }).await.expect("the store answers");
         assert!(matches!(committed, Saved::Yes { .. }), "nobody else writes");

@@ -84,7 +84,7 @@ impl Table {
     pub(super) async fn fall_due(&self, server: &Server) {
         let kept = [("schema", self.schema), ("first", &FIRST.to_string()), ("kept", &self.kept.end.to_string())];
         let client = server.client().await;
-        client.batch_execute(&filled_in(FALL_DUE, &kept)).await.expect("they fall due");
+        client.batch_execute(&filled_in(FALL_DUE, &kept)).await.expect("the companies fall due");
         client.batch_execute(&format!("VACUUM ANALYZE {}.grants", self.schema)).await.expect("a vacuum");
     }
 
@@ -132,7 +132,7 @@ impl Table {
         if work.verb == Verb::Wake {
             return count as f64 / (operations * WOKEN_AT_ONCE) as f64;
         }
-        assert_eq!(count.unsigned_abs(), operations, "{work:?} was not done");
+        assert_eq!(count.unsigned_abs(), operations, "{work:?} is incomplete");
         1.0
     }
 }

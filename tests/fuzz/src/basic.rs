@@ -54,11 +54,11 @@ fn is_basic(request: &Request<Vec<u8>>, id: &str, secret: &str) {
     let [value] = value[..] else { panic!("{} headers", value.len()) };
     assert!(value.is_sensitive());
     let text = value.to_str().unwrap_or_else(|error| panic!("{error}"));
-    let encoded = text.strip_prefix("Basic ").unwrap_or_else(|| panic!("another scheme"));
+    let encoded = text.strip_prefix("Basic ").unwrap_or_else(|| panic!("not the scheme Basic"));
     let credentials = STANDARD.decode(encoded).unwrap_or_else(|error| panic!("{error}"));
     let colon = credentials.iter().position(|byte| *byte == b':').unwrap_or_else(|| panic!("no colon"));
     assert_eq!((&credentials[..colon], &credentials[colon + 1..]), (id.as_bytes(), secret.as_bytes()));
-    assert!(!format!("{:?}", request.headers()).contains(encoded), "Debug shows it");
+    assert!(!format!("{:?}", request.headers()).contains(encoded), "Debug shows the credentials");
 }
 
 fn form(request: &Request<Vec<u8>>) -> Vec<(String, String)> {

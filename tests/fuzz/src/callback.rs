@@ -88,7 +88,7 @@ pub fn callback_against_form_urlencoded(data: &[u8]) {
         Ok(returned) => {
             assert!(is_valid, "{written:?} is accepted");
             assert_eq!(returned.state, SecretHash::of(state));
-            let CallbackResponse::Code(read) = returned.response else { panic!("{written:?} is no code") };
+            let CallbackResponse::Code(read) = returned.response else { panic!("{written:?} yields no code") };
             assert_eq!(read.expose_secret(), code);
         }
         Err(error) => assert!(!is_valid, "{written:?}: {error}"),
@@ -98,7 +98,7 @@ pub fn callback_against_form_urlencoded(data: &[u8]) {
 fn agrees(query: &str, returned: &Callback) {
     let read = read(query);
     for name in NAMES {
-        assert!(read.iter().filter(|(known, _)| known == name).count() <= 1, "{name} is there twice");
+        assert!(read.iter().filter(|(known, _)| known == name).count() <= 1, "{name} occurs twice");
     }
     // Replacement characters written by the sender do not count.
     let replaced: usize =
@@ -108,7 +108,7 @@ fn agrees(query: &str, returned: &Callback) {
     assert_eq!(replaced, written, "an encoding was repaired");
     let state = value(query, "state").filter(|state| !state.is_empty()).unwrap_or_else(|| panic!("no state"));
     assert_eq!(returned.state, SecretHash::of(&state), "the state is read differently");
-    assert!(value(query, "iss").is_none_or(|issuer| issuer == ISSUER), "another issuer");
+    assert!(value(query, "iss").is_none_or(|issuer| issuer == ISSUER), "the issuer differs");
     let (code, error) = (value(query, "code"), value(query, "error"));
     match &returned.response {
         CallbackResponse::Code(read) => {

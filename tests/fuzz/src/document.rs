@@ -32,9 +32,9 @@ pub fn stored_grant(data: &[u8]) {
     let Ok(json) = std::str::from_utf8(document) else { return };
     let revision = if options.contains(&b'z') { last() } else { Revision { epoch: 3, version: 7 } };
     let Ok(grant) = Grant::of_document(json, revision) else { return };
-    let written = grant.document().unwrap_or_else(|error| panic!("what was read cannot be written: {error}"));
+    let written = grant.document().unwrap_or_else(|error| panic!("the document cannot be written again: {error}"));
     let again = Grant::of_document(&written, revision)
-        .unwrap_or_else(|error| panic!("what was written cannot be read: {error}"));
+        .unwrap_or_else(|error| panic!("the written document cannot be read: {error}"));
     assert_eq!(again, grant);
     assert_eq!(again.document().ok(), Some(written.clone()));
     keeps_unknown_fields(json, &written, &grant.unknown);
@@ -60,9 +60,9 @@ fn last() -> Revision {
 pub fn stored_client(data: &[u8]) {
     let Ok(json) = std::str::from_utf8(data) else { return };
     let Ok(record) = ClientRecord::of_document(json) else { return };
-    let written = record.document().unwrap_or_else(|error| panic!("what was read cannot be written: {error}"));
-    let again =
-        ClientRecord::of_document(&written).unwrap_or_else(|error| panic!("what was written cannot be read: {error}"));
+    let written = record.document().unwrap_or_else(|error| panic!("the document cannot be written again: {error}"));
+    let again = ClientRecord::of_document(&written)
+        .unwrap_or_else(|error| panic!("the written document cannot be read: {error}"));
     assert_eq!(again, record);
     keeps_unknown_fields(json, &written, &record.unknown);
     for now in [0, 1_767_225_600, 7_258_118_400].map(seconds) {
@@ -130,12 +130,12 @@ fn can_be_worked_with(grant: &Grant, now: Timestamp) {
     }
     for event in events(grant, now) {
         let Ok(step) = grant.on(&event, &settings.pauses, now) else { continue };
-        assert!(step.grant.revision >= grant.revision, "{} goes back", step.name);
-        assert_eq!(step.grant.unknown, grant.unknown, "{} loses what it does not know", step.name);
+        assert!(step.grant.revision >= grant.revision, "{} lowers the revision", step.name);
+        assert_eq!(step.grant.unknown, grant.unknown, "{} loses unknown fields", step.name);
         let document = step.grant.document().unwrap_or_else(|error| panic!("{} cannot be stored: {error}", step.name));
         let again =
             Grant::of_document(&document, step.grant.revision).unwrap_or_else(|error| panic!("{}: {error}", step.name));
-        assert_eq!(again, step.grant, "{} is stored as something else", step.name);
+        assert_eq!(again, step.grant, "{} is stored differently", step.name);
         let step = step.with_notice_that_holds(&settings, now);
         step.wake(Some(now), Some(now), &settings, now);
     }

@@ -61,7 +61,7 @@ pub fn ciphertext(data: &[u8]) {
     assert_eq!(sealed.len(), HEADER.len() + 12 + secret.len() + 16);
     assert!(
         secret.len() < 8 || !sealed[HEADER.len() + 12..].windows(secret.len()).any(|bytes| bytes == secret),
-        "it is not encrypted"
+        "the secret is not encrypted"
     );
     let opened = SEALING.open(&here, &sealed).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(opened.expose_secret(), secret);

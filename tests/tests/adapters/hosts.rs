@@ -92,7 +92,7 @@ async fn a_401_of_another_host_is_returned_and_not_reported() {
     }
 
     let requests = other.received_requests().await.unwrap();
-    assert_eq!(requests.len(), 2, "one each");
+    assert_eq!(requests.len(), 2, "one request per adapter");
     assert!(requests.iter().all(|request| !request.headers.contains_key(AUTHORIZATION)));
     assert_eq!(stage.refreshes(), 0);
 }

@@ -161,7 +161,7 @@ async fn each_call_of_the_inner_service_comes_after_its_readiness() {
     let answer = client.ready().await.unwrap().call(stage.request()).await.unwrap();
 
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(stage.refreshes(), 1, "it was called twice");
+    assert_eq!(stage.refreshes(), 1, "the inner service is called twice");
 }
 
 /// A service that is never ready.

@@ -39,7 +39,7 @@ async fn the_button_can_be_pressed_twice_and_after_going_back_by_who_opened_the_
     colleague.get(&link).await;
 
     let presses = tokio::join!(colleague.press(&link), colleague.press(&link));
-    assert_eq!(colleague.get(&link).await.status, 200, "went back");
+    assert_eq!(colleague.get(&link).await.status, 200, "the colleague goes back");
     let again = colleague.press(&link).await;
     assert_eq!((presses.0.location(), presses.1.location()), (again.location(), again.location()));
 

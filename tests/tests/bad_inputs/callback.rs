@@ -146,7 +146,7 @@ async fn invalid_utf8_in_any_parameter_is_refused() {
 async fn a_plus_in_the_code_reaches_ups_encoded_once() {
     let world = World::new().await;
     let back = world.back().await;
-    // Codes seen from UPS contain no plus or slash, but base64 can contain both.
+    // No known code of UPS contains a plus or a slash, but base64 can.
     let code = format!("%2B%2F{}", back.code);
 
     world.callback_with(&back, &format!("code={code}&scope=read&state={}", back.state)).await.unwrap_err();

@@ -119,7 +119,7 @@ async fn another_person_s_code_in_ones_own_trip_is_refused_with_pkce_and_cannot_
             assert!(matches!(done, Err(CallbackError::CodeRefused(_))), "{mode:?}: {done:?}");
             assert!(world.look().await.tokens.is_none(), "{mode:?}");
         } else {
-            // UPS's answer does not say who consented; the documentation of the mode says so.
+            // UPS's answer does not say who consented, as the documentation of the mode warns.
             assert_eq!(done.unwrap().company, world.company);
         }
     }

@@ -172,8 +172,8 @@ async fn a_pair_is_held_while_the_database_is_away_then_stored() {
     assert_eq!(reason, Unavailable::UnderWay);
     // Later tries read the row first, because an earlier try may have been written.
     let tries = || world.store.failures(Verb::Commit) + world.store.failures(Verb::Load);
-    eventually("the store was asked again and again", async || tries() >= 3).await;
-    assert!(world.token().await.unwrap_err().is_transient(), "nobody gets what is not stored");
+    eventually("the store is called repeatedly", async || tries() >= 3).await;
+    assert!(world.token().await.unwrap_err().is_transient(), "no caller gets an unstored token");
     world.store.come_back();
     let token = eventually("the pair is stored", async || world.token().await.ok()).await;
     assert_eq!(token.revision().version, 2);
@@ -192,7 +192,7 @@ async fn the_first_pair_is_held_while_the_database_is_away_then_stored() {
         held.reached().await;
         world.store.go_away();
         held.release();
-        eventually("the store was asked again", async || world.store.failures(Verb::Load) >= 3).await;
+        eventually("the store is called again", async || world.store.failures(Verb::Load) >= 3).await;
         world.store.come_back();
     });
 
@@ -208,7 +208,7 @@ async fn nothing_is_sent_while_the_database_is_away() {
     let back = world.back().await;
     let requests = world.ups.requests();
     world.store.go_away();
-    world.token().await.expect("what is cached is served through an outage");
+    world.token().await.expect("cached tokens are served during an outage");
     world.advance(2 * 3600);
 
     let error = world.token().await.unwrap_err();

@@ -280,7 +280,7 @@ async fn the_same_callback_again_waits_no_longer_than_the_first_while_the_store_
         held.reached().await;
         world.store.go_away();
         held.release();
-        timeout(Duration::from_secs(20), world.callback(&back)).await.expect("it has a limit")
+        timeout(Duration::from_secs(20), world.callback(&back)).await.expect("the callback has a time limit")
     });
 
     for outcome in [first, again] {

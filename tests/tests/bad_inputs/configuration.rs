@@ -147,7 +147,7 @@ async fn a_thousand_companies_failing_by_one_bad_secret_open_one_breaker() {
     let first = ask_all().await;
     world.ups.clear_faults(Endpoint::Refresh);
 
-    assert!((2..=3).contains(&first), "{first}: they did not fail at once, or too many did");
+    assert!((2..=3).contains(&first), "{first} requests before the breaker opened");
     assert_eq!(ask_all().await, first, "an open breaker sends nothing");
     // All requests in flight when the breaker opened count as one failure: the first trial comes after the first pause.
     world.advance(30);
@@ -182,7 +182,7 @@ async fn a_client_id_mistyped_then_corrected_works_again() {
 
     let listed = CompanyQuery::new().with_filter(StatusFilter::ReauthRequired);
     assert_eq!(mistyped.auth.companies(listed).await.unwrap().items.len(), 5);
-    assert_eq!(world.ups.requests(), before, "UPS was not asked in another's name");
+    assert_eq!(world.ups.requests(), before, "UPS gets no request as another client");
     assert_eq!(world.count(EventKind::Invalidated).await, 0);
     for company in &companies {
         assert_authenticated(&world.auth.status(company).await.unwrap());

@@ -1,4 +1,4 @@
-//! Pairs in a damaged envelope: an envelope's damage never discards a pair.
+//! Pairs in a damaged envelope: a pair that has arrived is kept, whatever surrounds it.
 
 use std::{io::Write as _, net::Ipv4Addr, time::Duration};
 
@@ -57,7 +57,7 @@ impl Drop for Server {
 
 async fn answer(mut stream: TcpStream, bytes: Vec<u8>, end: End) {
     let mut request = Vec::new();
-    // The form comes last in a request, and every form here has at least one byte.
+    // The form comes last in a request, and is never empty here.
     while !request.windows(4).any(|end| end == b"\r\n\r\n") || request.ends_with(b"\r\n\r\n") {
         if !matches!(stream.read_buf(&mut request).await, Ok(1..)) {
             return;

@@ -350,7 +350,7 @@ async fn an_api_401_with_a_token_that_looks_valid_makes_one_refresh_per_version(
         assert!(wait <= Duration::from_secs(300));
     }
     assert_eq!(world.calls(Endpoint::Refresh), 1);
-    assert_eq!(world.token().await.unwrap().revision().version, 2, "it is still served");
+    assert_eq!(world.token().await.unwrap().revision().version, 2, "the token is still served");
     assert_authenticated(&world.status().await);
 }
 

@@ -265,7 +265,7 @@ async fn an_unknown_end_of_a_refresh_token_is_never_told_as_expired() {
 
     let cause = cause(world.token().await);
 
-    assert_eq!(cause.kind, CauseKind::OptInInvalidated, "what UPS says, not what nobody knows");
+    assert_eq!(cause.kind, CauseKind::OptInInvalidated, "UPS's refusal decides, not an unknown end");
     assert_eq!(world.ups.requests().count(Endpoint::Refresh, Outcome::ExpiredRefreshToken), 1);
 }
 
@@ -334,5 +334,5 @@ async fn an_unusable_pair_again_and_again_is_paused_for_longer_and_longer() {
 
     assert!(waits[3] > waits[0] * 2, "{waits:?}");
     assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(3600)), "{waits:?}");
-    assert_eq!(world.calls(Endpoint::Refresh), 11, "one more than pauses");
+    assert_eq!(world.calls(Endpoint::Refresh), 11, "one more than there are pauses");
 }

@@ -137,7 +137,7 @@ async fn an_issued_at_far_ahead_does_not_shut_out_the_next_consent() {
 
         world.opt_in(&world.company).await;
 
-        assert_eq!(world.status().await.revision.epoch, 2, "{ahead}: the new grant was thrown away");
+        assert_eq!(world.status().await.revision.epoch, 2, "{ahead}: the new grant was discarded");
     }
 }
 

@@ -86,7 +86,7 @@ async fn a_password_change_ends_the_opt_in_and_its_access_token() {
 
     assert_eq!(cause(world.token().await).kind, CauseKind::OptInInvalidated);
 
-    assert!(token.expires_at() > world.now(), "it is not its end that ends it");
+    assert!(token.expires_at() > world.now(), "the token has not expired");
     assert_eq!(world.calls(Endpoint::Refresh), 1);
 }
 

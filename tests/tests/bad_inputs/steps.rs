@@ -52,13 +52,13 @@ pub(crate) async fn assert_unanswered(world: &World, did: Ups, what: &str) {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(sent(), 1, "{what}: sent before the lease was over");
+        assert_eq!(sent(), 1, "{what}: sent before the lease ended");
         world.advance(2);
     });
 
     let refreshes = world.http.exchanges().split_off(sent_before);
     assert_eq!(refreshes.len(), 2, "{what}");
-    assert!(refreshes[0].sent("refresh_token") == refreshes[1].sent("refresh_token"), "{what}: another token");
+    assert!(refreshes[0].sent("refresh_token") == refreshes[1].sent("refresh_token"), "{what}: the token differs");
     match did {
         Ups::DidNotRotate => {
             let token = probed.expect(what);
@@ -131,7 +131,7 @@ pub(crate) async fn assert_retried(world: &World, expected: Unavailable, what: &
     assert_eq!(world.track(&token).await, 200, "{what}");
     let refreshes = world.http.exchanges().split_off(sent_before);
     assert_eq!(refreshes.len(), 2, "{what}");
-    assert!(refreshes[0].sent("refresh_token") == refreshes[1].sent("refresh_token"), "{what}: another token");
+    assert!(refreshes[0].sent("refresh_token") == refreshes[1].sent("refresh_token"), "{what}: the token differs");
     assert_eq!(world.rotations(), 1, "{what}");
     wait
 }
@@ -158,7 +158,7 @@ pub(crate) async fn assert_breaks_the_client(fault: impl Into<Fault>) {
     };
     let wait = ask_all().await;
 
-    assert_eq!(world.calls(Endpoint::Refresh), 2, "{what}: two companies found out for all");
+    assert_eq!(world.calls(Endpoint::Refresh), 2, "{what}: two companies suffice for all");
     assert!(wait <= Duration::from_secs(30), "{what}: {wait:?}");
     assert_eq!(world.count(EventKind::Misconfigured).await, 2, "{what}");
     assert_all_kept(&world, &companies).await;

@@ -63,7 +63,7 @@ async fn a_refresh_token_that_cannot_be_sent_is_told_and_never_the_spent_one() {
 
             let cause = cause(world.token().await);
             assert_eq!((cause.kind, cause.at), (CauseKind::NoRefreshToken, Some(token.expires_at())), "{what}");
-            assert_eq!(world.calls(Endpoint::Refresh), calls, "{what}: the spent one was sent");
+            assert_eq!(world.calls(Endpoint::Refresh), calls, "{what}: the spent token was sent");
             world.opt_in(&world.company).await;
             world.token().await.unwrap();
         }
@@ -126,7 +126,7 @@ async fn a_person_who_has_just_consented_gets_that_opt_in_whatever_the_dates() {
         world.opt_in(&world.company).await;
 
         let after = world.look().await.tokens.unwrap();
-        assert!(after != before, "{first} {second}: the new grant was thrown away");
+        assert!(after != before, "{first} {second}: the new grant was discarded");
         assert_eq!(world.status().await.revision.epoch, 2, "{first} {second}");
         assert_authenticated(&world.status().await);
         assert_eq!(world.track(&world.token().await.unwrap()).await, 200, "{first} {second}");

@@ -54,7 +54,7 @@ async fn no_refresh_token_and_no_usable_access_token_is_unanswered() {
 async fn truncated_json_html_empty_200_and_204_are_unanswered() {
     let html = "<!DOCTYPE html><html><body>Please try again later</body></html>";
     assert_all_unanswered([
-        // Truncated by UPS, and by a connection that closes early.
+        // Truncated within a complete response, and by a connection that closes early.
         Edit::default().cut(1).into(),
         Edit::default().cut(40).into(),
         Fault::Truncate { keep_bytes: 40 },
@@ -135,7 +135,7 @@ async fn an_outage_of_hours_at_ups_ends_with_the_opt_in_alive() {
 
     assert_authenticated(&world.status().await);
     let probes = world.calls(Endpoint::Refresh);
-    assert!((10..100).contains(&probes), "{probes} probes in five hours: a back-off, and not for ever");
+    assert!((10..100).contains(&probes), "{probes} probes in five hours: too few, or no back-off");
     world.ups.clear_faults(Endpoint::Refresh);
     world.advance(12 * 60);
     world.token().await.unwrap();

@@ -289,7 +289,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.store.come_back();
-            assert_eq!(self.leaks(), BTreeSet::new(), "a secret was told");
+            assert_eq!(self.leaks(), BTreeSet::new(), "a secret was shown");
         }
     }
 }

@@ -333,7 +333,7 @@ async fn no_secret_is_ever_seen_in_the_whole_life_of_an_opt_in() {
         if mode != ClientAuthentication::Secret {
             kinds.insert(0, "PKCE verifier");
         }
-        assert_eq!(walk.secrets.kinds(), kinds, "{mode:?}: every kind of secret came up");
+        assert_eq!(walk.secrets.kinds(), kinds, "{mode:?}: every kind of secret occurred");
         let witnessed = walk.store.take_witnessed();
         assert!(walk.shown.len() > 100 && witnessed.len() > 500, "{} {}", walk.shown.len(), witnessed.len());
         let log = log.text().split_off(before);

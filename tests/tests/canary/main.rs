@@ -1,7 +1,7 @@
 //! Secrecy: the whole life of an opt-in. The tests search everything that any crate logs at TRACE, every error, every
 //! `Debug` output and every event for every secret.
 //!
-//! The subscriber belongs to the whole process, so these tests are a program of their own.
+//! The subscriber belongs to the whole process, so this is a separate program.
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 

@@ -151,7 +151,7 @@ async fn a_pair_goes_before_everybody_who_waits_for_a_connection() {
             let _ = done.send("read");
         });
     }
-    // All reads queue before the pair.
+    // All reads are queued before the pair.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

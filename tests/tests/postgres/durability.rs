@@ -53,7 +53,7 @@ async fn every_write_is_on_the_disk_when_it_returns() {
     let stage = stage(server).await;
     let (store, client) = (&stage.store, server.client().await);
     client.batch_execute("CREATE TABLE careless (x integer); INSERT INTO careless VALUES (1)").await.unwrap();
-    assert!(!is_flushed(&client).await, "by default this server is careless");
+    assert!(!is_flushed(&client).await, "by default this server is not durable");
 
     assert_durable(&client, "put a consent", async |key| put(store, consent(&key)).await.unwrap()).await;
     assert_durable(&client, "use a consent", async |key| {

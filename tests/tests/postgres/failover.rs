@@ -16,7 +16,7 @@ use crate::stage::{Stage, are_tokens, company, paired, rotation, saved, server, 
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Sessions that began while the server was read-only stay read-only, like sessions on a standby.
+/// Sessions that began while the server was read-only stay read-only, like sessions on a server that is now a standby.
 #[tokio::test]
 async fn sessions_of_a_server_that_was_read_only_end_and_writes_go_on() {
     let server = tokio::task::spawn_blocking(|| Server::start(Log::Normal)).await.unwrap();
@@ -139,11 +139,15 @@ async fn a_server_without_room_is_asked_again_until_there_is_some() {
     let refusals = || server.log().matches("too many clients").count();
     let before = refusals();
     let asks = tokio::spawn(async move { pool.rows("SELECT 1", &[], &[]).await.map(drop) });
-    eventually("it is refused", async || refusals() > before).await;
+    eventually("the connection is refused", async || refusals() > before).await;
 
     others.clear();
 
     timeout(LONG, asks).await.unwrap().unwrap().unwrap();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
-    assert_eq!(PostgresError::of(&refused).and_then(PostgresError::sql_state), Some("53300"), "it says why");
+    assert_eq!(
+        PostgresError::of(&refused).and_then(PostgresError::sql_state),
+        Some("53300"),
+        "the error has the SQLSTATE"
+    );
 }

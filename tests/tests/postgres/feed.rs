@@ -47,7 +47,7 @@ async fn a_write_that_is_held_open_is_not_missed_and_hides_no_other() {
     let second = stage.store.changes(CIE, Some(first.cursor), NOW).await.unwrap();
 
     assert_eq!(first.changed, [(id(&fast.key), fast.change)]);
-    assert!(first.cursor < fast.change, "the cursor stays below what is being written");
+    assert!(first.cursor < fast.change, "the cursor stays below the pending write");
     let removed = stage.store.load(&company("slow")).await.unwrap();
     assert!(removed.change < fast.change);
     assert!(second.changed.contains(&(id(&removed.key), removed.change)), "{second:?}");
@@ -121,7 +121,7 @@ async fn a_change_of_another_process_ends_the_wait_at_once() {
     let (changes, row) = tokio::join!(waiting, paired(&other, &acme));
 
     assert_eq!(changes.unwrap().changed, [(id(&row.key), row.change)]);
-    assert!(began.elapsed() < Duration::from_secs(3), "not told by a notification: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3), "not by a notification: {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn without_notifications_a_change_is_told_within_the_bounded_age() {
 
     let acme = company("acme");
     let both = async { tokio::join!(waiting, paired(&other, &acme)) };
-    let (changes, _) = timeout(BOUNDED_AGE, both).await.expect("told in time");
+    let (changes, _) = timeout(BOUNDED_AGE, both).await.expect("the change arrives in time");
 
     assert_eq!(changes.unwrap().changed.len(), 1);
 }
@@ -154,6 +154,6 @@ async fn a_listener_that_was_cut_listens_again() {
     let acme = company("acme");
     let (changes, row) = tokio::join!(waiting, paired(&other, &acme));
 
-    assert!(began.elapsed() < Duration::from_secs(3), "not told by a notification: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3), "not by a notification: {:?}", began.elapsed());
     assert_eq!(changes.unwrap().changed, [(id(&row.key), row.change)]);
 }

@@ -113,7 +113,7 @@ async fn a_reload_that_brings_a_wrong_key_leaves_the_keys_before_it_at_work() {
     assert!(are_tokens(&row.tokens, "2"), "{row:?}");
     assert_names_the_key("check", reloaded.check().await);
     let alone = store(&stage, NEW).await.load(&company("new")).await.unwrap();
-    assert!(are_tokens(&alone.tokens, "2"), "it is under the new key");
+    assert!(are_tokens(&alone.tokens, "2"), "the pair is under the new key");
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
     let both = store(&stage, &format!("{NEW},{OLD}")).await;
     let row = saved(&both, rotation(&both.load(&company("acme")).await.unwrap(), "2")).await;
     check(NEW).await.unwrap();
-    // The same backwards.
+    // The same in the other direction.
     saved(&store(&stage, &format!("{OLD},{NEW}")).await, rotation(&row, "3")).await;
     check(OLD).await.unwrap();
 }

@@ -94,7 +94,7 @@ async fn a_stream_of_events_tells_the_gap_and_begins_after_a_log_that_is_pruned_
     };
     let (restarted, from_now) = tokio::select! {
         both = both => both,
-        () = write => panic!("a stream tells nothing"),
+        () = write => panic!("a stream yields nothing"),
     };
 
     assert_eq!(restarted.unwrap().unwrap().kind, EventKind::Started);
@@ -115,7 +115,7 @@ async fn an_event_that_cannot_be_read_hides_no_other() {
     assert_eq!(page.items.len(), 2);
     let page = stage.store.events(EventQuery { limit: 2, ..events() }).await.unwrap();
     let second = stage.store.load(&company("b")).await.unwrap().change;
-    assert_eq!((page.items.len(), page.next), (1, Some(second)), "the cursor goes past it");
+    assert_eq!((page.items.len(), page.next), (1, Some(second)), "the cursor passes the unreadable event");
 }
 
 #[tokio::test]

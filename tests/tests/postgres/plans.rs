@@ -210,7 +210,7 @@ async fn every_statement_names_its_schema_and_itself_and_notifies_nobody() {
     let prepared = session.prepared().await;
 
     let names: Vec<_> = prepared.iter().map(|(name, ..)| name.as_str()).collect();
-    assert_eq!(names.len(), 25, "all but the one that introduces a key: {names:?}");
+    assert_eq!(names.len(), 25, "all except the statement that introduces a key: {names:?}");
     let schema = format!("\"{}\".", session.stage.schema.name());
     for (name, _, sql, _) in prepared {
         assert!(!sql.contains('{') && !sql.to_lowercase().contains("notify"), "{name}");

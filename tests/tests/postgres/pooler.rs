@@ -88,7 +88,8 @@ async fn a_pooler_that_lets_nobody_in_is_told_at_once() {
     let first = PostgresPool::connect(pooler.url()).await.unwrap();
     let second = PostgresPool::at(pooler.url()).deadline(LONG).build().unwrap();
 
-    let refused = timeout(LONG / 2, second.rows("SELECT 1", &[], &[])).await.expect("it does not wait for nothing");
+    let refused =
+        timeout(LONG / 2, second.rows("SELECT 1", &[], &[])).await.expect("the refusal comes before the deadline");
 
     assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::Unavailable);
     first.rows("SELECT 1", &[], &[]).await.unwrap();
@@ -123,7 +124,7 @@ async fn a_call_that_is_dropped_leaves_no_statement_behind_a_pooler() {
     let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(601)' AND state = 'active'";
     let sleeps = async |expected: i64| {
         let sleep = async || client.query_one(sleeping, &[]).await.unwrap().get::<_, i64>(0) == expected;
-        eventually("so many statements sleep", sleep).await;
+        eventually("the statements sleep", sleep).await;
     };
     let asking = pool.clone();
     let asks = tokio::spawn(async move { asking.rows("SELECT pg_sleep(601)", &[], &[]).await.map(drop) });

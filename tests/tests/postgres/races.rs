@@ -156,7 +156,7 @@ async fn what_is_rotated_while_it_is_being_woken_is_not_handed_out_with_the_toke
     gate.open().await;
 
     assert!(matches!(saved, Saved::Yes { .. }), "{saved:?}");
-    assert!(waking.await.unwrap().unwrap().is_empty(), "it is another rotation");
-    let [next] = &stage.store.wake(CIE, 10).await.unwrap()[..] else { panic!("it was not hidden either") };
+    assert!(waking.await.unwrap().unwrap().is_empty(), "the row has another rotation");
+    let [next] = &stage.store.wake(CIE, 10).await.unwrap()[..] else { panic!("the row was hidden") };
     assert!(next.revision.version == 2 && are_tokens(&next.tokens, "2"), "{next:?}");
 }

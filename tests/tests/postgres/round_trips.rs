@@ -51,7 +51,7 @@ async fn costs_of_a_caller(wire: &Wire, stage: &Stage, shown: fn(&str) -> String
             let again = wire.round_trips();
 
             assert_eq!(first, expected.iter().map(|statement| shown(statement)).collect::<Vec<_>>());
-            assert_eq!(again, [""; 0], "it is cached");
+            assert_eq!(again, [""; 0], "the token is cached");
         }
     }
 }

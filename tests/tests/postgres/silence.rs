@@ -239,7 +239,7 @@ async fn a_caller_that_gives_up_leaves_no_silent_connection_behind() {
 
     let next = timeout(LONG, through.stage.store.load(&company("acme"))).await;
 
-    next.expect("it meets no silent connection").unwrap();
+    next.expect("the call gets no silent connection").unwrap();
 }
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn a_migration_may_wait_for_another_process_for_as_long_as_it_takes() {
     let store = stage.store.clone();
     let mut migration = tokio::spawn(async move { store.migrate().await });
 
-    assert!(timeout(Duration::from_secs(4), &mut migration).await.is_err(), "it did not wait");
+    assert!(timeout(Duration::from_secs(4), &mut migration).await.is_err(), "the migration did not wait");
     another.batch_execute("COMMIT").await.unwrap();
 
     migration.await.unwrap().unwrap();
@@ -311,8 +311,8 @@ async fn a_pair_in_hand_is_stored_over_a_new_connection_when_the_old_ones_fall_s
     });
     let auth = stage.process(http).build().unwrap();
 
-    let token = timeout(LONG, auth.access_token(&companies[0])).await.expect("it is answered");
-    timeout(LONG, auth.shutdown()).await.expect("it shuts down");
+    let token = timeout(LONG, auth.access_token(&companies[0])).await.expect("the caller gets an answer");
+    timeout(LONG, auth.shutdown()).await.expect("the shutdown ends");
 
     drop(token);
     let stored = stage.another().await.load(&company("company-0")).await.unwrap();
@@ -339,7 +339,7 @@ fn a_connection_that_was_made_in_another_runtime_s_block_on_goes_on() {
 
         let answer = runtime.block_on(async { timeout(LONG, fresh.load(&company("acme"))).await });
 
-        answer.expect("somebody drives the connection").unwrap();
+        answer.expect("a runtime drives the connection").unwrap();
         assert_eq!(through.proxy.connections(), connections, "over the same connection");
         drop((kept, store));
     }

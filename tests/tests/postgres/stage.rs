@@ -72,7 +72,7 @@ impl Stage {
             let found = client.query(&listeners, &[&ended]).await.unwrap();
             (found.len() == number).then(|| found.iter().map(|row| row.get(0)).collect())
         };
-        eventually("so many listen", listen).await
+        eventually("enough listeners", listen).await
     }
 
     /// Saves the company for the first time, with the tokens `"1"`.
@@ -252,5 +252,5 @@ pub(crate) async fn waiting(client: &PostgresClient, schema: &str, statements: i
     let count =
         format!("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%'");
     let wait = async || client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0) == statements;
-    eventually("so many statements wait", wait).await;
+    eventually("enough waiting statements", wait).await;
 }

@@ -99,6 +99,9 @@ async fn notifications_come_over_the_same_kind_of_connection() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        assert!(tokio::time::timeout(Duration::from_secs(30), encrypted).await.expect("it listens"), "{parameters}");
+        assert!(
+            tokio::time::timeout(Duration::from_secs(30), encrypted).await.expect("the store listens"),
+            "{parameters}"
+        );
     }
 }

@@ -75,11 +75,11 @@ async fn asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Worker, 
         reach(&world, &victim, &name).await;
         victim.kill().await;
 
-        assert_eq!(world.cause(&name).await, None, "nothing is told before it is known");
+        assert_eq!(world.cause(&name).await, None, "nothing is reported before it is known");
         if afterwards != Afterwards::WorksAtOnce {
             let asked = world.refreshes();
-            // The first time long enough that a caller allowed to send would have sent: the holder of an expired claim
-            // gets some extra time.
+            // The first wait is long enough for a caller to send if it could: the holder of an expired claim gets some
+            // extra time.
             let patience = if index == 0 { 1000 } else { 50 };
             let hasty = json!({"do": "token", "company": name, "patience": patience});
             assert_eq!(survivor.ask(hasty).await["error"], "out of patience");
@@ -120,11 +120,11 @@ async fn not_asked_for_again(backend: Backend, reach: impl AsyncFn(&World, &Work
             Afterwards::RotationLost => Some(EventKind::Invalidated),
         };
         if let Some(expected) = expected {
-            eventually("it is found", async || world.events(&name).await.contains(&expected)).await;
+            eventually("the keeper finds the company", async || world.events(&name).await.contains(&expected)).await;
         }
         keeper.has_been_round().await;
         let news = world.events(&name).await.split_off(before.len());
-        assert_eq!(news, Vec::from_iter(expected), "it is told once");
+        assert_eq!(news, Vec::from_iter(expected), "the outcome is reported once");
         assert_eq!(world.refreshes() - asked, u64::from(expected.is_some()), "one probe");
         check(&world, &keeper.token(&name).await, &name, afterwards).await;
         // Otherwise UPS would be asked again about this company during the next rounds.

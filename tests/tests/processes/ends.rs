@@ -39,7 +39,7 @@ async fn what_a_flight_brings_home_after_a_new_opt_in_is_discarded() {
 
     let token = call.wait().await;
     world.assert_works(&token);
-    assert_eq!(token["version"], 1, "it is the new opt-in's: {token}");
+    assert_eq!(token["version"], 1, "the token is the new opt-in's: {token}");
     assert_eq!(other.token("acme-0").await["token"], token["token"]);
     // The kept refresh token is the new opt-in's.
     world.access_tokens_end(&[&flying, &other]).await;
@@ -107,7 +107,7 @@ async fn a_row_that_was_read_before_a_removal_is_not_handed_out_after_it() {
 }
 
 /// Waits until a process stops serving the company's token. It learns of the removal from the feed: the bounded age of
-/// 30 s is for processes without the feed.
+/// 30 s is for processes that cannot read the feed.
 async fn is_gone(worker: &Worker, name: &str) {
     let is_gone = async || worker.token(name).await["error"] == "not authenticated";
     eventually("no token is handed out", is_gone).await;

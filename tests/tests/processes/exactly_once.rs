@@ -47,7 +47,7 @@ async fn two_processes_with_1000_companies_refresh_each_once(backend: Backend) {
         assert_eq!(answer["errors"], json!({}));
         assert_eq!(answer["tokens"].as_object().unwrap().len(), 1000, "each company has a token of its own");
     }
-    assert_eq!(answers[0]["tokens"], answers[1]["tokens"], "both processes hand out the same ones");
+    assert_eq!(answers[0]["tokens"], answers[1]["tokens"], "both processes return the same tokens");
     assert_eq!(gaps(&[&workers[0], &workers[1]], "1000 at once").await.len(), 1000);
     world.end().await;
 }

@@ -41,7 +41,7 @@ async fn restarted_during_flights() -> bool {
     eventually("flights are under way", async || world.rotations() > 20).await;
     tokio::task::block_in_place(|| server.stop());
     for worker in &workers {
-        assert_eq!(worker.ask(json!({"do": "gaps"})).await["microseconds"], json!([]), "a flight was over");
+        assert_eq!(worker.ask(json!({"do": "gaps"})).await["microseconds"], json!([]), "a flight has ended");
     }
     post.deliver();
     let is_in_time = held_since.elapsed() < DEADLINE / 2;
@@ -53,10 +53,10 @@ async fn restarted_during_flights() -> bool {
         return false;
     }
 
-    assert!(late.iter().all(|answer| answer["tokens"] == json!({})), "the server was not away: {late:?}");
+    assert!(late.iter().all(|answer| answer["tokens"] == json!({})), "the server was available: {late:?}");
     let answers = late.iter().chain(&during);
     let errors: Vec<_> = answers.flat_map(|answer| answer["errors"].as_object().unwrap().keys()).collect();
-    assert!(!errors.is_empty(), "the restart met no flight");
+    assert!(!errors.is_empty(), "the restart interrupted no flight");
     assert!(errors.iter().all(|error| error.contains("transient")), "{errors:?}");
     // A claim with an unknown outcome ends with its lease.
     world.leases_end(&[&workers[0], &workers[1]]).await;
@@ -137,7 +137,7 @@ async fn a_commit_of_which_nobody_knows_whether_it_happened_is_found_stored() {
         assert_eq!(stored, 1, "the pair was stored once");
     }
 
-    assert_eq!(wire.swallowed(), COMPANIES, "each cut met a commit");
+    assert_eq!(wire.swallowed(), COMPANIES, "each cut hit a commit");
     assert_eq!((world.rotations(), world.refreshes()), (COMPANIES as u64, COMPANIES as u64));
     world.end().await;
 }

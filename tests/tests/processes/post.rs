@@ -59,7 +59,7 @@ impl Post {
     /// Waits until a request is held.
     pub(crate) async fn holds_a_request(&self) {
         let waits = self.requests.holds.subscribe().wait_for(|holds| *holds).await.is_ok();
-        assert!(waits, "the way is there");
+        assert!(waits, "the path is open");
     }
 
     /// Delivers the held data to UPS or to the process's socket.

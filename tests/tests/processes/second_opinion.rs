@@ -36,7 +36,7 @@ on_each_backend!(
 /// The killed process's trace in the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// None.
+    /// No trace.
     Nothing,
     /// A claim: nobody may send the token before the lease ends.
     Claim,
@@ -95,10 +95,9 @@ async fn crash(backend: Backend, killed: Killed, left: Left, [afterwards, last]:
 
         let survivor = world.keeper().await;
         if left == Left::Claim {
-            // The row is visible to other keepers, so only the claim can hold them up.
+            // Makes the row visible to other keepers, so that only the claim can hold them up.
             world.nothing_is_hidden().await;
-            // Enough rounds that a keeper allowed to send would have sent: the holder of an expired claim gets some
-            // extra time.
+            // Enough rounds for a keeper to send if it could: the holder of an expired claim gets some extra time.
             for _ in 0..3 {
                 survivor.has_been_round().await;
             }
@@ -107,17 +106,17 @@ async fn crash(backend: Backend, killed: Killed, left: Left, [afterwards, last]:
         world.a_keeper_must_have_found_it(&[&caller, &survivor]).await;
         let asks = u64::from(left != Left::Outcome);
         eventually("UPS is asked again", async || world.refreshes() >= asked + asks).await;
-        eventually("the row says so", async || world.cause(&name).await == cause_of(afterwards)).await;
+        eventually("the row has the outcome", async || world.cause(&name).await == cause_of(afterwards)).await;
         survivor.has_been_round().await;
 
         assert_eq!(world.refreshes(), asked + asks, "once");
         assert_stands(&world, &caller, &name, afterwards).await;
-        assert!(world.rotations() - answered <= 1, "the refresh token is sent to nobody who has spent it");
+        assert!(world.rotations() - answered <= 1, "UPS rotates at most once");
         let news = world.log(&name).await.split_off(before.len());
         assert_eq!(news.iter().map(told).collect::<Vec<_>>(), Vec::from_iter(news_of(left, afterwards)));
         if afterwards != Afterwards::Recovered {
             next_ask(&world, &caller, &survivor).await;
-            eventually("the row says so", async || world.cause(&name).await == cause_of(last)).await;
+            eventually("the row has the outcome", async || world.cause(&name).await == cause_of(last)).await;
             assert_stands(&world, &caller, &name, last).await;
         }
         // Otherwise UPS would be asked about this company during the next rounds.

@@ -21,7 +21,7 @@ use crate::post::Post;
 
 const CALLBACK: &str = "http://localhost:3000/callback";
 const PASSWORD: &str = "password";
-/// The lease of a claim, plus the longest pause after the last probe.
+/// The lease of a claim, plus the longest that the last probe may wait beyond it.
 const LEASE: Duration = Duration::from_secs(90);
 /// A keeper finds the work of a dead process within this time: the lease and two minutes.
 const FOUND_WITHIN: Duration = Duration::from_secs(60 + 120);

@@ -78,7 +78,7 @@ async fn a_late_refusal_writes_nothing_while_the_pair_of_another_travels() {
     // It has received the refusal and reads whether the row is still its own. It must not write the verdict.
     stalled.is_at("after_load").await;
     assert_eq!(world.refreshes(), 2);
-    assert_eq!(world.cause("acme-0").await, None, "no verdict from whoever lost the row");
+    assert_eq!(world.cause("acme-0").await, None, "no verdict from the process that lost the row");
     stalled.go().await;
     other.go().await;
 

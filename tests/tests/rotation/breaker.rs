@@ -1,4 +1,4 @@
-//! Limits that concern every company: rate limits, and the breaker of the whole client.
+//! Rate limits and the breaker of the whole client: both concern every company.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn a_429_pauses_the_whole_client_and_obeys_retry_after() {
         }
         stage.ups.clock().advance(seconds(pause - 1));
         assert!(process.auth.access_token(&companies[1]).await.is_err());
-        assert_eq!(stage.refreshes(), 1, "nothing is sent for anybody");
+        assert_eq!(stage.refreshes(), 1, "nothing is sent for any company");
         stage.ups.clock().advance(seconds(1));
 
         for company in &companies {
@@ -159,7 +159,7 @@ async fn one_company_that_is_always_refused_as_a_client_pauses_alone() {
             let sent = process.store.calls(Verb::Claim);
             let error = process.auth.access_token(sick).await.unwrap_err();
             assert!(error.retry_after().unwrap() <= seconds(300), "{status}: {error:?}");
-            assert_eq!(process.store.calls(Verb::Claim), sent, "{status}: it pauses");
+            assert_eq!(process.store.calls(Verb::Claim), sent, "{status}: the company pauses");
             for company in healthy {
                 assert_eq!(process.token(company).await.revision().version, round + 2, "{status}: {company}");
             }
@@ -207,7 +207,7 @@ async fn three_companies_refused_one_after_the_other_stop_the_whole_client() {
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::UntilCleared);
 
     for company in &companies[..3] {
-        assert!(process.auth.access_token(company).await.unwrap_err().needs_reauthorization(), "each is told at once");
+        assert!(process.auth.access_token(company).await.unwrap_err().needs_reauthorization(), "reported at once");
         stage.ups.clock().advance(seconds(200));
     }
     stage.access_tokens_end();
@@ -229,7 +229,7 @@ async fn three_companies_refused_one_after_the_other_stop_the_whole_client() {
     let filter = batchsuite_auth::EventFilter::new().with_limit(1000);
     let events = process.auth.events(filter).await.unwrap().items;
     let told = events.iter().filter(|event| event.company.is_none() && event.kind == EventKind::Misconfigured);
-    assert_eq!(told.count(), 1, "operators are told, once");
+    assert_eq!(told.count(), 1, "operators are told once");
 
     // Meanwhile a new opt-in is not delayed, and does not end the wave.
     stage.opt_in(&process, &companies[0]).await;
@@ -300,7 +300,7 @@ async fn failures_of_requests_that_were_under_way_together_count_as_one() {
     bad.auth.access_token(&companies[0]).await.unwrap_err();
 
     let sent = stage.ups.requests().count(Endpoint::Refresh, Outcome::BadClient);
-    assert_eq!(sent, 21, "after the first pause comes a trial");
+    assert_eq!(sent, 21, "a trial follows the first pause");
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,7 +314,7 @@ async fn a_blocked_client_keeps_its_tokens_and_a_trial_that_succeeds_lets_everyb
         let error = process.auth.access_token(company).await.unwrap_err();
         assert!(matches!(error, TokenError::Misconfigured { .. }) && error.retry_after().is_some(), "{error:?}");
     }
-    assert_eq!(stage.refreshes(), 2, "two companies in a row show that it is every company's matter");
+    assert_eq!(stage.refreshes(), 2, "two companies in a row open the breaker");
     assert!(process.kinds(&companies[0]).await.contains(&EventKind::Misconfigured), "operators are told");
     stage.ups.unblock_client();
     stage.ups.clock().advance(seconds(30));

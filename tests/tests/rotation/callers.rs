@@ -82,7 +82,7 @@ async fn a_thousand_random_drops_of_callers_lose_no_pair() {
 
     // All flights complete.
     let is_idle = async || stage.grant_of(&acme()).await.revision.version == stage.rotations() + 1;
-    eventually("every flight comes home", is_idle).await;
+    eventually("every flight completes", is_idle).await;
     stage.access_tokens_end();
     let token = one.token(&acme()).await;
     assert!(stage.rotations() > 20, "{}", stage.rotations());
@@ -106,7 +106,7 @@ async fn random_drops_of_callbacks_lose_no_opt_in() {
         // The callback's task has begun once the consent is used.
         let calls = process.store.calls(Verb::UseConsent);
         let has_begun = || process.store.calls(Verb::UseConsent) > calls || callback.is_finished();
-        eventually("the consent is taken", async || has_begun()).await;
+        eventually("the consent is used", async || has_begun()).await;
         for _ in 0..rand::random_range(0..6) {
             yield_now().await;
         }
@@ -156,8 +156,8 @@ async fn a_host_check_that_panics_ends_its_own_callback_alone() {
     let auth = process.auth.clone();
     let ended = tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await }).await;
 
-    assert!(ended.is_err_and(|error| error.is_panic()), "the host hears of its own fault");
-    assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization(), "it goes on");
+    assert!(ended.is_err_and(|error| error.is_panic()), "the host's panic reaches the host");
+    assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization(), "the process continues");
 }
 
 #[tokio::test(start_paused = true)]

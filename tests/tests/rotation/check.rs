@@ -54,7 +54,7 @@ async fn an_opt_in_that_the_host_refuses_is_not_stored_and_an_earlier_one_stays(
     stage.opt_in(&checked, &company("another")).await;
 }
 
-/// Refuses everyone before anything is sent, while set.
+/// While set, refuses everyone before anything is sent.
 #[derive(Clone, Debug, Default)]
 struct Barrier(Arc<AtomicBool>);
 
@@ -185,7 +185,7 @@ async fn fifty_identical_callbacks_at_once_make_one_exchange() {
     };
     let callbacks: Vec<_> = (0..50).map(|_| callback()).collect();
     for callback in callbacks {
-        assert_eq!(callback.await.unwrap().unwrap().company, acme(), "each is the same person in the same browser");
+        assert_eq!(callback.await.unwrap().unwrap().company, acme(), "the same person in the same browser");
     }
 
     assert_eq!(stage.ups.requests().total(Endpoint::Token), 1);

@@ -75,7 +75,7 @@ async fn a_lost_claim_sends_nothing_and_waits_for_the_winners_pair() {
     answer.reached().await;
     claim.release();
     stage.live(seconds(2)).await;
-    assert_eq!(stage.refreshes(), 1, "who lost the claim does not send");
+    assert_eq!(stage.refreshes(), 1, "the loser does not send");
     answer.release();
 
     let (first, late) = (first.await.unwrap().unwrap(), late.await.unwrap().unwrap());
@@ -103,7 +103,7 @@ async fn who_waits_for_one_company_does_not_read_again_for_news_of_others() {
     first.await.unwrap().unwrap();
     let begun = tokio::time::Instant::now();
     caller.await.unwrap().unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(10), "and hears of its own at once: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(10), "the caller gets the pair at once: {:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +123,7 @@ async fn a_claim_that_is_too_old_is_released_and_not_sent() {
 
     caller.await.unwrap().unwrap();
     assert_eq!(process.store.calls(Verb::Release), 1, "the old claim is released");
-    assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "and a new one is sent");
+    assert_eq!((process.store.calls(Verb::Claim), stage.refreshes()), (2, 1), "a new claim is made and sent");
     assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "nothing was in doubt");
 }
 
@@ -147,7 +147,7 @@ async fn a_claim_that_is_old_past_its_lease_disturbs_nobody() {
     assert_eq!(stage.refreshes(), 1, "the stopped process sends nothing");
     assert!(
         matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }),
-        "nor does it release what is not its own"
+        "another process's claim is not released"
     );
     answer.release();
     probe.await.unwrap().unwrap();

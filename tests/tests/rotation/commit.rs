@@ -18,7 +18,7 @@ async fn a_pair_is_published_only_after_its_commit() {
     let late = process.caller(&acme());
     stage.live(seconds(2)).await;
     assert_eq!(stage.rotations(), 1);
-    assert!(callers.iter().chain([&late]).all(|caller| !caller.is_finished()), "nobody has the new token yet");
+    assert!(callers.iter().chain([&late]).all(|caller| !caller.is_finished()), "no caller has the new token yet");
     commit.release();
 
     for caller in callers.into_iter().chain([late]) {
@@ -37,7 +37,7 @@ async fn the_database_is_away_when_the_new_pair_must_be_stored_it_is_held_and_re
     let error = process.auth.access_token(&acme()).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     stage.live(seconds(600)).await;
-    assert!(process.store.calls(Verb::Commit) > 100, "it is tried again and again");
+    assert!(process.store.calls(Verb::Commit) > 100, "the commit is retried");
     process.store.mend(Verb::Commit);
 
     assert_eq!(process.token(&acme()).await.revision().version, 2);
@@ -57,7 +57,7 @@ async fn a_commit_that_was_written_without_an_answer_is_found_stored() {
     let token = process.token(&acme()).await;
 
     assert_eq!(token.revision().version, 2);
-    assert_eq!(process.store.calls(Verb::Commit), 1, "the row is read again, and holds it");
+    assert_eq!(process.store.calls(Verb::Commit), 1, "the row is read again and contains the pair");
     let refreshed = process.kinds(&acme()).await.into_iter().filter(|kind| *kind == EventKind::Refreshed).count();
     assert_eq!(refreshed, 1, "it is told once");
     assert_eq!(stage.refreshes(), 1);
@@ -83,7 +83,7 @@ async fn a_commit_wins_though_its_lease_is_over_and_another_process_claimed() {
     drop(first);
     assert!(
         stage.grant_of(&acme()).await.suspect_until.is_some(),
-        "a commit over an attempt that was taken over leaves a mark"
+        "a commit over another process's attempt leaves a mark"
     );
     request.release();
 
@@ -107,7 +107,7 @@ async fn save_first_judge_after_a_pair_whose_access_token_is_unusable_is_stored_
 
     let error = process.auth.access_token(&acme()).await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
-    assert_eq!(stage.rotations(), 2, "one refresh more at once, then a cool-down");
+    assert_eq!(stage.rotations(), 2, "one more refresh at once, then a cool-down");
     for _ in 0..5 {
         assert!(process.auth.access_token(&acme()).await.is_err());
     }

@@ -63,7 +63,7 @@ async fn a_damaged_company_is_listed_under_the_status_that_it_is_shown_as() {
     assert_each_filter_lists_its_companies(&process.auth, "the keeper has put it off").await;
 }
 
-/// A client row without a field, or with a field of another type.
+/// Client rows that are not an object, or have a field of the wrong type.
 const CLIENT_ROWS: [&str; 3] = ["[]", "null", r#"{"client_id": 7}"#];
 
 #[tokio::test(start_paused = true)]
@@ -77,7 +77,7 @@ async fn a_damaged_client_row_stops_no_list_and_no_restore() {
         assert_each_filter_lists_its_companies(&process.auth, document).await;
         assert!(!log.lines("the client row cannot be read").is_empty(), "{document}");
         assert_eq!(process.auth.after_restore().await.unwrap(), 4, "{document}");
-        assert_eq!(process.auth.after_restore().await.unwrap(), 0, "{document}: every one is marked already");
+        assert_eq!(process.auth.after_restore().await.unwrap(), 0, "{document}: every company is marked already");
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_damaged_client_row_is_replaced_by_the_next_announcement() {
         let before = stage.store.load(&key).await.unwrap().document;
         stage.write_document(&key, document).await;
         stage.live(seconds(15)).await;
-        assert_eq!(stage.store.load(&key).await.unwrap().document.as_str(), document, "it was announced before");
+        assert_eq!(stage.store.load(&key).await.unwrap().document.as_str(), document, "announced before");
 
         let next = stage.process_with(|builder| builder);
         stage.live(seconds(15)).await;
@@ -105,11 +105,11 @@ async fn a_damaged_client_row_is_replaced_by_the_next_announcement() {
         for auth in [&process.auth, &next.auth] {
             assert_each_filter_lists_its_companies(auth, document).await;
         }
-        assert_eq!(log.lines("the client row cannot be read").len(), told, "{document}: it can be read again");
+        assert_eq!(log.lines("the client row cannot be read").len(), told, "{document}: the row is readable again");
     }
 }
 
-/// Without keep-alive nothing else could be renewed, so a person is needed in any case.
+/// Without the tokens keep-alive cannot renew anything, so a person is needed.
 #[tokio::test(start_paused = true)]
 async fn people_are_warned_of_the_end_of_a_company_whose_tokens_cannot_be_read() {
     let stage = Stage::new().await;

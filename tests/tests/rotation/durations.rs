@@ -1,4 +1,4 @@
-//! Durations of any length: the builder refuses each of them, or it works.
+//! Durations of any length: the builder rejects a duration, or the duration works.
 
 use std::time::Duration;
 
@@ -156,5 +156,5 @@ async fn the_memory_store_waits_for_any_length() {
     let store = stage.store.clone();
     let told = tokio::spawn(async move { store.changes(Environment::Cie, Some(cursor), Duration::MAX).await });
     stage.opt_in(&process, &acme()).await;
-    assert_ne!(told.await.unwrap().unwrap().cursor, cursor, "it returns as soon as something is written");
+    assert_ne!(told.await.unwrap().unwrap().cursor, cursor, "the call returns after the first write");
 }

@@ -189,8 +189,8 @@ async fn a_stream_that_fails_is_no_busy_loop_for_a_plain_loop() {
     let first = stream.next().await.unwrap().unwrap();
 
     assert!((10..=14).contains(&errors), "{errors} errors in a minute");
-    assert_eq!(process.store.calls(Verb::Events), errors + 1, "each error is one look");
-    assert_eq!(first.kind, EventKind::Started, "and nothing is lost");
+    assert_eq!(process.store.calls(Verb::Events), errors + 1, "one read per error");
+    assert_eq!(first.kind, EventKind::Started, "nothing is lost");
     let lines = [log.lines("the store fails"), log.lines("the store works again")];
     assert_eq!(lines.each_ref().map(Vec::len), [1, 1], "{lines:#?}");
     assert!(lines[0][0].contains("reading the event log") && lines[0][0].contains(CAUSE), "{lines:#?}");
@@ -217,7 +217,7 @@ async fn a_gap_in_the_log_is_told_at_once_and_says_where_to_go_on() {
     let told = told(process.auth.event_stream(Some(up_to))).await;
 
     assert_eq!(told.iter().map(|event| event.id.number()).collect::<Vec<_>>(), [3, 4]);
-    assert_eq!(log.lines("an operator must look").len(), 0, "the store is well");
+    assert_eq!(log.lines("an operator must look").len(), 0, "the store is healthy");
 }
 
 #[tokio::test(start_paused = true)]

@@ -168,7 +168,7 @@ async fn a_feed_that_an_operator_must_repair_is_read_more_and_more_slowly() {
     assert!((15..=30).contains(&tries), "{tries}");
     process.store.mend(Verb::Changes);
     stage.live(seconds(30)).await;
-    assert!(process.store.calls(Verb::Changes) > tries, "and again once it is repaired");
+    assert!(process.store.calls(Verb::Changes) > tries, "the feed is read again after the repair");
 }
 
 #[tokio::test(start_paused = true)]

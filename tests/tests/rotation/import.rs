@@ -97,7 +97,7 @@ async fn an_import_is_an_opt_in_with_its_event_and_its_token_is_handed_out() {
         ends_at(&token, kept.issued_at + kept.expires_in);
     }
     assert_eq!(stage.refreshes(), 0);
-    assert_eq!(process.store.calls(Verb::Load), 1, "the process that imported has it in its cache");
+    assert_eq!(process.store.calls(Verb::Load), 1, "the importing process has cached the token");
     let status = process.auth.status(&acme()).await.unwrap();
     let Status::Authenticated { refresh_expires_at, .. } = status.status else { panic!("{status:?}") };
     assert_eq!((refresh_expires_at, status.actor), (Some(kept.refresh_expires_at), Some(ada())));
@@ -105,7 +105,7 @@ async fn an_import_is_an_opt_in_with_its_event_and_its_token_is_handed_out() {
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].kind, &events[0].actor), (EventKind::Authenticated, &Some(ada())));
     stage.access_tokens_end();
-    assert_eq!(process.token(&acme()).await.revision().version, 2, "and it lives on");
+    assert_eq!(process.token(&acme()).await.revision().version, 2, "the opt-in lives on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,7 +232,7 @@ async fn what_happens_during_an_import_stays() {
     for is_removed in [true, false] {
         let stage = Stage::new().await;
         let (process, other) = (stage.process(), stage.process());
-        // The import is refused although its token is newer than the one stored meanwhile.
+        // The import is refused because the company was removed or authenticated after the import had read the row.
         let (save, import) = before_its_save(&process, bare(&stage.elsewhere())).await;
 
         match is_removed {
@@ -294,7 +294,7 @@ async fn the_same_tokens_again_are_found_stored_whatever_became_of_them() {
     stage.access_tokens_end();
     process.auth.access_token(&acme()).await.unwrap_err();
     again("after a password change").await;
-    assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated), "which is still told as one");
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated), "the cause stays");
     stage.ups.clock().advance(90 * DAY);
     again("after their own end").await;
     let kinds = process.kinds(&acme()).await;

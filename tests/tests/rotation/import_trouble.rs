@@ -1,4 +1,4 @@
-//! Imports with obstacles: a dropped caller, store failures, a shutdown.
+//! Imports that meet a dropped caller, store failures or a shutdown.
 
 use batchsuite_auth::{
     Environment, Imported, Shutdown,

@@ -36,7 +36,7 @@ async fn a_used_company_is_refreshed_before_its_access_token_ends() {
     stage.live(seconds(15)).await;
     assert_eq!(stage.refreshes(), 1);
     let answer = process.http.hold_answer();
-    assert_eq!(process.token(&acme()).await.revision().version, 2, "nobody waits for UPS");
+    assert_eq!(process.token(&acme()).await.revision().version, 2, "the caller does not wait for UPS");
     drop(answer);
 
     // Unused for a day, the company is not refreshed.
@@ -52,7 +52,7 @@ async fn an_idle_company_is_refreshed_before_its_refresh_token_ends_and_stays_id
     stage.opt_in(&process, &acme()).await;
     stage.ups.clock().advance(2 * DAY);
     stage.live(seconds(15)).await;
-    assert_eq!(stage.refreshes(), 0, "it is not used");
+    assert_eq!(stage.refreshes(), 0, "an unused company is not refreshed");
 
     stage.ups.clock().advance(52 * DAY);
     stage.live(seconds(30)).await;
@@ -61,7 +61,7 @@ async fn an_idle_company_is_refreshed_before_its_refresh_token_ends_and_stays_id
         stage.ups.clock().advance(HOUR);
         stage.live(seconds(30)).await;
     }
-    assert_eq!(stage.refreshes(), 1, "what the keeper does is no use");
+    assert_eq!(stage.refreshes(), 1, "the keeper's refresh does not count as a use");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +112,7 @@ async fn a_refresh_by_the_keeper_is_a_claim_and_a_commit_and_no_reading() {
     for company in &companies {
         assert_eq!(process.token(company).await.revision().version, 2);
     }
-    assert_eq!(process.store.calls(Verb::Load), before[0], "what it brought is cached");
+    assert_eq!(process.store.calls(Verb::Load), before[0], "the keeper's pair is cached");
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,10 +165,10 @@ async fn what_was_reserved_long_ago_is_read_again_and_its_pause_honoured() {
     due.release();
     stage.live(seconds(60)).await;
 
-    assert_eq!(stage.refreshes(), 1, "the other's alone");
+    assert_eq!(stage.refreshes(), 1, "only the other process refreshes");
     assert_eq!((stopped.store.calls(Verb::Load), stopped.store.calls(Verb::Claim)), (loads + 1, claims));
     stage.live(seconds(120)).await;
-    assert_eq!(stage.rotations(), 1, "after the pause it is refreshed");
+    assert_eq!(stage.rotations(), 1, "the company is refreshed after the pause");
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,8 +181,8 @@ async fn what_began_to_pause_since_it_was_reserved_is_not_sent() {
     due.release();
     stage.live(seconds(60)).await;
 
-    assert_eq!(stage.refreshes(), 1, "the other's alone");
-    assert_eq!(stopped.store.calls(Verb::Claim), claims + 1, "its claim is lost");
+    assert_eq!(stage.refreshes(), 1, "only the other process refreshes");
+    assert_eq!(stopped.store.calls(Verb::Claim), claims + 1, "the stopped process loses its claim");
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,7 +234,7 @@ async fn two_keepers_share_the_companies_without_refreshing_one_twice() {
 
     assert_eq!((stage.refreshes(), stage.rotations()), (100, 100));
     let shares = [one.store.calls(Verb::Claim), other.store.calls(Verb::Claim)];
-    assert_eq!(shares.iter().sum::<usize>(), 100, "each is claimed once");
+    assert_eq!(shares.iter().sum::<usize>(), 100, "each company is claimed once");
     assert!(shares.iter().all(|share| *share >= 20), "{shares:?}");
 }
 
@@ -323,17 +323,17 @@ async fn a_last_use_that_could_not_be_recorded_is_recorded_later() {
     process.store.fail(Verb::RecordUse, Moment::Before);
     process.token(&acme()).await;
     stage.live(seconds(60)).await;
-    assert!(process.store.calls(Verb::RecordUse) > 3, "it is told again");
+    assert!(process.store.calls(Verb::RecordUse) > 3, "recording the use is retried");
     process.store.mend(Verb::RecordUse);
     stage.live(seconds(15)).await;
 
     stage.refreshes_are_due();
     stage.live(seconds(15)).await;
 
-    assert_eq!(stage.refreshes(), 1, "it counts as used");
+    assert_eq!(stage.refreshes(), 1, "the company counts as used");
     let told = process.store.calls(Verb::RecordUse);
     stage.live(seconds(60)).await;
-    assert_eq!(process.store.calls(Verb::RecordUse), told, "and is told once");
+    assert_eq!(process.store.calls(Verb::RecordUse), told, "the use is recorded once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -344,7 +344,7 @@ async fn a_last_use_that_the_store_will_never_take_does_not_stop_the_keeper() {
     process.store.fail_as(Verb::RecordUse, StoreErrorKind::Rejected);
     process.token(&acme()).await;
     stage.live(seconds(60)).await;
-    assert_eq!(process.store.calls(Verb::RecordUse), 1, "it is not repeated for ever");
+    assert_eq!(process.store.calls(Verb::RecordUse), 1, "the recording is not retried forever");
 
     stage.ups.clock().advance(55 * DAY);
     stage.live(seconds(15)).await;

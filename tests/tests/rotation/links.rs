@@ -55,7 +55,7 @@ async fn a_link_leads_another_browser_to_ups_and_authenticates_in_its_maker_s_na
 
     for _ in 0..3 {
         let open = process.auth.open_link(&link.token, &LinkSecrets::default()).await.unwrap();
-        assert_eq!((open.company, open.actor), (acme(), ada()), "looking uses nothing up");
+        assert_eq!((open.company, open.actor), (acme(), ada()), "opening a link does not use it");
     }
     let trip = process.auth.follow_link(&link.token, &LinkSecrets::default()).await.unwrap();
     let done = come_back(&stage, &process, &trip).await.unwrap();
@@ -369,7 +369,7 @@ async fn the_host_is_asked_about_a_link_s_maker_when_it_is_opened_followed_and_a
         ));
     }
     dismissed.0.store(false, Relaxed);
-    let trip = process.auth.follow_link(&token, &LinkSecrets::default()).await.expect("it is not used up");
+    let trip = process.auth.follow_link(&token, &LinkSecrets::default()).await.expect("the link is unused");
     dismissed.0.store(true, Relaxed);
 
     let ended = come_back(&stage, &process, &trip).await;

@@ -72,7 +72,7 @@ async fn an_api_that_rejects_every_token_causes_one_refresh_and_never_a_loop() {
             matches!(error, TokenError::Unavailable { reason: Unavailable::Unusable, retry_after } if !retry_after.is_zero()),
             "{error:?}"
         );
-        assert_eq!(process.token(&acme()).await.revision().version, 2, "others may get on with it");
+        assert_eq!(process.token(&acme()).await.revision().version, 2, "other callers can continue with it");
     }
     assert_eq!(stage.refreshes(), 1);
     tokio::time::advance(seconds(300)).await;

@@ -59,7 +59,7 @@ async fn a_wave_of_refusals_ends_with_every_opt_in_alive() {
     let pauses: Vec<_> = trials.windows(2).map(|trials| trials[1] - trials[0]).collect();
     assert!((4..=6).contains(&pauses.len()), "{trials:?}");
     for (pause, least) in pauses.iter().zip([30, 60, 120, 240, 480, 900]) {
-        assert!(*pause + 1 >= least, "one trial a pause: {trials:?}");
+        assert!(*pause + 1 >= least, "one trial per pause: {trials:?}");
     }
     for company in &companies {
         assert_eq!(process.cause(company).await, None, "{company}");
@@ -78,11 +78,7 @@ async fn a_password_change_is_told_at_the_first_refusal_and_its_access_token_is_
     stage.refreshes_are_due();
     stage.live(seconds(30)).await;
 
-    assert_eq!(
-        process.cause(&acme()).await,
-        Some(CauseKind::OptInInvalidated),
-        "though the access token has not ended"
-    );
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated), "the access token has not expired");
     let again = asked_again_at(&process, &acme()).await.unwrap();
     for asks in [1, 2, 3, 4, 4] {
         assert_eq!(stage.refreshes(), asks);
@@ -136,7 +132,7 @@ async fn a_quarantined_token_ends_with_a_new_consent_and_with_a_removal() {
         }
         stage.live(seconds(20 * 60)).await;
 
-        assert_eq!(stage.refreshes(), 1, "UPS is not asked about it again");
+        assert_eq!(stage.refreshes(), 1, "UPS is not asked again");
     }
 }
 

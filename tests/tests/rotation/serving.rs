@@ -50,7 +50,7 @@ async fn a_good_token_is_served_while_its_refresh_is_under_way_also_if_it_is_not
     let served = process.token(&acme()).await;
 
     assert_eq!(served.revision().version, 1);
-    assert!(begun.elapsed() < seconds(1), "nobody waits for a refresh that is not needed: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < seconds(1), "no caller waits for an unneeded refresh: {:?}", begun.elapsed());
     answer.release();
     stage.live(seconds(2)).await;
     assert_eq!(process.token(&acme()).await.revision().version, 2);
@@ -110,7 +110,7 @@ async fn a_good_token_is_served_after_rotation_lost_until_it_ends() {
 
     assert_eq!(process.token(&acme()).await.revision().version, 1);
     let cold = stage.process();
-    assert_eq!(cold.token(&acme()).await.revision().version, 1, "also by a process that has not cached it");
+    assert_eq!(cold.token(&acme()).await.revision().version, 1, "a process without a cached token serves it, too");
     stage.ups.clock().advance(seconds(600));
 
     for process in [&process, &cold] {
@@ -170,6 +170,6 @@ async fn a_row_that_took_long_to_arrive_is_not_cached_past_the_end_of_its_token(
     stage.access_tokens_end();
     load.release();
 
-    assert_eq!(caller.await.unwrap().unwrap().revision().version, 2, "a token that has ended is not handed out");
-    assert_eq!(other.token(&acme()).await.revision().version, 2, "nor cached");
+    assert_eq!(caller.await.unwrap().unwrap().revision().version, 2, "an expired token is not served");
+    assert_eq!(other.token(&acme()).await.revision().version, 2, "an expired token is not cached");
 }

@@ -102,7 +102,7 @@ async fn shutdown_ends_a_flight_that_gives_another_holder_its_time() {
     waiting.auth.shutdown().await;
 
     assert!(begun.elapsed() < seconds(1), "{:?}", begun.elapsed());
-    assert_eq!(stage.refreshes(), 1, "and it sends nothing after that");
+    assert_eq!(stage.refreshes(), 1, "the process sends nothing afterwards");
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +195,7 @@ async fn shutdown_returns_at_its_limit_where_the_store_or_ups_never_answers() {
     assert!(matches!(ended, Shutdown::Incomplete { under_way: 1, pairs: 0, .. }), "{ended:?}");
 }
 
-/// Processes that have cached acme's token and want to refresh it, including the first one's keeper.
+/// A process after `quiesce()`, with a keeper. It has cached acme's token, which is in the early window.
 async fn due_after_quiesce(stage: &Stage) -> Process {
     let process = stage.process_with(|builder| builder);
     stage.opt_in(&process, &acme()).await;
@@ -265,11 +265,11 @@ async fn quiesce_stops_the_keepers_batch_between_two_companies() {
 
     process.auth.quiesce();
     stage.live(seconds(30)).await;
-    assert_eq!(stage.refreshes(), 1, "the others of the batch do not begin");
+    assert_eq!(stage.refreshes(), 1, "the rest of the batch does not begin");
     answer.release();
 
     assert_eq!(process.auth.shutdown().await, Shutdown::Complete);
-    assert_eq!((stage.refreshes(), stage.rotations()), (1, 1), "and the one under way comes home");
+    assert_eq!((stage.refreshes(), stage.rotations()), (1, 1), "the refresh in flight completes");
 }
 
 #[tokio::test(start_paused = true)]
@@ -301,7 +301,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
     drop(holder.caller(&acme()));
     claim.reached().await;
     due.release();
-    eventually("it reads the row", async || waiting.store.calls(Verb::Load) > 1).await;
+    eventually("the keeper reads the row", async || waiting.store.calls(Verb::Load) > 1).await;
     let claims = waiting.store.calls(Verb::Claim);
 
     waiting.auth.quiesce();
@@ -310,7 +310,7 @@ async fn after_quiesce_a_refresh_in_the_background_that_waited_for_another_proce
     assert_eq!(
         (waiting.store.calls(Verb::Claim), stage.refreshes()),
         (claims, 0),
-        "the lease is over; it begins nothing"
+        "nothing begins after the end of the lease"
     );
     assert_eq!(waiting.auth.shutdown().await, Shutdown::Complete);
     claim.release();

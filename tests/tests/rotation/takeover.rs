@@ -30,7 +30,7 @@ async fn a_holder_that_merely_waits_for_the_database_gets_one_more_commit_retry_
     let token = caller.await.unwrap().unwrap();
 
     assert_eq!(token.revision().version, 2);
-    assert_eq!(stage.refreshes(), 1, "nobody sent the spent token");
+    assert_eq!(stage.refreshes(), 1, "no process sent the spent token");
     assert!(!other.kinds(&acme()).await.contains(&EventKind::Invalidated));
 }
 
@@ -50,7 +50,7 @@ async fn a_holder_gets_its_time_also_while_the_old_token_is_still_served() {
     stage.live(seconds(5)).await;
 
     assert_eq!(other.token(&acme()).await.revision().version, 2);
-    assert_eq!(stage.refreshes(), 1, "nobody sent the spent token");
+    assert_eq!(stage.refreshes(), 1, "no process sent the spent token");
     assert!(!other.kinds(&acme()).await.contains(&EventKind::Invalidated));
 }
 
@@ -74,7 +74,7 @@ async fn the_false_verdict_a_late_refusal_writes_nothing_while_the_new_holders_a
     stage.live(seconds(2)).await;
 
     assert_eq!(stage.refreshes(), 2, "A's late request was refused");
-    assert_eq!(a.cause(&acme()).await, None, "and A writes nothing");
+    assert_eq!(a.cause(&acme()).await, None, "A writes nothing");
     travelling.release();
     let (of_a, of_b) = (of_a.await.unwrap().unwrap(), of_b.await.unwrap().unwrap());
     assert_eq!(of_a.expose_secret(), of_b.expose_secret());

@@ -96,7 +96,7 @@ async fn a_pair_that_is_not_stored_is_logged_once_when_it_begins_and_once_when_i
     let lines = [log.lines(BEGINS), log.lines(IS_OVER)];
     assert_eq!(lines.each_ref().map(Vec::len), [1, 1], "{lines:?}");
     assert!(lines[0][0].contains(CAUSE) && lines[0][0].contains("company=acme"), "{lines:?}");
-    assert!(lines[1][0].contains("failures=30"), "it says how often: {lines:?}");
+    assert!(lines[1][0].contains("failures=30"), "the number of failures is logged: {lines:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,11 +138,11 @@ async fn a_verdict_whose_words_the_store_will_never_take_is_written_without_them
 
     assert!(error.needs_reauthorization(), "{error:?}");
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
-    assert_eq!(process.store.calls(Verb::Verdict), 2, "once with, once without");
+    assert_eq!(process.store.calls(Verb::Verdict), 2, "once with the evidence, once without");
     let told = told_of(&process, EventKind::Invalidated).await;
     assert_eq!((told.status, told.code.as_deref()), (Some(400), Some("invalid_grant")));
     assert!(told.attempt.is_some() && told.message.is_some_and(|message| message.is_ascii()));
-    assert_eq!(log.lines("it is written without them").len(), 1, "the log says so");
+    assert_eq!(log.lines("it is written without them").len(), 1, "the log mentions it once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,11 +319,11 @@ async fn nobody_waits_for_a_store_that_never_answers_longer_than_max_wait() {
         assert!(auth.authenticate(&acme(), &ada()).await.unwrap_err().is_transient());
         assert!(auth.import(&acme(), &ada(), kept(&stage)).await.unwrap_err().is_transient());
     };
-    timeout(HOUR, waits).await.expect("somebody waits for ever");
+    timeout(HOUR, waits).await.expect("a caller waits forever");
     assert!(begun.elapsed() <= max_wait * 8 + seconds(1), "{:?}", begun.elapsed());
     let begun = Instant::now();
     let back = timeout(HOUR, async { auth.callback(&ada(), &query, &trip.browser_secret).await });
-    assert!(back.await.expect("it waits for ever").unwrap_err().is_transient());
+    assert!(back.await.expect("the call waits forever").unwrap_err().is_transient());
     assert!(begun.elapsed() <= max_wait + policy().request_deadline, "{:?}", begun.elapsed());
 }
 
@@ -333,7 +333,7 @@ async fn nobody_waits_for_ever_after_a_restore() {
     let process = impatient(&stage);
     process.store.hang(Verb::Other);
 
-    let marked = timeout(HOUR, process.auth.after_restore()).await.expect("it waits for ever");
+    let marked = timeout(HOUR, process.auth.after_restore()).await.expect("the call waits forever");
 
     assert_eq!(marked.unwrap_err().kind(), StoreErrorKind::Unavailable);
 }
@@ -379,11 +379,11 @@ async fn a_commit_that_is_never_answered_is_repeated_and_one_that_comes_home_lat
         if late {
             commit.release();
             stage.live(seconds(2)).await;
-            assert_eq!(process.token(&acme()).await.revision().version, 2, "though the store fails since");
+            assert_eq!(process.token(&acme()).await.revision().version, 2, "served although the store fails");
         }
 
         assert_eq!(stage.grant_of(&acme()).await.revision.version, 2, "late: {late}");
-        assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "before its lease ends");
+        assert!(stage.grant_of(&acme()).await.suspect_until.is_none(), "no doubt before the lease ends");
         let commits = process.store.calls(Verb::Commit);
         assert!(if late { commits > 5 } else { commits == 2 }, "late: {late}: {commits}");
     }

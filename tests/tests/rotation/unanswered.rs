@@ -74,7 +74,7 @@ async fn probes_go_one_at_a_time_each_after_the_lease_of_the_one_before_with_bac
     }
 
     let gaps = &gaps[1..];
-    assert!(gaps.iter().all(|gap| *gap >= 60), "each after the lease of the one before: {gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap >= 60), "one probe per lease: {gaps:?}");
     assert!(gaps.windows(2).all(|pair| 10 * pair[1] >= 7 * pair[0]) && gaps.last() > Some(&300), "{gaps:?}");
     stage.ups.clear_faults(Endpoint::Refresh);
     stage.ups.clock().advance(HOUR);
@@ -97,7 +97,7 @@ async fn an_outage_of_an_hour_at_ups_ends_with_every_opt_in_alive() {
         stage.live(seconds(10)).await;
         companies.iter().for_each(|company| drop(process.caller(company)));
     }
-    assert!(stage.refreshes() > 40, "they were asked for");
+    assert!(stage.refreshes() > 40, "UPS was asked");
     stage.ups.clear_faults(Endpoint::Refresh);
     stage.live(seconds(1500)).await;
 
@@ -146,7 +146,7 @@ async fn a_clean_refusal_is_told_as_a_password_change() {
 
     assert_eq!(process.cause(&acme()).await, Some(CauseKind::OptInInvalidated));
     let tokens = stage.tokens_of(&acme()).await.unwrap();
-    assert!(tokens.access.is_none() && tokens.refresh.is_some(), "its access token is erased");
+    assert!(tokens.access.is_none() && tokens.refresh.is_some(), "the access token is erased");
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,12 +166,12 @@ async fn what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt() {
         matches!(error, TokenError::Unavailable { reason: Unavailable::NotSent, retry_after } if retry_after >= seconds(1)),
         "{error:?}"
     );
-    assert!(stage.grant_of(&acme()).await.unanswered.is_some(), "a give-back clears no doubt");
+    assert!(stage.grant_of(&acme()).await.unanswered.is_some(), "a release clears no doubt");
     let claims = process.store.calls(Verb::Claim);
     for _ in 0..100 {
         process.auth.access_token(&acme()).await.unwrap_err();
     }
-    assert_eq!(process.store.calls(Verb::Claim), claims, "it pauses");
+    assert_eq!(process.store.calls(Verb::Claim), claims, "the company pauses");
     stage.ups.go_online().await;
     stage.live(seconds(10)).await;
     process.auth.access_token(&acme()).await.unwrap_err();

@@ -51,7 +51,7 @@ async fn a_verdict_that_comes_after_its_row_was_taken_over_writes_nothing() {
     settle.release();
     stage.live(seconds(2)).await;
 
-    assert!(matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }), "the row is the other's");
+    assert!(matches!(stage.grant_of(&acme()).await.phase, Phase::Claimed { .. }), "the other process holds the row");
     assert_eq!(slow.cause(&acme()).await, None);
     answer.release();
     assert_eq!(caller.await.unwrap().unwrap().revision().version, 2);

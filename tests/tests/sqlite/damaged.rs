@@ -42,7 +42,7 @@ async fn a_damaged_page_is_told_and_the_file_left_as_it_is() {
 
         assert_eq!(refused.kind(), StoreErrorKind::Corrupt, "page {page}");
         assert!(line(&refused).contains("batchsuite.db: "), "{}", line(&refused));
-        assert!(fs::read(file.path()).unwrap() == before, "page {page}: it was touched");
+        assert!(fs::read(file.path()).unwrap() == before, "page {page}: the file was changed");
         damaged.write_all_at(&healthy, 0).unwrap();
     }
     file.store().await;
@@ -54,7 +54,7 @@ async fn a_file_that_was_cut_is_told() {
     let cut = OpenOptions::new().write(true).open(file.path()).unwrap();
     cut.set_len(fs::metadata(file.path()).unwrap().len() / 2).unwrap();
 
-    let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("half of it is missing");
+    let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("half of the file is missing");
 
     assert_eq!(refused.kind(), StoreErrorKind::Corrupt, "{}", line(&refused));
 }

@@ -21,9 +21,9 @@ fn content(directory: &Path) -> Vec<(String, Vec<u8>)> {
 /// The refusal to open a file, which must stay unchanged.
 async fn refusal(file: &TestFile) -> StoreError {
     let before = content(file.directory());
-    let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("it must be refused");
+    let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("the file must be refused");
     assert!(line(&refused).contains(file.path().to_str().unwrap()), "{}", line(&refused));
-    assert!(content(file.directory()) == before, "it was touched");
+    assert!(content(file.directory()) == before, "the directory was changed");
     refused
 }
 
@@ -37,7 +37,7 @@ async fn the_database_and_what_is_beside_it_are_closed_to_others() {
     let modes = entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().permissions().mode() & 0o777));
     let modes: Vec<_> = modes.collect();
 
-    assert_eq!(modes.len(), 3, "the database, its log, and the index of that: {modes:?}");
+    assert_eq!(modes.len(), 3, "the database, its log, and the log's index: {modes:?}");
     assert!(modes.iter().all(|(_, mode)| *mode == 0o600), "{modes:?}");
 }
 

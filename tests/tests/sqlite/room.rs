@@ -64,7 +64,7 @@ async fn a_full_disk_fails_a_save_and_loses_nothing() {
     };
 
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{}", line(&refused));
-    assert_eq!(version(&store, &acme()).await, 1, "it can still be read");
+    assert_eq!(version(&store, &acme()).await, 1, "the row can still be read");
     rotate(&store, &acme()).await.unwrap_err();
 
     remount("size=8m");
@@ -84,7 +84,7 @@ async fn a_disk_that_becomes_read_only_refuses_a_save_and_works_again() {
     file.closed().await;
     remount("ro");
 
-    let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("it cannot be written");
+    let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("the disk is read-only");
 
     assert_eq!(refused.kind(), StoreErrorKind::Misconfigured);
     assert!(line(&refused).contains("batchsuite.db: Read-only file system"), "{}", line(&refused));

@@ -94,7 +94,7 @@ async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
     let StoredTokens::Unreadable(error) = row.tokens else { panic!("{:?}", row.tokens) };
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
     rotated(&store, &acme()).await;
-    assert_eq!(version(&store, &acme()).await, 2, "a new opt-in repairs it");
+    assert_eq!(version(&store, &acme()).await, 2, "a new opt-in repairs the row");
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ async fn a_store_that_was_closed_has_left_everything_in_the_file_and_does_nothin
     assert_eq!(version(&file.store().await, &acme()).await, 1);
 }
 
-/// A host may retry again and again.
+/// A host may retry any number of times.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn to_open_a_file_again_costs_no_descriptor() {
@@ -105,7 +105,7 @@ async fn a_change_of_another_process_is_told_within_seconds() {
 
     rotated(&there, &acme()).await;
 
-    let told = tokio::time::timeout(Duration::from_secs(10), told).await.expect("it looks every second");
+    let told = tokio::time::timeout(Duration::from_secs(10), told).await.expect("the store looks every second");
     assert_eq!(told.unwrap().unwrap().changed[0].0, acme());
 }
 
@@ -137,7 +137,7 @@ async fn a_process_that_never_ends_its_transaction_fails_a_save_in_time() {
 
     let refused = rotate(&store, &acme()).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
-    assert_eq!(version(&store, &acme()).await, 1, "who reads does not wait");
+    assert_eq!(version(&store, &acme()).await, 1, "readers do not wait");
 
     stuck.execute_batch("ROLLBACK").unwrap();
     rotated(&store, &company("beta")).await;

@@ -46,7 +46,7 @@ pub(crate) async fn rotate(store: &dyn Store, company: &CompanyId) -> Result<Sav
 
 /// The same where no failure is expected.
 pub(crate) async fn rotated(store: &dyn Store, company: &CompanyId) {
-    assert!(matches!(rotate(store, company).await, Ok(Saved::Yes { .. })), "nobody else saves that row");
+    assert!(matches!(rotate(store, company).await, Ok(Saved::Yes { .. })), "there is no other writer");
 }
 
 /// The version of a row with readable tokens.

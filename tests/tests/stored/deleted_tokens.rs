@@ -61,7 +61,7 @@ async fn deleted_tokens_are_told_as_unreadable_and_never_as_a_password_change(ba
         let process = stage.process().await;
 
         assert_is_unreadable(&process.auth, deletion).await;
-        assert!(process.store.calls(Verb::Load) <= 2, "{deletion}: one look each");
+        assert!(process.store.calls(Verb::Load) <= 2, "{deletion}: one read per call");
         // The same when a refresh is due.
         stage.advance(HOUR).await;
         assert_is_unreadable(&process.auth, deletion).await;
@@ -119,9 +119,9 @@ async fn a_keeper_puts_off_a_company_whose_tokens_were_deleted_and_keeps_the_oth
             let row = stage.row().await;
             row.wake_at.is_some_and(|at| at > row.as_of)
         };
-        eventually("acme is looked at again in a while", is_put_off).await;
+        eventually("acme is postponed", is_put_off).await;
 
-        assert_eq!(stage.refreshes(), 1, "{deletion}: of the other company");
+        assert_eq!(stage.refreshes(), 1, "{deletion}: the refresh is the other company's");
         assert_eq!(keeper.cause(&acme()).await, None, "{deletion}");
         assert_is_unreadable(&keeper.auth, deletion).await;
         keeper.auth.shutdown().await;
@@ -145,7 +145,7 @@ async fn deleted_tokens_of_a_second_opinion_are_not_asked_about_and_cost_no_caus
         let row = stage.row().await;
         row.wake_at.is_some_and(|at| at > row.as_of)
     };
-    eventually("acme is looked at again in a while", is_put_off).await;
+    eventually("acme is postponed", is_put_off).await;
 
     assert_eq!((stage.refreshes(), keeper.cause(&acme()).await), (1, cause));
     assert!(keeper.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization());

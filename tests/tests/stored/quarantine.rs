@@ -20,12 +20,12 @@ async fn a_dump_shows_no_token_while_one_is_in_quarantine(backend: Backend) {
     stage.ups.fault(Endpoint::Refresh, Fault::InvalidRefreshToken, Times::Once);
     assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization());
 
-    let StoredTokens::Readable(tokens) = stage.row().await.tokens else { panic!("it is kept") };
-    assert!(tokens.refresh.is_some() && tokens.access.is_none(), "the refresh token alone");
+    let StoredTokens::Readable(tokens) = stage.row().await.tokens else { panic!("the refresh token is kept") };
+    assert!(tokens.refresh.is_some() && tokens.access.is_none(), "only the refresh token");
     let dump = String::from_utf8_lossy(&stage.database.dump()).into_owned();
     assert!(dump.contains("acme") && dump.contains("quarantine"), "the dump has the row");
     let secrets = process.http.secrets();
-    assert!(secrets.len() > 5, "both pairs, and what was sent: {}", secrets.len());
+    assert!(secrets.len() > 5, "both pairs and the sent secrets: {}", secrets.len());
     for secret in secrets {
         for shape in shapes(&secret) {
             assert!(!dump.contains(&shape), "the dump shows a secret as {shape}");
