@@ -5,7 +5,7 @@ use std::process::Command;
 
 use batchsuite_benches::measure::Pace;
 
-/// Two rows of this group.
+/// Measures two rows of this group.
 pub(crate) fn measure(pace: Pace) {
     let companies = pace.of("1000000", "200000");
     for arguments in [&["allocations"][..], &["memory", companies]] {

@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::server::{CLIENTS, FORM, REFRESH, Role, Server, basic, text};
 
-/// The rows of this group.
+/// Measures the rows of this group.
 pub(crate) fn measure(pace: Pace) {
     // One thread, so that the clients cost little beside the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use batchsuite_benches::{companies, measure::Pace, report};
 use http::HeaderValue;
 
-/// The rows of this group.
+/// Measures the rows of this group.
 pub(crate) fn measure(pace: Pace) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let names = companies::names(1);

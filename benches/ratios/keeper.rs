@@ -8,7 +8,7 @@ use batchsuite_benches::{
     report,
 };
 
-/// The row of this group.
+/// Measures the row of this group.
 pub(crate) fn measure(pace: Pace) {
     const COMPANIES: usize = 1_000_000;
     let watched = pace.of(Duration::from_secs(120), Duration::from_secs(30));

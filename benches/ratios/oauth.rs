@@ -41,7 +41,7 @@ impl Ups {
 pub(crate) enum Http {
     /// Plain `reqwest`.
     Bare(reqwest::Client),
-    /// With our guards.
+    /// The adapter with our guards.
     Guarded(Arc<ReqwestClient>),
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 use peer::Peer;
 
-/// The rows of this group.
+/// Measures the rows of this group.
 pub(crate) fn measure(pace: Pace) {
     let runtime = Runtime::new().expect("a runtime");
     beside_oauth2(&runtime, pace);

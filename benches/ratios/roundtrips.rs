@@ -19,7 +19,7 @@ const REFRESHES: usize = 100;
 /// The keeper's statements once per round, for all companies of the round.
 const ROUND: [&str; 2] = ["record_use", "wake"];
 
-/// The row for refreshes by the keeper. A note gives refreshes that a caller waits for.
+/// Measures the row for refreshes by the keeper. A note gives refreshes that a caller waits for.
 pub(crate) fn measure() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

@@ -33,7 +33,7 @@ const HEARD: usize = 16;
 const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c max_wal_size=8GB \
                         -c checkpoint_timeout=1d -c autovacuum=off";
 
-/// The rows of this group.
+/// Measures the rows of this group.
 pub(crate) fn measure(pace: Pace) {
     let runtime = Runtime::new().expect("a runtime");
     let (database, ups) = (postgres::Server::start_with(Log::Normal, &[], SETTINGS), Server::start(Role::SlowUps));

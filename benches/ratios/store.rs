@@ -32,7 +32,7 @@ use tables::Table;
 const SETTINGS: &str = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=6GB \
                         -c max_wal_size=32GB -c checkpoint_timeout=1d -c autovacuum=off";
 
-/// The rows of this group.
+/// Measures the rows of this group.
 pub(crate) fn measure(pace: Pace) {
     seal::measure(pace.in_short_batches());
 
@@ -58,7 +58,7 @@ pub(crate) fn measure(pace: Pace) {
     bed.sqlite();
 }
 
-/// The rows that take many minutes each.
+/// Measures the rows that take many minutes each.
 pub(crate) fn measure_long(pace: Pace) {
     let mut bed = Bed::filled(pace);
     bed.fall_due();
@@ -105,7 +105,7 @@ impl Bed {
         }
     }
 
-    /// Operations of each client in a round.
+    /// The number of operations per client in a round.
     fn share(&self, verb: Verb) -> u64 {
         let (full, quick) = verb.share();
         self.pace.of(full, quick)

@@ -11,7 +11,7 @@ use batchsuite_benches::{
 };
 use tokio::runtime::Runtime;
 
-/// The rows of this group.
+/// Measures the rows of this group.
 pub(crate) fn measure(pace: Pace) {
     let runtime = Runtime::new().expect("a runtime");
     for (row, number) in [("token/floor/1k", 1000), ("token/floor/100k", 100_000), ("token/floor/1m", 1_000_000)] {

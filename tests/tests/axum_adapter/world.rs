@@ -97,7 +97,7 @@ impl World {
         Self { ups, auth, facts, address }
     }
 
-    /// A browser in which nobody is signed in.
+    /// A browser without a signed-in person.
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(self.address)
     }

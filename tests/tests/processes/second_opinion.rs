@@ -38,7 +38,7 @@ on_each_backend!(
 enum Left {
     /// No trace.
     Nothing,
-    /// A claim: nobody may send the token before the lease ends.
+    /// A claim: no process may send the token before the lease ends.
     Claim,
     /// The outcome of its request.
     Outcome,
