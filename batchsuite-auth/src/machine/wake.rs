@@ -89,17 +89,6 @@ pub enum Obstacle {
     Damaged,
 }
 
-/// Whether a renewal can make a warning unnecessary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Renewal {
-    /// It is still to come.
-    Ahead,
-    /// It has failed, or none can be sent for now.
-    InVain,
-    /// It cannot happen unless an operator repairs the row; people can opt in again.
-    Impossible,
-}
-
 impl Grant {
     /// What the grant needs at `now`. `clocks_agree`: the keeper's clock agrees with the store's. If it does not,
     /// nobody is notified, because the notice may come from a wrong clock.
@@ -135,13 +124,7 @@ impl Grant {
         if refresh_is_due && obstacle.is_none() && !self.has_failed() {
             return Chore::Refresh;
         }
-        let renewal = match obstacle {
-            Some(Obstacle::Unreadable) => Renewal::Impossible,
-            Some(_) if refresh_is_due => Renewal::InVain,
-            _ if self.has_failed() => Renewal::InVain,
-            _ => Renewal::Ahead,
-        };
-        match self.notice(settings, renewal, now).filter(|_| clocks_agree) {
+        match self.notice(settings, obstacle, now).filter(|_| clocks_agree) {
             Some(notice) => Chore::Notify(notice),
             None if refresh_is_due => refresh,
             None => Chore::Look,
@@ -213,7 +196,7 @@ impl Grant {
     }
 
     /// The notice that is due now and has not been given yet.
-    fn notice(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Notice> {
+    fn notice(&self, settings: &Settings, obstacle: Option<Obstacle>, now: Timestamp) -> Option<Notice> {
         let tokens = self.tokens?;
         let told = self.notified.filter(|told| told.is_of(&tokens)).map(|told| told.notice);
         match self.cause(&settings.client_id, now) {
@@ -225,7 +208,7 @@ impl Grant {
             // The event of the recorded refusal reported it.
             Some(CauseKind::OptInInvalidated | CauseKind::RotationLost) => None,
             None => {
-                let window = self.warning(settings, renewal, now)?;
+                let window = self.warning(settings, obstacle, now)?;
                 let is_smaller = match told {
                     Some(Notice::ExpiringSoon { within }) => window.as_secs() < within,
                     Some(Notice::Ended(_)) | None => true,
@@ -236,24 +219,22 @@ impl Grant {
     }
 
     /// The smallest warning window that has begun, if a person is needed.
-    fn warning(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Duration> {
-        let end = self.warned_end(settings, renewal, now)?;
+    fn warning(&self, settings: &Settings, obstacle: Option<Obstacle>, now: Timestamp) -> Option<Duration> {
+        let end = self.warned_end(settings, obstacle, now)?;
         settings.warnings.iter().copied().filter(|window| earlier(end, *window) <= now).min()
     }
 
     /// The refresh token's end, if people must be warned of it: nothing renews the opt-in before then, or the renewal
     /// has failed.
-    fn warned_end(&self, settings: &Settings, renewal: Renewal, now: Timestamp) -> Option<Timestamp> {
+    fn warned_end(&self, settings: &Settings, obstacle: Option<Obstacle>, now: Timestamp) -> Option<Timestamp> {
         let tokens = self.tokens?;
         let end = tokens.refresh_end()?;
         let Some(keep_alive_at) = tokens.keep_alive_at(settings, now) else { return Some(end) };
-        let is_warned = match renewal {
-            // Being late alone is no failure: after a corrected client id or a changed keep-alive this may be the first
-            // attempt.
-            Renewal::Ahead => false,
-            Renewal::InVain => later(keep_alive_at, KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2)) <= now,
-            Renewal::Impossible => true,
-        };
+        // Only an operator can repair unreadable tokens; people can opt in again.
+        let is_impossible = obstacle == Some(Obstacle::Unreadable);
+        // A refresh that is due and may succeed comes first, so an overdue one has failed or cannot be sent for now.
+        let patience = KEEP_ALIVE_TRIES.min(remaining(end, keep_alive_at) / 2);
+        let is_warned = is_impossible || later(keep_alive_at, patience) <= now;
         is_warned.then_some(end)
     }
 
