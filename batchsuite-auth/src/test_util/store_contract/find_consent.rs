@@ -53,6 +53,16 @@ pub(super) async fn a_used_one_is_found_for_an_hour_without_its_verifier(case: C
     assert!(case.find(&put).await.is_none());
 }
 
+pub(super) async fn the_hour_of_a_used_one_begins_with_its_use(case: Case) {
+    let long = NewConsent { lifetime: 12 * LIFETIME, ..consent(&acme(), &actor("alice")) };
+    case.put(&long).await;
+    case.use_up(&long).await.expect("the consent is used");
+
+    case.advance(61 * MINUTE).await;
+
+    assert!(case.find(&long).await.is_none());
+}
+
 pub(super) async fn an_expired_one_is_found_for_an_hour_without_its_verifier(case: Case) {
     let put = consent(&acme(), &actor("alice"));
     case.put(&put).await;

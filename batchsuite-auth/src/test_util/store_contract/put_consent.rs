@@ -77,6 +77,22 @@ pub(super) async fn the_oldest_of_an_actor_is_dropped_at_its_cap(case: Case) {
     assert_eq!(usable(&case, &consents).await, [false, true, true]);
 }
 
+pub(super) async fn a_cap_that_was_lowered_drops_every_older_one(case: Case) {
+    let of_a_company = ["a", "b", "c", "d", "e"].map(|name| consent(&acme(), &actor(name)));
+    let of_an_actor = ["1", "2", "3", "4", "5"].map(|name| consent(&company(name), &actor("alice")));
+    for consents in [of_a_company, of_an_actor] {
+        let (last, older) = consents.split_last().expect("five");
+        for consent in older {
+            case.put(consent).await;
+            case.advance(SECOND).await;
+        }
+
+        case.put_with(last, ConsentCaps { per_company: 2, per_actor: 2 }).await;
+
+        assert_eq!(usable(&case, &consents).await, [false, false, false, true, true]);
+    }
+}
+
 pub(super) async fn the_caps_spare_other_companies_and_actors(case: Case) {
     let alone = consent(&company("other"), &actor("bob"));
     case.put(&alone).await;
