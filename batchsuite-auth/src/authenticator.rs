@@ -3,6 +3,7 @@
 mod authenticate;
 mod builder;
 mod connect_link;
+mod diagnose;
 mod event_stream;
 
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};

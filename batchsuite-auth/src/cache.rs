@@ -171,6 +171,11 @@ impl Cache {
         }
     }
 
+    /// The time since the feed was last read.
+    pub(crate) fn feed_age(&self) -> Duration {
+        Duration::from_nanos(self.clock.now().saturating_sub(self.feed_read_at.load(Relaxed)))
+    }
+
     /// Applies changes reported by the feed, which is complete up to now.
     pub(crate) fn feed_reported(&self, changed: &[(CompanyId, EventId)]) {
         self.changed(changed);

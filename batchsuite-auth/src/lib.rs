@@ -149,6 +149,7 @@ mod cache;
 pub mod clock;
 pub mod config;
 mod consent;
+mod diagnosis;
 #[cfg(doc)]
 pub mod docs;
 pub mod error;
@@ -182,6 +183,7 @@ pub use browser::{BrowserSecrets, LinkSecrets, TripCookie};
 pub use clock::{Clock, Timestamp};
 pub use config::{Client, ClientAuthentication, Environment, FeedLost, Policy, UnknownEnvironment};
 pub use consent::{ConnectLink, NewOptIn, OpenLink, OptInCheck, OptedIn, Trip};
+pub use diagnosis::{Check, Diagnosis, Finding, TokenInfo};
 pub use error::{
     AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, LinkError,
     MalformedCallback, OptInRefused, Responsible, TokenError, Unavailable,
@@ -190,7 +192,9 @@ pub use events::{Event, EventId, EventKind, Evidence};
 pub use http::{HttpClient, HttpError, HttpErrorKind};
 pub use ids::{ActorId, CompanyId, InvalidId, Revision};
 pub use import::{Imported, ImportedTokens};
-pub use machine::{Backoff, CauseKind};
+pub use machine::{
+    Backoff, CauseKind, FindingKind, Health, KeeperHealth, NextStep, NextStepKind, Severity, UpsTrouble, UpsTroubleKind,
+};
 pub use secret::{AccessToken, BrowserSecret, LinkToken};
 pub use status::{Cause, CompanyStatus, Status, StatusFilter};
 pub use store::{EventOrder, Page, Pruned, Store, StoreError, StoreErrorKind};

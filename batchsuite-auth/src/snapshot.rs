@@ -5,7 +5,7 @@ use crate::{
     error::chain,
     events::EventId,
     ids::{CompanyId, ConsentId, Revision},
-    machine::{CauseKind, Grant, Pauses, RefreshTokenEnd, Settings, Standing, TokenTimes},
+    machine::{CauseKind, Grant, Obstacle, Pauses, RefreshTokenEnd, Settings, Standing, TokenTimes},
     secret::{AccessToken, RefreshToken},
     status::{Cause, CompanyStatus, Status},
     store::{
@@ -76,6 +76,15 @@ impl Snapshot {
         }
     }
 
+    /// Why nothing can be sent for the company, as far as the row tells.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        match (&self.damage, self.unreadable()) {
+            (Some(_), _) => Some(Obstacle::Damaged),
+            (None, Some(_)) => Some(Obstacle::Unreadable),
+            (None, None) => None,
+        }
+    }
+
     /// Its refresh token, if readable.
     pub(crate) fn refresh_token(&self) -> Option<&RefreshToken> {
         match &self.tokens {
@@ -102,21 +111,8 @@ impl Snapshot {
 
     /// The cause `kind` with its details.
     pub(crate) fn cause_of(&self, kind: CauseKind, pauses: &Pauses) -> Cause {
-        let times = self.grant.tokens;
-        let (at, evidence) = match kind {
-            CauseKind::OptInInvalidated | CauseKind::RotationLost => {
-                self.grant.refusal.clone().map(|refusal| (refusal.at, refusal.evidence)).unzip()
-            }
-            CauseKind::RefreshExpired => (times.and_then(|times| times.refresh_end()), None),
-            CauseKind::NoRefreshToken => (times.and_then(|times| times.access_token_end), None),
-            CauseKind::ClientChanged => (None, None),
-        };
-        let asked_again_at = match kind {
-            CauseKind::OptInInvalidated | CauseKind::RotationLost if self.grant.asks_again(pauses) => {
-                self.grant.quarantined_until(self.as_of)
-            }
-            _ => None,
-        };
+        let (at, evidence) = self.grant.cause_since(kind);
+        let asked_again_at = self.grant.second_opinion_at(pauses, self.as_of);
         Cause { at, evidence, asked_again_at, ..Cause::new(kind) }
     }
 

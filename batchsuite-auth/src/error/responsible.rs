@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{AuthenticateError, CallbackError, ImportError, LinkError, TokenError};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -32,7 +34,8 @@ use crate::store::{StoreError, StoreErrorKind};
 /// | [`StoreError`], kind `Unavailable` | nobody | | yes | |
 /// | [`StoreError`], kind `Pruned` | developer: the log reader continues after the gap | | no | |
 /// | [`StoreError`], any other kind | operator | | no | |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Responsible {
     /// A company's administrator, by authenticating.
@@ -41,6 +44,8 @@ pub enum Responsible {
     Operator,
     /// The developer of the service: it passes a value that this library rejects.
     Developer,
+    /// UPS: it does not answer, or answers in a way that nobody here can change.
+    Ups,
     /// Nobody: the error is temporary, or the process is ending.
     Nobody,
 }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     clock::{Timestamp, later},
+    events::Evidence,
     ids::Revision,
 };
 
@@ -92,6 +93,18 @@ impl Grant {
                     _ => None,
                 }
             }
+        }
+    }
+
+    /// Since when a new opt-in is needed for `cause`, and what UPS said.
+    pub fn cause_since(&self, cause: CauseKind) -> (Option<Timestamp>, Option<Evidence>) {
+        match cause {
+            CauseKind::OptInInvalidated | CauseKind::RotationLost => {
+                self.refusal.clone().map(|refusal| (refusal.at, refusal.evidence)).unzip()
+            }
+            CauseKind::RefreshExpired => (self.tokens.and_then(|tokens| tokens.refresh_end()), None),
+            CauseKind::NoRefreshToken => (self.tokens.and_then(|tokens| tokens.access_token_end), None),
+            CauseKind::ClientChanged => (None, None),
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::{
     backoff::Backoff,
+    health::{UpsTrouble, UpsTroubleKind},
     limits::{
         CLIENT_IN_A_ROW, LONGEST_RATE_LIMIT, MOST_FAILED, OUT_OF_REACH_IN_A_ROW, PROVEN_FOR, REFUSED_IN_A_WAVE,
         UNKNOWN_IN_A_ROW, UNPROVEN, WAVE,
@@ -41,6 +42,17 @@ impl ClientFault {
     /// Whether UPS rejects the client itself, so that no request from it can succeed.
     pub fn is_the_clients(&self) -> bool {
         matches!(self, Self::Misconfigured | Self::Blocked)
+    }
+}
+
+impl From<&ClientFault> for UpsTroubleKind {
+    fn from(fault: &ClientFault) -> Self {
+        match fault {
+            ClientFault::Misconfigured => Self::ClientMisconfigured,
+            ClientFault::Blocked => Self::ClientBlocked,
+            ClientFault::Unknown(_) => Self::UnknownAnswer,
+            ClientFault::Wave => Self::RefusalWave,
+        }
     }
 }
 
@@ -93,6 +105,7 @@ pub struct Breaker {
 #[derive(Clone, Debug)]
 struct Open {
     fault: ClientFault,
+    since: Timestamp,
     /// Consecutive failed trials, including the fault that opened the breaker.
     times: u32,
     until: Timestamp,
@@ -153,6 +166,22 @@ impl Breaker {
     /// Why the breaker is open; `None` if it is closed.
     pub fn fault(&self) -> Option<&ClientFault> {
         self.open.as_ref().map(|open| &open.fault)
+    }
+
+    /// Why nothing, or less than usual, is sent at `now`.
+    pub fn troubles(&self, now: Timestamp) -> Vec<UpsTrouble> {
+        let open = self.open.as_ref().map(|open| UpsTrouble {
+            kind: (&open.fault).into(),
+            since: Some(open.since),
+            until: Some(open.until),
+        });
+        let limited = self.rate_limited_until.filter(|until| within(*until, now, LONGEST_RATE_LIMIT));
+        let limited =
+            limited.map(|until| UpsTrouble { kind: UpsTroubleKind::RateLimited, since: None, until: Some(until) });
+        let out_of_reach = self.out_of_reach_since();
+        let out_of_reach =
+            out_of_reach.map(|since| UpsTrouble { kind: UpsTroubleKind::OutOfReach, since: Some(since), until: None });
+        open.into_iter().chain(limited).chain(out_of_reach).collect()
     }
 
     /// When the next trial is due, if the breaker is open.
@@ -244,11 +273,14 @@ impl Breaker {
     }
 
     fn open_for(&mut self, company: &CompanyId, fault: ClientFault, now: Timestamp) -> bool {
-        let (times, mut failed) = match self.open.take() {
-            None => (1, Vec::new()),
-            Some(open) if open.trial.as_ref() == Some(company) => (open.times.saturating_add(1), open.failed),
+        let (times, since, mut failed) = match self.open.take() {
+            None => (1, now, Vec::new()),
+            Some(open) if open.trial.as_ref() == Some(company) => {
+                let since = if open.fault == fault { open.since } else { now };
+                (open.times.saturating_add(1), since, open.failed)
+            }
             // A breaker that is open for refreshes alone still allows exchanges; this fault must stop those as well.
-            Some(open) if fault.is_the_clients() && !open.fault.is_the_clients() => (1, Vec::new()),
+            Some(open) if fault.is_the_clients() && !open.fault.is_the_clients() => (1, now, Vec::new()),
             Some(mut open) => {
                 // This request was sent before the breaker opened, so it is no new evidence against the client.
                 open.add_failed(company, 0);
@@ -260,7 +292,7 @@ impl Breaker {
             failed.extend(self.refused_as_client.iter().map(|company| (company.clone(), 0)));
         }
         let until = later(now, self.pause.after(times, 1.0));
-        let mut open = Open { fault, times, until, trial: None, failed, has_others: false };
+        let mut open = Open { fault, since, times, until, trial: None, failed, has_others: false };
         open.add_failed(company, u32::from(times > 1));
         self.open = Some(open);
         times == 1

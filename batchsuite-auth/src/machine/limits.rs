@@ -42,6 +42,9 @@ pub(crate) const LOOK_AGAIN: Duration = hours(24);
 /// How long a row sleeps when its tokens or its document cannot be read.
 pub(crate) const LOOK_AGAIN_UNREADABLE: Duration = hours(1);
 
+/// How long a woken row may wait before somebody should look why: longer than a keeper hides it from the others.
+pub(crate) const OVERDUE: Duration = minutes(5);
+
 /// The part of a refresh token's life that must have passed before an idle opt-in is renewed.
 pub(crate) const KEEP_ALIVE_NOT_BEFORE: f64 = 0.75;
 

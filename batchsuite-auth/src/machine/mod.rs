@@ -10,6 +10,8 @@
 //! | `consent` | may this callback use this consent? |
 //! | `cause` | why is a new opt-in needed? |
 //! | `breaker` | may anything be sent to UPS at all? |
+//! | `health` | what does a process know about itself, and is that enough to serve? |
+//! | `diagnosis` | why does a company work or not, and what happens next? |
 //! | `client` | what is stored for all companies of a client? |
 //! | `backoff` | how long until the next attempt? |
 //! | `limits` | which bounds apply? |
@@ -31,14 +33,18 @@ mod breaker;
 mod cause;
 mod client;
 mod consent;
+mod diagnosis;
 mod document;
 mod grant;
+mod health;
 mod limits;
 mod rotation;
 mod wake;
 
 pub use backoff::Backoff;
 pub use cause::CauseKind;
+pub use diagnosis::{FindingKind, NextStep, NextStepKind, Severity};
+pub use health::{Health, KeeperHealth, UpsTrouble, UpsTroubleKind};
 pub use limits::USED_CONSENT_KNOWN;
 pub use rotation::Unavailable;
 pub use wake::Wake;
@@ -50,6 +56,7 @@ pub(crate) use {
         ConsentFacts, ConsentOutcome, ConsentRefusal, LinkFacts, LinkRefusal, Presented, UsedFacts, consent_outcome,
         is_repeated, judge as judge_consent, judge_link,
     },
+    diagnosis::{CompanyFacts, Fact, RejectedToken, process_findings},
     grant::{
         Claim, Connect, Grant, GrantEvent, Import, PairFacts, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Release,
         Standing, Step, StepRefusal, TokenTimes, TokensEffect,

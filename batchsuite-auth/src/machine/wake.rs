@@ -173,7 +173,12 @@ impl Grant {
     }
 
     /// When the keeper sends the refresh token next; `None`: it does not.
-    fn refresh_due(&self, used_at: Option<Timestamp>, settings: &Settings, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn refresh_due(
+        &self,
+        used_at: Option<Timestamp>,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let tokens = self.tokens.filter(|tokens| tokens.refresh_token_end != RefreshTokenEnd::Absent)?;
         if self.standing != Standing::Authenticated || self.cause(&settings.client_id, now).is_some() {
             return None;
@@ -191,7 +196,7 @@ impl Grant {
     }
 
     /// Until when nothing can be sent for the company; `now` if something can.
-    fn blocked_until(&self, now: Timestamp) -> Timestamp {
+    pub(super) fn blocked_until(&self, now: Timestamp) -> Timestamp {
         self.leased_until(now).max(self.paused_until(now)).unwrap_or(now)
     }
 

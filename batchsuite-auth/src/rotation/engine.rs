@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::{
     flights::{Flights, Rejections},
+    health::Vitals,
     tasks::{Shutdown, Tasks},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(crate) struct Rotation {
     pub(crate) ups: Ups,
     pub(crate) clock: Arc<dyn Clock>,
     pub(super) breaker: Mutex<Breaker>,
+    pub(super) vitals: Vitals,
     /// Wakes requests that the breaker makes wait for others.
     pub(super) request_ended: Notify,
 }

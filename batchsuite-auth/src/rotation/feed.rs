@@ -41,6 +41,7 @@ pub(super) async fn feed(engine: Weak<Engine>) {
             () = ending.cancelled() => return,
         };
         let Some(engine) = alive(&weak) else { return };
+        engine.rotation.vitals.store_answered(&changes, || engine.rotation.now());
         match changes {
             Ok(changes) => {
                 outage.over();

@@ -10,9 +10,10 @@ use foldhash::fast::RandomState;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    clock::{Timestamp, earlier, later},
     error::TokenError,
     ids::{CompanyId, Revision},
-    machine::{Demand, Mode},
+    machine::{Demand, Mode, RejectedToken},
     secret::AccessToken,
 };
 
@@ -55,25 +56,56 @@ impl Flights {
 
 /// The tokens that were fetched because an API rejected their predecessors.
 #[derive(Debug, Default)]
-pub(crate) struct Rejections(Mutex<HashMap<CompanyId, (Revision, Instant)>>);
+pub(crate) struct Rejections(Mutex<HashMap<CompanyId, Replacement>>);
+
+/// A token that was fetched because an API rejected its predecessor.
+#[derive(Debug)]
+struct Replacement {
+    revision: Revision,
+    at: Instant,
+    /// Whether it was rejected as well.
+    is_rejected: bool,
+}
 
 /// Above this number, expired entries are dropped.
 const REMEMBERED: usize = 1024;
 
 impl Rejections {
-    /// How long `revision` must still not be replaced after a rejection.
+    /// How long `revision`, which an API has rejected, must still not be replaced after an earlier rejection.
     pub(crate) fn pause(&self, company: &CompanyId, revision: Revision, pause: Duration) -> Option<Duration> {
-        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (fetched, at) = remembered.get(company)?;
-        let rest = pause.saturating_sub(at.elapsed());
-        (*fetched == revision && !rest.is_zero()).then_some(rest)
+        let mut replacements = self.list();
+        let replacement = replacements.get_mut(company)?;
+        let rest = pause.saturating_sub(replacement.at.elapsed());
+        if replacement.revision != revision || rest.is_zero() {
+            return None;
+        }
+        replacement.is_rejected = true;
+        Some(rest)
     }
 
     pub(crate) fn remember(&self, company: &CompanyId, revision: Revision, pause: Duration) {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED {
-            remembered.retain(|_, (_, at)| at.elapsed() < pause);
+        let mut replacements = self.list();
+        if replacements.len() >= REMEMBERED {
+            replacements.retain(|_, replacement| replacement.at.elapsed() < pause);
         }
-        remembered.insert(company.clone(), (revision, Instant::now()));
+        let replacement = Replacement { revision, at: Instant::now(), is_rejected: false };
+        replacements.insert(company.clone(), replacement);
+    }
+
+    /// The company's replaced token at `now`, while its pause runs.
+    pub(crate) fn of(&self, company: &CompanyId, pause: Duration, now: Timestamp) -> Option<RejectedToken> {
+        let replacements = self.list();
+        let replacement = replacements.get(company)?;
+        let age = replacement.at.elapsed();
+        let rejected = |rest| RejectedToken {
+            since: earlier(now, age),
+            until: later(now, rest),
+            is_fresh: replacement.is_rejected,
+        };
+        pause.checked_sub(age).map(rejected)
+    }
+
+    fn list(&self) -> MutexGuard<'_, HashMap<CompanyId, Replacement>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

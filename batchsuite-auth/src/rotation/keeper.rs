@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{Engine, ReadRow, Taken, conflict::Conflicts, outage::Outage, rows::Reserved, upkeep::SAVED_AT_ONCE};
 use crate::{
-    clock::{Stopwatch, Timestamp},
+    clock::{Stopwatch, Timestamp, remaining},
     error::chain,
     ids::CompanyId,
     machine::{Backoff, CLOCK_TOLERANCE, Chore, GrantEvent, Obstacle},
@@ -27,14 +27,22 @@ const BATCH_COMPANIES: usize = 100;
 
 /// Refreshes used companies, keeps idle opt-ins alive, and warns people in time.
 pub(super) async fn keeper(engine: Weak<Engine>) {
+    rounds(&engine).await;
+    if let Some(engine) = engine.upgrade() {
+        engine.rotation.vitals.keeper_ended();
+    }
+}
+
+async fn rounds(engine: &Weak<Engine>) {
     let mut keeper = Keeper::new();
-    while let Some(strong) = unquiet(&engine) {
+    while let Some(strong) = unquiet(engine) {
         let (interval, quiet) = (strong.rotation.policy.keeper_interval, strong.tasks.quiet().clone());
         drop(strong);
         if timeout(interval.max(std::mem::take(&mut keeper.pause)), quiet.cancelled()).await.is_ok() {
             return;
         }
-        let Some(strong) = unquiet(&engine) else { return };
+        let Some(strong) = unquiet(engine) else { return };
+        strong.rotation.vitals.keeper_lives();
         keeper.round(&strong).await;
     }
 }
@@ -129,6 +137,9 @@ impl Keeper {
             }
         };
         self.wake.over();
+        let now = rows.first().map(|row| row.as_of);
+        let overdue = rows.iter().filter_map(|row| Some(remaining(now?, row.wake_at?))).max();
+        rotation.vitals.keeper_lags(overdue.unwrap_or_default());
         if rows.is_empty() {
             return None;
         }
@@ -147,6 +158,7 @@ impl Keeper {
                 return None;
             }
             engine.refresh_reserved(Reserved::new(row));
+            rotation.vitals.keeper_lives();
             begun += 1;
             if timeout(Duration::from_secs(1) / rotation.policy.keeper_rate, engine.tasks.quiet().cancelled())
                 .await
@@ -175,11 +187,8 @@ impl Engine {
 
     fn chore(&self, row: &ReadRow) -> Chore {
         let (snapshot, now) = (&row.snapshot, row.now());
-        let obstacle = match (&snapshot.damage, snapshot.unreadable()) {
-            (Some(_), _) => Some(Obstacle::Damaged),
-            (None, Some(_)) => Some(Obstacle::Unreadable),
-            (None, None) => self.client_fault(Duration::ZERO).map(|_| Obstacle::Blocked),
-        };
+        let blocked = || self.client_fault(Duration::ZERO).map(|_| Obstacle::Blocked);
+        let obstacle = snapshot.obstacle().or_else(blocked);
         snapshot.grant.chore(snapshot.used_at, obstacle, &self.rotation.settings, self.agrees_with(now), now)
     }
 

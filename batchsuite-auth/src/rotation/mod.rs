@@ -279,6 +279,7 @@ mod fetch;
 mod flights;
 #[cfg(feature = "test-util")]
 pub(crate) mod gate;
+mod health;
 mod keeper;
 mod outage;
 mod permit;

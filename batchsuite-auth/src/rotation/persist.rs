@@ -114,17 +114,25 @@ impl Engine {
         let backoff = Backoff::constant(self.rotation.policy.commit_retry);
         let mut outage = Outage::during(what);
         let mut words = Words::Kept;
+        let mut not_stored = None;
         let mut writes = FuturesUnordered::new();
         loop {
             if writes.len() >= MOST_UNDER_WAY {
                 writes.clear();
             }
             writes.push(write(words));
-            let error = match timeout(self.rotation.policy.store_deadline, writes.next()).await {
-                Ok(Some(Ok(written))) => return Some(self.stored(&mut outage, written)),
-                Ok(Some(Err(error))) => error,
-                Ok(None) | Err(_) => no_answer(),
+            let answer = match timeout(self.rotation.policy.store_deadline, writes.next()).await {
+                Ok(Some(answer)) => answer,
+                Ok(None) | Err(_) => Err(no_answer()),
             };
+            self.rotation.vitals.store_answered(&answer, || self.rotation.now());
+            let error = match answer {
+                Ok(written) => return Some(self.stored(&mut outage, written)),
+                Err(error) => error,
+            };
+            if worth == Worth::Pair {
+                not_stored.get_or_insert_with(|| self.tasks.pair_not_stored());
+            }
             telemetry::not_stored(self.rotation.environment, what);
             if worth == Worth::Verdict && error.kind() == StoreErrorKind::Rejected {
                 let error = chain(&error);

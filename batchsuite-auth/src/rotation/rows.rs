@@ -87,7 +87,7 @@ impl ReadRow {
 impl Rotation {
     /// A store call that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
     pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        within(self.policy.store_deadline, call).await
+        self.watched(self.policy.store_deadline, call).await
     }
 
     /// A read for a caller, who waits no longer than for a token.
@@ -95,7 +95,17 @@ impl Rotation {
         &self,
         read: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        within(self.policy.max_wait.min(self.policy.store_deadline), read).await
+        self.watched(self.policy.max_wait.min(self.policy.store_deadline), read).await
+    }
+
+    async fn watched<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let answer = within(limit, call).await;
+        self.vitals.store_answered(&answer, || self.now());
+        answer
     }
 
     pub(crate) fn key(&self, company: &CompanyId) -> RowKey {

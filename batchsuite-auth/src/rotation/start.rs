@@ -8,6 +8,7 @@ use super::{
     engine::{Engine, ReadyTokens, Rotation},
     feed,
     flights::{Flights, Rejections},
+    health::Vitals,
     keeper,
     tasks::Tasks,
 };
@@ -50,9 +51,12 @@ impl Engine {
             },
         };
         let breaker = Mutex::new(Breaker::new(policy.breaker_pause));
-        let request_ended = Notify::new();
+        let (vitals, request_ended) = (Vitals::default(), Notify::new());
+        if keeper {
+            vitals.keeper_lives();
+        }
         let engine = Arc::new(Self {
-            rotation: Rotation { environment, policy, settings, store, ups, clock, breaker, request_ended },
+            rotation: Rotation { environment, policy, settings, store, ups, clock, breaker, vitals, request_ended },
             tokens: ReadyTokens { cache, flights: Flights::default(), rejections: Rejections::default() },
             tasks: Tasks::on(runtime),
         });

@@ -49,6 +49,8 @@ pub(crate) struct Tasks {
     tracker: TaskTracker,
     /// How many pairs are not stored yet.
     pairs_in_hand: AtomicUsize,
+    /// How many of them the store has failed to take at least once.
+    pairs_not_stored: AtomicUsize,
     /// Cancelled by quiesce: no background work begins any more.
     quiet: CancellationToken,
     /// Cancelled by shutdown: ends the background loops.
@@ -57,8 +59,15 @@ pub(crate) struct Tasks {
     log_grew: watch::Sender<u64>,
 }
 
-/// A pair that is not stored yet; drop it once it is.
+/// Counts a pair while it lives; drop it once the pair is stored.
 pub(super) struct InHand<'a>(&'a AtomicUsize);
+
+impl<'a> InHand<'a> {
+    fn counted_in(pairs: &'a AtomicUsize) -> Self {
+        pairs.fetch_add(1, Relaxed);
+        Self(pairs)
+    }
+}
 
 impl Drop for InHand<'_> {
     fn drop(&mut self) {
@@ -74,6 +83,7 @@ impl Tasks {
             gate: super::gate::Gate::entered(),
             tracker: TaskTracker::new(),
             pairs_in_hand: AtomicUsize::new(0),
+            pairs_not_stored: AtomicUsize::new(0),
             quiet: CancellationToken::new(),
             ended: CancellationToken::new(),
             log_grew: watch::Sender::new(0),
@@ -182,8 +192,17 @@ impl Tasks {
 
     /// Counts a pair that must be stored before the process ends.
     pub(super) fn pair_in_hand(&self) -> InHand<'_> {
-        self.pairs_in_hand.fetch_add(1, Relaxed);
-        InHand(&self.pairs_in_hand)
+        InHand::counted_in(&self.pairs_in_hand)
+    }
+
+    /// Counts a pair that the store has failed to take.
+    pub(super) fn pair_not_stored(&self) -> InHand<'_> {
+        InHand::counted_in(&self.pairs_not_stored)
+    }
+
+    /// How many pairs the store has failed to take so far.
+    pub(super) fn pairs_not_stored(&self) -> usize {
+        self.pairs_not_stored.load(Relaxed)
     }
 
     /// Changes whenever the log may have new events.

@@ -4,6 +4,7 @@ mod access_token;
 mod authenticate;
 mod callback;
 mod connect_link;
+mod diagnose;
 mod exchange;
 mod import;
 mod remove_auth;

@@ -275,6 +275,11 @@ impl Grant {
         self.quarantine.is_some_and(is_left)
     }
 
+    /// When UPS is asked again about a refused refresh token; `None`: it is not.
+    pub fn second_opinion_at(&self, pauses: &Pauses, now: Timestamp) -> Option<Timestamp> {
+        self.quarantined_until(now).filter(|_| self.asks_again(pauses))
+    }
+
     /// The time of this attempt's claim and the end of its lease, if the row is still this attempt's.
     fn held_by(&self, claim: &Claim) -> Result<(Timestamp, Timestamp), StepRefusal> {
         if self.revision != claim.revision || self.opt_in != claim.opt_in {

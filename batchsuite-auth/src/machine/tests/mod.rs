@@ -4,6 +4,7 @@ mod access;
 mod breaker;
 mod client;
 mod consent;
+mod diagnosis;
 mod diagram;
 mod obstacles;
 mod queue;

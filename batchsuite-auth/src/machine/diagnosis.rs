@@ -1,0 +1,419 @@
+//! Why a company works or does not: findings about its grant, its log and the process, worst first.
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    access::{Access, Demand},
+    cause::CauseKind,
+    grant::{Grant, Phase, RefreshTokenEnd, Standing},
+    health::{Health, KeeperHealth, UpsTroubleKind},
+    limits::{CLOCK_TOLERANCE, ECHO, OVERDUE},
+    wake::{Obstacle, Settings},
+};
+use crate::{
+    clock::{Timestamp, earlier, later},
+    events::{Event, EventKind, Evidence},
+};
+
+/// One reason why a company works or does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fact {
+    pub(crate) kind: FindingKind,
+    pub(crate) severity: Severity,
+    /// Since when, if known.
+    pub(crate) since: Option<Timestamp>,
+    /// What UPS said, or the store.
+    pub(crate) evidence: Option<Evidence>,
+    /// What happens next by itself.
+    pub(crate) next: Option<NextStep>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Severity {
+    /// Callers get no token now, or one that does not work.
+    NoToken,
+    /// Callers get a token, but will not for long if this lasts.
+    AtRisk,
+    /// Worth knowing.
+    Notice,
+}
+
+/// What happens next by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct NextStep {
+    /// The step.
+    pub kind: NextStepKind,
+    /// When; `None`: as soon as the trouble is over.
+    pub at: Option<Timestamp>,
+}
+
+/// A step that happens by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum NextStepKind {
+    /// UPS is asked about the refused refresh token once more. If UPS accepts it, the company is authenticated again.
+    SecondOpinion,
+    /// The refresh is tried again, with the same refresh token.
+    Retry,
+    /// The token is refreshed.
+    Refresh,
+    /// The refresh under way ends, or another process takes it over.
+    TakeOver,
+    /// One company's request is sent as a trial; if it succeeds, the others follow.
+    Trial,
+    /// The row is looked at again.
+    Look,
+    /// The opt-in ends.
+    End,
+    /// The pending consent or link expires.
+    Expiry,
+    /// The doubt ends.
+    Clearance,
+    /// It is repeated until it succeeds.
+    Repetition,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// Nobody has opted in, or the authorization was removed.
+    NotAuthenticated,
+    /// A new opt-in is needed.
+    ReauthRequired(CauseKind),
+    /// The company's row cannot be read.
+    RowDamaged,
+    /// The company's tokens cannot be read.
+    TokensUnreadable,
+    /// UPS sent no refresh token with this opt-in: it ends with its access token.
+    NotRenewable,
+    /// The refresh token ends soon.
+    ExpiringSoon,
+    /// A refresh is under way.
+    RefreshUnderWay,
+    /// A refresh has not ended within its lease: its process has died, or is cut off from the store.
+    RefreshAbandoned,
+    /// UPS did not answer a refresh.
+    RefreshUnanswered,
+    /// The last refresh was not sent: UPS could not be reached.
+    RefreshNotSent,
+    /// UPS refused the last refresh for a reason other than the refresh token.
+    RefreshRejected,
+    /// UPS issues tokens that cannot be used.
+    TokensUnusable,
+    /// Nothing is sent for the company for a while.
+    Paused,
+    /// The company has needed attention for minutes, and no keeper has given it: none runs, or it is behind.
+    Overdue,
+    /// A refusal would prove nothing now: an earlier request was lost, or another system may have used the token.
+    Doubtful,
+    /// The tokens are from the future: this store's clock, or the one at their time, is wrong.
+    ClockSetBack,
+    /// Somebody was sent to UPS.com and has not come back.
+    ConsentPending,
+    /// A connect link waits to be followed.
+    ConnectLinkPending,
+    /// An API rejected an access token, which was refreshed.
+    TokenRejected,
+    /// An API rejected an access token that had just been refreshed.
+    FreshTokenRejected,
+    /// The trouble concerns all companies.
+    Ups(UpsTroubleKind),
+    /// The store fails.
+    StoreFails,
+    /// The change feed cannot be read.
+    FeedStale,
+    /// The keeper of this process gives no sign of life.
+    KeeperSilent,
+    /// The keeper is behind.
+    KeeperBehind,
+    /// New pairs could not be stored yet.
+    PairsNotStored,
+    /// This process is stopping.
+    Stopping,
+}
+
+impl FindingKind {
+    /// A stable name for programs, such as `rotation_lost` or `store_fails`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotAuthenticated => "not_authenticated",
+            Self::ReauthRequired(cause) => cause.name(),
+            Self::RowDamaged => "row_damaged",
+            Self::TokensUnreadable => "tokens_unreadable",
+            Self::NotRenewable => "not_renewable",
+            Self::ExpiringSoon => "expiring_soon",
+            Self::RefreshUnderWay => "refresh_under_way",
+            Self::RefreshAbandoned => "refresh_abandoned",
+            Self::RefreshUnanswered => "refresh_unanswered",
+            Self::RefreshNotSent => "refresh_not_sent",
+            Self::RefreshRejected => "refresh_rejected",
+            Self::TokensUnusable => "tokens_unusable",
+            Self::Paused => "paused",
+            Self::Overdue => "overdue",
+            Self::Doubtful => "doubtful",
+            Self::ClockSetBack => "clock_set_back",
+            Self::ConsentPending => "consent_pending",
+            Self::ConnectLinkPending => "connect_link_pending",
+            Self::TokenRejected => "token_rejected",
+            Self::FreshTokenRejected => "fresh_token_rejected",
+            Self::Ups(trouble) => trouble.name(),
+            Self::StoreFails => "store_fails",
+            Self::FeedStale => "feed_stale",
+            Self::KeeperSilent => "keeper_silent",
+            Self::KeeperBehind => "keeper_behind",
+            Self::PairsNotStored => "pairs_not_stored",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl Serialize for FindingKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// What was read about one company.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CompanyFacts<'a> {
+    pub(crate) grant: &'a Grant,
+    pub(crate) used_at: Option<Timestamp>,
+    /// When the row wakes.
+    pub(crate) wake_at: Option<Timestamp>,
+    /// Why its tokens cannot be used, if they cannot be read.
+    pub(crate) obstacle: Option<Obstacle>,
+    pub(crate) consent_until: Option<Timestamp>,
+    pub(crate) link_until: Option<Timestamp>,
+    /// Its latest events, the newest first.
+    pub(crate) events: &'a [Event],
+    pub(crate) settings: &'a Settings,
+}
+
+/// What a process remembers about a company's access token that an API rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RejectedToken {
+    /// When it was replaced.
+    pub(crate) since: Timestamp,
+    /// Until when the new one is not replaced.
+    pub(crate) until: Timestamp,
+    /// Whether the new one was rejected as well.
+    pub(crate) is_fresh: bool,
+}
+
+impl CompanyFacts<'_> {
+    /// The findings about the company at `now`, the store's time.
+    pub(crate) fn findings(&self, now: Timestamp) -> Vec<Fact> {
+        let mut found = Vec::new();
+        found.extend(self.obstacle_found());
+        if self.obstacle != Some(Obstacle::Damaged) {
+            found.extend(self.opt_in_found(now));
+        }
+        if self.grant.standing == Standing::Authenticated && self.obstacle.is_none() {
+            found.extend(self.attempt_found(now));
+            found.extend(self.pause_found(now));
+            found.extend(self.doubt_found(now));
+            found.extend(self.clock_found(now));
+        }
+        found.extend(self.overdue_found(now));
+        let pending = |kind, until: Option<Timestamp>| {
+            let next = NextStep { kind: NextStepKind::Expiry, at: Some(until?) };
+            Some(Fact { next: Some(next), ..Fact::new(kind, Severity::Notice) })
+        };
+        found.extend(pending(FindingKind::ConsentPending, self.consent_until));
+        found.extend(pending(FindingKind::ConnectLinkPending, self.link_until));
+        found
+    }
+
+    /// The severity of a trouble that keeps the token from being refreshed.
+    fn acute(&self, now: Timestamp) -> Severity {
+        if self.is_served(now) { Severity::AtRisk } else { Severity::NoToken }
+    }
+
+    fn is_served(&self, now: Timestamp) -> bool {
+        let access = self.grant.access(&self.settings.client_id, Demand::Token, now);
+        self.obstacle.is_none() && matches!(access, Access::Serve | Access::ServeAndRefresh)
+    }
+
+    fn obstacle_found(&self) -> Option<Fact> {
+        let kind = match self.obstacle? {
+            Obstacle::Damaged => FindingKind::RowDamaged,
+            Obstacle::Unreadable => FindingKind::TokensUnreadable,
+            Obstacle::Blocked => return None,
+        };
+        let look = self.wake_at.map(|at| NextStep { kind: NextStepKind::Look, at: Some(at) });
+        Some(Fact { next: look, ..Fact::new(kind, Severity::NoToken) })
+    }
+
+    /// Whether there is an opt-in, and for how long.
+    fn opt_in_found(&self, now: Timestamp) -> Option<Fact> {
+        let (grant, settings) = (self.grant, self.settings);
+        if grant.standing == Standing::Unauthenticated {
+            return Some(Fact::new(FindingKind::NotAuthenticated, Severity::NoToken));
+        }
+        if let Some(cause) = grant.cause(&settings.client_id, now) {
+            let (since, evidence) = grant.cause_since(cause);
+            let second =
+                grant.second_opinion_at(&settings.pauses, now).map(|at| NextStep::at(NextStepKind::SecondOpinion, at));
+            let kind = FindingKind::ReauthRequired(cause);
+            return Some(Fact { since, evidence, next: second, ..Fact::new(kind, self.acute(now)) });
+        }
+        let tokens = grant.tokens?;
+        if tokens.refresh_token_end == RefreshTokenEnd::Absent {
+            let end = tokens.access_token_end.map(|at| NextStep::at(NextStepKind::End, at));
+            let since = Some(tokens.obtained_at);
+            return Some(Fact { since, next: end, ..Fact::new(FindingKind::NotRenewable, Severity::AtRisk) });
+        }
+        if !grant.expires_soon(settings, now) {
+            return None;
+        }
+        let renewal = grant.refresh_due(self.used_at, settings, now).filter(|due| tokens.refresh_end() > Some(*due));
+        let end = tokens.refresh_end().map(|at| NextStep::at(NextStepKind::End, at));
+        let (severity, next) = match renewal {
+            Some(at) => (Severity::Notice, Some(NextStep::at(NextStepKind::Refresh, at))),
+            None => (Severity::AtRisk, end),
+        };
+        Some(Fact { next, ..Fact::new(FindingKind::ExpiringSoon, severity) })
+    }
+
+    /// A refresh under way, or one whose outcome is unknown.
+    fn attempt_found(&self, now: Timestamp) -> Option<Fact> {
+        let (grant, acute) = (self.grant, self.acute(now));
+        match grant.phase {
+            Phase::Claimed { at, .. } => Some(match grant.leased_until(now) {
+                Some(until) => {
+                    let severity = if acute == Severity::AtRisk { Severity::Notice } else { acute };
+                    let next = Some(NextStep::at(NextStepKind::TakeOver, until));
+                    Fact { since: Some(at), next, ..Fact::new(FindingKind::RefreshUnderWay, severity) }
+                }
+                None => {
+                    let next = Some(NextStep::at(NextStepKind::TakeOver, self.wake_at.map_or(now, |at| at.max(now))));
+                    Fact { since: Some(at), next, ..Fact::new(FindingKind::RefreshAbandoned, acute) }
+                }
+            }),
+            Phase::Idle | Phase::InDoubt { .. } => {
+                let unanswered = grant.unanswered?;
+                let (since, evidence) = self.failing().unwrap_or((earlier(unanswered.echo_until, ECHO), None));
+                let next = Some(NextStep::at(NextStepKind::Retry, grant.blocked_until(now)));
+                let kind = FindingKind::RefreshUnanswered;
+                Some(Fact { since: Some(since), evidence, next, ..Fact::new(kind, acute) })
+            }
+        }
+    }
+
+    /// Why nothing is sent for the company at the moment.
+    fn pause_found(&self, now: Timestamp) -> Option<Fact> {
+        let grant = self.grant;
+        let is_failing = grant.failures > 0 || grant.paused_until(now).is_some();
+        if !is_failing || grant.unanswered.is_some() || grant.phase.claimed_by().is_some() {
+            return None;
+        }
+        let is_unusable = grant.tokens.is_some_and(|tokens| tokens.access_token_end.is_none());
+        let kind = match self.events.iter().find(|event| is_of_refresh(event.kind)).map(|event| event.kind) {
+            _ if is_unusable && grant.failures > 0 => FindingKind::TokensUnusable,
+            Some(EventKind::RefreshFailed) => FindingKind::RefreshNotSent,
+            Some(EventKind::Misconfigured) => FindingKind::RefreshRejected,
+            _ => FindingKind::Paused,
+        };
+        let (since, evidence) = self.failing().unzip();
+        let next = Some(NextStep::at(NextStepKind::Retry, grant.blocked_until(now)));
+        Some(Fact { since, evidence: evidence.flatten(), next, ..Fact::new(kind, self.acute(now)) })
+    }
+
+    /// The row has waited for a keeper for long.
+    fn overdue_found(&self, now: Timestamp) -> Option<Fact> {
+        let since = self.wake_at.filter(|at| later(*at, OVERDUE) <= now)?;
+        Some(Fact { since: Some(since), ..Fact::new(FindingKind::Overdue, self.acute(now)) })
+    }
+
+    fn doubt_found(&self, now: Timestamp) -> Option<Fact> {
+        let until = self.grant.suspect_until?;
+        let next = Some(NextStep::at(NextStepKind::Clearance, until.max(now)));
+        Some(Fact { next, ..Fact::new(FindingKind::Doubtful, Severity::Notice) })
+    }
+
+    fn clock_found(&self, now: Timestamp) -> Option<Fact> {
+        let obtained_at = self.grant.tokens?.obtained_at;
+        (obtained_at > later(now, CLOCK_TOLERANCE)).then(|| Fact::new(FindingKind::ClockSetBack, self.acute(now)))
+    }
+
+    /// Since when refreshes fail, and what UPS said last.
+    fn failing(&self) -> Option<(Timestamp, Option<Evidence>)> {
+        let mut failures =
+            self.events.iter().filter(|event| is_of_refresh(event.kind)).take_while(|event| !is_success(event.kind));
+        let last = failures.next()?;
+        let first = failures.last().unwrap_or(last);
+        Some((first.at, last.evidence.clone()))
+    }
+}
+
+/// What a process knows about itself and, if it has seen one, about an access token that an API rejected.
+pub(crate) fn process_findings(health: &Health, rejected: Option<RejectedToken>) -> Vec<Fact> {
+    let mut found = Vec::new();
+    if let Some(rejected) = rejected {
+        let (kind, severity) = match rejected.is_fresh {
+            true => (FindingKind::FreshTokenRejected, Severity::NoToken),
+            false => (FindingKind::TokenRejected, Severity::Notice),
+        };
+        let next = Some(NextStep::at(NextStepKind::Retry, rejected.until));
+        found.push(Fact { since: Some(rejected.since), next, ..Fact::new(kind, severity) });
+    }
+    for trouble in &health.ups {
+        let kind = match trouble.kind {
+            UpsTroubleKind::OutOfReach => NextStepKind::Retry,
+            _ => NextStepKind::Trial,
+        };
+        let next = Some(NextStep { kind, at: trouble.until });
+        found.push(Fact { since: trouble.since, next, ..Fact::new(FindingKind::Ups(trouble.kind), Severity::AtRisk) });
+    }
+    let repeated = Some(NextStep { kind: NextStepKind::Repetition, at: None });
+    if health.store_fails_since.is_some() {
+        let evidence = health.store_error.as_ref().map(Evidence::message);
+        let fails = Fact::new(FindingKind::StoreFails, Severity::AtRisk);
+        found.push(Fact { since: health.store_fails_since, evidence, next: repeated, ..fails });
+    }
+    if health.feed_is_stale {
+        found.push(Fact { next: repeated, ..Fact::new(FindingKind::FeedStale, Severity::AtRisk) });
+    }
+    if !health.keeper.keeps_up() {
+        let (kind, since) = match health.keeper {
+            KeeperHealth::Silent { since } => (FindingKind::KeeperSilent, Some(since)),
+            KeeperHealth::Works { .. } | KeeperHealth::Off => (FindingKind::KeeperBehind, None),
+        };
+        found.push(Fact { since, ..Fact::new(kind, Severity::AtRisk) });
+    }
+    if health.pairs_not_stored > 0 {
+        found.push(Fact { next: repeated, ..Fact::new(FindingKind::PairsNotStored, Severity::AtRisk) });
+    }
+    if health.is_stopping {
+        found.push(Fact::new(FindingKind::Stopping, Severity::Notice));
+    }
+    found
+}
+
+impl Fact {
+    fn new(kind: FindingKind, severity: Severity) -> Self {
+        Self { kind, severity, since: None, evidence: None, next: None }
+    }
+}
+
+impl NextStep {
+    fn at(kind: NextStepKind, at: Timestamp) -> Self {
+        Self { kind, at: Some(at) }
+    }
+}
+
+/// Whether events of this kind tell how a refresh, or the opt-in before it, went.
+fn is_of_refresh(kind: EventKind) -> bool {
+    is_success(kind)
+        || matches!(kind, EventKind::RefreshFailed | EventKind::RefreshUnanswered | EventKind::Misconfigured)
+}
+
+fn is_success(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Refreshed | EventKind::Authenticated | EventKind::Recovered)
+}
