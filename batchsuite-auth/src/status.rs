@@ -120,8 +120,8 @@ impl fmt::Display for CauseKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OptInInvalidated => {
-                "The UPS.com password was changed, or access was withdrawn at UPS.com. A company administrator has to \
-                 authenticate again."
+                "The UPS.com password was changed, access was withdrawn at UPS.com, or UPS ended it, e.g. after a change \
+                 of billing. A company administrator has to authenticate again."
             }
             Self::RotationLost => {
                 "UPS's answer to a renewal was lost by a crash or on the network, the UPS.com password was changed at \

@@ -94,7 +94,8 @@ impl Engine {
             store_fails_since,
             store_error,
             feed_age,
-            feed_is_stale: feed_age > policy.cache_max_age,
+            // After a shutdown nobody reads it.
+            feed_is_stale: feed_age > policy.cache_max_age && !self.tasks.is_ended(),
             keeper,
             ups: rotation.breaker().troubles(now),
             pairs_not_stored: self.tasks.pairs_not_stored(),

@@ -142,7 +142,7 @@ async fn after_a_password_change_at_ups_the_company_is_authenticated_again() {
     chrome.fill("Tracking number", "1Z999AA10123456784").await;
     chrome.press("TRACK").await;
 
-    let cause = "The UPS.com password was changed, or access was withdrawn at UPS.com.";
+    let cause = "The UPS.com password was changed, access was withdrawn at UPS.com, or UPS ended it, e.g. after a change of billing.";
     chrome.see(cause).await;
     chrome.open(program.url.join("/companies").unwrap()).await;
     chrome.see(cause).await;

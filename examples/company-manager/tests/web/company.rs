@@ -128,7 +128,7 @@ async fn after_a_password_change_the_cause_is_told_on_the_page_on_the_list_and_w
     for page in
         [noticed.body, browser.get("/companies").await.body, browser.get(&format!("/companies/{company}")).await.body]
     {
-        assert!(page.contains("The UPS.com password was changed, or access was withdrawn at UPS.com."), "{page}");
+        assert!(page.contains("The UPS.com password was changed, access was withdrawn at UPS.com, or UPS ended it, e.g. after a change of billing."), "{page}");
     }
     assert!(!admin.get("/companies").await.body.contains("Alder"), "not authenticated, so absent");
 

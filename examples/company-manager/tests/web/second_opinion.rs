@@ -46,7 +46,7 @@ async fn while_ups_is_to_be_asked_again_the_pages_say_what_ups_said_and_when_tha
         assert!(page.contains(">Authenticate again</span>"), "{page}");
         let page = words(&page);
         for expected in [
-            "The UPS.com password was changed, or access was withdrawn at UPS.com.".to_owned(),
+            "The UPS.com password was changed, access was withdrawn at UPS.com, or UPS ended it, e.g. after a change of billing.".to_owned(),
             format!("Since {since} UTC."),
             format!(
                 "UPS.com says “Invalid Refresh Token”. We ask again at {at} UTC: UPS has been seen to refuse by mistake."
@@ -82,7 +82,9 @@ async fn when_ups_takes_the_token_after_all_the_pages_are_healthy_and_the_histor
     let at = |what: &str| history.find(what).unwrap_or_else(|| panic!("{what}: {history}"));
     let (recovered, ended) = (
         at("UPS accepts the authorization after all; the company is authenticated again."),
-        at("The UPS.com password was changed, or access was withdrawn at UPS.com."),
+        at(
+            "The UPS.com password was changed, access was withdrawn at UPS.com, or UPS ended it, e.g. after a change of billing.",
+        ),
     );
     assert!(recovered < ended && ended < at("Authenticated the company."), "the newest first: {history}");
     keeper.shutdown().await;
@@ -104,7 +106,7 @@ async fn after_the_last_refusal_no_page_promises_another_ask() {
 
     eventually("no page promises it", async || !browser.get(&path).await.body.contains(ASK_AGAIN)).await;
     let page = words(&browser.get(&path).await.body);
-    assert!(page.contains("The UPS.com password was changed, or access was withdrawn at UPS.com."), "{page}");
+    assert!(page.contains("The UPS.com password was changed, access was withdrawn at UPS.com, or UPS ended it, e.g. after a change of billing."), "{page}");
     assert_eq!(world.ups.requests().count(Endpoint::Refresh, Outcome::Ok), 0);
     keeper.shutdown().await;
 }
