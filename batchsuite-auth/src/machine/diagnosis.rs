@@ -396,6 +396,13 @@ pub(crate) fn process_findings(health: &Health, rejected: Option<RejectedToken>)
     found
 }
 
+impl Health {
+    /// What was found about the process, the worst first.
+    pub fn findings(&self) -> Vec<FindingKind> {
+        process_findings(self, None).into_iter().map(|fact| fact.kind).collect()
+    }
+}
+
 impl Fact {
     fn new(kind: FindingKind, severity: Severity) -> Self {
         Self { kind, severity, since: None, evidence: None, next: None }

@@ -11,7 +11,7 @@ use axum::{
 };
 use batchsuite_auth::{
     BatchSuiteAuth,
-    adapters::axum::{Routes, trip_cookie},
+    adapters::axum::{Routes, readyz, trip_cookie},
     clock::Clock,
     http::HttpClient,
 };
@@ -27,8 +27,8 @@ use crate::{
     passwords::Verifier,
     redirects::Redirects,
     screens::{
-        authenticate::Trips, batch_track, companies, company, connect_link, history, landing, refusal, remove_auth,
-        sign_in, style, tools,
+        authenticate::Trips, batch_track, companies, company, connect_link, connection, history, landing, refusal,
+        remove_auth, sign_in, style, tools,
     },
     sessions::{Cookies, Sessions},
     throttle::Throttle,
@@ -152,6 +152,7 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
         .route("/companies/{id}/settings", post(company::save_settings))
         .route("/companies/{id}/access-key", post(company::save_access_key))
         .route("/companies/{id}/remove-auth", post(remove_auth::remove_auth))
+        .route("/companies/{id}/check", post(connection::check))
         .route("/companies/{id}/history", get(history::show))
         .route("/companies/{id}/track", post(batch_track::track))
         .route("/batch-track", get(batch_track::show))
@@ -169,6 +170,7 @@ pub fn app_behind(proxies: Proxies, parts: Parts) -> Result<Router, AppError> {
         .layer(from_fn(guard::speculation));
     let router = Router::new()
         .route("/healthz", get(health))
+        .route("/readyz", get(readyz).with_state(state.auth.clone()))
         .route("/style.css", get(style::style))
         .route("/icon.svg", get(style::icon))
         .merge(screens)

@@ -5,6 +5,7 @@ pub(crate) mod batch_track;
 pub(crate) mod companies;
 pub(crate) mod company;
 pub(crate) mod connect_link;
+pub(crate) mod connection;
 pub(crate) mod history;
 pub(crate) mod landing;
 pub(crate) mod layout;

@@ -104,6 +104,11 @@ pub enum Message {
     AccessKeySaved,
     /// The company was added.
     CompanyAdded,
+    /// The connection was checked.
+    ConnectionChecked {
+        /// When the access token ends that a caller would get; `None`: a caller would get none.
+        token_expires_at: Option<Timestamp>,
+    },
 }
 
 /// Stores sessions. Every method is atomic and takes the application's time.

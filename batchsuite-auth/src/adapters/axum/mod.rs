@@ -10,6 +10,7 @@
 //!   not include `Strict` cookies.
 //! - A Content-Security-Policy with `form-action` must allow the redirects to UPS.com:
 //!   [`form_action`](crate::BatchSuiteAuth::form_action).
+//! - [`readyz`] answers a readiness probe.
 //! - [`CallbackError`], [`AuthenticateError`], [`LinkError`] and [`TokenError`] implement `IntoResponse`, so the host's
 //!   handlers can return them with `?`.
 //!
@@ -53,12 +54,14 @@ mod cookie;
 mod errors;
 mod host;
 mod pages;
+mod readyz;
 mod refusal;
 mod routes;
 
 pub use self::{
     cookie::trip_cookie,
     host::{Host, Outcome, Permission, Visitor},
+    readyz::readyz,
     refusal::Refusal,
     routes::{Routes, router},
 };

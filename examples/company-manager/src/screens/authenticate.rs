@@ -84,6 +84,20 @@ impl Host for Trips {
     }
 }
 
+/// What people have to know before they go to UPS.com.
+pub(crate) fn before_you_go() -> Markup {
+    html! {
+        details.before {
+            summary { "Before you go to UPS.com" }
+            ul {
+                li { "If you have several UPS.com accounts, sign out of UPS.com first: it signs you in with the last one without asking." }
+                li { "Use the account that holds the shipper number. A CampusShip id cannot authorize." }
+                li { "Add all shipper accounts to that UPS.com profile before you authorize." }
+            }
+        }
+    }
+}
+
 /// Redirects to the company's page with a message.
 async fn told(app: &App, signed_in: &SignedIn, company: CompanyId, message: Message) -> Result<Redirect, Refusal> {
     let page = Redirect::to(&format!("/companies/{company}"));

@@ -84,7 +84,7 @@ pub(crate) async fn track(
 }
 
 async fn authenticated(app: &App, signed_in: &SignedIn) -> Result<Vec<Company>, Refusal> {
-    let companies = visible(app, signed_in, None, MOST_ON_A_PAGE).await?.items;
+    let companies = visible(app, signed_in, None, None, MOST_ON_A_PAGE).await?.items;
     Ok(companies
         .into_iter()
         .filter(|(_, status)| is_authenticated(&status.status))

@@ -28,11 +28,12 @@ use crate::{
 
 pub(crate) const MOST_ON_A_PAGE: usize = 50;
 
-/// The companies that this person may see, one page at a time: all of a company admin's own companies, or, for an admin
-/// user, the authenticated companies.
+/// The companies that this person may see and `filter` selects, one page at a time: of a company admin's own companies,
+/// or, for an admin user, of the authenticated ones. A filtered page may be short and still have a next one.
 pub(crate) async fn visible(
     app: &App,
     signed_in: &SignedIn,
+    filter: Option<StatusFilter>,
     after: Option<CompanyId>,
     limit: usize,
 ) -> Result<Page<(Company, CompanyStatus), CompanyId>, Refusal> {
@@ -42,12 +43,14 @@ pub(crate) async fn visible(
             let mut items = Vec::with_capacity(page.items.len());
             for company in page.items {
                 let status = app.auth.status(&company.id).await?;
-                items.push((company, status));
+                if filter.is_none_or(|filter| filter.accepts(&status.status)) {
+                    items.push((company, status));
+                }
             }
             Ok(Page { items, next: page.next })
         }
         Role::AdminUser => {
-            let filter = Some(StatusFilter::Authenticated);
+            let filter = filter.unwrap_or(StatusFilter::Authenticated);
             let page =
                 app.auth.companies(CompanyQuery::new().with_filter(filter).with_after(after).with_limit(limit)).await?;
             let ids: Vec<_> = page.items.iter().map(|status| status.company.clone()).collect();
@@ -62,6 +65,25 @@ pub(crate) async fn visible(
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct List {
     after: Option<String>,
+    status: Option<String>,
+}
+
+/// A filter of the list: its name in the query, and its label.
+#[derive(Debug, PartialEq, Eq)]
+struct Filter {
+    status: StatusFilter,
+    name: &'static str,
+    label: &'static str,
+}
+
+const FILTERS: [Filter; 2] = [
+    Filter { status: StatusFilter::ExpiringSoon, name: "expiring_soon", label: "Expiring soon" },
+    Filter { status: StatusFilter::ReauthRequired, name: "reauth_required", label: "Authenticate again" },
+];
+
+/// The filters for this person. An admin user sees authenticated companies only.
+fn filters(role: Role) -> impl Iterator<Item = &'static Filter> {
+    FILTERS.iter().filter(move |filter| role == Role::CompanyAdmin || filter.status == StatusFilter::ExpiringSoon)
 }
 
 /// Shows the list.
@@ -70,17 +92,30 @@ pub(crate) async fn list(
     signed_in: SignedIn,
     query: Result<Query<List>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Markup, Refusal> {
-    let after = query.unwrap_or_default().0.after.and_then(|id| CompanyId::new(id).ok());
-    let companies = visible(&app, &signed_in, after, MOST_ON_A_PAGE).await?;
+    let query = query.unwrap_or_default().0;
+    let after = query.after.and_then(|id| CompanyId::new(id).ok());
+    let role = signed_in.person.role;
+    let chosen = filters(role).find(|filter| query.status.as_deref() == Some(filter.name));
+    let filter = chosen.map(|filter| filter.status);
+    let companies = visible(&app, &signed_in, filter, after, MOST_ON_A_PAGE).await?;
     let may_add = signed_in.person.role == Role::CompanyAdmin;
     let content = html! {
         div.heading {
             h1 { "Company manager" }
             @if may_add { a.button.secondary href="/companies/new" { "Add a company" } }
         }
+        nav.filters aria-label="Filter" {
+            a href="/companies" aria-current=[chosen.is_none().then_some("page")] { "All" }
+            @for filter in filters(role) {
+                @let is_current = chosen == Some(filter);
+                a href={ "/companies?status=" (filter.name) } aria-current=[is_current.then_some("page")] { (filter.label) }
+            }
+        }
         @if companies.items.is_empty() {
             p {
-                @if may_add { "No company is yours yet." } @else { "No company is authenticated at present." }
+                @if chosen.is_some() { "No such company" @if companies.next.is_some() { " on this page" } "." }
+                @else if may_add { "No company is yours yet." }
+                @else { "No company is authenticated at present." }
             }
         } @else {
             ul.companies {
@@ -88,7 +123,8 @@ pub(crate) async fn list(
             }
         }
         @if let Some(next) = &companies.next {
-            p { a.button.secondary href={ "/companies?after=" (next) } { "More companies" } }
+            @let status = chosen.map(|filter| format!("&status={}", filter.name)).unwrap_or_default();
+            p { a.button.secondary href={ "/companies?after=" (next) (status) } { "More companies" } }
         }
     };
     Ok(page(&signed_in.visitor, Section::MyCompany, "Company manager", content))

@@ -4,13 +4,16 @@ use axum::{
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
-use batchsuite_auth::status::{CompanyStatus, Status};
+use batchsuite_auth::{
+    Diagnosis,
+    status::{CompanyStatus, Status},
+};
 use http::{Method, StatusCode};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{
-    authenticate, connect_link,
+    authenticate, connect_link, connection,
     layout::{Section, badge, csrf_field, page, standing, time},
     refusal::Refusal,
 };
@@ -36,7 +39,7 @@ pub(crate) async fn show(
     // A HEAD shows nothing, so it must not consume the message.
     let message = if method == Method::GET { signed_in.take(&app, &company.id).await? } else { None };
     let form = SettingsForm::from(company.settings);
-    Ok(view(&app, &signed_in, &company, &status, &form, &[], message.as_ref()))
+    Ok(view(&app, &signed_in, &company, &status, &form, &[], message.as_ref()).await)
 }
 
 /// Saves the settings, or reports the invalid fields.
@@ -54,7 +57,7 @@ pub(crate) async fn save_settings(
             Ok(Redirect::to(&format!("/companies/{}", company.id)).into_response())
         }
         Err(errors) => {
-            let page = view(&app, &signed_in, &company, &status, &form, &errors, None);
+            let page = view(&app, &signed_in, &company, &status, &form, &errors, None).await;
             Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response())
         }
     }
@@ -76,7 +79,7 @@ pub(crate) async fn save_access_key(
     let Some(key) = AccessKey::new(&form.access_key) else {
         let errors = [FieldError { field: "access_key", words: "Access key: 8 to 64 letters and digits." }];
         let form = SettingsForm::from(company.settings);
-        let page = view(&app, &signed_in, &company, &status, &form, &errors, None);
+        let page = view(&app, &signed_in, &company, &status, &form, &errors, None).await;
         return Ok((StatusCode::UNPROCESSABLE_ENTITY, page).into_response());
     };
     app.directory.save_access_key(&company.id, key).await?;
@@ -150,7 +153,7 @@ impl SettingsForm {
     }
 }
 
-fn view(
+async fn view(
     app: &App,
     signed_in: &SignedIn,
     company: &Company,
@@ -159,6 +162,7 @@ fn view(
     errors: &[FieldError],
     message: Option<&Message>,
 ) -> Markup {
+    let diagnosis = app.auth.diagnose(&company.id).await;
     let is_in_trouble = matches!(status.status, Status::ReauthRequired(_)) || status.tokens_unreadable;
     let content = html! {
         p.path { a href="/companies" { "Company manager" } }
@@ -178,7 +182,7 @@ fn view(
             // Whatever needs attention comes first, also in a single column.
             @if !is_in_trouble { (settings) }
             div {
-                (oauth(app, signed_in, company, status))
+                (oauth(app, signed_in, company, status, &diagnosis))
                 (access_key(signed_in, company, errors))
             }
             @if is_in_trouble { (settings) }
@@ -189,8 +193,9 @@ fn view(
 
 /// The message for an action just done.
 fn told(message: &Message, company: &Company) -> Markup {
+    let is_bad = matches!(message, Message::ConnectionChecked { token_expires_at: None });
     html! {
-        div.notice.good role="status" {
+        div.notice.good[!is_bad].bad[is_bad] role="status" {
             @match message {
                 Message::Authenticated { refresh_expires_at } => {
                     h2 { (company.name) " is authenticated" }
@@ -212,6 +217,12 @@ fn told(message: &Message, company: &Company) -> Markup {
                 Message::SettingsSaved => p { "The changes are saved." },
                 Message::AccessKeySaved => p { "The API access is updated." },
                 Message::CompanyAdded => p { "The company is added. Authenticate it next." },
+                Message::ConnectionChecked { token_expires_at: Some(at) } => p {
+                    "The connection was checked: UPS gives an access token. The present one ends at " (time(*at)) " UTC."
+                },
+                Message::ConnectionChecked { token_expires_at: None } => p {
+                    "The connection was checked: no access token can be had now. The reason is shown below."
+                },
             }
         }
     }
@@ -260,18 +271,21 @@ fn settings(signed_in: &SignedIn, company: &Company, form: &SettingsForm, errors
     }
 }
 
-fn oauth(app: &App, signed_in: &SignedIn, company: &Company, status: &CompanyStatus) -> Markup {
+fn oauth(app: &App, signed_in: &SignedIn, company: &Company, status: &CompanyStatus, diagnosis: &Diagnosis) -> Markup {
     let is_authenticated = matches!(status.status, Status::Authenticated { .. });
     let is_empty = matches!(status.status, Status::Unauthenticated);
     html! {
         section.card aria-labelledby="oauth" {
             h2 #oauth { "OAuth Configuration" }
             (standing(status, app.clock.now()))
+            (connection::findings(diagnosis))
             @if signed_in.administers(company) {
+                (authenticate::before_you_go())
                 div.actions {
                     (authenticate::button(&signed_in.visitor, company, is_authenticated))
                     (connect_link::button(&signed_in.visitor, company))
                     @if !is_empty {
+                        (connection::button(&signed_in.visitor, company))
                         form method="post" action={ "/companies/" (company.id) "/remove-auth" } {
                             (csrf_field(&signed_in.visitor))
                             button.danger type="submit" { "REMOVE AUTH" }

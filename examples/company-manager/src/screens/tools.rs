@@ -60,7 +60,7 @@ struct Tool {
 
 impl Tool {
     async fn show(self, app: &App, signed_in: &SignedIn) -> Result<Markup, Refusal> {
-        let companies = visible(app, signed_in, None, MOST_ON_A_PAGE).await?;
+        let companies = visible(app, signed_in, None, None, MOST_ON_A_PAGE).await?;
         let content = html! {
             h1 { (self.title) }
             p.lead { (self.words) }

@@ -80,17 +80,19 @@ fn columns(message: &Message) -> (&'static str, Option<Timestamp>) {
         Message::SettingsSaved => ("settings_saved", None),
         Message::AccessKeySaved => ("access_key_saved", None),
         Message::CompanyAdded => ("company_added", None),
+        Message::ConnectionChecked { token_expires_at } => ("connection_checked", *token_expires_at),
     }
 }
 
-fn message(name: &str, refresh_expires_at: Option<Timestamp>) -> Option<Message> {
+fn message(name: &str, at: Option<Timestamp>) -> Option<Message> {
     Some(match name {
-        "authenticated" => Message::Authenticated { refresh_expires_at },
+        "authenticated" => Message::Authenticated { refresh_expires_at: at },
         "came_back_again" => Message::CameBackAgain,
         "auth_removed" => Message::AuthRemoved,
         "settings_saved" => Message::SettingsSaved,
         "access_key_saved" => Message::AccessKeySaved,
         "company_added" => Message::CompanyAdded,
+        "connection_checked" => Message::ConnectionChecked { token_expires_at: at },
         _ => return None,
     })
 }
@@ -109,6 +111,8 @@ mod tests {
             Message::SettingsSaved,
             Message::AccessKeySaved,
             Message::CompanyAdded,
+            Message::ConnectionChecked { token_expires_at: Some(Timestamp::UNIX_EPOCH) },
+            Message::ConnectionChecked { token_expires_at: None },
         ] {
             let (name, refresh_expires_at) = columns(&told);
             assert_eq!(message(name, refresh_expires_at), Some(told));

@@ -13,4 +13,5 @@ mod people;
 mod proxy;
 mod second_opinion;
 mod sessions;
+mod why;
 mod world;
