@@ -353,7 +353,10 @@ async fn nothing_shows_a_secret() {
     for secret in ["canary", &encoded(1), "[1, 1", "AQEB", "99, 97, 110"] {
         assert!(!shown.contains(secret), "{shown}");
     }
-    assert!(shown.contains("2026-11"), "the name is for the operator: {shown}");
+    let names = r#"["2026-11"]"#;
+    assert!(format!("{keyring:?}").contains(names) && format!("{source:?}").contains("2026-11"), "{shown}");
+    assert_eq!((format!("{opened:?}"), key("k", 1).id().to_string()), ("Opened([REDACTED])".into(), "k".into()));
+    assert!(shown.contains("FileKeySource") && shown.contains(r#"Key { id: "k""#), "{shown}");
 }
 
 #[tokio::test]
@@ -391,7 +394,11 @@ async fn a_key_file_is_bounded_and_must_be_there() {
     let file = KeyFile::new("bounded");
     assert!(matches!(file.load().await, Err(KeySourceError::Unreadable(_))));
 
-    file.write(&"#".repeat(64 * 1024 + 1));
+    let keys = format!("a:{}\n#", encoded(1));
+    let rest = 64 * 1024 - keys.len();
+    file.write(&format!("{keys}{}", "#".repeat(rest)));
+    file.load().await.unwrap();
+    file.write(&format!("{keys}{}", "#".repeat(rest + 1)));
     assert!(matches!(file.load().await, Err(KeySourceError::TooLarge)));
 }
 
