@@ -9,9 +9,38 @@
 //!
 //! One store (a file, a schema) serves one UPS client id. A store of your own is the chapter [Writing a store](super::writing_a_store).
 //!
+//! # Why a company does not work
+//! [`diagnose`](crate::BatchSuiteAuth::diagnose) reads a company's row and its latest events and asks UPS nothing. It says
+//! what was found, the worst first: since when, UPS's words, who must act, and what happens next by itself.
+//! [`check`](crate::BatchSuiteAuth::check) does the same after one try to get a token.
+//!
+//! | severity | means |
+//! |---|---|
+//! | [`NoToken`](crate::Severity::NoToken) | callers get no token now, or one that does not work |
+//! | [`AtRisk`](crate::Severity::AtRisk) | callers get a token, but not for long if this lasts |
+//! | [`Notice`](crate::Severity::Notice) | worth knowing |
+//!
+//! | who must act | findings |
+//! |---|---|
+//! | company administrator | `not_authenticated`, `opt_in_invalidated`, `rotation_lost`, `refresh_expired`, `no_refresh_token`, `not_renewable`, `expiring_soon` |
+//! | operator | `client_changed`, `client_misconfigured`, `client_blocked`, `refresh_rejected`, `fresh_token_rejected`, `tokens_unreadable`, `row_damaged`, `clock_set_back`, `overdue`, `store_fails`, `feed_stale`, `keeper_silent`, `keeper_behind`, `pairs_not_stored` |
+//! | UPS | `out_of_reach`, `refresh_unanswered`, `refresh_not_sent`, `rate_limited`, `unknown_answer`, `refusal_wave`, `tokens_unusable` |
+//! | nobody | `refresh_under_way`, `refresh_abandoned`, `paused`, `doubtful`, `token_rejected`, `consent_pending`, `connect_link_pending`, `stopping` |
+//!
+//! `fresh_token_rejected` means that an API answers 401 even to a token that UPS has just issued. UPS says 250002 then;
+//! either the API is not enabled for the application in UPS's developer portal, or UPS has an outage.
+//!
+//! # Health of a process
+//! [`health`](crate::BatchSuiteAuth::health) asks nothing and costs microseconds. [`is_ready`](crate::Health::is_ready) is for
+//! a readiness probe (`adapters::axum::readyz` answers one): the store answers, changes of other processes are seen in time, and
+//! the process is not stopping. An outage at UPS does not make a process unready: cached tokens work, and no other process would
+//! do better. [`is_healthy`](crate::Health::is_healthy) is for an alert: also the keeper keeps up, UPS accepts requests, and each new pair is
+//! stored. A liveness probe needs nothing of this: answer 200.
+//!
 //! # What to alert on
 //! | sign | means | who acts |
 //! |---|---|---|
+//! | [`is_healthy`](crate::Health::is_healthy) is false for minutes | its [findings](crate::Health::findings) say what | see above |
 //! | event [`Misconfigured`](crate::EventKind::Misconfigured) | UPS refuses the client's id, secret or redirect URI, or blocks it: concerns every company | operator |
 //! | event [`ClientChanged`](crate::EventKind::ClientChanged) | another client id is configured than the opt-ins belong to | operator |
 //! | event [`OddAnswer`](crate::EventKind::OddAnswer) | UPS answers differently than described; the tokens were stored | operator: tell the maintainers |
