@@ -297,3 +297,115 @@ impl fmt::Display for Diagnosis {
         self.findings.iter().try_for_each(|finding| write!(f, "\n- {finding}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, time::Duration};
+
+    use super::*;
+    use crate::{status::Cause, store::StoreError};
+
+    #[test]
+    fn each_finding_has_a_name_and_words_of_its_own() {
+        let names: HashSet<_> = FindingKind::ALL.iter().map(|kind| kind.name()).collect();
+        let words: HashSet<_> = FindingKind::ALL.iter().map(ToString::to_string).collect();
+
+        assert_eq!((names.len(), words.len()), (FindingKind::ALL.len(), FindingKind::ALL.len()));
+        assert_eq!(FindingKind::ALL.len(), 25 + CauseKind::ALL.len() + UpsTroubleKind::ALL.len());
+        for &cause in CauseKind::ALL {
+            assert!(FindingKind::ALL.contains(&FindingKind::ReauthRequired(cause)), "{cause:?}");
+        }
+        for &trouble in UpsTroubleKind::ALL {
+            assert!(FindingKind::ALL.contains(&FindingKind::Ups(trouble)), "{trouble:?}");
+        }
+    }
+
+    #[test]
+    fn the_chapter_lists_each_finding_beside_the_one_who_must_act() {
+        let chapter = include_str!("docs/operating.rs");
+        for kind in FindingKind::ALL {
+            let who = match kind.responsible() {
+                Responsible::CompanyAdministrator => "company administrator",
+                Responsible::Operator => "operator",
+                Responsible::Ups => "UPS",
+                _ => "nobody",
+            };
+            let row =
+                chapter.lines().find(|line| line.contains(&format!("`{}`", kind.name())) && line.contains("//! | "));
+            assert!(row.is_some_and(|row| row.starts_with(&format!("//! | {who} | `"))), "{}: {row:?}", kind.name());
+        }
+    }
+
+    #[test]
+    fn each_error_of_a_token_has_a_finding_that_explains_it() {
+        let wait = Duration::from_secs(60);
+        let unavailable = |reason| TokenError::Unavailable { reason, retry_after: wait };
+        let store = |kind| TokenError::Store(StoreError::new(kind));
+        let cause = Cause { at: Some(Timestamp::UNIX_EPOCH), ..Cause::new(CauseKind::RotationLost) };
+        let evidence = Evidence::message("no").into();
+        for (error, kind) in [
+            (TokenError::NotAuthenticated, FindingKind::NotAuthenticated),
+            (TokenError::ReauthRequired(cause.into()), FindingKind::ReauthRequired(CauseKind::RotationLost)),
+            (unavailable(Unavailable::NotSent), FindingKind::RefreshNotSent),
+            (unavailable(Unavailable::Unanswered), FindingKind::RefreshUnanswered),
+            (unavailable(Unavailable::RateLimited), FindingKind::Ups(UpsTroubleKind::RateLimited)),
+            (unavailable(Unavailable::UnknownAnswer), FindingKind::Ups(UpsTroubleKind::UnknownAnswer)),
+            (unavailable(Unavailable::UnderWay), FindingKind::RefreshUnderWay),
+            (unavailable(Unavailable::Unusable), FindingKind::TokensUnusable),
+            (unavailable(Unavailable::Paused), FindingKind::Paused),
+            (
+                TokenError::Misconfigured { evidence, retry_after: wait },
+                FindingKind::Ups(UpsTroubleKind::ClientMisconfigured),
+            ),
+            (store(StoreErrorKind::Unavailable), FindingKind::StoreFails),
+            (store(StoreErrorKind::Misconfigured), FindingKind::StoreFails),
+            (store(StoreErrorKind::Corrupt), FindingKind::TokensUnreadable),
+            (TokenError::ShutDown, FindingKind::Stopping),
+        ] {
+            let now = Timestamp::UNIX_EPOCH;
+            let company = CompanyId::new("acme").unwrap();
+            let mut diagnosis = Diagnosis::new(company, now, None, Vec::new());
+            assert!(diagnosis.works());
+
+            diagnosis.explain(&error);
+
+            let [finding] = &diagnosis.findings[..] else { panic!("{error:?}: {diagnosis}") };
+            assert_eq!((finding.kind, finding.severity), (kind, Severity::NoToken), "{error:?}");
+            assert_eq!(finding.next.and_then(|next| next.at), error.retry_after().map(|wait| later(now, wait)));
+            let is_caused = matches!(error, TokenError::ReauthRequired(_));
+            assert_eq!(finding.since.is_some(), is_caused, "{error:?}");
+            let has_words = matches!(error, TokenError::Misconfigured { .. } | TokenError::Store(_));
+            assert_eq!(finding.evidence.is_some(), has_words, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_diagnosis_reads_like_a_report_the_worst_first() {
+        let at = |seconds| Timestamp::from_timestamp(seconds, 0).unwrap();
+        let fact = |kind, severity| Fact { kind, severity, since: None, evidence: None, next: None };
+        let next = NextStep { kind: NextStepKind::Retry, at: Some(at(120)) };
+        let unanswered = fact(FindingKind::RefreshUnanswered, Severity::NoToken);
+        let facts = vec![
+            fact(FindingKind::Doubtful, Severity::Notice),
+            fact(FindingKind::FeedStale, Severity::AtRisk),
+            Fact { since: Some(at(60)), evidence: Some(Evidence::message("reset")), next: Some(next), ..unanswered },
+        ];
+
+        let diagnosis = Diagnosis::new(CompanyId::new("acme").unwrap(), at(90), None, facts);
+
+        assert!(!diagnosis.works());
+        assert_eq!(
+            diagnosis.to_string(),
+            "acme: the store could not be read\n\
+             - UPS did not answer the last refresh. Whether UPS received it is not known; nothing is lost yet. \
+             Since 1970-01-01 00:01:00. (reset) Next: UPS is asked again at 1970-01-01 00:02:00.\n\
+             - This process cannot read the changes of other processes.\n\
+             - An earlier request was lost, or another system may have used the token. A refusal now would be told as a lost rotation."
+        );
+        let json = serde_json::to_value(&diagnosis).unwrap();
+        let first = &json["findings"][0];
+        assert_eq!((&first["kind"], &first["severity"]), (&"refresh_unanswered".into(), &"no_token".into()));
+        assert_eq!((&first["responsible"], &first["next"]["kind"]), (&"ups".into(), &"retry".into()));
+        assert_eq!(first["since"], "1970-01-01T00:01:00Z");
+    }
+}

@@ -139,6 +139,46 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
+    /// Every kind, for a legend or a filter.
+    pub const ALL: &'static [Self] = &[
+        Self::NotAuthenticated,
+        Self::ReauthRequired(CauseKind::OptInInvalidated),
+        Self::ReauthRequired(CauseKind::RotationLost),
+        Self::ReauthRequired(CauseKind::RefreshExpired),
+        Self::ReauthRequired(CauseKind::ClientChanged),
+        Self::ReauthRequired(CauseKind::NoRefreshToken),
+        Self::RowDamaged,
+        Self::TokensUnreadable,
+        Self::NotRenewable,
+        Self::ExpiringSoon,
+        Self::RefreshUnderWay,
+        Self::RefreshAbandoned,
+        Self::RefreshUnanswered,
+        Self::RefreshNotSent,
+        Self::RefreshRejected,
+        Self::TokensUnusable,
+        Self::Paused,
+        Self::Overdue,
+        Self::Doubtful,
+        Self::ClockSetBack,
+        Self::ConsentPending,
+        Self::ConnectLinkPending,
+        Self::TokenRejected,
+        Self::FreshTokenRejected,
+        Self::Ups(UpsTroubleKind::ClientMisconfigured),
+        Self::Ups(UpsTroubleKind::ClientBlocked),
+        Self::Ups(UpsTroubleKind::UnknownAnswer),
+        Self::Ups(UpsTroubleKind::RefusalWave),
+        Self::Ups(UpsTroubleKind::RateLimited),
+        Self::Ups(UpsTroubleKind::OutOfReach),
+        Self::StoreFails,
+        Self::FeedStale,
+        Self::KeeperSilent,
+        Self::KeeperBehind,
+        Self::PairsNotStored,
+        Self::Stopping,
+    ];
+
     /// A stable name for programs, such as `rotation_lost` or `store_fails`.
     pub fn name(self) -> &'static str {
         match self {

@@ -54,14 +54,14 @@ mod cookie;
 mod errors;
 mod host;
 mod pages;
-mod readyz;
+mod probe;
 mod refusal;
 mod routes;
 
 pub use self::{
     cookie::trip_cookie,
     host::{Host, Outcome, Permission, Visitor},
-    readyz::readyz,
+    probe::readyz,
     refusal::Refusal,
     routes::{Routes, router},
 };

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::super::{Backoff, Breaker, ClientFault, Errand, Permit};
+use super::super::{Backoff, Breaker, ClientFault, Errand, Permit, UpsTroubleKind};
 use crate::{clock::Timestamp, ids::CompanyId};
 
 const PAUSE: Backoff = Backoff { first: Duration::from_secs(30), most: Duration::from_secs(900) };
@@ -407,4 +407,31 @@ fn the_one_company_whose_answer_opened_it_lets_another_go_first() {
     let mut breaker = proven();
     play(&mut breaker, &turns("400"));
     play(&mut breaker, &[("d", 1, Held, false), ("c", 31, Held, false), ("d", 31, Pair, false)]);
+}
+
+#[test]
+fn each_trouble_is_told_with_its_beginning_and_the_next_try() {
+    let told = |breaker: &Breaker, now| {
+        let troubles = breaker.troubles(at(now)).into_iter();
+        troubles.map(|trouble| (trouble.kind, trouble.since, trouble.until)).collect::<Vec<_>>()
+    };
+    let mut breaker = proven();
+    assert_eq!(told(&breaker, 0), []);
+
+    play(&mut breaker, &[("a", 1, BLOCKED, false), ("b", 2, BLOCKED, true)]);
+    let blocked = UpsTroubleKind::ClientBlocked;
+    assert_eq!(told(&breaker, 3), [(blocked, Some(at(2)), Some(at(32)))]);
+    play(&mut breaker, &[("c", 32, BLOCKED, false)]);
+    assert_eq!(told(&breaker, 33), [(blocked, Some(at(2)), Some(at(92)))], "a failed trial is no new beginning");
+    play(&mut breaker, &[("d", 92, MISCONFIGURED, false)]);
+    assert_eq!(told(&breaker, 93)[0].1, Some(at(92)), "another trouble is");
+
+    let mut breaker = proven();
+    breaker.rate_limited(Duration::from_secs(60), at(5));
+    assert_eq!(told(&breaker, 64), [(UpsTroubleKind::RateLimited, None, Some(at(65)))]);
+    assert_eq!(told(&breaker, 65), []);
+    for second in 70..73 {
+        breaker.unreached(at(second));
+    }
+    assert_eq!(told(&breaker, 74), [(UpsTroubleKind::OutOfReach, Some(at(70)), None)]);
 }
