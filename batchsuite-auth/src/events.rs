@@ -76,6 +76,11 @@ pub enum EventKind {
     Restored,
     /// For operators, once for all companies: the configured client id is not the one that the grants belong to.
     ClientChanged,
+    /// For operators, once for all companies: UPS cannot be reached or does not answer. Until the next event of its kind,
+    /// only single requests are sent, as trials.
+    OutOfReach,
+    /// For operators, once for all companies: UPS answers again.
+    InReach,
 }
 
 impl EventKind {
@@ -99,6 +104,8 @@ impl EventKind {
         Self::OddAnswer,
         Self::Restored,
         Self::ClientChanged,
+        Self::OutOfReach,
+        Self::InReach,
     ];
 
     /// A stable name for columns and metrics, such as `refresh_failed`.
@@ -122,6 +129,8 @@ impl EventKind {
             Self::OddAnswer => "odd_answer",
             Self::Restored => "restored",
             Self::ClientChanged => "client_changed",
+            Self::OutOfReach => "out_of_reach",
+            Self::InReach => "in_reach",
         }
     }
 
@@ -150,7 +159,9 @@ impl EventKind {
             | Self::Recovered
             | Self::OddAnswer
             | Self::Restored
-            | Self::ClientChanged => false,
+            | Self::ClientChanged
+            | Self::OutOfReach
+            | Self::InReach => false,
         }
     }
 }

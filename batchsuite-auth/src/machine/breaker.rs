@@ -7,8 +7,10 @@
 //! | has an unknown error | three different companies in a row get the same one |
 //! | refuses a refresh token, and no lost answer explains the refusal | three different companies get it within ten minutes, with no success between |
 //! | asks for a pause (429) | at once |
+//! | none: requests do not reach UPS, or get no answer | three requests in a row, of any company |
 //!
-//! When half-open, it allows one trial at a time, preferably by a company that has not failed.
+//! When half-open, it allows one trial at a time, preferably by a company that has not failed. While UPS is out of reach,
+//! trials follow each other every few seconds, and any answer closes the breaker.
 
 use std::time::Duration;
 
@@ -16,8 +18,8 @@ use super::{
     backoff::Backoff,
     health::{UpsTrouble, UpsTroubleKind},
     limits::{
-        CLIENT_IN_A_ROW, LONGEST_RATE_LIMIT, MOST_FAILED, OUT_OF_REACH_IN_A_ROW, PROVEN_FOR, REFUSED_IN_A_WAVE,
-        UNKNOWN_IN_A_ROW, UNPROVEN, WAVE,
+        CLIENT_IN_A_ROW, LONGEST_RATE_LIMIT, LONGEST_TRIAL, MOST_FAILED, OUT_OF_REACH_IN_A_ROW, OUT_OF_REACH_PAUSE,
+        PROVEN_FOR, REFUSED_IN_A_WAVE, UNKNOWN_IN_A_ROW, UNPROVEN, WAVE,
     },
 };
 use crate::{
@@ -36,12 +38,31 @@ pub enum ClientFault {
     Unknown(String),
     /// UPS refused the refresh tokens of several companies in a row.
     Wave,
+    /// Several requests in a row did not reach UPS or got no answer.
+    OutOfReach,
 }
 
 impl ClientFault {
     /// Whether UPS rejects the client itself, so that no request from it can succeed.
     pub fn is_the_clients(&self) -> bool {
         matches!(self, Self::Misconfigured | Self::Blocked)
+    }
+
+    /// The pause before the first trial, and the longest one.
+    fn pause(&self, policy: Backoff) -> Backoff {
+        match self {
+            Self::OutOfReach => OUT_OF_REACH_PAUSE,
+            Self::Misconfigured | Self::Blocked | Self::Unknown(_) | Self::Wave => policy,
+        }
+    }
+
+    /// How long others wait for a trial that does not report.
+    fn trial(&self, pause: Duration) -> Duration {
+        match self {
+            // Requests are silent then, so a trial may take its whole deadline.
+            Self::OutOfReach => LONGEST_TRIAL,
+            Self::Misconfigured | Self::Blocked | Self::Unknown(_) | Self::Wave => pause,
+        }
     }
 }
 
@@ -52,6 +73,7 @@ impl From<&ClientFault> for UpsTroubleKind {
             ClientFault::Blocked => Self::ClientBlocked,
             ClientFault::Unknown(_) => Self::UnknownAnswer,
             ClientFault::Wave => Self::RefusalWave,
+            ClientFault::OutOfReach => Self::OutOfReach,
         }
     }
 }
@@ -137,7 +159,7 @@ impl Breaker {
     /// Whether a request for `company` may be sent now. A granted trial holds back all other companies for one more
     /// pause. A caller that is no longer `patient` never gets [`Permit::Wait`].
     pub fn permit(&mut self, errand: Errand, company: &CompanyId, patient: bool, now: Timestamp) -> Permit {
-        if let Some(until) = self.rate_limited_until.filter(|until| within(*until, now, LONGEST_RATE_LIMIT)) {
+        if let Some(until) = self.limited_until(now) {
             return Permit::Refused { until };
         }
         let unproven = self.is_unproven(now) && self.under_way + self.refused_as_client.len() >= UNPROVEN;
@@ -146,10 +168,11 @@ impl Breaker {
             None if unproven && patient => return Permit::Wait,
             None => Permit::Granted,
             Some(open) => {
-                if let Some(until) = open.refuses(company, self.pause, now) {
+                let pause = open.fault.pause(self.pause);
+                if let Some(until) = open.refuses(company, pause, now) {
                     return Permit::Refused { until };
                 }
-                open.until = later(now, self.pause.after(open.times, 1.0));
+                open.until = later(now, open.fault.trial(pause.after(open.times, 1.0)));
                 open.trial = Some(company.clone());
                 Permit::Trial
             }
@@ -158,9 +181,15 @@ impl Breaker {
         permit
     }
 
-    /// A permitted request has ended, with any outcome.
-    pub fn ended(&mut self) {
+    /// A permitted request for `company` has ended, with any outcome. If nothing was reported of a trial, nothing was
+    /// sent, and while UPS is out of reach the next trial may begin.
+    pub fn ended(&mut self, company: &CompanyId, now: Timestamp) {
         self.under_way = self.under_way.saturating_sub(1);
+        let is_of_trial = |open: &&mut Open| open.trial.as_ref() == Some(company);
+        if let Some(open) = self.open.as_mut().filter(is_of_trial).filter(|open| open.fault == ClientFault::OutOfReach)
+        {
+            open.until = open.until.min(now);
+        }
     }
 
     /// Why the breaker is open; `None` if it is closed.
@@ -175,13 +204,9 @@ impl Breaker {
             since: Some(open.since),
             until: Some(open.until),
         });
-        let limited = self.rate_limited_until.filter(|until| within(*until, now, LONGEST_RATE_LIMIT));
-        let limited =
-            limited.map(|until| UpsTrouble { kind: UpsTroubleKind::RateLimited, since: None, until: Some(until) });
-        let out_of_reach = self.out_of_reach_since();
-        let out_of_reach =
-            out_of_reach.map(|since| UpsTrouble { kind: UpsTroubleKind::OutOfReach, since: Some(since), until: None });
-        open.into_iter().chain(limited).chain(out_of_reach).collect()
+        let kind = UpsTroubleKind::RateLimited;
+        let limited = self.limited_until(now).map(|until| UpsTrouble { kind, since: None, until: Some(until) });
+        open.into_iter().chain(limited).collect()
     }
 
     /// When the next trial is due, if the breaker is open.
@@ -241,23 +266,42 @@ impl Breaker {
         self.rate_limited_until = Some(self.rate_limited_until.map_or(until, |stored| stored.max(until)));
     }
 
-    /// A request did not reach UPS, or got no answer. Returns whether UPS now starts to count as out of reach.
-    pub fn unreached(&mut self, now: Timestamp) -> bool {
+    /// A request for `company` did not reach UPS, or got no answer. Returns whether this opened a closed breaker.
+    pub fn unreached(&mut self, company: &CompanyId, now: Timestamp) -> bool {
         let (requests, _) = self.unreached.get_or_insert((0, now));
         *requests = requests.saturating_add(1);
-        *requests == OUT_OF_REACH_IN_A_ROW
+        let is_open_for_another = self.open.as_ref().is_some_and(|open| open.fault != ClientFault::OutOfReach);
+        *requests >= OUT_OF_REACH_IN_A_ROW
+            && !is_open_for_another
+            && self.open_for(company, ClientFault::OutOfReach, now)
     }
 
-    /// Since when UPS has been out of reach, counting every company's requests. This blocks nothing: each company has
-    /// its own pause.
+    /// Since when UPS is out of reach.
     pub fn out_of_reach_since(&self) -> Option<Timestamp> {
-        self.unreached.filter(|(requests, _)| *requests >= OUT_OF_REACH_IN_A_ROW).map(|(_, since)| since)
+        self.open.as_ref().filter(|open| open.fault == ClientFault::OutOfReach).map(|open| open.since)
+    }
+
+    /// Whether UPS is out of reach.
+    pub fn is_out_of_reach(&self) -> bool {
+        self.fault() == Some(&ClientFault::OutOfReach)
+    }
+
+    /// Until when no refresh may be sent; `None`: one may.
+    pub fn blocked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let limited = self.limited_until(now);
+        let open = self.open.as_ref().filter(|open| within(open.until, now, open.longest(self.pause)));
+        limited.max(open.map(|open| open.until))
+    }
+
+    fn limited_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.rate_limited_until.filter(|until| within(*until, now, LONGEST_RATE_LIMIT))
     }
 
     /// UPS answered, with any content.
     fn reached(&mut self) {
         self.answered = true;
         self.unreached = None;
+        self.open = self.open.take().filter(|open| open.fault != ClientFault::OutOfReach);
     }
 
     fn accepted(&mut self, now: Timestamp) {
@@ -274,7 +318,7 @@ impl Breaker {
 
     fn open_for(&mut self, company: &CompanyId, fault: ClientFault, now: Timestamp) -> bool {
         let (times, since, mut failed) = match self.open.take() {
-            None => (1, now, Vec::new()),
+            None => (1, self.unreached.map_or(now, |(_, since)| since), Vec::new()),
             Some(open) if open.trial.as_ref() == Some(company) => {
                 let since = if open.fault == fault { open.since } else { now };
                 (open.times.saturating_add(1), since, open.failed)
@@ -288,10 +332,10 @@ impl Breaker {
                 return false;
             }
         };
-        if times == 1 {
+        if times == 1 && fault.is_the_clients() {
             failed.extend(self.refused_as_client.iter().map(|company| (company.clone(), 0)));
         }
-        let until = later(now, self.pause.after(times, 1.0));
+        let until = later(now, fault.pause(self.pause).after(times, 1.0));
         let mut open = Open { fault, since, times, until, trial: None, failed, has_others: false };
         open.add_failed(company, u32::from(times > 1));
         self.open = Some(open);
@@ -313,7 +357,7 @@ impl Open {
     fn refuses(&mut self, company: &CompanyId, pause: Backoff, now: Timestamp) -> Option<Timestamp> {
         let failed = self.failed.iter().find(|(failed, _)| failed == company);
         self.has_others |= failed.is_none();
-        if within(self.until, now, pause.most) {
+        if within(self.until, now, self.longest(pause)) {
             return Some(self.until);
         }
         // The fault may be this company's own, so another company gets the first trial; only for a while, because no
@@ -321,6 +365,12 @@ impl Open {
         let is_suspect = failed.is_some_and(|(_, trials)| self.failed.len() == 1 || *trials > 1);
         let others_until = later(self.until, pause.first);
         (is_suspect && self.has_others && within(others_until, now, pause.first)).then_some(others_until)
+    }
+
+    /// The longest time that the next trial can be ahead; a later one was set by a wrong clock.
+    fn longest(&self, policy: Backoff) -> Duration {
+        let pause = self.fault.pause(policy);
+        self.fault.trial(pause.most)
     }
 
     fn add_failed(&mut self, company: &CompanyId, trials: u32) {

@@ -20,6 +20,9 @@ pub struct ClientRecord {
     /// When the restored backup was reported; set while the grants are being marked.
     #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
     pub restored_at: Option<Timestamp>,
+    /// Since when UPS is out of reach, as the first process noticed it.
+    #[serde(with = "ts_microseconds_option", skip_serializing_if = "Option::is_none")]
+    pub out_of_reach_since: Option<Timestamp>,
     /// Fields written by a newer release, kept unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -96,6 +99,17 @@ impl ClientRecord {
     /// Every grant has been marked for the restore at `at`. `None`: this is already recorded.
     pub fn end_restore(&self, at: Timestamp) -> Option<Self> {
         (self.restored_at == Some(at)).then(|| Self { restored_at: None, ..self.clone() })
+    }
+
+    /// UPS is out of reach since `since`. `None`: this is already recorded.
+    pub fn out_of_reach(&self, since: Timestamp) -> Option<Self> {
+        let out_of_reach_since = Some(since);
+        self.out_of_reach_since.is_none().then(|| Self { out_of_reach_since, ..self.clone() })
+    }
+
+    /// UPS is in reach again. `None`: this is already recorded.
+    pub fn in_reach(&self) -> Option<Self> {
+        self.out_of_reach_since.map(|_| Self { out_of_reach_since: None, ..self.clone() })
     }
 
     /// Whether every listed status was computed with `client_id`: the id was announced so long ago that every grant has

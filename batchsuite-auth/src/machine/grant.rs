@@ -48,7 +48,8 @@ impl Grant {
             GrantEvent::Claim { attempt, lease } => self.claim(*attempt, *lease, now),
             GrantEvent::Release { claim, reason, jitter } => self.release(claim, reason, pauses, *jitter, now),
             GrantEvent::Commit { claim, pair, jitter } => self.commit(claim, pair, pauses, *jitter, now),
-            GrantEvent::Unanswered { claim, evidence, jitter } => {
+            GrantEvent::Unanswered { claim, evidence, is_outage, jitter } => {
+                let evidence = (!is_outage).then_some(evidence);
                 self.unanswered(claim, evidence, pauses, *jitter, now)
             }
             GrantEvent::Refused { claim, evidence } => self.refused(claim, evidence, pauses, now),

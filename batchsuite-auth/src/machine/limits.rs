@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
+
 const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
 }
@@ -82,6 +84,13 @@ pub(crate) const MOST_FAILED: usize = 64;
 
 /// How many requests in a row, of any company, must fail to reach UPS before it counts as out of reach.
 pub(crate) const OUT_OF_REACH_IN_A_ROW: usize = 3;
+
+/// The pause between two trials while UPS is out of reach: short, because the trials are all that is sent.
+pub(crate) const OUT_OF_REACH_PAUSE: Backoff = Backoff { first: Duration::from_secs(2), most: Duration::from_secs(10) };
+
+/// How long a trial may be under way while UPS is out of reach. A request ends sooner; this is for one that never
+/// reports.
+pub(crate) const LONGEST_TRIAL: Duration = minutes(1);
 
 /// How many attempts of a flight may be too late to be sent before the company pauses.
 pub(crate) const MOST_LATE: u32 = 8;

@@ -150,8 +150,13 @@ impl Engine {
                 failed(Unavailable::Unanswered, policy.lease)
             }
             Judgement::NotSent(evidence) => {
-                tracing::warn!(%evidence, "the refresh was not sent");
-                let retry = self.release(company, claim, |words| Release::NotSent(words.of(&evidence))).await;
+                let is_outage = self.rotation.breaker().is_out_of_reach();
+                tracing::warn!(%evidence, is_outage, "the refresh was not sent");
+                let reason = |words: Words| match is_outage {
+                    true => Release::OutOfReach,
+                    false => Release::NotSent(words.of(&evidence)),
+                };
+                let retry = self.release(company, claim, reason).await;
                 failed(Unavailable::NotSent, retry)
             }
             Judgement::Late => {
@@ -185,8 +190,8 @@ impl Engine {
 
     async fn unanswered(&self, company: &CompanyId, claim: Claim, evidence: &Evidence) {
         tracing::warn!(%evidence, "UPS did not answer the refresh");
-        let jitter = jitter();
-        let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(evidence), jitter };
+        let (jitter, is_outage) = (jitter(), self.rotation.breaker().is_out_of_reach());
+        let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(evidence), is_outage, jitter };
         self.verdict("a verdict", company, event).await;
     }
 

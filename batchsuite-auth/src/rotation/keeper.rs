@@ -25,6 +25,9 @@ const BATCH: Duration = Duration::from_secs(1);
 /// The most rows in a batch: their tokens stay in memory until they are sent.
 const BATCH_COMPANIES: usize = 100;
 
+/// The most rows in a round while nothing but trials may be sent.
+const ROUND_OF_TRIALS: usize = 10;
+
 /// Refreshes used companies, keeps idle opt-ins alive, and warns people in time.
 pub(super) async fn keeper(engine: Weak<Engine>) {
     rounds(&engine).await;
@@ -80,6 +83,10 @@ impl Keeper {
         self.announce_client(engine).await;
         self.record_use(engine).await;
         let mut left = engine.in_rate(engine.rotation.policy.keeper_interval);
+        if engine.rotation.breaker().fault().is_some() {
+            // One of them may be sent as a trial. The others stay hidden for a while, so that there must be few.
+            left = left.min(ROUND_OF_TRIALS);
+        }
         while left > 0 && !engine.tasks.is_quiet() {
             match self.batch(engine, left.min(engine.in_rate(BATCH)).min(BATCH_COMPANIES)).await {
                 Some(begun) => left = left.saturating_sub(begun),
@@ -187,7 +194,7 @@ impl Engine {
 
     fn chore(&self, row: &ReadRow) -> Chore {
         let (snapshot, now) = (&row.snapshot, row.now());
-        let blocked = || self.client_fault(Duration::ZERO).map(|_| Obstacle::Blocked);
+        let blocked = || self.rotation.breaker().blocked_until(self.rotation.now()).map(|_| Obstacle::Blocked);
         let obstacle = snapshot.obstacle().or_else(blocked);
         snapshot.grant.chore(snapshot.used_at, obstacle, &self.rotation.settings, self.agrees_with(now), now)
     }

@@ -24,12 +24,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A permitted request. Drop it once the request has ended and [`Engine::report_to_breaker`] has the outcome.
 #[must_use = "dropped, the request has ended"]
-pub(crate) struct UnderWay(Arc<Engine>);
+pub(crate) struct UnderWay {
+    engine: Arc<Engine>,
+    company: CompanyId,
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.rotation.breaker().ended();
-        self.0.rotation.request_ended.notify_waiters();
+        let rotation = &self.engine.rotation;
+        rotation.breaker().ended(&self.company, rotation.now());
+        rotation.request_ended.notify_waiters();
     }
 }
 
@@ -49,7 +53,9 @@ impl Engine {
                 (breaker.permit(errand, company, is_patient, now), breaker.fault().cloned())
             };
             match permit {
-                Permit::Granted | Permit::Trial => return Ok(UnderWay(Arc::clone(self))),
+                Permit::Granted | Permit::Trial => {
+                    return Ok(UnderWay { engine: Arc::clone(self), company: company.clone() });
+                }
                 Permit::Refused { until } => return Err(refusal(fault, remaining(until, now))),
                 Permit::Wait => {
                     let patience = PATIENCE.min(self.rotation.policy.claim_to_send / 2);
@@ -77,13 +83,19 @@ impl Engine {
     /// Reports a request's outcome to the breaker; returns whether the breaker opens because of it. `explained`: a lost
     /// answer would explain a refusal.
     pub(crate) fn report_to_breaker(
-        &self,
+        self: &Arc<Self>,
         errand: Errand,
         company: &CompanyId,
         judgement: &Judgement,
         explained: bool,
     ) -> bool {
-        let opens = self.opens(errand, company, judgement, explained);
+        let is_out_of_reach = || self.rotation.breaker().is_out_of_reach();
+        let (was_out_of_reach, opens) = (is_out_of_reach(), self.opens(errand, company, judgement, explained));
+        match (was_out_of_reach, is_out_of_reach()) {
+            (false, true) => self.outage_begins(),
+            (true, false) => self.outage_ends(),
+            _ => {}
+        }
         if opens
             && let Judgement::Refused(evidence)
             | Judgement::Misconfigured(evidence)
@@ -116,11 +128,7 @@ impl Engine {
             Judgement::RateLimited(pause, _) => {
                 breaker.rate_limited(pause.unwrap_or(self.rotation.policy.rate_limit_pause), now);
             }
-            Judgement::Unanswered(_) | Judgement::NotSent(_) => {
-                if breaker.unreached(now) {
-                    tracing::warn!("UPS cannot be reached; each company is retried after its own pause");
-                }
-            }
+            Judgement::Unanswered(_) | Judgement::NotSent(_) => return breaker.unreached(company, now),
             // An unknown error for a code is no evidence about refresh tokens.
             Judgement::Unknown(_) | Judgement::Late => {}
         }
@@ -142,6 +150,7 @@ fn refusal(fault: Option<ClientFault>, retry_after: Duration) -> TokenError {
         Some(ClientFault::Unknown(_) | ClientFault::Wave) => {
             TokenError::Unavailable { reason: Unavailable::UnknownAnswer, retry_after }
         }
+        Some(ClientFault::OutOfReach) => TokenError::Unavailable { reason: Unavailable::NotSent, retry_after },
         None => TokenError::Unavailable { reason: Unavailable::RateLimited, retry_after },
     }
 }

@@ -1,6 +1,6 @@
 //! Work on all companies, page by page (lists, marks after a restored backup, re-encryption), and on the client row.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -97,6 +97,40 @@ impl Engine {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells operators that UPS is out of reach, once for all processes.
+    pub(super) fn outage_begins(self: &Arc<Self>) {
+        let since = self.rotation.breaker().out_of_reach_since().unwrap_or_else(|| self.rotation.now());
+        tracing::warn!("UPS is out of reach; single requests are sent as trials");
+        self.record_outage(move |record| Some((record.out_of_reach(since)?, EventKind::OutOfReach)));
+    }
+
+    /// Tells operators that UPS is in reach again, once for all processes.
+    pub(super) fn outage_ends(self: &Arc<Self>) {
+        tracing::info!("UPS answers again");
+        self.record_outage(|record| Some((record.in_reach()?, EventKind::InReach)));
+    }
+
+    /// Saves a change of the client row, with its event. It does not delay the refresh that noticed it.
+    fn record_outage(
+        self: &Arc<Self>,
+        change: impl Fn(&ClientRecord) -> Option<(ClientRecord, EventKind)> + Send + Sync + 'static,
+    ) {
+        let engine = Arc::clone(self);
+        drop(self.tasks.spawn(async move {
+            let recorded = engine.persist_until_shutdown("an outage at UPS", |_| async {
+                loop {
+                    let (row, record) = engine.rotation.client_row().await?;
+                    let Some((record, kind)) = change(&record) else { return Ok(()) };
+                    let events = vec![EventContent::new(kind)];
+                    if let Saved::Yes { .. } = engine.rotation.save_client_row(&row, &record, "outage", events).await? {
+                        return Ok(());
+                    }
+                }
+            });
+            recorded.await;
+        }));
     }
 
     /// Marks every opt-in whose pair was obtained before now, because its refresh token may be spent; returns how many.

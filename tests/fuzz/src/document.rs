@@ -194,7 +194,7 @@ fn events(grant: &Grant, now: Timestamp) -> Vec<GrantEvent> {
             pair: PairTimes { access_lifetime: None, refresh: PairRefresh::Lost, ..pair },
             jitter: 1.0,
         },
-        GrantEvent::Unanswered { claim, evidence: evidence(), jitter: 0.5 },
+        GrantEvent::Unanswered { claim, evidence: evidence(), is_outage: false, jitter: 0.5 },
         GrantEvent::Refused { claim, evidence: evidence() },
         GrantEvent::Remove { actor },
         GrantEvent::Restore { at: now },

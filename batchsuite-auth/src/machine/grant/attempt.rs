@@ -76,6 +76,7 @@ impl Grant {
             Release::Unsent(pause) => (*pause, self.failures, Vec::new()),
             Release::RateLimited(pause) => ((*pause).min(LONGEST_RATE_LIMIT), self.failures, Vec::new()),
             Release::NotSent(evidence) => failed(EventKind::RefreshFailed, evidence),
+            Release::OutOfReach => (pauses.refresh.after(1, jitter), self.failures.max(1), Vec::new()),
             Release::Misconfigured(evidence) | Release::Unknown(evidence) => failed(EventKind::Misconfigured, evidence),
         };
         // `unanswered` stays: that this attempt was not sent proves nothing about earlier ones.
@@ -132,18 +133,22 @@ impl Grant {
             .announced())
     }
 
+    /// Without evidence, UPS is out of reach for every company.
     pub(super) fn unanswered(
         &self,
         claim: &Claim,
-        evidence: &Evidence,
+        evidence: Option<&Evidence>,
         pauses: &Pauses,
         jitter: f64,
         now: Timestamp,
     ) -> Result<Step, StepRefusal> {
         let (at, lease_until) = self.held_by(claim)?;
-        let failures = self.failures.saturating_add(1);
+        let (failures, counted) = match evidence {
+            Some(_) => (self.failures.saturating_add(1), self.failures.saturating_add(1)),
+            None => (self.failures.max(1), 1),
+        };
         // The request may be in transit until the lease ends.
-        let retry_at = later(lease_until.max(now), pauses.probe.after(failures, jitter));
+        let retry_at = later(lease_until.max(now), pauses.probe.after(counted, jitter));
         let grant = Self {
             phase: Phase::InDoubt { lease_until },
             unanswered: Some(self.also_in_doubt(claim.attempt, at)),
@@ -151,9 +156,11 @@ impl Grant {
             retry_at: Some(retry_at),
             ..self.clone()
         };
-        let evidence = evidence.clone().with_attempt(claim.attempt);
-        let event = EventContent::new(EventKind::RefreshUnanswered).with_evidence(evidence);
-        Ok(Step::new("unanswered", grant).writing(vec![event]))
+        let event = evidence.map(|evidence| {
+            let evidence = evidence.clone().with_attempt(claim.attempt);
+            EventContent::new(EventKind::RefreshUnanswered).with_evidence(evidence)
+        });
+        Ok(Step::new("unanswered", grant).writing(event.into_iter().collect()))
     }
 
     /// Whether the refresh token may be sent: it belongs to an opt-in, or UPS is to be asked again about it.

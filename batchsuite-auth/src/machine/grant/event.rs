@@ -48,6 +48,9 @@ pub enum GrantEvent {
         claim: Claim,
         /// What was observed.
         evidence: Evidence,
+        /// Whether UPS is out of reach for every company. The client's own event reports that, and the breaker paces the
+        /// trials, so the company's pause stays short.
+        is_outage: bool,
         /// 0 to 1; spreads the pause.
         jitter: f64,
     },
@@ -136,6 +139,9 @@ pub enum Release {
     Unsent(Duration),
     /// The request was not sent.
     NotSent(Evidence),
+    /// The same while UPS is out of reach for every company. The client's own event reports that, and the breaker paces
+    /// the trials, so the company's pause stays short.
+    OutOfReach,
     /// UPS asked for this pause.
     RateLimited(Duration),
     /// UPS refuses the client's configuration, or blocks the client.

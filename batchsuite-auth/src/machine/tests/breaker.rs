@@ -21,9 +21,13 @@ enum Comes {
     Fault(ClientFault),
     /// The breaker holds it back.
     Held,
+    /// It did not reach UPS, or got no answer.
+    Silence,
+    /// It came too late to be sent.
+    Late,
 }
 
-use Comes::{Held, Pair, Refused};
+use Comes::{Held, Late, Pair, Refused, Silence};
 
 const MISCONFIGURED: Comes = Comes::Fault(ClientFault::Misconfigured);
 const BLOCKED: Comes = Comes::Fault(ClientFault::Blocked);
@@ -47,8 +51,10 @@ fn play(breaker: &mut Breaker, turns: &[(&str, i64, Comes, bool)]) {
             }
             Refused => breaker.refused(Errand::Refresh, &company, false, now),
             Comes::Fault(fault) => breaker.failed(&company, fault.clone(), now),
+            Silence => breaker.unreached(&company, now),
+            Late => false,
         };
-        breaker.ended();
+        breaker.ended(&company, now);
         assert_eq!(opened, *opens, "turn {turn}, {name} at {second}: {comes:?}");
     }
 }
@@ -212,7 +218,7 @@ fn while_ups_has_not_accepted_the_client_three_requests_are_under_way_at_most() 
         assert_eq!(ask(&mut breaker, name, 0), Permit::Granted);
     }
     assert_eq!(ask(&mut breaker, "d", 0), Permit::Wait);
-    breaker.ended();
+    breaker.ended(&company("a"), at(0));
     assert_eq!(ask(&mut breaker, "d", 0), Permit::Granted, "one of them has ended without an answer");
     assert_eq!(ask(&mut breaker, "e", 0), Permit::Wait);
     assert_eq!(breaker.permit(Errand::Refresh, &company("e"), false, at(0)), Permit::Granted, "nobody waits for ever");
@@ -228,7 +234,7 @@ fn while_ups_has_not_accepted_the_client_three_requests_are_under_way_at_most() 
     let mut breaker = proven();
     assert_eq!(ask(&mut breaker, "a", 1), Permit::Granted);
     breaker.failed(&company("a"), ClientFault::Misconfigured, at(1));
-    breaker.ended();
+    breaker.ended(&company("a"), at(0));
     assert_eq!((ask(&mut breaker, "b", 1), ask(&mut breaker, "c", 1)), (Permit::Granted, Permit::Granted));
     assert_eq!(ask(&mut breaker, "d", 1), Permit::Wait);
 }
@@ -334,13 +340,65 @@ fn a_rate_limit_pauses_the_whole_client_and_the_longer_pause_wins() {
     play(&mut breaker, &[("a", 59, Held, false), ("a", 60, Pair, false)]);
 }
 
-#[test]
-fn ups_is_out_of_reach_after_three_requests_in_a_row_that_it_did_not_answer() {
+/// UPS is out of reach since second 1, and the first trial may begin at second 5.
+fn out_of_reach() -> Breaker {
     let mut breaker = proven();
-    let reached: Vec<_> = [1, 2, 3, 4].map(|second| breaker.unreached(at(second))).into();
-    assert_eq!(reached, [false, false, true, false], "told once");
+    play(&mut breaker, &[("a", 1, Silence, false), ("a", 2, Silence, false), ("b", 3, Silence, true)]);
+    breaker
+}
+
+#[test]
+fn three_requests_in_a_row_that_got_no_answer_stop_all_refreshes_and_no_exchange() {
+    let mut breaker = out_of_reach();
     assert_eq!(breaker.out_of_reach_since(), Some(at(1)), "since the first of them");
-    assert_eq!(breaker.permit(Errand::Refresh, &company("a"), true, at(4)), Permit::Granted, "it forbids nothing");
+    assert_eq!(breaker.permit(Errand::Exchange, &company("c"), true, at(4)), Permit::Granted, "a code does not wait");
+    assert_eq!(breaker.permit(Errand::Refresh, &company("c"), true, at(4)), Permit::Refused { until: at(5) });
+    assert_eq!(breaker.blocked_until(at(4)), Some(at(5)));
+    assert_eq!(breaker.blocked_until(at(5)), None);
+}
+
+#[test]
+fn while_ups_is_out_of_reach_one_trial_follows_the_other_every_few_seconds() {
+    let mut breaker = out_of_reach();
+    let turns = [("c", 5, Silence, false), ("d", 8, Held, false), ("d", 9, Silence, false), ("e", 16, Held, false)];
+    play(&mut breaker, &turns);
+    // 2, 4, 8, 10, 10 … seconds.
+    let turns = [("e", 17, Silence, false), ("f", 26, Held, false), ("f", 27, Silence, false), ("g", 36, Held, false)];
+    play(&mut breaker, &turns);
+    play(&mut breaker, &[("g", 37, Pair, false), ("h", 37, Pair, false)]);
+    assert_eq!(breaker.out_of_reach_since(), None);
+}
+
+#[test]
+fn a_silent_trial_holds_the_others_until_it_ends_and_one_that_was_not_sent_makes_room_at_once() {
+    let mut breaker = out_of_reach();
+    assert_eq!(breaker.permit(Errand::Refresh, &company("c"), true, at(5)), Permit::Trial);
+    assert_eq!(breaker.permit(Errand::Refresh, &company("d"), true, at(35)), Permit::Refused { until: at(65) });
+    assert!(!breaker.unreached(&company("c"), at(35)));
+    breaker.ended(&company("c"), at(35));
+    play(&mut breaker, &[("d", 38, Held, false), ("d", 39, Late, false), ("e", 39, Silence, false)]);
+
+    assert_eq!(breaker.permit(Errand::Refresh, &company("f"), true, at(47)), Permit::Trial);
+    play(&mut breaker, &[("g", 106, Held, false), ("g", 107, Pair, false)]);
+}
+
+#[test]
+fn a_request_that_was_under_way_when_ups_went_out_of_reach_is_no_further_failure() {
+    let mut breaker = out_of_reach();
+    for second in 3..5 {
+        assert!(!breaker.unreached(&company("z"), at(second)), "told once");
+    }
+    play(&mut breaker, &[("c", 5, Silence, false), ("d", 8, Held, false), ("d", 9, Pair, false)]);
+}
+
+#[test]
+fn a_breaker_that_is_open_for_another_reason_stays_open_for_it() {
+    let mut breaker = proven();
+    play(&mut breaker, &[("a", 1, BLOCKED, false), ("b", 2, BLOCKED, true)]);
+    for second in 3..9 {
+        assert!(!breaker.unreached(&company("c"), at(second)));
+    }
+    assert_eq!(breaker.fault(), Some(&ClientFault::Blocked));
 }
 
 #[test]
@@ -363,18 +421,15 @@ fn any_answer_shows_that_ups_is_in_reach() {
         },
     ];
     for (index, answer) in answers.into_iter().enumerate() {
-        let mut breaker = proven();
-        for second in 0..3 {
-            breaker.unreached(at(second));
-        }
+        let mut breaker = out_of_reach();
 
         let opens = answer(&mut breaker);
 
         assert!(!opens, "answer {index}");
         assert_eq!(breaker.out_of_reach_since(), None, "answer {index}");
-        assert!(!breaker.unreached(at(10)), "answer {index}: a new row begins");
-        assert!(!breaker.unreached(at(11)) && breaker.unreached(at(12)), "answer {index}");
-        assert_eq!(breaker.out_of_reach_since(), Some(at(10)));
+        let turns = [("a", 10, Silence, false), ("a", 11, Silence, false), ("a", 12, Silence, true)];
+        play(&mut breaker, &turns);
+        assert_eq!(breaker.out_of_reach_since(), Some(at(10)), "answer {index}: a new row begins");
     }
 }
 
@@ -431,7 +486,7 @@ fn each_trouble_is_told_with_its_beginning_and_the_next_try() {
     assert_eq!(told(&breaker, 64), [(UpsTroubleKind::RateLimited, None, Some(at(65)))]);
     assert_eq!(told(&breaker, 65), []);
     for second in 70..73 {
-        breaker.unreached(at(second));
+        breaker.unreached(&company("a"), at(second));
     }
-    assert_eq!(told(&breaker, 74), [(UpsTroubleKind::OutOfReach, Some(at(70)), None)]);
+    assert_eq!(told(&breaker, 73), [(UpsTroubleKind::OutOfReach, Some(at(70)), Some(at(74)))]);
 }

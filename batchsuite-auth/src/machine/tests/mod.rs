@@ -144,7 +144,7 @@ fn commit(claim: Claim, pair: PairTimes) -> GrantEvent {
 }
 
 fn unanswered(claim: Claim) -> GrantEvent {
-    GrantEvent::Unanswered { claim, evidence: Evidence::message("no answer"), jitter: 1.0 }
+    GrantEvent::Unanswered { claim, evidence: Evidence::message("no answer"), is_outage: false, jitter: 1.0 }
 }
 
 fn refused(claim: Claim) -> GrantEvent {

@@ -87,7 +87,7 @@ impl Rules {
             match what {
                 What::Asked => {
                     breaker.permit(Errand::Refresh, &company, true, at);
-                    breaker.ended();
+                    breaker.ended(&company, at);
                 }
                 What::Succeeded => breaker.succeeded(Errand::Refresh, at),
                 What::Refused { is_explained } => {

@@ -170,7 +170,7 @@ impl Rules {
                 GrantEvent::Commit { claim, pair: pair_times(*sent_at, *kind), jitter }
             }
             Outcome::Refused(_) => GrantEvent::Refused { claim, evidence },
-            Outcome::Unanswered => GrantEvent::Unanswered { claim, evidence, jitter },
+            Outcome::Unanswered => GrantEvent::Unanswered { claim, evidence, is_outage: false, jitter },
             Outcome::NotSent => release(Release::NotSent(evidence)),
             Outcome::Late => release(Release::Unsent(Duration::ZERO)),
             Outcome::Misconfigured => release(Release::Misconfigured(evidence)),
