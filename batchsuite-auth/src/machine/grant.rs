@@ -13,6 +13,7 @@
 //! | restore | makes a pair older than the restore doubtful: it may be spent | the pair is newer |
 //! | notify | records what people were told | they were told already |
 //! | erase | erases a refused refresh token | UPS is to be asked again |
+//! | resume | ends the pause, because UPS is in reach again | no pause is running |
 //! | look, fence | only saves the row | – |
 
 mod attempt;
@@ -57,6 +58,7 @@ impl Grant {
             GrantEvent::Restore { at } => self.restore(*at, now),
             GrantEvent::Notify(notice) => self.notify(*notice),
             GrantEvent::Erase => self.erase(pauses, now),
+            GrantEvent::Resume => self.resume(now),
             GrantEvent::Look => Ok(Step::new("look", self.clone()).timed()),
             GrantEvent::Fence => Ok(Step::new("fence", self.clone()).keeping_wake()),
         }

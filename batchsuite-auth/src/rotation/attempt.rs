@@ -191,6 +191,7 @@ impl Engine {
     async fn unanswered(&self, company: &CompanyId, claim: Claim, evidence: &Evidence) {
         tracing::warn!(%evidence, "UPS did not answer the refresh");
         let (jitter, is_outage) = (jitter(), self.rotation.breaker().is_out_of_reach());
+        self.rotation.silenced.remember(company);
         let event = |words: Words| GrantEvent::Unanswered { claim, evidence: words.of(evidence), is_outage, jitter };
         self.verdict("a verdict", company, event).await;
     }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::{
     flights::{Flights, Rejections},
     health::Vitals,
+    outage_at_ups::Silenced,
     tasks::{Shutdown, Tasks},
 };
 use crate::{
@@ -40,6 +41,7 @@ pub(crate) struct Rotation {
     pub(crate) clock: Arc<dyn Clock>,
     pub(super) breaker: Mutex<Breaker>,
     pub(super) vitals: Vitals,
+    pub(super) silenced: Silenced,
     /// Wakes requests that the breaker makes wait for others.
     pub(super) request_ended: Notify,
 }

@@ -282,6 +282,7 @@ pub(crate) mod gate;
 mod health;
 mod keeper;
 mod outage;
+mod outage_at_ups;
 mod permit;
 mod persist;
 mod rows;

@@ -10,6 +10,7 @@ use super::{
     flights::{Flights, Rejections},
     health::Vitals,
     keeper,
+    outage_at_ups::Silenced,
     tasks::Tasks,
 };
 use crate::{
@@ -51,12 +52,23 @@ impl Engine {
             },
         };
         let breaker = Mutex::new(Breaker::new(policy.breaker_pause));
-        let (vitals, request_ended) = (Vitals::default(), Notify::new());
+        let (vitals, silenced, request_ended) = (Vitals::default(), Silenced::default(), Notify::new());
         if keeper {
             vitals.keeper_lives();
         }
         let engine = Arc::new(Self {
-            rotation: Rotation { environment, policy, settings, store, ups, clock, breaker, vitals, request_ended },
+            rotation: Rotation {
+                environment,
+                policy,
+                settings,
+                store,
+                ups,
+                clock,
+                breaker,
+                vitals,
+                silenced,
+                request_ended,
+            },
             tokens: ReadyTokens { cache, flights: Flights::default(), rejections: Rejections::default() },
             tasks: Tasks::on(runtime),
         });

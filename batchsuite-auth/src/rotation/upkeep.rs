@@ -1,6 +1,6 @@
 //! Work on all companies, page by page (lists, marks after a restored backup, re-encryption), and on the client row.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -97,40 +97,6 @@ impl Engine {
                 return Ok(());
             }
         }
-    }
-
-    /// Tells operators that UPS is out of reach, once for all processes.
-    pub(super) fn outage_begins(self: &Arc<Self>) {
-        let since = self.rotation.breaker().out_of_reach_since().unwrap_or_else(|| self.rotation.now());
-        tracing::warn!("UPS is out of reach; single requests are sent as trials");
-        self.record_outage(move |record| Some((record.out_of_reach(since)?, EventKind::OutOfReach)));
-    }
-
-    /// Tells operators that UPS is in reach again, once for all processes.
-    pub(super) fn outage_ends(self: &Arc<Self>) {
-        tracing::info!("UPS answers again");
-        self.record_outage(|record| Some((record.in_reach()?, EventKind::InReach)));
-    }
-
-    /// Saves a change of the client row, with its event. It does not delay the refresh that noticed it.
-    fn record_outage(
-        self: &Arc<Self>,
-        change: impl Fn(&ClientRecord) -> Option<(ClientRecord, EventKind)> + Send + Sync + 'static,
-    ) {
-        let engine = Arc::clone(self);
-        drop(self.tasks.spawn(async move {
-            let recorded = engine.persist_until_shutdown("an outage at UPS", |_| async {
-                loop {
-                    let (row, record) = engine.rotation.client_row().await?;
-                    let Some((record, kind)) = change(&record) else { return Ok(()) };
-                    let events = vec![EventContent::new(kind)];
-                    if let Saved::Yes { .. } = engine.rotation.save_client_row(&row, &record, "outage", events).await? {
-                        return Ok(());
-                    }
-                }
-            });
-            recorded.await;
-        }));
     }
 
     /// Marks every opt-in whose pair was obtained before now, because its refresh token may be spent; returns how many.
@@ -301,7 +267,7 @@ impl Rotation {
 
     /// Reads the client row. One that cannot be read counts as empty, and the next step replaces it: it must not block
     /// any company.
-    async fn client_row(&self) -> Result<(Row, ClientRecord), StoreError> {
+    pub(super) async fn client_row(&self) -> Result<(Row, ClientRecord), StoreError> {
         let row = self.in_time(self.store.load(&RowKey::client(self.environment))).await?;
         let record = ClientRecord::of_document(row.document.as_str()).unwrap_or_else(|error| {
             let error = StoreError::new(StoreErrorKind::Corrupt).with_source(error);
@@ -311,7 +277,7 @@ impl Rotation {
         Ok((row, record))
     }
 
-    async fn save_client_row(
+    pub(super) async fn save_client_row(
         &self,
         row: &Row,
         record: &ClientRecord,

@@ -143,12 +143,9 @@ impl Grant {
         now: Timestamp,
     ) -> Result<Step, StepRefusal> {
         let (at, lease_until) = self.held_by(claim)?;
-        let (failures, counted) = match evidence {
-            Some(_) => (self.failures.saturating_add(1), self.failures.saturating_add(1)),
-            None => (self.failures.max(1), 1),
-        };
+        let failures = self.failures.saturating_add(1);
         // The request may be in transit until the lease ends.
-        let retry_at = later(lease_until.max(now), pauses.probe.after(counted, jitter));
+        let retry_at = later(lease_until.max(now), pauses.probe.after(failures, jitter));
         let grant = Self {
             phase: Phase::InDoubt { lease_until },
             unanswered: Some(self.also_in_doubt(claim.attempt, at)),
@@ -161,6 +158,14 @@ impl Grant {
             EventContent::new(EventKind::RefreshUnanswered).with_evidence(evidence)
         });
         Ok(Step::new("unanswered", grant).writing(event.into_iter().collect()))
+    }
+
+    /// UPS is in reach again, which ends the company's pause. A lease goes on.
+    pub(super) fn resume(&self, now: Timestamp) -> Result<Step, StepRefusal> {
+        if self.standing != Standing::Authenticated || self.paused_until(now).is_none() {
+            return Err(StepRefusal::Unchanged);
+        }
+        Ok(Step::new("resume", Self { retry_at: None, ..self.clone() }).timed())
     }
 
     /// Whether the refresh token may be sent: it belongs to an opt-in, or UPS is to be asked again about it.

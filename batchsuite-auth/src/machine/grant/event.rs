@@ -48,8 +48,7 @@ pub enum GrantEvent {
         claim: Claim,
         /// What was observed.
         evidence: Evidence,
-        /// Whether UPS is out of reach for every company. The client's own event reports that, and the breaker paces the
-        /// trials, so the company's pause stays short.
+        /// Whether UPS is out of reach for every company, which the client's own event reports.
         is_outage: bool,
         /// 0 to 1; spreads the pause.
         jitter: f64,
@@ -75,6 +74,8 @@ pub enum GrantEvent {
     Notify(Notice),
     /// UPS has been asked about a refused refresh token often enough.
     Erase,
+    /// UPS is in reach again after a silence.
+    Resume,
     /// The keeper looked at the grant and found nothing to do.
     Look,
     /// It is unknown whether a claim was saved, and the row that was read does not show it. Saving the row unchanged

@@ -177,6 +177,7 @@ fn event_name(event: &GrantEvent) -> &'static str {
         GrantEvent::Restore { .. } => "restore",
         GrantEvent::Notify(_) => "notify",
         GrantEvent::Erase => "erase",
+        GrantEvent::Resume => "resume",
         GrantEvent::Look => "look",
         GrantEvent::Fence => "fence",
     }

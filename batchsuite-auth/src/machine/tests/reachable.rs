@@ -337,10 +337,14 @@ fn a_pair_that_came_home_is_stored_unless_the_row_moved_on() {
 #[test]
 fn what_changes_neither_standing_nor_phase_may_come_at_any_time() {
     for world in worlds() {
-        for event in [GrantEvent::Notify(Notice::ExpiringSoon { within: 1 }), GrantEvent::Look, GrantEvent::Fence] {
+        let notify = GrantEvent::Notify(Notice::ExpiringSoon { within: 1 });
+        for event in [notify, GrantEvent::Resume, GrantEvent::Look, GrantEvent::Fence] {
             let Ok(step) = world.grant.on(&event, &pauses(), world.now()) else { continue };
 
-            assert_eq!(Grant { notified: None, ..step.grant }, world.grant, "{event:?}");
+            let before = Grant { retry_at: step.grant.retry_at, ..world.grant.clone() };
+            assert_eq!(Grant { notified: None, ..step.grant }, before, "{event:?}");
+            let is_resumed = event == GrantEvent::Resume;
+            assert_eq!(before.retry_at == world.grant.retry_at, !is_resumed, "{event:?}");
             assert_eq!(step.tokens, TokensEffect::Keep, "{event:?}");
         }
     }

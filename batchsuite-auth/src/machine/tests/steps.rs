@@ -96,6 +96,8 @@ fn a_release_pauses_counts_and_tells_what_its_reason_asks_for() {
         (Release::RateLimited(DAY), Some(3600), 2, None),
         // The third failure in a row.
         (Release::NotSent(evidence()), Some(8), 3, failed),
+        // The client's event tells it, and the pause stays the first one.
+        (Release::OutOfReach, Some(2), 2, None),
         (Release::Misconfigured(evidence()), Some(8), 3, misconfigured),
         (Release::Unknown(evidence()), Some(8), 3, misconfigured),
     ] {
@@ -129,6 +131,32 @@ fn an_unanswered_attempt_pauses_from_the_end_of_its_lease_on() {
         assert_eq!(grant.failures, failures + 1);
         assert_eq!(grant.unanswered, in_doubt(Some(1), 60), "counted from its send");
     }
+}
+
+#[test]
+fn an_unanswered_attempt_during_an_outage_is_told_by_the_clients_event_alone() {
+    let grant = Grant { phase: claimed(1, minute(50)), failures: 3, ..opted_in(minute(0)) };
+    let told = unanswered(grant.claim_of(attempt(1)));
+    let GrantEvent::Unanswered { claim, evidence, jitter, .. } = told.clone() else { panic!("{told:?}") };
+    let untold = GrantEvent::Unanswered { claim, evidence, is_outage: true, jitter };
+
+    let (told, untold) = (on(&grant, &told, minute(50)), on(&grant, &untold, minute(50)));
+
+    assert_eq!((told.grant, told.events.len()), (untold.grant, 1));
+    assert_eq!(untold.events, []);
+}
+
+#[test]
+fn when_ups_is_in_reach_again_a_pause_ends_and_a_lease_does_not() {
+    let now = minute(52);
+    let grant = Grant { phase: claimed(1, minute(50)), failures: 9, ..opted_in(minute(0)) };
+    let silent = after(&grant, &unanswered(grant.claim_of(attempt(1))), minute(50));
+    assert!(silent.paused_until(now).is_some());
+
+    let resumed = after(&silent, &GrantEvent::Resume, now);
+
+    assert_eq!(resumed, Grant { retry_at: None, ..silent });
+    assert_eq!(refusal(&resumed, &GrantEvent::Resume, now), Some(StepRefusal::Unchanged));
 }
 
 /// The mark left by a commit of attempt 1 that was sent at minute 50 and saved at minute 52.

@@ -48,6 +48,7 @@ remove                    | removed          | removed          | removed       
 restore                   | NotAuthenticated | NotAuthenticated | marked           | marked           | marked           | marked           | marked           | marked           | NotAuthenticated | marked
 restore, pair is newer    | NotAuthenticated | NotAuthenticated | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | NotAuthenticated | Unchanged
 notify                    | NotAuthenticated | NotAuthenticated | told             | told             | told             | told             | told             | told             | NotAuthenticated | NotAuthenticated
+resume                    | Unchanged        | Unchanged        | Unchanged        | resumed          | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged
 look                      | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
 fence                     | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
 ";
@@ -147,6 +148,7 @@ fn events(grant: &Grant) -> Vec<(String, GrantEvent)> {
     add("restore", GrantEvent::Restore { at: restored_at() });
     add("restore, pair is newer", GrantEvent::Restore { at: minute(59) });
     add("notify", GrantEvent::Notify(NOTICE));
+    add("resume", GrantEvent::Resume);
     add("look", GrantEvent::Look);
     add("fence", GrantEvent::Fence);
     events
@@ -245,6 +247,7 @@ fn expectation(cell: &str, before: &Grant, event: &GrantEvent) -> Result<Step, S
             let events = vec![EventContent::new(EventKind::ExpiringSoon)];
             Ok(Step { events, depends_on_time: true, ..step(grant) })
         }
+        ("resumed", _) => Ok(Step { depends_on_time: true, ..step(Grant { retry_at: None, ..before.clone() }) }),
         ("unchanged", GrantEvent::Look) => Ok(Step { depends_on_time: true, ..step(before.clone()) }),
         ("unchanged", GrantEvent::Fence) => Ok(Step { keeps_wake: true, ..step(before.clone()) }),
         (refusal, _) => Err(refusal_of_name(refusal)),
