@@ -20,6 +20,7 @@ mod import_trouble;
 mod keeper;
 mod links;
 mod lists;
+mod outage;
 mod rejected;
 mod removal;
 mod second_opinion;

@@ -1,0 +1,175 @@
+//! UPS out of reach: a state of the whole client. Single requests are sent as trials, one event tells the beginning and
+//! one the end, and then every company is served at once.
+
+use std::time::Duration;
+
+use batchsuite_auth::{
+    CompanyId, EventFilter,
+    error::{TokenError, Unavailable},
+    events::EventKind,
+    fake_ups::{Endpoint, Fault, Times},
+    http::HttpErrorKind,
+};
+use batchsuite_tests::{Process, Verb, acme, company, eventually, seconds};
+use tokio::time::Instant;
+
+use crate::stage::{Stage, policy};
+
+/// This many companies, whose access tokens have ended.
+async fn companies(stage: &Stage, process: &Process, count: usize) -> Vec<CompanyId> {
+    let companies: Vec<_> = (0..count).map(|number| company(&format!("company {number}"))).collect();
+    for company in &companies {
+        stage.opt_in(process, company).await;
+    }
+    stage.access_tokens_end();
+    stage.live(seconds(2)).await;
+    companies
+}
+
+/// Connections are refused until the process is [`Gate::answer_by`] something else.
+fn refuse_connections(process: &Process) {
+    process.http.answer_by(|_| Some(Err(HttpErrorKind::Connect)));
+}
+
+fn accept_connections(process: &Process) {
+    process.http.answer_by(|_| None);
+}
+
+/// All events since the opt-ins, by kind.
+async fn kinds(process: &Process) -> Vec<EventKind> {
+    let events = process.auth.events(EventFilter::new().with_limit(10_000)).await.unwrap().items;
+    let kinds = events.into_iter().map(|event| event.kind);
+    kinds.filter(|kind| !matches!(kind, EventKind::Started | EventKind::Authenticated)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_ups_is_out_of_reach_only_trials_are_sent_and_two_events_tell_it() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let companies = companies(&stage, &process, 100).await;
+    refuse_connections(&process);
+
+    for _ in 0..60 {
+        for company in &companies {
+            let error = process.auth.access_token(company).await.unwrap_err();
+            let TokenError::Unavailable { reason, retry_after } = error else { panic!("{error:?}") };
+            assert!(matches!(reason, Unavailable::NotSent | Unavailable::Paused), "{reason:?}");
+            assert!(retry_after <= seconds(60), "{retry_after:?}");
+        }
+        stage.live(seconds(5)).await;
+    }
+    let sent = process.http.exchanges().len() - companies.len();
+    assert!((25..=40).contains(&sent), "a trial every ten seconds for five minutes: {sent}");
+    accept_connections(&process);
+    stage.live(seconds(11)).await;
+
+    // The first caller is the trial; all others follow it.
+    for company in &companies {
+        process.token(company).await;
+    }
+    eventually("the end is told", async || kinds(&process).await.contains(&EventKind::InReach)).await;
+    let mut told = kinds(&process).await;
+    told.retain(|kind| *kind != EventKind::Refreshed);
+    let failed = EventKind::RefreshFailed;
+    assert_eq!(told, [failed, failed, EventKind::OutOfReach, EventKind::InReach]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_processes_tell_one_outage_once() {
+    let stage = Stage::new().await;
+    let processes: Vec<_> = (0..4).map(|_| stage.process()).collect();
+    let companies = companies(&stage, &processes[0], 40).await;
+    processes.iter().for_each(refuse_connections);
+    for _ in 0..10 {
+        for (number, company) in companies.iter().enumerate() {
+            processes[number % 4].auth.access_token(company).await.unwrap_err();
+        }
+        stage.live(seconds(3)).await;
+    }
+    processes.iter().for_each(accept_connections);
+    stage.live(seconds(11)).await;
+    for (number, company) in companies.iter().enumerate() {
+        processes[number % 4].token(company).await;
+    }
+
+    eventually("the end is told", async || kinds(&processes[0]).await.contains(&EventKind::InReach)).await;
+    let told = kinds(&processes[0]).await;
+    let count = |kind| told.iter().filter(|told| **told == kind).count();
+    assert_eq!((count(EventKind::OutOfReach), count(EventKind::InReach)), (1, 1), "{told:?}");
+    assert!(count(EventKind::RefreshFailed) <= 8, "two of each process: {told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_ups_answers_again_the_pauses_of_its_silence_end() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let companies = companies(&stage, &process, 4).await;
+    stage.ups.fault(Endpoint::Refresh, Fault::Unavailable, Times::UntilCleared);
+    // Each company is asked about many times, so its own pause has grown to minutes.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3600) {
+        for company in &companies[..3] {
+            let _ = process.auth.access_token(company).await;
+        }
+        stage.live(seconds(20)).await;
+    }
+    let paused = |grant: batchsuite_auth::test_util::machine::Grant| grant.retry_at;
+    let now = batchsuite_auth::Clock::now(&stage.ups.clock());
+    let far = paused(stage.grant_of(&companies[0]).await).is_some_and(|at| at > now + chrono::TimeDelta::minutes(2));
+    stage.ups.clear_faults(Endpoint::Refresh);
+
+    // Another company, that nobody has asked about, is the one that finds UPS well.
+    eventually("UPS answers", async || {
+        stage.live(seconds(1)).await;
+        process.auth.access_token(&companies[3]).await.is_ok()
+    })
+    .await;
+    stage.live(seconds(61)).await;
+    for company in &companies[..3] {
+        process.token(company).await;
+    }
+    assert!(far, "one of them had minutes to wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_could_not_be_sent_makes_room_for_the_next() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let companies = companies(&stage, &process, 6).await;
+    refuse_connections(&process);
+    for company in &companies[..3] {
+        process.auth.access_token(company).await.unwrap_err();
+    }
+    accept_connections(&process);
+    stage.live(seconds(3)).await;
+
+    process.store.fail_once(Verb::Claim, batchsuite_tests::Moment::Before);
+    process.auth.access_token(&companies[3]).await.unwrap_err();
+
+    process.token(&companies[4]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same() {
+    let stage = Stage::new().await;
+    let first = stage.process();
+    let companies = companies(&stage, &first, 50).await;
+    stage.ups.clock().advance(seconds(55 * 86_400));
+    let process = stage.process_with(|builder| builder.policy(policy()));
+    refuse_connections(&process);
+    stage.live(seconds(600)).await;
+
+    let sent = process.http.exchanges().len();
+    assert!((10..70).contains(&sent), "a trial in each round at the most: {sent}");
+    assert!(!process.auth.health().is_healthy());
+    assert!(!kinds(&process).await.contains(&EventKind::ExpiringSoon), "too early: the renewal may still succeed");
+    stage.ups.clock().advance(seconds(13 * 3600));
+    stage.live(seconds(600)).await;
+    let warned = kinds(&process).await.into_iter().filter(|kind| *kind == EventKind::ExpiringSoon).count();
+    assert!(warned > 0, "people are needed by now");
+
+    accept_connections(&process);
+    stage.live(seconds(180)).await;
+    assert_eq!(stage.rotations(), companies.len() as u64, "all are renewed");
+    let _ = acme();
+}
