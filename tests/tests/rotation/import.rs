@@ -360,6 +360,23 @@ async fn tokens_that_are_dated_in_the_future_or_have_ended_are_refused() {
     imported(&process, &acme(), bare(&kept).with_issued_at(kept.issued_at + tolerance)).await;
 }
 
+/// An export in seconds where milliseconds are asked for would have every token ended in 1970.
+#[tokio::test(start_paused = true)]
+async fn tokens_that_are_dated_before_any_that_could_live_are_a_mistake_of_the_export_and_have_not_ended() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let kept = stage.elsewhere();
+    let seconds_for_milliseconds = Timestamp::from_timestamp_millis(kept.issued_at.timestamp()).unwrap();
+    for issued_at in [seconds_for_milliseconds, Timestamp::UNIX_EPOCH, Timestamp::MIN_UTC] {
+        for tokens in [bare(&kept), bare(&kept).with_refresh_expires_at(seconds_for_milliseconds + 60 * DAY)] {
+            let refused = import(&process, &acme(), tokens.with_issued_at(issued_at)).await;
+            let is_right = matches!(refused, Err(ImportError::Implausible(ImplausibleTokens::IssuedLongAgo)));
+            assert!(is_right, "{issued_at}: {refused:?}");
+        }
+    }
+    assert_eq!(stage.row(&acme()).await.number, batchsuite_auth::store::RowNumber::NEVER_SAVED);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_end_that_is_far_away_counts_as_unknown() {
     let stage = Stage::new().await;
@@ -372,7 +389,6 @@ async fn an_end_that_is_far_away_counts_as_unknown() {
     assert!(matches!(status, Status::Authenticated { refresh_expires_at: None, refreshable: true, .. }), "{status:?}");
 }
 
-/// The row may contain an opt-in that an operator can restore.
 #[tokio::test(start_paused = true)]
 async fn tokens_that_were_imported_as_another_client_are_not_used() {
     let stage = Stage::new().await;
