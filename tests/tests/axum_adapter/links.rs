@@ -1,6 +1,23 @@
 //! A connect link, followed in the browser of a person without an account at the host.
 
-use batchsuite_auth::fake_ups::{Answer, Endpoint, Times};
+use axum::{
+    Router,
+    body::Body,
+    response::{Html, IntoResponse as _, Response},
+};
+use batchsuite_auth::{
+    ActorId, CompanyId,
+    adapters::axum::{Host, Outcome, Permission, Routes, Visitor},
+    fake_ups::{Answer, Endpoint, FakeUps, Times},
+};
+use batchsuite_store::MemoryStore;
+use batchsuite_tests::{acme, ada};
+use http::{
+    Request,
+    header::{CACHE_CONTROL, REFERRER_POLICY},
+    request::Parts,
+};
+use tower::ServiceExt as _;
 
 use crate::world::World;
 
@@ -144,5 +161,41 @@ async fn what_is_no_link_leads_nowhere() {
             assert_eq!(page.status, 404, "{path}");
             assert!(!page.body.contains(&almost[9..]), "{}", page.body);
         }
+    }
+}
+
+/// A host with pages of its own.
+struct OwnPages;
+
+impl Host for OwnPages {
+    async fn visitor(&self, _: &mut Parts) -> Visitor {
+        Visitor::SignedOut
+    }
+
+    async fn may_authenticate(&self, _: &ActorId, _: &CompanyId) -> Permission {
+        Permission::Granted
+    }
+
+    async fn answer(&self, _: &Parts, _: Outcome) -> Response {
+        let headers = [(CACHE_CONTROL, "max-age=60"), (REFERRER_POLICY, "unsafe-url")];
+        (headers, Html("the host's own page")).into_response()
+    }
+}
+
+/// Its address stays on the host, and in no cache, and its form says where it comes from.
+#[tokio::test]
+async fn a_page_of_the_host_s_own_for_a_link_gives_its_address_to_nobody() {
+    let ups = FakeUps::start().await;
+    let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
+    let link = auth.connect_link(&acme(), &ada()).await.unwrap();
+    let app: Router = Routes::new(auth, OwnPages).connect_links("/link/{company}", "/connect").router();
+
+    for _ in 0..2 {
+        let request = Request::get(format!("/connect/{}", link.token.expose_secret())).body(Body::empty()).unwrap();
+        let page = app.clone().oneshot(request).await.unwrap();
+
+        let policies: Vec<_> = page.headers().get_all(REFERRER_POLICY).iter().collect();
+        assert_eq!(policies, ["same-origin"]);
+        assert_eq!(page.headers()[CACHE_CONTROL], "no-store");
     }
 }

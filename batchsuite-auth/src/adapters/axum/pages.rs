@@ -49,10 +49,7 @@ impl IntoResponse for Outcome {
                      application never sees your UPS.com password.</p><p>Go on only if you know {name} and expected this link. It \
                      works once.</p><form method=\"post\"><button type=\"submit\">Continue to UPS.com</button></form>"
                 );
-                let mut response = with_forms(page(StatusCode::OK, "Connect with UPS.com", &words), &form_action);
-                // Under `no-referrer` a browser posts the form with `Origin: null` (Fetch), which is no word of this page.
-                response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-                response
+                with_forms(page(StatusCode::OK, "Connect with UPS.com", &words), &form_action)
             }
         }
     }
