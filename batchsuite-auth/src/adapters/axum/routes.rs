@@ -282,8 +282,13 @@ impl<H: Host> Shared<H> {
 
 fn to_ups(trip: &Trip) -> Response {
     let mut response = no_store(Redirect::to(trip.url.as_str()).into_response());
-    response.headers_mut().append(header::SET_COOKIE, trip.set_cookie());
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let headers = response.headers_mut();
+    if let Some(address) = headers.get_mut(header::LOCATION) {
+        // It contains the state.
+        address.set_sensitive(true);
+    }
+    headers.append(header::SET_COOKIE, trip.set_cookie());
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
