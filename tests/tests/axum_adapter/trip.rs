@@ -56,6 +56,36 @@ async fn two_tabs_that_are_pressed_at_once_before_there_is_a_cookie_both_complet
     }
 }
 
+/// A browser that is pressed twice gives the first answer up for the second; its cookie may have been kept or not.
+#[tokio::test]
+async fn of_a_double_press_the_second_completes_and_the_first_as_well() {
+    for (has_cookie, is_first_read) in [(true, true), (true, false), (false, true), (false, false)] {
+        let world = World::new().await;
+        let browser = world.ada();
+        if has_cookie {
+            browser.get("/companies/acme").await;
+        }
+        let press = "/companies/acme/authenticate";
+        let first = match is_first_read {
+            true => Some(browser.press(press).await),
+            false => {
+                drop(browser.begin("POST", press, &[("sec-fetch-site", "same-origin")]).await);
+                None
+            }
+        };
+        let second = browser.press(press).await;
+
+        let done = browser.get(&world.come_back(&second).await).await;
+        assert_eq!(done.location(), "/companies/acme", "{has_cookie} {is_first_read}: {done:?}");
+        assert!(world.is_authenticated("acme").await);
+        if let Some(first) = first {
+            assert_ne!(first.location(), second.location(), "two trips");
+            let done = browser.get(&world.come_back(&first).await).await;
+            assert_eq!(done.location(), "/companies/acme", "{has_cookie}: {done:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn with_the_cookie_of_the_page_two_tabs_share_one_secret() {
     let world = World::new().await;
