@@ -86,7 +86,7 @@ impl From<bool> for Permission {
 }
 
 /// The outcome of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The company is authenticated. Default: a redirect to [`OptedIn::return_to`] (the [company's
@@ -122,7 +122,7 @@ pub enum Outcome {
     /// The request failed. Default: a page with the reason.
     Refused(Refusal),
     /// A connect link was made, for the signed-in person to pass on. Default: a page with its URL. Keep the URL out of
-    /// logs and caches.
+    /// logs and caches; `Debug` omits it.
     #[non_exhaustive]
     LinkMade {
         /// The link's URL.
@@ -146,6 +146,31 @@ pub enum Outcome {
         /// The sources that a `form-action` directive must allow: [`form_action`](crate::BatchSuiteAuth::form_action).
         form_action: String,
     },
+}
+
+/// Omits the address of a connect link.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut of_company = |name, done: &OptedIn, company_name: &str| {
+            f.debug_struct(name).field("done", done).field("company_name", &company_name).finish()
+        };
+        match self {
+            Self::Authenticated { done, company_name } => of_company("Authenticated", done, company_name),
+            Self::AuthenticatedByLink { done, company_name } => of_company("AuthenticatedByLink", done, company_name),
+            Self::CameAgain { company, return_to } => {
+                f.debug_struct("CameAgain").field("company", company).field("return_to", return_to).finish()
+            }
+            Self::SignedOut => f.write_str("SignedOut"),
+            Self::Refused(refusal) => f.debug_tuple("Refused").field(refusal).finish(),
+            Self::LinkMade { company, expires_at, .. } => {
+                let mut shown = f.debug_struct("LinkMade");
+                shown.field("company", company).field("expires_at", expires_at).finish_non_exhaustive()
+            }
+            Self::LinkOpened { company, .. } => {
+                f.debug_struct("LinkOpened").field("company", company).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 /// Asks [`Host::may_authenticate`] again at the callback.
