@@ -12,7 +12,7 @@ use batchsuite_auth::{
     http::HttpClient as _,
     machine::CauseKind,
 };
-use batchsuite_tests::{acme, eventually};
+use batchsuite_tests::{acme, ada, company, eventually, opt_in};
 use futures_util::future::join_all;
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
@@ -209,6 +209,48 @@ async fn a_refresh_outlives_the_caller_whose_401_caused_it() {
         assert_eq!((stage.refreshes(), stage.tracked()), (1, 1), "{name}");
         assert_eq!(client.oneshot(stage.request()).await.unwrap(), StatusCode::OK, "{name}");
         assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_companies_behind_one_client_a_401_renews_the_token_of_one() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (name, client) = stage.settings().clients()[adapter].clone();
+        opt_in(&stage.process.auth, &stage.ups, &company("other")).await;
+        let of_other = || tracking(&stage.track()).extension(company("other")).body(Vec::new()).unwrap();
+        stage.ups.fault(Endpoint::Track, Answer::status(401), Times::Once);
+
+        assert_eq!(client.clone().oneshot(of_other()).await.unwrap(), StatusCode::OK, "{name}");
+        assert_eq!(client.oneshot(stage.request()).await.unwrap(), StatusCode::OK, "{name}");
+
+        let versions =
+            [acme(), company("other")].map(async |company| stage.process.token(&company).await.revision().version);
+        assert_eq!(join_all(versions).await, [1, 2], "{name}");
+    }
+}
+
+/// The authorization is removed while the request is at UPS.
+#[tokio::test]
+async fn a_401_after_a_removal_is_not_followed_by_a_second_request() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (auth, sent) = (stage.process.auth.clone(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&sent);
+        let ups = BoxCloneSyncService::new(service_fn(move |_: Request<Vec<u8>>| {
+            let auth = auth.clone();
+            counted.fetch_add(1, Relaxed);
+            async move {
+                auth.remove_auth(&acme(), &ada()).await.unwrap();
+                Ok::<_, Failure>(Response::builder().status(401).body(Vec::new()).unwrap())
+            }
+        }));
+        let (name, client) = stage.settings().clients_over(&ups)[adapter].clone();
+
+        let error = client.oneshot(stage.request()).await.unwrap_err();
+
+        assert!(matches!(token_error(&*error), Some(TokenError::NotAuthenticated)), "{name}: {error:?}");
+        assert_eq!((sent.load(Relaxed), stage.refreshes()), (1, 0), "{name}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use batchsuite_auth::fake_ups::{Endpoint, Fault, Times};
-use batchsuite_tests::eventually;
+use batchsuite_tests::{company, eventually};
 
 use crate::world::World;
 
@@ -295,4 +295,47 @@ async fn another_person_in_that_browser_is_led_back_to_no_company_that_is_hidden
         assert_eq!(refused.body.contains("/companies/acme"), is_shown, "{name}: {}", refused.body);
     }
     assert_eq!(world.exchanges(), 0);
+}
+
+/// The host's pages are found under it, and no part of it is taken for a path, a query or a tag.
+#[tokio::test]
+async fn a_company_may_have_any_text_for_an_id() {
+    for id in [
+        "a/b",
+        "//evil.example",
+        "a b%2F",
+        "?x=1#y",
+        "<script>",
+        "Z\u{fc}rich \u{1f4e6}",
+        "...",
+        "a\u{202e}b",
+        "{company}",
+    ] {
+        let world = World::new().await;
+        world.facts.administrators.lock().unwrap().insert(("ada".to_owned(), id.to_owned()));
+        let page = format!("/companies/{}", company(id).path_segment());
+        let browser = world.ada();
+
+        let departure = browser.press(&format!("{page}/authenticate")).await;
+        let callback = world.come_back(&departure).await;
+        let refused = browser.get(&format!("{callback}&error=x")).await;
+        assert!(refused.body.contains(&format!("href=\"{page}\"")) && !refused.body.contains("<script"), "{refused:?}");
+        let done = browser.get(&world.come_back(&browser.press(&format!("{page}/authenticate")).await).await).await;
+
+        assert_eq!(done.location(), page, "{id}");
+        assert!(world.is_authenticated(id).await, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_kilobytes_of_cookies_and_a_quoted_one_hide_nothing() {
+    let world = World::new().await;
+    let mut browser = world.ada();
+    let quoted = format!("ups-trip=\"{}\"; ", "A".repeat(43));
+    browser.others = format!("{quoted}{}", "other=x; ups-trip-1=short; ".repeat(4_000)).leak().as_bytes();
+    let callback = world.trip(&browser, "acme").await;
+
+    let done = browser.get(&callback).await;
+
+    assert_eq!(done.location(), "/companies/acme", "{done:?}");
 }

@@ -67,7 +67,7 @@ impl Host for Example {
     }
 
     fn company_page(&self, company: &CompanyId) -> Option<String> {
-        self.0.has_pages.load(Relaxed).then(|| format!("/companies/{company}"))
+        self.0.has_pages.load(Relaxed).then(|| format!("/companies/{}", company.path_segment()))
     }
 
     async fn company_name(&self, company: &CompanyId) -> String {

@@ -1,5 +1,7 @@
 //! Import: another system's tokens become an opt-in and never replace a newer one.
 
+use std::time::Duration;
+
 use batchsuite_auth::{
     AccessToken, Client, CompanyId, Imported, ImportedTokens,
     clock::Timestamp,
@@ -420,4 +422,21 @@ async fn an_import_without_an_access_token_that_is_renewed_late_warns_nobody() {
     stage.live(seconds(60)).await;
 
     assert_eq!(process.kinds(&acme()).await, [EventKind::Authenticated, EventKind::Refreshed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_and_no_duration_makes_an_import_panic() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    for (number, time) in [Timestamp::MIN_UTC, Timestamp::MAX_UTC, Timestamp::UNIX_EPOCH].into_iter().enumerate() {
+        let kept = stage.elsewhere();
+        let endless = bare(&kept).with_access_token(kept.access_token.clone(), Duration::MAX).unwrap();
+        for tokens in [endless.clone().with_issued_at(time), endless.clone().with_refresh_expires_at(time)] {
+            let _ = import(&process, &acme(), tokens.with_issued_at(time)).await;
+        }
+        let company = company(&format!("company-{number}"));
+        imported(&process, &company, endless).await;
+        let token = process.token(&company).await;
+        assert!(token.expires_at() <= kept.issued_at + 3651 * DAY, "{:?}", token.expires_at());
+    }
 }
