@@ -35,7 +35,9 @@ async fn a_link_works_once_in_another_browser_where_nobody_is_signed_in() {
     other.get(&link).await;
     assert_eq!(other.press(&link).await.status, 410);
     let callback = world.come_back(&departure).await;
-    assert_eq!(world.browser().get(&callback).await.status, 401, "not in a third browser");
+    let third = world.browser().get(&callback).await;
+    assert_eq!(third.status, 401, "not in a third browser");
+    assert!(third.body.contains("go on in the browser in which you opened it"), "{}", third.body);
     for _ in 0..2 {
         let done = colleague.get(&callback).await;
         assert_eq!(done.status, 200);
@@ -148,6 +150,21 @@ async fn a_link_s_trip_that_fails_asks_for_a_new_link() {
         assert!(!refused.body.contains("href"), "no way into the application: {}", refused.body);
     }
     assert_eq!(world.exchanges(), 1);
+}
+
+/// The colleague never had a right of their own.
+#[tokio::test]
+async fn a_right_that_was_withdrawn_is_told_as_that_of_the_link_s_maker() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let callback = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    world.facts.administrators.lock().unwrap().clear();
+
+    let refused = colleague.get(&callback).await;
+
+    assert_eq!((refused.status, world.exchanges()), (403, 0));
+    assert!(refused.body.contains("The person who made this link may not authenticate the company any more."));
+    assert!(!refused.body.contains("You may not"), "{}", refused.body);
 }
 
 #[tokio::test]

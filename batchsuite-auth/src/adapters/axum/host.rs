@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::request::Parts;
 use url::Url;
 
-use super::refusal::{CANNOT_ASK, Refusal};
+use super::refusal::{CANNOT_ASK, NO_MORE, Refusal};
 use crate::{
     clock::Timestamp,
     consent::{NewOptIn, OptInCheck, OptedIn},
@@ -186,9 +186,7 @@ impl<H: Host> Rights<H> {
     async fn ask(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
         match self.0.may_authenticate(actor, company).await {
             Permission::Granted => Ok(()),
-            Permission::Denied | Permission::Hidden => {
-                Err(OptInRefused::new("You may not authenticate this company any more."))
-            }
+            Permission::Denied | Permission::Hidden => Err(OptInRefused::new(NO_MORE)),
             Permission::Unavailable => Err(OptInRefused::new(CANNOT_ASK)),
         }
     }

@@ -29,7 +29,8 @@ impl IntoResponse for Outcome {
                 page(StatusCode::OK, "Back from UPS.com", words)
             }
             Self::SignedOut => {
-                let words = "<p>Sign in first. Then go back to this address, or start again with Authenticate.</p>";
+                let words = "<p>Sign in first. Then go back to this address, or start again with Authenticate.</p><p>If a \
+                     colleague sent you a link, go on in the browser in which you opened it, and let it keep cookies.</p>";
                 page(StatusCode::UNAUTHORIZED, "Not signed in", words)
             }
             Self::Refused(refusal) => refusal.into_response(),

@@ -28,9 +28,12 @@ pub struct Refusal {
     pub way_on: Option<String>,
 }
 
+/// The reason given if the host denies permission at the callback.
+pub(super) const NO_MORE: &str = "You may not authenticate this company any more.";
 /// The reason given while the host cannot check permissions.
 pub(super) const CANNOT_ASK: &str = "The application\u{2019}s own data cannot be reached.";
 
+const MAKER_NO_MORE: &str = "The person who made this link may not authenticate the company any more.";
 const UNCHANGED: &str = "An authorization that the company had before is as it was.";
 
 /// How a person starts again.
@@ -95,11 +98,13 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", words)
     }
 
-    fn by_host(refused: &OptInRefused) -> Self {
-        if refused.reason() == CANNOT_ASK {
-            return Self::unavailable();
-        }
-        let words = format!("{} {UNCHANGED}", refused.reason());
+    fn by_host(refused: &OptInRefused, again: Again) -> Self {
+        let reason = match (refused.reason(), again) {
+            (CANNOT_ASK, _) => return Self::unavailable(),
+            (NO_MORE, Again::NewLink) => MAKER_NO_MORE,
+            (reason, _) => reason,
+        };
+        let words = format!("{reason} {UNCHANGED}");
         Self::new(StatusCode::FORBIDDEN, "Not allowed", words)
     }
 
@@ -134,7 +139,7 @@ impl Refusal {
             CallbackError::CodeRefused(_) => {
                 start_again("UPS did not accept the return, perhaps because it came late.")
             }
-            CallbackError::RefusedByHost(refused) => Self::by_host(refused),
+            CallbackError::RefusedByHost(refused) => Self::by_host(refused, again),
             CallbackError::Unanswered(_) => {
                 let words = "UPS did not answer, so the company could not be authenticated.";
                 let words = format!("{words} {} {UNCHANGED}", again.words());
@@ -194,10 +199,7 @@ impl From<&LinkError> for Refusal {
             LinkError::Expired => gone("This link is too old."),
             LinkError::RemovedSince => gone("The company\u{2019}s authorization was removed after this link was made."),
             LinkError::RefusedByHost(refused) if refused.reason() == CANNOT_ASK => Self::unavailable(),
-            LinkError::RefusedByHost(_) => {
-                let words = "The person who made this link may not authenticate the company any more.";
-                Self::new(StatusCode::FORBIDDEN, "Not allowed", words)
-            }
+            LinkError::RefusedByHost(_) => Self::new(StatusCode::FORBIDDEN, "Not allowed", MAKER_NO_MORE),
             LinkError::Store(error) => error.into(),
             LinkError::ShutDown => Self::shutting_down(),
         }
