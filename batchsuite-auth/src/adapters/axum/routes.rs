@@ -341,7 +341,7 @@ async fn open_link<H: Host>(State(shared): Route<H>, request: Request) -> Respon
     let is_open = matches!(outcome, Outcome::LinkOpened { .. });
     let mut response = no_store(shared.host.answer(&request, outcome).await);
     if is_open {
-        // The address is a secret. Under `no-referrer`, the form would be posted with `Origin: null` (Fetch §3.2), and
+        // The address is a secret. Under `no-referrer`, the form would be posted with `Origin: null` (Fetch), and
         // browsers without `Sec-Fetch-Site` could not say where it comes from.
         response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     }
