@@ -267,6 +267,34 @@ async fn a_host_that_is_away_refuses_for_a_moment_and_uses_nothing_up() {
     assert_eq!(browser.press(&link).await.status, 303);
 }
 
+/// The code is spent by then, so the same return cannot succeed later.
+#[tokio::test]
+async fn a_host_that_is_away_after_the_exchange_says_that_the_person_must_start_again() {
+    for is_link in [false, true] {
+        let world = World::new().await;
+        let browser = world.ada();
+        let callback = match is_link {
+            true => world.come_back(&browser.press(&world.link("acme").await).await).await,
+            false => world.trip(&browser, "acme").await,
+        };
+        world.ups.fault(Endpoint::Token, Fault::Delay { milliseconds: 1000 }, Times::Once);
+        let away = async {
+            eventually("the code is at UPS", async || world.exchanges() == 1).await;
+            world.facts.are_rights_away.store(true, Relaxed);
+        };
+
+        let (refused, ()) = tokio::join!(browser.get(&callback), away);
+
+        assert_eq!((refused.status, refused.header("retry-after")), (503, ""), "{refused:?}");
+        let way_on = if is_link { "Ask your colleague for a new link." } else { "Start again with Authenticate." };
+        assert!(refused.body.contains(way_on), "{}", refused.body);
+        assert!(!world.is_authenticated("acme").await);
+        world.facts.are_rights_away.store(false, Relaxed);
+        let again = browser.get(&callback).await;
+        assert!(again.status == 400 && again.body.contains(way_on), "{again:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_return_that_comes_late_leads_back_to_the_company() {
     let world = World::new().await;

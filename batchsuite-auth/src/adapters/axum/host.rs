@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::request::Parts;
 use url::Url;
 
-use super::refusal::{CANNOT_ASK, NO_MORE, Refusal};
+use super::refusal::{CANNOT_ASK, CANNOT_CONFIRM, NO_MORE, Refusal};
 use crate::{
     clock::Timestamp,
     consent::{NewOptIn, OptInCheck, OptedIn},
@@ -75,7 +75,8 @@ pub enum Permission {
     Denied,
     /// The person may not, and must not learn whether the company exists: 404.
     Hidden,
-    /// Unknown, because the host's data is unavailable. Answered with 503; no consent is used up.
+    /// Unknown, because the host's data is unavailable. Answered with 503. No consent is used up, except after the
+    /// exchange with UPS: then the new opt-in is not kept, and the person must start again.
     Unavailable,
 }
 
@@ -183,11 +184,11 @@ impl<H> fmt::Debug for Rights<H> {
 }
 
 impl<H: Host> Rights<H> {
-    async fn ask(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
+    async fn ask(&self, company: &CompanyId, actor: &ActorId, unknown: &'static str) -> Result<(), OptInRefused> {
         match self.0.may_authenticate(actor, company).await {
             Permission::Granted => Ok(()),
             Permission::Denied | Permission::Hidden => Err(OptInRefused::new(NO_MORE)),
-            Permission::Unavailable => Err(OptInRefused::new(CANNOT_ASK)),
+            Permission::Unavailable => Err(OptInRefused::new(unknown)),
         }
     }
 }
@@ -195,10 +196,10 @@ impl<H: Host> Rights<H> {
 #[async_trait]
 impl<H: Host> OptInCheck for Rights<H> {
     async fn before_sending(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
-        self.ask(company, actor).await
+        self.ask(company, actor, CANNOT_ASK).await
     }
 
     async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused> {
-        self.ask(opt_in.company, opt_in.actor).await
+        self.ask(opt_in.company, opt_in.actor, CANNOT_CONFIRM).await
     }
 }

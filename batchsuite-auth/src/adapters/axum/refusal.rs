@@ -33,6 +33,10 @@ pub(super) const NO_MORE: &str = "You may not authenticate this company any more
 /// The reason given while the host cannot check permissions.
 pub(super) const CANNOT_ASK: &str = "The application\u{2019}s own data cannot be reached.";
 
+/// The reason given if the host cannot check permissions after the exchange: the code is spent.
+pub(super) const CANNOT_CONFIRM: &str =
+    "The application\u{2019}s own data could not be reached, so the new authorization was not kept.";
+
 const MAKER_NO_MORE: &str = "The person who made this link may not authenticate the company any more.";
 const UNCHANGED: &str = "An authorization that the company had before is as it was.";
 
@@ -101,6 +105,10 @@ impl Refusal {
     fn by_host(refused: &OptInRefused, again: Again) -> Self {
         let reason = match (refused.reason(), again) {
             (CANNOT_ASK, _) => return Self::unavailable(),
+            (CANNOT_CONFIRM, _) => {
+                let words = format!("{CANNOT_CONFIRM} {} {UNCHANGED}", again.words());
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", words);
+            }
             (NO_MORE, Again::NewLink) => MAKER_NO_MORE,
             (reason, _) => reason,
         };
