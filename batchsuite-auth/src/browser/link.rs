@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// Browsers send the cookies that they got first, first (RFC 6265 §5.4).
+    /// Browsers send older cookies first (RFC 6265 §5.4).
     #[test]
     fn of_many_links_the_latest_are_found() {
         let cookie = TripCookie::of(&Url::parse("http://127.0.0.1:3000").unwrap());

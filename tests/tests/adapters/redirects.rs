@@ -85,7 +85,7 @@ async fn a_redirect_to_another_host_takes_no_token_along_however_often_that_host
     }
 }
 
-/// The same server under another name or port, and every status that redirects.
+/// Every redirect status, to another server and to the same server under another name.
 #[tokio::test]
 async fn no_status_and_no_spelling_of_a_redirect_takes_the_token_to_what_was_not_named() {
     let stage = Stage::new().await;

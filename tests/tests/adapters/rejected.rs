@@ -288,7 +288,7 @@ async fn answer_without_end(mut stream: TcpStream, old: String) {
     }
 }
 
-/// What is left of it must not be read as the second request's answer.
+/// The rest of the body must not be read as the response to the second request.
 #[tokio::test]
 async fn the_body_of_a_401_is_not_waited_for_and_not_taken_for_the_next_answer() {
     for adapter in 0..2 {

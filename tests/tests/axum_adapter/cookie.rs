@@ -34,8 +34,8 @@ async fn a_page_that_no_shared_cache_keeps_gives_the_browser_its_secret() {
     assert_eq!(unsaid.headers()[header::CACHE_CONTROL], "no-store");
 }
 
-/// A shared cache may keep a response with any other `Cache-Control`, `Set-Cookie` included (RFC 9111 §3 and §7.3), and
-/// then two browsers have one secret.
+/// With any other `Cache-Control`, a shared cache may keep the response with its `Set-Cookie` (RFC 9111 §3 and §7.3) and
+/// give two browsers one secret.
 #[tokio::test]
 async fn a_page_that_a_shared_cache_might_keep_becomes_private() {
     for (said, expected) in [

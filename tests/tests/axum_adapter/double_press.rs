@@ -1,21 +1,21 @@
-//! A button that is pressed again before the answer is there, in a real browser: it gives the first answer up.
+//! A button pressed again before the response arrives, in a real browser: the browser drops the first response.
 
 use batchsuite_auth::{events::EventKind, fake_ups::FakeUps};
 use batchsuite_tests::{acme, events, eventually};
 
 use crate::{chrome::Chrome, world::World};
 
-/// The answer to the first press never gets to the browser.
+/// Presses the button until the page is gone. The response to the first press never reaches the browser.
 async fn press_twice(world: &World, chrome: &Chrome, button: &str) {
     let answer = world.hold_next_answer();
     chrome.press_until_it_is_gone(button).await;
     answer.reached().await;
 }
 
-/// At UPS.com, from its first page until it sends the browser back.
+/// Signs in at UPS.com, from its first page to the return.
 async fn agree(chrome: &Chrome) {
     chrome.see("Log In").await;
-    assert_eq!(chrome.referrer().await, "", "no address of the host gets there");
+    assert_eq!(chrome.referrer().await, "", "UPS.com gets no referrer");
     chrome.fill("Email or Username", FakeUps::USER).await;
     chrome.tick("By continuing, I agree").await;
     chrome.press("Continue").await;

@@ -94,7 +94,7 @@ async fn the_address_of_ups_with_its_state_is_marked_sensitive() {
     assert!(location.to_str().unwrap().contains("state=") && location.is_sensitive());
 }
 
-/// It is registered at UPS as it is, so no character of it stands for others.
+/// The path is registered at UPS literally, so no character of it is a wildcard.
 #[tokio::test]
 async fn the_path_of_the_redirect_uri_is_found_as_it_is_written_alone() {
     for path in ["/oauth/:x/*y", "/{oauth}/callback", "/r%C3%BCck/a%20b", "/a//b/", "/"] {

@@ -152,7 +152,7 @@ async fn a_link_s_trip_that_fails_asks_for_a_new_link() {
     assert_eq!(world.exchanges(), 1);
 }
 
-/// The colleague never had a right of their own.
+/// The colleague has no permission of their own that could be withdrawn.
 #[tokio::test]
 async fn a_right_that_was_withdrawn_is_told_as_that_of_the_link_s_maker() {
     let world = World::new().await;
@@ -199,7 +199,7 @@ impl Host for OwnPages {
     }
 }
 
-/// Its address stays on the host, and in no cache, and its form says where it comes from.
+/// No other host and no cache gets the page's URL, and its form states its origin.
 #[tokio::test]
 async fn a_page_of_the_host_s_own_for_a_link_gives_its_address_to_nobody() {
     let ups = FakeUps::start().await;

@@ -56,9 +56,9 @@ async fn two_tabs_that_are_pressed_at_once_before_there_is_a_cookie_both_complet
     }
 }
 
-/// A browser that is pressed twice gives the first answer up for the second; its cookie may have been kept or not.
+/// On a second press a browser drops the first response. It may or may not have stored that response's cookie.
 #[tokio::test]
-async fn of_a_double_press_the_second_completes_and_the_first_as_well() {
+async fn after_a_double_press_both_trips_complete() {
     for (has_cookie, is_first_read) in [(true, true), (true, false), (false, true), (false, false)] {
         let world = World::new().await;
         let browser = world.ada();
@@ -325,7 +325,7 @@ async fn another_person_in_that_browser_is_led_back_to_no_company_that_is_hidden
     assert_eq!(world.exchanges(), 0);
 }
 
-/// The host's pages are found under it, and no part of it is taken for a path, a query or a tag.
+/// No part of the id is read as a path, a query or a tag.
 #[tokio::test]
 async fn a_company_may_have_any_text_for_an_id() {
     for id in [

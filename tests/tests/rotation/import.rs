@@ -362,7 +362,7 @@ async fn tokens_that_are_dated_in_the_future_or_have_ended_are_refused() {
     imported(&process, &acme(), bare(&kept).with_issued_at(kept.issued_at + tolerance)).await;
 }
 
-/// An export in seconds where milliseconds are asked for would have every token ended in 1970.
+/// With seconds in place of milliseconds, every token would have expired in 1970.
 #[tokio::test(start_paused = true)]
 async fn tokens_that_are_dated_before_any_that_could_live_are_a_mistake_of_the_export_and_have_not_ended() {
     let stage = Stage::new().await;

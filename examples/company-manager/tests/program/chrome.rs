@@ -90,7 +90,7 @@ impl Chrome {
         self.ask(Method::POST, "/window", json!({ "handle": handle })).await;
     }
 
-    /// Has a cookie for the open page's host.
+    /// Sets a cookie for the host of the current page.
     pub(crate) async fn keep_cookie(&self, name: &str, value: &str) {
         self.ask(Method::POST, "/cookie", json!({ "cookie": { "name": name, "value": value } })).await;
     }
@@ -104,7 +104,7 @@ impl Chrome {
         self.ask(Method::GET, "/url", Value::Null).await.as_str().unwrap().parse().unwrap()
     }
 
-    /// What the page is told of the page before it.
+    /// The referrer that the page sees.
     pub(crate) async fn referrer(&self) -> String {
         let script = json!({ "script": "return document.referrer", "args": [] });
         self.ask(Method::POST, "/execute/sync", script).await.as_str().unwrap().to_owned()
@@ -140,7 +140,7 @@ impl Chrome {
         self.click(&format!("//button[normalize-space(.)=\"{words}\"]")).await;
     }
 
-    /// Presses that button, and again after half a second, a second, two and so on, until another page is there.
+    /// Presses the button, and again after 0.5 s, 1 s, 2 s and so on, until the next page is there.
     pub(crate) async fn press_until_it_is_gone(&self, words: &str) {
         let button = self.find("xpath", &format!("//button[normalize-space(.)=\"{words}\"]")).await;
         let script = "const press = (button, wait) => { button.click(); setTimeout(press, wait, button, 2 * wait); }; \
