@@ -154,6 +154,35 @@ async fn a_link_s_trip_that_fails_asks_for_a_new_link() {
 
 /// The colleague has no permission of their own that could be withdrawn.
 #[tokio::test]
+async fn a_link_s_trip_that_cannot_reach_ups_asks_for_a_new_link() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let callback = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    world.ups.go_offline().await;
+
+    let refused = colleague.get(&callback).await;
+
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.body.contains("ask your colleague for a new link") && !refused.body.contains("Start again"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_removal_during_a_trip_is_not_said_to_have_changed_nothing() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let callback = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    world.auth.remove_auth(&acme(), &ada()).await.unwrap();
+
+    let refused = colleague.get(&callback).await;
+
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("was removed") && !refused.body.contains("is as it was"), "{}", refused.body);
+}
+
+#[tokio::test]
 async fn a_right_that_was_withdrawn_is_told_as_that_of_the_link_s_maker() {
     let world = World::new().await;
     let colleague = world.browser();

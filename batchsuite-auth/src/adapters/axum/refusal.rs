@@ -138,7 +138,8 @@ impl Refusal {
                 start_again("Somebody else began this trip to UPS.com. Sign in as that person, or start again.")
             }
             CallbackError::RemovedSince => {
-                start_again("The authorization was removed while you were at UPS.com, so the new one was not kept.")
+                let words = "The authorization was removed while you were at UPS.com, so the new one was not kept.";
+                Self::new(StatusCode::BAD_REQUEST, "Start again", format!("{words} {}", again.words()))
             }
             CallbackError::ClientChanged => {
                 start_again("This application\u{2019}s UPS client was changed while you were at UPS.com.")
@@ -154,7 +155,11 @@ impl Refusal {
                 Self::new(StatusCode::BAD_GATEWAY, "UPS did not answer", words)
             }
             CallbackError::Unavailable { .. } => {
-                let words = format!("UPS cannot be reached at this moment. Start again in a while. {UNCHANGED}");
+                let again = match again {
+                    Again::Button => "Start again in a while.",
+                    Again::NewLink => "In a while, ask your colleague for a new link.",
+                };
+                let words = format!("UPS cannot be reached at this moment. {again} {UNCHANGED}");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "UPS cannot be reached", words).later(error.retry_after())
             }
             CallbackError::Misconfigured(_) => {
