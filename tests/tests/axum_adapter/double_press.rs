@@ -63,6 +63,10 @@ async fn of_a_connect_link_the_second_press_gets_the_trip_of_the_first() {
     agree(&chrome).await;
 
     chrome.see("is authenticated.").await;
+    let own = format!("http://{}", world.address);
+    let senders = world.facts.senders.lock().unwrap().split_off(1);
+    let without_path = (own.clone(), format!("{own}/"));
+    assert!(senders.iter().all(|sender| *sender == without_path), "{senders:?}");
     let expected = [EventKind::LinkIssued, EventKind::LinkFollowed, EventKind::Started, EventKind::Authenticated];
     assert_eq!(kinds(&world).await, expected);
 }

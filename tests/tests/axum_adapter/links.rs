@@ -241,7 +241,7 @@ async fn a_page_of_the_host_s_own_for_a_link_gives_its_address_to_nobody() {
         let page = app.clone().oneshot(request).await.unwrap();
 
         let policies: Vec<_> = page.headers().get_all(REFERRER_POLICY).iter().collect();
-        assert_eq!(policies, ["same-origin"]);
+        assert_eq!(policies, ["strict-origin"]);
         assert_eq!(page.headers()[CACHE_CONTROL], "no-store");
     }
 }

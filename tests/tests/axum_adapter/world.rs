@@ -25,7 +25,7 @@ use batchsuite_auth::{
 };
 use batchsuite_store::MemoryStore;
 use batchsuite_tests::{Hold, company};
-use http::{Method, request::Parts};
+use http::{Method, header, request::Parts};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -41,6 +41,8 @@ pub(crate) struct Facts {
     pub(crate) are_rights_away: AtomicBool,
     /// The host has company pages.
     pub(crate) has_pages: AtomicBool,
+    /// `Origin` and `Referer` of each form.
+    pub(crate) senders: Mutex<Vec<(String, String)>>,
     /// Holds for the responses to the next forms.
     held_answers: Mutex<VecDeque<Hold>>,
 }
@@ -83,6 +85,10 @@ async fn page(Path(company): Path<String>) -> Html<String> {
 /// Holds the response to a form that was handled.
 async fn hold_answer(State(facts): State<Arc<Facts>>, request: Request, next: Next) -> Response {
     let is_form = request.method() == Method::POST;
+    if is_form {
+        let header = |name| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        facts.senders.lock().unwrap().push((header(header::ORIGIN), header(header::REFERER)));
+    }
     let answer = next.run(request).await;
     let hold = if is_form { facts.held_answers.lock().unwrap().pop_front() } else { None };
     if let Some(hold) = hold {

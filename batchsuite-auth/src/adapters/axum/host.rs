@@ -136,7 +136,7 @@ pub enum Outcome {
         expires_at: Timestamp,
     },
     /// A connect link was opened, without being used. Default: a page that names the company and has the button, which
-    /// is a form without fields that posts to its own URL. Any page is sent with `Referrer-Policy: same-origin`; a
+    /// is a form without fields that posts to its own URL. Any page is sent with `Referrer-Policy: strict-origin`; a
     /// middleware must not replace that by `no-referrer`, with which browsers post the form with `Origin: null`.
     #[non_exhaustive]
     LinkOpened {

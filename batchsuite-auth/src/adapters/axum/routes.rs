@@ -343,7 +343,7 @@ async fn open_link<H: Host>(State(shared): Route<H>, request: Request) -> Respon
     if is_open {
         // The address is a secret. Under `no-referrer`, the form would be posted with `Origin: null` (Fetch), and
         // browsers without `Sec-Fetch-Site` could not say where it comes from.
-        response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     }
     if is_open && links.of(&token).is_none() {
         // The browser needs the cookie before the button is pressed, so that pressing it twice works.

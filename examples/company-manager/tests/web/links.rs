@@ -44,7 +44,7 @@ async fn a_link_authenticates_the_company_once_in_a_browser_where_nobody_is_sign
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.headers[header::CACHE_CONTROL], "no-store");
     // With `no-referrer`, a browser that sends no `Sec-Fetch-Site` posts the form with `Origin: null`, and is refused.
-    assert_eq!(page.headers[header::REFERRER_POLICY], "same-origin");
+    assert_eq!(page.headers[header::REFERRER_POLICY], "strict-origin");
     assert!(page.body.contains("Connect Alder Creek Outfitters with UPS.com"), "{}", page.body);
     let departure = follow(&colleague, &link, "same-origin").await;
     assert_eq!(follow(&world.browser(), &link, "same-origin").await.status, StatusCode::GONE);
