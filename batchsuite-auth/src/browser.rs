@@ -219,6 +219,8 @@ pub fn is_speculative(headers: &HeaderMap) -> bool {
 ///
 /// Check this for each POST that begins a trip, against cross-site request forgery (CSRF). Every current browser sends
 /// one of the two headers, and no page can forge them. `SameSite=Lax` cookies alone do not stop pages of sibling hosts.
+/// A page with `Referrer-Policy: no-referrer` posts its forms with `Origin: null` (Fetch), so browsers without
+/// `Sec-Fetch-Site` are refused there; `strict-origin` keeps the path of the page as secret.
 #[must_use]
 pub fn is_same_origin(headers: &HeaderMap, public_url: &Url) -> bool {
     let all_are = |name: &str, expected: &str| {

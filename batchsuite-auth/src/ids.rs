@@ -126,6 +126,7 @@ host_id! {
 
 impl CompanyId {
     /// The id as one segment of a path, percent-encoded (RFC 3986 §2.1): an id may hold any character but control characters.
+    /// No encoding helps the ids `.` and `..`, which browsers take for steps in the path (WHATWG URL).
     ///
     /// ```
     /// let company = batchsuite_auth::CompanyId::new("Müller & Söhne/2")?;

@@ -18,7 +18,9 @@ impl BatchSuiteAuth {
     /// - **URL.** It contains 256 random bits; the store keeps only their SHA-256. It cannot be guessed or altered, and
     ///   it can be revoked. A signature would add nothing, and a signature alone could not make the link single-use.
     /// - **Opening does not use the link.** Mail scanners open links. Answer a GET with a page that names the company
-    ///   and has a button ([`open_link`](Self::open_link)); only the button's POST [follows](Self::follow_link) it.
+    ///   and has a button ([`open_link`](Self::open_link)); only the button's POST [follows](Self::follow_link) it. Send
+    ///   that page with `Cache-Control: no-store`, `Referrer-Policy: strict-origin` and `frame-ancestors 'none'`, and keep
+    ///   its path out of the log of requests.
     /// - **Single-use.** Of all browsers that follow the link, in all processes, exactly one begins a trip. That trip
     ///   is like any other: bound to its browser, ten minutes, one exchange. If it fails, a new link is needed. Until
     ///   the browser returns from UPS.com, it can open and follow the link again and gets the same trip, because people

@@ -55,7 +55,7 @@ impl TripCookie {
         if self.is_secure { "__Host-ups-link" } else { "ups-link" }
     }
 
-    /// The connect links in a request's cookies. Skips values that cannot be this library's.
+    /// The connect links in a request's cookies, at most the latest twenty. Skips values that cannot be this library's.
     #[must_use]
     pub fn links(self, headers: &HeaderMap) -> LinkSecrets {
         let prefix = format!("{}-", self.link_name());
@@ -64,7 +64,10 @@ impl TripCookie {
             let at = value.iter().position(|byte| *byte == b'.')?;
             Some((LinkToken::of_bytes(&value[..at])?, BrowserSecret::of_bytes(&value[at + 1..])?))
         });
-        LinkSecrets(read.take(MOST_SECRETS).collect())
+        let mut links: Vec<_> = read.collect();
+        // Browsers send older cookies first (RFC 6265 §5.4).
+        links.drain(..links.len().saturating_sub(MOST_SECRETS));
+        LinkSecrets(links)
     }
 
     /// The value of a `Set-Cookie` header for a browser that opens a link: one cookie per link, for an hour. Send it
@@ -111,5 +114,23 @@ mod tests {
             assert!(cookie.secrets(&headers).is_empty(), "it is no cookie of a trip that begins signed in");
             assert_eq!(format!("{found:?}"), "LinkSecrets(1)");
         }
+    }
+
+    /// Browsers send older cookies first (RFC 6265 §5.4).
+    #[test]
+    fn of_many_links_the_latest_are_found() {
+        let cookie = TripCookie::of(&Url::parse("http://127.0.0.1:3000").unwrap());
+        let tokens: Vec<_> = (0..30).map(|_| LinkToken::random()).collect();
+        let mut headers = HeaderMap::new();
+        for token in &tokens {
+            let header = cookie.header_of_link(token, &BrowserSecret::random());
+            let pair = header.to_str().unwrap().split(';').next().unwrap().to_owned();
+            headers.append(COOKIE, HeaderValue::try_from(pair).unwrap());
+        }
+
+        let found = cookie.links(&headers);
+
+        assert_eq!(found.iter().count(), MOST_SECRETS);
+        assert!(tokens[30 - MOST_SECRETS..].iter().all(|token| found.of(token).is_some()));
     }
 }

@@ -41,7 +41,7 @@
 //!     loop {
 //!         match auth.import(company, &actor, tokens.clone()).await {
 //!             Err(error) if error.is_transient() => tokio::time::sleep(Duration::from_secs(1)).await,
-//!             Err(ImportError::NewerOptIn) => return Ok(()), // somebody has authenticated it here
+//!             Err(ImportError::NewerOptIn) => break, // it has an opt-in; whether that works shows below
 //!             imported => {
 //!                 imported?;
 //!                 break;
@@ -59,7 +59,14 @@
 //! # let ups = FakeUps::start().await;
 //! # let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build()?;
 //! # let tokens = |kept: &KeptTokens| ImportedTokens::new(kept.refresh_token.clone());
-//! # let (acme, globex) = (CompanyId::new("acme")?, CompanyId::new("globex")?);
+//! # let (acme, globex, initech) = (CompanyId::new("acme")?, CompanyId::new("globex")?, CompanyId::new("initech")?);
+//! # let kept = ups.opt_in_elsewhere(FakeUps::USER);
+//! # move_in(&auth, &initech, tokens(&kept)?.with_refresh_expires_at(kept.refresh_expires_at)).await?;
+//! # ups.clock().advance(Duration::from_secs(61 * 86_400));
+//! # let kept = ups.opt_in_elsewhere(FakeUps::USER);
+//! # let error = move_in(&auth, &initech, tokens(&kept)?).await.expect_err("undated, it does not replace the opt-in that has expired");
+//! # assert!(matches!(error.downcast_ref(), Some(TokenError::ReauthRequired(_))), "{error:?}");
+//! # move_in(&auth, &initech, tokens(&kept)?.with_issued_at(kept.issued_at)).await?;
 //! # let (kept, spent) = (ups.opt_in_elsewhere(FakeUps::USER), ups.opt_in_elsewhere(FakeUps::USER));
 //! # ups.refresh_elsewhere(&spent.refresh_token);
 //! # for _ in 0..2 {
@@ -79,10 +86,10 @@
 //! |---|---|---|
 //! | [`Stored`](crate::Imported::Stored) | the company is authenticated; the event log says who imported | – |
 //! | [`AlreadyStored`](crate::Imported::AlreadyStored) | this refresh token was imported before, whatever became of it since | – |
-//! | [`NewerOptIn`](crate::ImportError::NewerOptIn) | the company is authenticated, and not by an opt-in that UPS issued earlier | – |
+//! | [`NewerOptIn`](crate::ImportError::NewerOptIn) | the company has an opt-in, and not one that UPS issued earlier | ask it for a token, as above: if it has expired, or belongs to another client id, date the tokens ([`with_issued_at`](crate::ImportedTokens::with_issued_at)), or remove the authorization and import again |
 //! | [`ChangedSince`](crate::ImportError::ChangedSince) | somebody removed or authenticated the company during the import | look at the company |
 //! | [`Ended`](crate::ImportError::Ended) | the refresh token's end has passed | an administrator authenticates the company |
-//! | [`Implausible`](crate::ImportError::Implausible) | a blank, a line's end, the wrong column, seconds for milliseconds | correct the export |
+//! | [`Implausible`](crate::ImportError::Implausible) | a blank, a line's end, the wrong column, a time in the future or of 1970 (seconds for milliseconds) | correct the export |
 //! | [`Store`](crate::ImportError::Store), transient | not stored yet, or not known to be. It goes on in this process | repeat the call. Do not start the other system again while this process runs |
 //! | [`Store`](crate::ImportError::Store), any other | nothing is stored | an operator looks at the store |
 //!

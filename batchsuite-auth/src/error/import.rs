@@ -12,8 +12,10 @@ pub enum ImportError {
     /// The refresh token has expired.
     #[error("the refresh token has ended; an administrator must authenticate the company")]
     Ended,
-    /// The company has an opt-in that is, as far as known, not older than these tokens. It is kept.
-    #[error("the company is authenticated by an opt-in that is not older; it stays, and nothing is imported")]
+    /// The company has an opt-in that is, as far as known, not older than these tokens. It is kept, even if its refresh
+    /// token has expired by the store's clock or it belongs to another client id: either may be a mistake that is
+    /// corrected later. [`status`](crate::BatchSuiteAuth::status) tells.
+    #[error("the company has an opt-in that is not older than these tokens; it stays, and nothing is imported")]
     NewerOptIn,
     /// During the import, the authorization was removed or the company was authenticated. That change is kept.
     #[error("the company's authorization was changed during the import; look at the company before importing again")]
@@ -48,6 +50,11 @@ pub enum ImplausibleTokens {
     /// The access token equals the refresh token.
     #[error("the access token and the refresh token are the same; pass UPS's access_token and refresh_token")]
     SameTwice,
+    /// The tokens were issued, or expired, more than ten years ago.
+    #[error(
+        "they were issued or ended more than ten years ago; UPS's refresh_token_issued_at counts milliseconds, not seconds"
+    )]
+    IssuedLongAgo,
     /// The tokens' issue time is in the future.
     #[error("they were issued in the future; UPS's refresh_token_issued_at counts milliseconds since 1970")]
     IssuedAhead,

@@ -92,6 +92,9 @@ impl Engine {
                 .began
                 .get_or_init(|| (incoming.id(client_id, &row.snapshot.grant), row.snapshot.grant.revision.epoch));
             let called_at = sent_at(row.now(), &incoming.called);
+            if incoming.is_of_long_ago(called_at) {
+                return Ok(Err(ImplausibleTokens::IssuedLongAgo.into()));
+            }
             let (times, tokens) = rotation.dated(&incoming.pair(called_at), called_at, &row.snapshot);
             let event = GrantEvent::Import(Box::new(Import {
                 id,
@@ -126,6 +129,12 @@ impl Incoming {
         }
         let bits = hash.finalize().iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte));
         ConsentId::from_bits(bits)
+    }
+
+    /// Whether a time is so long ago that it was misread, e.g. from seconds instead of milliseconds.
+    fn is_of_long_ago(&self, called_at: Timestamp) -> bool {
+        let times = [self.tokens.issued_at, self.tokens.refresh_expires_at];
+        times.into_iter().flatten().any(|time| remaining(called_at, time) > LONGEST_LIFETIME)
     }
 
     /// The tokens as a token response of UPS at the time of the call.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod program {
+    #[allow(dead_code, reason = "shared with the tests of the library's adapter, which need more of it")]
     pub(crate) mod chrome;
     #[allow(dead_code, reason = "shared with the tests of the program, which need more of it")]
     pub(crate) mod process;
@@ -233,6 +234,8 @@ async fn a_connect_link_works_once_in_another_browser_where_nobody_is_signed_in(
     colleague.see(&format!("Connect {COMPANY} with UPS.com")).await;
     assert!(colleague.fits(390).await);
     colleague.press("Continue to UPS.com").await;
+    colleague.see("Log In").await;
+    assert_eq!(colleague.referrer().await, "", "the address of the link stays here");
     agree(&colleague, &program).await;
     colleague.fill("Password", PASSWORD).await;
     colleague.press("Log In").await;

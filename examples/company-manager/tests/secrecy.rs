@@ -9,7 +9,8 @@ mod world;
 use batchsuite_auth::fake_ups::{AccessTokens, FakeUps};
 use batchsuite_tests::log::Log;
 use company_manager::demo::UPS_USER;
-use url::Url;
+use http::{Request, StatusCode, header};
+use url::{Url, form_urlencoded};
 
 use world::{Browser, PASSWORD, TRACKING_NUMBER, World};
 
@@ -28,6 +29,39 @@ async fn look_around(browser: &Browser, company: &str) -> String {
         seen += &format!("{:?}", answer.headers);
     }
     seen
+}
+
+/// A connect link, from the page that shows it to the one that says it was used; everything that the colleague sees.
+async fn follow_connect_link(world: &World, browser: &Browser, id: &str, secrets: &mut Vec<String>) -> String {
+    let made = browser.post(&format!("/companies/{id}/connect-link"), &[]).await.body;
+    let link = &made[made.find("/connect/").expect("an address")..];
+    let link = link.split('<').next().unwrap();
+    secrets.push(link["/connect/".len()..].to_owned());
+    let colleague = world.browser();
+    let press = async || {
+        let request =
+            Request::post(link).header(header::HOST, "127.0.0.1:3000").header("sec-fetch-site", "same-origin");
+        colleague.request(request, String::new()).await
+    };
+    let mut seen = colleague.get(link).await.body;
+    let departure = press().await;
+    let query = world.ups.consent(&departure.location().parse().unwrap(), UPS_USER).await;
+    secrets.extend(["code", "state"].map(|name| parameter(&query, name)));
+    let done = colleague.get(&format!("/oauth/ups/callback?{query}")).await;
+    assert!(done.body.contains("is authenticated"), "{}", done.body);
+    seen += &format!("{}{:?}", done.body, done.headers);
+    for used in [colleague.get(link).await, press().await] {
+        assert_eq!(used.status, StatusCode::GONE);
+        seen += &format!("{}{:?}", used.body, used.headers);
+    }
+    let cookies = colleague.cookies.lock().unwrap().clone();
+    let of_link = cookies.iter().find(|(name, _)| name.starts_with("ups-link-")).expect("the cookie of the link");
+    secrets.extend(of_link.1.split('.').map(str::to_owned));
+    seen
+}
+
+fn parameter(query: &str, name: &str) -> String {
+    form_urlencoded::parse(query.as_bytes()).find(|(found, _)| found == name).unwrap().1.into_owned()
 }
 
 #[tokio::test]
@@ -53,6 +87,7 @@ async fn no_secret_is_seen_in_a_log_at_trace_a_page_a_cookie_or_an_address() {
     let state = declined.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
     seen += &browser.get(&format!("/oauth/ups/callback?error=access_denied&state={state}")).await.body;
     secrets.push(state);
+    seen += &follow_connect_link(&world, &browser, id, &mut secrets).await;
     // A token at work, renewed, and refused.
     secrets.push(world.auth.access_token(&company).await.unwrap().expose_secret().to_owned());
     let track = format!("/companies/{id}/track");

@@ -8,7 +8,7 @@ use tower_http::follow_redirect::FollowRedirectLayer;
 use url::Url;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::path};
 
-use crate::stage::{Settings, Stage, hyper_client, tracking};
+use crate::stage::{Failure, Settings, Stage, hyper_client, tracking};
 
 /// A server on its own port.
 struct Host(MockServer);
@@ -85,6 +85,46 @@ async fn a_redirect_to_another_host_takes_no_token_along_however_often_that_host
     }
 }
 
+/// Every redirect status, to another server and to the same server under another name.
+#[tokio::test]
+async fn no_status_and_no_spelling_of_a_redirect_takes_the_token_to_what_was_not_named() {
+    let stage = Stage::new().await;
+    for adapter in ["tower", "reqwest"] {
+        for status in [300, 301, 302, 303, 305, 307, 308] {
+            let Hosts { named, foreign, settings } = Hosts::new(&stage).await;
+            let port = named.0.address().port();
+            for host in [&named, &foreign] {
+                host.redirects("/x", "/y").await;
+                host.answers("/y").await;
+            }
+            for (number, to) in [
+                foreign.url("/x"),
+                foreign.url("/x").replace("http:", "HTTP:"),
+                foreign.url("/x").replace("http:", ""),
+                foreign.url("/x").replace("//", "//127.0.0.1@"),
+                foreign.url("/x").replace("//", &format!("//127.0.0.1:{port}@")),
+                foreign.url("/x").replace("//", "\\\\"),
+                foreign.url("/x").replace("127.0.0.1", "localhost"),
+                format!("http://localhost:{port}/x"),
+            ]
+            .iter()
+            .enumerate()
+            {
+                let from = format!("/{number}");
+                let answer = ResponseTemplate::new(status).insert_header("location", to.as_str());
+                Mock::given(path(&from)).respond_with(answer).mount(&named.0).await;
+
+                let _ = try_follow(adapter, &settings, &named.url(&from)).await;
+
+                let seen = [named.seen().await, foreign.seen().await].concat();
+                let had: Vec<_> = seen.into_iter().filter(|(_, has_token)| *has_token).map(|(path, _)| path).collect();
+                let expected: Vec<_> = (0..=number).map(|number| format!("/{number}")).collect();
+                assert_eq!(had, expected, "{adapter}: {status} {to}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_redirect_within_the_named_host_is_followed_with_the_token() {
     let stage = Stage::new().await;
@@ -137,10 +177,14 @@ async fn another_hosts_redirects_are_followed_without_a_token() {
 
 /// Sends a request and follows redirects as the adapter's documentation shows.
 async fn follow(adapter: &str, settings: &Settings, url: &str) -> StatusCode {
+    try_follow(adapter, settings, url).await.unwrap()
+}
+
+async fn try_follow(adapter: &str, settings: &Settings, url: &str) -> Result<StatusCode, Failure> {
     if adapter == "tower" {
         let client = FollowRedirectLayer::new().layer(settings.layer().layer(hyper_client()));
-        client.oneshot(tracking(url).body(Full::default()).unwrap()).await.unwrap().status()
+        Ok(client.oneshot(tracking(url).body(Full::default())?).await?.status())
     } else {
-        settings.middleware().build().get(url).send().await.unwrap().status()
+        Ok(settings.middleware().build().get(url).send().await?.status())
     }
 }

@@ -1,6 +1,9 @@
 //! After a 401: one refresh, one more request, and never a third.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use batchsuite_auth::{
     adapters::{reqwest_middleware::AccessTokenMiddleware, token_error, tower::AccessTokenLayer},
@@ -9,14 +12,18 @@ use batchsuite_auth::{
     http::HttpClient as _,
     machine::CauseKind,
 };
-use batchsuite_tests::{acme, eventually};
+use batchsuite_tests::{acme, ada, company, eventually, opt_in};
 use futures_util::future::join_all;
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
-use tokio::sync::Barrier;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Barrier,
+};
 use tower::{Layer as _, ServiceExt as _, service_fn, util::BoxCloneSyncService};
 
-use crate::stage::{Failure, Inner, Stage, hyper, tracking};
+use crate::stage::{Failure, Inner, Settings, Stage, hyper, tracking};
 
 /// UPS that answers the token `old` only after `all_sent` requests with it have arrived.
 fn ups_after(all_sent: usize, stage: &Stage, old: String) -> Inner {
@@ -202,5 +209,100 @@ async fn a_refresh_outlives_the_caller_whose_401_caused_it() {
         assert_eq!((stage.refreshes(), stage.tracked()), (1, 1), "{name}");
         assert_eq!(client.oneshot(stage.request()).await.unwrap(), StatusCode::OK, "{name}");
         assert_eq!((stage.refreshes(), stage.tracked()), (1, 2), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_companies_behind_one_client_a_401_renews_the_token_of_one() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (name, client) = stage.settings().clients()[adapter].clone();
+        opt_in(&stage.process.auth, &stage.ups, &company("other")).await;
+        let of_other = || tracking(&stage.track()).extension(company("other")).body(Vec::new()).unwrap();
+        stage.ups.fault(Endpoint::Track, Answer::status(401), Times::Once);
+
+        assert_eq!(client.clone().oneshot(of_other()).await.unwrap(), StatusCode::OK, "{name}");
+        assert_eq!(client.oneshot(stage.request()).await.unwrap(), StatusCode::OK, "{name}");
+
+        let versions =
+            [acme(), company("other")].map(async |company| stage.process.token(&company).await.revision().version);
+        assert_eq!(join_all(versions).await, [1, 2], "{name}");
+    }
+}
+
+/// The authorization is removed while the request is at UPS.
+#[tokio::test]
+async fn a_401_after_a_removal_is_not_followed_by_a_second_request() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (auth, sent) = (stage.process.auth.clone(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&sent);
+        let ups = BoxCloneSyncService::new(service_fn(move |_: Request<Vec<u8>>| {
+            let auth = auth.clone();
+            counted.fetch_add(1, Relaxed);
+            async move {
+                auth.remove_auth(&acme(), &ada()).await.unwrap();
+                Ok::<_, Failure>(Response::builder().status(401).body(Vec::new()).unwrap())
+            }
+        }));
+        let (name, client) = stage.settings().clients_over(&ups)[adapter].clone();
+
+        let error = client.oneshot(stage.request()).await.unwrap_err();
+
+        assert!(matches!(token_error(&*error), Some(TokenError::NotAuthenticated)), "{name}: {error:?}");
+        assert_eq!((sent.load(Relaxed), stage.refreshes()), (1, 0), "{name}");
+    }
+}
+
+/// A server that answers the token `old` with a 401 whose body never ends, and any other with 200. It counts connections.
+async fn never_ending(old: String) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Relaxed);
+            tokio::spawn(answer_without_end(stream, old.clone()));
+        }
+    });
+    (address, connections)
+}
+
+async fn answer_without_end(mut stream: TcpStream, old: String) {
+    let mut head = Vec::new();
+    while let Ok(byte) = stream.read_u8().await {
+        head.push(byte);
+        if !head.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let is_old = String::from_utf8_lossy(&head).contains(&old);
+        head.clear();
+        if !is_old {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+            continue;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        while stream.write_all(b"21\r\nHTTP/1.1 200 OK\r\nx: 1\r\n\r\n...\r\n\r\n").await.is_ok() {}
+        return;
+    }
+}
+
+/// The rest of the body must not be read as the response to the second request.
+#[tokio::test]
+async fn the_body_of_a_401_is_not_waited_for_and_not_taken_for_the_next_answer() {
+    for adapter in 0..2 {
+        let stage = Stage::new().await;
+        let (url, connections) = never_ending(stage.authorization().await).await;
+        let settings = Settings { hosts: Some(vec![url.parse().unwrap()]), ..stage.settings() };
+        let (name, client) = settings.clients()[adapter].clone();
+        stage.tokens_end_at_ups();
+
+        for _ in 0..2 {
+            let request = tracking(&url).extension(acme()).body(Vec::new()).unwrap();
+            assert_eq!(client.clone().oneshot(request).await.unwrap(), StatusCode::OK, "{name}");
+        }
+        assert_eq!(stage.refreshes(), 1, "{name}");
+        assert!(connections.load(Relaxed) >= 2, "{name}: the unread answer's connection is not used again");
     }
 }

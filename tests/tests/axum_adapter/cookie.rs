@@ -34,12 +34,37 @@ async fn a_page_that_no_shared_cache_keeps_gives_the_browser_its_secret() {
     assert_eq!(unsaid.headers()[header::CACHE_CONTROL], "no-store");
 }
 
+/// With any other `Cache-Control`, a shared cache may keep the response with its `Set-Cookie` (RFC 9111 §3 and §7.3) and
+/// give two browsers one secret.
+#[tokio::test]
+async fn a_page_that_a_shared_cache_might_keep_becomes_private() {
+    for (said, expected) in [
+        ("max-age=60", &["max-age=60", "private"][..]),
+        ("no-cache", &["no-cache", "private"]),
+        (
+            "no-cache, must-revalidate, private=\"x-name\"",
+            &["no-cache, must-revalidate, private=\"x-name\"", "private"],
+        ),
+        ("x-no-store, unprivate", &["x-no-store, unprivate", "private"]),
+        ("max-age=60,PRIVATE", &["max-age=60,PRIVATE"]),
+        ("No-Store", &["No-Store"]),
+    ] {
+        let answered = answer(html().header(header::CACHE_CONTROL, said), Request::get("/")).await;
+
+        assert!(answered.headers().contains_key(header::SET_COOKIE), "{said}");
+        let saying: Vec<_> = answered.headers().get_all(header::CACHE_CONTROL).iter().collect();
+        assert_eq!(saying, expected, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn anything_else_does_not() {
     let known = "ups-trip=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for (what, page, request) in [
         ("a public page", html().header(header::CACHE_CONTROL, "Public, max-age=60"), Request::get("/")),
         ("a page of a shared cache", html().header(header::CACHE_CONTROL, "s-maxage=60"), Request::get("/")),
+        ("a page of a CDN", html().header("CDN-Cache-Control", "max-age=60"), Request::get("/")),
+        ("a page of a surrogate", html().header("Surrogate-Control", "max-age=60"), Request::get("/")),
         ("no page", Response::builder().header(header::CONTENT_TYPE, "application/json"), Request::get("/")),
         ("no type", Response::builder(), Request::get("/")),
         ("a refusal", html().status(StatusCode::FORBIDDEN), Request::get("/")),

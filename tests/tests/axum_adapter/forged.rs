@@ -80,6 +80,36 @@ async fn a_host_with_tokens_of_its_own_can_say_so_but_a_link_is_followed_from_it
     }
 }
 
+/// A log of the response's headers shows `[REDACTED]`, and HTTP/2 keeps it out of its tables (RFC 7541 §7.1.3).
+#[tokio::test]
+async fn the_address_of_ups_with_its_state_is_marked_sensitive() {
+    let ups = FakeUps::start().await;
+    let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
+    let app: Router = router(auth, Anybody);
+
+    let request = Request::post("/companies/acme/authenticate").header("sec-fetch-site", "same-origin");
+    let departure = app.oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+
+    let location = &departure.headers()[http::header::LOCATION];
+    assert!(location.to_str().unwrap().contains("state=") && location.is_sensitive());
+}
+
+/// The path is registered at UPS literally, so no character of it is a wildcard.
+#[tokio::test]
+async fn the_path_of_the_redirect_uri_is_found_as_it_is_written_alone() {
+    for path in ["/oauth/:x/*y", "/{oauth}/callback", "/r%C3%BCck/a%20b", "/a//b/", "/"] {
+        let ups = FakeUps::builder().redirect_uri(format!("http://127.0.0.1:3000{path}")).start().await;
+        let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
+        let written = auth.redirect_uri().path().to_owned();
+        let app: Router = router(auth, Anybody);
+
+        for (path, status) in [(&*written, StatusCode::BAD_REQUEST), ("/oauth/1/2", StatusCode::NOT_FOUND)] {
+            let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+            assert_eq!(app.clone().oneshot(request).await.unwrap().status(), status, "{written}: {path}");
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "must have {company} in it")]
 fn a_path_without_its_company_is_told_at_once() {

@@ -1,6 +1,23 @@
 //! A connect link, followed in the browser of a person without an account at the host.
 
-use batchsuite_auth::fake_ups::{Answer, Endpoint, Times};
+use axum::{
+    Router,
+    body::Body,
+    response::{Html, IntoResponse as _, Response},
+};
+use batchsuite_auth::{
+    ActorId, CompanyId,
+    adapters::axum::{Host, Outcome, Permission, Routes, Visitor},
+    fake_ups::{Answer, Endpoint, FakeUps, Times},
+};
+use batchsuite_store::MemoryStore;
+use batchsuite_tests::{acme, ada};
+use http::{
+    Request,
+    header::{CACHE_CONTROL, REFERRER_POLICY},
+    request::Parts,
+};
+use tower::ServiceExt as _;
 
 use crate::world::World;
 
@@ -18,7 +35,9 @@ async fn a_link_works_once_in_another_browser_where_nobody_is_signed_in() {
     other.get(&link).await;
     assert_eq!(other.press(&link).await.status, 410);
     let callback = world.come_back(&departure).await;
-    assert_eq!(world.browser().get(&callback).await.status, 401, "not in a third browser");
+    let third = world.browser().get(&callback).await;
+    assert_eq!(third.status, 401, "not in a third browser");
+    assert!(third.body.contains("go on in the browser in which you opened it"), "{}", third.body);
     for _ in 0..2 {
         let done = colleague.get(&callback).await;
         assert_eq!(done.status, 200);
@@ -133,6 +152,50 @@ async fn a_link_s_trip_that_fails_asks_for_a_new_link() {
     assert_eq!(world.exchanges(), 1);
 }
 
+/// The colleague has no permission of their own that could be withdrawn.
+#[tokio::test]
+async fn a_link_s_trip_that_cannot_reach_ups_asks_for_a_new_link() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let callback = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    world.ups.go_offline().await;
+
+    let refused = colleague.get(&callback).await;
+
+    assert_eq!(refused.status, 503);
+    assert!(
+        refused.body.contains("ask your colleague for a new link") && !refused.body.contains("Start again"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_removal_during_a_trip_is_not_said_to_have_changed_nothing() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let callback = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    world.auth.remove_auth(&acme(), &ada()).await.unwrap();
+
+    let refused = colleague.get(&callback).await;
+
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("was removed") && !refused.body.contains("is as it was"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_right_that_was_withdrawn_is_told_as_that_of_the_link_s_maker() {
+    let world = World::new().await;
+    let colleague = world.browser();
+    let callback = world.come_back(&colleague.press(&world.link("acme").await).await).await;
+    world.facts.administrators.lock().unwrap().clear();
+
+    let refused = colleague.get(&callback).await;
+
+    assert_eq!((refused.status, world.exchanges()), (403, 0));
+    assert!(refused.body.contains("The person who made this link may not authenticate the company any more."));
+    assert!(!refused.body.contains("You may not"), "{}", refused.body);
+}
+
 #[tokio::test]
 async fn what_is_no_link_leads_nowhere() {
     let world = World::new().await;
@@ -144,5 +207,41 @@ async fn what_is_no_link_leads_nowhere() {
             assert_eq!(page.status, 404, "{path}");
             assert!(!page.body.contains(&almost[9..]), "{}", page.body);
         }
+    }
+}
+
+/// A host with pages of its own.
+struct OwnPages;
+
+impl Host for OwnPages {
+    async fn visitor(&self, _: &mut Parts) -> Visitor {
+        Visitor::SignedOut
+    }
+
+    async fn may_authenticate(&self, _: &ActorId, _: &CompanyId) -> Permission {
+        Permission::Granted
+    }
+
+    async fn answer(&self, _: &Parts, _: Outcome) -> Response {
+        let headers = [(CACHE_CONTROL, "max-age=60"), (REFERRER_POLICY, "unsafe-url")];
+        (headers, Html("the host's own page")).into_response()
+    }
+}
+
+/// No other host and no cache gets the page's URL, and its form states its origin.
+#[tokio::test]
+async fn a_page_of_the_host_s_own_for_a_link_gives_its_address_to_nobody() {
+    let ups = FakeUps::start().await;
+    let auth = ups.authenticator().store(MemoryStore::with_clock(ups.clock())).build().unwrap();
+    let link = auth.connect_link(&acme(), &ada()).await.unwrap();
+    let app: Router = Routes::new(auth, OwnPages).connect_links("/link/{company}", "/connect").router();
+
+    for _ in 0..2 {
+        let request = Request::get(format!("/connect/{}", link.token.expose_secret())).body(Body::empty()).unwrap();
+        let page = app.clone().oneshot(request).await.unwrap();
+
+        let policies: Vec<_> = page.headers().get_all(REFERRER_POLICY).iter().collect();
+        assert_eq!(policies, ["strict-origin"]);
+        assert_eq!(page.headers()[CACHE_CONTROL], "no-store");
     }
 }

@@ -29,7 +29,7 @@ async fn every_plain_page_is_locked_down_and_repeats_nothing_of_its_request() {
     assert!(opened.header("content-security-policy").contains(&form_action), "{opened:?}");
     assert!(form_action.contains(world.ups.base_url().as_str().trim_end_matches('/')), "{form_action}");
     // Its form must send its origin.
-    assert_eq!(opened.header("referrer-policy"), "same-origin");
+    assert_eq!(opened.header("referrer-policy"), "strict-origin");
 
     for page in &pages {
         assert_eq!(page.header("referrer-policy"), "no-referrer");

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use batchsuite_auth::fake_ups::{Endpoint, Fault, Times};
-use batchsuite_tests::eventually;
+use batchsuite_tests::{company, eventually};
 
 use crate::world::World;
 
@@ -53,6 +53,36 @@ async fn two_tabs_that_are_pressed_at_once_before_there_is_a_cookie_both_complet
         let done = first.get(&world.come_back(&departure).await).await;
         assert_eq!(done.location(), format!("/companies/{company}"), "{done:?}");
         assert!(world.is_authenticated(company).await);
+    }
+}
+
+/// On a second press a browser drops the first response. It may or may not have stored that response's cookie.
+#[tokio::test]
+async fn after_a_double_press_both_trips_complete() {
+    for (has_cookie, is_first_read) in [(true, true), (true, false), (false, true), (false, false)] {
+        let world = World::new().await;
+        let browser = world.ada();
+        if has_cookie {
+            browser.get("/companies/acme").await;
+        }
+        let press = "/companies/acme/authenticate";
+        let first = match is_first_read {
+            true => Some(browser.press(press).await),
+            false => {
+                drop(browser.begin("POST", press, &[("sec-fetch-site", "same-origin")]).await);
+                None
+            }
+        };
+        let second = browser.press(press).await;
+
+        let done = browser.get(&world.come_back(&second).await).await;
+        assert_eq!(done.location(), "/companies/acme", "{has_cookie} {is_first_read}: {done:?}");
+        assert!(world.is_authenticated("acme").await);
+        if let Some(first) = first {
+            assert_ne!(first.location(), second.location(), "two trips");
+            let done = browser.get(&world.come_back(&first).await).await;
+            assert_eq!(done.location(), "/companies/acme", "{has_cookie}: {done:?}");
+        }
     }
 }
 
@@ -237,6 +267,34 @@ async fn a_host_that_is_away_refuses_for_a_moment_and_uses_nothing_up() {
     assert_eq!(browser.press(&link).await.status, 303);
 }
 
+/// The code is spent by then, so the same return cannot succeed later.
+#[tokio::test]
+async fn a_host_that_is_away_after_the_exchange_says_that_the_person_must_start_again() {
+    for is_link in [false, true] {
+        let world = World::new().await;
+        let browser = world.ada();
+        let callback = match is_link {
+            true => world.come_back(&browser.press(&world.link("acme").await).await).await,
+            false => world.trip(&browser, "acme").await,
+        };
+        world.ups.fault(Endpoint::Token, Fault::Delay { milliseconds: 1000 }, Times::Once);
+        let away = async {
+            eventually("the code is at UPS", async || world.exchanges() == 1).await;
+            world.facts.are_rights_away.store(true, Relaxed);
+        };
+
+        let (refused, ()) = tokio::join!(browser.get(&callback), away);
+
+        assert_eq!((refused.status, refused.header("retry-after")), (503, ""), "{refused:?}");
+        let way_on = if is_link { "Ask your colleague for a new link." } else { "Start again with Authenticate." };
+        assert!(refused.body.contains(way_on), "{}", refused.body);
+        assert!(!world.is_authenticated("acme").await);
+        world.facts.are_rights_away.store(false, Relaxed);
+        let again = browser.get(&callback).await;
+        assert!(again.status == 400 && again.body.contains(way_on), "{again:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_return_that_comes_late_leads_back_to_the_company() {
     let world = World::new().await;
@@ -265,4 +323,47 @@ async fn another_person_in_that_browser_is_led_back_to_no_company_that_is_hidden
         assert_eq!(refused.body.contains("/companies/acme"), is_shown, "{name}: {}", refused.body);
     }
     assert_eq!(world.exchanges(), 0);
+}
+
+/// No part of the id is read as a path, a query or a tag.
+#[tokio::test]
+async fn a_company_may_have_any_text_for_an_id() {
+    for id in [
+        "a/b",
+        "//evil.example",
+        "a b%2F",
+        "?x=1#y",
+        "<script>",
+        "Z\u{fc}rich \u{1f4e6}",
+        "...",
+        "a\u{202e}b",
+        "{company}",
+    ] {
+        let world = World::new().await;
+        world.facts.administrators.lock().unwrap().insert(("ada".to_owned(), id.to_owned()));
+        let page = format!("/companies/{}", company(id).path_segment());
+        let browser = world.ada();
+
+        let departure = browser.press(&format!("{page}/authenticate")).await;
+        let callback = world.come_back(&departure).await;
+        let refused = browser.get(&format!("{callback}&error=x")).await;
+        assert!(refused.body.contains(&format!("href=\"{page}\"")) && !refused.body.contains("<script"), "{refused:?}");
+        let done = browser.get(&world.come_back(&browser.press(&format!("{page}/authenticate")).await).await).await;
+
+        assert_eq!(done.location(), page, "{id}");
+        assert!(world.is_authenticated(id).await, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_kilobytes_of_cookies_and_a_quoted_one_hide_nothing() {
+    let world = World::new().await;
+    let mut browser = world.ada();
+    let quoted = format!("ups-trip=\"{}\"; ", "A".repeat(43));
+    browser.others = format!("{quoted}{}", "other=x; ups-trip-1=short; ".repeat(4_000)).leak().as_bytes();
+    let callback = world.trip(&browser, "acme").await;
+
+    let done = browser.get(&callback).await;
+
+    assert_eq!(done.location(), "/companies/acme", "{done:?}");
 }

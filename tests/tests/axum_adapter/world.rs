@@ -1,7 +1,7 @@
 //! A host whose sessions are cookies with a name, and whose directory is a set.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -9,7 +9,13 @@ use std::{
     },
 };
 
-use axum::{Router, middleware::from_fn_with_state, response::Html, routing::get};
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{Html, Response},
+    routing::get,
+};
 use batchsuite_auth::{
     ActorId, BatchSuiteAuth, CompanyId,
     adapters::axum::{Host, Permission, Routes, Visitor, trip_cookie},
@@ -18,8 +24,8 @@ use batchsuite_auth::{
     status::Status,
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::company;
-use http::request::Parts;
+use batchsuite_tests::{Hold, company};
+use http::{Method, header, request::Parts};
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -35,6 +41,10 @@ pub(crate) struct Facts {
     pub(crate) are_rights_away: AtomicBool,
     /// The host has company pages.
     pub(crate) has_pages: AtomicBool,
+    /// `Origin` and `Referer` of each form.
+    pub(crate) senders: Mutex<Vec<(String, String)>>,
+    /// Holds for the responses to the next forms.
+    held_answers: Mutex<VecDeque<Hold>>,
 }
 
 struct Example(Arc<Facts>);
@@ -59,12 +69,32 @@ impl Host for Example {
     }
 
     fn company_page(&self, company: &CompanyId) -> Option<String> {
-        self.0.has_pages.load(Relaxed).then(|| format!("/companies/{company}"))
+        self.0.has_pages.load(Relaxed).then(|| format!("/companies/{}", company.path_segment()))
     }
 
     async fn company_name(&self, company: &CompanyId) -> String {
         format!("<{company}> & Sons")
     }
+}
+
+async fn page(Path(company): Path<String>) -> Html<String> {
+    let form = format!("<form method=\"post\" action=\"/companies/{company}/authenticate\">");
+    Html(format!("<p>the page of {company}</p>{form}<button>Authenticate</button></form>"))
+}
+
+/// Holds the response to a form that was handled.
+async fn hold_answer(State(facts): State<Arc<Facts>>, request: Request, next: Next) -> Response {
+    let is_form = request.method() == Method::POST;
+    if is_form {
+        let header = |name| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        facts.senders.lock().unwrap().push((header(header::ORIGIN), header(header::REFERER)));
+    }
+    let answer = next.run(request).await;
+    let hold = if is_form { facts.held_answers.lock().unwrap().pop_front() } else { None };
+    if let Some(hold) = hold {
+        hold.pass().await;
+    }
+    answer
 }
 
 /// The host and its UPS.
@@ -90,9 +120,10 @@ impl World {
         let routes = Routes::new(auth.clone(), Example(facts.clone()));
         let routes = routes.connect_links("/companies/{company}/connect-link", "/connect");
         let app = Router::new()
-            .route("/companies/{company}", get(async || Html("the page with the button")))
+            .route("/companies/{company}", get(page))
             .layer(from_fn_with_state(auth.clone(), trip_cookie))
-            .merge(routes.router());
+            .merge(routes.router())
+            .layer(from_fn_with_state(Arc::clone(&facts), hold_answer));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { ups, auth, facts, address }
     }
@@ -134,6 +165,13 @@ impl World {
 
     pub(crate) async fn is_authenticated(&self, name: &str) -> bool {
         matches!(self.auth.status(&company(name)).await.unwrap().status, Status::Authenticated { .. })
+    }
+
+    /// Holds the response to the next form.
+    pub(crate) fn hold_next_answer(&self) -> Hold {
+        let hold = Hold::default();
+        self.facts.held_answers.lock().unwrap().push_back(hold.clone());
+        hold
     }
 
     /// The number of codes that reached UPS.

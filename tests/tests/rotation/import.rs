@@ -1,5 +1,7 @@
 //! Import: another system's tokens become an opt-in and never replace a newer one.
 
+use std::time::Duration;
+
 use batchsuite_auth::{
     AccessToken, Client, CompanyId, Imported, ImportedTokens,
     clock::Timestamp,
@@ -360,6 +362,23 @@ async fn tokens_that_are_dated_in_the_future_or_have_ended_are_refused() {
     imported(&process, &acme(), bare(&kept).with_issued_at(kept.issued_at + tolerance)).await;
 }
 
+/// With seconds in place of milliseconds, every token would have expired in 1970.
+#[tokio::test(start_paused = true)]
+async fn tokens_that_are_dated_before_any_that_could_live_are_a_mistake_of_the_export_and_have_not_ended() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let kept = stage.elsewhere();
+    let seconds_for_milliseconds = Timestamp::from_timestamp_millis(kept.issued_at.timestamp()).unwrap();
+    for issued_at in [seconds_for_milliseconds, Timestamp::UNIX_EPOCH, Timestamp::MIN_UTC] {
+        for tokens in [bare(&kept), bare(&kept).with_refresh_expires_at(seconds_for_milliseconds + 60 * DAY)] {
+            let refused = import(&process, &acme(), tokens.with_issued_at(issued_at)).await;
+            let is_right = matches!(refused, Err(ImportError::Implausible(ImplausibleTokens::IssuedLongAgo)));
+            assert!(is_right, "{issued_at}: {refused:?}");
+        }
+    }
+    assert_eq!(stage.row(&acme()).await.number, batchsuite_auth::store::RowNumber::NEVER_SAVED);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_end_that_is_far_away_counts_as_unknown() {
     let stage = Stage::new().await;
@@ -372,7 +391,6 @@ async fn an_end_that_is_far_away_counts_as_unknown() {
     assert!(matches!(status, Status::Authenticated { refresh_expires_at: None, refreshable: true, .. }), "{status:?}");
 }
 
-/// The row may contain an opt-in that an operator can restore.
 #[tokio::test(start_paused = true)]
 async fn tokens_that_were_imported_as_another_client_are_not_used() {
     let stage = Stage::new().await;
@@ -404,4 +422,21 @@ async fn an_import_without_an_access_token_that_is_renewed_late_warns_nobody() {
     stage.live(seconds(60)).await;
 
     assert_eq!(process.kinds(&acme()).await, [EventKind::Authenticated, EventKind::Refreshed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_and_no_duration_makes_an_import_panic() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    for (number, time) in [Timestamp::MIN_UTC, Timestamp::MAX_UTC, Timestamp::UNIX_EPOCH].into_iter().enumerate() {
+        let kept = stage.elsewhere();
+        let endless = bare(&kept).with_access_token(kept.access_token.clone(), Duration::MAX).unwrap();
+        for tokens in [endless.clone().with_issued_at(time), endless.clone().with_refresh_expires_at(time)] {
+            let _ = import(&process, &acme(), tokens.with_issued_at(time)).await;
+        }
+        let company = company(&format!("company-{number}"));
+        imported(&process, &company, endless).await;
+        let token = process.token(&company).await;
+        assert!(token.expires_at() <= kept.issued_at + 3651 * DAY, "{:?}", token.expires_at());
+    }
 }

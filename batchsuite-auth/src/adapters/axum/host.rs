@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::request::Parts;
 use url::Url;
 
-use super::refusal::{CANNOT_ASK, Refusal};
+use super::refusal::{CANNOT_ASK, CANNOT_CONFIRM, NO_MORE, Refusal};
 use crate::{
     clock::Timestamp,
     consent::{NewOptIn, OptInCheck, OptedIn},
@@ -75,7 +75,8 @@ pub enum Permission {
     Denied,
     /// The person may not, and must not learn whether the company exists: 404.
     Hidden,
-    /// Unknown, because the host's data is unavailable. Answered with 503; no consent is used up.
+    /// Unknown, because the host's data is unavailable. Answered with 503. No consent is used up, except after the
+    /// exchange with UPS: then the new opt-in is not kept, and the person must start again.
     Unavailable,
 }
 
@@ -86,7 +87,7 @@ impl From<bool> for Permission {
 }
 
 /// The outcome of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The company is authenticated. Default: a redirect to [`OptedIn::return_to`] (the [company's
@@ -122,7 +123,7 @@ pub enum Outcome {
     /// The request failed. Default: a page with the reason.
     Refused(Refusal),
     /// A connect link was made, for the signed-in person to pass on. Default: a page with its URL. Keep the URL out of
-    /// logs and caches.
+    /// logs and caches; `Debug` omits it.
     #[non_exhaustive]
     LinkMade {
         /// The link's URL.
@@ -135,7 +136,8 @@ pub enum Outcome {
         expires_at: Timestamp,
     },
     /// A connect link was opened, without being used. Default: a page that names the company and has the button, which
-    /// is a form without fields that posts to its own URL.
+    /// is a form without fields that posts to its own URL. Any page is sent with `Referrer-Policy: strict-origin`; a
+    /// middleware must not replace that by `no-referrer`, with which browsers post the form with `Origin: null`.
     #[non_exhaustive]
     LinkOpened {
         /// The company.
@@ -145,6 +147,31 @@ pub enum Outcome {
         /// The sources that a `form-action` directive must allow: [`form_action`](crate::BatchSuiteAuth::form_action).
         form_action: String,
     },
+}
+
+/// Omits the address of a connect link.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut of_company = |name, done: &OptedIn, company_name: &str| {
+            f.debug_struct(name).field("done", done).field("company_name", &company_name).finish()
+        };
+        match self {
+            Self::Authenticated { done, company_name } => of_company("Authenticated", done, company_name),
+            Self::AuthenticatedByLink { done, company_name } => of_company("AuthenticatedByLink", done, company_name),
+            Self::CameAgain { company, return_to } => {
+                f.debug_struct("CameAgain").field("company", company).field("return_to", return_to).finish()
+            }
+            Self::SignedOut => f.write_str("SignedOut"),
+            Self::Refused(refusal) => f.debug_tuple("Refused").field(refusal).finish(),
+            Self::LinkMade { company, expires_at, .. } => {
+                let mut shown = f.debug_struct("LinkMade");
+                shown.field("company", company).field("expires_at", expires_at).finish_non_exhaustive()
+            }
+            Self::LinkOpened { company, .. } => {
+                f.debug_struct("LinkOpened").field("company", company).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 /// Asks [`Host::may_authenticate`] again at the callback.
@@ -157,13 +184,11 @@ impl<H> fmt::Debug for Rights<H> {
 }
 
 impl<H: Host> Rights<H> {
-    async fn ask(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
+    async fn ask(&self, company: &CompanyId, actor: &ActorId, unknown: &'static str) -> Result<(), OptInRefused> {
         match self.0.may_authenticate(actor, company).await {
             Permission::Granted => Ok(()),
-            Permission::Denied | Permission::Hidden => {
-                Err(OptInRefused::new("You may not authenticate this company any more."))
-            }
-            Permission::Unavailable => Err(OptInRefused::new(CANNOT_ASK)),
+            Permission::Denied | Permission::Hidden => Err(OptInRefused::new(NO_MORE)),
+            Permission::Unavailable => Err(OptInRefused::new(unknown)),
         }
     }
 }
@@ -171,10 +196,10 @@ impl<H: Host> Rights<H> {
 #[async_trait]
 impl<H: Host> OptInCheck for Rights<H> {
     async fn before_sending(&self, company: &CompanyId, actor: &ActorId) -> Result<(), OptInRefused> {
-        self.ask(company, actor).await
+        self.ask(company, actor, CANNOT_ASK).await
     }
 
     async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused> {
-        self.ask(opt_in.company, opt_in.actor).await
+        self.ask(opt_in.company, opt_in.actor, CANNOT_CONFIRM).await
     }
 }

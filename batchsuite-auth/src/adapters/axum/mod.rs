@@ -10,6 +10,8 @@
 //!   not include `Strict` cookies.
 //! - A Content-Security-Policy with `form-action` must allow the redirects to UPS.com:
 //!   [`form_action`](crate::BatchSuiteAuth::form_action).
+//! - A log of requests must not contain the query of the callback, which has the code and the state, nor the path of a
+//!   connect link. Log axum's `MatchedPath` instead of the URI.
 //! - [`readyz`] answers a readiness probe.
 //! - [`CallbackError`], [`AuthenticateError`], [`LinkError`] and [`TokenError`] implement `IntoResponse`, so the host's
 //!   handlers can return them with `?`.

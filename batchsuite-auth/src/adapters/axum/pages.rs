@@ -29,7 +29,8 @@ impl IntoResponse for Outcome {
                 page(StatusCode::OK, "Back from UPS.com", words)
             }
             Self::SignedOut => {
-                let words = "<p>Sign in first. Then go back to this address, or start again with Authenticate.</p>";
+                let words = "<p>Sign in first. Then go back to this address, or start again with Authenticate.</p><p>If a \
+                     colleague sent you a link, go on in the browser in which you opened it, and let it keep cookies.</p>";
                 page(StatusCode::UNAUTHORIZED, "Not signed in", words)
             }
             Self::Refused(refusal) => refusal.into_response(),
@@ -49,10 +50,7 @@ impl IntoResponse for Outcome {
                      application never sees your UPS.com password.</p><p>Go on only if you know {name} and expected this link. It \
                      works once.</p><form method=\"post\"><button type=\"submit\">Continue to UPS.com</button></form>"
                 );
-                let mut response = with_forms(page(StatusCode::OK, "Connect with UPS.com", &words), &form_action);
-                // Under `no-referrer` a browser posts the form with `Origin: null` (Fetch), which is no word of this page.
-                response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-                response
+                with_forms(page(StatusCode::OK, "Connect with UPS.com", &words), &form_action)
             }
         }
     }

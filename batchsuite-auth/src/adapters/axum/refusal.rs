@@ -28,9 +28,16 @@ pub struct Refusal {
     pub way_on: Option<String>,
 }
 
+/// The reason given if the host denies permission at the callback.
+pub(super) const NO_MORE: &str = "You may not authenticate this company any more.";
 /// The reason given while the host cannot check permissions.
 pub(super) const CANNOT_ASK: &str = "The application\u{2019}s own data cannot be reached.";
 
+/// The reason given if the host cannot check permissions after the exchange: the code is spent.
+pub(super) const CANNOT_CONFIRM: &str =
+    "The application\u{2019}s own data could not be reached, so the new authorization was not kept.";
+
+const MAKER_NO_MORE: &str = "The person who made this link may not authenticate the company any more.";
 const UNCHANGED: &str = "An authorization that the company had before is as it was.";
 
 /// How a person starts again.
@@ -95,11 +102,17 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", words)
     }
 
-    fn by_host(refused: &OptInRefused) -> Self {
-        if refused.reason() == CANNOT_ASK {
-            return Self::unavailable();
-        }
-        let words = format!("{} {UNCHANGED}", refused.reason());
+    fn by_host(refused: &OptInRefused, again: Again) -> Self {
+        let reason = match (refused.reason(), again) {
+            (CANNOT_ASK, _) => return Self::unavailable(),
+            (CANNOT_CONFIRM, _) => {
+                let words = format!("{CANNOT_CONFIRM} {} {UNCHANGED}", again.words());
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, "Not available now", words);
+            }
+            (NO_MORE, Again::NewLink) => MAKER_NO_MORE,
+            (reason, _) => reason,
+        };
+        let words = format!("{reason} {UNCHANGED}");
         Self::new(StatusCode::FORBIDDEN, "Not allowed", words)
     }
 
@@ -125,7 +138,8 @@ impl Refusal {
                 start_again("Somebody else began this trip to UPS.com. Sign in as that person, or start again.")
             }
             CallbackError::RemovedSince => {
-                start_again("The authorization was removed while you were at UPS.com, so the new one was not kept.")
+                let words = "The authorization was removed while you were at UPS.com, so the new one was not kept.";
+                Self::new(StatusCode::BAD_REQUEST, "Start again", format!("{words} {}", again.words()))
             }
             CallbackError::ClientChanged => {
                 start_again("This application\u{2019}s UPS client was changed while you were at UPS.com.")
@@ -134,14 +148,18 @@ impl Refusal {
             CallbackError::CodeRefused(_) => {
                 start_again("UPS did not accept the return, perhaps because it came late.")
             }
-            CallbackError::RefusedByHost(refused) => Self::by_host(refused),
+            CallbackError::RefusedByHost(refused) => Self::by_host(refused, again),
             CallbackError::Unanswered(_) => {
                 let words = "UPS did not answer, so the company could not be authenticated.";
                 let words = format!("{words} {} {UNCHANGED}", again.words());
                 Self::new(StatusCode::BAD_GATEWAY, "UPS did not answer", words)
             }
             CallbackError::Unavailable { .. } => {
-                let words = format!("UPS cannot be reached at this moment. Start again in a while. {UNCHANGED}");
+                let again = match again {
+                    Again::Button => "Start again in a while.",
+                    Again::NewLink => "In a while, ask your colleague for a new link.",
+                };
+                let words = format!("UPS cannot be reached at this moment. {again} {UNCHANGED}");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "UPS cannot be reached", words).later(error.retry_after())
             }
             CallbackError::Misconfigured(_) => {
@@ -194,10 +212,7 @@ impl From<&LinkError> for Refusal {
             LinkError::Expired => gone("This link is too old."),
             LinkError::RemovedSince => gone("The company\u{2019}s authorization was removed after this link was made."),
             LinkError::RefusedByHost(refused) if refused.reason() == CANNOT_ASK => Self::unavailable(),
-            LinkError::RefusedByHost(_) => {
-                let words = "The person who made this link may not authenticate the company any more.";
-                Self::new(StatusCode::FORBIDDEN, "Not allowed", words)
-            }
+            LinkError::RefusedByHost(_) => Self::new(StatusCode::FORBIDDEN, "Not allowed", MAKER_NO_MORE),
             LinkError::Store(error) => error.into(),
             LinkError::ShutDown => Self::shutting_down(),
         }

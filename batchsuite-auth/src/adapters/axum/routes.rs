@@ -282,8 +282,13 @@ impl<H: Host> Shared<H> {
 
 fn to_ups(trip: &Trip) -> Response {
     let mut response = no_store(Redirect::to(trip.url.as_str()).into_response());
-    response.headers_mut().append(header::SET_COOKIE, trip.set_cookie());
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let headers = response.headers_mut();
+    if let Some(address) = headers.get_mut(header::LOCATION) {
+        // It contains the state.
+        address.set_sensitive(true);
+    }
+    headers.append(header::SET_COOKIE, trip.set_cookie());
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -333,9 +338,14 @@ async fn open_link<H: Host>(State(shared): Route<H>, request: Request) -> Respon
     let (token, cookie) = (token(&mut request).await, shared.auth.trip_cookie());
     let links = cookie.links(&request.headers);
     let outcome = shared.open_link(&token, &links).await;
-    let needs_cookie = matches!(outcome, Outcome::LinkOpened { .. }) && links.of(&token).is_none();
+    let is_open = matches!(outcome, Outcome::LinkOpened { .. });
     let mut response = no_store(shared.host.answer(&request, outcome).await);
-    if needs_cookie {
+    if is_open {
+        // The address is a secret. Under `no-referrer`, the form would be posted with `Origin: null` (Fetch), and
+        // browsers without `Sec-Fetch-Site` could not say where it comes from.
+        response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
+    }
+    if is_open && links.of(&token).is_none() {
         // The browser needs the cookie before the button is pressed, so that pressing it twice works.
         let set_cookie = cookie.header_of_link(&token, &BrowserSecret::random());
         response.headers_mut().append(header::SET_COOKIE, set_cookie);

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 /// How long the driver looks for something before it says that it is not there.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The name under which an element's id is passed (W3C WebDriver §12.2).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 pub(crate) struct Chrome {
     driver: Child,
@@ -88,6 +90,11 @@ impl Chrome {
         self.ask(Method::POST, "/window", json!({ "handle": handle })).await;
     }
 
+    /// Sets a cookie for the host of the current page.
+    pub(crate) async fn keep_cookie(&self, name: &str, value: &str) {
+        self.ask(Method::POST, "/cookie", json!({ "cookie": { "name": name, "value": value } })).await;
+    }
+
     /// Forgets the cookie with this name.
     pub(crate) async fn forget_cookie(&self, name: &str) {
         self.ask(Method::DELETE, &format!("/cookie/{name}"), Value::Null).await;
@@ -95,6 +102,12 @@ impl Chrome {
 
     pub(crate) async fn address(&self) -> url::Url {
         self.ask(Method::GET, "/url", Value::Null).await.as_str().unwrap().parse().unwrap()
+    }
+
+    /// The referrer that the page sees.
+    pub(crate) async fn referrer(&self) -> String {
+        let script = json!({ "script": "return document.referrer", "args": [] });
+        self.ask(Method::POST, "/execute/sync", script).await.as_str().unwrap().to_owned()
     }
 
     /// Waits until the page shows this text.
@@ -125,6 +138,14 @@ impl Chrome {
     /// Presses the button that says this.
     pub(crate) async fn press(&self, words: &str) {
         self.click(&format!("//button[normalize-space(.)=\"{words}\"]")).await;
+    }
+
+    /// Presses the button, and again after 0.5 s, 1 s, 2 s and so on, until the next page is there.
+    pub(crate) async fn press_until_it_is_gone(&self, words: &str) {
+        let button = self.find("xpath", &format!("//button[normalize-space(.)=\"{words}\"]")).await;
+        let script = "const press = (button, wait) => { button.click(); setTimeout(press, wait, button, 2 * wait); }; \
+                      setTimeout(press, 0, arguments[0], 500);";
+        self.ask(Method::POST, "/execute/sync", json!({ "script": script, "args": [{ ELEMENT: button }] })).await;
     }
 
     /// Follows the link, or opens the menu, that says this.

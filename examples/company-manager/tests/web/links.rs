@@ -43,7 +43,8 @@ async fn a_link_authenticates_the_company_once_in_a_browser_where_nobody_is_sign
     let page = colleague.get(&link).await;
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.headers[header::CACHE_CONTROL], "no-store");
-    assert_eq!(page.headers[header::REFERRER_POLICY], "no-referrer");
+    // With `no-referrer`, a browser that sends no `Sec-Fetch-Site` posts the form with `Origin: null`, and is refused.
+    assert_eq!(page.headers[header::REFERRER_POLICY], "strict-origin");
     assert!(page.body.contains("Connect Alder Creek Outfitters with UPS.com"), "{}", page.body);
     let departure = follow(&colleague, &link, "same-origin").await;
     assert_eq!(follow(&world.browser(), &link, "same-origin").await.status, StatusCode::GONE);
@@ -99,7 +100,15 @@ async fn a_link_is_followed_from_its_own_page_alone() {
     assert_eq!(colleague.get("/connect/").await.status, StatusCode::NOT_FOUND);
     assert_eq!(colleague.get("/connect/unknown").await.status, StatusCode::NOT_FOUND);
 
-    assert_eq!(follow(&colleague, &link, "same-origin").await.status, StatusCode::SEE_OTHER, "it was not used up");
+    // A browser that sends no `Sec-Fetch-Site`.
+    let press = |origin| {
+        let request = Request::builder().method(Method::POST).uri(&link).header(header::HOST, "127.0.0.1:3000");
+        colleague.request(request.header(header::ORIGIN, origin), String::new())
+    };
+    for origin in ["null", "http://127.0.0.1:3001", "https://127.0.0.1:3000"] {
+        assert_eq!(press(origin).await.status, StatusCode::FORBIDDEN, "{origin}");
+    }
+    assert_eq!(press("http://127.0.0.1:3000").await.status, StatusCode::SEE_OTHER, "it was not used up");
 }
 
 #[tokio::test]
