@@ -1,16 +1,22 @@
 //! UPS out of reach: a state of the whole client. Single requests are sent as trials, one event tells the beginning and
 //! one the end, and then every company is served at once.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use batchsuite_auth::{
     CompanyId, EventFilter,
     error::{TokenError, Unavailable},
     events::EventKind,
     fake_ups::{Endpoint, Fault, Times},
-    http::HttpErrorKind,
+    http::{HttpError, HttpErrorKind},
 };
-use batchsuite_tests::{Process, Verb, acme, company, eventually, seconds};
+use batchsuite_tests::{Moment, Process, Verb, company, eventually, seconds};
 use tokio::time::Instant;
 
 use crate::stage::{Stage, policy};
@@ -26,13 +32,12 @@ async fn companies(stage: &Stage, process: &Process, count: usize) -> Vec<Compan
     companies
 }
 
-/// Connections are refused until the process is [`Gate::answer_by`] something else.
-fn refuse_connections(process: &Process) {
-    process.http.answer_by(|_| Some(Err(HttpErrorKind::Connect)));
-}
-
-fn accept_connections(process: &Process) {
-    process.http.answer_by(|_| None);
+/// Refuses the process's connections while it is set.
+fn cut(process: &Process) -> Arc<AtomicBool> {
+    let is_cut = Arc::new(AtomicBool::new(true));
+    let rule = Arc::clone(&is_cut);
+    process.http.answer_by(move |_| rule.load(Relaxed).then(|| Err(HttpError::new(HttpErrorKind::Connect))));
+    is_cut
 }
 
 /// All events since the opt-ins, by kind.
@@ -47,7 +52,7 @@ async fn while_ups_is_out_of_reach_only_trials_are_sent_and_two_events_tell_it()
     let stage = Stage::new().await;
     let process = stage.process();
     let companies = companies(&stage, &process, 100).await;
-    refuse_connections(&process);
+    let is_cut = cut(&process);
 
     for _ in 0..60 {
         for company in &companies {
@@ -60,7 +65,7 @@ async fn while_ups_is_out_of_reach_only_trials_are_sent_and_two_events_tell_it()
     }
     let sent = process.http.exchanges().len() - companies.len();
     assert!((25..=40).contains(&sent), "a trial every ten seconds for five minutes: {sent}");
-    accept_connections(&process);
+    is_cut.store(false, Relaxed);
     stage.live(seconds(11)).await;
 
     // The first caller is the trial; all others follow it.
@@ -79,14 +84,14 @@ async fn four_processes_tell_one_outage_once() {
     let stage = Stage::new().await;
     let processes: Vec<_> = (0..4).map(|_| stage.process()).collect();
     let companies = companies(&stage, &processes[0], 40).await;
-    processes.iter().for_each(refuse_connections);
+    let cuts: Vec<_> = processes.iter().map(cut).collect();
     for _ in 0..10 {
         for (number, company) in companies.iter().enumerate() {
             processes[number % 4].auth.access_token(company).await.unwrap_err();
         }
         stage.live(seconds(3)).await;
     }
-    processes.iter().for_each(accept_connections);
+    cuts.iter().for_each(|is_cut| is_cut.store(false, Relaxed));
     stage.live(seconds(11)).await;
     for (number, company) in companies.iter().enumerate() {
         processes[number % 4].token(company).await;
@@ -136,14 +141,14 @@ async fn a_trial_that_could_not_be_sent_makes_room_for_the_next() {
     let stage = Stage::new().await;
     let process = stage.process();
     let companies = companies(&stage, &process, 6).await;
-    refuse_connections(&process);
+    let is_cut = cut(&process);
     for company in &companies[..3] {
         process.auth.access_token(company).await.unwrap_err();
     }
-    accept_connections(&process);
+    is_cut.store(false, Relaxed);
     stage.live(seconds(3)).await;
 
-    process.store.fail_once(Verb::Claim, batchsuite_tests::Moment::Before);
+    process.store.fail_once(Verb::Claim, Moment::Before);
     process.auth.access_token(&companies[3]).await.unwrap_err();
 
     process.token(&companies[4]).await;
@@ -154,9 +159,9 @@ async fn the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same() {
     let stage = Stage::new().await;
     let first = stage.process();
     let companies = companies(&stage, &first, 50).await;
-    stage.ups.clock().advance(seconds(55 * 86_400));
+    stage.ups.clock().advance(seconds(53 * 86_400));
     let process = stage.process_with(|builder| builder.policy(policy()));
-    refuse_connections(&process);
+    let is_cut = cut(&process);
     stage.live(seconds(600)).await;
 
     let sent = process.http.exchanges().len();
@@ -168,8 +173,7 @@ async fn the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same() {
     let warned = kinds(&process).await.into_iter().filter(|kind| *kind == EventKind::ExpiringSoon).count();
     assert!(warned > 0, "people are needed by now");
 
-    accept_connections(&process);
+    is_cut.store(false, Relaxed);
     stage.live(seconds(180)).await;
     assert_eq!(stage.rotations(), companies.len() as u64, "all are renewed");
-    let _ = acme();
 }
