@@ -43,6 +43,7 @@
 //! | [`is_healthy`](crate::Health::is_healthy) is false for minutes | its [findings](crate::Health::findings) say what | see above |
 //! | event [`Misconfigured`](crate::EventKind::Misconfigured) | UPS refuses the client's id, secret or redirect URI, or blocks it: concerns every company | operator |
 //! | event [`ClientChanged`](crate::EventKind::ClientChanged) | another client id is configured than the opt-ins belong to | operator |
+//! | event [`OutOfReach`](crate::EventKind::OutOfReach) without an [`InReach`](crate::EventKind::InReach) after it | requests do not reach UPS, or get no answer; concerns every company | look at your network, or wait for UPS |
 //! | event [`OddAnswer`](crate::EventKind::OddAnswer) | UPS answers differently than described; the tokens were stored | operator: tell the maintainers |
 //! | events whose kind [`needs_reauthorization`](crate::EventKind::needs_reauthorization) | one company must authenticate again | company administrator |
 //! | event [`ExpiringSoon`](crate::EventKind::ExpiringSoon) | the same is near | company administrator |
@@ -78,7 +79,9 @@
 //! # When something is away
 //! - **The store**: cached tokens are served; a pair in hand is kept and stored when the store is back. No caller waits longer than
 //!   [`Policy::max_wait`](crate::Policy::max_wait). To refuse cached tokens instead, set [`FeedLost::Refuse`](crate::FeedLost::Refuse).
-//! - **UPS**: nothing is lost. Companies pause and are probed one request at a time.
+//! - **UPS**: nothing is lost. After three requests in a row without an answer, a process sends one request at a time as a trial, with pauses of
+//!   2 to 10 s, and everybody else waits for it. One event tells the beginning, one the end, for all processes together. The first answer
+//!   ends the pauses of all companies. A code that a person brings back from UPS.com is sent all the same.
 //! - **A process** that was killed: the next caller waits for its lease (60 s), then UPS is asked again.
 //!
 //! # Stopping

@@ -123,9 +123,17 @@
 //! The same token is sent again later, with back-off. A 429 pauses the whole client for as long as UPS says, up to an
 //! hour.
 //!
-//! Done by: `Grant::release`, `Breaker::rate_limited`.
+//! After three requests in a row that did not reach UPS or got no answer, UPS is out of reach for the whole client: one
+//! request at a time is sent as a trial, every few seconds, and other refreshes wait for it. One event tells the
+//! beginning and one the end, for all processes. The first answer ends the pauses of the companies that UPS left without
+//! one; their leases go on.
+//!
+//! Done by: `Grant::release`, `Breaker::rate_limited`, `Breaker::unreached`, `Engine::record_outage`, `Engine::resume`.
 //!
 //! Proved by: `what_is_not_sent_is_tried_again_with_back_off_and_clears_no_doubt`,
+//! `while_ups_is_out_of_reach_one_trial_follows_the_other_every_few_seconds`,
+//! `while_ups_is_out_of_reach_only_trials_are_sent_and_two_events_tell_it`, `four_processes_tell_one_outage_once`,
+//! `when_ups_answers_again_the_pauses_of_its_silence_end`, `the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same`,
 //! `a_429_pauses_the_whole_client_and_obeys_retry_after`, `a_429_does_not_clear_unanswered`,
 //! `a_release_pauses_counts_and_tells_what_its_reason_asks_for`.
 //!

@@ -73,3 +73,15 @@ fn a_restore_begins_once_and_goes_on_with_its_time_until_it_ends() {
         assert_eq!(record.end_restore(day(9)), ended, "{record:?}");
     }
 }
+
+#[test]
+fn an_outage_at_ups_is_recorded_once_and_so_is_its_end() {
+    let before = announced("first", day(0));
+    let away = before.out_of_reach(day(1)).unwrap();
+
+    assert_eq!(away, ClientRecord { out_of_reach_since: Some(day(1)), ..before.clone() });
+    assert_eq!(away.out_of_reach(day(2)), None, "another process has told it");
+    let read = ClientRecord::of_document(&away.document().unwrap()).unwrap();
+    assert_eq!(read.in_reach(), Some(before.clone()));
+    assert_eq!(before.in_reach(), None);
+}

@@ -7,6 +7,7 @@ mod consent;
 mod diagnosis;
 mod diagram;
 mod obstacles;
+mod pairs;
 mod queue;
 mod reachable;
 mod rotation;

@@ -117,6 +117,8 @@ fn words(kind: EventKind) -> &'static str {
         EventKind::ClientChanged => {
             "The application was given another client id; every company has to authenticate again."
         }
+        EventKind::OutOfReach => "UPS cannot be reached; single requests are sent as trials.",
+        EventKind::InReach => "UPS answers again.",
         _ => "Something happened that this page has no words for.",
     }
 }
