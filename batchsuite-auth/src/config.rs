@@ -211,8 +211,10 @@ pub struct Policy {
     pub feed_lost: FeedLost,
     /// How often the keeper looks for due companies. Default: 10 s.
     pub keeper_interval: Duration,
-    /// How many refreshes per second the keeper starts at most. Default: 20.
-    pub keeper_rate: u32,
+    /// How many refreshes a second this process sends at most, for callers and keeper together. It begins with a quarter
+    /// of this (but with 20 if that is more), grows while UPS answers well, and halves when UPS asks for a pause or gives
+    /// no answer. Also how many requests to UPS are under way at once at most. Default: 100.
+    pub refresh_rate: u32,
     /// How recently a company must have been used for the keeper to keep its access token fresh. Default: 24 h.
     pub fresh_if_used_within: Duration,
     /// How long before its end an idle company's refresh token is renewed; zero: never. Default: 7 days.
@@ -267,7 +269,7 @@ impl Default for Policy {
             cache_max_age: seconds(30),
             feed_lost: FeedLost::default(),
             keeper_interval: seconds(10),
-            keeper_rate: 20,
+            refresh_rate: 100,
             fresh_if_used_within: DAY,
             keep_alive_before_end: 7 * DAY,
             expiry_warnings: vec![14 * DAY, 7 * DAY, 3 * DAY, DAY],
@@ -317,7 +319,7 @@ impl Policy {
             cache_max_age,
             feed_lost: _,
             keeper_interval,
-            keeper_rate: _,
+            refresh_rate: _,
             fresh_if_used_within,
             keep_alive_before_end,
             expiry_warnings,
@@ -360,7 +362,7 @@ impl Policy {
             (self.lease <= LONGEST_LEASE, "lease must be at most an hour"),
             (self.feed_interval <= self.cache_max_age, "feed_interval must not be longer than cache_max_age"),
             (self.consents_per_company > 0 && self.consents_per_actor > 0, "a cap on consents must be at least 1"),
-            (self.keeper_rate > 0, "keeper_rate must be at least 1"),
+            (self.refresh_rate > 0, "refresh_rate must be at least 1"),
             (!self.keeper_interval.is_zero(), "keeper_interval must not be zero"),
             (!self.commit_retry.is_zero(), "commit_retry must not be zero"),
             (!self.store_deadline.is_zero(), "store_deadline must not be zero"),

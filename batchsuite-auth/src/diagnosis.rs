@@ -117,6 +117,7 @@ pub(crate) fn fact_of(error: &TokenError, now: Timestamp) -> Fact {
                 Unavailable::RateLimited => FindingKind::Ups(UpsTroubleKind::RateLimited),
                 Unavailable::UnknownAnswer => FindingKind::Ups(UpsTroubleKind::UnknownAnswer),
                 Unavailable::UnderWay => FindingKind::RefreshUnderWay,
+                Unavailable::Busy => FindingKind::KeeperBehind,
                 Unavailable::Unusable => FindingKind::TokensUnusable,
                 Unavailable::Paused => FindingKind::Paused,
             },
@@ -221,7 +222,7 @@ impl fmt::Display for FindingKind {
             Self::StoreFails => "The store fails.",
             Self::FeedStale => "This process cannot read the changes of other processes.",
             Self::KeeperSilent => "The keeper of this process gives no sign of life: nothing is refreshed ahead of time.",
-            Self::KeeperBehind => "The keeper is behind: more companies need a refresh than it may begin.",
+            Self::KeeperBehind => "Refreshes are behind: more companies need one than this process may begin.",
             Self::PairsNotStored => {
                 "New tokens could not be stored yet and exist only in this process. Do not stop it before the store works again."
             }
@@ -351,6 +352,7 @@ mod tests {
             (unavailable(Unavailable::RateLimited), FindingKind::Ups(UpsTroubleKind::RateLimited)),
             (unavailable(Unavailable::UnknownAnswer), FindingKind::Ups(UpsTroubleKind::UnknownAnswer)),
             (unavailable(Unavailable::UnderWay), FindingKind::RefreshUnderWay),
+            (unavailable(Unavailable::Busy), FindingKind::KeeperBehind),
             (unavailable(Unavailable::Unusable), FindingKind::TokensUnusable),
             (unavailable(Unavailable::Paused), FindingKind::Paused),
             (

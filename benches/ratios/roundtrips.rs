@@ -71,7 +71,7 @@ async fn by_the_keeper(wire: &Wire, store: &PostgresStore, unheard: &PostgresSto
     wire.round_trips();
     let mut policy = Policy::default();
     policy.keeper_interval = Duration::from_secs(1);
-    policy.keeper_rate = 1000;
+    policy.refresh_rate = 1000;
     let auth = companies::with_keeper(store.clone()).policy(policy).build().expect("the settings fit");
     let ended = without_a_token(unheard, REFRESHES + 1).await;
     let (others, first) = ended.split_at(REFRESHES);

@@ -92,6 +92,12 @@ pub(crate) const OUT_OF_REACH_PAUSE: Backoff = Backoff { first: Duration::from_s
 /// reports.
 pub(crate) const LONGEST_TRIAL: Duration = minutes(1);
 
+/// A process sends at least one refresh a second, however UPS answers.
+pub(crate) const LOWEST_RATE: f64 = 1.0;
+
+/// An answer that takes longer is no reason to ask more often.
+pub(crate) const FAST_ANSWER: Duration = Duration::from_secs(2);
+
 /// How many attempts of a flight may be too late to be sent before the company pauses.
 pub(crate) const MOST_LATE: u32 = 8;
 

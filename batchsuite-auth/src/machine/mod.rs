@@ -12,6 +12,7 @@
 //! | `breaker` | may anything be sent to UPS at all? |
 //! | `health` | what does a process know about itself, and is that enough to serve? |
 //! | `diagnosis` | why does a company work or not, and what happens next? |
+//! | `rate` | how many refreshes may a process send each second? |
 //! | `client` | what is stored for all companies of a client? |
 //! | `backoff` | how long until the next attempt? |
 //! | `limits` | which bounds apply? |
@@ -38,6 +39,7 @@ mod document;
 mod grant;
 mod health;
 mod limits;
+mod rate;
 mod rotation;
 mod wake;
 
@@ -62,6 +64,7 @@ pub(crate) use {
         Standing, Step, StepRefusal, TokenTimes, TokensEffect,
     },
     limits::{CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT},
+    rate::{Rate, Turn},
     rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},
     wake::{Chore, DAMAGED_LISTED_AS, Obstacle, Settings},
 };

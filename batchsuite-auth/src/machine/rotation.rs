@@ -75,6 +75,9 @@ pub enum Unavailable {
     /// The tokens that UPS issues cannot be used, or APIs reject them although they look valid.
     #[error("UPS's tokens cannot be used at present")]
     Unusable,
+    /// Too many callers wait for a refresh of their companies.
+    #[error("too many companies wait for a refresh")]
+    Busy,
     /// The last attempt failed, and the next one is not due yet.
     #[error("the last try failed and the next one is not due yet")]
     Paused,

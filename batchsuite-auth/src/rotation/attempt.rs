@@ -11,7 +11,9 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{Engine, ReadRow, Taken, conflict::Conflicts, permit::UnderWay, persist::Words, rows::sent_at};
+use super::{
+    Engine, ReadRow, Taken, conflict::Conflicts, limiter::Slot, permit::UnderWay, persist::Words, rows::sent_at,
+};
 use crate::{
     clock::{Stopwatch, remaining},
     error::{TokenError, Unavailable},
@@ -47,7 +49,13 @@ enum Committed {
 impl Engine {
     /// One claim and at most one request, within a few seconds of the row's read. If the attempt is too late, the next
     /// one is due after `pause_if_late`.
-    pub(super) async fn attempt(self: &Arc<Self>, mode: Mode, read: &ReadRow, pause_if_late: Duration) -> Attempt {
+    pub(super) async fn attempt(
+        self: &Arc<Self>,
+        mode: Mode,
+        read: &ReadRow,
+        pause_if_late: Duration,
+        mut slot: Slot,
+    ) -> Attempt {
         let company = &read.snapshot.company;
         let under_way = match self.permit(Errand::Refresh, company).await {
             Ok(under_way) => under_way,
@@ -75,10 +83,15 @@ impl Engine {
         let sent = Stopwatch::start();
         let judgement = match limits.may_be_sent() {
             // The HTTP client checks again once it has a connection.
-            true => rotation.ups.send(request, limits, rotation.now()).await,
+            true => {
+                slot.used();
+                rotation.ups.send(request, limits, rotation.now()).await
+            }
             false => Judgement::Late,
         };
         telemetry::refreshed(rotation.environment, &judgement, sent.elapsed());
+        rotation.limiter.judged(&judgement, sent.elapsed());
+        drop(slot);
         self.act_on(read, claimed, judgement, &sent, pause_if_late, under_way).await
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::{
     flights::{Flights, Rejections},
     health::Vitals,
+    limiter::Limiter,
     outage_at_ups::Silenced,
     tasks::{Shutdown, Tasks},
 };
@@ -42,6 +43,7 @@ pub(crate) struct Rotation {
     pub(super) breaker: Mutex<Breaker>,
     pub(super) vitals: Vitals,
     pub(super) silenced: Silenced,
+    pub(super) limiter: Limiter,
     /// Wakes requests that the breaker makes wait for others.
     pub(super) request_ended: Notify,
 }

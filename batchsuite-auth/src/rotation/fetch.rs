@@ -4,15 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{Engine, ReadRow, attempt::Attempt, rows::Reserved};
+use super::{
+    Engine, ReadRow,
+    attempt::Attempt,
+    limiter::{Priority, Slot},
+    rows::Reserved,
+};
 use crate::{
     cache::ReadGuard,
+    clock::{Stopwatch, earlier},
     error::TokenError,
     ids::{CompanyId, Revision},
     machine::{Demand, Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Wait},
     secret::AccessToken,
     store::{RowNumber, StoreError},
 };
+
+/// After a longer wait for its turn, a flight reads the row again.
+const PROMPT: Duration = Duration::from_secs(1);
 
 /// A flight's outcome, and whether a background refresh should follow.
 pub(super) type Fetched = (Result<AccessToken, TokenError>, bool);
@@ -26,6 +35,8 @@ struct Fetch<'a> {
     began: Instant,
     /// The store's last error.
     store_error: Option<StoreError>,
+    /// Its turn to send a refresh, once it has come.
+    slot: Option<Slot>,
     /// The number of the row for which a claim was lost.
     lost_over: Option<RowNumber>,
 }
@@ -48,7 +59,8 @@ impl Engine {
         };
         let flight = Flight::new(demand, mode, patience);
         let began = Instant::now();
-        let fetch = Fetch { engine: self, company, mode, flight, began, store_error: None, lost_over: None };
+        let fetch =
+            Fetch { engine: self, company, mode, flight, began, slot: None, store_error: None, lost_over: None };
         let reserved = reserved.and_then(|reserved| reserved.recent(policy.lease));
         fetch.run(reserved).await.unwrap_or_else(|error| (Err(error.into()), false))
     }
@@ -80,9 +92,24 @@ impl Fetch<'_> {
                     if let Some(over) = over {
                         tracing::info!(%over, "an attempt has no recorded outcome; it is taken over");
                     }
+                    let slot = match self.slot.take() {
+                        Some(slot) => slot,
+                        None => {
+                            let asked = Stopwatch::start();
+                            let slot = match self.engine.turn(self.priority(&row, is_reserved), self.mode).await {
+                                Ok(slot) => slot,
+                                Err(error) => return Ok((Err(error), false)),
+                            };
+                            if asked.elapsed() > PROMPT {
+                                self.slot = Some(slot);
+                                continue;
+                            }
+                            slot
+                        }
+                    };
                     // Boxed on its own, so that a flight that only reads stays small: the runtime moves it when it
                     // starts.
-                    match Box::pin(self.engine.attempt(self.mode, &row, pause_if_late)).await {
+                    match Box::pin(self.engine.attempt(self.mode, &row, pause_if_late, slot)).await {
                         Attempt::Stored(stored) => {
                             if let Some(token) = served(&stored, &guard) {
                                 return Ok((Ok(token), false));
@@ -97,6 +124,15 @@ impl Fetch<'_> {
                 Next::Fail(failure) => return Ok((Err(self.failed(failure, &row)), false)),
             }
         }
+    }
+
+    fn priority(&self, row: &ReadRow, is_reserved: bool) -> Priority {
+        if self.mode == Mode::Foreground {
+            return Priority::Caller;
+        }
+        let since = earlier(row.now(), self.engine.rotation.policy.fresh_if_used_within);
+        let is_in_use = !is_reserved || row.snapshot.used_at.is_some_and(|used_at| used_at > since);
+        if is_in_use { Priority::InUse } else { Priority::Idle }
     }
 
     fn after_reading(&mut self, row: &ReadRow, is_reserved: bool, seen: Revision) -> Next {

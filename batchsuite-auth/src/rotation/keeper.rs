@@ -87,7 +87,8 @@ impl Keeper {
             // One of them may be sent as a trial. The others stay hidden for a while, so that there must be few.
             left = left.min(ROUND_OF_TRIALS);
         }
-        while left > 0 && !engine.tasks.is_quiet() {
+        // Rows that wait for their turn must be read again, so none is taken while others wait.
+        while left > 0 && !engine.tasks.is_quiet() && !engine.rotation.limiter.has_background() {
             match self.batch(engine, left.min(engine.in_rate(BATCH)).min(BATCH_COMPANIES)).await {
                 Some(begun) => left = left.saturating_sub(begun),
                 None => return,
@@ -167,7 +168,7 @@ impl Keeper {
             engine.refresh_reserved(Reserved::new(row));
             rotation.vitals.keeper_lives();
             begun += 1;
-            if timeout(Duration::from_secs(1) / rotation.policy.keeper_rate, engine.tasks.quiet().cancelled())
+            if timeout(Duration::from_secs_f64(1.0 / rotation.limiter.per_second()), engine.tasks.quiet().cancelled())
                 .await
                 .is_ok()
             {
@@ -241,7 +242,7 @@ impl Engine {
 
     /// How many refreshes the keeper may start within `time`.
     fn in_rate(&self, time: Duration) -> usize {
-        (time.as_secs_f64() * f64::from(self.rotation.policy.keeper_rate)).ceil() as usize
+        (time.as_secs_f64() * self.rotation.limiter.per_second()).ceil() as usize
     }
 
     fn keeper_backoff(&self) -> Backoff {

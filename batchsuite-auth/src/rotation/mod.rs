@@ -289,6 +289,7 @@ mod flights;
 pub(crate) mod gate;
 mod health;
 mod keeper;
+mod limiter;
 mod outage;
 mod outage_at_ups;
 mod permit;

@@ -10,6 +10,7 @@ use super::{
     flights::{Flights, Rejections},
     health::Vitals,
     keeper,
+    limiter::Limiter,
     outage_at_ups::Silenced,
     tasks::Tasks,
 };
@@ -51,6 +52,7 @@ impl Engine {
                 second_opinions: policy.second_opinions.clone(),
             },
         };
+        let limiter = Limiter::new(policy.refresh_rate);
         let breaker = Mutex::new(Breaker::new(policy.breaker_pause));
         let (vitals, silenced, request_ended) = (Vitals::default(), Silenced::default(), Notify::new());
         if keeper {
@@ -67,6 +69,7 @@ impl Engine {
                 breaker,
                 vitals,
                 silenced,
+                limiter,
                 request_ended,
             },
             tokens: ReadyTokens { cache, flights: Flights::default(), rejections: Rejections::default() },

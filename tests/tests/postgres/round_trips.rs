@@ -99,7 +99,7 @@ async fn what_the_keeper_keeps_costs_the_same_statements_and_one_wake_for_all() 
     let mut policy = Policy::default();
     // Longer than all refreshes take, so that there are fewer rounds than companies.
     policy.keeper_interval = Duration::from_secs(5);
-    policy.keeper_rate = 1000;
+    policy.refresh_rate = 1000;
 
     let auth = authenticator(&stage).policy(policy).build().unwrap();
     let mut counts = BTreeMap::<String, usize>::new();

@@ -121,7 +121,7 @@ async fn a_keeper_that_may_not_begin_enough_refreshes_lags_until_it_has_caught_u
 
     let process = stage.process_with(|builder| {
         let mut policy = policy();
-        policy.keeper_rate = 1;
+        policy.refresh_rate = 1;
         policy.keep_alive_before_end = 30 * DAY;
         builder.policy(policy)
     });

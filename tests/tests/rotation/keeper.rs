@@ -81,7 +81,7 @@ async fn a_company_whose_refresh_tokens_end_is_unknown_is_refreshed_in_time() {
 async fn the_keeper_honours_its_rate_limit() {
     let stage = Stage::new().await;
     let mut policy = policy();
-    policy.keeper_rate = 2;
+    policy.refresh_rate = 2;
     let process = stage.process_with(|builder| builder.policy(policy));
     opted_in(&stage, &process, 100).await;
     stage.ups.clock().advance(55 * DAY);
@@ -119,7 +119,7 @@ async fn a_refresh_by_the_keeper_is_a_claim_and_a_commit_and_no_reading() {
 async fn the_keeper_takes_no_more_than_it_sends_within_a_second() {
     let stage = Stage::new().await;
     let mut policy = policy();
-    policy.keeper_rate = 5;
+    policy.refresh_rate = 5;
     let process = stage.process_with(|builder| builder.policy(policy));
     opted_in(&stage, &process, 100).await;
     stage.ups.clock().advance(55 * DAY);
@@ -224,7 +224,7 @@ async fn what_was_reserved_before_a_removal_is_not_cached_after_it() {
 async fn two_keepers_share_the_companies_without_refreshing_one_twice() {
     let stage = Stage::new().await;
     let mut policy = policy();
-    policy.keeper_rate = 5;
+    policy.refresh_rate = 5;
     let keeper = || stage.process_with(|builder| builder.policy(policy.clone()));
     let (one, other) = (keeper(), keeper());
     opted_in(&stage, &one, 100).await;

@@ -9,6 +9,7 @@ mod diagram;
 mod obstacles;
 mod pairs;
 mod queue;
+mod rate;
 mod reachable;
 mod rotation;
 mod second_opinion;

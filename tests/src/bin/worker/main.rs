@@ -96,7 +96,7 @@ fn policy(speed: u32) -> Policy {
     policy.commit_retry = Duration::from_millis(50);
     policy.feed_interval = Duration::from_millis(500);
     policy.keeper_interval = Duration::from_millis(200);
-    policy.keeper_rate = 50;
+    policy.refresh_rate = 50;
     policy.probe_pause = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1) };
     policy
 }

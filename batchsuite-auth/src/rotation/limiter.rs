@@ -1,0 +1,183 @@
+//! One queue for the refreshes of a process: callers first, then companies in use, then idle ones.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+
+use super::Engine;
+use crate::{
+    error::{TokenError, Unavailable},
+    machine::{Mode, Rate, Turn},
+    ups::Judgement,
+};
+
+/// The most callers that wait for their turn.
+const MOST_CALLERS: usize = 10_000;
+
+/// Whose turn comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Priority {
+    /// A caller waits.
+    Caller,
+    /// The company is in use.
+    InUse,
+    /// Nobody uses the company.
+    Idle,
+}
+
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    began: Instant,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    rate: Rate,
+    waiting: BTreeMap<(Priority, u64), Arc<Notify>>,
+    next: u64,
+}
+
+impl Limiter {
+    pub(super) fn new(most: u32) -> Self {
+        let queue = Queue { rate: Rate::new(most), waiting: BTreeMap::new(), next: 0 };
+        Self { began: Instant::now(), queue: Mutex::new(queue) }
+    }
+
+    /// How many refreshes may begin each second at present.
+    pub(super) fn per_second(&self) -> f64 {
+        self.queue().rate.per_second()
+    }
+
+    /// Whether refreshes that nobody waits for are already waiting for their turn.
+    pub(super) fn has_background(&self) -> bool {
+        self.queue().waiting.keys().any(|(priority, _)| *priority > Priority::Caller)
+    }
+
+    /// Lets UPS's answer change the rate.
+    pub(super) fn judged(&self, judgement: &Judgement, took: Duration) {
+        let mut queue = self.queue();
+        match judgement {
+            Judgement::RateLimited(..) | Judgement::Unanswered(_) => queue.rate.pushed_back(self.began.elapsed()),
+            Judgement::NotSent(_) | Judgement::Late => {}
+            _ => queue.rate.answered(took),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn of this ticket, if it is the first.
+    fn take(&self, ticket: Option<(Priority, u64)>) -> Option<Turn> {
+        let mut queue = self.queue();
+        let first = queue.waiting.first_key_value().map(|(first, _)| *first);
+        (first == ticket).then(|| queue.rate.take(self.began.elapsed()))
+    }
+}
+
+impl Queue {
+    fn call_first(&self) {
+        if let Some((_, first)) = self.waiting.first_key_value() {
+            first.notify_one();
+        }
+    }
+}
+
+/// A place in the queue.
+struct Ticket<'a> {
+    limiter: &'a Limiter,
+    number: (Priority, u64),
+    called: Arc<Notify>,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.limiter.queue();
+        queue.waiting.remove(&self.number);
+        queue.call_first();
+    }
+}
+
+/// A refresh whose turn has come. Drop it when the request has ended.
+#[must_use = "dropped, the refresh has ended"]
+pub(super) struct Slot {
+    engine: Arc<Engine>,
+    is_used: bool,
+}
+
+impl Slot {
+    /// Its request is sent.
+    pub(super) fn used(&mut self) {
+        self.is_used = true;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut queue = self.engine.rotation.limiter.queue();
+        queue.rate.ended(!self.is_used);
+        queue.call_first();
+    }
+}
+
+impl Engine {
+    /// Waits until a refresh may begin.
+    ///
+    /// # Errors
+    /// Too many callers wait, or the process is stopping.
+    pub(super) async fn turn(self: &Arc<Self>, priority: Priority, mode: Mode) -> Result<Slot, TokenError> {
+        let limiter = &self.rotation.limiter;
+        let slot = || Slot { engine: Arc::clone(self), is_used: false };
+        if let Some(Turn::Now) = limiter.take(None) {
+            return Ok(slot());
+        }
+        let ticket = limiter.ticket(priority)?;
+        loop {
+            let wait = match limiter.take(Some(ticket.number)) {
+                Some(Turn::Now) => return Ok(slot()),
+                Some(Turn::In(wait)) => Some(wait),
+                Some(Turn::WhenOneEnds) | None => None,
+            };
+            let turn = pin!(async {
+                match wait {
+                    Some(wait) => sleep(wait).await,
+                    None => ticket.called.notified().await,
+                }
+            });
+            let stopping = pin!(async {
+                match mode {
+                    Mode::Foreground => self.tasks.ending().await,
+                    Mode::Background => self.tasks.quiet().cancelled().await,
+                }
+            });
+            tokio::select! {
+                biased;
+                () = stopping => return Err(TokenError::ShutDown),
+                () = turn => {}
+            }
+        }
+    }
+}
+
+impl Limiter {
+    fn ticket(&self, priority: Priority) -> Result<Ticket<'_>, TokenError> {
+        let mut queue = self.queue();
+        if priority == Priority::Caller && queue.waiting.len() >= MOST_CALLERS {
+            let retry_after = Duration::from_secs_f64(MOST_CALLERS as f64 / queue.rate.per_second());
+            return Err(TokenError::Unavailable { reason: Unavailable::Busy, retry_after });
+        }
+        let (number, called) = ((priority, queue.next), Arc::new(Notify::new()));
+        queue.next += 1;
+        queue.waiting.insert(number, Arc::clone(&called));
+        Ok(Ticket { limiter: self, number, called })
+    }
+}
