@@ -17,6 +17,11 @@ const TENTH: f64 = 0.1;
 const FIRST_PART: f64 = 0.25;
 const FIRST_RATE: f64 = 20.0;
 
+/// What sums of fractions may lack.
+const ROUNDING: f64 = 1e-6;
+/// A timer cannot wait for less.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
 /// The rate of one process. Times are those of a monotonic clock.
 #[derive(Clone, Debug)]
 pub(crate) struct Rate {
@@ -72,11 +77,12 @@ impl Rate {
             return Turn::WhenOneEnds;
         }
         self.refill(now);
-        if self.allowance < 1.0 {
+        if self.allowance < 1.0 - ROUNDING {
             self.is_short = true;
-            return Turn::In(Duration::from_secs_f64((1.0 - self.allowance) / self.steady()));
+            let wait = Duration::from_secs_f64((1.0 - self.allowance) / self.steady());
+            return Turn::In(wait.max(SHORTEST_WAIT));
         }
-        self.allowance -= 1.0;
+        self.allowance = (self.allowance - 1.0).max(0.0);
         self.under_way += 1;
         Turn::Now
     }
@@ -118,7 +124,7 @@ impl Rate {
     }
 
     /// How many follow each second, so that a second with those sent at once stays below the rate.
-    fn steady(&self) -> f64 {
+    pub(crate) fn steady(&self) -> f64 {
         (self.per_second - self.at_once()).max(self.per_second / 2.0)
     }
 

@@ -168,10 +168,7 @@ impl Keeper {
             engine.refresh_reserved(Reserved::new(row));
             rotation.vitals.keeper_lives();
             begun += 1;
-            if timeout(Duration::from_secs_f64(1.0 / rotation.limiter.per_second()), engine.tasks.quiet().cancelled())
-                .await
-                .is_ok()
-            {
+            if timeout(rotation.limiter.pace(), engine.tasks.quiet().cancelled()).await.is_ok() {
                 return None;
             }
         }

@@ -57,6 +57,11 @@ impl Limiter {
         self.queue().rate.per_second()
     }
 
+    /// The time from one refresh to the next, if many wait.
+    pub(super) fn pace(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.queue().rate.steady())
+    }
+
     /// Whether refreshes that nobody waits for are already waiting for their turn.
     pub(super) fn has_background(&self) -> bool {
         self.queue().waiting.keys().any(|(priority, _)| *priority > Priority::Caller)
