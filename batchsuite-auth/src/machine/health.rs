@@ -28,6 +28,11 @@ pub struct Health {
     pub keeper: KeeperHealth,
     /// Why nothing, or less than usual, is sent to UPS for any company.
     pub ups: Vec<UpsTrouble>,
+    /// How many refreshes a second this process may send at present: see
+    /// [`Policy::refresh_rate`](crate::Policy::refresh_rate).
+    pub refresh_rate: f64,
+    /// How many refreshes wait for their turn.
+    pub refreshes_waiting: usize,
     /// How many new pairs could not be stored yet. They exist only in this process: if it ends now, their companies
     /// need a new opt-in.
     pub pairs_not_stored: usize,

@@ -98,6 +98,8 @@ impl Engine {
             feed_is_stale: feed_age > policy.cache_max_age && !self.tasks.is_ended(),
             keeper,
             ups: rotation.breaker().troubles(now),
+            refresh_rate: rotation.limiter.per_second(),
+            refreshes_waiting: rotation.limiter.waiting(),
             pairs_not_stored: self.tasks.pairs_not_stored(),
             is_stopping: self.tasks.is_quiet(),
         }

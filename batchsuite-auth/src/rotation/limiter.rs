@@ -62,6 +62,11 @@ impl Limiter {
         Duration::from_secs_f64(1.0 / self.queue().rate.steady())
     }
 
+    /// How many refreshes wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue().waiting.len()
+    }
+
     /// Whether refreshes that nobody waits for are already waiting for their turn.
     pub(super) fn has_background(&self) -> bool {
         self.queue().waiting.keys().any(|(priority, _)| *priority > Priority::Caller)
@@ -184,5 +189,51 @@ impl Limiter {
         queue.next += 1;
         queue.waiting.insert(number, Arc::clone(&called));
         Ok(Ticket { limiter: self, number, called })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(limiter: &Limiter) -> Option<(Priority, u64)> {
+        limiter.queue().waiting.first_key_value().map(|(first, _)| *first)
+    }
+
+    #[test]
+    fn callers_come_first_then_companies_in_use_each_in_their_order() {
+        use Priority::{Caller, Idle, InUse};
+        let limiter = Limiter::new(1);
+        assert_eq!(limiter.take(None), Some(Turn::Now));
+        let tickets = [Idle, InUse, Caller, Idle, Caller, InUse].map(|priority| limiter.ticket(priority).unwrap());
+        assert_eq!(limiter.take(None), None, "others wait");
+        assert_eq!(limiter.take(Some(tickets[0].number)), None, "it is not the first");
+        assert!(limiter.has_background());
+
+        let mut left: Vec<_> = tickets.into_iter().collect();
+        let mut order = Vec::new();
+        while let Some((priority, number)) = first(&limiter) {
+            order.push((priority, number));
+            left.retain(|ticket| ticket.number != (priority, number));
+        }
+
+        assert_eq!(order, [(Caller, 2), (Caller, 4), (InUse, 1), (InUse, 5), (Idle, 0), (Idle, 3)]);
+        assert!(!limiter.has_background());
+    }
+
+    #[test]
+    fn beyond_ten_thousand_callers_the_next_is_told_to_come_later() {
+        let limiter = Limiter::new(100);
+        let tickets: Vec<_> = (0..MOST_CALLERS).map(|_| limiter.ticket(Priority::Caller).unwrap()).collect();
+
+        let refused = limiter.ticket(Priority::Caller).err();
+
+        let Some(TokenError::Unavailable { reason: Unavailable::Busy, retry_after }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(retry_after, Duration::from_secs(400), "25 a second");
+        assert!(limiter.ticket(Priority::InUse).is_ok(), "a keeper's rows are few");
+        drop(tickets);
+        assert!(limiter.ticket(Priority::Caller).is_ok());
     }
 }

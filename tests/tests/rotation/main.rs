@@ -21,6 +21,7 @@ mod keeper;
 mod links;
 mod lists;
 mod outage;
+mod rate;
 mod rejected;
 mod removal;
 mod second_opinion;

@@ -267,6 +267,8 @@ fn healthy() -> Health {
         feed_is_stale: false,
         keeper: KeeperHealth::Works { lag: Duration::ZERO },
         ups: Vec::new(),
+        refresh_rate: 25.0,
+        refreshes_waiting: 0,
         pairs_not_stored: 0,
         is_stopping: false,
     }
