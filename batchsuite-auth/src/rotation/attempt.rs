@@ -11,9 +11,7 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{
-    Engine, ReadRow, Taken, conflict::Conflicts, limiter::Slot, permit::UnderWay, persist::Words, rows::sent_at,
-};
+use super::{Engine, ReadRow, Taken, conflict::Conflicts, permit::UnderWay, persist::Words, rows::sent_at, turn::Slot};
 use crate::{
     clock::{Stopwatch, remaining},
     error::{TokenError, Unavailable},

@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use super::{
     flights::{Flights, Rejections},
-    health::Vitals,
     limiter::Limiter,
-    outage_at_ups::Silenced,
+    silenced::Silenced,
     tasks::{Shutdown, Tasks},
+    vitals::Vitals,
 };
 use crate::{
     cache::Cache,

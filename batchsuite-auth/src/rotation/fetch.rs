@@ -4,12 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
-use super::{
-    Engine, ReadRow,
-    attempt::Attempt,
-    limiter::{Priority, Slot},
-    rows::Reserved,
-};
+use super::{Engine, ReadRow, attempt::Attempt, limiter::Priority, rows::Reserved, turn::Slot};
 use crate::{
     cache::ReadGuard,
     clock::{Stopwatch, earlier},
@@ -92,11 +87,11 @@ impl Fetch<'_> {
                     if let Some(over) = over {
                         tracing::info!(%over, "an attempt has no recorded outcome; it is taken over");
                     }
-                    let slot = match self.slot.take() {
+                    let slot = match self.slot.take().or_else(|| self.engine.turn()) {
                         Some(slot) => slot,
                         None => {
-                            let asked = Stopwatch::start();
-                            let slot = match self.engine.turn(self.priority(&row, is_reserved), self.mode).await {
+                            let (asked, priority) = (Stopwatch::start(), self.priority(&row, is_reserved));
+                            let slot = match Box::pin(self.engine.wait_for_turn(priority, self.mode)).await {
                                 Ok(slot) => slot,
                                 Err(error) => return Ok((Err(error), false)),
                             };

@@ -2,20 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Notify, time::Instant};
 
-use super::Engine;
 use crate::{
     error::{TokenError, Unavailable},
-    machine::{Mode, Rate, Turn},
+    machine::{Rate, Turn},
     ups::Judgement,
 };
 
@@ -82,12 +77,19 @@ impl Limiter {
         }
     }
 
+    /// A refresh has ended. `is_unused`: nothing was sent.
+    pub(super) fn ended(&self, is_unused: bool) {
+        let mut queue = self.queue();
+        queue.rate.ended(is_unused);
+        queue.call_first();
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The turn of this ticket, if it is the first.
-    fn take(&self, ticket: Option<(Priority, u64)>) -> Option<Turn> {
+    pub(super) fn take(&self, ticket: Option<(Priority, u64)>) -> Option<Turn> {
         let mut queue = self.queue();
         let first = queue.waiting.first_key_value().map(|(first, _)| *first);
         (first == ticket).then(|| queue.rate.take(self.began.elapsed()))
@@ -103,10 +105,11 @@ impl Queue {
 }
 
 /// A place in the queue.
-struct Ticket<'a> {
+pub(super) struct Ticket<'a> {
     limiter: &'a Limiter,
-    number: (Priority, u64),
-    called: Arc<Notify>,
+    pub(super) number: (Priority, u64),
+    /// Notified when this ticket is the first.
+    pub(super) called: Arc<Notify>,
 }
 
 impl Drop for Ticket<'_> {
@@ -117,69 +120,8 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// A refresh whose turn has come. Drop it when the request has ended.
-#[must_use = "dropped, the refresh has ended"]
-pub(super) struct Slot {
-    engine: Arc<Engine>,
-    is_used: bool,
-}
-
-impl Slot {
-    /// Its request is sent.
-    pub(super) fn used(&mut self) {
-        self.is_used = true;
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut queue = self.engine.rotation.limiter.queue();
-        queue.rate.ended(!self.is_used);
-        queue.call_first();
-    }
-}
-
-impl Engine {
-    /// Waits until a refresh may begin.
-    ///
-    /// # Errors
-    /// Too many callers wait, or the process is stopping.
-    pub(super) async fn turn(self: &Arc<Self>, priority: Priority, mode: Mode) -> Result<Slot, TokenError> {
-        let limiter = &self.rotation.limiter;
-        let slot = || Slot { engine: Arc::clone(self), is_used: false };
-        if let Some(Turn::Now) = limiter.take(None) {
-            return Ok(slot());
-        }
-        let ticket = limiter.ticket(priority)?;
-        loop {
-            let wait = match limiter.take(Some(ticket.number)) {
-                Some(Turn::Now) => return Ok(slot()),
-                Some(Turn::In(wait)) => Some(wait),
-                Some(Turn::WhenOneEnds) | None => None,
-            };
-            let turn = pin!(async {
-                match wait {
-                    Some(wait) => sleep(wait).await,
-                    None => ticket.called.notified().await,
-                }
-            });
-            let stopping = pin!(async {
-                match mode {
-                    Mode::Foreground => self.tasks.ending().await,
-                    Mode::Background => self.tasks.quiet().cancelled().await,
-                }
-            });
-            tokio::select! {
-                biased;
-                () = stopping => return Err(TokenError::ShutDown),
-                () = turn => {}
-            }
-        }
-    }
-}
-
 impl Limiter {
-    fn ticket(&self, priority: Priority) -> Result<Ticket<'_>, TokenError> {
+    pub(super) fn ticket(&self, priority: Priority) -> Result<Ticket<'_>, TokenError> {
         let mut queue = self.queue();
         if priority == Priority::Caller && queue.waiting.len() >= MOST_CALLERS {
             let retry_after = Duration::from_secs_f64(MOST_CALLERS as f64 / queue.rate.per_second());

@@ -295,9 +295,12 @@ mod outage_at_ups;
 mod permit;
 mod persist;
 mod rows;
+mod silenced;
 mod start;
 mod tasks;
+mod turn;
 mod upkeep;
+mod vitals;
 
 pub(crate) use self::{
     engine::{Engine, Rotation},

@@ -1,11 +1,7 @@
 //! UPS out of reach: told once for all processes, and over for every company at once.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use futures_util::{StreamExt, stream};
 
 use super::{Engine, Taken, conflict::Conflicts, upkeep::SAVED_AT_ONCE};
@@ -16,26 +12,6 @@ use crate::{
     machine::{ClientRecord, GrantEvent},
     store::{Saved, StoreError},
 };
-
-/// The most companies that are remembered. The pauses of others end by themselves, after minutes.
-const MOST_REMEMBERED: usize = 10_000;
-
-/// The companies whose requests UPS left unanswered, until UPS answers again.
-#[derive(Debug, Default)]
-pub(super) struct Silenced(Mutex<HashSet<CompanyId, RandomState>>);
-
-impl Silenced {
-    pub(super) fn remember(&self, company: &CompanyId) {
-        let mut companies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if companies.len() < MOST_REMEMBERED {
-            companies.insert(company.clone());
-        }
-    }
-
-    fn take(&self) -> HashSet<CompanyId, RandomState> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 impl Engine {
     /// Tells operators that UPS is out of reach, once for all processes.

@@ -8,11 +8,11 @@ use super::{
     engine::{Engine, ReadyTokens, Rotation},
     feed,
     flights::{Flights, Rejections},
-    health::Vitals,
     keeper,
     limiter::Limiter,
-    outage_at_ups::Silenced,
+    silenced::Silenced,
     tasks::Tasks,
+    vitals::Vitals,
 };
 use crate::{
     cache::Cache,

@@ -1,0 +1,73 @@
+//! A refresh waits for its turn.
+
+use std::sync::Arc;
+
+use tokio::time::sleep;
+
+use super::{Engine, limiter::Priority};
+use crate::{
+    error::TokenError,
+    machine::{Mode, Turn},
+};
+
+/// A refresh whose turn has come. Drop it when the request has ended.
+#[must_use = "dropped, the refresh has ended"]
+pub(super) struct Slot {
+    engine: Arc<Engine>,
+    is_used: bool,
+}
+
+impl Slot {
+    /// Its request is sent.
+    pub(super) fn used(&mut self) {
+        self.is_used = true;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.engine.rotation.limiter.ended(!self.is_used);
+    }
+}
+
+impl Engine {
+    /// A refresh may begin at once.
+    pub(super) fn turn(self: &Arc<Self>) -> Option<Slot> {
+        (self.rotation.limiter.take(None) == Some(Turn::Now)).then(|| self.slot())
+    }
+
+    /// Waits until a refresh may begin.
+    ///
+    /// # Errors
+    /// Too many callers wait, or the process is stopping.
+    pub(super) async fn wait_for_turn(self: &Arc<Self>, priority: Priority, mode: Mode) -> Result<Slot, TokenError> {
+        let limiter = &self.rotation.limiter;
+        let ticket = limiter.ticket(priority)?;
+        loop {
+            let wait = match limiter.take(Some(ticket.number)) {
+                Some(Turn::Now) => return Ok(self.slot()),
+                Some(Turn::In(wait)) => Some(wait),
+                Some(Turn::WhenOneEnds) | None => None,
+            };
+            let turn = async {
+                match wait {
+                    Some(wait) => sleep(wait).await,
+                    None => ticket.called.notified().await,
+                }
+            };
+            let stopping = match mode {
+                Mode::Foreground => self.tasks.ended(),
+                Mode::Background => self.tasks.quiet(),
+            };
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return Err(TokenError::ShutDown),
+                () = turn => {}
+            }
+        }
+    }
+
+    fn slot(self: &Arc<Self>) -> Slot {
+        Slot { engine: Arc::clone(self), is_used: false }
+    }
+}
