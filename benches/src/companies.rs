@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment,
+    BatchSuiteAuth, BatchSuiteAuthBuilder, Client, CompanyId, Environment, Policy,
     http::{HttpClient, HttpError},
     store::{GrantKey, Store},
 };
@@ -98,7 +98,11 @@ pub fn authenticator(store: impl Store) -> BatchSuiteAuthBuilder {
 /// Never: the settings fit.
 pub fn with_keeper(store: impl Store) -> BatchSuiteAuthBuilder {
     let uri = Url::parse("http://localhost/callback").expect("a URL");
+    let mut policy = Policy::default();
+    // No measurement waits for its turn.
+    policy.refresh_rate = 1_000_000;
     BatchSuiteAuth::builder(Environment::Cie, Client::new(CLIENT_ID, "bench-secret"))
+        .policy(policy)
         .redirect_uri(uri)
         .store(store)
         .http(AtOnce)
