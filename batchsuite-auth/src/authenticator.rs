@@ -5,6 +5,7 @@ mod builder;
 mod connect_link;
 mod diagnose;
 mod event_stream;
+mod operator;
 
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 

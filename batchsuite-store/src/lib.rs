@@ -26,6 +26,8 @@ mod left_out;
 mod listed;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod overview;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -45,10 +47,11 @@ pub mod test_util {
 pub use keyring::Keyring;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use overview::Overview;
 #[cfg(feature = "postgres")]
 pub use postgres::{
-    Overview, PostgresError, PostgresPool, PostgresPoolBuilder, PostgresStore, PostgresStoreBuilder,
-    PostgresTransaction,
+    PostgresError, PostgresPool, PostgresPoolBuilder, PostgresStore, PostgresStoreBuilder, PostgresTransaction,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

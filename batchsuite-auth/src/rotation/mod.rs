@@ -305,5 +305,6 @@ pub(crate) use self::{
     persist::no_answer,
     rows::{ReadRow, Taken, sent_at},
     start::Parts,
+    upkeep::announced_client_id,
 };
 pub use self::{tasks::Shutdown, upkeep::Reencrypted};

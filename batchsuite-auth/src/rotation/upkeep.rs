@@ -7,6 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Engine, ReadRow, Rotation, Taken};
 use crate::{
     clock::{Stopwatch, Timestamp},
+    config::Environment,
     error::chain,
     events::{EventContent, EventKind, Evidence},
     ids::CompanyId,
@@ -14,8 +15,8 @@ use crate::{
     snapshot::Snapshot,
     status::{CompanyStatus, ListedAs, StatusFilter},
     store::{
-        Document, ListQuery, MOST_LISTED, Page, Prune, Row, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens,
-        Swap, TokenChange,
+        Document, ListQuery, MOST_LISTED, Page, Prune, Row, RowKey, Saved, Store, StoreError, StoreErrorKind,
+        StoredTokens, Swap, TokenChange,
     },
 };
 
@@ -300,6 +301,17 @@ impl Rotation {
         };
         self.in_time(self.store.save(swap)).await
     }
+}
+
+/// The client id announced last in this store.
+pub(crate) async fn announced_client_id(
+    store: &dyn Store,
+    environment: Environment,
+) -> Result<Option<String>, StoreError> {
+    let row = store.load(&RowKey::client(environment)).await?;
+    let record = ClientRecord::of_document(row.document.as_str())
+        .map_err(|error| StoreError::new(StoreErrorKind::Corrupt).with_source(error))?;
+    Ok(record.client_id)
 }
 
 fn document_of(json: Result<String, serde_json::Error>) -> Result<Document, StoreError> {
