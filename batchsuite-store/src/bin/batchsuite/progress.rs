@@ -13,6 +13,7 @@ pub(crate) fn bar(template: &str, of: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(of, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
     if !bar.is_hidden() {
+        bar.tick();
         bar.enable_steady_tick(Duration::from_millis(200));
     }
     bar

@@ -28,7 +28,9 @@ pub(super) async fn run(settings: &Settings, company: &CompanyId, output: &mut O
     } else {
         print(&diagnosis, status, output);
     }
-    Ok(if diagnosis.works() { Outcome::Fine } else { Outcome::Found })
+    // A company may still be served although it must authenticate again.
+    let is_fine = diagnosis.works() && !matches!(status.status, Status::ReauthRequired(_));
+    Ok(if is_fine { Outcome::Fine } else { Outcome::Found })
 }
 
 fn print(diagnosis: &Diagnosis, company: &CompanyStatus, output: &mut Output) {
