@@ -14,6 +14,8 @@
 //! One store (a schema, a file) serves one UPS client id. The operator's calls (`after_restore`, `reencrypt`,
 //! `prune_events`) belong to [`BatchSuiteAuth`](batchsuite_auth::BatchSuiteAuth) and work with every store.
 //!
+//! Feature `cli`: the program `batchsuite` with a command for each of them; see `batchsuite_auth::docs::operating`.
+//!
 //! Feature `keyring`: encryption at rest, [`keyring`]. Feature `metrics`: the operator's overview as gauges,
 //! `Overview::record_metrics`, and `batchsuite_unreadable_total` by `what`: how often a stored value could not be read
 //! and was skipped.

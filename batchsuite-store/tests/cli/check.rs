@@ -89,6 +89,12 @@ async fn another_client_id_is_told(backend: Backend) {
     for command in [&["reencrypt"][..], &["after-restore", "--yes"], &["import", "-"]] {
         stage.run_with(command, &other).await.ended(2).complains("is not the client id that the service announced");
     }
+    // A row that cannot be read holds up nobody who knows the id.
+    let column = if backend == Backend::Postgres { "state" } else { "document" };
+    stage.database.execute(&format!(r#"UPDATE {{schema}}.grants SET {column} = '"x"' WHERE company = ''"#)).await;
+    stage.run(&["check"]).await.ended(1).says("the row that holds the client id cannot be read");
+    stage.run(&["why", "acme"]).await.ended(0);
+    stage.run_with(&["why", "acme"], &unset).await.ended(2).complains("stored data cannot be read");
 }
 
 async fn a_setting_that_is_missing_is_named(backend: Backend) {

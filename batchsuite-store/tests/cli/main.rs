@@ -6,6 +6,7 @@
 mod check;
 mod companies;
 mod dependencies;
+mod documented;
 mod events;
 mod import;
 mod program;

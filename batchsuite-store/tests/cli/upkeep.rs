@@ -1,18 +1,23 @@
 //! `migrate`, `reencrypt`, `prune` and `after-restore`.
 
-use batchsuite_auth::fake_ups::FakeUps;
+use batchsuite_auth::{Environment, fake_ups::FakeUps, store::RowKey};
 use batchsuite_tests::{
-    Backend, Database, acme, company, on_each_backend,
+    Backend, Database, acme, company, eventually, on_each_backend,
     postgres::{Log, Server, TestSchema},
     sqlite::TestFile,
 };
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::stage::{KEY, NEW_KEY, Stage};
+use crate::{
+    program::Running,
+    stage::{KEY, NEW_KEY, Stage},
+};
 
 on_each_backend!(
     a_new_database_is_set_up_and_may_be_set_up_again,
     after_a_new_key_everything_is_encrypted_with_it,
+    a_re_encryption_that_is_ended_anywhere_goes_on_when_it_is_run_again,
     tokens_that_cannot_be_encrypted_again_are_named,
     old_events_are_deleted_and_the_gap_is_told,
     after_a_restore_every_opt_in_is_marked,
@@ -46,6 +51,28 @@ async fn after_a_new_key_everything_is_encrypted_with_it(backend: Backend) {
     let again = stage.run_with(&["reencrypt", "--json"], &both).await.ended(0).object();
     assert_eq!(again, json!({ "key": "new", "companies": 0, "unreadable": [] }));
     stage.run_with(&["check"], &new).await.ended(0).says("2 companies");
+}
+
+async fn a_re_encryption_that_is_ended_anywhere_goes_on_when_it_is_run_again(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let lines: Vec<_> = (0..100).map(|number| stage.line(&format!("company-{number:02}"), "")).collect();
+    stage.run_on(&lines.join("\n"), &["import", "--yes", "-"]).await.ended(0);
+    let both = format!("{NEW_KEY},{KEY}");
+    let (both, new) = ([("BATCHSUITE_KEYS", both.as_str())], [("BATCHSUITE_KEYS", NEW_KEY)]);
+    let store = stage.store().await;
+    let number = async |name| store.load(&RowKey::company(Environment::Cie, company(name))).await.unwrap().number;
+    for (signal, name) in [(Signal::INT, "company-00"), (Signal::KILL, "company-50")] {
+        let imported = number(name).await;
+        let running = Running::start(stage.command_with(&["reencrypt"], &both), &stage.said);
+        eventually("a company's tokens are encrypted again", async || number(name).await > imported).await;
+        running.signal(signal);
+        let ran = running.ended().await;
+        // It may have been done already.
+        assert!(matches!(ran.status, None | Some(0 | 2)), "{ran:#?}");
+    }
+
+    stage.run_with(&["reencrypt"], &both).await.ended(0);
+    stage.run_with(&["check"], &new).await.ended(0).says("100 companies");
 }
 
 async fn tokens_that_cannot_be_encrypted_again_are_named(backend: Backend) {

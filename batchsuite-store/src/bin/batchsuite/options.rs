@@ -43,6 +43,8 @@ pub(crate) enum Command {
     /// List companies and their status
     List(List),
     /// Say why a company works or does not, since when, who has to act, and what happens next by itself
+    ///
+    /// Exit status 1: it does not work, or must authenticate again.
     Why {
         /// The company's id
         company: CompanyId,
