@@ -61,8 +61,10 @@ async fn a_re_encryption_that_is_ended_anywhere_goes_on_when_it_is_run_again(bac
     let (both, new) = ([("BATCHSUITE_KEYS", both.as_str())], [("BATCHSUITE_KEYS", NEW_KEY)]);
     let store = stage.store().await;
     let number = async |name| store.load(&RowKey::company(Environment::Cie, company(name))).await.unwrap().number;
-    for (signal, name) in [(Signal::INT, "company-00"), (Signal::KILL, "company-50")] {
-        let imported = number(name).await;
+    let (first, later) = ("company-00", "company-50");
+    for (signal, name, imported) in
+        [(Signal::INT, first, number(first).await), (Signal::KILL, later, number(later).await)]
+    {
         let running = Running::start(stage.command_with(&["reencrypt"], &both), &stage.said);
         eventually("a company's tokens are encrypted again", async || number(name).await > imported).await;
         running.signal(signal);
