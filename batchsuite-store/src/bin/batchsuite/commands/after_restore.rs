@@ -4,26 +4,15 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::json;
 
-use super::{Opened, Outcome, counted};
-use crate::{
-    client::Use,
-    failure::Failure,
-    interrupt::{interrupted, until_interrupted},
-    output::Output,
-    progress,
-    settings::Settings,
-};
+use super::{Outcome, counted, long};
+use crate::{client::Use, failure::Failure, output::Output, settings::Settings};
 
 pub(super) async fn run(settings: &Settings, yes: bool, output: &mut Output) -> Result<Outcome, Failure> {
     if !yes && !is_confirmed()? {
         return Err(Failure::new("nothing was done"));
     }
-    let bar = progress::bar("{spinner} {pos} companies marked, {elapsed}", None);
-    let opened = Opened::new(settings, Use::Write, bar.clone()).await?;
-    let done = until_interrupted(opened.auth.after_restore()).await;
-    bar.finish_and_clear();
-    opened.close().await;
-    let marked = done?.ok_or_else(interrupted)??;
+    let progress = "{spinner} {pos} companies marked, {elapsed}";
+    let marked = long(settings, Use::Write, progress, async |auth| auth.after_restore().await).await?;
     if output.is_json {
         output.json(&json!({ "marked": marked }));
     } else {

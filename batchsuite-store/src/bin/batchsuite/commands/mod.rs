@@ -13,16 +13,17 @@ mod why;
 
 use std::sync::Arc;
 
-use batchsuite_auth::{BatchSuiteAuth, Timestamp};
+use batchsuite_auth::{BatchSuiteAuth, StoreError, Timestamp};
 use indicatif::ProgressBar;
 
 use crate::{
     client::{self, Use},
     database::Database,
     failure::Failure,
+    interrupt::{interrupted, until_interrupted},
     options::{Command, Options},
     output::Output,
-    progress::Watched,
+    progress::{self, Watched},
     settings::Settings,
 };
 
@@ -54,6 +55,21 @@ impl Opened {
         self.auth.shutdown().await;
         self.database.close().await;
     }
+}
+
+/// Does long work on all companies, with this line of progress, until it is done or interrupted.
+async fn long<T>(
+    settings: &Settings,
+    purpose: Use,
+    progress: &str,
+    work: impl AsyncFnOnce(&BatchSuiteAuth) -> Result<T, StoreError>,
+) -> Result<T, Failure> {
+    let bar = progress::bar(progress, None);
+    let opened = Opened::new(settings, purpose, bar.clone()).await?;
+    let done = until_interrupted(work(&opened.auth)).await;
+    bar.finish_and_clear();
+    opened.close().await;
+    Ok(done?.ok_or_else(interrupted)??)
 }
 
 /// Runs the command.

@@ -2,24 +2,13 @@
 
 use serde_json::json;
 
-use super::{Opened, Outcome, counted};
-use crate::{
-    client::Use,
-    failure::Failure,
-    interrupt::{interrupted, until_interrupted},
-    output::Output,
-    progress,
-    settings::Settings,
-};
+use super::{Outcome, counted, long};
+use crate::{client::Use, failure::Failure, output::Output, settings::Settings};
 
 pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outcome, Failure> {
     let key = settings.keyring().await?.keys().primary().to_string();
-    let bar = progress::bar("{spinner} {pos} companies' tokens encrypted again, {elapsed}", None);
-    let opened = Opened::new(settings, Use::Write, bar.clone()).await?;
-    let done = until_interrupted(opened.auth.reencrypt()).await;
-    bar.finish_and_clear();
-    opened.close().await;
-    let done = done?.ok_or_else(interrupted)??;
+    let progress = "{spinner} {pos} companies' tokens encrypted again, {elapsed}";
+    let done = long(settings, Use::Write, progress, async |auth| auth.reencrypt().await).await?;
     if output.is_json {
         output.json(&json!({ "key": key, "companies": done.companies, "unreadable": done.unreadable }));
     } else {
