@@ -84,15 +84,19 @@ async fn a_bad_line_is_told_by_its_number_and_never_shown(backend: Backend) {
     let stolen = good.replace("\"acme\"", "\"dyno\"");
     let ended = stage.line("edge", &format!(r#","issued_at":{},"refresh_expires_at":{}"#, in_hours(-9), in_hours(-1)));
     let ahead = stage.line("fuse", &format!(r#","issued_at":{}"#, in_hours(99)));
-    let lines = [&good, &broken, &misspelt, &again, &stolen, &ended, &ahead].map(String::as_str).join("\n");
+    let seconds = stage.line("gate", r#","issued_at":1763000000"#);
+    let lines = [&good, &broken, &misspelt, &again, &stolen, &ended, &ahead, &seconds].map(String::as_str).join("\n");
 
     for arguments in [&["import", "-"][..], &["import", "--yes", "-"]] {
-        let told = stage.run_on(&lines, arguments).await.ended(1).says("6 lines: refused.");
+        let told = stage.run_on(&lines, arguments).await.ended(1).says("7 lines: refused.");
         let told = told.says("line 2: refused: it is not a JSON object").says("line 3: refused: a field is not known");
         let told = told.says("line 4 (acme): refused: its company is that of line 1, too");
         let told = told.says("line 5 (dyno): refused: its refresh token is that of line 1, too");
-        told.says("line 6 (edge): refused: the refresh token has ended")
-            .says("line 7 (fuse): refused: these cannot be");
+        let told = told.says("line 6 (edge): refused: the refresh token has ended");
+        let told = told.says("line 7 (fuse): refused: these cannot be tokens of UPS: they were issued in the future");
+        told.says(
+            "line 8 (gate): refused: these cannot be tokens of UPS: they were issued or ended more than ten years",
+        );
     }
     let listed = stage.run(&["list", "--json"]).await.ended(0).object();
     assert_eq!(listed["company"], "acme");
