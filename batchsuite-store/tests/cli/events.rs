@@ -1,8 +1,9 @@
 //! `events`.
 
 use batchsuite_auth::fake_ups::FakeUps;
-use batchsuite_tests::{Backend, acme, company, on_each_backend};
+use batchsuite_tests::{Backend, acme, ada, company, on_each_backend};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::stage::Stage;
 
@@ -37,16 +38,24 @@ async fn new_events_are_followed_until_an_interrupt(backend: Backend) {
     let mut of_bolt = stage.start(&["events", "--follow", "--json", "--company", "bolt"]);
     all.until("authenticated").await;
 
-    // A process that has begun to follow late misses nothing, because it has shown what was there before.
     stage.opt_in(&service, &company("bolt"), FakeUps::USER).await;
     stage.opt_in(&service, &company("coil"), FakeUps::USER).await;
+    service.remove_auth(&company("bolt"), &ada()).await.unwrap();
 
-    let line = all.until("bolt").await;
-    assert!(line.contains("started"), "{line}");
-    all.until("coil").await;
-    all.until("coil").await;
-    of_bolt.until("\"started\"").await;
-    of_bolt.until("\"authenticated\"").await;
+    for (name, kind) in [
+        ("bolt", "started"),
+        ("bolt", "authenticated"),
+        ("coil", "started"),
+        ("coil", "authenticated"),
+        ("bolt", "removed"),
+    ] {
+        let line = all.line().await.unwrap();
+        assert!(line.contains(name) && line.contains(kind), "{kind} of {name}: {line}");
+        if name == "bolt" {
+            let event: Value = serde_json::from_str(&of_bolt.line().await.unwrap()).unwrap();
+            assert_eq!((&event["company"], &event["kind"]), (&json!(name), &json!(kind)));
+        }
+    }
     all.signal(Signal::INT);
     of_bolt.signal(Signal::TERM);
     let rest = all.ended().await.ended(0);

@@ -1,7 +1,10 @@
 //! `import`.
 
 use batchsuite_auth::{fake_ups::FakeUps, status::Status};
-use batchsuite_tests::{Backend, acme, ada, company, on_each_backend};
+use batchsuite_tests::{
+    Backend, Database, acme, ada, company, on_each_backend,
+    postgres::{Log, Server},
+};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -122,6 +125,32 @@ async fn an_import_that_was_interrupted_is_resumed(backend: Backend) {
     let told = stage.run_on(&lines.join("\n"), &["import", "--yes", "--json", "-"]).await.ended(0).objects();
     assert_eq!((&told[60]["already_stored"], &told[60]["stored"]), (&json!(40), &json!(20)));
     assert_eq!(stage.run(&["list", "--json"]).await.ended(0).objects().len(), 60);
+}
+
+/// On a server of its own, which goes away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_waits_for_a_database_that_is_away() {
+    let server: &'static Server = Box::leak(Box::new(Server::start(Log::Normal)));
+    let stage = Stage::over(Database::on(server).await).await;
+    let mut import = Running::start(stage.command(&["import", "--yes", "--json", "-"]), &stage.said);
+    let mut stdin = import.child.stdin.take().unwrap();
+    let mut give = async |company| {
+        let line = format!("{}\n", stage.line(company, ""));
+        stdin.write_all(line.as_bytes()).await.unwrap();
+    };
+    give("acme").await;
+    import.until("\"line\":1,").await;
+
+    server.stop();
+    give("bolt").await;
+    give("coil").await;
+    server.start_again();
+    drop(stdin);
+
+    import.until("\"line\":3,").await;
+    let told = import.ended().await.ended(0).object();
+    assert_eq!((&told["refused"], &told["last_line"]), (&json!(0), &json!(3)));
+    assert_eq!(stage.run(&["list", "--json"]).await.ended(0).objects().len(), 3);
 }
 
 async fn an_imported_company_is_served(backend: Backend) {

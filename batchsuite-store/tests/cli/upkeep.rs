@@ -112,7 +112,8 @@ async fn after_a_restore_every_opt_in_is_marked(backend: Backend) {
 
     stage.run(&["after-restore"]).await.ended(2).complains("before any process serves").complains("--yes");
     stage.run(&["why", "acme"]).await.ended(0).says("It works.");
-    stage.run(&["after-restore", "--yes"]).await.ended(0).says("Marked 2 companies.");
+    let marked = stage.run(&["after-restore", "--yes", "--json"]).await.ended(0).object();
+    assert_eq!(marked, json!({ "marked": 2 }));
     stage.run(&["why", "acme", "--json"]).await.ended(0);
     let event = stage.run(&["events", "--json", "--last", "1"]).await.ended(0).object();
     assert_eq!((&event["kind"], &event["company"]), (&json!("restored"), &json!(null)));

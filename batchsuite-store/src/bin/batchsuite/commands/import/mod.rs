@@ -35,8 +35,9 @@ use crate::{
     settings::Settings,
 };
 
-/// How long an import waits for a store that is away.
+/// How often a line is tried again while the store is away. A try takes as long as a caller waits, at most.
 const PATIENCE: u32 = 30;
+/// The pause before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(settings: &Settings, options: &Import, output: &mut Output) -> Result<Outcome, Failure> {
