@@ -15,7 +15,7 @@ pub use self::{authenticate::Authenticate, builder::BatchSuiteAuthBuilder, event
 
 #[cfg(doc)]
 use crate::config::Policy;
-pub use crate::rotation::{Reencrypted, Shutdown};
+pub use crate::rotation::{ClientState, Reencrypted, Shutdown};
 use crate::{
     browser::{PresentedSecrets, TripCookie},
     consent::{OptInCheck, OptedIn},

@@ -1,19 +1,19 @@
 //! What an operator's program asks before it builds an authenticator, or instead of importing.
 
-use super::BatchSuiteAuth;
+use super::{BatchSuiteAuth, ClientState};
 use crate::{
     config::Environment,
     error::ImportError,
     ids::{ActorId, CompanyId},
     import::{Imported, ImportedTokens},
-    rotation::announced_client_id,
+    rotation::client_state,
     store::{Store, StoreError},
 };
 
 impl BatchSuiteAuth {
-    /// The client id that a service announced last in this store and environment; `None`: none has. A program that
-    /// only looks after the store builds its authenticator with it, so that no opt-in seems to belong to another
-    /// client ([`ClientChanged`](crate::CauseKind::ClientChanged)).
+    /// What the store holds about all companies of an environment's client: the client id that a service announced last,
+    /// and what is amiss for all of them. A program that only looks after the store builds its authenticator with that
+    /// id, so that no opt-in seems to belong to another client ([`ClientChanged`](crate::CauseKind::ClientChanged)).
     ///
     /// The keeper announces the id of its authenticator when it starts; an authenticator without a keeper never does.
     ///
@@ -23,21 +23,18 @@ impl BatchSuiteAuth {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let store = MemoryStore::new();
-    /// assert_eq!(BatchSuiteAuth::announced_client_id(&store, Environment::Cie).await?, None);
+    /// assert_eq!(BatchSuiteAuth::client_state(&store, Environment::Cie).await?.client_id, None);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`StoreError`]; [`Corrupt`](crate::store::StoreErrorKind::Corrupt) if the row that holds the id cannot be read.
+    /// [`StoreError`]; [`Corrupt`](crate::store::StoreErrorKind::Corrupt) if the row that holds it cannot be read.
     ///
     /// # Cancellation
     /// Cancel-safe.
-    pub async fn announced_client_id(
-        store: &dyn Store,
-        environment: Environment,
-    ) -> Result<Option<String>, StoreError> {
-        announced_client_id(store, environment).await
+    pub async fn client_state(store: &dyn Store, environment: Environment) -> Result<ClientState, StoreError> {
+        client_state(store, environment).await
     }
 
     /// What [`import`](Self::import) would return now; stores nothing.

@@ -23,10 +23,10 @@
 //! | when | command | exit status 1 |
 //! |---|---|---|
 //! | before a new release serves, and for a new database | `batchsuite migrate` | |
-//! | after a deployment, and daily: schema, rights, server, keys; opens each company's tokens | `batchsuite check` | something is not in order |
+//! | after a deployment, and daily: schema, rights, server, keys, an unfinished restore; opens each company's tokens | `batchsuite check` | something is not in order |
 //! | a company does not work | `batchsuite why COMPANY` | it does not work, or must authenticate again |
 //! | who must authenticate again, who will soon | `batchsuite list --status reauth_required`, `batchsuite list --expiring` | |
-//! | how many companies, and how far behind the keepers are | `batchsuite overview` | |
+//! | how many companies, how far behind the keepers are, whether UPS is out of reach | `batchsuite overview` | |
 //! | what happened, what happens | `batchsuite events --company COMPANY`, `batchsuite events --follow` | |
 //! | another system's tokens: [Moving from another system](super::moving_from_another_system) | `batchsuite import FILE`, then with `--yes` | a line was refused |
 //! | a new first key | `batchsuite reencrypt` | some tokens cannot be read |

@@ -305,6 +305,9 @@ pub(crate) use self::{
     persist::no_answer,
     rows::{ReadRow, Taken, sent_at},
     start::Parts,
-    upkeep::announced_client_id,
+    upkeep::client_state,
 };
-pub use self::{tasks::Shutdown, upkeep::Reencrypted};
+pub use self::{
+    tasks::Shutdown,
+    upkeep::{ClientState, Reencrypted},
+};

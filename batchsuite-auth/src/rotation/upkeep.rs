@@ -40,6 +40,20 @@ pub struct Reencrypted {
     pub unreadable: Vec<CompanyId>,
 }
 
+/// What a store holds about all companies of a client; see
+/// [`client_state`](crate::BatchSuiteAuth::client_state).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientState {
+    /// The client id that a service announced last; `None`: none has.
+    pub client_id: Option<String>,
+    /// The time of an [`after_restore`](crate::BatchSuiteAuth::after_restore) that is under way, or was interrupted and
+    /// has to be repeated.
+    pub unfinished_restore: Option<Timestamp>,
+    /// Since when UPS is out of reach, as the first process noticed it.
+    pub out_of_reach_since: Option<Timestamp>,
+}
+
 impl Engine {
     /// Companies with this status, by id. Without `next` the list is complete; with `next` the page is full, or ended
     /// after many rows.
@@ -303,15 +317,13 @@ impl Rotation {
     }
 }
 
-/// The client id announced last in this store.
-pub(crate) async fn announced_client_id(
-    store: &dyn Store,
-    environment: Environment,
-) -> Result<Option<String>, StoreError> {
+/// Reads what concerns all companies of a client.
+pub(crate) async fn client_state(store: &dyn Store, environment: Environment) -> Result<ClientState, StoreError> {
     let row = store.load(&RowKey::client(environment)).await?;
     let record = ClientRecord::of_document(row.document.as_str())
         .map_err(|error| StoreError::new(StoreErrorKind::Corrupt).with_source(error))?;
-    Ok(record.client_id)
+    let ClientRecord { client_id, restored_at, out_of_reach_since, .. } = record;
+    Ok(ClientState { client_id, unfinished_restore: restored_at, out_of_reach_since })
 }
 
 fn document_of(json: Result<String, serde_json::Error>) -> Result<Document, StoreError> {

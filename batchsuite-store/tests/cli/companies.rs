@@ -16,6 +16,7 @@ on_each_backend!(
     three_thousand_companies_are_listed_page_by_page_and_a_closed_pipe_ends_the_list,
     why_tells_in_words_and_as_json_what_is_found_and_who_has_to_act,
     the_overview_counts_companies_by_status,
+    an_outage_of_ups_is_in_the_overview,
     without_a_company_a_list_says_so,
 );
 
@@ -146,7 +147,19 @@ async fn the_overview_counts_companies_by_status(backend: Backend) {
     stage.run(&["overview"]).await.ended(0).says("seconds, since 1970-01-01 01:00:00.");
     let overview = stage.run(&["overview", "--json"]).await.ended(0).object();
     assert_eq!(overview["oldest_wake"], "1970-01-01T01:00:00Z");
+    assert_eq!(overview["ups_out_of_reach_since"], serde_json::Value::Null);
     assert!(overview["oldest_wake_seconds"].as_i64().unwrap() > 1_000_000_000);
+}
+
+async fn an_outage_of_ups_is_in_the_overview(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    stage.announce().await;
+
+    stage.database.set_field("", "out_of_reach_since", &serde_json::json!(3_600_000_000_i64)).await;
+
+    stage.run(&["overview"]).await.ended(0).says("UPS is out of reach, since 1970-01-01 01:00:00.");
+    let overview = stage.run(&["overview", "--json"]).await.ended(0).object();
+    assert_eq!(overview["ups_out_of_reach_since"], "1970-01-01T01:00:00Z");
 }
 
 async fn without_a_company_a_list_says_so(backend: Backend) {

@@ -63,7 +63,7 @@ impl Stage {
         let (store, builder) = (self.store().await, self.ups.authenticator().clock(SystemClock));
         let service = builder.store(Arc::clone(&store)).build().unwrap();
         eventually("the client id is announced", async || {
-            BatchSuiteAuth::announced_client_id(&*store, Environment::Cie).await.unwrap().is_some()
+            BatchSuiteAuth::client_state(&*store, Environment::Cie).await.unwrap().client_id.is_some()
         })
         .await;
         service.shutdown().await;

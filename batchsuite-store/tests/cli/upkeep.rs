@@ -1,6 +1,11 @@
 //! `migrate`, `reencrypt`, `prune` and `after-restore`.
 
-use batchsuite_auth::{Environment, fake_ups::FakeUps, store::RowKey};
+use batchsuite_auth::{
+    Environment,
+    clock::{Clock as _, SystemClock},
+    fake_ups::FakeUps,
+    store::RowKey,
+};
 use batchsuite_tests::{
     Backend, Database, acme, company, eventually, on_each_backend,
     postgres::{Log, Server, TestSchema},
@@ -119,9 +124,17 @@ async fn after_a_restore_every_opt_in_is_marked(backend: Backend) {
     let marked = stage.run(&["after-restore", "--yes", "--json"]).await.ended(0).object();
     assert_eq!(marked, json!({ "marked": 2 }));
     stage.run(&["why", "acme", "--json"]).await.ended(0);
+    stage.run(&["check"]).await.ended(0);
     let event = stage.run(&["events", "--json", "--last", "1"]).await.ended(0).object();
     assert_eq!((&event["kind"], &event["company"]), (&json!("restored"), &json!(null)));
     assert_eq!(format!("{:?}", stage.ups.requests()), sent);
+
+    // As an interrupted one leaves it.
+    let now = SystemClock.now().timestamp_micros();
+    stage.database.set_field("", "restored_at", &json!(now)).await;
+    stage.run(&["check"]).await.ended(1).says("restore: after a restore, the opt-ins are marked only in part");
+    stage.run(&["after-restore", "--yes"]).await.ended(0);
+    stage.run(&["check"]).await.ended(0);
 
     // A password change is now told as a lost rotation.
     let token = service.access_token(&acme()).await.unwrap();

@@ -54,10 +54,10 @@ pub(crate) async fn authenticator(
 }
 
 async fn client_id(settings: &Settings, store: &dyn Store, purpose: Use) -> Result<String, Failure> {
-    let announced = match BatchSuiteAuth::announced_client_id(store, settings.environment).await {
+    let announced = match BatchSuiteAuth::client_state(store, settings.environment).await {
         // Nobody's id is needed, so a damaged row holds up nothing.
         Err(_) if purpose == Use::Nothing || settings.client_id.is_some() => None,
-        announced => announced?,
+        state => state?.client_id,
     };
     match (settings.client_id.clone(), announced) {
         (Some(set), Some(announced)) if set != announced && purpose == Use::Write => Err(Failure::new(

@@ -38,7 +38,7 @@ Exit status: 0 fine, 1 found something that needs attention, 2 could not.";
 pub(crate) enum Command {
     /// Create the schema, or bring it up to date
     Migrate,
-    /// Check the database, the schema, the rights and the server's settings, and that the keys open all stored tokens
+    /// Check database, schema, rights, server and keys, and that all stored tokens open
     Check,
     /// List companies and their status
     List(List),
@@ -49,7 +49,7 @@ pub(crate) enum Command {
         /// The company's id
         company: CompanyId,
     },
-    /// Count companies by status, and show how far behind the keepers are
+    /// Count companies by status, and show how far behind the keepers are and whether UPS is out of reach
     Overview,
     /// Show the event log, oldest first
     Events(Events),

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 8;
 /// Something that an operator must put in order.
 #[derive(Debug, Serialize)]
 struct Trouble {
-    /// `database`, `client` or `tokens`.
+    /// `database`, `client`, `restore` or `tokens`.
     what: &'static str,
     message: String,
     remedy: &'static str,
@@ -44,8 +44,7 @@ pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outc
         }
         Err(failure) => return Err(failure),
     };
-    let mut troubles = Vec::new();
-    troubles.extend(client_id(settings, &database).await?);
+    let mut troubles = client(settings, &database).await?;
     let auth = client::authenticator(settings, database.store(), Use::Nothing).await?;
     let total = database.overview(settings.environment).await?.total();
     let bar = progress::bar("{spinner} opening tokens: {pos} of {len} companies", Some(total));
@@ -56,21 +55,34 @@ pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outc
     Ok(report(&troubles, Some(companies?), output))
 }
 
-/// Whether the client id that is set here is the service's.
-async fn client_id(settings: &Settings, database: &Database) -> Result<Option<Trouble>, Failure> {
-    let trouble =
-        |message: &str, remedy| Trouble { what: "client", message: message.to_owned(), remedy, company: None };
-    let announced = match BatchSuiteAuth::announced_client_id(&*database.store(), settings.environment).await {
+/// Whether the client id that is set here is the service's, and whether a restore was left half done.
+async fn client(settings: &Settings, database: &Database) -> Result<Vec<Trouble>, Failure> {
+    let trouble = |what, message: &str, remedy| Trouble { what, message: message.to_owned(), remedy, company: None };
+    let state = match BatchSuiteAuth::client_state(&*database.store(), settings.environment).await {
         Err(error) if !error.is_transient() => {
             let remedy = "start the service: it writes the row again";
-            return Ok(Some(trouble("the row that holds the client id cannot be read", remedy)));
+            return Ok(vec![trouble("client", "the row that holds the client id cannot be read", remedy)]);
         }
-        announced => announced?,
+        state => state?,
     };
-    let (Some(set), Some(announced)) = (&settings.client_id, announced) else { return Ok(None) };
-    let message = "UPS_CLIENT_ID is not the client id that the service announced last";
-    let remedy = "unset it here, or correct it in the service: the other client's companies must authenticate again";
-    Ok((*set != announced).then(|| trouble(message, remedy)))
+    let mut troubles = Vec::new();
+    if let (Some(set), Some(announced)) = (&settings.client_id, &state.client_id)
+        && set != announced
+    {
+        let message = "UPS_CLIENT_ID is not the client id that the service announced last";
+        let remedy =
+            "unset it here, or correct it in the service: the other client's companies must authenticate again";
+        troubles.push(trouble("client", message, remedy));
+    }
+    if state.unfinished_restore.is_some() {
+        let message = "after a restore, the opt-ins are marked only in part";
+        troubles.push(trouble(
+            "restore",
+            message,
+            "run `batchsuite after-restore` to its end, before any process serves",
+        ));
+    }
+    Ok(troubles)
 }
 
 /// Opens the tokens of every company; returns how many companies there are.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use batchsuite_auth::BatchSuiteAuth;
 use serde_json::json;
 
 use super::{Outcome, counted, shown};
@@ -15,6 +16,8 @@ use crate::{
 pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outcome, Failure> {
     let database = Database::open(settings).await?;
     let overview = database.overview(settings.environment).await?;
+    // A row that cannot be read is `check`'s to tell.
+    let client = BatchSuiteAuth::client_state(&*database.store(), settings.environment).await.unwrap_or_default();
     database.close().await;
     let waiting = overview.oldest_wake.map_or(0, |since| (overview.as_of - since).num_seconds().max(0));
     if output.is_json {
@@ -25,6 +28,7 @@ pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outc
             "total": overview.total(),
             "oldest_wake": overview.oldest_wake,
             "oldest_wake_seconds": waiting,
+            "ups_out_of_reach_since": client.out_of_reach_since,
             "consents_pending": overview.consents_pending,
             "as_of": overview.as_of,
         }));
@@ -42,6 +46,9 @@ pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outc
             shown(since)
         ),
     });
+    if let Some(since) = client.out_of_reach_since {
+        output.line(format_args!("UPS is out of reach, since {}.", shown(since)));
+    }
     output.line(match overview.consents_pending {
         0 => "Nobody is at UPS.com.".to_owned(),
         number => format!("{} at UPS.com.", counted(number, "person is", "people are")),
