@@ -5,6 +5,7 @@ mod builder;
 mod connect_link;
 mod diagnose;
 mod event_stream;
+mod operator;
 
 use std::{fmt, future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
@@ -14,7 +15,7 @@ pub use self::{authenticate::Authenticate, builder::BatchSuiteAuthBuilder, event
 
 #[cfg(doc)]
 use crate::config::Policy;
-pub use crate::rotation::{Reencrypted, Shutdown};
+pub use crate::rotation::{ClientState, Reencrypted, Shutdown};
 use crate::{
     browser::{PresentedSecrets, TripCookie},
     consent::{OptInCheck, OptedIn},

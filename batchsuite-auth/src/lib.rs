@@ -177,7 +177,8 @@ pub mod test_util;
 
 pub use async_trait::async_trait;
 pub use authenticator::{
-    Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, CompanyQuery, EventFilter, EventStream, Reencrypted, Shutdown,
+    Authenticate, BatchSuiteAuth, BatchSuiteAuthBuilder, ClientState, CompanyQuery, EventFilter, EventStream,
+    Reencrypted, Shutdown,
 };
 pub use browser::{BrowserSecrets, LinkSecrets, TripCookie};
 pub use clock::{Clock, Timestamp};

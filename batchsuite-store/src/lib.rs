@@ -14,6 +14,8 @@
 //! One store (a schema, a file) serves one UPS client id. The operator's calls (`after_restore`, `reencrypt`,
 //! `prune_events`) belong to [`BatchSuiteAuth`](batchsuite_auth::BatchSuiteAuth) and work with every store.
 //!
+//! Feature `cli`: the program `batchsuite` with a command for each of them; see `batchsuite_auth::docs::operating`.
+//!
 //! Feature `keyring`: encryption at rest, [`keyring`]. Feature `metrics`: the operator's overview as gauges,
 //! `Overview::record_metrics`, and `batchsuite_unreadable_total` by `what`: how often a stored value could not be read
 //! and was skipped.
@@ -26,6 +28,8 @@ mod left_out;
 mod listed;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod overview;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -45,10 +49,11 @@ pub mod test_util {
 pub use keyring::Keyring;
 #[cfg(feature = "memory")]
 pub use memory::MemoryStore;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use overview::Overview;
 #[cfg(feature = "postgres")]
 pub use postgres::{
-    Overview, PostgresError, PostgresPool, PostgresPoolBuilder, PostgresStore, PostgresStoreBuilder,
-    PostgresTransaction,
+    PostgresError, PostgresPool, PostgresPoolBuilder, PostgresStore, PostgresStoreBuilder, PostgresTransaction,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

@@ -32,7 +32,6 @@ use sealing::Sealing;
 use statements::Statements;
 
 pub use builder::PostgresStoreBuilder;
-pub use operation::Overview;
 #[cfg(feature = "test-util")]
 pub use pool::address::read_url;
 pub use pool::{PostgresPool, PostgresPoolBuilder, connection::PostgresTransaction, failure::PostgresError};

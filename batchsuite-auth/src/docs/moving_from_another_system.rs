@@ -24,7 +24,20 @@
 //!
 //! Each refresh token belongs to one company. If two companies get the same one, the one that refreshes later needs a new opt-in.
 //!
-//! # 3. Import them in a loop
+//! # 3. Import them
+//! Without a line of code: export a JSON object for each company, one a line, and give the file to `batchsuite`
+//! ([Operating](super::operating) says how to install it and which settings it needs).
+//!
+//! ```text
+//! {"company":"acme","refresh_token":"…","issued_at":1706710138962,"refresh_token_expires_in":5183999}
+//! {"company":"globex","refresh_token":"…","issued_at":"2026-11-20T08:00:00Z","access_token":"…","expires_in":"14399"}
+//! ```
+//! UPS's own answer with a `company` in it is such a line, too; `batchsuite help import` lists the fields. `batchsuite import FILE` says
+//! what would happen and stores nothing; `batchsuite import --yes FILE` imports. Interrupted, run it again: what is stored already stays, and
+//! so do later opt-ins and removals. A line that cannot be imported is told by its number, and the rest goes on. The program
+//! asks UPS nothing, so a spent token shows at the first refresh (section 5).
+//!
+//! # 4. Or import them in a loop
 //! One company after the other, so that UPS is asked for one refresh at a time. This function can be interrupted anywhere, and
 //! the loop over all five hundred companies started again from the first:
 //! ```
@@ -96,7 +109,7 @@
 //! An import is a connect: it runs in a task of its own, so a dropped caller loses nothing, and a shutdown waits for it. What happens
 //! to the company while it is under way stays: a removal or a new opt-in is never undone by it.
 //!
-//! # 4. How a spent token is reported
+//! # 5. How a spent token is reported
 //! `import` asks UPS nothing. Whether the other system has used the token shows at the first refresh, so the loop above asks for an
 //! access token at once. A spent token is refused in the words that are expected after a password change, too. Until its first clean rotation an
 //! imported opt-in is therefore marked as *suspect*: a refusal is [`RotationLost`](crate::CauseKind::RotationLost), whose words name
@@ -109,7 +122,7 @@
 //!
 //! After the first clean rotation the opt-in is like any other, and a password change is reported as one.
 //!
-//! # 5. Test it
+//! # 6. Test it
 //! The fake UPS plays the other system:
 //! [`opt_in_elsewhere`](crate::fake_ups::FakeUpsState::opt_in_elsewhere) gives the tokens that it keeps, and
 //! [`refresh_elsewhere`](crate::fake_ups::FakeUpsState::refresh_elsewhere) spends one.

@@ -9,9 +9,36 @@
 //!
 //! One store (a file, a schema) serves one UPS client id. A store of your own is the chapter [Writing a store](super::writing_a_store).
 //!
+//! # The program `batchsuite`
+//! Each step of an operator is one of its commands. It works on Postgres and SQLite, beside services that run, asks UPS nothing and
+//! shows no secret. `cargo install --path batchsuite-store --features cli` installs it; `batchsuite help COMMAND` explains a command.
+//!
+//! ```sh
+//! export DATABASE_URL="postgres://batchsuite@db/batchsuite?sslmode=verify-full" # or sqlite:PATH, as the service has it
+//! export BATCHSUITE_KEYS_FILE=/run/secrets/batchsuite.keys                       # or BATCHSUITE_KEYS: the service's keys
+//! export UPS_ENVIRONMENT=production
+//! batchsuite check
+//! ```
+//!
+//! | when | command | exit status 1 |
+//! |---|---|---|
+//! | before a new release serves, and for a new database | `batchsuite migrate` | |
+//! | after a deployment, and daily: schema, rights, server, keys, an unfinished restore; opens each company's tokens | `batchsuite check` | something is not in order |
+//! | a company does not work | `batchsuite why COMPANY` | it does not work, or must authenticate again |
+//! | who must authenticate again, who will soon | `batchsuite list --status reauth_required`, `batchsuite list --expiring` | |
+//! | how many companies, how far behind the keepers are, whether UPS is out of reach | `batchsuite overview` | |
+//! | what happened, what happens | `batchsuite events --company COMPANY`, `batchsuite events --follow` | |
+//! | another system's tokens: [Moving from another system](super::moving_from_another_system) | `batchsuite import FILE`, then with `--yes` | a line was refused |
+//! | a new first key | `batchsuite reencrypt` | some tokens cannot be read |
+//! | monthly: the event log grows | `batchsuite prune --older-than 400d` | |
+//! | a restored backup, before any process serves | `batchsuite after-restore` | |
+//!
+//! `--json` prints objects, one a line. Exit status 2: the command could not do its work. Every command can be interrupted and run again.
+//! The client id is the one that the service announced last; before a service has run, set `UPS_CLIENT_ID`.
+//!
 //! # Why a company does not work
-//! [`diagnose`](crate::BatchSuiteAuth::diagnose) reads a company's row and its latest events and asks UPS nothing. It says
-//! what was found, the worst first: since when, UPS's words, who must act, and what happens next by itself.
+//! `batchsuite why COMPANY`, or in your service [`diagnose`](crate::BatchSuiteAuth::diagnose), reads a company's row and its latest
+//! events and asks UPS nothing. It says what was found, the worst first: since when, UPS's words, who must act, and what happens next by itself.
 //! [`check`](crate::BatchSuiteAuth::check) does the same after one try to get a token.
 //!
 //! | severity | means |
@@ -52,28 +79,29 @@
 //! | `batchsuite_oldest_wake_seconds` stays above a minute | no keeper runs, or its rate is too low | operator |
 //! | `batchsuite_refreshes_total` by `outcome` other than `pair` | UPS has an outage, limits the rate, or refuses | look, wait |
 //!
-//! Metrics come with the feature `metrics`; the last gauge with `PostgresStore::overview` and `record_metrics`. Log lines are `tracing`
+//! Metrics come with the feature `metrics`; the last gauge with `overview` of the store and `record_metrics`; `batchsuite overview` shows the same. Log lines are `tracing`
 //! events, which need a subscriber: one when a trouble begins, one when it is over. No log line, error or metric holds a secret or names a company's token.
 //!
 //! # Keys
 //! `BATCHSUITE_KEYS="2026-11:$(openssl rand -base64 32)"`, a file, or a `KeySource` of your own in front of a key management service. The
 //! first key encrypts, all decrypt.
-//! - **Rotate**: add the new key as the *last* one in every process; then make it the first in every process; then call
-//!   [`reencrypt`](crate::BatchSuiteAuth::reencrypt) and wait `consent_lifetime` (10 minutes) for trips that are under way; then drop the
-//!   old key. Everything goes on meanwhile. Interrupted, call it again.
+//! - **Rotate**: add the new key as the *last* one in every process; then make it the first in every process; then run
+//!   `batchsuite reencrypt` with the same keys (or call [`reencrypt`](crate::BatchSuiteAuth::reencrypt)) and wait `consent_lifetime`
+//!   (10 minutes) for trips that are under way; then drop the old key, after `batchsuite check` without it. Everything goes on meanwhile.
+//!   Interrupted, run it again.
 //! - **A missing key** is an operator's error and never "authenticate again": put it back, and everything opens.
 //! - **A lost key** is declared after a new first key: `2026-12:<base64>,2026-11:lost`. Each company that was under it authenticates again;
 //!   everything else works.
 //! - **A name stands for one key for ever.** The store keeps each key's check value and refuses another key of that name.
 //!
 //! # Backups
-//! A restored backup, or a fail-over that lost commits, holds refresh tokens that were spent since. Call
-//! [`after_restore`](crate::BatchSuiteAuth::after_restore) once, *before any process serves*: those tokens are then reported as lost and not
+//! A restored backup, or a fail-over that lost commits, holds refresh tokens that were spent since. Run
+//! `batchsuite after-restore` once, *before any process serves* (or call [`after_restore`](crate::BatchSuiteAuth::after_restore)): those tokens are then reported as lost and not
 //! as password changes. Their companies need a new opt-in; all others go on. Keep keys and backups apart: together they open everything.
 //!
 //! # Damage
 //! A company whose row or tokens cannot be read is reported as such ([`CompanyStatus::tokens_unreadable`](crate::CompanyStatus),
-//! [`TokenError::Store`](crate::TokenError::Store)). Lists, the keeper and all other companies go on. Authenticating again, or removing the
+//! [`TokenError::Store`](crate::TokenError::Store)), and `batchsuite check` names each. Lists, the keeper and all other companies go on. Authenticating again, or removing the
 //! authorization, repairs it.
 //!
 //! # When something is away
@@ -107,7 +135,7 @@
 //! seconds more before it is killed: `docker stop -t 45`, `terminationGracePeriodSeconds: 45`, `TimeoutStopSec=45`.
 //!
 //! # The event log
-//! [`prune_events`](crate::BatchSuiteAuth::prune_events) deletes old events. A reader whose cursor lies below gets
+//! `batchsuite prune`, or [`prune_events`](crate::BatchSuiteAuth::prune_events), deletes old events. A reader whose cursor lies below gets
 //! [`StoreErrorKind::Pruned`](crate::StoreErrorKind::Pruned) with the number after which to read on: there is never a silent gap.
 //!
 //! # On SQLite
@@ -116,16 +144,16 @@
 //!   `PRAGMA quick_check` from time to time.)
 //! - **Back up** with `sqlite3 batchsuite.db ".backup copy.db"` at any time. Never copy the file alone while a process has it open. When none
 //!   has, copy it, and `-wal` if there is one (`store.close().await` leaves none).
-//! - **Restore**: end every process, remove the file, `-wal` and `-shm`, put the copy there with mode 0600 (`install -m 600`), call
-//!   `after_restore`.
+//! - **Restore**: end every process, remove the file, `-wal` and `-shm`, put the copy there with mode 0600 (`install -m 600`), run
+//!   `batchsuite after-restore`.
 //! - **Hands off while it is open**: a process that uses the file must not open it by itself as well (closing it drops its locks), and
 //!   nobody may replace, rename or remove it or its `-wal`: later writes would be lost.
 //! - **Several processes** share the file; each sees within a second what the others changed.
 //!
 //! # On Postgres
-//! - **Migrations**: the deployment calls `migrate()`, as the role that owns the schema (`batchsuite` unless you choose another) or may create
+//! - **Migrations**: the deployment runs `batchsuite migrate` (or calls `migrate()`), as the role that owns the schema (`batchsuite` unless you choose another) or may create
 //!   it. Any number of processes may call it at once. Migrate with the new release first: migrations only add, so the release before goes
-//!   on beside it. `check()` says whether the schema fits.
+//!   on beside it. `batchsuite check`, or `check()`, says whether the schema fits.
 //! - **Rights of the serving role**: `USAGE` on the schema; `SELECT`, `INSERT`, `UPDATE`, `DELETE` on its tables (of `migrations`, `SELECT`
 //!   alone); `SELECT`, `USAGE` on its sequences; `EXECUTE` on its functions, if that was revoked from `PUBLIC`. `check()` names each
 //!   missing right with its object.

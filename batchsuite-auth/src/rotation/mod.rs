@@ -308,5 +308,9 @@ pub(crate) use self::{
     persist::no_answer,
     rows::{ReadRow, Taken, sent_at},
     start::Parts,
+    upkeep::client_state,
 };
-pub use self::{tasks::Shutdown, upkeep::Reencrypted};
+pub use self::{
+    tasks::Shutdown,
+    upkeep::{ClientState, Reencrypted},
+};

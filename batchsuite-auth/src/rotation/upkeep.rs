@@ -7,6 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Engine, ReadRow, Rotation, Taken};
 use crate::{
     clock::{Stopwatch, Timestamp},
+    config::Environment,
     error::chain,
     events::{EventContent, EventKind, Evidence},
     ids::CompanyId,
@@ -14,8 +15,8 @@ use crate::{
     snapshot::Snapshot,
     status::{CompanyStatus, ListedAs, StatusFilter},
     store::{
-        Document, ListQuery, MOST_LISTED, Page, Prune, Row, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens,
-        Swap, TokenChange,
+        Document, ListQuery, MOST_LISTED, Page, Prune, Row, RowKey, Saved, Store, StoreError, StoreErrorKind,
+        StoredTokens, Swap, TokenChange,
     },
 };
 
@@ -37,6 +38,20 @@ pub struct Reencrypted {
     pub companies: u64,
     /// The companies whose tokens cannot be read because a key is missing or the data is damaged. They are unchanged.
     pub unreadable: Vec<CompanyId>,
+}
+
+/// What a store holds about all companies of a client; see
+/// [`client_state`](crate::BatchSuiteAuth::client_state).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientState {
+    /// The client id that a service announced last; `None`: none has.
+    pub client_id: Option<String>,
+    /// The time of an [`after_restore`](crate::BatchSuiteAuth::after_restore) that is under way, or was interrupted and
+    /// has to be repeated.
+    pub unfinished_restore: Option<Timestamp>,
+    /// Since when UPS is out of reach, as the first process noticed it.
+    pub out_of_reach_since: Option<Timestamp>,
 }
 
 impl Engine {
@@ -300,6 +315,15 @@ impl Rotation {
         };
         self.in_time(self.store.save(swap)).await
     }
+}
+
+/// Reads what concerns all companies of a client.
+pub(crate) async fn client_state(store: &dyn Store, environment: Environment) -> Result<ClientState, StoreError> {
+    let row = store.load(&RowKey::client(environment)).await?;
+    let record = ClientRecord::of_document(row.document.as_str())
+        .map_err(|error| StoreError::new(StoreErrorKind::Corrupt).with_source(error))?;
+    let ClientRecord { client_id, restored_at, out_of_reach_since, .. } = record;
+    Ok(ClientState { client_id, unfinished_restore: restored_at, out_of_reach_since })
 }
 
 fn document_of(json: Result<String, serde_json::Error>) -> Result<Document, StoreError> {

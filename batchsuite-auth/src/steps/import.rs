@@ -12,8 +12,8 @@ use crate::{
     ids::{ActorId, CompanyId, ConsentId},
     import::{Imported, ImportedTokens},
     machine::{Grant, GrantEvent, Import, StepRefusal},
-    rotation::{Engine, ReadRow, Taken, no_answer, sent_at},
-    store::StoreError,
+    rotation::{Engine, ReadRow, Rotation, Taken, no_answer, sent_at},
+    store::{StoreError, Tokens},
     ups::{LONGEST_LIFETIME, Pair},
 };
 
@@ -42,19 +42,33 @@ impl Engine {
         tokens: ImportedTokens,
     ) -> Result<Imported, ImportError> {
         let admitted = self.tasks.admit().ok_or(ImportError::ShutDown)?;
-        let incoming = Incoming {
-            company: company.clone(),
-            actor: actor.clone(),
-            tokens,
-            called: Stopwatch::start(),
-            began: OnceLock::new(),
-        };
+        let incoming = Incoming::new(company, actor, tokens);
         let engine = Arc::clone(self);
         let imported = self.tasks.finish(async move { engine.bring_in(&incoming).await });
         drop(admitted);
         match timeout(self.rotation.policy.max_wait, imported).await {
             Ok(imported) => imported.unwrap_or(Err(ImportError::ShutDown)),
             Err(_) => Err(no_answer().into()),
+        }
+    }
+
+    /// The outcome of an import now; nothing is stored.
+    pub(crate) async fn try_import(
+        &self,
+        company: &CompanyId,
+        actor: &ActorId,
+        tokens: ImportedTokens,
+    ) -> Result<Imported, ImportError> {
+        let rotation = &self.rotation;
+        let incoming = Incoming::new(company, actor, tokens);
+        let row = rotation.read_for_caller(rotation.read(company)).await?;
+        if let Some((error, _)) = row.snapshot.damage {
+            return Err(error.into());
+        }
+        let (event, _) = incoming.event(rotation, &row)?;
+        match row.snapshot.grant.on(&event, &rotation.settings.pauses, row.now()) {
+            Ok(_) => Ok(Imported::Stored),
+            Err(refusal) => refused(refusal),
         }
     }
 
@@ -87,37 +101,58 @@ impl Engine {
                 // The damaged row may contain a later opt-in that an operator can still restore.
                 return Err(error);
             }
-            let client_id = &rotation.settings.client_id;
-            let (id, epoch) = *incoming
-                .began
-                .get_or_init(|| (incoming.id(client_id, &row.snapshot.grant), row.snapshot.grant.revision.epoch));
-            let called_at = sent_at(row.now(), &incoming.called);
-            if incoming.is_of_long_ago(called_at) {
-                return Ok(Err(ImplausibleTokens::IssuedLongAgo.into()));
-            }
-            let (times, tokens) = rotation.dated(&incoming.pair(called_at), called_at, &row.snapshot);
-            let event = GrantEvent::Import(Box::new(Import {
-                id,
-                epoch,
-                actor: incoming.actor.clone(),
-                client_id: client_id.clone(),
-                issued_at: incoming.tokens.issued_at,
-                pair: times,
-            }));
+            let (event, tokens) = match incoming.event(rotation, &row) {
+                Ok(event) => event,
+                Err(error) => return Ok(Err(error)),
+            };
             return Ok(match rotation.take(&row, &event, Some(&tokens)).await? {
                 Taken::Saved(row) => Ok((Imported::Stored, row)),
-                Taken::Refused(StepRefusal::AlreadyStored) => Ok((Imported::AlreadyStored, Box::new(row))),
-                Taken::Refused(StepRefusal::Superseded) => Err(ImportError::NewerOptIn),
-                Taken::Refused(StepRefusal::IssuedAhead) => Err(ImplausibleTokens::IssuedAhead.into()),
-                Taken::Refused(StepRefusal::Ended) => Err(ImportError::Ended),
-                Taken::Refused(_) => Err(ImportError::ChangedSince),
+                Taken::Refused(refusal) => refused(refusal).map(|imported| (imported, Box::new(row))),
                 Taken::Conflict => continue,
             });
         }
     }
 }
 
+/// The outcome of an import that the machine refuses.
+fn refused(refusal: StepRefusal) -> Result<Imported, ImportError> {
+    match refusal {
+        StepRefusal::AlreadyStored => Ok(Imported::AlreadyStored),
+        StepRefusal::Superseded => Err(ImportError::NewerOptIn),
+        StepRefusal::IssuedAhead => Err(ImplausibleTokens::IssuedAhead.into()),
+        StepRefusal::Ended => Err(ImportError::Ended),
+        _ => Err(ImportError::ChangedSince),
+    }
+}
+
 impl Incoming {
+    /// Begins the access token's remaining lifetime.
+    fn new(company: &CompanyId, actor: &ActorId, tokens: ImportedTokens) -> Self {
+        let (company, actor) = (company.clone(), actor.clone());
+        Self { company, actor, tokens, called: Stopwatch::start(), began: OnceLock::new() }
+    }
+
+    /// The event of the import into this row, with the tokens to store.
+    fn event(&self, rotation: &Rotation, row: &ReadRow) -> Result<(GrantEvent, Tokens), ImportError> {
+        let client_id = &rotation.settings.client_id;
+        let (id, epoch) =
+            *self.began.get_or_init(|| (self.id(client_id, &row.snapshot.grant), row.snapshot.grant.revision.epoch));
+        let called_at = sent_at(row.now(), &self.called);
+        if self.is_of_long_ago(called_at) {
+            return Err(ImplausibleTokens::IssuedLongAgo.into());
+        }
+        let (times, tokens) = rotation.dated(&self.pair(called_at), called_at, &row.snapshot);
+        let event = GrantEvent::Import(Box::new(Import {
+            id,
+            epoch,
+            actor: self.actor.clone(),
+            client_id: client_id.clone(),
+            issued_at: self.tokens.issued_at,
+            pair: times,
+        }));
+        Ok((event, tokens))
+    }
+
     /// The id of the opt-in: the same tokens give the same id in every process, so that a repeated import finds its own
     /// opt-in. A removal changes the id, so that work begun before the removal has no effect. The id reveals nothing,
     /// because UPS's tokens cannot be guessed.

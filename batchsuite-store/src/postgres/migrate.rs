@@ -50,11 +50,13 @@ impl Inner {
         check::settings(&mut transaction).await?;
         check::may_use_schema(&mut transaction, &self.schema).await?;
         if !self.exists(&mut transaction, "SELECT to_regclass('{schema}.migrations') IS NOT NULL").await? {
-            return Err(failure::misconfigured("the schema does not exist; call migrate()"));
+            return Err(failure::misconfigured(
+                "the schema does not exist; run `batchsuite migrate`, or call migrate()",
+            ));
         }
         check::rights(&mut transaction, &self.schema).await?;
         if !self.missing(&mut transaction).await?.is_empty() {
-            return Err(failure::misconfigured("migrations are missing; call migrate()"));
+            return Err(failure::misconfigured("migrations are missing; run `batchsuite migrate`, or call migrate()"));
         }
         transaction.commit().await
     }

@@ -18,7 +18,7 @@ use super::{
     failure::{self, Failure, Result},
     micros, revision, time,
 };
-use crate::{keyring::Keyring, left_out::readable, listed::NOT_INDEXED, seal::Sealed};
+use crate::{keyring::Keyring, left_out::readable, listed::NOT_INDEXED, overview::Overview, seal::Sealed};
 
 /// How a row's tokens are read: [`Sealed::open`] or [`Sealed::look`].
 type ShowTokens = fn(&Sealed, &Keyring, &RowKey, Revision) -> StoredTokens;
@@ -173,6 +173,26 @@ impl Session<'_> {
         let next = if is_cut { found.last().cloned() } else { read_up_to };
         let next = next.map(CompanyId::new).transpose()?;
         Ok(Page { items: self.read_all(query.environment, found, Sealed::look), next })
+    }
+
+    pub(super) fn overview(&mut self, environment: Environment) -> Result<Overview> {
+        let (environment, as_of) = (environment.name(), self.now());
+        let now = micros(as_of);
+        let number = |row: &rusqlite::Row<'_>| Ok(row.get::<_, u64>(0)?);
+        // All companies are counted by the unique index, and those of certain statuses by their partial index.
+        let all = "SELECT count(*) FROM grants WHERE environment = ?1 AND company <> ''";
+        let listed = "SELECT listed_as, count(*) FROM grants INDEXED BY grants_listed
+            WHERE environment = ?1 AND company <> '' AND listed_as <> 'authenticated' GROUP BY listed_as";
+        let listed = self.rows(listed, [environment], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let oldest = "SELECT wake_at FROM grants INDEXED BY grants_waking
+            WHERE environment = ?1 AND company <> '' AND wake_at <= ?2 ORDER BY wake_at LIMIT 1";
+        let pending = "SELECT count(*) FROM consents WHERE environment = ?1 AND used_at IS NULL AND expires_at > ?2";
+        Ok(Overview {
+            companies: Overview::counted(self.row(all, [environment], number)?.unwrap_or_default(), listed),
+            oldest_wake: self.row(oldest, (environment, now), |row| time(row, "wake_at"))?.flatten(),
+            consents_pending: self.row(pending, (environment, now), number)?.unwrap_or_default(),
+            as_of,
+        })
     }
 
     /// Whether more rows are overdue than one call reads. An index-only count.

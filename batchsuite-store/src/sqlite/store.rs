@@ -21,7 +21,7 @@ use batchsuite_auth::{
 use tokio::{sync::watch, task, time};
 
 use super::{Shared, failure, file, worker::Worker};
-use crate::keyring::Keyring;
+use crate::{keyring::Keyring, overview::Overview};
 
 type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -121,6 +121,17 @@ impl SqliteStore {
         let reader = Worker::start(reader, "BEGIN", Arc::clone(&shared)).map_err(failure::judge)?;
         writer.call(|session| session.sealing_keys().map(drop)).await?;
         Ok(Self { shared, writer, reader })
+    }
+
+    /// Counts the companies by status.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    ///
+    /// # Cancellation
+    /// Cancel-safe.
+    pub async fn overview(&self, environment: Environment) -> Result<Overview, StoreError> {
+        self.reader.call(move |session| session.overview(environment)).await
     }
 
     /// Closes the file, after [`shutdown`](batchsuite_auth::BatchSuiteAuth::shutdown) and before the process ends. If
