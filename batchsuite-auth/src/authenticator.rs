@@ -3,6 +3,7 @@
 mod authenticate;
 mod builder;
 mod connect_link;
+mod deliver;
 mod diagnose;
 mod event_stream;
 

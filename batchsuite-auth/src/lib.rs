@@ -149,6 +149,7 @@ mod cache;
 pub mod clock;
 pub mod config;
 mod consent;
+pub mod deliveries;
 mod diagnosis;
 #[cfg(doc)]
 pub mod docs;
@@ -183,6 +184,7 @@ pub use browser::{BrowserSecrets, LinkSecrets, TripCookie};
 pub use clock::{Clock, Timestamp};
 pub use config::{Client, ClientAuthentication, Environment, FeedLost, Policy, UnknownEnvironment};
 pub use consent::{ConnectLink, NewOptIn, OpenLink, OptInCheck, OptedIn, Trip};
+pub use deliveries::{DeliveryEnded, DeliveryHandle, EventHandler, Gap, HandlerError};
 pub use diagnosis::{Check, Diagnosis, Finding, TokenInfo};
 pub use error::{
     AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, LinkError,

@@ -303,7 +303,7 @@ pub(crate) use self::{
     engine::{Engine, Rotation},
     outage::{Outage, backoff_of_reader},
     persist::no_answer,
-    rows::{ReadRow, Taken, sent_at},
+    rows::{ReadRow, Taken, sent_at, within},
     start::Parts,
 };
 pub use self::{tasks::Shutdown, upkeep::Reencrypted};
