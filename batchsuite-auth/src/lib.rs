@@ -107,6 +107,7 @@
 //! | `reqwest-middleware` | no | [`adapters`]: a `reqwest` client whose requests carry a company's token, including the handling of 401 |
 //! | `tower` | no | [`adapters`]: the same as a layer for any `tower` client |
 //! | `axum` | no | [`adapters`]: the routes of a trip to UPS.com for services on `axum`, with the cookie, the pages and the connect link |
+//! | `webhook` | no | [`adapters`]: posts each event to a webhook, signed |
 //! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total` |
 //! | `fake-ups` | no | [`fake_ups`] without a server, for programs that serve it themselves |
 //! | `test-util` | no | all of [`fake_ups`], and [`test_util`] with the manual clock and the storage contract as a test suite |

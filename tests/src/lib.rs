@@ -17,6 +17,7 @@ mod mark;
 pub mod postgres;
 mod process;
 pub mod proxy;
+mod receiver;
 mod secrets;
 mod shapes;
 pub mod sqlite;
@@ -33,6 +34,7 @@ pub use self::{
     ids::{acme, ada, companies, company, key},
     mark::{Mark, gaps},
     process::{Caller, Process, cause, events, opt_in},
+    receiver::{Posted, WebhookReceiver},
     secrets::Secrets,
     shapes::shapes,
     worker::{Reply, Worker},

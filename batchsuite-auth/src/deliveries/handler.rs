@@ -5,6 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 use async_trait::async_trait;
 
 use crate::{
+    config::Environment,
     error::chain,
     events::{Event, EventId},
 };
@@ -84,6 +85,8 @@ where
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
+    /// The UPS environment.
+    pub environment: Environment,
     /// The last event before the gap. The consumer has seen it, or began after it.
     pub after: EventId,
     /// The last event in the gap. The delivery continues after it.
@@ -91,8 +94,8 @@ pub struct Gap {
 }
 
 impl Gap {
-    pub(super) fn new(after: EventId, up_to: EventId) -> Self {
-        Self { after, up_to }
+    pub(crate) fn new(environment: Environment, after: EventId, up_to: EventId) -> Self {
+        Self { environment, after, up_to }
     }
 }
 
@@ -120,7 +123,7 @@ pub struct HandlerError {
 
 /// What follows a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(crate) enum Then {
     /// Another try, after a pause that grows with each failure.
     BackOff,
     /// Another try after this pause, or after the growing one if that is longer.
@@ -147,7 +150,7 @@ impl HandlerError {
         Self { then: Then::RetryAfter(pause), ..self }
     }
 
-    pub(super) fn then(&self) -> Then {
+    pub(crate) fn then(&self) -> Then {
         self.then
     }
 }

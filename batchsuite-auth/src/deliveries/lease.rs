@@ -52,6 +52,10 @@ impl Lease {
         }
     }
 
+    pub(super) fn environment(&self) -> Environment {
+        self.environment
+    }
+
     /// Takes the delivery: the stored cursor, or `None` if another process has it. An error is the pause before the next
     /// try.
     pub(super) async fn take(&mut self) -> Result<Option<EventId>, Duration> {

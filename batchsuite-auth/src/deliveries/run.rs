@@ -169,7 +169,7 @@ impl Run {
             self.growth.mark_unchanged();
             let answer = self.lease.events(self.cursor).await;
             if let Err(StoreErrorKind::Pruned { up_to }) = answer.as_ref().map_err(StoreError::kind) {
-                self.report_gap(Gap::new(self.cursor, up_to)).await?;
+                self.report_gap(Gap::new(self.lease.environment(), self.cursor, up_to)).await?;
                 continue;
             }
             match self.lease.seen(answer) {

@@ -8,3 +8,4 @@ mod gaps;
 mod leases;
 mod order;
 mod stage;
+mod webhook;
