@@ -13,6 +13,7 @@ mod gate;
 mod hold;
 mod ids;
 pub mod log;
+mod mail_sink;
 mod mark;
 pub mod postgres;
 mod process;
@@ -32,6 +33,7 @@ pub use self::{
     gate::{Answer, Exchange, Gate},
     hold::Hold,
     ids::{acme, ada, companies, company, key},
+    mail_sink::{Mail, MailSink},
     mark::{Mark, gaps},
     process::{Caller, Process, cause, events, opt_in},
     receiver::{Posted, WebhookReceiver},
