@@ -24,6 +24,7 @@ pub struct MailSink {
 struct State {
     mails: Vec<Mail>,
     refusals: usize,
+    refusal: &'static str,
     refused: usize,
 }
 
@@ -71,7 +72,17 @@ impl MailSink {
 
     /// Refuses the next mails for now.
     pub fn refuse(&self, times: usize) {
-        self.state().refusals = times;
+        self.refuse_with(times, "451 not now, says canary-mail-server\r\n");
+    }
+
+    /// Refuses the next mails for good: nobody has such an address.
+    pub fn refuse_for_good(&self, times: usize) {
+        self.refuse_with(times, "550 nobody here, says canary-mail-server\r\n");
+    }
+
+    fn refuse_with(&self, times: usize, refusal: &'static str) {
+        let mut state = self.state();
+        (state.refusals, state.refusal) = (times, refusal);
     }
 
     /// How many mails were refused.
@@ -109,8 +120,8 @@ impl MailSink {
                 mail.text = message(&mut stream).await?;
                 self.state().mails.push(std::mem::take(&mut mail));
                 "250 kept\r\n"
-            } else if command.starts_with("MAIL FROM:") && self.refuses() {
-                "451 not now, says canary-mail-server\r\n"
+            } else if let Some(refusal) = command.starts_with("MAIL FROM:").then(|| self.refusal()).flatten() {
+                refusal
             } else if let Some((_, address)) = line.split_once('<') {
                 mail.envelope.push(address.split('>').next().unwrap_or_default().to_owned());
                 "250 fine\r\n"
@@ -125,12 +136,11 @@ impl MailSink {
         Ok(())
     }
 
-    fn refuses(&self) -> bool {
+    fn refusal(&self) -> Option<&'static str> {
         let mut state = self.state();
-        let refuses = state.refusals > 0;
-        state.refusals = state.refusals.saturating_sub(1);
-        state.refused += usize::from(refuses);
-        refuses
+        state.refusals = state.refusals.checked_sub(1)?;
+        state.refused += 1;
+        Some(state.refusal)
     }
 }
 

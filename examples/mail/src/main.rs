@@ -31,23 +31,24 @@ impl EventHandler for Mails {
     async fn handle(&self, event: &Event) -> Result<(), HandlerError> {
         // Events without a company are for operators.
         let Some(company) = &event.company else { return Ok(()) };
-        let subject = match (event.kind, event.cause, self.auth.status(company).await?.status) {
+        let (subject, text) = match (event.kind, event.cause, self.auth.status(company).await?.status) {
             (EventKind::ExpiringSoon, _, Status::Authenticated { refresh_expires_at: Some(end), .. }) => {
                 let days = (end - event.at).num_hours().div_euclid(24) + 1;
-                format!("{company}: the authorization at UPS expires in {days} days; authenticate again")
+                (format!("expires in {days} days"), "A company administrator has to authenticate again.".to_owned())
             }
             (EventKind::ExpiringSoon, ..) => return Ok(()), // It is over; the event that says so follows.
-            (_, Some(cause), _) => format!("{company}: authenticate again. {cause}"),
+            (_, Some(cause), _) => ("authenticate again".to_owned(), cause.to_string()),
             _ if event.revision.epoch > 1 || event.kind == EventKind::Recovered => {
-                format!("{company}: UPS works again")
+                ("works again".to_owned(), String::new())
             }
-            _ => format!("{company}: UPS works"),
+            _ => ("works".to_owned(), String::new()),
         };
         let id = format!("<{}@{}>", event.stable_id(), self.from.email.domain());
         // A service has the addresses in its own tables.
         let to = Mailbox::new(None, format!("admin@{}.example", company.path_segment()).parse()?);
-        let mail = Message::builder().from(self.from.clone()).to(to).subject(subject).message_id(Some(id));
-        self.server.send(mail.body("https://batch.example/companies".to_owned())?).await?;
+        let mail = Message::builder().from(self.from.clone()).to(to).message_id(Some(id));
+        let mail = mail.subject(format!("UPS authorization of {company}: {subject}"));
+        self.server.send(mail.body(format!("{text}\nhttps://batch.example/companies\n"))?).await?;
         Ok(())
     }
 

@@ -83,13 +83,13 @@ async fn a_handler_that_works_when_its_delivery_is_lost_is_ended() {
 
     one.store.mend(Verb::AdvanceDelivery);
     stage.live(seconds(60)).await;
+    assert_eq!(first.working(), 0);
     work.release();
     stage.live(seconds(60)).await;
     happen(&one, &["bolt"]).await;
     second.reach(2).await;
 
-    assert_eq!((first.companies(), first.working()), (vec!["acme".into()], 0));
-    assert_eq!(second.companies(), ["acme", "bolt"]);
+    assert_eq!((first.companies(), second.companies()), (vec!["acme".into()], vec!["acme".into(), "bolt".into()]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,6 +108,32 @@ async fn a_lease_that_ended_unnoticed_is_taken_again_and_the_event_is_not_repeat
     notes.reach(2).await;
 
     assert_eq!(notes.companies(), ["acme", "bolt"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_delivered_meanwhile_is_not_repeated() {
+    let stage = Stage::new().await;
+    let (first, second) = (Notes::default(), Notes::default());
+    let (one, _) = stage.delivering(&first).await;
+    let work = Hold::default();
+    first.answer([Answer::Wait(work.clone())]);
+    happen(&one, &["acme", "bolt"]).await;
+    work.reached().await;
+    // As if the process had been stopped past its lease.
+    stage.ups.clock().advance(seconds(61));
+    let (other, _) = stage.delivering(&second).await;
+    second.reach(2).await;
+    assert!(other.auth.shutdown().await.is_complete());
+
+    work.release();
+    stage.live(seconds(60)).await;
+    happen(&one, &["cog"]).await;
+    first.reach(2).await;
+
+    assert_eq!(
+        (first.companies(), second.companies()),
+        (vec!["acme".into(), "cog".into()], vec!["acme".into(), "bolt".into()])
+    );
 }
 
 #[tokio::test(start_paused = true)]

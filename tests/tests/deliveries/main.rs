@@ -7,5 +7,6 @@ mod failures;
 mod gaps;
 mod leases;
 mod order;
+mod processes;
 mod stage;
 mod webhook;
