@@ -15,9 +15,9 @@ impl BatchSuiteAuth {
     ///
     /// A new consumer begins with the events that are written once it has a cursor: see [`DeliveryHandle::begun`]. A
     /// handler that fails is given the same event again, after a pause of 1 s to 5 minutes, and delays nothing but its
-    /// own delivery. After a crash, another process takes over within [`Policy::lease`](crate::Policy::lease) and half
-    /// a minute; after [`quiesce`](Self::quiesce), which gives the lease back, within half a minute, and sooner if
-    /// something happens. [`shutdown`](Self::shutdown) waits for the event in progress.
+    /// own delivery. After a crash, another process takes over within one and a half of
+    /// [`Policy::lease`](crate::Policy::lease); after [`quiesce`](Self::quiesce), which gives the lease back, within half
+    /// of it, and sooner if something happens. [`shutdown`](Self::shutdown) waits for the event in progress.
     ///
     /// A handler that owns a [`BatchSuiteAuth`] keeps it alive until the delivery ends.
     ///

@@ -28,9 +28,6 @@ use crate::{
     store::{StoreError, StoreErrorKind},
 };
 
-/// The longest pause between two tries to take a delivery that another process has.
-const STANDBY: Duration = Duration::from_secs(30);
-
 /// How long a handler may work before the log says so.
 const SLOW: Duration = Duration::from_secs(60);
 
@@ -47,6 +44,7 @@ pub(crate) fn begin(engine: &Engine, consumer: &str, handler: Arc<dyn EventHandl
         consumer: Arc::clone(&name),
         growth: engine.tasks.log_growth(),
         interval: rotation.policy.feed_interval,
+        standby: rotation.policy.lease / 2,
         stopped: stopped.clone(),
         progress,
         cursor: EventId::START,
@@ -66,6 +64,8 @@ struct Run {
     trouble: Trouble,
     growth: watch::Receiver<u64>,
     interval: Duration,
+    /// The longest pause between two tries to take a delivery that another process has.
+    standby: Duration,
     stopped: CancellationToken,
     progress: watch::Sender<Progress>,
     /// The last event that needs no more work. The stored cursor may be behind.
@@ -153,7 +153,7 @@ impl Run {
             tokio::select! {
                 biased;
                 () = self.stopped.cancelled() => {}
-                () = standby(&mut self.growth, pause, self.interval) => {}
+                () = standby(&mut self.growth, pause, self.interval, self.standby) => {}
             }
         }
     }
@@ -288,10 +288,10 @@ impl Run {
 
 /// The pause of a process whose turn it is not. New events end it early, but not before `interval`, so that processes
 /// without the delivery ask the store seldom.
-async fn standby(growth: &mut watch::Receiver<u64>, pause: Option<Duration>, interval: Duration) {
+async fn standby(growth: &mut watch::Receiver<u64>, pause: Option<Duration>, interval: Duration, longest: Duration) {
     sleep(pause.unwrap_or(interval)).await;
     if pause.is_none() {
-        let rest = STANDBY.saturating_sub(interval);
+        let rest = longest.saturating_sub(interval);
         let _ = timeout(rest, grown(growth)).await;
     }
 }

@@ -165,6 +165,7 @@ async fn killed_at_any_moment_every_event_is_delivered_in_order(backend: Backend
         while written < writing || world.notes().len() == seen {
             world.happen().await;
             written += 1;
+            sleep(Duration::from_millis(5)).await;
         }
         sleep(Duration::from_micros(rand::random_range(0..5_000))).await;
         // The process that delivers.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use batchsuite_auth::fake_ups::{Endpoint, Fault, Times};
 use batchsuite_tests::{DAY, MailSink, WebhookReceiver, eventually};
 use company_manager::{
     config::{Config, Notices},
@@ -81,10 +80,9 @@ async fn a_companys_administrator_is_warned_before_the_authorization_expires() {
     let company = &world.companies().await[0];
     world.authenticate(&world.company_admin().await, company).await;
     let ends = world.refresh_expires(company).await;
-    world.ups.fault(Endpoint::Refresh, Fault::Unavailable, Times::UntilCleared);
 
     world.clock().advance(53 * DAY + DAY / 2);
-    let _keeper = world.keeper();
+    let _keeper = world.keeper_with(|policy| policy.keep_alive_before_end = Duration::ZERO);
     let mails = timeout(Duration::from_secs(60), sink.reached(2)).await.unwrap();
 
     let subject = mails[1].header("subject");
