@@ -26,6 +26,7 @@ struct State {
     refusals: usize,
     refusal: &'static str,
     refused: usize,
+    sign_ins: usize,
 }
 
 /// A mail that arrived.
@@ -90,6 +91,11 @@ impl MailSink {
         self.state().refused
     }
 
+    /// How often a client signed in. Any password is accepted.
+    pub fn sign_ins(&self) -> usize {
+        self.state().sign_ins
+    }
+
     /// The mails so far.
     pub fn mails(&self) -> Vec<Mail> {
         self.state().mails.clone()
@@ -125,6 +131,11 @@ impl MailSink {
             } else if let Some((_, address)) = line.split_once('<') {
                 mail.envelope.push(address.split('>').next().unwrap_or_default().to_owned());
                 "250 fine\r\n"
+            } else if command.starts_with("EHLO") {
+                "250-sink\r\n250 AUTH PLAIN\r\n"
+            } else if command.starts_with("AUTH ") {
+                self.state().sign_ins += 1;
+                "235 welcome\r\n"
             } else if command.starts_with("QUIT") {
                 "221 bye\r\n"
             } else {

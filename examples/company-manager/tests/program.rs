@@ -26,6 +26,8 @@ async fn bad_settings_end_it_with_one_clear_line_and_a_non_zero_status() {
         (&real[..2], "PUBLIC_URL is missing"),
         (&[("LISTEN", "nonsense")], "LISTEN must be"),
         (&[("STOP_TIMEOUT", "soon")], "STOP_TIMEOUT must be"),
+        (&[("WEBHOOK_URL", "https://hooks.example/canary")], "WEBHOOK_SECRET is missing"),
+        (&[("SMTP_URL", "smtps://user:canary@mail.example")], "MAIL_FROM is missing"),
         (&[("LISTEN", "0.0.0.0:0")], "LISTEN is not a loopback address"),
         (&[("DATABASE_URL", "postgres://canary@localhost/x")], "BATCHSUITE_KEYS is missing"),
         (&[("LISTEN", &taken)], "LISTEN: cannot listen on"),
