@@ -11,7 +11,7 @@ use crate::{
 impl BatchSuiteAuth {
     /// Gives every event of all processes to `handler`: at least once, in order, in one process at a time, from a
     /// cursor that the store keeps under the name `consumer`. Call it in each process at its start;
-    /// [`deliveries`](crate::deliveries) says what happens when.
+    /// [`deliveries`] says what happens when.
     ///
     /// A new consumer begins with the events that are written once it has a cursor: see [`DeliveryHandle::begun`]. A
     /// handler that fails is given the same event again, after a pause of 1 s to 5 minutes, and delays nothing but its

@@ -124,7 +124,7 @@ async fn a_handler_may_use_the_authenticator() {
         .deliver(CONSUMER, move |event: Event| {
             let auth = auth.clone();
             async move {
-                auth.status(&event.company.as_ref().unwrap()).await?;
+                auth.status(event.company.as_ref().unwrap()).await?;
                 Ok(())
             }
         })
