@@ -111,6 +111,24 @@ async fn a_lease_that_ended_unnoticed_is_taken_again_and_the_event_is_not_repeat
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_begins_after_a_lease_that_may_have_ended() {
+    let stage = Stage::new().await;
+    let (first, second) = (Notes::default(), Notes::default());
+    let (one, _) = stage.delivering(&first).await;
+    let read = one.store.hold(Verb::Events, Moment::After);
+    happen(&one, &["acme"]).await;
+    read.reached().await;
+    let _other = stage.delivering(&second).await;
+    stage.live(seconds(100)).await;
+    assert_eq!(second.companies(), ["acme"]);
+
+    read.release();
+    stage.live(seconds(60)).await;
+
+    assert_eq!(first.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_another_process_delivered_meanwhile_is_not_repeated() {
     let stage = Stage::new().await;
     let (first, second) = (Notes::default(), Notes::default());

@@ -93,12 +93,11 @@ async fn an_event_that_nobody_wants_costs_no_write_and_does_not_come_back() {
 
     process.auth.shutdown().await;
     let (other, _) = stage.delivering(&notes).await;
-    sleep(seconds(1)).await;
+    sleep(seconds(1) / 10).await;
 
     assert!(read >= 2, "the events were read");
     assert_eq!(notes.all(), []);
-    let cursor = other.store.calls(Verb::Events);
-    assert!(cursor <= 3, "the end of the log is reached at once, after {cursor} reads");
+    assert_eq!(other.store.calls(Verb::Events), 1, "the end of the log is reached at once");
 }
 
 #[tokio::test(start_paused = true)]
