@@ -24,7 +24,8 @@ pub(super) struct Lease {
     /// The limit of one store call, and of the last one.
     limits: (Duration, Duration),
     interval: Duration,
-    outage: Outage,
+    /// Of the reads and of the other calls: one may fail while the other works.
+    outages: (Outage, Outage),
     /// Started before the call that renewed the lease.
     renewed: Stopwatch,
     renew_at: Instant,
@@ -46,7 +47,7 @@ impl Lease {
             length: policy.lease,
             limits: (policy.store_deadline, policy.store_deadline.min(policy.max_wait)),
             interval: policy.feed_interval,
-            outage: Outage::during("delivering events"),
+            outages: (Outage::during("reading events to deliver"), Outage::during("keeping a delivery")),
             renewed: Stopwatch::start(),
             renew_at: Instant::now(),
         }
@@ -63,7 +64,7 @@ impl Lease {
         let take = self.store.take_delivery(self.environment, &self.claim, self.length);
         let taken = within(self.limits.0, take).await;
         self.renewed_if(matches!(taken, Ok(Some(_))), asked);
-        self.seen(taken)
+        seen(&mut self.outages.1, self.interval, taken)
     }
 
     /// Stores the cursor and renews the lease. `false`: the store is away, and the next try is [due](Self::due) later.
@@ -94,7 +95,7 @@ impl Lease {
         let advance = self.store.advance_delivery(self.environment, &self.claim, cursor, then);
         let advanced = within(self.limits.0, advance).await;
         self.renewed_if(matches!(advanced, Ok(true)), asked);
-        self.seen(advanced)
+        seen(&mut self.outages.1, self.interval, advanced)
     }
 
     /// Moves the cursor and gives the lease back.
@@ -118,15 +119,12 @@ impl Lease {
         within(self.limits.0, self.store.events(query)).await
     }
 
-    /// A call's answer, or the pause before the next one.
-    pub(super) fn seen<T>(&mut self, answer: Result<T, StoreError>) -> Result<T, Duration> {
-        match answer {
-            Ok(answer) => {
-                self.outage.over();
-                Ok(answer)
-            }
-            Err(error) => Err(self.outage.failed(&error, backoff_of_reader(self.interval))),
-        }
+    /// The events of a read, or the pause before the next one.
+    pub(super) fn seen(
+        &mut self,
+        read: Result<Page<Event, EventId>, StoreError>,
+    ) -> Result<Page<Event, EventId>, Duration> {
+        seen(&mut self.outages.0, self.interval, read)
     }
 
     /// Whether the lease has certainly not ended, with time to spare for the next renewal.
@@ -148,5 +146,16 @@ impl Lease {
             self.renewed = asked;
             self.renew_at = Instant::now() + self.length / 3;
         }
+    }
+}
+
+/// A call's answer, or the pause before the next one.
+fn seen<T>(outage: &mut Outage, interval: Duration, answer: Result<T, StoreError>) -> Result<T, Duration> {
+    match answer {
+        Ok(answer) => {
+            outage.over();
+            Ok(answer)
+        }
+        Err(error) => Err(outage.failed(&error, backoff_of_reader(interval))),
     }
 }
