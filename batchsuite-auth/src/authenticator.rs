@@ -3,6 +3,7 @@
 mod authenticate;
 mod builder;
 mod connect_link;
+mod deliver;
 mod diagnose;
 mod event_stream;
 mod operator;
@@ -329,7 +330,8 @@ impl BatchSuiteAuth {
 
     /// Stops starting background work: the keeper stops (between two companies if it is running), and no token is
     /// refreshed before it expires. Callers still get cached tokens; a caller that needs a refresh, and a browser that
-    /// returns from UPS.com, are still served; work in progress continues. Irreversible.
+    /// returns from UPS.com, are still served; work in progress continues. [Deliveries](crate::deliveries) end after the
+    /// event in progress, and another process takes them over. Irreversible.
     ///
     /// The first half of stopping a service: call it on the signal to stop, before draining requests, so that no new
     /// refresh is cut off by the end of the process. Then call [`shutdown`](Self::shutdown).

@@ -166,7 +166,8 @@ pub struct Policy {
     /// [`ReqwestClient`](crate::http::ReqwestClient)), so that the request ends before the lease. After this deadline
     /// the runtime still gets a second to read an answer that has arrived. Default: 30 s.
     pub request_deadline: Duration,
-    /// How long nobody else may send the same refresh token. Default: 60 s.
+    /// How long nobody else may send the same refresh token. A process that dies holds its
+    /// [deliveries](crate::deliveries) for as long. Default: 60 s.
     pub lease: Duration,
     /// How soon after the read of a company's row its refresh token must be sent. If it is too late, because the store
     /// or the connection was slow or the process was stopped, the claim is released and the refresh starts over.

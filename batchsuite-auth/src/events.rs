@@ -200,6 +200,13 @@ pub struct Event {
 }
 
 impl Event {
+    /// An id that is the same whenever this event is delivered, and that no other event has: `cie_42_1795701600000000`,
+    /// from the environment, the number and the time in microseconds. (The number alone repeats if the store is set
+    /// back by a restore.)
+    pub fn stable_id(&self) -> String {
+        format!("{}_{}_{}", self.environment, self.id.number(), self.at.timestamp_micros())
+    }
+
     /// An event of the log, as a store reads it.
     pub fn new(
         id: EventId,

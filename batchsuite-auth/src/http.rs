@@ -10,11 +10,15 @@ pub(crate) mod fence;
 mod received;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod retry_after;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
 pub use self::received::Received;
-pub(crate) use self::received::{ANSWER_CAP, append};
+pub(crate) use self::{
+    received::{ANSWER_CAP, append},
+    retry_after::retry_after,
+};
 
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::{ClientBuildError, ReqwestClient, ReqwestClientBuilder};

@@ -53,6 +53,10 @@ pub enum Verb {
     RecordUse,
     /// Companies are listed.
     List,
+    /// A delivery is taken.
+    TakeDelivery,
+    /// A delivery's cursor is moved.
+    AdvanceDelivery,
     /// Anything else.
     Other,
 }
@@ -81,12 +85,14 @@ impl Verb {
             Call::Events(_) => Self::Events,
             Call::Append(_) => Self::Append,
             Call::Changes(_) => Self::Changes,
+            Call::TakeDelivery(_) => Self::TakeDelivery,
+            Call::AdvanceDelivery(..) => Self::AdvanceDelivery,
             _ => Self::Other,
         }
     }
 
     /// All verbs.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::PutConsent,
         Self::UseConsent,
         Self::Connect,
@@ -105,6 +111,8 @@ impl Verb {
         Self::Append,
         Self::RecordUse,
         Self::List,
+        Self::TakeDelivery,
+        Self::AdvanceDelivery,
         Self::Other,
     ];
 }

@@ -13,10 +13,12 @@ mod gate;
 mod hold;
 mod ids;
 pub mod log;
+mod mail_sink;
 mod mark;
 pub mod postgres;
 mod process;
 pub mod proxy;
+mod receiver;
 mod secrets;
 mod shapes;
 pub mod sqlite;
@@ -31,8 +33,10 @@ pub use self::{
     gate::{Answer, Exchange, Gate},
     hold::Hold,
     ids::{acme, ada, companies, company, key},
+    mail_sink::{Mail, MailSink},
     mark::{Mark, gaps},
     process::{Caller, Process, cause, events, opt_in},
+    receiver::{Posted, WebhookReceiver},
     secrets::Secrets,
     shapes::shapes,
     worker::{Reply, Worker},

@@ -5,6 +5,7 @@
 #![cfg_attr(feature = "axum", doc = "| [`axum`] | servers on `axum` |")]
 #![cfg_attr(feature = "tower", doc = "| [`tower`] | clients that are a `tower` service |")]
 #![cfg_attr(feature = "reqwest-middleware", doc = "| [`reqwest_middleware`] | clients of `reqwest` |")]
+#![cfg_attr(feature = "webhook", doc = "| [`webhook`] | receivers of events elsewhere |")]
 
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -16,6 +17,8 @@ mod hosts;
 pub mod reqwest_middleware;
 #[cfg(feature = "tower")]
 pub mod tower;
+#[cfg(feature = "webhook")]
+pub mod webhook;
 
 #[cfg(any(feature = "tower", feature = "reqwest-middleware"))]
 pub use self::{

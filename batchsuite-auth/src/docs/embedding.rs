@@ -75,6 +75,9 @@
 //! that must not refresh by itself; then at least one other process needs one.
 //!
 //! # Following events
+//! [`deliver`](crate::BatchSuiteAuth::deliver) gives each event of all processes to a handler, at least once and in order; the store keeps the cursor. For
+//! mails, webhooks and other systems this is what you want: see [Being told](super::operating#being-told).
+//!
 //! [`event_stream`](crate::BatchSuiteAuth::event_stream) follows the log of all processes. Keep one cursor for each environment: the
 //! [`number`](crate::EventId::number) of the last event that you have handled, saved *after* you handled it. Begin with
 //! [`EventId::START`](crate::EventId::START) to get everything, with `None` to begin now. A crash between handling and saving repeats an event and never

@@ -82,6 +82,22 @@
 //! Metrics come with the feature `metrics`; the last gauge with `overview` of the store and `record_metrics`; `batchsuite overview` shows the same. Log lines are `tracing`
 //! events, which need a subscriber: one when a trouble begins, one when it is over. No log line, error or metric holds a secret or names a company's token.
 //!
+//! # Being told
+//! [`deliver`](crate::BatchSuiteAuth::deliver) gives each event to a handler of yours. Call it in each process; one of them does the work, and the
+//! cursor is in the store, so nothing is lost when a process ends. [`deliveries`](crate::deliveries) says what happens when.
+//!
+//! - **Mails**: `examples/mail` and `company-manager` mail a company's administrators when the authorization expires soon, when they must authenticate
+//!   again (and why), and when it works again.
+//! - **A webhook**: with the feature `webhook`, `adapters::webhook::Webhook` posts each event as JSON, signed. `webhook-id` is the same in each
+//!   repetition, so the receiver drops those.
+//! - **A handler that fails** holds up its own delivery and nothing else: *a handler fails* in the log, then *the handler works again*. A receiver that
+//!   answers 410 ends the delivery in that process, with an error line; start the process again once it is wanted again.
+//! - **A new consumer** begins with what happens next. **A consumer that is no longer begun anywhere** keeps its events from being pruned, until they are
+//!   pruned with [`Prune::undelivered`](crate::store::Prune::undelivered). A consumer that has not seen them is then told of the gap
+//!   ([`EventHandler::missed`](crate::EventHandler::missed)), and the log has an error line with the numbers.
+//! - **After a crash** another process takes over within one and a half leases (90 s), and repeats one event at most.
+//! - Deliver to each consumer under a name of its own. A changed name is a new consumer.
+//!
 //! # Keys
 //! `BATCHSUITE_KEYS="2026-11:$(openssl rand -base64 32)"`, a file, or a `KeySource` of your own in front of a key management service. The
 //! first key encrypts, all decrypt.

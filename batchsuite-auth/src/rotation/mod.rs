@@ -306,7 +306,7 @@ pub(crate) use self::{
     engine::{Engine, Rotation},
     outage::{Outage, backoff_of_reader},
     persist::no_answer,
-    rows::{ReadRow, Taken, sent_at},
+    rows::{ReadRow, Taken, sent_at, within},
     start::Parts,
     upkeep::client_state,
 };

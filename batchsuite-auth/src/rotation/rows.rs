@@ -238,7 +238,7 @@ pub(crate) fn sent_at(now: Timestamp, sent: &Stopwatch) -> Timestamp {
 
 /// Limits a store call. An answer that arrived while the process was stopped beats the limit; otherwise a stopped claim
 /// would be left to its lease.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

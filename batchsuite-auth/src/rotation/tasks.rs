@@ -23,7 +23,7 @@ pub enum Shutdown {
     /// The limit was reached. The remaining work continues while the runtime lives, and is lost with the process.
     #[non_exhaustive]
     Incomplete {
-        /// How many refreshes, callbacks and imports are still under way.
+        /// How many refreshes, callbacks, imports and deliveries are still under way.
         under_way: usize,
         /// How many of them hold a pair that is not stored: if the process ends now, these companies need a new opt-in, or
         /// their import repeated.
@@ -45,7 +45,7 @@ pub(crate) struct Tasks {
     /// The gate of the simulated process that these tasks belong to.
     #[cfg(feature = "test-util")]
     gate: Option<super::gate::Gate>,
-    /// Tasks that must not be lost: flights, callbacks and imports. Shutdown waits for them.
+    /// Tasks that must not be lost: flights, callbacks, imports and deliveries. Shutdown waits for them.
     tracker: TaskTracker,
     /// How many pairs are not stored yet.
     pairs_in_hand: AtomicUsize,
@@ -119,7 +119,7 @@ impl Tasks {
         self.quiet.is_cancelled()
     }
 
-    pub(super) fn quiet(&self) -> &CancellationToken {
+    pub(crate) fn quiet(&self) -> &CancellationToken {
         &self.quiet
     }
 
@@ -170,7 +170,7 @@ impl Tasks {
     }
 
     /// Runs `task` to its end, even if the caller is dropped.
-    pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
         self.tracker.spawn_on(self.gated(task.instrument(Span::current())), &self.runtime)
     }
 

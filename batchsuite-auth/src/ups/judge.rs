@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use chrono::DateTime;
-use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER, response::Parts};
+use http::{HeaderMap, Response, StatusCode, response::Parts};
 
 use super::{
     answer::{Pair, PairDefaults},
@@ -14,9 +13,9 @@ use super::{
     grant_type::GrantType,
 };
 use crate::{
-    clock::{Timestamp, remaining},
+    clock::Timestamp,
     events::Evidence,
-    http::{HttpError, HttpErrorKind},
+    http::{HttpError, HttpErrorKind, retry_after},
 };
 
 /// The meaning of the answer to an exchange or a refresh.
@@ -157,17 +156,6 @@ fn not_sent_evidence(error: &HttpError) -> Evidence {
         HttpErrorKind::Request => "the request is not allowed by the HTTP client; nothing was sent",
         _ => "no connection; nothing was sent",
     })
-}
-
-/// `Retry-After` in seconds or as a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let pause = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
-    } else {
-        remaining(DateTime::parse_from_rfc2822(value).ok()?.to_utc(), now)
-    };
-    (!pause.is_zero()).then_some(pause)
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! The settings, read from environment variables and validated together: an incomplete setting is an error.
 
+mod notices;
+
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use batchsuite_auth::{Client, ClientAuthentication, Environment};
 use secrecy::SecretString;
 use url::{Host, Url};
 
+pub use self::notices::{MailSettings, Notices, WebhookSettings};
 use crate::client::Proxies;
 
 /// Every variable that this program reads.
-pub const VARIABLES: [&str; 15] = [
+pub const VARIABLES: [&str; 20] = [
     "LISTEN",
     "DATABASE_URL",
     "BATCHSUITE_KEYS",
@@ -25,6 +28,11 @@ pub const VARIABLES: [&str; 15] = [
     "DEMO_PASSWORD",
     "FAKE_UPS_LISTEN",
     "STOP_TIMEOUT",
+    "WEBHOOK_URL",
+    "WEBHOOK_SECRET",
+    "SMTP_URL",
+    "MAIL_FROM",
+    "MAIL_DOMAIN",
 ];
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -51,6 +59,8 @@ pub struct Config {
     pub ups: Ups,
     /// The maximum time to stop after the signal.
     pub stop_timeout: Duration,
+    /// The webhook and the mails.
+    pub notices: Notices,
 }
 
 /// Storage settings.
@@ -172,6 +182,8 @@ impl Config {
         let fake_listen = given("FAKE_UPS_LISTEN")?;
         let stop_timeout = stop_timeout(given("STOP_TIMEOUT")?)?;
         let proxies = proxies(given("FORWARDED_FOR_HOPS")?)?;
+        let [webhook_url, webhook_secret, smtp_url, mail_from, mail_domain] = notices::NAMES.map(&given);
+        let notices = notices::read([webhook_url?, webhook_secret?, smtp_url?, mail_from?, mail_domain?])?;
         if ups.set().is_empty() {
             refuse_demo(listen, for_a_database)?;
             let fake_listen = address("FAKE_UPS_LISTEN", DEFAULT_FAKE_UPS_LISTEN)?;
@@ -179,11 +191,11 @@ impl Config {
                 return Err(error("FAKE_UPS_LISTEN must be a loopback address: the fake UPS is for this machine only"));
             }
             let ups = Ups::Demo { fake_listen };
-            return Ok(Self { listen, demo_password, proxies, ups, stop_timeout });
+            return Ok(Self { listen, demo_password, proxies, ups, stop_timeout, notices });
         }
         let (ups, demo_password) = ups.complete(listen, demo_password, fake_listen.is_some())?;
         let (ups, demo_password) = (Ups::Real(ups.into(), kept_in), Some(demo_password));
-        Ok(Self { listen, demo_password, proxies, ups, stop_timeout })
+        Ok(Self { listen, demo_password, proxies, ups, stop_timeout, notices })
     }
 }
 

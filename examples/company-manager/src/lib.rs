@@ -14,6 +14,7 @@ pub mod demo;
 pub mod directory;
 pub mod ending;
 pub mod files;
+pub mod notices;
 pub mod passwords;
 pub mod sessions;
 pub mod storage;

@@ -23,7 +23,7 @@ use company_manager::{
     MayAuthenticate, Parts, Site, app_behind,
     config::{Config, KeptIn, Keys, Place, RealUps, Ups},
     demo::{self, ADMIN_USER, COMPANY_ADMIN, DemoUps, UPS_USER},
-    ending, files, serve,
+    ending, files, notices, serve,
     storage::Storage,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -136,6 +136,8 @@ async fn run(config: Config) -> Result<(), String> {
     if let Some(upkeep) = upkeep {
         upkeep.begin(&auth);
     }
+
+    notices::begin(config.notices, &auth, directory.clone(), &site.public_url)?;
 
     let parts = Parts { auth: auth.clone(), directory, sessions, http, clock, site };
     let app = app_behind(config.proxies, parts).map_err(|error| error.to_string())?;

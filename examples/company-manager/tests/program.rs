@@ -8,12 +8,15 @@ mod program {
 
 use std::{process::Stdio, time::Duration};
 
+use batchsuite_tests::WebhookReceiver;
+use company_manager::{demo::COMPANY_ADMIN, sessions::SessionId};
 use program::process::{Program, command};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
+use url::{Url, form_urlencoded};
 
 #[tokio::test]
 async fn bad_settings_end_it_with_one_clear_line_and_a_non_zero_status() {
@@ -26,6 +29,8 @@ async fn bad_settings_end_it_with_one_clear_line_and_a_non_zero_status() {
         (&real[..2], "PUBLIC_URL is missing"),
         (&[("LISTEN", "nonsense")], "LISTEN must be"),
         (&[("STOP_TIMEOUT", "soon")], "STOP_TIMEOUT must be"),
+        (&[("WEBHOOK_URL", "https://hooks.example/canary")], "WEBHOOK_SECRET is missing"),
+        (&[("SMTP_URL", "smtps://user:canary@mail.example")], "MAIL_FROM is missing"),
         (&[("LISTEN", "0.0.0.0:0")], "LISTEN is not a loopback address"),
         (&[("DATABASE_URL", "postgres://canary@localhost/x")], "BATCHSUITE_KEYS is missing"),
         (&[("LISTEN", &taken)], "LISTEN: cannot listen on"),
@@ -81,6 +86,67 @@ async fn a_password_that_was_set_is_not_shown() {
 
     assert!(!program.said.contains("canary"), "{}", program.said);
     assert!(program.said.contains("(the password in DEMO_PASSWORD)"));
+}
+
+#[tokio::test]
+async fn the_program_tells_its_webhook_of_a_trip() {
+    let receiver = WebhookReceiver::start().await;
+    let url = receiver.url();
+    let password = "canary-demo-password";
+    let secret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let program =
+        Program::start(&[("DEMO_PASSWORD", password), ("WEBHOOK_URL", url.as_str()), ("WEBHOOK_SECRET", secret)]).await;
+    let mut visitor = Visitor { program: &program, session: String::new() };
+
+    visitor.get("/login").await;
+    visitor.post("/login", &[("sign_in_name", COMPANY_ADMIN), ("password", password)]).await;
+    let list = visitor.get("/companies").await;
+    let ids = list.split("\"/companies/").filter_map(|rest| rest.get(..36));
+    let company = ids.into_iter().find(|id| id.parse::<uuid::Uuid>().is_ok()).unwrap();
+    visitor.post(&format!("/companies/{company}/authenticate"), &[]).await;
+
+    assert_eq!(receiver.reached(1).await[0].json()["kind"], "started");
+}
+
+/// A browser with one cookie.
+struct Visitor<'a> {
+    program: &'a Program,
+    session: String,
+}
+
+impl Visitor<'_> {
+    async fn get(&mut self, path: &str) -> String {
+        self.send(self.client().get(self.url(path))).await
+    }
+
+    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> String {
+        let token = SessionId::from_cookie(&self.session).map(|session| session.csrf_token());
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        let form = form.extend_pairs(fields).append_pair("csrf_token", &token.unwrap_or_default()).finish();
+        let request = self.client().post(self.url(path)).body(form);
+        self.send(request.header("content-type", "application/x-www-form-urlencoded")).await
+    }
+
+    fn client(&self) -> reqwest::Client {
+        reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+    }
+
+    fn url(&self, path: &str) -> Url {
+        self.program.url.join(path).unwrap()
+    }
+
+    async fn send(&mut self, request: reqwest::RequestBuilder) -> String {
+        let answer = request.header("cookie", format!("session={}", self.session)).send().await.unwrap();
+        let status = answer.status();
+        for cookie in answer.headers().get_all("set-cookie") {
+            if let Some(value) = cookie.to_str().unwrap().strip_prefix("session=") {
+                self.session = value.split(';').next().unwrap().to_owned();
+            }
+        }
+        let body = answer.text().await.unwrap();
+        assert!(status.is_success() || status.is_redirection(), "{status}: {body}");
+        body
+    }
 }
 
 #[tokio::test]

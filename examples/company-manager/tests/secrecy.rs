@@ -7,8 +7,8 @@
 mod world;
 
 use batchsuite_auth::fake_ups::{AccessTokens, FakeUps};
-use batchsuite_tests::log::Log;
-use company_manager::demo::UPS_USER;
+use batchsuite_tests::{MailSink, WebhookReceiver, eventually, log::Log};
+use company_manager::{config::Config, demo::UPS_USER, notices};
 use http::{Request, StatusCode, header};
 use url::{Url, form_urlencoded};
 
@@ -64,6 +64,29 @@ fn parameter(query: &str, name: &str) -> String {
     form_urlencoded::parse(query.as_bytes()).find(|(found, _)| found == name).unwrap().1.into_owned()
 }
 
+/// Begins mails and a webhook, which fail at first. Returns their secrets.
+async fn told(world: &World, sink: &MailSink, receiver: &WebhookReceiver) -> [String; 3] {
+    sink.refuse(1);
+    receiver.answer_status(500);
+    let [password, key] = ["canary-mail-password", "canary-webhook-key"].map(str::to_owned);
+    let secret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned();
+    let value = |name: &str| match name {
+        "SMTP_URL" => Some(sink.url().replace("//", &format!("//user:{password}@"))),
+        "MAIL_FROM" => Some("no-reply@batch.example".to_owned()),
+        "MAIL_DOMAIN" => Some("batch.example".to_owned()),
+        "WEBHOOK_URL" => Some(format!("{}?key={key}", receiver.url())),
+        "WEBHOOK_SECRET" => Some(secret.clone()),
+        _ => None,
+    };
+    let config = Config::read(|name| value(name).map(Into::into)).unwrap();
+    tracing::info!(?config, "what is logged here must show none of them");
+    let begun = notices::begin(config.notices, &world.auth, world.directory.clone(), &world.public_url).unwrap();
+    for delivery in begun {
+        delivery.begun().await;
+    }
+    [password, key, secret]
+}
+
 #[tokio::test]
 async fn no_secret_is_seen_in_a_log_at_trace_a_page_a_cookie_or_an_address() {
     // For the whole process, so this is its only test: every thread's log counts.
@@ -75,6 +98,9 @@ async fn no_secret_is_seen_in_a_log_at_trace_a_page_a_cookie_or_an_address() {
     let id = company.as_str();
     let mut secrets = vec![PASSWORD.to_owned(), FakeUps::CLIENT_SECRET.to_owned(), "CANARYKEY0123456".to_owned()];
     secrets.push(browser.session().unwrap().expose_secret().to_owned());
+
+    let (sink, receiver) = (MailSink::start().await, WebhookReceiver::start().await);
+    secrets.extend(told(&world, &sink, &receiver).await);
 
     // A trip that succeeds, one that is refused, one that is declined.
     let callback = world.trip(&browser, &company).await;
@@ -98,6 +124,15 @@ async fn no_secret_is_seen_in_a_log_at_trace_a_page_a_cookie_or_an_address() {
     seen += &browser.post(&track, &[("number", TRACKING_NUMBER)]).await.body;
     seen += &look_around(&browser, id).await;
     secrets.push(browser.cookies.lock().unwrap()["ups-trip"].clone());
+
+    sink.reached(2).await;
+    eventually("the webhook has the last event", async || {
+        receiver.requests().iter().any(|posted| posted.json()["kind"] == "invalidated")
+    })
+    .await;
+    assert!(sink.refused() == 1 && sink.sign_ins() >= 3, "the password was used");
+    seen += &sink.mails().iter().map(|mail| mail.text.replace("=\r\n", "")).collect::<String>();
+    seen += &receiver.requests().iter().map(|posted| posted.body.clone()).collect::<String>();
 
     let logged = log.text();
     assert!(logged.contains("/companies/{id}/track"), "the log is there: {logged:.500}");

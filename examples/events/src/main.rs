@@ -5,7 +5,8 @@
 //! ```
 //! The reader keeps a cursor: the id of the last event that it has handled. There is one cursor for each environment, because each has
 //! its own log. It is saved *after* the event was handled, so a crash in between repeats an event and misses none. In a service of
-//! several processes, let one of them follow the log, or each sends the mail.
+//! several processes, let one of them follow the log, or each sends the mail; or call `deliver`, as the example `mail` does, which keeps
+//! the cursor in the store.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::{error::Error, fs, io, path::PathBuf};

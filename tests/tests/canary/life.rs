@@ -1,18 +1,22 @@
 //! The searched life of an opt-in.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use batchsuite_auth::{
-    BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication, CompanyQuery, EventFilter,
-    ImportedTokens, NewOptIn, OptInCheck, Policy, Trip,
+    BatchSuiteAuth, BatchSuiteAuthBuilder, BrowserSecret, Client, ClientAuthentication, CompanyQuery, Event,
+    EventFilter, ImportedTokens, NewOptIn, OptInCheck, Policy, Trip,
+    adapters::webhook::{Webhook, WebhookSecret},
     error::OptInRefused,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
     http::ReqwestClient,
     secret::{AccessTokenSecret, RefreshToken},
 };
 use batchsuite_store::MemoryStore;
-use batchsuite_tests::{Exchange, FlakyStore, Gate, HOUR, Moment, Process, Secrets, Verb, acme, ada, log::Log};
+use batchsuite_tests::{
+    Exchange, FlakyStore, Gate, HOUR, Moment, Process, Secrets, Verb, WebhookReceiver, acme, ada, eventually, log::Log,
+};
 use serde_json::json;
 
 use crate::echo::Echo;
@@ -26,6 +30,7 @@ struct Walk {
     store: Arc<FlakyStore>,
     http: Arc<Gate>,
     echo: Echo,
+    receiver: WebhookReceiver,
     secrets: Secrets,
     mode: ClientAuthentication,
     auth: BatchSuiteAuth,
@@ -65,7 +70,36 @@ impl Walk {
         let http = Arc::new(Gate::before(reqwest));
         let echo = Echo::on(&http);
         let auth = Self::build(&ups, &store, &http, mode, None);
-        Self { ups, store, http, echo, secrets, mode, auth, shown: Vec::new() }
+        let receiver = WebhookReceiver::start().await;
+        let webhook = Self::webhook(&receiver, &secrets);
+        receiver.answer_status(500);
+        receiver.answer("no HTTP at all");
+        let shown = vec![format!("{webhook:?} {webhook:#?}")];
+        auth.deliver("canary", webhook).unwrap().begun().await;
+        Self { ups, store, http, echo, receiver, secrets, mode, auth, shown }
+    }
+
+    fn webhook(receiver: &WebhookReceiver, secrets: &Secrets) -> Webhook {
+        let [key, secret] =
+            [b"webhook-key-of-24-bytes!", b"webhook-secret-24-bytes!"].map(|bytes| STANDARD.encode(bytes));
+        secrets.add("webhook key", &key);
+        secrets.add("webhook secret", &secret);
+        let mut url = receiver.url();
+        url.query_pairs_mut().append_pair("key", &key);
+        let secret = WebhookSecret::new(&secret).unwrap();
+        Webhook::builder(url, secret).allow_loopback_http().build().unwrap()
+    }
+
+    /// Waits until the webhook has been told of every event so far.
+    async fn all_is_told(&self) {
+        let events = self.auth.events(EventFilter::new().with_limit(usize::MAX)).await.unwrap().items;
+        let ids: BTreeSet<_> = events.iter().map(Event::stable_id).collect();
+        eventually("the webhook has every event", async || {
+            let told = self.receiver.requests();
+            let told: BTreeSet<_> = told.iter().map(|posted| posted.header("webhook-id")).collect();
+            ids.iter().all(|id| told.contains(&**id))
+        })
+        .await;
     }
 
     fn build(
@@ -304,6 +338,7 @@ impl Walk {
         self.token().await;
         self.readings().await;
         self.auth.remove_auth(&acme(), &ada()).await.unwrap();
+        self.all_is_told().await;
         self.auth.shutdown().await;
         let error = self.auth.access_token(&acme()).await.unwrap_err();
         self.show_error(&error);
@@ -329,6 +364,8 @@ async fn no_secret_is_ever_seen_in_the_whole_life_of_an_opt_in() {
             "client secret, as Basic",
             "refresh token",
             "state",
+            "webhook key",
+            "webhook secret",
         ];
         if mode != ClientAuthentication::Secret {
             kinds.insert(0, "PKCE verifier");
@@ -337,6 +374,11 @@ async fn no_secret_is_ever_seen_in_the_whole_life_of_an_opt_in() {
         let witnessed = walk.store.take_witnessed();
         assert!(walk.shown.len() > 100 && witnessed.len() > 500, "{} {}", walk.shown.len(), witnessed.len());
         let log = log.text().split_off(before);
+        let posted = walk.receiver.requests();
+        // The request line holds the key in the URL, as it must.
+        let posted = posted
+            .iter()
+            .map(|posted| format!("{}\n{}", posted.head.lines().skip(1).collect::<Vec<_>>().join("\n"), posted.body));
         for part in ["batchsuite_auth", "hyper", "reqwest"] {
             assert!(log.contains(part), "the log of {part} was captured");
         }
@@ -344,6 +386,7 @@ async fn no_secret_is_ever_seen_in_the_whole_life_of_an_opt_in() {
             ("the log", log),
             ("errors and types", walk.shown.join("\n")),
             ("the store", Vec::from_iter(witnessed).join("\n")),
+            ("what the webhook got", posted.collect::<Vec<_>>().join("\n")),
         ];
         for (place, text) in places {
             let seen = walk.secrets.seen_in(&text);

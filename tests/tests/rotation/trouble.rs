@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    CompanyQuery, EventFilter, ImportedTokens, Policy,
+    CompanyQuery, Event, EventFilter, ImportedTokens, Policy,
     events::{EventKind, Evidence},
     fake_ups::{Answer, Endpoint, FakeUps, Times},
     http::HttpError,
@@ -202,6 +202,7 @@ async fn whatever_fails_the_log_tells_the_innermost_cause_and_no_line_twice() {
         process.token(&acme()).await;
         let (log, guard) = Log::of_this_test();
         process.store.fail(verb, Moment::Before);
+        process.auth.deliver("mails", |_: Event| async { Ok(()) }).unwrap();
         let mut stream = process.auth.event_stream(None);
         let following = tokio::spawn(async move {
             for _ in 0..1000 {

@@ -9,6 +9,7 @@ mod connection;
 mod cookies;
 mod flood;
 mod links;
+mod notices;
 mod people;
 mod proxy;
 mod second_opinion;

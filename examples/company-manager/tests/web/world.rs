@@ -101,8 +101,13 @@ impl World {
 
     /// What a program has beside its pages: it looks after the opt-ins by itself.
     pub(crate) fn keeper(&self) -> BatchSuiteAuth {
+        self.keeper_with(|_| {})
+    }
+
+    pub(crate) fn keeper_with(&self, change: impl FnOnce(&mut Policy)) -> BatchSuiteAuth {
         let mut policy = Policy::default();
         policy.keeper_interval = Duration::from_millis(20);
+        change(&mut policy);
         let keeper = self.ups.authenticator().http(self.ups.in_process()).store(self.store.clone());
         keeper.policy(policy).build().unwrap()
     }

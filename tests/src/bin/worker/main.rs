@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program talks to its parent")]
 
+mod note_book;
 mod orders;
 mod points;
 

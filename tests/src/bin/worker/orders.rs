@@ -7,7 +7,7 @@ use batchsuite_tests::{ShiftedClock, ada, company};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::points::Points;
+use crate::{note_book::NoteBook, points::Points};
 
 /// The receiver of orders.
 pub(crate) struct Desk {
@@ -40,6 +40,16 @@ impl Desk {
             "callback" => {
                 let browser = BrowserSecret::new(text("browser"));
                 done(self.auth.callback(&ada(), text("query"), &browser).await)
+            }
+            "deliver" => {
+                let name = text("name").to_owned();
+                match NoteBook::open(text("file"), name).map(|notes| self.auth.deliver(text("consumer"), notes)) {
+                    Ok(Ok(delivery)) => {
+                        delivery.begun().await;
+                        json!({})
+                    }
+                    other => json!({"error": format!("{other:?}")}),
+                }
             }
             "remove" => done(self.auth.remove_auth(&company(text("company")), &ada()).await),
             "rejected" => self.rejected(&company(text("company")), text("token")).await,

@@ -32,6 +32,8 @@ impl Points {
             "after_commit" => self.store.hold(Verb::Commit, Moment::After),
             "before_settle" => self.store.hold(Verb::Verdict, Moment::Before),
             "after_settle" => self.store.hold(Verb::Verdict, Moment::After),
+            "before_delivered" => self.store.hold(Verb::AdvanceDelivery, Moment::Before),
+            "after_delivered" => self.store.hold(Verb::AdvanceDelivery, Moment::After),
             "after_due" => self.store.hold(Verb::Wake, Moment::After),
             _ => return false,
         };

@@ -1,0 +1,82 @@
+//! The handle of a delivery.
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A delivery in this process; see [`BatchSuiteAuth::deliver`](crate::BatchSuiteAuth::deliver).
+///
+/// The delivery ends with the authenticator, or alone by [`stop`](Self::stop). Dropping the handle changes nothing.
+#[derive(Clone)]
+pub struct DeliveryHandle {
+    consumer: Arc<str>,
+    stopped: CancellationToken,
+    progress: watch::Receiver<Progress>,
+}
+
+/// How far a delivery has come in this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// The consumer has a cursor in the store.
+    pub(super) begun: bool,
+    pub(super) ended: Option<DeliveryEnded>,
+}
+
+/// Why a delivery has ended in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeliveryEnded {
+    /// By [`DeliveryHandle::stop`], or with the authenticator.
+    Stopped,
+    /// The handler asked for it: [`HandlerError::stop`](super::HandlerError::stop). The log has the reason.
+    GivenUp,
+}
+
+impl DeliveryHandle {
+    pub(super) fn new(consumer: Arc<str>, stopped: CancellationToken, progress: watch::Receiver<Progress>) -> Self {
+        Self { consumer, stopped, progress }
+    }
+
+    /// The name of the consumer.
+    pub fn consumer(&self) -> &str {
+        &self.consumer
+    }
+
+    /// Waits until the consumer has a cursor in the store, or the delivery has ended. A new consumer is told of every
+    /// event that is written afterwards.
+    ///
+    /// # Cancellation
+    /// Cancel-safe.
+    pub async fn begun(&self) {
+        let mut progress = self.progress.clone();
+        // An error: the runtime has ended the delivery.
+        let _ = progress.wait_for(|progress| progress.begun || progress.ended.is_some()).await;
+    }
+
+    /// Ends the delivery in this process, and waits until the event in progress is handled and the lease is given back.
+    /// Another process takes over.
+    ///
+    /// # Cancellation
+    /// The delivery ends all the same.
+    pub async fn stop(&self) -> DeliveryEnded {
+        self.stopped.cancel();
+        self.ended().await
+    }
+
+    /// Waits until the delivery has ended in this process.
+    ///
+    /// # Cancellation
+    /// Cancel-safe.
+    pub async fn ended(&self) -> DeliveryEnded {
+        let mut progress = self.progress.clone();
+        let ended = progress.wait_for(|progress| progress.ended.is_some()).await;
+        ended.ok().and_then(|progress| progress.ended).unwrap_or(DeliveryEnded::Stopped)
+    }
+}
+
+impl fmt::Debug for DeliveryHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeliveryHandle").field("consumer", &self.consumer).finish_non_exhaustive()
+    }
+}
