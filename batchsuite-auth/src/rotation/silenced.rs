@@ -1,11 +1,9 @@
 //! The companies whose requests UPS left unanswered.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::{Mutex, PoisonError},
 };
-
-use foldhash::fast::RandomState;
 
 use crate::ids::CompanyId;
 
@@ -14,7 +12,7 @@ const MOST_REMEMBERED: usize = 10_000;
 
 /// The companies whose requests UPS left unanswered, until UPS answers again.
 #[derive(Debug, Default)]
-pub(super) struct Silenced(Mutex<HashSet<CompanyId, RandomState>>);
+pub(super) struct Silenced(Mutex<BTreeSet<CompanyId>>);
 
 impl Silenced {
     pub(super) fn remember(&self, company: &CompanyId) {
@@ -24,7 +22,7 @@ impl Silenced {
         }
     }
 
-    pub(super) fn take(&self) -> HashSet<CompanyId, RandomState> {
+    pub(super) fn take(&self) -> BTreeSet<CompanyId> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
