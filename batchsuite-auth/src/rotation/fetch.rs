@@ -77,7 +77,12 @@ impl Fetch<'_> {
                 None => self.engine.rotation.read(self.company).await?,
             };
             self.report_if_too_old(&row);
-            match self.after_reading(&row, is_reserved, guard.cached()) {
+            let next = self.after_reading(&row, is_reserved, guard.cached());
+            if !matches!(next, Next::Refresh { .. }) {
+                // Its turn came, but meanwhile the row has changed: another refresh may take the turn.
+                self.slot = None;
+            }
+            match next {
                 Next::Serve { refresh_next } => {
                     if let Some(token) = served(&row, &guard) {
                         return Ok((Ok(token), refresh_next));

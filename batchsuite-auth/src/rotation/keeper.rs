@@ -154,7 +154,7 @@ impl Keeper {
         let (due, others) = engine.chores(rows, asked);
         let saved =
             stream::iter(others).map(|(row, chore)| engine.do_chore(row, chore)).buffer_unordered(SAVED_AT_ONCE);
-        let failed = saved.filter_map(async |saved| saved.err()).collect::<Vec<_>>().await;
+        let failed: Vec<_> = saved.collect::<Vec<_>>().await.into_iter().filter_map(Result::err).collect();
         if let Some(error) = failed.first() {
             tracing::warn!(failed = failed.len(), error = %chain(error), "the keeper's steps could not be saved; they will be tried again");
         }

@@ -28,7 +28,7 @@ impl Engine {
         let (engine, companies) = (Arc::clone(self), self.rotation.silenced.take());
         drop(self.tasks.spawn(async move {
             let resumed = stream::iter(companies).map(|company| engine.resume(company)).buffer_unordered(SAVED_AT_ONCE);
-            let failed = resumed.filter_map(async |resumed| resumed.err()).collect::<Vec<_>>().await;
+            let failed: Vec<_> = resumed.collect::<Vec<_>>().await.into_iter().filter_map(Result::err).collect();
             if let Some(error) = failed.first() {
                 tracing::warn!(failed = failed.len(), error = %chain(error), "pauses could not be ended; they run out");
             }
