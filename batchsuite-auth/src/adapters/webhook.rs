@@ -1,15 +1,17 @@
 //! Posts each event of a delivery to a webhook, signed by the scheme of <https://www.standardwebhooks.com>.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let auth: batchsuite_auth::BatchSuiteAuth = unimplemented!();
-//! use batchsuite_auth::adapters::webhook::{Webhook, WebhookSecret};
+//! ```
+//! use batchsuite_auth::{
+//!     BatchSuiteAuth,
+//!     adapters::webhook::{Webhook, WebhookSecret},
+//! };
 //!
-//! let secret = WebhookSecret::new(&std::env::var("WEBHOOK_SECRET")?)?;
-//! let webhook = Webhook::builder("https://billing.example/ups-events".parse()?, secret).build()?;
-//! auth.deliver("billing-webhook", webhook)?;
-//! # Ok(())
-//! # }
+//! fn deliver_to_billing(auth: &BatchSuiteAuth) -> Result<(), Box<dyn std::error::Error>> {
+//!     let secret = WebhookSecret::new(&std::env::var("WEBHOOK_SECRET")?)?;
+//!     let webhook = Webhook::builder("https://billing.example/ups-events".parse()?, secret).build()?;
+//!     auth.deliver("billing-webhook", webhook)?;
+//!     Ok(())
+//! }
 //! ```
 //!
 //! # The request
