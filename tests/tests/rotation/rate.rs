@@ -80,6 +80,27 @@ async fn a_caller_does_not_wait_for_the_keepers_companies() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_comes_before_refreshes_that_nobody_waits_for() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.refresh_rate = 1);
+    stage.opt_in(&process, &acme()).await;
+    stage.ups.clock().advance(seconds(600));
+    let companies = opted_in(&stage, &process, 20).await;
+    stage.ups.clock().advance(seconds(3000));
+    // Acme's token has ended; the others' tokens work, and each is refreshed in the background.
+    for company in &companies {
+        process.token(company).await;
+    }
+    sleep(seconds(1)).await;
+    assert!(process.auth.health().refreshes_waiting > 10, "{:?}", process.auth.health());
+    let before = stage.refreshes();
+
+    assert_eq!(process.token(&acme()).await.revision().version, 2);
+
+    assert!(stage.refreshes() - before <= 2, "the others wait");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_ups_holds_few_requests_and_a_stopping_process_waits_for_no_turn() {
     let stage = Stage::new().await;
     let process = stage.process_with_policy(|policy| policy.refresh_rate = 8);
