@@ -22,6 +22,7 @@ mod receiver;
 mod secrets;
 mod shapes;
 pub mod sqlite;
+pub mod virtual_time;
 pub mod wire;
 mod worker;
 

@@ -7,6 +7,7 @@ use batchsuite_auth::{
     AccessToken,
     http::{HttpClient, HttpError, HttpErrorKind, Received, TimeLimits},
 };
+use batchsuite_tests::virtual_time::{Dice, micros};
 use http::{Request, Response, StatusCode, header};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -14,8 +15,6 @@ use url::form_urlencoded;
 
 use crate::{
     broken::Break,
-    clocks::micros,
-    dice::Dice,
     faults::Fault,
     ledger::{Arrived, Asks, Incarnation, PairId, Verdict, digest},
     process::Name,

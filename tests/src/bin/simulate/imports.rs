@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use batchsuite_auth::{Imported, ImportedTokens, clock::Timestamp, error::ImportError, fake_ups::KeptTokens};
 
+use batchsuite_tests::virtual_time::micros;
+
 use crate::{
-    clocks::micros,
     faults::Fault,
     people::{administrator, answered},
     process::Name,

@@ -37,8 +37,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod broken;
-mod clocks;
-mod dice;
 mod faults;
 mod http;
 mod imports;

@@ -4,12 +4,12 @@
 use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{ActorId, error::TokenError};
+use batchsuite_tests::virtual_time::micros;
 use tokio::sync::oneshot;
 use url::form_urlencoded;
 
 use crate::{
     broken::Break,
-    clocks::micros,
     faults::Fault,
     ledger::Asked,
     process::Name,

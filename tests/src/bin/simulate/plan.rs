@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use batchsuite_auth::{Policy, config::FeedLost};
 
-use crate::dice::Dice;
+use batchsuite_tests::virtual_time::Dice;
 
 /// When UPS is asked again about a refused token: earlier than the library's defaults, so that a world ends sooner.
 const SECOND_OPINIONS: [u64; 3] = [300, 900, 2400];

@@ -120,7 +120,7 @@ impl World {
         let policy = self.plan.policy();
         // The feed's last answer may have travelled for as long as its call may take.
         let bound = policy.cache_max_age + policy.feed_interval * 2 + policy.store_deadline;
-        (policy.feed_lost == FeedLost::Refuse).then(|| crate::clocks::micros(bound))
+        (policy.feed_lost == FeedLost::Refuse).then(|| batchsuite_tests::virtual_time::micros(bound))
     }
 }
 

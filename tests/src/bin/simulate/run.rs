@@ -7,12 +7,12 @@ use batchsuite_auth::{
     events::{Event, EventId, EventKind},
     machine::CauseKind,
     store::{EventOrder, EventQuery, Store as _},
-    test_util::simulation,
 };
+
+use batchsuite_tests::virtual_time::{in_virtual_time, micros};
 
 use crate::{
     broken::Break,
-    clocks::micros,
     faults::{Fault, Tally},
     plan::Plan,
     process::Name,
@@ -40,22 +40,14 @@ pub(crate) struct Outcome {
 
 /// Runs one world.
 pub(crate) fn run(seed: u64, is_shown: bool, broken: Option<Break>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
-    simulation::seed(Some(seed));
-    let outcome = runtime.block_on(async {
-        simulation::start(true);
+    in_virtual_time(seed, async {
         let world = World::new(seed, is_shown, broken);
         world.live().await;
         let outcome = world.outcome(seed);
         let last: Vec<_> = world.slots().iter_mut().filter_map(|slot| slot.auth.take()).collect();
         drop(last);
         outcome
-    });
-    drop(runtime);
-    simulation::start(false);
-    simulation::seed(None);
-    outcome
+    })
 }
 
 impl World {

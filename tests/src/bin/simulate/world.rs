@@ -16,11 +16,10 @@ use batchsuite_auth::{
     test_util::{ManualClock, simulation::Gate},
 };
 use batchsuite_store::MemoryStore;
+use batchsuite_tests::virtual_time::{Clocks, Dice};
 
 use crate::{
     broken::Break,
-    clocks::Clocks,
-    dice::Dice,
     faults::{Fault, Tally},
     ledger::{Company, Incarnation, Ledger},
     plan::Plan,

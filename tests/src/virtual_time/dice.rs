@@ -5,31 +5,37 @@ use std::{ops::Range, time::Duration};
 use rand::{RngExt as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 
 /// Random draws, reproducible from the seed.
-pub(crate) struct Dice(Xoshiro256PlusPlus);
+#[derive(Debug)]
+pub struct Dice(Xoshiro256PlusPlus);
 
 impl Dice {
-    pub(crate) fn of(seed: u64) -> Self {
+    /// Draws from this seed.
+    pub fn of(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
     /// True with this probability.
-    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+    pub fn chance(&mut self, probability: f64) -> bool {
         self.0.random::<f64>() < probability
     }
 
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    /// Below this number.
+    pub fn below(&mut self, end: usize) -> usize {
         self.0.random_range(0..end)
     }
 
-    pub(crate) fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+    /// One of these.
+    pub fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 
-    pub(crate) fn milliseconds(&mut self, of: Range<u64>) -> Duration {
+    /// So many milliseconds.
+    pub fn milliseconds(&mut self, of: Range<u64>) -> Duration {
         Duration::from_millis(self.0.random_range(of))
     }
 
-    pub(crate) fn seconds(&mut self, of: Range<u64>) -> Duration {
+    /// So many seconds, to the millisecond.
+    pub fn seconds(&mut self, of: Range<u64>) -> Duration {
         self.milliseconds(of.start * 1000..of.end * 1000)
     }
 }

@@ -19,7 +19,7 @@ const EPOCH: i64 = 1_767_225_600_000_000;
 
 /// The true time, and each clock's offset from it.
 #[derive(Debug)]
-pub(crate) struct Clocks {
+pub struct Clocks {
     start: Instant,
     /// How long the machine was suspended, in microseconds: the runtime's clock stopped.
     suspended: AtomicU64,
@@ -30,7 +30,8 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    pub(crate) fn new(processes: usize) -> Arc<Self> {
+    /// All clocks show the true time.
+    pub fn new(processes: usize) -> Arc<Self> {
         Arc::new(Self {
             start: Instant::now(),
             suspended: AtomicU64::new(0),
@@ -41,22 +42,22 @@ impl Clocks {
     }
 
     /// The true time since the world began, in microseconds.
-    pub(crate) fn micros(&self) -> u64 {
+    pub fn micros(&self) -> u64 {
         micros(self.start.elapsed()) + self.suspended.load(Relaxed)
     }
 
     /// The true time.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         timestamp(EPOCH + self.micros().cast_signed())
     }
 
     /// The store's time, in microseconds since 1970.
-    pub(crate) fn store_micros(&self) -> i64 {
+    pub fn store_micros(&self) -> i64 {
         EPOCH + self.micros().cast_signed() + self.store.load(Relaxed)
     }
 
     /// Suspends the machine of all processes. The store's and UPS's clocks continue.
-    pub(crate) fn suspend(&self, by: Duration, is_told: bool) {
+    pub fn suspend(&self, by: Duration, is_told: bool) {
         self.suspended.fetch_add(micros(by), Relaxed);
         if is_told {
             simulation::suspend(by);
@@ -64,33 +65,35 @@ impl Clocks {
     }
 
     /// Sets the store's clock.
-    pub(crate) fn set_store(&self, by: i64) {
+    pub fn set_store(&self, by: i64) {
         self.store.fetch_add(by, Relaxed);
         self.store_set.fetch_add(by.unsigned_abs(), Relaxed);
     }
 
     /// How far the store's clock was moved in total.
-    pub(crate) fn store_set(&self) -> u64 {
+    pub fn store_set(&self) -> u64 {
         self.store_set.load(Relaxed)
     }
 
     /// Sets a process's clock to this offset from the true time.
-    pub(crate) fn set_process(&self, process: usize, beside: i64) {
+    pub fn set_process(&self, process: usize, beside: i64) {
         self.processes[process].store(beside, Relaxed);
     }
 
-    pub(crate) fn of_store(self: &Arc<Self>) -> StoreClock {
+    /// The store's clock.
+    pub fn of_store(self: &Arc<Self>) -> StoreClock {
         StoreClock(Arc::clone(self))
     }
 
-    pub(crate) fn of_process(self: &Arc<Self>, process: usize) -> ProcessClock {
+    /// A process's wall clock.
+    pub fn of_process(self: &Arc<Self>, process: usize) -> ProcessClock {
         ProcessClock(Arc::clone(self), process)
     }
 }
 
 /// The store's clock.
 #[derive(Debug)]
-pub(crate) struct StoreClock(Arc<Clocks>);
+pub struct StoreClock(Arc<Clocks>);
 
 impl Clock for StoreClock {
     fn now(&self) -> Timestamp {
@@ -100,7 +103,7 @@ impl Clock for StoreClock {
 
 /// The wall clock of a process.
 #[derive(Debug)]
-pub(crate) struct ProcessClock(Arc<Clocks>, usize);
+pub struct ProcessClock(Arc<Clocks>, usize);
 
 impl Clock for ProcessClock {
     fn now(&self) -> Timestamp {
@@ -109,7 +112,8 @@ impl Clock for ProcessClock {
     }
 }
 
-pub(crate) fn micros(duration: Duration) -> u64 {
+/// In microseconds.
+pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
