@@ -11,6 +11,7 @@ use super::{
     engine::Engine,
     flights::{Landing, Purpose, TokenResult},
     rows::Reserved,
+    turn::Slot,
 };
 use crate::{
     error::{TokenError, Unavailable, chain},
@@ -43,11 +44,11 @@ impl Engine {
         let _ = self.board(company, demand, Mode::Background, None);
     }
 
-    /// Starts the refresh of a row that the keeper reserved.
-    pub(super) fn refresh_reserved(self: &Arc<Self>, reserved: Reserved) {
+    /// Starts the refresh of a row that the keeper reserved and whose turn has come.
+    pub(super) fn refresh_reserved(self: &Arc<Self>, reserved: Reserved, slot: Slot) {
         let company = reserved.company().clone();
         let demand = Demand::Renew(reserved.revision());
-        let _ = self.board(&company, demand, Mode::Background, Some(reserved));
+        let _ = self.board(&company, demand, Mode::Background, Some((reserved, slot)));
     }
 
     /// Waits for the company's flight until `deadline`; starts one if there is none.
@@ -81,7 +82,7 @@ impl Engine {
         company: &CompanyId,
         demand: Demand,
         mode: Mode,
-        reserved: Option<Reserved>,
+        reserved: Option<(Reserved, Slot)>,
     ) -> Result<Landing, TokenError> {
         let number = (company.clone(), Purpose::of(demand, mode));
         let (outcome, landing, admitted);
@@ -116,7 +117,7 @@ struct Boarded {
 }
 
 impl Boarded {
-    async fn run(mut self, demand: Demand, mode: Mode, reserved: Option<Reserved>) {
+    async fn run(mut self, demand: Demand, mode: Mode, reserved: Option<(Reserved, Slot)>) {
         let (outcome, refresh_next) = self.engine.fetch(&self.number.0, demand, mode, reserved).await;
         if let Err(error) = &outcome {
             tracing::debug!(error = %chain(error), "no token");

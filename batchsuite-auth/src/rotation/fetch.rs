@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use super::{Engine, ReadRow, attempt::Attempt, limiter::Priority, rows::Reserved, turn::Slot};
 use crate::{
     cache::ReadGuard,
-    clock::{Stopwatch, earlier},
+    clock::Stopwatch,
     error::TokenError,
     ids::{CompanyId, Revision},
     machine::{Demand, Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Wait},
@@ -37,13 +37,13 @@ struct Fetch<'a> {
 }
 
 impl Engine {
-    /// Gets a company's token. A `reserved` row is not read again.
+    /// Gets a company's token. A `reserved` row is not read again, and its turn to be refreshed has come.
     pub(super) async fn fetch(
         self: &Arc<Self>,
         company: &CompanyId,
         demand: Demand,
         mode: Mode,
-        reserved: Option<Reserved>,
+        reserved: Option<(Reserved, Slot)>,
     ) -> Fetched {
         let policy = &self.rotation.policy;
         let patience = Patience {
@@ -54,8 +54,8 @@ impl Engine {
         };
         let flight = Flight::new(demand, mode, patience);
         let began = Instant::now();
-        let fetch =
-            Fetch { engine: self, company, mode, flight, began, slot: None, store_error: None, lost_over: None };
+        let (reserved, slot) = reserved.unzip();
+        let fetch = Fetch { engine: self, company, mode, flight, began, slot, store_error: None, lost_over: None };
         let reserved = reserved.and_then(|reserved| reserved.recent(policy.lease));
         fetch.run(reserved).await.unwrap_or_else(|error| (Err(error.into()), false))
     }
@@ -130,9 +130,7 @@ impl Fetch<'_> {
         if self.mode == Mode::Foreground {
             return Priority::Caller;
         }
-        let since = earlier(row.now(), self.engine.rotation.policy.fresh_if_used_within);
-        let is_in_use = !is_reserved || row.snapshot.used_at.is_some_and(|used_at| used_at > since);
-        if is_in_use { Priority::InUse } else { Priority::Idle }
+        if is_reserved { self.engine.background_priority(row) } else { Priority::InUse }
     }
 
     fn after_reading(&mut self, row: &ReadRow, is_reserved: bool, seen: Revision) -> Next {

@@ -1,6 +1,7 @@
 //! The keeper: serves the grants that have woken, until the process quiesces.
 
 use std::{
+    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -8,12 +9,14 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::{Engine, ReadRow, Taken, conflict::Conflicts, outage::Outage, rows::Reserved, upkeep::SAVED_AT_ONCE};
+use super::{
+    Engine, ReadRow, Taken, conflict::Conflicts, outage::Outage, rows::Reserved, turn::Slot, upkeep::SAVED_AT_ONCE,
+};
 use crate::{
     clock::{Stopwatch, Timestamp, remaining},
     error::chain,
     ids::CompanyId,
-    machine::{Backoff, CLOCK_TOLERANCE, Chore, GrantEvent, Obstacle},
+    machine::{Backoff, CLOCK_TOLERANCE, Chore, GrantEvent, Mode, Obstacle},
     snapshot::Snapshot,
     store::{Row, Saved, StoreError, StoreErrorKind},
 };
@@ -151,7 +154,8 @@ impl Keeper {
         if rows.is_empty() {
             return None;
         }
-        let (due, others) = engine.chores(rows, asked);
+        let (mut due, others) = engine.chores(rows, asked);
+        due.sort_by_key(|row| engine.background_priority(row));
         let saved =
             stream::iter(others).map(|(row, chore)| engine.do_chore(row, chore)).buffer_unordered(SAVED_AT_ONCE);
         let failed: Vec<_> = saved.collect::<Vec<_>>().await.into_iter().filter_map(Result::err).collect();
@@ -165,18 +169,26 @@ impl Keeper {
             if engine.tasks.is_quiet() {
                 return None;
             }
-            engine.refresh_reserved(Reserved::new(row));
-            rotation.vitals.keeper_lives();
+            let slot = engine.keepers_turn(&row).await?;
+            engine.refresh_reserved(Reserved::new(row), slot);
             begun += 1;
-            if timeout(rotation.limiter.pace(), engine.tasks.quiet().cancelled()).await.is_ok() {
-                return None;
-            }
         }
         Some(begun)
     }
 }
 
 impl Engine {
+    /// Waits until the refresh of a woken row may begin. `None`: the process quiesces.
+    async fn keepers_turn(self: &Arc<Self>, row: &ReadRow) -> Option<Slot> {
+        let mut turn = pin!(self.next_turn(self.background_priority(row), Mode::Background));
+        loop {
+            self.rotation.vitals.keeper_lives();
+            if let Ok(slot) = timeout(BATCH, turn.as_mut()).await {
+                return slot.ok();
+            }
+        }
+    }
+
     /// Sorts woken rows into those to refresh and the others with their chores.
     fn chores(&self, rows: Vec<Row>, asked: Stopwatch) -> (Vec<ReadRow>, Vec<(ReadRow, Chore)>) {
         let (mut due, mut others) = (Vec::new(), Vec::new());

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::sleep;
 
-use super::{Engine, limiter::Priority};
+use super::{Engine, ReadRow, limiter::Priority};
 use crate::{
+    clock::earlier,
     error::TokenError,
     machine::{Mode, Turn},
 };
@@ -34,6 +35,24 @@ impl Engine {
     /// A refresh may begin at once.
     pub(super) fn turn(self: &Arc<Self>) -> Option<Slot> {
         (self.rotation.limiter.take(None) == Some(Turn::Now)).then(|| self.slot())
+    }
+
+    /// Begins a refresh at once if one may begin; otherwise waits for its turn.
+    ///
+    /// # Errors
+    /// As [`wait_for_turn`](Self::wait_for_turn).
+    pub(super) async fn next_turn(self: &Arc<Self>, priority: Priority, mode: Mode) -> Result<Slot, TokenError> {
+        match self.turn() {
+            Some(slot) => Ok(slot),
+            None => self.wait_for_turn(priority, mode).await,
+        }
+    }
+
+    /// Whose turn comes first among refreshes that nobody waits for.
+    pub(super) fn background_priority(&self, row: &ReadRow) -> Priority {
+        let since = earlier(row.now(), self.rotation.policy.fresh_if_used_within);
+        let is_in_use = row.snapshot.used_at.is_some_and(|used_at| used_at > since);
+        if is_in_use { Priority::InUse } else { Priority::Idle }
     }
 
     /// Waits until a refresh may begin.

@@ -38,6 +38,8 @@ async fn a_used_company_is_refreshed_before_its_access_token_ends() {
     let answer = process.http.hold_answer();
     assert_eq!(process.token(&acme()).await.revision().version, 2, "the caller does not wait for UPS");
     drop(answer);
+    // The use is recorded.
+    stage.live(seconds(15)).await;
 
     // Unused for a day, the company is not refreshed.
     stage.ups.clock().advance(2 * DAY);

@@ -121,3 +121,18 @@ async fn a_silent_ups_holds_few_requests_and_a_stopping_process_waits_for_no_tur
     let error = process.auth.access_token(&companies[99]).await.unwrap_err();
     assert!(matches!(error, TokenError::ShutDown), "{error:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_rate_grows_while_companies_wait_for_the_keeper_alone() {
+    let stage = Stage::new().await;
+    let companies = opted_in(&stage, &stage.process(), 600).await;
+    stage.ups.clock().advance(55 * DAY);
+    let process = stage.process_with(|builder| builder.policy(policy()));
+    assert_eq!(process.auth.health().refresh_rate, 25.0);
+
+    stage.live(seconds(60)).await;
+
+    let rate = process.auth.health().refresh_rate;
+    assert!(rate > 60.0, "a tenth more with each hundred answers: {rate}");
+    assert_eq!(stage.refreshes(), companies.len() as u64);
+}

@@ -255,7 +255,10 @@ async fn after_quiesce_callers_who_need_a_refresh_and_people_who_come_back_are_s
 #[tokio::test(start_paused = true)]
 async fn quiesce_stops_the_keepers_batch_between_two_companies() {
     let stage = Stage::new().await;
-    let process = stage.process_with(|builder| builder);
+    let mut policy = policy();
+    // One refresh begins at once.
+    policy.refresh_rate = 10;
+    let process = stage.process_with(|builder| builder.policy(policy));
     for number in 0..20 {
         stage.opt_in(&process, &company(&format!("company {number}"))).await;
     }
