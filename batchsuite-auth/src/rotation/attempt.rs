@@ -57,7 +57,12 @@ impl Engine {
         let company = &read.snapshot.company;
         let under_way = match self.permit(Errand::Refresh, company).await {
             Ok(under_way) => under_way,
-            Err(error) => return Attempt::Failed(error),
+            Err(error) => {
+                if mode == Mode::Background {
+                    self.waits_for_ups(company);
+                }
+                return Attempt::Failed(error);
+            }
         };
         // The permit may have waited for other requests.
         if mode == Mode::Background && self.tasks.is_quiet() {

@@ -195,14 +195,14 @@ impl Engine {
         for row in rows.into_iter().filter_map(Snapshot::listed).map(|snapshot| ReadRow::new(snapshot, asked)) {
             match self.chore(&row) {
                 Chore::Refresh => due.push(row),
-                Chore::Leave => {}
+                Chore::Leave => self.waits_for_ups(&row.snapshot.company),
                 chore => others.push((row, chore)),
             }
         }
         (due, others)
     }
 
-    fn chore(&self, row: &ReadRow) -> Chore {
+    pub(super) fn chore(&self, row: &ReadRow) -> Chore {
         let (snapshot, now) = (&row.snapshot, row.now());
         let blocked = || self.rotation.breaker().blocked_until(self.rotation.now()).map(|_| Obstacle::Blocked);
         let obstacle = snapshot.obstacle().or_else(blocked);

@@ -9,7 +9,7 @@ use crate::{
     error::chain,
     events::{EventContent, EventKind},
     ids::CompanyId,
-    machine::{ClientRecord, GrantEvent},
+    machine::{Chore, ClientRecord, Demand, GrantEvent},
     store::{Saved, StoreError},
 };
 
@@ -21,7 +21,8 @@ impl Engine {
         self.record_outage(move |record| Some((record.out_of_reach(since)?, EventKind::OutOfReach)));
     }
 
-    /// Tells operators that UPS is in reach again, once for all processes, and ends the pauses that its silence made.
+    /// Tells operators that UPS is in reach again, once for all processes. Ends the pauses that its silence made, and
+    /// refreshes what was due meanwhile.
     pub(super) fn outage_ends(self: &Arc<Self>) {
         tracing::info!("UPS answers again");
         self.record_outage(|record| Some((record.in_reach()?, EventKind::InReach)));
@@ -56,12 +57,28 @@ impl Engine {
         }));
     }
 
-    async fn resume(&self, company: CompanyId) -> Result<(), StoreError> {
+    /// Ends a company's pause. If its refresh is due, it begins, although the row may still be hidden from the keepers.
+    async fn resume(self: &Arc<Self>, company: CompanyId) -> Result<(), StoreError> {
         let rotation = &self.rotation;
         let (mut row, mut conflicts) = (rotation.read(&company).await?, Conflicts::default());
-        while let Taken::Conflict = rotation.in_time(rotation.take(&row, &GrantEvent::Resume, None)).await? {
-            row = conflicts.read_again(rotation, &row).await?;
+        let row = loop {
+            match rotation.in_time(rotation.take(&row, &GrantEvent::Resume, None)).await? {
+                Taken::Saved(resumed) => break *resumed,
+                Taken::Refused(_) => break row,
+                Taken::Conflict => row = conflicts.read_again(rotation, &row).await?,
+            }
+        };
+        if self.chore(&row) == Chore::Refresh {
+            self.refresh_in_background(&company, Demand::Renew(row.snapshot.revision()));
         }
         Ok(())
+    }
+
+    /// Remembers a company whose row the keeper took, and hid, while nothing may be sent. Its refresh begins when UPS is in
+    /// reach again.
+    pub(super) fn waits_for_ups(&self, company: &CompanyId) {
+        if self.rotation.breaker().is_out_of_reach() {
+            self.rotation.silenced.remember(company);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The companies whose requests UPS left unanswered.
+//! The companies whose requests UPS left unanswered, or that waited for it.
 
 use std::{
     collections::BTreeSet,
@@ -10,7 +10,8 @@ use crate::ids::CompanyId;
 /// The most companies that are remembered. The pauses of others end by themselves, after minutes.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// The companies whose requests UPS left unanswered, until UPS answers again.
+/// The companies whose requests UPS left unanswered, and those whose row the keeper took while UPS was out of reach, until
+/// UPS answers again.
 #[derive(Debug, Default)]
 pub(super) struct Silenced(Mutex<BTreeSet<CompanyId>>);
 

@@ -177,3 +177,19 @@ async fn the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same() {
     stage.live(seconds(180)).await;
     assert_eq!(stage.rotations(), companies.len() as u64, "all are renewed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_keeper_took_during_the_outage_does_not_stay_hidden_after_it() {
+    let stage = Stage::new().await;
+    let companies = companies(&stage, &stage.process(), 50).await;
+    stage.ups.clock().advance(seconds(53 * 86_400));
+    let process = stage.process_with(|builder| builder.policy(policy()));
+    let is_cut = cut(&process);
+    stage.live(seconds(600)).await;
+    assert_eq!(stage.rotations(), 0);
+
+    is_cut.store(false, Relaxed);
+    stage.live(seconds(30)).await;
+
+    assert_eq!(stage.rotations(), companies.len() as u64, "a keeper hides a row for two minutes");
+}
