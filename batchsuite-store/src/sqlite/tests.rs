@@ -146,7 +146,6 @@ async fn each_statement_goes_by_an_index() {
         ("DELETE FROM consents WHERE ifnull(used_at, expires_at)", "consents_ended"),
         ("wake_at > ?2 AND wake_at <= ?3", "grants_waking (environment=? AND wake_at>? AND wake_at<?)"),
         ("wake_at <= ?2 AND company > ?3", "grants_waking (environment=? AND wake_at<?)"),
-        ("count(*) FROM grants INDEXED BY grants_waking", "grants_waking (environment=? AND wake_at<?)"),
         ("wake_at <= ?2\n            LIMIT 1 OFFSET", "COVERING INDEX grants_waking (environment=? AND wake_at<?)"),
         ("listed_as <> 'authenticated'", "grants_listed (environment=? AND listed_as=? AND company>?)"),
         ("ifnull(wake_at <= ?4, 0)", "(environment=? AND company>?)"),
