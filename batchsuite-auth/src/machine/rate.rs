@@ -124,7 +124,7 @@ impl Rate {
     }
 
     /// How many follow each second, so that a second with those sent at once stays below the rate.
-    fn steady(&self) -> f64 {
+    pub(crate) fn steady(&self) -> f64 {
         (self.per_second - self.at_once()).max(self.per_second / 2.0)
     }
 

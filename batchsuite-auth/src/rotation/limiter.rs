@@ -52,6 +52,11 @@ impl Limiter {
         self.queue().rate.per_second()
     }
 
+    /// The time from one refresh to the next, if many wait.
+    pub(super) fn pace(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.queue().rate.steady())
+    }
+
     /// How many refreshes wait for their turn.
     pub(super) fn waiting(&self) -> usize {
         self.queue().waiting.len()
