@@ -22,6 +22,7 @@ mod receiver;
 mod secrets;
 mod shapes;
 pub mod sqlite;
+mod ups_process;
 pub mod virtual_time;
 pub mod wire;
 mod worker;
@@ -40,5 +41,6 @@ pub use self::{
     receiver::{Posted, WebhookReceiver},
     secrets::Secrets,
     shapes::shapes,
+    ups_process::{UpsProcess, sibling},
     worker::{Reply, Worker},
 };

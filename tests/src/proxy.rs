@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, UnixStream},
+    net::{TcpListener, TcpSocket, TcpStream, UnixStream},
     sync::watch,
     time::{sleep, timeout},
 };
@@ -30,6 +30,15 @@ pub struct Proxy {
     /// Connections with a number below this one are silent.
     silent_below: watch::Sender<u64>,
     trouble: watch::Sender<Trouble>,
+    is_closed: watch::Sender<bool>,
+    open: Arc<Open>,
+}
+
+/// How many connections are open, and the most at once.
+#[derive(Debug, Default)]
+struct Open {
+    now: AtomicU64,
+    most: AtomicU64,
 }
 
 /// A server's address.
@@ -97,15 +106,35 @@ impl Proxy {
         let address = listener.local_addr().expect("the address of the listener");
         let (accepted, silent_below) = (Arc::new(AtomicU64::new(0)), watch::Sender::new(0));
         let trouble = watch::Sender::new(Trouble::None);
+        let (is_closed, open) = (watch::Sender::new(false), Arc::new(Open::default()));
         let (numbers, below, troubles) = (Arc::clone(&accepted), silent_below.subscribe(), trouble.subscribe());
+        let (mut door, opened) = (is_closed.subscribe(), Arc::clone(&open));
         tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let silence = Silence { number: numbers.fetch_add(1, SeqCst), below: below.clone() };
-                let passage = Passage { silence, trouble: troubles.clone(), watcher: watcher.clone() };
-                tokio::spawn(passage.connection(client, target.clone()));
+            let mut listener = listener;
+            loop {
+                tokio::select! {
+                    _ = reaches(&mut door, true) => {
+                        drop(listener);
+                        // The port stays ours, and refuses connections.
+                        let socket = TcpSocket::new_v4().expect("a socket");
+                        socket.set_reuseaddr(true).expect("a socket");
+                        socket.bind(address).expect("the port");
+                        if !reaches(&mut door, false).await {
+                            return;
+                        }
+                        listener = socket.listen(1024).expect("the port");
+                    }
+                    accepted = listener.accept() => {
+                        let Ok((client, _)) = accepted else { return };
+                        let silence = Silence { number: numbers.fetch_add(1, SeqCst), below: below.clone() };
+                        let passage = Passage { silence, trouble: troubles.clone(), watcher: watcher.clone() };
+                        let connection = passage.connection(client, target.clone());
+                        tokio::spawn(until_closed(connection, door.clone(), Arc::clone(&opened)));
+                    }
+                }
             }
         });
-        Self { address, accepted, silent_below, trouble }
+        Self { address, accepted, silent_below, trouble, is_closed, open }
     }
 
     /// The proxy's address.
@@ -138,10 +167,45 @@ impl Proxy {
         self.silent_below.send_replace(0);
     }
 
+    /// Refuses connections and cuts the existing ones, until [`open`](Self::open).
+    pub fn close(&self) {
+        self.is_closed.send_replace(true);
+    }
+
+    /// Takes connections again.
+    pub fn open(&self) {
+        self.is_closed.send_replace(false);
+    }
+
+    /// The most connections that were open at once, since the last call.
+    pub fn take_most_open(&self) -> u64 {
+        self.open.most.swap(self.open.now.load(SeqCst), SeqCst)
+    }
+
     /// Sets the fault for passing data.
     pub fn trouble(&self, trouble: Trouble) {
         self.trouble.send_replace(trouble);
     }
+}
+
+/// Waits until the proxy is closed or open; `false`: there is no proxy any more.
+async fn reaches(door: &mut watch::Receiver<bool>, is_closed: bool) -> bool {
+    door.wait_for(|now| *now == is_closed).await.is_ok()
+}
+
+/// Counts a connection, and cuts it when the proxy closes.
+async fn until_closed(
+    connection: impl Future<Output = io::Result<()>>,
+    mut door: watch::Receiver<bool>,
+    open: Arc<Open>,
+) {
+    let now = open.now.fetch_add(1, SeqCst) + 1;
+    open.most.fetch_max(now, SeqCst);
+    tokio::select! {
+        _ = connection => {}
+        _ = reaches(&mut door, true) => {}
+    }
+    open.now.fetch_sub(1, SeqCst);
 }
 
 #[derive(Clone)]
@@ -247,4 +311,15 @@ async fn connect(target: Target) -> io::Result<Halves> {
             (Box::new(from), Box::new(to))
         }
     })
+}
+
+/// The head and the body of a complete HTTP/1.1 message (RFC 9112 §6.3); `None`: it is not complete.
+pub fn message(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let (head, body) = (str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 4..]);
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    (body.len() >= length.unwrap_or(0)).then_some((head, body))
 }

@@ -1,6 +1,11 @@
 //! An outage of UPS: how soon every company is served again, what UPS sees of it, and what is told.
 //!
 //! ```text
+//! outage measured             real processes, a real database; UPS refuses connections, and later hangs
+//!     --companies N           how many companies (1,500)
+//!     --processes N           how many processes (4)
+//!     --minutes M             how long UPS is away (5)
+//!     --store postgres|sqlite the database (postgres)
 //! outage simulated            the whole library in virtual time, with up to a million companies
 //!     --companies N           how many companies (1,000,000)
 //!     --in-use N              how many of them have callers (a tenth)
@@ -14,6 +19,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod journal;
+mod measured;
 mod simulated;
 mod table;
 mod traffic;
@@ -36,6 +42,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let is_fine = match words.split_first() {
         Some((&"simulated", options)) => Plan::of(options).map(|plan| simulated::run(&plan)),
+        Some((&"measured", options)) => measured::Plan::of(options).map(|plan| measured::run(&plan)),
         _ => None,
     };
     match is_fine {
@@ -43,7 +50,8 @@ fn main() -> ExitCode {
         Some(false) => ExitCode::FAILURE,
         None => {
             eprintln!(
-                "usage: outage simulated [--companies N] [--in-use N] [--hours H] [--processes N] [--rate N] \
+                "usage: outage measured [--companies N] [--processes N] [--minutes M] [--store postgres|sqlite]\n       \
+                 outage simulated [--companies N] [--in-use N] [--hours H] [--processes N] [--rate N] \
                  [--kind refused|hangs]"
             );
             ExitCode::from(2)

@@ -100,7 +100,7 @@ async fn outage(plan: &Plan) -> Table {
 
 fn set(world: &World, away: Option<Kind>, phase: Phase) {
     world.set_away(away);
-    world.traffic().phase = phase;
+    world.traffic().begin(phase);
 }
 
 /// Lets time pass and reads the event log, which keeps the latest 100,000 events.
@@ -161,8 +161,8 @@ fn events(table: &mut Table, plan: &Plan, journal: &Journal) {
         table.figure(format!("events: {kind}"), times);
         total += times;
     }
-    table.at_most("events of the beginning of the outage", journal.of_kind(EventKind::OutOfReach), 1);
-    table.at_most("events of its end", journal.of_kind(EventKind::InReach), 1);
+    table.exactly("events of the beginning of the outage", journal.of_kind(EventKind::OutOfReach), 1);
+    table.exactly("events of its end", journal.of_kind(EventKind::InReach), 1);
     table.at_most("events of the outage", total, 2 + 2 * plan.processes as u64);
 }
 

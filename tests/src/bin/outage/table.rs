@@ -22,6 +22,14 @@ impl Table {
         self.lines.push((what.into(), format!("{figure} ({verdict} {most})")));
     }
 
+    /// A figure that must be this one.
+    pub(crate) fn exactly(&mut self, what: impl Into<String>, figure: u64, demanded: u64) {
+        let is_missed = figure != demanded;
+        self.missed += usize::from(is_missed);
+        let verdict = if is_missed { format!("{figure} (MISSED: exactly {demanded})") } else { figure.to_string() };
+        self.lines.push((what.into(), verdict));
+    }
+
     pub(crate) fn is_fine(&self) -> bool {
         self.missed == 0
     }
@@ -50,6 +58,17 @@ impl fmt::Display for Seconds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_figure_than_the_demanded_one_is_missed() {
+        let mut table = Table::default();
+        table.exactly("events", 1, 1);
+        assert!(table.is_fine());
+
+        table.exactly("events", 0, 1);
+
+        assert!(!table.is_fine());
+    }
 
     #[test]
     fn a_figure_above_its_limit_is_a_missed_demand() {

@@ -29,7 +29,7 @@ impl Phase {
 /// Counts requests by phase, and the most within any second.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    pub(crate) phase: Phase,
+    phase: Phase,
     requests: [u64; 3],
     most: [usize; 3],
     last_second: VecDeque<Duration>,
@@ -39,6 +39,14 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
+    /// A phase begins. The first one forgets all that was before.
+    pub(crate) fn begin(&mut self, phase: Phase) {
+        if phase == Phase::Before {
+            (self.requests, self.most) = Default::default();
+        }
+        self.phase = phase;
+    }
+
     /// A request came, at this time since some start. Requests come in the order of their times.
     pub(crate) fn came(&mut self, at: Duration) {
         let phase = self.phase as usize;
@@ -83,7 +91,7 @@ mod tests {
         }
         assert_eq!((traffic.most(Phase::Before), traffic.requests(Phase::Before)), (4, 6), "from 700 to 1,699");
 
-        traffic.phase = Phase::After;
+        traffic.begin(Phase::After);
         traffic.came(Duration::from_millis(2700));
         assert_eq!((traffic.most(Phase::After), traffic.most(Phase::During)), (1, 0));
     }

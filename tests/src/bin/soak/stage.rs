@@ -1,10 +1,7 @@
 //! The processes: a UPS, a database, and a service of several workers, each with its own connections.
 
 use std::{
-    fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
-    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -12,24 +9,18 @@ use std::{
     time::Duration,
 };
 
-use batchsuite_auth::{
-    http::{HttpClient as _, ReqwestClient},
-    store::Store,
-};
+use batchsuite_auth::store::Store;
 use batchsuite_tests::{
-    Backend, Database, ShiftedClock, Worker, open_store,
+    Backend, Database, ShiftedClock, UpsProcess, Worker, open_store,
     postgres::{Log, Server},
     proxy::{Proxy, Target, Watcher},
+    sibling,
     sqlite::TestFile,
 };
 use rand::{RngExt as _, rngs::StdRng, seq::IndexedRandom as _};
 use rustix::mount::{MountFlags, mount};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     ledger::{Ledger, Process},
@@ -38,9 +29,8 @@ use crate::{
 
 pub(crate) const COMPANIES: usize = 30;
 const WORKERS: usize = 4;
-/// In seconds. A token is refreshed in its last quarter.
-const ACCESS_LIFETIME: &str = "8";
-const CLIENT_ID: &str = "soak-client";
+/// A token is refreshed in its last quarter.
+const ACCESS_LIFETIME: Duration = Duration::from_secs(8);
 /// How long to wait for a worker's answer.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -54,10 +44,7 @@ pub(crate) struct Stage {
     /// The database's small file system.
     pub(crate) disk: PathBuf,
     pub(crate) logs: PathBuf,
-    ups: SocketAddr,
-    http: ReqwestClient,
-    client_secret: String,
-    _ups: Child,
+    ups: UpsProcess,
 }
 
 /// A worker's place: a killed worker is replaced.
@@ -97,23 +84,10 @@ impl Stage {
         let store = open_store(&place, &schema, ShiftedClock::default()).await.expect("a store");
         let ledger = Arc::new(Ledger::default());
         ledger.book().companies.resize_with(COMPANIES, Default::default);
-        let client_secret = format!("soak-secret-{:032x}", rand::random::<u128>());
-        ledger.book().secrets.add("client secret", client_secret.clone());
-        let (child, ups) = start_ups(&client_secret).await;
-        let http = ReqwestClient::builder().allow_loopback_http().build().expect("a client");
-        let mut stage = Self {
-            backend,
-            ledger,
-            database,
-            store,
-            slots: Vec::new(),
-            disk,
-            logs: scratch.join("logs"),
-            ups,
-            http,
-            client_secret,
-            _ups: child,
-        };
+        let ups = UpsProcess::start(&sibling("fake-ups"), ACCESS_LIFETIME, (0..COMPANIES).map(user)).await;
+        ledger.book().secrets.add("client secret", ups.client_secret());
+        let mut stage =
+            Self { backend, ledger, database, store, slots: Vec::new(), disk, logs: scratch.join("logs"), ups };
         for _ in 0..WORKERS {
             let slot = stage.slot().await;
             stage.slots.push(slot);
@@ -124,7 +98,7 @@ impl Stage {
     async fn slot(&self) -> Slot {
         let process = Arc::new(AtomicUsize::new(0));
         let reader: Arc<dyn Watcher> = Arc::new(Reader::new(&self.ledger, &process));
-        let ups = Proxy::to(Target::Address(self.ups), Some(reader)).await;
+        let ups = Proxy::to(Target::Address(self.ups.address()), Some(reader)).await;
         let database = match self.database.server() {
             Some(server) => Some(Proxy::before(server).await),
             None => None,
@@ -146,9 +120,19 @@ impl Stage {
             };
             slot.process.store(number, SeqCst);
             let log = self.logs.join(format!("worker-{number}.log"));
-            let arguments =
-                [&*url, &schema, &ups, CLIENT_ID, &self.client_secret, "0", "keeper", "1", "-", &log.to_string_lossy()];
-            let worker = Worker::try_start(&program("worker").to_string_lossy(), &arguments).await;
+            let arguments = [
+                &*url,
+                &schema,
+                &ups,
+                UpsProcess::CLIENT_ID,
+                self.ups.client_secret(),
+                "0",
+                "keeper",
+                "1",
+                "-",
+                &log.to_string_lossy(),
+            ];
+            let worker = Worker::try_start(&sibling("worker").to_string_lossy(), &arguments).await;
             if let Some(worker) = worker {
                 *slot.worker() = Some(Arc::new(worker));
                 return;
@@ -199,35 +183,26 @@ impl Stage {
 
     /// Calls a control of the UPS.
     pub(crate) async fn control(&self, switch: &str, input: Value) -> Value {
-        let request = http::Request::post(format!("http://{}/__fake/{switch}", self.ups));
-        let (status, answer) = self.send(request, input.to_string()).await;
-        assert_eq!(status, 200, "{switch}: {answer}");
-        answer
+        self.ups.control(switch, input).await
     }
 
     /// The number of requests with this outcome at the UPS's refresh endpoint.
     pub(crate) async fn refreshes(&self, outcome: &str) -> u64 {
-        let request = http::Request::get(format!("http://{}/__fake/requests", self.ups));
-        self.send(request, String::new()).await.1["refresh"][outcome].as_u64().unwrap_or_default()
+        self.ups.refreshes().await[outcome].as_u64().unwrap_or_default()
     }
 
     /// Uses an access token.
     pub(crate) async fn check(&self, token: &str) -> Checked {
-        let request = http::Request::get(format!("http://{}/api/track/v1/details/1Z999AA10123456784", self.ups))
-            .header("authorization", format!("Bearer {token}"))
-            .header("transId", "t-1")
-            .header("transactionSrc", "soak");
-        match self.send(request, String::new()).await {
+        let request =
+            http::Request::get(format!("http://{}/api/track/v1/details/1Z999AA10123456784", self.ups.address()))
+                .header("authorization", format!("Bearer {token}"))
+                .header("transId", "t-1")
+                .header("transactionSrc", "soak");
+        match self.ups.send(request, String::new()).await {
             (200, _) => Checked::Accepted,
             (_, answer) if answer.to_string().contains("251004") => Checked::Expired,
             _ => Checked::Refused,
         }
-    }
-
-    async fn send(&self, request: http::request::Builder, body: String) -> (u16, Value) {
-        let answer = self.http.send(request.body(body.into_bytes()).expect("a request")).await;
-        let answer = answer.expect("the UPS answers");
-        (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap_or_default())
     }
 }
 
@@ -235,30 +210,6 @@ impl Slot {
     fn worker(&self) -> std::sync::MutexGuard<'_, Option<Arc<Worker>>> {
         self.worker.lock().expect("no thread panicked with the lock")
     }
-}
-
-/// A binary built together with this one.
-fn program(name: &str) -> PathBuf {
-    let program = std::env::current_exe().expect("the path of this program").with_file_name(name);
-    assert!(fs::exists(&program).is_ok_and(|there| there), "{} is missing: run tests/soak", program.display());
-    program
-}
-
-/// A UPS where each company has its own login.
-async fn start_ups(client_secret: &str) -> (Child, SocketAddr) {
-    let mut command = Command::new(program("fake-ups"));
-    command.args(["--listen", "127.0.0.1:0", "--access-lifetime", ACCESS_LIFETIME]);
-    command.args(["--client-id", CLIENT_ID, "--client-secret", client_secret]);
-    command.args(["--redirect-uri", "http://localhost:3000/callback"]);
-    for company in 0..COMPANIES {
-        command.args(["--user", &format!("{}:first-password", user(company))]);
-    }
-    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("fake-ups starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let line = lines.next_line().await.expect("the output of fake-ups").expect("a line");
-    let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
-    // Its output is no longer read, and it writes nothing more.
-    (child, address.unwrap_or_else(|| panic!("no address: {line}")))
 }
 
 /// A company's UPS.com login.

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use batchsuite_tests::proxy::{Sender, Watcher};
+use batchsuite_tests::proxy::{Sender, Watcher, message};
 
 use crate::ledger::Ledger;
 
@@ -77,15 +77,4 @@ impl Watcher for Reader {
             }
         }
     }
-}
-
-/// The head and the body of a complete HTTP/1.1 message (RFC 9112 §6.3).
-fn message(bytes: &[u8]) -> Option<(&str, &[u8])> {
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let (head, body) = (str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 4..]);
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    });
-    (body.len() >= length.unwrap_or(0)).then_some((head, body))
 }

@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "a program talks to its parent")]
 
+mod callers;
 mod note_book;
 mod orders;
 mod points;
@@ -29,16 +30,20 @@ use tracing_subscriber::fmt::format::FmtSpan;
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut argument = || {
-        arguments
-            .next()
-            .ok_or("worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|- SPEED DEADLINE|- [LOG]")
+        arguments.next().ok_or(
+            "worker DATABASE SCHEMA UPS CLIENT_ID CLIENT_SECRET SECONDS_AHEAD keeper|- SPEED|default DEADLINE|- [LOG]",
+        )
     };
     let (database, schema) = (argument()?, argument()?);
     let (ups, client_id, client_secret) = (argument()?, argument()?, argument()?);
     let clock = ShiftedClock::default();
     clock.advance(Duration::from_secs(argument()?.parse()?));
     let has_keeper = argument()? == "keeper";
-    let (speed, deadline) = (argument()?.parse()?, argument()?.parse().ok().map(Duration::from_millis));
+    let (policy, speed) = match &*argument()? {
+        "default" => (Policy::default(), 1),
+        speed => (policy(speed.parse()?), speed.parse()?),
+    };
+    let deadline = argument()?.parse().ok().map(Duration::from_millis);
     if let Ok(log) = argument() {
         log_everything_to(File::create(log)?);
     }
@@ -58,9 +63,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .store(store)
         .http(http)
         .clock(clock.clone())
-        .policy(policy(speed));
+        .policy(policy);
     let auth = if has_keeper { builder } else { builder.without_keeper() }.build()?;
-    let desk = Arc::new(Desk { auth, clock, points });
+    let desk = Arc::new(Desk { auth, clock, points, callers: Arc::default() });
 
     println!("{}", json!({"at": "ready"}));
     let mut lines = BufReader::new(stdin()).lines();

@@ -1,19 +1,20 @@
 //! The orders that a process accepts.
 
-use std::{collections::BTreeMap, error::Error, time::Duration};
+use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
 use batchsuite_auth::{AccessToken, BatchSuiteAuth, CompanyId, error::TokenError, secret::BrowserSecret};
 use batchsuite_tests::{ShiftedClock, ada, company};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{note_book::NoteBook, points::Points};
+use crate::{callers::Callers, note_book::NoteBook, points::Points};
 
 /// The receiver of orders.
 pub(crate) struct Desk {
     pub(crate) auth: BatchSuiteAuth,
     pub(crate) clock: ShiftedClock,
     pub(crate) points: Points,
+    pub(crate) callers: Arc<Callers>,
 }
 
 impl Desk {
@@ -51,6 +52,14 @@ impl Desk {
                     other => json!({"error": format!("{other:?}")}),
                 }
             }
+            "serve" => {
+                let companies = (number("first")..number("companies")).step_by(number("step").max(1) as usize);
+                for company in companies.filter_map(|index| id(&format!("{}-{index}", text("company")))) {
+                    self.callers.begin(self.auth.clone(), company, Duration::from_millis(number("every")));
+                }
+                json!({})
+            }
+            "served" => self.callers.told(),
             "remove" => done(self.auth.remove_auth(&company(text("company")), &ada()).await),
             "rejected" => self.rejected(&company(text("company")), text("token")).await,
             "drop" => self.drop_callers(text("company"), number("companies"), number("callers")).await,
