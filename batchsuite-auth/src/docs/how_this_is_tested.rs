@@ -13,6 +13,7 @@
 //! | **every interleaving** | the machine's rules, in a small world that is searched exhaustively | a rule that is missing or wrong under *any* order of up to three faults | `tests/prove interleavings` |
 //! | **every seed** | the whole library, several processes in one thread, virtual time | faults between the rules: the engine, the cache, the feed, the keeper, the awaits | `tests/prove seeds`, `tests/prove seed N` |
 //! | **from outside** | real processes, real databases, a fake UPS as a process, a proxy between them | faults that a model omits: sockets, drivers, files, signals, disks | `tests/soak --minutes 20` |
+//! | an outage of UPS | real processes with callers on all companies; and the whole library in virtual time with a million companies | companies that wait longer than the rate demands, more requests than the rate, events by the thousand | `tests/outage measured`, `tests/outage simulated`; a small one in `tests/run` |
 //! | **every broken line** | the other layers' tests, on code changed one line at a time | a line that no test needs | `tests/prove mutants` |
 //! | **any input** | each parser, with inputs grown from a corpus | an input that panics, is parsed differently than a standard says, or exposes a secret | `tests/prove fuzzing` |
 //! | instructions | a cached token, a miss, a refresh under valgrind | work added to the hot path | `tests/run` |
