@@ -20,6 +20,8 @@ const CALLS: usize = 12;
 /// The row's company, and two others of the same client.
 pub(crate) const OURS: u8 = 0;
 const COMPANIES: usize = 3;
+/// This many silences in a row are an outage: the machine's number.
+const OUT_OF_REACH: u8 = 3;
 /// Refusals within this time form a wave: the machine's ten minutes.
 const WAVE: Ticks = 4;
 
@@ -31,6 +33,8 @@ pub(crate) struct Breaker {
     refused: [Option<Ticks>; COMPANIES],
     /// When a wave stopped all requests, or the last trial since then began.
     stopped_at: Option<Ticks>,
+    /// How many requests in a row did not reach UPS or got no answer; three are as good as more.
+    unreached: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,8 +48,12 @@ struct Call {
 enum What {
     Asked,
     Succeeded,
-    Refused { is_explained: bool },
+    Refused {
+        is_explained: bool,
+    },
     Failed,
+    /// It did not reach UPS, or got no answer.
+    Unreached,
 }
 
 impl What {
@@ -96,6 +104,9 @@ impl Rules {
                 What::Failed => {
                     breaker.failed(&company, ClientFault::Misconfigured, at);
                 }
+                What::Unreached => {
+                    breaker.unreached(&company, at);
+                }
             }
         }
         breaker
@@ -127,10 +138,14 @@ impl Rules {
             self.breaker(told.calls.iter().flatten()).permit(Errand::Refresh, &company_id(company), true, time(0));
         self.call(told, What::Asked, company);
         let is_refused = matches!(permit, Permit::Refused { .. });
+        let is_away = told.unreached == OUT_OF_REACH;
+        let is_out_of_reach = self.breaker(told.calls.iter().flatten()).is_out_of_reach();
         let is_open = self.breaker(told.calls.iter().flatten()).fault() == Some(&ClientFault::Wave);
         let promise = match told.stopped_at {
             Some(at) if !is_refused && at >= 0 => Some(Promise::AWaveStopsTheOthers),
             None if is_refused && is_open => Some(Promise::OnlyAWaveStopsTheOthers),
+            _ if is_out_of_reach && !is_away => Some(Promise::OnlySilenceIsAnOutage),
+            None if is_away && permit == Permit::Granted => Some(Promise::AnOutageLeavesTrials),
             _ => None,
         };
         if !is_refused && told.stopped_at.is_some() {
@@ -141,12 +156,18 @@ impl Rules {
 
     fn succeeded(&self, told: &mut Breaker, company: u8) {
         self.call(told, What::Succeeded, company);
-        (told.refused, told.stopped_at) = ([None; COMPANIES], None);
+        *told = Breaker { calls: told.calls, ..Breaker::default() };
+    }
+
+    fn unreached(&self, told: &mut Breaker, company: u8) {
+        self.call(told, What::Unreached, company);
+        told.unreached = OUT_OF_REACH.min(told.unreached + 1);
     }
 
     fn refused(&self, told: &mut Breaker, company: u8, is_explained: bool) {
         let counts = is_explained && !self.is_without(Rule::OpinionsDoNotCount) || self.is_without(Rule::WaveStops);
         self.call(told, What::Refused { is_explained: counts }, company);
+        told.unreached = 0;
         if is_explained {
             return;
         }
@@ -184,8 +205,12 @@ impl Moves<'_> {
         match outcome {
             Outcome::Pair { .. } => self.rules.succeeded(told, OURS),
             Outcome::Refused(_) => self.rules.refused(told, OURS, is_explained),
-            Outcome::Misconfigured => self.rules.call(told, What::Failed, OURS),
-            Outcome::Unanswered | Outcome::NotSent | Outcome::Late => {}
+            Outcome::Misconfigured => {
+                self.rules.call(told, What::Failed, OURS);
+                told.unreached = 0;
+            }
+            Outcome::Unanswered | Outcome::NotSent => self.rules.unreached(told, OURS),
+            Outcome::Late => {}
         }
     }
 
