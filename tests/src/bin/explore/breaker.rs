@@ -35,6 +35,10 @@ pub(crate) struct Breaker {
     stopped_at: Option<Ticks>,
     /// How many requests in a row did not reach UPS or got no answer; three are as good as more.
     unreached: u8,
+    /// The row's company got no answer, so that it pauses.
+    is_silenced: bool,
+    /// UPS is in reach again, and the company's pause is to end.
+    pub(crate) resumes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +83,14 @@ impl Breaker {
         for call in self.calls.iter_mut().flatten().filter(|call| !call.what.is_timeless()) {
             call.at = call.at.max(-WAVE);
         }
+    }
+
+    /// UPS has answered.
+    fn reached(&mut self) {
+        if self.unreached == OUT_OF_REACH {
+            self.resumes |= std::mem::take(&mut self.is_silenced);
+        }
+        self.unreached = 0;
     }
 
     fn knows(&self, company: u8) -> bool {
@@ -139,7 +151,7 @@ impl Rules {
         self.call(told, What::Asked, company);
         let is_refused = matches!(permit, Permit::Refused { .. });
         let is_away = told.unreached == OUT_OF_REACH;
-        let is_out_of_reach = self.breaker(told.calls.iter().flatten()).is_out_of_reach();
+        let is_out_of_reach = self.is_out_of_reach(told);
         let is_open = self.breaker(told.calls.iter().flatten()).fault() == Some(&ClientFault::Wave);
         let promise = match told.stopped_at {
             Some(at) if !is_refused && at >= 0 => Some(Promise::AWaveStopsTheOthers),
@@ -155,19 +167,31 @@ impl Rules {
     }
 
     fn succeeded(&self, told: &mut Breaker, company: u8) {
+        let was_out_of_reach = self.is_out_of_reach(told);
         self.call(told, What::Succeeded, company);
-        *told = Breaker { calls: told.calls, ..Breaker::default() };
+        if was_out_of_reach && self.is_without(Rule::AnswerEndsOutage) {
+            (0..OUT_OF_REACH).for_each(|_| self.call(told, What::Unreached, company));
+        }
+        (told.refused, told.stopped_at) = ([None; COMPANIES], None);
+        told.reached();
     }
 
     fn unreached(&self, told: &mut Breaker, company: u8) {
-        self.call(told, What::Unreached, company);
+        if !self.is_without(Rule::SilenceStops) {
+            self.call(told, What::Unreached, company);
+        }
         told.unreached = OUT_OF_REACH.min(told.unreached + 1);
+    }
+
+    /// Whether the process's breaker says that UPS is out of reach.
+    pub(crate) fn is_out_of_reach(&self, told: &Breaker) -> bool {
+        self.breaker(told.calls.iter().flatten()).is_out_of_reach()
     }
 
     fn refused(&self, told: &mut Breaker, company: u8, is_explained: bool) {
         let counts = is_explained && !self.is_without(Rule::OpinionsDoNotCount) || self.is_without(Rule::WaveStops);
         self.call(told, What::Refused { is_explained: counts }, company);
-        told.unreached = 0;
+        told.reached();
         if is_explained {
             return;
         }
@@ -207,9 +231,13 @@ impl Moves<'_> {
             Outcome::Refused(_) => self.rules.refused(told, OURS, is_explained),
             Outcome::Misconfigured => {
                 self.rules.call(told, What::Failed, OURS);
-                told.unreached = 0;
+                told.reached();
             }
-            Outcome::Unanswered | Outcome::NotSent => self.rules.unreached(told, OURS),
+            Outcome::Unanswered => {
+                self.rules.unreached(told, OURS);
+                told.is_silenced = true;
+            }
+            Outcome::NotSent | Outcome::OutOfReach => self.rules.unreached(told, OURS),
             Outcome::Late => {}
         }
     }
@@ -237,6 +265,10 @@ impl Moves<'_> {
                 self.push(Kind::Event, Some(index), "gets no answer to the trial of another company", world);
                 self.found(finding);
             }
+            let mut silent = world;
+            self.rules.unreached(&mut silent.processes[index].breaker, company);
+            self.push(Kind::Event, Some(index), "gets no answer for another company", silent);
+            self.found(finding);
             let mut refused = world;
             self.rules.refused(&mut refused.processes[index].breaker, company, false);
             self.push(Kind::Event, Some(index), "is told that another company's token is refused", refused);
