@@ -37,6 +37,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod broken;
+mod deliveries;
 mod faults;
 mod http;
 mod imports;
