@@ -63,6 +63,8 @@ impl World {
             self.start(slot, started);
             started += 1;
         }
+        // A new consumer is told what happens from its beginning on.
+        self.pause(Duration::from_millis(50)).await;
         for company in 0..self.plan.companies {
             tokio::spawn(Arc::clone(self).consent(company));
         }
