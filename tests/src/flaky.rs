@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use batchsuite_auth::{
@@ -145,6 +146,8 @@ pub struct FlakyStore {
 
 #[derive(Debug, Default)]
 struct State {
+    /// How long each call travels.
+    distance: Duration,
     /// For the next calls, one each.
     once: HashMap<(Verb, Moment), VecDeque<Trouble>>,
     always: HashMap<Verb, (Moment, Trouble)>,
@@ -198,6 +201,11 @@ impl FlakyStore {
     /// `verb` works again.
     pub fn mend(&self, verb: Verb) {
         self.state().always.remove(&verb);
+    }
+
+    /// From now on each call takes this long.
+    pub fn set_distance(&self, distance: Duration) {
+        self.state().distance = distance;
     }
 
     /// Every call of every verb fails until [`come_back`](Self::come_back), and nothing is written.
@@ -274,6 +282,10 @@ impl FlakyStore {
         (verb, taken): (Verb, Result<(), StoreError>),
         happens: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
+        let distance = self.state().distance;
+        if !distance.is_zero() {
+            tokio::time::sleep(distance).await;
+        }
         self.suffer(verb, Moment::Before).await?;
         taken?;
         let answer = happens.await;

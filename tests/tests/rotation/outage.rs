@@ -249,3 +249,27 @@ async fn a_process_that_ups_answers_ends_an_outage_that_nobody_is_left_to_end() 
 fn is_of_outage(kind: EventKind) -> bool {
     matches!(kind, EventKind::OutOfReach | EventKind::InReach)
 }
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_ask_again_and_again_do_not_keep_a_process_from_finding_ups_well() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.refresh_rate = 4);
+    let companies = companies(&stage, &process, 150).await;
+    process.store.set_distance(Duration::from_millis(2));
+    stage.ups.fault(Endpoint::Refresh, Fault::Hang, Times::UntilCleared);
+    let (stage, process, companies) = (&stage, &process, &companies);
+    let ask_for = |time: u64| async move {
+        for _ in 0..time / 5 {
+            companies.iter().for_each(|company| drop(process.caller(company)));
+            stage.live(seconds(5)).await;
+        }
+    };
+    ask_for(400).await;
+    let before = stage.rotations();
+    stage.ups.clear_faults(Endpoint::Refresh);
+
+    ask_for(120).await;
+
+    assert!(kinds(process).await.contains(&EventKind::InReach), "{:?}", process.auth.health());
+    assert!(stage.rotations() - before > 75, "{}: half of the rate", stage.rotations() - before);
+}
