@@ -6,6 +6,7 @@
 //!     --processes N           how many processes (4)
 //!     --minutes M             how long UPS is away (5)
 //!     --store postgres|sqlite the database (postgres)
+//!     --kind refused|hangs    only one of them
 //! outage simulated            the whole library in virtual time, with up to a million companies
 //!     --companies N           how many companies (1,000,000)
 //!     --in-use N              how many of them have callers (a tenth)
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         Some(false) => ExitCode::FAILURE,
         None => {
             eprintln!(
-                "usage: outage measured [--companies N] [--processes N] [--minutes M] [--store postgres|sqlite]\n       \
+                "usage: outage measured [--companies N] [--processes N] [--minutes M] [--store postgres|sqlite] [--kind refused|hangs]\n       \
                  outage simulated [--companies N] [--in-use N] [--hours H] [--processes N] [--rate N] \
                  [--kind refused|hangs]"
             );

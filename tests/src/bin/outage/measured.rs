@@ -38,12 +38,15 @@ pub(crate) struct Plan {
     processes: usize,
     away: Duration,
     backend: Backend,
+    /// `None`: first one, then the other.
+    kind: Option<Kind>,
 }
 
 impl Plan {
     /// The plan of these options; `None`: they make no sense.
     pub(crate) fn of(options: &[&str]) -> Option<Self> {
-        let mut plan = Self { companies: 1500, processes: 4, away: seconds(300), backend: Backend::Postgres };
+        let mut plan =
+            Self { companies: 1500, processes: 4, away: seconds(300), backend: Backend::Postgres, kind: None };
         let (options, rest) = options.as_chunks();
         for option in options {
             match *option {
@@ -52,6 +55,8 @@ impl Plan {
                 ["--minutes", minutes] => {
                     plan.away = seconds(60).mul_f64(minutes.parse().ok().filter(|minutes| *minutes > 0.0)?);
                 }
+                ["--kind", "refused"] => plan.kind = Some(Kind::Refused),
+                ["--kind", "hangs"] => plan.kind = Some(Kind::Hangs),
                 ["--store", store] => plan.backend = backend(store)?,
                 _ => return None,
             }
@@ -78,7 +83,7 @@ pub(crate) fn run(plan: &Plan) -> bool {
         stage.opt_in(plan.companies).await;
         stage.serve(plan.companies).await;
         let mut is_fine = true;
-        for kind in [Kind::Refused, Kind::Hangs] {
+        for kind in [Kind::Refused, Kind::Hangs].into_iter().filter(|kind| plan.kind.is_none_or(|only| only == *kind)) {
             let table = outage(plan, &stage, kind).await;
             println!("{table}");
             is_fine &= table.is_fine();
