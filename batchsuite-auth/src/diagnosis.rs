@@ -261,7 +261,7 @@ impl fmt::Display for NextStep {
         f.write_str(match self.kind {
             NextStepKind::SecondOpinion => "UPS is asked about the refresh token once more",
             NextStepKind::Retry => "UPS is asked again",
-            NextStepKind::RefreshOnRejection => "if an API rejects the token again, it is refreshed",
+            NextStepKind::RefreshOnRejection => "another rejection has the token refreshed",
             NextStepKind::Refresh => "the tokens are renewed",
             NextStepKind::TakeOver => "the refresh ends, or is taken over",
             NextStepKind::Trial => "one request is sent as a trial",
@@ -274,7 +274,7 @@ impl fmt::Display for NextStep {
         match (self.kind, self.at) {
             (_, None) => Ok(()),
             (NextStepKind::Clearance, Some(at)) => write!(f, " after {}", at.format("%F %T")),
-            (NextStepKind::RefreshOnRejection, Some(at)) => write!(f, ", from {} on", at.format("%F %T")),
+            (NextStepKind::RefreshOnRejection, Some(at)) => write!(f, ", from {}", at.format("%F %T")),
             (NextStepKind::TakeOver, Some(at)) => write!(f, " by {}", at.format("%F %T")),
             (_, Some(at)) => write!(f, " at {}", at.format("%F %T")),
         }
