@@ -70,7 +70,7 @@ impl Engine {
             after: None,
             limit: EVENTS,
         };
-        let events = rotation.in_time(rotation.store.events(query)).await?.items;
+        let events = rotation.read_in_time(rotation.store.events(query)).await?.items;
         let (snapshot, at) = (&row.snapshot, row.now());
         let status = snapshot.status(&rotation.settings);
         let facts = CompanyFacts {
