@@ -61,7 +61,7 @@ async fn read(scenario: Scenario, scene: &Scene<'_>) {
     assert_eq!(told["responsible"], responsible(finding.responsible));
     assert_eq!(time(&told["since"]), finding.since, "{told:#}");
     assert_eq!(time(&told["next"]["at"]), finding.next.and_then(|next| next.at), "{told:#}");
-    assert_eq!(told["next"].is_null(), scenario.next.is_none(), "{told:#}");
+    assert_eq!(told["next"].is_null(), finding.next.is_none(), "{told:#}");
     let message = finding.evidence.as_ref().and_then(|evidence| evidence.message.as_deref());
     assert_eq!(told["evidence"]["message"].as_str(), message, "{told:#}");
 

@@ -83,6 +83,10 @@ fn ended(cause: CauseKind, finding: &Finding) -> Vec<String> {
 /// An item of the list, as one text.
 fn item(finding: &Finding) -> String {
     let mut item = finding.kind.to_string();
+    if finding.kind == FindingKind::KeeperBehind {
+        // When it will have caught up may be known only when the page is read.
+        return item;
+    }
     if let Some(since) = finding.since {
         item += &format!(" Since {} UTC.", time(since));
     }
