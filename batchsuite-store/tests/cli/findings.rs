@@ -36,7 +36,6 @@ async fn every_finding_is_told_in_words_and_as_json(backend: Backend) {
         let words = stage.run_with(&["why", "acme"], &[("UPS_CLIENT_ID", client_id)]).await;
         let json = stage.run_with(&["why", "acme", "--json"], &[("UPS_CLIENT_ID", client_id)]).await;
 
-        println!("=={}\n{}", scenario.kind.name(), words.stdout);
         if scenario.own.is_none() {
             // A process with a keeper sends by itself.
             let name = scenario.kind.name();
