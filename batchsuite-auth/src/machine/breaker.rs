@@ -289,6 +289,11 @@ impl Breaker {
             && self.open_for(company, ClientFault::OutOfReach, now)
     }
 
+    /// Whether UPS has answered since the start, and is not out of reach now.
+    pub fn is_in_reach(&self) -> bool {
+        self.answered && !self.is_out_of_reach()
+    }
+
     /// Since when UPS is out of reach.
     pub fn out_of_reach_since(&self) -> Option<Timestamp> {
         self.open.as_ref().filter(|open| open.fault == ClientFault::OutOfReach).map(|open| open.since)

@@ -90,13 +90,14 @@ impl Engine {
         Ok(Page { items, next: last.or(after) })
     }
 
-    /// Announces the configured client id; if it has changed, one process writes an event for all.
-    pub(super) async fn announce_client(&self) -> Result<(), StoreError> {
+    /// Announces the configured client id; if it has changed, one process writes an event for all. Returns what the store
+    /// then says about the client.
+    pub(super) async fn announce_client(&self) -> Result<ClientRecord, StoreError> {
         let rotation = &self.rotation;
         loop {
             let (row, record) = rotation.client_row().await?;
             let (record, events) = match record.announce(&rotation.settings.client_id, row.as_of) {
-                Announcement::Known => return Ok(()),
+                Announcement::Known => return Ok(record),
                 Announcement::First(record) => (record, Vec::new()),
                 Announcement::Changed(record) => {
                     let words = "the configured client id is not the one that the opt-ins belong to";
@@ -109,7 +110,7 @@ impl Engine {
                 if has_events {
                     self.tasks.wrote_events();
                 }
-                return Ok(());
+                return Ok(*record);
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use batchsuite_auth::{
-    CompanyId, EventFilter,
+    BatchSuiteAuth, CompanyId, Environment, EventFilter,
     error::{TokenError, Unavailable},
     events::EventKind,
     fake_ups::{Endpoint, Fault, Times},
@@ -176,4 +176,30 @@ async fn the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same() {
     is_cut.store(false, Relaxed);
     stage.live(seconds(180)).await;
     assert_eq!(stage.rotations(), companies.len() as u64, "all are renewed");
+}
+
+/// For instance, a service that was deployed anew while UPS was away.
+#[tokio::test(start_paused = true)]
+async fn an_outage_whose_process_has_ended_is_over_for_operators_once_a_later_process_gets_an_answer() {
+    let stage = Stage::new().await;
+    let first = stage.process();
+    let companies = companies(&stage, &first, 3).await;
+    let _is_cut = cut(&first);
+    for company in &companies {
+        first.auth.access_token(company).await.unwrap_err();
+    }
+    eventually("the outage is told", async || kinds(&first).await.contains(&EventKind::OutOfReach)).await;
+    first.auth.shutdown().await;
+    let since = async || BatchSuiteAuth::client_state(&stage.store, Environment::Cie).await.unwrap().out_of_reach_since;
+
+    let second = stage.process_with(|builder| builder.policy(policy()));
+    stage.live(seconds(1)).await;
+    assert!(since().await.is_some(), "UPS has not been asked since");
+    stage.live(seconds(70)).await;
+    second.token(&companies[0]).await;
+    stage.live(seconds(11)).await;
+
+    assert_eq!(since().await, None);
+    let ends = kinds(&second).await.into_iter().filter(|kind| *kind == EventKind::InReach).count();
+    assert_eq!(ends, 1);
 }
