@@ -59,8 +59,6 @@ fn unquiet(engine: &Weak<Engine>) -> Option<Arc<Engine>> {
 struct Keeper {
     /// Whether the store knows the configured client.
     is_announced: bool,
-    /// Whether UPS was out of reach for another process, which may not live to tell the end.
-    inherits_outage: bool,
     /// Companies whose use is not recorded yet.
     used: Vec<CompanyId>,
     announcement: Outage,
@@ -76,7 +74,6 @@ impl Keeper {
     fn new() -> Self {
         Self {
             is_announced: false,
-            inherits_outage: false,
             used: Vec::new(),
             announcement: Outage::during("announcing the client"),
             uses: Outage::during("recording the last use of tokens"),
@@ -89,10 +86,6 @@ impl Keeper {
     /// Serves woken grants for one interval at most; returns whether more may be due.
     async fn round(&mut self, engine: &Arc<Engine>) -> bool {
         self.announce_client(engine).await;
-        if self.inherits_outage && engine.rotation.breaker().is_in_reach() {
-            self.inherits_outage = false;
-            engine.outage_ends();
-        }
         self.record_use(engine).await;
         let (began, interval) = (Stopwatch::start(), engine.rotation.policy.keeper_interval);
         // One of them may be sent as a trial. The others stay hidden for a while, so that there must be few.
@@ -113,15 +106,14 @@ impl Keeper {
         }
     }
 
-    async fn announce_client(&mut self, engine: &Engine) {
+    async fn announce_client(&mut self, engine: &Arc<Engine>) {
         if self.is_announced {
             return;
         }
         match engine.announce_client().await {
-            Ok(record) => {
+            Ok(()) => {
                 self.announcement.over();
                 self.is_announced = true;
-                self.inherits_outage = record.out_of_reach_since.is_some();
             }
             Err(error) => self.pause = self.pause.max(self.announcement.failed(&error, engine.keeper_backoff())),
         }

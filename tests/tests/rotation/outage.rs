@@ -10,7 +10,7 @@ use std::{
 };
 
 use batchsuite_auth::{
-    BatchSuiteAuth, CompanyId, Environment, EventFilter,
+    CompanyId, EventFilter,
     error::{TokenError, Unavailable},
     events::EventKind,
     fake_ups::{Endpoint, Fault, Times},
@@ -178,28 +178,58 @@ async fn the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same() {
     assert_eq!(stage.rotations(), companies.len() as u64, "all are renewed");
 }
 
-/// For instance, a service that was deployed anew while UPS was away.
 #[tokio::test(start_paused = true)]
-async fn an_outage_whose_process_has_ended_is_over_for_operators_once_a_later_process_gets_an_answer() {
+async fn a_process_that_starts_during_an_outage_sends_trials_and_tells_its_end() {
     let stage = Stage::new().await;
     let first = stage.process();
-    let companies = companies(&stage, &first, 3).await;
-    let _is_cut = cut(&first);
-    for company in &companies {
+    let companies = companies(&stage, &first, 20).await;
+    stage.ups.fault(Endpoint::Refresh, Fault::Reset, Times::UntilCleared);
+    for company in &companies[..3] {
         first.auth.access_token(company).await.unwrap_err();
     }
     eventually("the outage is told", async || kinds(&first).await.contains(&EventKind::OutOfReach)).await;
     first.auth.shutdown().await;
-    let since = async || BatchSuiteAuth::client_state(&stage.store, Environment::Cie).await.unwrap().out_of_reach_since;
 
     let second = stage.process_with(|builder| builder.policy(policy()));
-    stage.live(seconds(1)).await;
-    assert!(since().await.is_some(), "UPS has not been asked since");
-    stage.live(seconds(70)).await;
-    second.token(&companies[0]).await;
-    stage.live(seconds(11)).await;
+    stage.live(seconds(12)).await;
+    assert!(!second.auth.health().is_healthy(), "it has read of the outage: {:?}", second.auth.health());
+    let before = second.http.exchanges().len();
+    for company in &companies[5..] {
+        second.auth.access_token(company).await.unwrap_err();
+    }
+    assert_eq!(second.http.exchanges().len() - before, 1, "a trial");
+    stage.ups.clear_faults(Endpoint::Refresh);
+    stage.live(seconds(30)).await;
+    second.token(&companies[19]).await;
+    stage.live(seconds(2)).await;
 
-    assert_eq!(since().await, None);
-    let ends = kinds(&second).await.into_iter().filter(|kind| *kind == EventKind::InReach).count();
-    assert_eq!(ends, 1);
+    let told: Vec<_> = kinds(&second).await.into_iter().filter(|kind| is_of_outage(*kind)).collect();
+    assert_eq!(told, [EventKind::OutOfReach, EventKind::InReach]);
+    assert!(second.auth.health().is_healthy(), "{:?}", second.auth.health());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ups_answers_ends_an_outage_that_nobody_is_left_to_end() {
+    let stage = Stage::new().await;
+    let first = stage.process();
+    let companies = companies(&stage, &first, 20).await;
+    stage.ups.fault(Endpoint::Refresh, Fault::Reset, Times::UntilCleared);
+    for company in &companies[..3] {
+        first.auth.access_token(company).await.unwrap_err();
+    }
+    eventually("the outage is told", async || kinds(&first).await.contains(&EventKind::OutOfReach)).await;
+    first.auth.shutdown().await;
+    stage.ups.clear_faults(Endpoint::Refresh);
+
+    // UPS answers before the keeper's first look.
+    let second = stage.process_with(|builder| builder.policy(policy()));
+    second.token(&companies[19]).await;
+    assert!(!kinds(&second).await.contains(&EventKind::InReach));
+    stage.live(seconds(12)).await;
+
+    assert!(kinds(&second).await.contains(&EventKind::InReach));
+}
+
+fn is_of_outage(kind: EventKind) -> bool {
+    matches!(kind, EventKind::OutOfReach | EventKind::InReach)
 }
