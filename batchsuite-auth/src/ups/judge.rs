@@ -41,9 +41,8 @@ pub(crate) enum Judgement {
     Unknown(Evidence),
 }
 
-#[cfg(any(test, feature = "metrics", feature = "test-util"))]
 impl Judgement {
-    /// A stable name for metrics.
+    /// A stable name for metrics and traces.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::Pair(_) => "pair",
