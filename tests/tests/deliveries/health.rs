@@ -7,14 +7,14 @@ use crate::stage::{Answer, CONSUMER, Notes, Stage, begun, happen};
 
 #[tokio::test(start_paused = true)]
 async fn the_lag_is_the_age_of_the_first_event_that_is_not_done() {
-    let (stage, notes, hold) = (Stage::new().await, Notes::default(), Hold::default());
+    let (stage, notes, [first, second]) = (Stage::new().await, Notes::default(), [(); 2].map(|()| Hold::default()));
     let (process, delivery) = stage.delivering(&notes).await;
     stage.live(seconds(2)).await;
     let idle = delivery.health();
     assert!(idle.is_here && idle.lag.is_zero() && !idle.handler_fails, "{idle:?}");
     assert_eq!((delivery.consumer(), delivery.environment()), (CONSUMER, Environment::Cie));
 
-    notes.answer([Answer::Wait(hold.clone())]);
+    notes.answer([Answer::Wait(first.clone()), Answer::Wait(second.clone())]);
     happen(&process, &["acme"]).await;
     notes.reach(1).await;
     stage.live(seconds(30)).await;
@@ -23,8 +23,12 @@ async fn the_lag_is_the_age_of_the_first_event_that_is_not_done() {
     let busy = delivery.health();
     assert!((seconds(60)..seconds(63)).contains(&busy.lag) && !busy.handler_fails, "{busy:?}");
 
-    hold.release();
+    first.release();
     notes.reach(2).await;
+    let next = delivery.health();
+    assert!((seconds(30)..seconds(33)).contains(&next.lag), "{next:?}");
+
+    second.release();
     stage.live(seconds(2)).await;
     assert!(delivery.health().lag.is_zero(), "{:?}", delivery.health());
 }
