@@ -325,7 +325,20 @@ impl BatchSuiteAuth {
     /// # Cancellation
     /// Some events may be deleted.
     pub async fn prune_events(&self, older_than: Duration) -> Result<u64, StoreError> {
-        self.engine.prune_events(older_than).await
+        self.engine.prune_events(older_than, false).await
+    }
+
+    /// As [`prune_events`](Self::prune_events), and deletes events that a delivery has not passed yet as well, e.g.
+    /// because its consumer is no longer begun anywhere. A consumer that has not seen them is told of the gap
+    /// ([`EventHandler::missed`](crate::EventHandler::missed)).
+    ///
+    /// # Errors
+    /// [`StoreError`]; some events may be deleted.
+    ///
+    /// # Cancellation
+    /// Some events may be deleted.
+    pub async fn prune_undelivered_events(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.engine.prune_events(older_than, true).await
     }
 
     /// Stops starting background work: the keeper stops (between two companies if it is running), and no token is

@@ -183,7 +183,8 @@ pub struct Policy {
     /// default leaves 10 s to store its pair. Default: 30 s.
     pub shutdown_limit: Duration,
     /// The longest time before its end at which an access token is refreshed. The early window is the last quarter of
-    /// the token's lifetime, or this if it is shorter. Default: 30 minutes.
+    /// the token's lifetime, or this if it is shorter; a refresh is due at a random time in its first half. Default: 30
+    /// minutes.
     pub early_window: Duration,
     /// The lifetime of an access token if UPS gives none. Default: 1 h.
     pub assumed_access_lifetime: Duration,

@@ -263,11 +263,13 @@ impl fmt::Display for NextStep {
             NextStepKind::Expiry => "it expires",
             NextStepKind::Clearance => "the doubt ends with the next rotation",
             NextStepKind::Repetition => "it is repeated until it succeeds",
+            NextStepKind::CaughtUp => "the refreshes have caught up",
         })?;
         match (self.kind, self.at) {
             (_, None) => Ok(()),
             (NextStepKind::Clearance, Some(at)) => write!(f, " after {}", at.format("%F %T")),
             (NextStepKind::TakeOver, Some(at)) => write!(f, " by {}", at.format("%F %T")),
+            (NextStepKind::CaughtUp, Some(at)) => write!(f, " at about {}", at.format("%F %T")),
             (_, Some(at)) => write!(f, " at {}", at.format("%F %T")),
         }
     }

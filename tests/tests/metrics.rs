@@ -122,6 +122,7 @@ async fn requests_by_outcome_and_the_operators_view_are_counted_and_no_label_nam
     assert_eq!(book.value("batchsuite_companies{environment=cie,status=authenticated}"), Some(1.0));
     assert_eq!(book.value("batchsuite_companies{environment=cie,status=reauth_required}"), Some(0.0));
     assert_eq!(book.value("batchsuite_consents_pending{environment=cie}"), Some(0.0));
+    assert_eq!(book.value("batchsuite_companies_due{environment=cie}"), Some(0.0));
     assert_eq!(book.value("batchsuite_oldest_wake_seconds{environment=cie}"), Some(0.0));
 
     // Unreadable data are left out and counted.

@@ -114,7 +114,8 @@
 //! - **A handler that fails** holds up its own delivery and nothing else: *a handler fails* in the log, then *the handler works again*. A receiver that
 //!   answers 410 ends the delivery in that process, with an error line; start the process again once it is wanted again.
 //! - **A new consumer** begins with what happens next. **A consumer that is no longer begun anywhere** keeps its events from being pruned, until they are
-//!   pruned with [`Prune::undelivered`](crate::store::Prune::undelivered). A consumer that has not seen them is then told of the gap
+//!   pruned with `batchsuite prune --undelivered`
+//!   ([`prune_undelivered_events`](crate::BatchSuiteAuth::prune_undelivered_events)). A consumer that has not seen them is then told of the gap
 //!   ([`EventHandler::missed`](crate::EventHandler::missed)), and the log has an error line with the numbers.
 //! - **After a crash** another process takes over within one and a half leases (90 s), and repeats one event at most.
 //! - Deliver to each consumer under a name of its own. A changed name is a new consumer.
@@ -150,8 +151,8 @@
 //! - **A process** that was killed: the next caller waits for its lease (60 s), then UPS is asked again.
 //!
 //! # How many processes
-//! Each company in use takes one refresh for three quarters of an access token's lifetime, i.e. every 45 minutes for tokens of one hour: 0.37 a
-//! second for 1,000 companies. An idle one takes one in 53 days. A process sends at most
+//! Each company in use takes one refresh in the fourth quarter of an access token's lifetime, somewhere in its first half so that companies which opted in together
+//! do not stay in step: every 45 to 52 minutes for tokens of one hour, at most 0.37 a second for 1,000 companies. An idle one takes one in 53 days. A process sends at most
 //! [`Policy::refresh_rate`](crate::Policy::refresh_rate) refreshes a second (default 100), callers first, then companies in use, then idle ones. It
 //! begins with a quarter of that, grows by about a tenth each second while refreshes wait and UPS answers within two seconds, and halves
 //! when UPS asks for a pause or gives no answer.
@@ -163,7 +164,8 @@
 //! | 1,000,000 | 370 | 5 | 37 min |
 //!
 //! The table is computed: while many wait, nine tenths of the rate follow each other evenly, and one tenth may be sent at once.
-//! [`health`](crate::BatchSuiteAuth::health) tells the present rate, how many refreshes wait, and the keeper's lag. A lag that grows while the rate is at its
+//! [`health`](crate::BatchSuiteAuth::health) tells the present rate, how many refreshes wait, and the keeper's lag with the time at which it
+//! will have caught up. `batchsuite overview --watch 10s` tells the same of all processes. A lag that grows while the rate is at its
 //! maximum means more processes, or a higher maximum.
 //!
 //! # Stopping

@@ -76,6 +76,8 @@ pub enum NextStepKind {
     Clearance,
     /// It is repeated until it succeeds.
     Repetition,
+    /// No company waits for a keeper any more, if the lag goes on shrinking as it does.
+    CaughtUp,
 }
 
 /// What was found.
@@ -421,11 +423,13 @@ pub(crate) fn process_findings(health: &Health, rejected: Option<RejectedToken>)
         found.push(Fact { next: repeated, ..Fact::new(FindingKind::FeedStale, Severity::AtRisk) });
     }
     if !health.keeper.keeps_up() {
-        let (kind, since) = match health.keeper {
-            KeeperHealth::Silent { since } => (FindingKind::KeeperSilent, Some(since)),
-            KeeperHealth::Works { .. } | KeeperHealth::Off => (FindingKind::KeeperBehind, None),
+        let (kind, since, caught_up_at) = match health.keeper {
+            KeeperHealth::Silent { since } => (FindingKind::KeeperSilent, Some(since), None),
+            KeeperHealth::Works { caught_up_at, .. } => (FindingKind::KeeperBehind, None, caught_up_at),
+            KeeperHealth::Off => (FindingKind::KeeperBehind, None, None),
         };
-        found.push(Fact { since, ..Fact::new(kind, Severity::AtRisk) });
+        let next = caught_up_at.map(|at| NextStep::at(NextStepKind::CaughtUp, at));
+        found.push(Fact { since, next, ..Fact::new(kind, Severity::AtRisk) });
     }
     if health.pairs_not_stored > 0 {
         found.push(Fact { next: repeated, ..Fact::new(FindingKind::PairsNotStored, Severity::AtRisk) });

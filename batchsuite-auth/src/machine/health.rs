@@ -53,6 +53,9 @@ pub enum KeeperHealth {
         /// How overdue the company was that it took last; zero if none was waiting.
         #[serde(serialize_with = "seconds")]
         lag: Duration,
+        /// When no company will wait any more, if the lag shrinks as it did in the last minute or two; `None`: none
+        /// waits, or the lag does not shrink.
+        caught_up_at: Option<Timestamp>,
     },
     /// It has given no sign of life for three intervals.
     #[non_exhaustive]
@@ -112,7 +115,7 @@ impl KeeperHealth {
     pub fn keeps_up(self) -> bool {
         match self {
             Self::Off => true,
-            Self::Works { lag } => lag <= OVERDUE,
+            Self::Works { lag, .. } => lag <= OVERDUE,
             Self::Silent { .. } => false,
         }
     }

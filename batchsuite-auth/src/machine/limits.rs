@@ -47,6 +47,10 @@ pub(crate) const LOOK_AGAIN_UNREADABLE: Duration = hours(1);
 /// How long a woken row may wait before somebody should look why: longer than a keeper hides it from the others.
 pub(crate) const OVERDUE: Duration = minutes(5);
 
+/// A refresh is due somewhere in this part of the early window, from its beginning on. The rest of the window is left for
+/// an outage.
+pub(crate) const JITTERED: f64 = 0.5;
+
 /// The part of a refresh token's life that must have passed before an idle opt-in is renewed.
 pub(crate) const KEEP_ALIVE_NOT_BEFORE: f64 = 0.75;
 

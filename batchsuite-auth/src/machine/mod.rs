@@ -38,6 +38,7 @@ mod diagnosis;
 mod document;
 mod grant;
 mod health;
+mod lag;
 mod limits;
 mod rate;
 mod rotation;
@@ -63,6 +64,7 @@ pub(crate) use {
         Claim, Connect, Grant, GrantEvent, Import, PairFacts, PairRefresh, PairTimes, Pauses, RefreshTokenEnd, Release,
         Standing, Step, StepRefusal, TokenTimes, TokensEffect,
     },
+    lag::Lag,
     limits::{CLOCK_TOLERANCE, LONGEST_BACKOFF, LONGEST_LEASE, LONGEST_QUARANTINE, LONGEST_RATE_LIMIT},
     rate::{Rate, Turn},
     rotation::{Failure, Flight, FlightEvent, Mode, Next, Patience, Pause, Read, Stopping, Wait},

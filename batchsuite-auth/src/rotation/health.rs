@@ -1,8 +1,8 @@
 //! The state of a process, from what it noticed about itself.
 
-use super::Engine;
+use super::{Engine, vitals::KeeperVitals};
 use crate::{
-    clock::earlier,
+    clock::{earlier, later},
     machine::{Health, KeeperHealth},
 };
 
@@ -18,10 +18,13 @@ impl Engine {
         let feed_age = self.tokens.cache.feed_age();
         let silent_after = policy.keeper_interval.saturating_mul(SILENT_INTERVALS);
         let keeper = match vitals.keeper() {
-            Some((seen, _)) if seen.elapsed() > silent_after => {
-                KeeperHealth::Silent { since: earlier(now, seen.elapsed()) }
+            Some(keeper) if keeper.seen.elapsed() > silent_after => {
+                KeeperHealth::Silent { since: earlier(now, keeper.seen.elapsed()) }
             }
-            Some((_, lag)) => KeeperHealth::Works { lag },
+            Some(KeeperVitals { lag, lag_at, .. }) => {
+                let left = lag.caught_up_in().map(|left| left.saturating_sub(lag_at.elapsed()));
+                KeeperHealth::Works { lag: lag.lag(), caught_up_at: left.map(|left| later(now, left)) }
+            }
             None => KeeperHealth::Off,
         };
         Health {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Engine, ReadRow, Taken, conflict::Conflicts, outage::Outage, rows::Reserved, upkeep::SAVED_AT_ONCE};
 use crate::{
@@ -41,12 +41,13 @@ async fn rounds(engine: &Weak<Engine>) {
     while let Some(strong) = unquiet(engine) {
         let (interval, quiet) = (strong.rotation.policy.keeper_interval, strong.tasks.quiet().clone());
         drop(strong);
-        if timeout(interval.max(std::mem::take(&mut keeper.pause)), quiet.cancelled()).await.is_ok() {
+        let wait = if std::mem::take(&mut keeper.has_more) { Duration::ZERO } else { interval };
+        if timeout(wait.max(std::mem::take(&mut keeper.pause)), quiet.cancelled()).await.is_ok() {
             return;
         }
         let Some(strong) = unquiet(engine) else { return };
         strong.rotation.vitals.keeper_lives();
-        keeper.round(&strong).await;
+        keeper.has_more = keeper.round(&strong).await;
     }
 }
 
@@ -65,6 +66,8 @@ struct Keeper {
     wake: Outage,
     /// The shortest pause before the next round.
     pause: Duration,
+    /// Whether the last round ended with rows still due.
+    has_more: bool,
 }
 
 impl Keeper {
@@ -76,22 +79,29 @@ impl Keeper {
             uses: Outage::during("recording the last use of tokens"),
             wake: Outage::during("reading which companies need attention"),
             pause: Duration::ZERO,
+            has_more: false,
         }
     }
 
-    async fn round(&mut self, engine: &Arc<Engine>) {
+    /// Serves woken grants for one interval at most; returns whether more may be due.
+    async fn round(&mut self, engine: &Arc<Engine>) -> bool {
         self.announce_client(engine).await;
         self.record_use(engine).await;
-        let mut left = engine.in_rate(engine.rotation.policy.keeper_interval);
-        if engine.rotation.breaker().fault().is_some() {
-            // One of them may be sent as a trial. The others stay hidden for a while, so that there must be few.
-            left = left.min(ROUND_OF_TRIALS);
-        }
-        // Rows that wait for their turn must be read again, so none is taken while others wait.
-        while left > 0 && !engine.tasks.is_quiet() && !engine.rotation.limiter.has_background() {
-            match self.batch(engine, left.min(engine.in_rate(BATCH)).min(BATCH_COMPANIES)).await {
-                Some(begun) => left = left.saturating_sub(begun),
-                None => return,
+        let (began, interval) = (Stopwatch::start(), engine.rotation.policy.keeper_interval);
+        // One of them may be sent as a trial. The others stay hidden for a while, so that there must be few.
+        let mut trials = engine.rotation.breaker().fault().is_some().then_some(ROUND_OF_TRIALS);
+        loop {
+            if !engine.background_has_gone(interval.saturating_sub(began.elapsed())).await {
+                return false;
+            }
+            let limit = engine.in_rate(BATCH).min(BATCH_COMPANIES).min(trials.unwrap_or(BATCH_COMPANIES));
+            let Some(begun) = self.batch(engine, limit).await else { return false };
+            trials = trials.map(|left| left.saturating_sub(begun));
+            if trials == Some(0) {
+                return false;
+            }
+            if began.elapsed() >= interval {
+                return true;
             }
         }
     }
@@ -177,6 +187,22 @@ impl Keeper {
 }
 
 impl Engine {
+    /// Waits until no refresh without a caller waits for its turn: rows that wait must be read again, so none is taken
+    /// meanwhile. `false`: some still wait after this time, or the process quiesces.
+    async fn background_has_gone(&self, time: Duration) -> bool {
+        let limiter = &self.rotation.limiter;
+        let gone = async {
+            while limiter.has_background() {
+                sleep(limiter.pace()).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.tasks.quiet().cancelled() => false,
+            gone = timeout(time, gone) => gone.is_ok(),
+        }
+    }
+
     /// Sorts woken rows into those to refresh and the others with their chores.
     fn chores(&self, rows: Vec<Row>, asked: Stopwatch) -> (Vec<ReadRow>, Vec<(ReadRow, Chore)>) {
         let (mut due, mut others) = (Vec::new(), Vec::new());

@@ -160,11 +160,11 @@ impl Engine {
         }
     }
 
-    /// Deletes old events in batches; returns how many.
-    pub(crate) async fn prune_events(&self, older_than: Duration) -> Result<u64, StoreError> {
+    /// Deletes old events in batches; returns how many. `undelivered`: also those that a delivery has not passed yet.
+    pub(crate) async fn prune_events(&self, older_than: Duration, undelivered: bool) -> Result<u64, StoreError> {
         let (rotation, mut events) = (&self.rotation, 0);
         let environment = rotation.environment;
-        let prune = Prune { environment, older_than, limit: PRUNED_AT_ONCE, undelivered: false };
+        let prune = Prune { environment, older_than, limit: PRUNED_AT_ONCE, undelivered };
         loop {
             let pruned = rotation.in_time(rotation.store.prune(prune)).await?;
             events += pruned.events;

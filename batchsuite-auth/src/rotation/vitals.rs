@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::{
     clock::Timestamp,
     error::chain,
+    machine::Lag,
     store::{StoreError, StoreErrorKind},
 };
 
@@ -22,8 +23,26 @@ pub(crate) struct Vitals {
     /// Whether `failure` is set, so that a working store costs no lock.
     store_fails: AtomicBool,
     failure: Mutex<Option<Failure>>,
-    /// The keeper's last sign of life, and how overdue the row was that it took last. `None`: it does not run.
-    keeper: Mutex<Option<(Instant, Duration)>>,
+    /// `None`: it does not run.
+    keeper: Mutex<Option<KeeperVitals>>,
+}
+
+/// What is known of a keeper.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeeperVitals {
+    began: Instant,
+    /// Its last sign of life.
+    pub(super) seen: Instant,
+    pub(super) lag: Lag,
+    /// When the lag was read last.
+    pub(super) lag_at: Instant,
+}
+
+impl KeeperVitals {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { began: now, seen: now, lag: Lag::default(), lag_at: now }
+    }
 }
 
 #[derive(Debug)]
@@ -53,14 +72,16 @@ impl Vitals {
 
     /// The keeper gives a sign of life.
     pub(super) fn keeper_lives(&self) {
-        let mut keeper = lock(&self.keeper);
-        let lag = keeper.map_or(Duration::ZERO, |(_, lag)| lag);
-        *keeper = Some((Instant::now(), lag));
+        lock(&self.keeper).get_or_insert_with(KeeperVitals::new).seen = Instant::now();
     }
 
     /// The keeper took a row that was this overdue; zero: none was waiting.
     pub(super) fn keeper_lags(&self, lag: Duration) {
-        *lock(&self.keeper) = Some((Instant::now(), lag));
+        let mut keeper = lock(&self.keeper);
+        let keeper = keeper.get_or_insert_with(KeeperVitals::new);
+        let now = Instant::now();
+        keeper.lag.read(now.duration_since(keeper.began), lag);
+        (keeper.seen, keeper.lag_at) = (now, now);
     }
 
     /// Since when the store fails, and its last failure with its causes.
@@ -68,8 +89,8 @@ impl Vitals {
         lock(&self.failure).as_ref().map(|failure| (failure.since, chain(&failure.last).to_string()))
     }
 
-    /// The keeper's last sign of life, and how overdue the row was that it took last.
-    pub(super) fn keeper(&self) -> Option<(Instant, Duration)> {
+    /// What is known of the keeper; `None`: it does not run.
+    pub(super) fn keeper(&self) -> Option<KeeperVitals> {
         *lock(&self.keeper)
     }
 

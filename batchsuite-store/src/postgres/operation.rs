@@ -20,8 +20,10 @@ impl PostgresStore {
         let all = columns.number()?;
         let (names, counts): (Vec<String>, Vec<i64>) = (columns.next()?, columns.next()?);
         let companies = Overview::counted(all, names.into_iter().zip(counts.into_iter().map(i64::unsigned_abs)));
+        let companies_due = columns.number()?;
         // A time out of range counts as none.
         let oldest_wake = columns.next().unwrap_or_default();
-        Ok(Overview { companies, oldest_wake, consents_pending: columns.number()?, as_of: columns.next()? })
+        let (consents_pending, as_of) = (columns.number()?, columns.next()?);
+        Ok(Overview { companies, companies_due, oldest_wake, consents_pending, as_of })
     }
 }

@@ -184,11 +184,14 @@ impl Session<'_> {
         let listed = "SELECT listed_as, count(*) FROM grants INDEXED BY grants_listed
             WHERE environment = ?1 AND company <> '' AND listed_as <> 'authenticated' GROUP BY listed_as";
         let listed = self.rows(listed, [environment], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let due = "SELECT count(*) FROM grants INDEXED BY grants_waking
+            WHERE environment = ?1 AND company <> '' AND wake_at <= ?2";
         let oldest = "SELECT wake_at FROM grants INDEXED BY grants_waking
             WHERE environment = ?1 AND company <> '' AND wake_at <= ?2 ORDER BY wake_at LIMIT 1";
         let pending = "SELECT count(*) FROM consents WHERE environment = ?1 AND used_at IS NULL AND expires_at > ?2";
         Ok(Overview {
             companies: Overview::counted(self.row(all, [environment], number)?.unwrap_or_default(), listed),
+            companies_due: self.row(due, (environment, now), number)?.unwrap_or_default(),
             oldest_wake: self.row(oldest, (environment, now), |row| time(row, "wake_at"))?.flatten(),
             consents_pending: self.row(pending, (environment, now), number)?.unwrap_or_default(),
             as_of,

@@ -144,9 +144,16 @@ async fn the_overview_counts_companies_by_status(backend: Backend) {
             Backend::Sqlite => "UPDATE {schema}.grants SET wake_at = 3600000000 WHERE company = 'works'".to_owned(),
         })
         .await;
-    stage.run(&["overview"]).await.ended(0).says("seconds, since 1970-01-01 01:00:00.");
+    stage
+        .run(&["overview"])
+        .await
+        .ended(0)
+        .says("1 company waits for a keeper, the longest for ")
+        .says("seconds, since 1970-01-01 01:00:00.");
+    stage.run(&["overview", "--watch", "1s"]).await.ended(0).says("Their number does not fall.");
     let overview = stage.run(&["overview", "--json"]).await.ended(0).object();
-    assert_eq!(overview["oldest_wake"], "1970-01-01T01:00:00Z");
+    assert_eq!((&overview["companies_due"], &overview["oldest_wake"]), (&1.into(), &"1970-01-01T01:00:00Z".into()));
+    assert_eq!(overview["caught_up_in_seconds"], serde_json::Value::Null);
     assert_eq!(overview["ups_out_of_reach_since"], serde_json::Value::Null);
     assert!(overview["oldest_wake_seconds"].as_i64().unwrap() > 1_000_000_000);
 }

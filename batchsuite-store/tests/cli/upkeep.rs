@@ -107,6 +107,7 @@ async fn old_events_are_deleted_and_the_gap_is_told(backend: Backend) {
     stage.run(&["events"]).await.ended(0).says("No event.");
     stage.run(&["events", "--after", "0"]).await.ended(2).complains("were pruned; read on with --after");
     stage.run(&["why", "acme"]).await.ended(0);
+    stage.run(&["prune", "--older-than", "0s", "--undelivered"]).await.ended(0).says("Deleted 0 events.");
     stage.run(&["prune"]).await.ended(2).complains("--older-than");
     stage.run(&["prune", "--older-than", "1y"]).await.ended(2).complains("a number and a unit");
 }

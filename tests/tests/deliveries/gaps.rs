@@ -78,3 +78,20 @@ async fn pruning_keeps_the_events_that_a_delivery_has_not_passed() {
 
     assert_eq!(process.auth.prune_events(seconds(60)).await.unwrap(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn pruning_on_request_deletes_what_a_delivery_has_not_passed_and_it_is_told_of_the_gap() {
+    let stage = Stage::new().await;
+    let notes = Notes::default();
+    notes.always(Some(Answer::Fail));
+    let (process, _) = stage.delivering(&notes).await;
+    happen(&process, &["acme", "bolt"]).await;
+    stage.ups.clock().advance(seconds(3600));
+
+    assert_eq!(process.auth.prune_undelivered_events(seconds(7200)).await.unwrap(), 0, "they are younger");
+    assert_eq!(process.auth.prune_undelivered_events(seconds(60)).await.unwrap(), 2);
+    notes.always(None);
+    sleep(seconds(300)).await;
+
+    assert!(notes.all().iter().any(|note| matches!(note, Note::Gap(_))), "{:?}", notes.all());
+}

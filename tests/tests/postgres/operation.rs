@@ -146,6 +146,6 @@ async fn the_overview_counts_what_companies_are_listed_as() {
             (ListedAs::ReauthRequired, 1)
         ]
     );
-    assert_eq!((overview.oldest_wake, overview.consents_pending), (removed.wake_at, 1));
+    assert_eq!((overview.companies_due, overview.oldest_wake, overview.consents_pending), (2, removed.wake_at, 1));
     assert!(waiting.wake_at > removed.wake_at);
 }

@@ -1,11 +1,11 @@
 //! The health of a process: each fault shows within an interval and is gone after.
 
 use batchsuite_auth::{
-    Health, KeeperHealth,
-    fake_ups::{Endpoint, Fault, Times},
+    Clock, Health, KeeperHealth,
+    fake_ups::{Endpoint, FakeUps, Fault, Times},
     store::StoreErrorKind,
 };
-use batchsuite_tests::{DAY, Process, Verb, acme, company, seconds};
+use batchsuite_tests::{DAY, HOUR, Process, Verb, acme, company, seconds};
 
 use crate::stage::{Stage, policy};
 
@@ -133,4 +133,36 @@ async fn a_keeper_that_may_not_begin_enough_refreshes_lags_until_it_has_caught_u
 
     stage.live(seconds(60)).await;
     assert!(process.auth.health().is_healthy(), "{:?}", process.auth.health());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_lags_tells_when_it_will_have_caught_up() {
+    let stage = Stage::over(FakeUps::builder().refresh_lifetime(20 * HOUR).start().await);
+    let first = stage.process();
+    for number in 0..25 {
+        stage.opt_in(&first, &company(&format!("company {number}"))).await;
+        stage.ups.clock().advance(seconds(600));
+    }
+    // Each is kept alive from three quarters of its 20 hours on: the last one about now, the first one for four hours.
+    stage.ups.clock().advance(15 * HOUR);
+    let process = stage.process_with(|builder| {
+        let mut policy = policy();
+        policy.refresh_rate = 1;
+        policy.keep_alive_before_end = 30 * DAY;
+        builder.policy(policy)
+    });
+
+    stage.live(seconds(35)).await;
+    let told = process.auth.health();
+    let KeeperHealth::Works { caught_up_at: Some(told), .. } = told.keeper else { panic!("{told:?}") };
+    while !process.auth.health().keeper.keeps_up() {
+        stage.live(seconds(1)).await;
+    }
+    let caught_up_at = stage.ups.clock().now();
+
+    let wrong = (caught_up_at - told).abs().to_std().unwrap();
+    assert!(wrong <= seconds(10), "{told} was told, and it was {caught_up_at}");
+    stage.live(seconds(10)).await;
+    let KeeperHealth::Works { lag, caught_up_at, .. } = process.auth.health().keeper else { panic!() };
+    assert_eq!((lag, caught_up_at), (seconds(0), None));
 }

@@ -103,9 +103,9 @@ impl Stage {
         self.ups.clock().advance(HOUR);
     }
 
-    /// Moves the wall clock until the access tokens enter the early window.
+    /// Moves the wall clock to 53 minutes, behind the first half of the access tokens' early window.
     pub(crate) fn refreshes_are_due(&self) {
-        self.ups.clock().advance(HOUR - seconds(600));
+        self.ups.clock().advance(HOUR - seconds(420));
     }
 
     /// The number of UPS's rotations.

@@ -7,7 +7,7 @@ use crate::{
     clock::{Timestamp, later},
     events::Evidence,
     ids::{ActorId, AttemptId, ConsentId, Revision},
-    machine::limits::CLOCK_DISAGREEMENT,
+    machine::limits::{CLOCK_DISAGREEMENT, JITTERED},
 };
 
 /// An event in the life of a grant.
@@ -191,7 +191,7 @@ pub struct PairFacts {
 
 impl PairTimes {
     /// The times of a pair whose request was sent at `sent_at`, by the store's clock. `jitter` (0 to 1) places the
-    /// start of the early window within its first tenth, so that companies that opted in together are not refreshed
+    /// refresh in the first half of the early window, so that companies that opted in together are not refreshed
     /// together.
     ///
     /// UPS's date alone may be wrong. But if `latest`, the latest time in the row, is ahead of our clock's `now` as
@@ -210,7 +210,7 @@ impl PairTimes {
         Self {
             sent_at,
             access_lifetime: pair.has_access_token.then_some(pair.access_lifetime),
-            refresh_after: pair.access_lifetime.saturating_sub(window) + window.mul_f64(0.1 * jitter),
+            refresh_after: pair.access_lifetime.saturating_sub(window) + window.mul_f64(JITTERED * jitter),
             refresh: match pair.refresh {
                 PairRefresh::New(_) if is_set_back => PairRefresh::New(None),
                 refresh => refresh,

@@ -265,7 +265,7 @@ fn healthy() -> Health {
         store_error: None,
         feed_age: Duration::from_secs(3),
         feed_is_stale: false,
-        keeper: KeeperHealth::Works { lag: Duration::ZERO },
+        keeper: KeeperHealth::Works { lag: Duration::ZERO, caught_up_at: None },
         ups: Vec::new(),
         refresh_rate: 25.0,
         refreshes_waiting: 0,
@@ -284,14 +284,16 @@ fn each_trouble_of_a_process_has_its_finding_and_is_not_healthy() {
     assert!(Health { keeper: KeeperHealth::Off, ..healthy() }.is_healthy(), "switched off on purpose");
 
     let (trial, retry) = (Some((Next::Trial, 2)), Some((Next::Retry, 2)));
-    let late = Health { keeper: KeeperHealth::Works { lag: 6 * MINUTE }, ..healthy() };
+    let late = |caught_up_at| Health { keeper: KeeperHealth::Works { lag: 6 * MINUTE, caught_up_at }, ..healthy() };
+    let caught_up = Some((Next::CaughtUp, 2));
     for (health, kind, severity, since, next, is_ready) in [
         (Health { store_fails_since: Some(since), ..healthy() }, StoreFails, AtRisk, Some(-7), None, false),
         (Health { feed_is_stale: true, ..healthy() }, FeedStale, AtRisk, None, None, false),
         (Health { is_stopping: true, ..healthy() }, Stopping, Notice, None, None, false),
         (Health { pairs_not_stored: 1, ..healthy() }, PairsNotStored, AtRisk, None, None, true),
         (Health { keeper: KeeperHealth::Silent { since }, ..healthy() }, KeeperSilent, AtRisk, Some(-7), None, true),
-        (late, KeeperBehind, AtRisk, None, None, true),
+        (late(None), KeeperBehind, AtRisk, None, None, true),
+        (late(Some(until)), KeeperBehind, AtRisk, None, caught_up, true),
     ]
     .into_iter()
     .chain(UpsTroubleKind::ALL.iter().map(|kind| {

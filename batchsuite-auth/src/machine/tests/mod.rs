@@ -6,6 +6,7 @@ mod client;
 mod consent;
 mod diagnosis;
 mod diagram;
+mod lag;
 mod obstacles;
 mod pairs;
 mod queue;

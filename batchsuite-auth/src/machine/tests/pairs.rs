@@ -18,7 +18,7 @@ fn an_import_is_dated_up_to_five_minutes_ahead_and_ends_later_than_now() {
 }
 
 #[test]
-fn a_pair_s_early_window_is_a_quarter_of_its_life_and_begins_in_its_first_tenth() {
+fn a_pair_s_early_window_is_a_quarter_of_its_life_and_its_refresh_is_due_in_the_first_half() {
     let facts = |access_lifetime| PairFacts {
         issued_at: None,
         access_lifetime,
@@ -27,9 +27,9 @@ fn a_pair_s_early_window_is_a_quarter_of_its_life_and_begins_in_its_first_tenth(
     };
     for (lifetime, jitter, refresh_after) in [
         (HOUR, 0.0, 45 * MINUTE),
-        (HOUR, 1.0, 45 * MINUTE + 90 * Duration::from_secs(1)),
+        (HOUR, 1.0, 45 * MINUTE + 450 * Duration::from_secs(1)),
         (4 * HOUR, 0.0, 4 * HOUR - 30 * MINUTE),
-        (4 * HOUR, 1.0, 4 * HOUR - 27 * MINUTE),
+        (4 * HOUR, 1.0, 4 * HOUR - 15 * MINUTE),
         (Duration::ZERO, 1.0, Duration::ZERO),
     ] {
         let times = PairTimes::of(&facts(lifetime), minute(0), None, 30 * MINUTE, jitter, minute(0));

@@ -50,7 +50,11 @@ pub(crate) enum Command {
         company: CompanyId,
     },
     /// Count companies by status, and show how far behind the keepers are and whether UPS is out of reach
-    Overview,
+    Overview {
+        /// Count again after this time, e.g. 10s, and tell when the keepers will have caught up
+        #[arg(long, value_name = "TIME", value_parser = age)]
+        watch: Option<Duration>,
+    },
     /// Show the event log, oldest first
     Events(Events),
     /// Import the tokens of another system. Without --yes, say only what would happen
@@ -62,6 +66,9 @@ pub(crate) enum Command {
         /// The age from which on events are deleted, e.g. 400d, 12w or 36h
         #[arg(long, value_name = "AGE", value_parser = age)]
         older_than: Duration,
+        /// Also delete events that a consumer has not seen yet, e.g. one that no service begins any more
+        #[arg(long)]
+        undelivered: bool,
     },
     /// After a restored backup or a fail-over that lost commits, before any process serves: mark tokens that may be spent
     AfterRestore {

@@ -4,6 +4,7 @@ SELECT (SELECT count(*) FROM {schema}.grants WHERE environment = $1 AND company 
              WHERE environment = $1 AND company <> '' AND listed_as <> 'authenticated' GROUP BY listed_as ORDER BY listed_as),
        ARRAY(SELECT count(*) FROM {schema}.grants
              WHERE environment = $1 AND company <> '' AND listed_as <> 'authenticated' GROUP BY listed_as ORDER BY listed_as),
+       (SELECT count(*) FROM {schema}.grants WHERE environment = $1 AND company <> '' AND wake_at <= {now}),
        (SELECT wake_at FROM {schema}.grants
         WHERE environment = $1 AND company <> '' AND wake_at <= {now} ORDER BY wake_at LIMIT 1),
        (SELECT count(*) FROM {schema}.consents WHERE environment = $1 AND used_at IS NULL AND expires_at > {now}),

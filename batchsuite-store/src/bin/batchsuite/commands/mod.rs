@@ -80,11 +80,11 @@ pub(crate) async fn run(options: Options, output: &mut Output) -> Result<Outcome
         Command::Check => check::run(&settings, output).await,
         Command::List(list) => list::run(&settings, list.filter(), output).await,
         Command::Why { company } => why::run(&settings, company, output).await,
-        Command::Overview => overview::run(&settings, output).await,
+        Command::Overview { watch } => overview::run(&settings, *watch, output).await,
         Command::Events(events) => events::run(&settings, events, output).await,
         Command::Import(import) => import::run(&settings, import, output).await,
         Command::Reencrypt => reencrypt::run(&settings, output).await,
-        Command::Prune { older_than } => prune::run(&settings, *older_than, output).await,
+        Command::Prune { older_than, undelivered } => prune::run(&settings, *older_than, *undelivered, output).await,
         Command::AfterRestore { yes } => after_restore::run(&settings, *yes, output).await,
     }
 }

@@ -7,9 +7,18 @@ use serde_json::json;
 use super::{Outcome, counted, long};
 use crate::{client::Use, failure::Failure, output::Output, settings::Settings};
 
-pub(super) async fn run(settings: &Settings, older_than: Duration, output: &mut Output) -> Result<Outcome, Failure> {
+pub(super) async fn run(
+    settings: &Settings,
+    older_than: Duration,
+    undelivered: bool,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     let progress = "{spinner} deleting events, batch {pos}, {elapsed}";
-    let events = long(settings, Use::Nothing, progress, async |auth| auth.prune_events(older_than).await).await?;
+    let events = long(settings, Use::Nothing, progress, async |auth| match undelivered {
+        true => auth.prune_undelivered_events(older_than).await,
+        false => auth.prune_events(older_than).await,
+    })
+    .await?;
     if output.is_json {
         output.json(&json!({ "events": events }));
     } else {
