@@ -154,6 +154,7 @@ async fn the_state_of_a_process_is_gauges_and_counters_begin_at_zero() {
         ("batchsuite_store_failing{environment=cie}", 0.0),
         ("batchsuite_feed_stale{environment=cie}", 0.0),
         ("batchsuite_keeper_lag_seconds{environment=cie}", 0.0),
+        ("batchsuite_keeper_caught_up_timestamp_seconds{environment=cie}", 0.0),
         ("batchsuite_keeper_silent{environment=cie}", 0.0),
         ("batchsuite_refresh_rate{environment=cie}", 25.0),
         ("batchsuite_refreshes_waiting{environment=cie}", 0.0),

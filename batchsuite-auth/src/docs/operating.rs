@@ -91,9 +91,9 @@
 //!
 //! | call | sets |
 //! |---|---|
-//! | [`Health::record_metrics`](crate::Health::record_metrics), in each process | `batchsuite_ready`, `batchsuite_healthy`, `batchsuite_store_failing`, `batchsuite_feed_age_seconds`, `batchsuite_feed_stale`, `batchsuite_keeper_lag_seconds`, `batchsuite_keeper_silent`, `batchsuite_ups_trouble` by `kind`, `batchsuite_refresh_rate`, `batchsuite_refreshes_waiting`, `batchsuite_pairs_not_stored` |
+//! | [`Health::record_metrics`](crate::Health::record_metrics), in each process | `batchsuite_ready`, `batchsuite_healthy`, `batchsuite_store_failing`, `batchsuite_feed_age_seconds`, `batchsuite_feed_stale`, `batchsuite_keeper_lag_seconds`, `batchsuite_keeper_caught_up_timestamp_seconds`, `batchsuite_keeper_silent`, `batchsuite_ups_trouble` by `kind`, `batchsuite_refresh_rate`, `batchsuite_refreshes_waiting`, `batchsuite_pairs_not_stored` |
 //! | [`DeliveryHandle::record_metrics`](crate::DeliveryHandle::record_metrics), in each process | `batchsuite_delivery_here`, `batchsuite_delivery_lag_seconds`, `batchsuite_delivery_failing`, by `consumer` |
-//! | the store's `overview` and its `record_metrics`, in one process | `batchsuite_companies` by `status`, `batchsuite_consents_pending`, `batchsuite_oldest_wake_seconds` |
+//! | the store's `overview` and its `record_metrics`, in one process | `batchsuite_companies` by `status`, `batchsuite_companies_due`, `batchsuite_consents_pending`, `batchsuite_oldest_wake_seconds` |
 //!
 //! Counters count without a call: `batchsuite_refreshes_total` and `batchsuite_exchanges_total` by `outcome`, `batchsuite_events_total` by `kind`,
 //! `batchsuite_store_retries_total` and `batchsuite_unreadable_total` by `what`; `batchsuite_refresh_seconds` is a histogram.

@@ -1,6 +1,7 @@
 //! The state of a process and of its deliveries, as gauges.
 
 use crate::{
+    clock::Timestamp,
     config::Environment,
     deliveries::DeliveryHandle,
     events::EventKind,
@@ -29,10 +30,10 @@ impl Health {
         let (name, set) = (environment.name(), |name: &'static str, value: f64| {
             metrics::gauge!(name, "environment" => environment.name()).set(value);
         });
-        let (lag, is_silent) = match self.keeper {
-            KeeperHealth::Works { lag } => (lag.as_secs_f64(), false),
-            KeeperHealth::Silent { .. } => (0.0, true),
-            KeeperHealth::Off => (0.0, false),
+        let (lag, caught_up_at, is_silent) = match self.keeper {
+            KeeperHealth::Works { lag, caught_up_at } => (lag.as_secs_f64(), caught_up_at, false),
+            KeeperHealth::Silent { .. } => (0.0, None, true),
+            KeeperHealth::Off => (0.0, None, false),
         };
         set("batchsuite_ready", flag(self.is_ready()));
         set("batchsuite_healthy", flag(self.is_healthy()));
@@ -40,6 +41,7 @@ impl Health {
         set("batchsuite_feed_age_seconds", self.feed_age.as_secs_f64());
         set("batchsuite_feed_stale", flag(self.feed_is_stale));
         set("batchsuite_keeper_lag_seconds", lag);
+        set("batchsuite_keeper_caught_up_timestamp_seconds", caught_up_at.map_or(0.0, unix_seconds));
         set("batchsuite_keeper_silent", flag(is_silent));
         set("batchsuite_refresh_rate", self.refresh_rate);
         set("batchsuite_refreshes_waiting", number(self.refreshes_waiting));
@@ -81,6 +83,10 @@ fn begin_counters(environment: &'static str) {
 
 fn flag(is_set: bool) -> f64 {
     f64::from(u8::from(is_set))
+}
+
+fn unix_seconds(at: Timestamp) -> f64 {
+    at.timestamp() as f64
 }
 
 fn number(number: usize) -> f64 {

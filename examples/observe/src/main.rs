@@ -8,15 +8,10 @@
 
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
-use std::{error::Error, io, path::Path, time::Duration};
+use std::{error::Error, io, time::Duration};
 
-use axum::{Router, extract, extract::State, routing::get};
-use batchsuite_auth::{ActorId, BatchSuiteAuth, CompanyId, DeliveryHandle, Event, TokenError, fake_ups::FakeUps};
-use batchsuite_store::{
-    Keyring, SqliteStore,
-    keyring::{KeySet, StaticKeySource},
-};
-use metrics_exporter_prometheus::PrometheusHandle;
+use batchsuite_auth::fake_ups::FakeUps;
+use example_observe::{app, metrics::recorder, start, traces};
 use tokio::{net::TcpListener, time::interval};
 use tracing_subscriber::{
     filter::LevelFilter,
@@ -24,57 +19,11 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-mod metrics;
-#[cfg(test)]
-mod tests;
-mod traces;
-
-/// For this example alone.
-const KEYS: &str = "example:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-
-#[derive(Clone)]
-struct Service {
-    auth: BatchSuiteAuth,
-    store: SqliteStore,
-    delivery: DeliveryHandle,
-    exporter: PrometheusHandle,
-}
-
-/// Where a trace begins.
-#[tracing::instrument(skip(service))]
-async fn page(
-    State(service): State<Service>,
-    extract::Path(company): extract::Path<CompanyId>,
-) -> Result<&'static str, TokenError> {
-    service.auth.access_token(&company).await?;
-    Ok("it has a token\n")
-}
-
-fn app(service: Service) -> Router {
-    Router::new().route("/companies/{company}", get(page)).route("/metrics", get(metrics::scrape)).with_state(service)
-}
-
-/// The service over the fake UPS, with one company that is authenticated.
-async fn start(ups: &FakeUps, database: &Path, exporter: PrometheusHandle) -> Result<Service, Box<dyn Error>> {
-    let keyring = Keyring::load(StaticKeySource::new(KeySet::parse(KEYS)?)).await?;
-    let store = SqliteStore::open_with_clock(database, keyring, ups.clock()).await?;
-    let auth = ups.authenticator().store(store.clone()).build()?;
-    let delivery = auth.deliver("log", |event: Event| async move {
-        tracing::info!(kind = %event.kind, "told");
-        Ok(())
-    })?;
-    let (company, administrator) = (CompanyId::new("acme")?, ActorId::new("ada")?);
-    let trip = auth.authenticate(&company, &administrator).await?;
-    let query = ups.consent(&trip.url, FakeUps::USER).await;
-    auth.callback(&administrator, &query, &trip.browser_secret).await?;
-    Ok(Service { auth, store, delivery, exporter })
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let recorder = metrics::recorder()?;
+    let recorder = recorder()?;
     let exporter = recorder.handle();
-    ::metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
+    metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
     let provider = traces::provider()?;
     let logs = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_filter(LevelFilter::INFO);
     tracing_subscriber::registry().with(provider.as_ref().map(traces::layer)).with(logs).init();

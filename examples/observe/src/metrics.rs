@@ -9,12 +9,17 @@ use crate::Service;
 /// Seconds. UPS is given 20; a refresh that takes two is slow.
 const BUCKETS: [f64; 9] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0];
 
-pub(crate) fn recorder() -> Result<PrometheusRecorder, BuildError> {
+/// The recorder, with buckets for how long UPS takes. Install it before the service starts.
+///
+/// # Errors
+/// Never: there are buckets.
+pub fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let refreshes = Matcher::Full("batchsuite_refresh_seconds".to_owned());
     Ok(PrometheusBuilder::new().set_buckets_for_metric(refreshes, &BUCKETS)?.build_recorder())
 }
 
-pub(crate) async fn scrape(State(service): State<Service>) -> String {
+/// Answers a scrape.
+pub async fn scrape(State(service): State<Service>) -> String {
     // Not every process has to do this: it asks the database. The alerts take the worst.
     match service.store.overview(Environment::Cie).await {
         Ok(overview) => overview.record_metrics(Environment::Cie),
@@ -23,7 +28,8 @@ pub(crate) async fn scrape(State(service): State<Service>) -> String {
     rendered(&service.auth, &[service.delivery], &service.exporter)
 }
 
-pub(crate) fn rendered(auth: &BatchSuiteAuth, deliveries: &[DeliveryHandle], exporter: &PrometheusHandle) -> String {
+/// The metrics of a process, in Prometheus's text format.
+pub fn rendered(auth: &BatchSuiteAuth, deliveries: &[DeliveryHandle], exporter: &PrometheusHandle) -> String {
     auth.health().record_metrics(Environment::Cie);
     deliveries.iter().for_each(DeliveryHandle::record_metrics);
     exporter.run_upkeep();

@@ -10,7 +10,10 @@ use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
 
 /// Sends to `OTEL_EXPORTER_OTLP_ENDPOINT`, by http. `None`: it is not set.
-pub(crate) fn provider() -> Result<Option<SdkTracerProvider>, ExporterBuildError> {
+///
+/// # Errors
+/// If the endpoint is no URL.
+pub fn provider() -> Result<Option<SdkTracerProvider>, ExporterBuildError> {
     if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_none() {
         return Ok(None);
     }
@@ -20,7 +23,7 @@ pub(crate) fn provider() -> Result<Option<SdkTracerProvider>, ExporterBuildError
 }
 
 /// The layer that makes spans of `tracing` those of OpenTelemetry.
-pub(crate) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
+pub fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {

@@ -9,7 +9,7 @@ use batchsuite_auth::{
 use batchsuite_tests::{DAY, Verb, seconds};
 use serde_json::json;
 
-use super::world::{OWNER, World};
+use crate::world::{OWNER, World};
 
 type Set = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 

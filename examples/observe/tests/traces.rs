@@ -1,4 +1,8 @@
 //! One refresh is one trace, from the caller to UPS; a second caller's trace has a link to it.
+//!
+//! A program of its own: a span that another thread begins first, without a subscriber, may be lost here.
+
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use axum::{Router, body::Body};
 use batchsuite_auth::fake_ups::{Endpoint, FakeUps, Fault, Times};
@@ -8,7 +12,7 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData
 use tower::ServiceExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::{app, metrics::recorder, start, traces::layer};
+use example_observe::{app, metrics::recorder, start, traces::layer};
 
 /// Requests the page of acme.
 async fn visit(app: &Router) -> u16 {

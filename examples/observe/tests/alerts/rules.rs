@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{
+use crate::{
     database,
     faults::{self, Case},
     promtool::file,
     world::{BEFORE, World, policy},
 };
-use crate::metrics::recorder;
+use example_observe::metrics::recorder;
 
 /// Runs a healthy service, then the fault. Fails unless nothing fires before, and exactly the fault's alert at its end.
 async fn fires(case: Case) -> Result<(), String> {
     let recorder = recorder().unwrap();
-    let _here = ::metrics::set_default_local_recorder(&recorder);
+    let _here = metrics::set_default_local_recorder(&recorder);
     let mut policy = policy();
     (case.policy)(&mut policy);
     let mut world = World::new(case.companies, policy, recorder.handle()).await;

@@ -15,8 +15,8 @@ use batchsuite_tests::{FlakyStore, Gate, HOUR, Process, company, seconds};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::sleep;
 
-use super::promtool::{INTERVAL, Scrapes};
-use crate::metrics::rendered;
+use crate::promtool::{INTERVAL, Scrapes};
+use example_observe::metrics::rendered;
 
 /// The UPS.com user who authenticates company 0. All others are of the default user.
 pub(crate) const OWNER: &str = "owner@example.com";

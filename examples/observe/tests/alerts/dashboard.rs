@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::promtool::{file, run};
+use crate::promtool::{file, run};
 
 fn dashboard() -> Value {
     serde_json::from_str(&std::fs::read_to_string(file("dashboard.json")).unwrap()).unwrap()

@@ -6,11 +6,11 @@ use batchsuite_store::SqliteStore;
 use batchsuite_tests::{DAY, acme, eventually, opt_in, seconds, sqlite::TestFile};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::{
+use crate::{
     promtool::{INTERVAL, Scrapes},
     world::BEFORE,
 };
-use crate::metrics::{recorder, rendered};
+use example_observe::metrics::{recorder, rendered};
 
 /// The alerts of these faults.
 pub(crate) const ALERTS: [&str; 2] = ["BatchsuiteUnreadable", "BatchsuiteKeeperBehind"];
@@ -78,7 +78,7 @@ impl Place {
 async fn damaged_tokens_and_a_service_without_a_keeper_fire_their_alerts_and_no_other() {
     let recorder = recorder().unwrap();
     let exporter = recorder.handle();
-    ::metrics::set_global_recorder(recorder).expect("the first recorder");
+    metrics::set_global_recorder(recorder).expect("the first recorder");
 
     let mut place = Place::new(exporter.clone()).await;
     let healthy = place.runs_well().await;
