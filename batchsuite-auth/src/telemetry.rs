@@ -6,7 +6,7 @@
 //! | `batchsuite_refresh_seconds` | histogram | `environment` | how long these requests took |
 //! | `batchsuite_exchanges_total` | counter | `environment`, `outcome` | exchanges of a code |
 //! | `batchsuite_store_retries_total` | counter | `environment`, `what` | writes that the store did not confirm and that were tried again |
-//! | `batchsuite_events_total` | counter | `environment`, `kind` | events that this process wrote, by [`EventKind`](crate::EventKind). All processes together count each event once |
+//! | `batchsuite_events_total` | counter | `environment`, `kind` | events that this process wrote, by [`EventKind`]. All processes together count each event once |
 //!
 //! [`Health::record_metrics`](crate::Health::record_metrics) and
 //! [`DeliveryHandle::record_metrics`](crate::DeliveryHandle::record_metrics) set the gauges; call them before each
