@@ -270,10 +270,25 @@ impl Breaker {
     pub fn unreached(&mut self, company: &CompanyId, now: Timestamp) -> bool {
         let (requests, _) = self.unreached.get_or_insert((0, now));
         *requests = requests.saturating_add(1);
-        let is_open_for_another = self.open.as_ref().is_some_and(|open| open.fault != ClientFault::OutOfReach);
-        *requests >= OUT_OF_REACH_IN_A_ROW
-            && !is_open_for_another
-            && self.open_for(company, ClientFault::OutOfReach, now)
+        let concerns_all = match &self.open {
+            Some(open) => open.fault == ClientFault::OutOfReach,
+            None => *requests >= OUT_OF_REACH_IN_A_ROW,
+        };
+        concerns_all && self.open_for(company, ClientFault::OutOfReach, now)
+    }
+
+    /// Another process has recorded that UPS is out of reach since then. Unless UPS has answered this process, the next
+    /// request is a trial. Returns whether UPS has answered, so that the record no longer holds.
+    pub fn hears_of_outage(&mut self, since: Timestamp, now: Timestamp) -> bool {
+        if self.answered {
+            return !self.is_out_of_reach();
+        }
+        if self.open.is_none() {
+            let fault = ClientFault::OutOfReach;
+            let open = Open { fault, since, times: 1, until: now, trial: None, failed: Vec::new(), has_others: false };
+            self.open = Some(open);
+        }
+        false
     }
 
     /// Since when UPS is out of reach.

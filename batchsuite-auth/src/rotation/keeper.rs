@@ -106,7 +106,7 @@ impl Keeper {
         }
     }
 
-    async fn announce_client(&mut self, engine: &Engine) {
+    async fn announce_client(&mut self, engine: &Arc<Engine>) {
         if self.is_announced {
             return;
         }

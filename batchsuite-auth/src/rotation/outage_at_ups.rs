@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{Engine, Taken, conflict::Conflicts, upkeep::SAVED_AT_ONCE};
 use crate::{
+    clock::Timestamp,
     error::chain,
     events::{EventContent, EventKind},
     ids::CompanyId,
@@ -33,6 +34,15 @@ impl Engine {
                 tracing::warn!(failed = failed.len(), error = %chain(error), "pauses could not be ended; they run out");
             }
         }));
+    }
+
+    /// The client row says that UPS is out of reach since then. If the process that recorded it has ended, this one tells
+    /// the end.
+    pub(super) fn hears_of_outage(self: &Arc<Self>, since: Timestamp) {
+        let has_answered = self.rotation.breaker().hears_of_outage(since, self.rotation.now());
+        if has_answered {
+            self.outage_ends();
+        }
     }
 
     /// Saves a change of the client row, with its event. It does not delay the refresh that noticed it.

@@ -1,6 +1,6 @@
 //! Work on all companies, page by page (lists, marks after a restored backup, re-encryption), and on the client row.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -92,10 +92,13 @@ impl Engine {
     }
 
     /// Announces the configured client id; if it has changed, one process writes an event for all.
-    pub(super) async fn announce_client(&self) -> Result<(), StoreError> {
+    pub(super) async fn announce_client(self: &Arc<Self>) -> Result<(), StoreError> {
         let rotation = &self.rotation;
         loop {
             let (row, record) = rotation.client_row().await?;
+            if let Some(since) = record.out_of_reach_since {
+                self.hears_of_outage(since);
+            }
             let (record, events) = match record.announce(&rotation.settings.client_id, row.as_of) {
                 Announcement::Known => return Ok(()),
                 Announcement::First(record) => (record, Vec::new()),

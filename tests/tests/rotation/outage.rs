@@ -177,3 +177,59 @@ async fn the_keeper_sends_trials_only_and_warns_of_an_end_all_the_same() {
     stage.live(seconds(180)).await;
     assert_eq!(stage.rotations(), companies.len() as u64, "all are renewed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_starts_during_an_outage_sends_trials_and_tells_its_end() {
+    let stage = Stage::new().await;
+    let first = stage.process();
+    let companies = companies(&stage, &first, 20).await;
+    stage.ups.fault(Endpoint::Refresh, Fault::Reset, Times::UntilCleared);
+    for company in &companies[..3] {
+        first.auth.access_token(company).await.unwrap_err();
+    }
+    eventually("the outage is told", async || kinds(&first).await.contains(&EventKind::OutOfReach)).await;
+    first.auth.shutdown().await;
+
+    let second = stage.process_with(|builder| builder.policy(policy()));
+    stage.live(seconds(12)).await;
+    assert!(!second.auth.health().is_healthy(), "it has read of the outage: {:?}", second.auth.health());
+    let before = second.http.exchanges().len();
+    for company in &companies[5..] {
+        second.auth.access_token(company).await.unwrap_err();
+    }
+    assert_eq!(second.http.exchanges().len() - before, 1, "a trial");
+    stage.ups.clear_faults(Endpoint::Refresh);
+    stage.live(seconds(30)).await;
+    second.token(&companies[19]).await;
+    stage.live(seconds(2)).await;
+
+    let told: Vec<_> = kinds(&second).await.into_iter().filter(|kind| is_of_outage(*kind)).collect();
+    assert_eq!(told, [EventKind::OutOfReach, EventKind::InReach]);
+    assert!(second.auth.health().is_healthy(), "{:?}", second.auth.health());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ups_answers_ends_an_outage_that_nobody_is_left_to_end() {
+    let stage = Stage::new().await;
+    let first = stage.process();
+    let companies = companies(&stage, &first, 20).await;
+    stage.ups.fault(Endpoint::Refresh, Fault::Reset, Times::UntilCleared);
+    for company in &companies[..3] {
+        first.auth.access_token(company).await.unwrap_err();
+    }
+    eventually("the outage is told", async || kinds(&first).await.contains(&EventKind::OutOfReach)).await;
+    first.auth.shutdown().await;
+    stage.ups.clear_faults(Endpoint::Refresh);
+
+    // UPS answers before the keeper's first look.
+    let second = stage.process_with(|builder| builder.policy(policy()));
+    second.token(&companies[19]).await;
+    assert!(!kinds(&second).await.contains(&EventKind::InReach));
+    stage.live(seconds(12)).await;
+
+    assert!(kinds(&second).await.contains(&EventKind::InReach));
+}
+
+fn is_of_outage(kind: EventKind) -> bool {
+    matches!(kind, EventKind::OutOfReach | EventKind::InReach)
+}

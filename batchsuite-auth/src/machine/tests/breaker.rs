@@ -490,3 +490,27 @@ fn each_trouble_is_told_with_its_beginning_and_the_next_try() {
     }
     assert_eq!(told(&breaker, 73), [(UpsTroubleKind::OutOfReach, Some(at(70)), Some(at(74)))]);
 }
+
+#[test]
+fn an_outage_that_another_process_recorded_begins_with_a_trial_here() {
+    let mut breaker = Breaker::new(PAUSE);
+    assert!(!breaker.hears_of_outage(at(-100), at(0)));
+    assert_eq!(breaker.out_of_reach_since(), Some(at(-100)));
+    assert_eq!(breaker.permit(Errand::Refresh, &company("a"), true, at(0)), Permit::Trial);
+    let held = breaker.permit(Errand::Refresh, &company("b"), true, at(0));
+    assert!(matches!(held, Permit::Refused { .. }), "{held:?}");
+    assert!(!breaker.unreached(&company("a"), at(1)), "told already");
+    breaker.ended(&company("a"), at(1));
+    let held = breaker.permit(Errand::Refresh, &company("b"), true, at(2));
+    assert!(matches!(held, Permit::Refused { .. }), "one failed trial is enough: {held:?}");
+    breaker.succeeded(Errand::Refresh, at(5));
+    assert_eq!(breaker.fault(), None);
+    assert!(breaker.hears_of_outage(at(-100), at(2)), "UPS has answered");
+    assert_eq!(breaker.fault(), None);
+
+    // Another fault that this process knows stays.
+    let mut blocked = Breaker::new(PAUSE);
+    blocked.failed(&company("a"), ClientFault::Blocked, at(0));
+    assert!(blocked.hears_of_outage(at(-100), at(1)), "UPS has answered");
+    assert_eq!(blocked.fault(), Some(&ClientFault::Blocked));
+}

@@ -20,6 +20,8 @@ const CALLS: usize = 12;
 /// The row's company, and two others of the same client.
 pub(crate) const OURS: u8 = 0;
 const COMPANIES: usize = 3;
+/// This many silences in a row are an outage: the machine's number.
+const OUT_OF_REACH: u8 = 3;
 /// Refusals within this time form a wave: the machine's ten minutes.
 const WAVE: Ticks = 4;
 
@@ -31,6 +33,12 @@ pub(crate) struct Breaker {
     refused: [Option<Ticks>; COMPANIES],
     /// When a wave stopped all requests, or the last trial since then began.
     stopped_at: Option<Ticks>,
+    /// How many requests in a row did not reach UPS or got no answer; three are as good as more.
+    unreached: u8,
+    /// The row's company got no answer, so that it pauses.
+    is_silenced: bool,
+    /// UPS is in reach again, and the company's pause is to end.
+    pub(crate) resumes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,8 +52,12 @@ struct Call {
 enum What {
     Asked,
     Succeeded,
-    Refused { is_explained: bool },
+    Refused {
+        is_explained: bool,
+    },
     Failed,
+    /// It did not reach UPS, or got no answer.
+    Unreached,
 }
 
 impl What {
@@ -73,6 +85,14 @@ impl Breaker {
         }
     }
 
+    /// UPS has answered.
+    fn reached(&mut self) {
+        if self.unreached == OUT_OF_REACH {
+            self.resumes |= std::mem::take(&mut self.is_silenced);
+        }
+        self.unreached = 0;
+    }
+
     fn knows(&self, company: u8) -> bool {
         self.calls.iter().flatten().any(|call| call.company == company)
     }
@@ -95,6 +115,9 @@ impl Rules {
                 }
                 What::Failed => {
                     breaker.failed(&company, ClientFault::Misconfigured, at);
+                }
+                What::Unreached => {
+                    breaker.unreached(&company, at);
                 }
             }
         }
@@ -127,10 +150,14 @@ impl Rules {
             self.breaker(told.calls.iter().flatten()).permit(Errand::Refresh, &company_id(company), true, time(0));
         self.call(told, What::Asked, company);
         let is_refused = matches!(permit, Permit::Refused { .. });
+        let is_away = told.unreached == OUT_OF_REACH;
+        let is_out_of_reach = self.is_out_of_reach(told);
         let is_open = self.breaker(told.calls.iter().flatten()).fault() == Some(&ClientFault::Wave);
         let promise = match told.stopped_at {
             Some(at) if !is_refused && at >= 0 => Some(Promise::AWaveStopsTheOthers),
             None if is_refused && is_open => Some(Promise::OnlyAWaveStopsTheOthers),
+            _ if is_out_of_reach && !is_away => Some(Promise::OnlySilenceIsAnOutage),
+            None if is_away && permit == Permit::Granted => Some(Promise::AnOutageLeavesTrials),
             _ => None,
         };
         if !is_refused && told.stopped_at.is_some() {
@@ -140,13 +167,31 @@ impl Rules {
     }
 
     fn succeeded(&self, told: &mut Breaker, company: u8) {
+        let was_out_of_reach = self.is_out_of_reach(told);
         self.call(told, What::Succeeded, company);
+        if was_out_of_reach && self.is_without(Rule::AnswerEndsOutage) {
+            (0..OUT_OF_REACH).for_each(|_| self.call(told, What::Unreached, company));
+        }
         (told.refused, told.stopped_at) = ([None; COMPANIES], None);
+        told.reached();
+    }
+
+    fn unreached(&self, told: &mut Breaker, company: u8) {
+        if !self.is_without(Rule::SilenceStops) {
+            self.call(told, What::Unreached, company);
+        }
+        told.unreached = OUT_OF_REACH.min(told.unreached + 1);
+    }
+
+    /// Whether the process's breaker says that UPS is out of reach.
+    pub(crate) fn is_out_of_reach(&self, told: &Breaker) -> bool {
+        self.breaker(told.calls.iter().flatten()).is_out_of_reach()
     }
 
     fn refused(&self, told: &mut Breaker, company: u8, is_explained: bool) {
         let counts = is_explained && !self.is_without(Rule::OpinionsDoNotCount) || self.is_without(Rule::WaveStops);
         self.call(told, What::Refused { is_explained: counts }, company);
+        told.reached();
         if is_explained {
             return;
         }
@@ -184,8 +229,16 @@ impl Moves<'_> {
         match outcome {
             Outcome::Pair { .. } => self.rules.succeeded(told, OURS),
             Outcome::Refused(_) => self.rules.refused(told, OURS, is_explained),
-            Outcome::Misconfigured => self.rules.call(told, What::Failed, OURS),
-            Outcome::Unanswered | Outcome::NotSent | Outcome::Late => {}
+            Outcome::Misconfigured => {
+                self.rules.call(told, What::Failed, OURS);
+                told.reached();
+            }
+            Outcome::Unanswered => {
+                self.rules.unreached(told, OURS);
+                told.is_silenced = true;
+            }
+            Outcome::NotSent | Outcome::OutOfReach => self.rules.unreached(told, OURS),
+            Outcome::Late => {}
         }
     }
 
@@ -212,6 +265,10 @@ impl Moves<'_> {
                 self.push(Kind::Event, Some(index), "gets no answer to the trial of another company", world);
                 self.found(finding);
             }
+            let mut silent = world;
+            self.rules.unreached(&mut silent.processes[index].breaker, company);
+            self.push(Kind::Event, Some(index), "gets no answer for another company", silent);
+            self.found(finding);
             let mut refused = world;
             self.rules.refused(&mut refused.processes[index].breaker, company, false);
             self.push(Kind::Event, Some(index), "is told that another company's token is refused", refused);

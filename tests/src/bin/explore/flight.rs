@@ -115,6 +115,16 @@ impl Moves<'_> {
                     if erases { (Intent::Erase, "erases the refused token") } else { (Intent::Look, "saves its look") };
                 self.save(index, false, &row, &intent, tale);
             }
+            Task::Resume { row: None } if self.from.away_since.is_some() => {
+                self.go(Kind::Urgent, index, Task::Idle, "cannot end a pause: the store is away");
+            }
+            Task::Resume { row: None } => {
+                let task = Task::Resume { row: Some(self.from.row) };
+                self.go(Kind::Urgent, index, task, "reads the row, to end its pause");
+            }
+            Task::Resume { row: Some(row) } => {
+                self.save(index, false, &row, &Intent::Resume, "ends the pause of UPS's silence");
+            }
             _ => {}
         }
     }
@@ -209,7 +219,11 @@ impl Moves<'_> {
         self.found(truth::sent(self.from, index, held.token));
         if self.may(Fault::Answers) {
             let mut world = self.spoiled();
-            world.processes[index].task = Task::Settle { trip, held: bare(held), outcome: Outcome::NotSent, row: None };
+            let told = &mut world.processes[index].breaker;
+            self.tell_breaker(told, &Outcome::NotSent, false);
+            let is_outage = self.rules.is_out_of_reach(told);
+            let outcome = if is_outage { Outcome::OutOfReach } else { Outcome::NotSent };
+            world.processes[index].task = Task::Settle { trip, held: bare(held), outcome, row: None };
             self.push(Kind::Fault, Some(index), "finds no connection to UPS", world);
         }
     }
@@ -221,7 +235,10 @@ impl Moves<'_> {
             Call::Travelling => {}
             Call::Silent => {
                 if deadline <= 0 {
-                    self.go(Kind::Urgent, index, unanswered, "has waited for UPS in vain");
+                    let process = &mut world.processes[index];
+                    self.tell_breaker(&mut process.breaker, &Outcome::Unanswered, false);
+                    process.task = unanswered;
+                    self.push(Kind::Urgent, Some(index), "has waited for UPS in vain", world);
                 }
             }
             Call::Answered(_) if deadline < 0 && self.rules.is_without(Rule::AnswerBeatsDeadline) => {
@@ -247,7 +264,9 @@ impl Moves<'_> {
                 if self.may(Fault::Network) {
                     let mut world = self.spoiled();
                     world.unanswered(held.token);
-                    world.processes[index].task = unanswered;
+                    let process = &mut world.processes[index];
+                    self.tell_breaker(&mut process.breaker, &Outcome::Unanswered, false);
+                    process.task = unanswered;
                     self.push(Kind::Fault, Some(index), "loses UPS's answer on the way", world);
                 }
             }
@@ -269,7 +288,7 @@ impl Moves<'_> {
             Outcome::Pair { .. } => "stores the new pair",
             Outcome::Refused(_) => "records the refusal",
             Outcome::Unanswered => "records that its attempt is in doubt",
-            Outcome::NotSent | Outcome::Late | Outcome::Misconfigured => "releases its claim",
+            Outcome::NotSent | Outcome::OutOfReach | Outcome::Late | Outcome::Misconfigured => "releases its claim",
         };
         self.save(index, false, &row, &Intent::End { held, outcome }, tale);
     }
@@ -394,8 +413,11 @@ impl Moves<'_> {
         let mut world = self.spoiled();
         world.unanswered(held.token);
         world.haunt(ghost);
-        world.processes[index].task = Task::Settle { trip, held: bare(held), outcome: Outcome::Unanswered, row: None };
-        self.push(Kind::Fault, Some(index), "loses its connection: its request may still reach UPS", world);
+        let mut lost = world;
+        let process = &mut lost.processes[index];
+        self.tell_breaker(&mut process.breaker, &Outcome::Unanswered, false);
+        process.task = Task::Settle { trip, held: bare(held), outcome: Outcome::Unanswered, row: None };
+        self.push(Kind::Fault, Some(index), "loses its connection: its request may still reach UPS", lost);
         world.processes[index].task = Task::Sent { trip, held, sent_at, call: Call::Silent, deadline };
         self.push(Kind::Fault, Some(index), "will get no answer: its request is held up on the way", world);
     }

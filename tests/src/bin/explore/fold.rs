@@ -106,7 +106,9 @@ impl Task {
                 visitor.time(&mut coming.used_at);
                 row.iter_mut().for_each(|row| row.visit(visitor));
             }
-            Self::Chore { row, .. } | Self::Remove { row } => row.iter_mut().for_each(|row| row.visit(visitor)),
+            Self::Chore { row, .. } | Self::Resume { row } | Self::Remove { row } => {
+                row.iter_mut().for_each(|row| row.visit(visitor))
+            }
             Self::Import { token, row, .. } => {
                 visitor.token(token);
                 row.iter_mut().for_each(|row| row.visit(visitor));
@@ -341,9 +343,11 @@ impl Task {
             Self::Claim { row, .. } | Self::Mark { row, .. } => [Some(row), None],
             Self::Send { held, .. } | Self::Sent { held, .. } => [Some(&mut held.row), None],
             Self::Settle { held, row, .. } => [Some(&mut held.row), row.as_mut()],
-            Self::Chore { row, .. } | Self::Connect { row, .. } | Self::Remove { row } | Self::Import { row, .. } => {
-                [row.as_mut(), None]
-            }
+            Self::Chore { row, .. }
+            | Self::Resume { row }
+            | Self::Connect { row, .. }
+            | Self::Remove { row }
+            | Self::Import { row, .. } => [row.as_mut(), None],
             _ => [None, None],
         }
     }

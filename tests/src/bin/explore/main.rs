@@ -47,7 +47,7 @@
 //!
 //! # What is not searched
 //! - more than one company in full detail: two others are only requests through the same breaker, one move each. Of the
-//!   causes that open a breaker, only waves and refusals of the client, not unknown answers, 429 and 403;
+//!   causes that open a breaker, only waves, refusals of the client and silence, not unknown answers, 429 and 403;
 //! - warnings and expiry; refresh tokens that cannot be sent back; unreadable rows; wrong clocks; the cache and the
 //!   feed;
 //! - more than three faults together; more than one process that is told to stop; a shutdown whose time limit ends,

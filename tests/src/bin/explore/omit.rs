@@ -42,11 +42,14 @@ pub(crate) enum Rule {
     WithdrawnNotServed,
     WaveStops,
     OpinionsDoNotCount,
+    SilenceStops,
+    AnswerEndsOutage,
+    ResumeKeepsDoubt,
 }
 
 impl Rule {
     /// All rules, each with its clause and the behaviour without it.
-    pub(crate) const ALL: [(Self, &str, &str); 38] = [
+    pub(crate) const ALL: [(Self, &str, &str); 41] = [
         (Self::RowCompare, "the row compare", "a save does not compare the row's number"),
         (Self::CommitComparesVersion, "opt-in and version at commit", "a commit is saved over a later version"),
         (Self::CommitComparesOptIn, "opt-in and version at commit", "a commit is saved over another opt-in"),
@@ -113,6 +116,9 @@ impl Rule {
         (Self::WithdrawnNotServed, "what is served", "the access token of a withdrawn opt-in is served"),
         (Self::WaveStops, "the breaker, waves", "refusals of several companies are each company's own"),
         (Self::OpinionsDoNotCount, "the breaker, second opinions", "second opinions count towards a wave"),
+        (Self::SilenceStops, "the breaker, silence", "silence towards several companies is each company's own"),
+        (Self::AnswerEndsOutage, "the breaker, silence", "UPS stays out of reach although it has answered"),
+        (Self::ResumeKeepsDoubt, "the end of an outage", "the end of a pause ends a lease and a doubt as well"),
     ];
 
     pub(crate) fn of_name(name: &str) -> Option<Self> {

@@ -66,6 +66,11 @@ impl Moves<'_> {
             let world = begun(if is_good { Task::Exchange(consent) } else { Task::Idle });
             self.push(Kind::Event, Some(index), "gets the callback of the consent", World { consent: None, ..world });
         }
+        if self.from.processes[index].breaker.resumes {
+            let mut world = begun(Task::Resume { row: None });
+            world.processes[index].breaker.resumes = false;
+            self.push(Kind::Event, Some(index), "hears that UPS is in reach again", world);
+        }
         if self.from.left.removals > 0 {
             let mut world = begun(Task::Remove { row: None });
             world.left.removals -= 1;

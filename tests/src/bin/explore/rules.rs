@@ -45,6 +45,7 @@ pub(crate) enum Intent {
     Restore,
     Look,
     Erase,
+    Resume,
 }
 
 impl Rules {
@@ -149,6 +150,7 @@ impl Rules {
             Intent::Restore => GrantEvent::Restore { at: time(0) },
             Intent::Look => GrantEvent::Look,
             Intent::Erase => GrantEvent::Erase,
+            Intent::Resume => GrantEvent::Resume,
         })
     }
 
@@ -172,6 +174,7 @@ impl Rules {
             Outcome::Refused(_) => GrantEvent::Refused { claim, evidence },
             Outcome::Unanswered => GrantEvent::Unanswered { claim, evidence, is_outage: false, jitter },
             Outcome::NotSent => release(Release::NotSent(evidence)),
+            Outcome::OutOfReach => release(Release::OutOfReach),
             Outcome::Late => release(Release::Unsent(Duration::ZERO)),
             Outcome::Misconfigured => release(Release::Misconfigured(evidence)),
         }
@@ -228,7 +231,10 @@ impl Rules {
         let is_pair = matches!(intent, Intent::End { outcome: Outcome::Pair { .. }, .. });
         match (self.omitted, intent) {
             (Some(Rule::UnansweredInherited), Intent::Claim { .. }) => row.unanswered = read.unanswered,
-            (Some(Rule::UnansweredKept), Intent::End { outcome: Outcome::NotSent | Outcome::Late, .. }) => {
+            (
+                Some(Rule::UnansweredKept),
+                Intent::End { outcome: Outcome::NotSent | Outcome::OutOfReach | Outcome::Late, .. },
+            ) => {
                 row.unanswered = None;
             }
             (Some(Rule::DoubtWakes), Intent::End { outcome: Outcome::Unanswered, .. }) => row.wake_at = None,
@@ -250,6 +256,9 @@ impl Rules {
             (Some(Rule::SecondOpinion), Intent::End { outcome: Outcome::Refused(_), .. }) => {
                 (row.quarantine, row.token) = (None, 0);
                 row.times = None;
+            }
+            (Some(Rule::ResumeKeepsDoubt), Intent::Resume) => {
+                (row.phase, row.unanswered) = (Phase::Idle, None);
             }
             (Some(Rule::ConnectResets), Intent::Connect(_)) => {
                 (row.phase, row.unanswered) = (read.phase, read.unanswered);

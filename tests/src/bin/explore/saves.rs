@@ -161,6 +161,12 @@ impl Moves<'_> {
                     _ => Task::Idle,
                 };
             }
+            Task::Resume { .. } => {
+                world.processes[index].task = match saved {
+                    Saved::Conflict => Task::Resume { row: None },
+                    _ => Task::Idle,
+                };
+            }
             Task::Connect { .. } | Task::Remove { .. } | Task::Import { .. } => {
                 self.after_opt_in(&mut world, index, saved)
             }

@@ -170,6 +170,14 @@ pub(crate) const QUICK: &[Scenario] = &[
         ..FAMILIES
     },
     Scenario {
+        name: "an outage of UPS",
+        processes: 1,
+        faults: 1,
+        events: Left { others: 3, ..QUIET },
+        expects: &[],
+        ..BASE
+    },
+    Scenario {
         name: "waves",
         processes: 1,
         faults: 1,
@@ -334,6 +342,19 @@ pub(crate) const FULL: &[Scenario] = &[
         ..BASE
     },
     Scenario { name: "fail-over, 2 losses, families", faults_of: LOSSES, events: BACKUP, ..FAMILIES },
+    Scenario {
+        name: "an outage of UPS, 2 processes",
+        faults: 2,
+        faults_of: &[Fault::Network, Fault::Answers],
+        events: Left { others: 3, ..PASSWORD },
+        ..BASE
+    },
+    Scenario {
+        name: "an outage of UPS, a stop, families",
+        faults_of: &[Fault::Network, Fault::Stop],
+        events: Left { others: 3, ..PASSWORD },
+        ..FAMILIES
+    },
     Scenario {
         name: "waves, 2 processes",
         faults: 1,

@@ -30,6 +30,8 @@ pub(crate) enum Promise {
     NothingWorseStored,
     AWaveStopsTheOthers,
     OnlyAWaveStopsTheOthers,
+    OnlySilenceIsAnOutage,
+    AnOutageLeavesTrials,
     AuthenticatedInTheEnd,
 }
 
@@ -48,6 +50,8 @@ impl Promise {
             Self::NothingWorseStored => "an opt-in that works is replaced by a pair that is spent",
             Self::AWaveStopsTheOthers => "a wave of refusals goes through one company after the other",
             Self::OnlyAWaveStopsTheOthers => "the breaker stops every company although there was no wave",
+            Self::OnlySilenceIsAnOutage => "UPS is out of reach although it has answered",
+            Self::AnOutageLeavesTrials => "UPS is out of reach, and a request is sent that is no trial",
             Self::AuthenticatedInTheEnd => {
                 "faults have stopped, UPS accepts the token, and the company is not authenticated in the end"
             }

@@ -175,6 +175,8 @@ pub(crate) enum Task {
     Mark { trip: Trip, row: Row },
     /// The keeper saves a step.
     Chore { row: Option<Row>, erases: bool },
+    /// The pause of UPS's silence ends, because UPS is in reach again.
+    Resume { row: Option<Row> },
     /// A callback's code is exchanged.
     Exchange(Consent),
     /// A first pair is being stored.
@@ -259,10 +261,16 @@ pub(crate) enum Pair {
 /// What an attempt writes at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Outcome {
-    Pair { token: u8, sent_at: Ticks, kind: Pair },
+    Pair {
+        token: u8,
+        sent_at: Ticks,
+        kind: Pair,
+    },
     Refused(TokenState),
     Unanswered,
     NotSent,
+    /// Not sent, while UPS is out of reach.
+    OutOfReach,
     Late,
     Misconfigured,
 }

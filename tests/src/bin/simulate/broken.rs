@@ -44,6 +44,12 @@ breaks! {
     ThrowsAway = "throws-away",
     /// The time of a suspended machine is not counted.
     IgnoresSuspension = "ignores-suspension",
+    /// A process sends more refreshes than it may.
+    Unlimited = "unlimited",
+    /// A delivery goes on behind an event that was not handled.
+    SkipsEvents = "skips-events",
+    /// The client row forgets that UPS is out of reach.
+    ForgetsOutages = "forgets-outages",
 }
 
 impl Break {
@@ -52,12 +58,11 @@ impl Break {
     }
 }
 
-/// The document without its record of attempts in doubt.
-pub(crate) fn without_doubt(document: &Document) -> Document {
+/// The document without these fields.
+pub(crate) fn without(document: &Document, names: &[&str]) -> Document {
     let mut value: Value = serde_json::from_str(document.as_str()).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
-        fields.remove("unanswered");
-        fields.remove("suspect_until");
+        names.iter().for_each(|name| drop(fields.remove(*name)));
     }
     Document::new(value.to_string())
 }

@@ -57,6 +57,7 @@ faults! {
     KilledAfterSave = "a process is killed after a save",
     KilledBeforeSend = "a process is killed before a send",
     KilledAfterSend = "a process is killed after a send",
+    HandlerFails = "a consumer fails",
     KilledWithPair = "a process is killed with a pair in hand",
     Restarted = "a process is shut down and started",
     BackupRestored = "a backup is restored",

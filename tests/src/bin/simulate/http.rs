@@ -178,6 +178,7 @@ impl HttpClient for Network {
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Answer, HttpError> {
         let world = &self.world;
         let Some(send) = read(&request) else { return Err(HttpError::new(HttpErrorKind::Request)) };
+        let _under_way = UnderWay::begin(self, send);
         let fate = self.fate()?;
         tokio::time::sleep(fate.connect).await;
         world.befalls(self.slot, self.incarnation, Fault::KilledBeforeSend).await;
@@ -192,6 +193,28 @@ impl HttpClient for Network {
             return self.exchange(&request, send, fate).await;
         }
         answer
+    }
+}
+
+/// A request that a process has under way, until it is dropped.
+struct UnderWay<'a>(&'a Network, bool);
+
+impl<'a> UnderWay<'a> {
+    fn begin(of: &'a Network, send: Asks) -> Self {
+        let is_refresh = matches!(send, Asks::Refresh(_));
+        if is_refresh {
+            let (now, rate) = (of.world.now(), of.world.plan.refresh_rate);
+            of.world.ledger(|ledger| ledger.refresh_begins(of.incarnation, now, rate));
+        }
+        Self(of, is_refresh)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.world.ledger(|ledger| ledger.refresh_ends(self.0.incarnation));
+        }
     }
 }
 

@@ -38,6 +38,7 @@
 
 mod broken;
 mod clocks;
+mod deliveries;
 mod dice;
 mod faults;
 mod http;

@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     /// UPS ends the whole family of a reused refresh token.
     pub(crate) ends_families: bool,
     pub(crate) feed_lost: FeedLost,
+    /// How many refreshes a second a process may send.
+    pub(crate) refresh_rate: u32,
     /// How long faults occur.
     pub(crate) troubled_for: Duration,
     /// The approximate time between two actions of people.
@@ -45,6 +47,7 @@ impl Plan {
             access_lifetime: dice.seconds(150..600),
             ends_families: dice.chance(0.5),
             feed_lost: if dice.chance(0.5) { FeedLost::Refuse } else { FeedLost::Serve },
+            refresh_rate: dice.one_of(&[100, 20, 4, 2]),
             troubled_for: dice.seconds(2 * 3600..5 * 3600),
             pace: dice.milliseconds(2000..8000),
             store: dice.one_of(&[0.0, 0.001, 0.005, 0.02, 0.05]),
@@ -59,6 +62,7 @@ impl Plan {
         let mut policy = Policy::default();
         policy.second_opinions = SECOND_OPINIONS.map(Duration::from_secs).to_vec();
         policy.feed_lost = self.feed_lost;
+        policy.refresh_rate = self.refresh_rate;
         policy
     }
 

@@ -8,7 +8,7 @@ use batchsuite_auth::{
 };
 use url::Url;
 
-use crate::{http::Network, ledger::Incarnation, store::Database, world::World};
+use crate::{broken::Break, http::Network, ledger::Incarnation, store::Database, world::World};
 
 /// A place for one process after the other.
 pub(crate) struct Slot {
@@ -36,17 +36,23 @@ impl World {
     pub(crate) fn start(self: &Arc<Self>, slot: usize, number: Incarnation) {
         let gate = Gate::default();
         let client = Client::new(FakeUpsState::CLIENT_ID, FakeUpsState::CLIENT_SECRET);
+        let mut policy = self.plan.policy();
+        if self.broken == Some(Break::Unlimited) {
+            policy.refresh_rate = 1000;
+        }
         let auth = gate.within(|| {
-            BatchSuiteAuth::builder(Environment::Cie, client)
+            let auth = BatchSuiteAuth::builder(Environment::Cie, client)
                 .base_url(url("http://localhost/"))
                 .redirect_uri(url(FakeUpsState::REDIRECT_URI))
                 .store(Database::new(self, slot, number))
                 .http(Network::new(self, slot, number))
                 .clock(self.clocks.of_process(slot))
-                .policy(self.plan.policy())
-                .build()
+                .policy(policy)
+                .build();
+            let auth = auth.unwrap_or_else(|error| panic!("{error}"));
+            self.deliver(&auth, slot, number);
+            auth
         });
-        let auth = auth.unwrap_or_else(|error| panic!("{error}"));
         self.note(Name(slot, number), format_args!("starts"));
         let started = Slot { incarnation: number, gate, auth: Some(auth), disturbed_at: self.now(), is_frozen: false };
         let mut slots = self.slots();

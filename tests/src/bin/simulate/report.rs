@@ -41,6 +41,8 @@ struct Sum {
     rotations: u64,
     opt_ins: u64,
     imports: u64,
+    outages: u64,
+    delivered: u64,
     recovered: u64,
     told_as_withdrawn: u64,
     ended: BTreeMap<&'static str, u64>,
@@ -148,6 +150,8 @@ impl Sum {
         self.rotations += outcome.rotations;
         self.opt_ins += outcome.opt_ins;
         self.imports += outcome.imports;
+        self.outages += outcome.outages;
+        self.delivered += outcome.delivered;
         self.recovered += outcome.recovered;
         self.told_as_withdrawn += outcome.told_as_withdrawn;
         self.lasted += outcome.lasted;
@@ -177,6 +181,10 @@ impl Sum {
             println!("{:>10}  {}", self.tally.of(*fault), fault.words());
         }
         let missing: Vec<_> = Fault::ALL.iter().filter(|fault| self.tally.of(**fault) == 0).collect();
+        let is_idle = self.outages == 0 || self.delivered == 0;
+        if is_idle && self.failed.is_none() {
+            println!("FAILED: no outage was told or no event delivered, so nothing is proven of them");
+        }
         if !missing.is_empty() && self.failed.is_none() {
             println!("FAILED: these never happened, so nothing is proven of them: {missing:?}");
         }
@@ -184,13 +192,15 @@ impl Sum {
         let ended: Vec<_> = self.ended.iter().map(|(cause, times)| format!("{times} {cause}")).collect();
         let seconds = took.as_secs_f64();
         let figures = format!(
-            "{} seeds from {}, {} rotations ({:.0} a minute), {} opt-ins, {} imports, {} faults, ended: {}; recovered: {}; {} told as withdrawn whose family our own second send ended; {} hours of virtual time; {} violations",
+            "{} seeds from {}, {} rotations ({:.0} a minute), {} opt-ins, {} imports, {} outages, {} events delivered, {} faults, ended: {}; recovered: {}; {} told as withdrawn whose family our own second send ended; {} hours of virtual time; {} violations",
             self.seeds,
             goal.from,
             self.rotations,
             self.rotations as f64 * 60.0 / seconds,
             self.opt_ins,
             self.imports,
+            self.outages,
+            self.delivered,
             faults,
             ended.join(", "),
             self.recovered,
@@ -199,7 +209,7 @@ impl Sum {
             self.violations,
         );
         println!("{figures}; {seconds:.0} s");
-        let is_fine = self.failed.is_none() && missing.is_empty();
+        let is_fine = self.failed.is_none() && missing.is_empty() && !is_idle;
         note(&figures, seconds, is_fine);
         is_fine
     }

@@ -14,6 +14,7 @@ use crate::{
     broken::Break,
     clocks::micros,
     faults::{Fault, Tally},
+    ledger::Ledger,
     plan::Plan,
     process::Name,
     world::{Weather, World},
@@ -25,6 +26,10 @@ pub(crate) struct Outcome {
     pub(crate) rotations: u64,
     pub(crate) opt_ins: u64,
     pub(crate) imports: u64,
+    /// How often UPS was told to be out of reach.
+    pub(crate) outages: u64,
+    /// How many events were delivered.
+    pub(crate) delivered: u64,
     pub(crate) recovered: u64,
     pub(crate) told_as_withdrawn: u64,
     /// Ended opt-ins, by cause.
@@ -218,6 +223,8 @@ impl World {
         }
         self.pause(Duration::from_secs(180)).await;
         self.start_what_is_down(1.0, started);
+        self.pause(Self::DELIVERED_WITHIN).await;
+        self.ledger(Ledger::deliveries_are_quiet);
         self.pause(Plan::calm_for()).await;
         for slot in 0..self.plan.processes {
             for company in 0..self.plan.companies {
@@ -227,6 +234,10 @@ impl World {
     }
 
     async fn look_at_everything(self: &Arc<Self>) {
+        let log = self.all_events().await;
+        self.pause(Duration::from_secs(60)).await;
+        self.ledger(|ledger| ledger.all_are_delivered(&log));
+        self.ledger(|ledger| ledger.outages_are_told_once(&log));
         // Work in progress completes, so that the ledger and the rows show the same moment.
         for slot in 0..self.plan.processes {
             if let Some((_, _, auth)) = self.process(slot) {
@@ -268,7 +279,7 @@ impl World {
                 self.ledger(|ledger| ledger.note_violation(format!("p{slot}: its shutdown is not complete")));
             }
         }
-        self.ledger(crate::ledger::Ledger::no_opt_in_is_thrown_away);
+        self.ledger(Ledger::no_opt_in_is_thrown_away);
         let store_set = self.clocks.store_set();
         self.ledger(|ledger| ledger.no_import_is_thrown_away(store_set));
     }
@@ -281,6 +292,8 @@ impl World {
             rotations: ledger.rotations,
             opt_ins: ledger.opt_ins,
             imports: ledger.imports,
+            outages: ledger.outages,
+            delivered: ledger.events_delivered(),
             recovered: ledger.recovered,
             told_as_withdrawn: ledger.told_as_withdrawn,
             ended: ledger.ended.iter().map(|(cause, times)| (*cause, *times)).collect(),

@@ -48,6 +48,8 @@ pub(crate) struct Database {
 enum Kind {
     Read,
     Write,
+    /// A write that no reader of the feed waits for.
+    QuietWrite,
 }
 
 /// What happens to a call.
@@ -147,7 +149,7 @@ impl Database {
         }
         let slow = dice.milliseconds(100..8000);
         let late = dice.milliseconds(500..90_000);
-        let (fault, trouble) = match dice.below(if kind == Kind::Write { 7 } else { 4 }) {
+        let (fault, trouble) = match dice.below(if kind == Kind::Read { 4 } else { 7 }) {
             0 => (Fault::StoreFailsBefore, Trouble::Fails { before: true }),
             1 => (Fault::StoreSilentBefore, Trouble::Silent { before: true }),
             2 | 3 => {
@@ -195,7 +197,7 @@ impl Database {
             _ => false,
         };
         if forgets {
-            swap.document = crate::broken::without_doubt(&swap.document);
+            swap.document = crate::broken::without(&swap.document, &["unanswered", "suspect_until"]);
         }
         if world.broken == Some(Break::PublishesFirst) && swap.step == "commit" && world.dice().chance(0.02) {
             let number = swap.expected.next(world.clocks.now());
@@ -252,6 +254,10 @@ impl Store for Database {
     async fn save(&self, swap: Swap) -> Result<Saved> {
         let world = &self.world;
         if swap.key.company.is_none() {
+            let mut swap = swap;
+            if world.broken == Some(Break::ForgetsOutages) {
+                swap.document = crate::broken::without(&swap.document, &["out_of_reach_since"]);
+            }
             return self.ask(Kind::Write, |store| Box::pin(async move { store.save(swap).await })).await;
         }
         let is_commit = swap.step == "commit";
@@ -360,8 +366,10 @@ impl Store for Database {
         lease: Duration,
     ) -> Result<Option<EventId>> {
         let delivery = delivery.clone();
-        self.ask(Kind::Read, |store| Box::pin(async move { store.take_delivery(environment, &delivery, lease).await }))
-            .await
+        self.ask(Kind::QuietWrite, |store| {
+            Box::pin(async move { store.take_delivery(environment, &delivery, lease).await })
+        })
+        .await
     }
 
     async fn advance_delivery(
@@ -372,7 +380,9 @@ impl Store for Database {
         then: DeliveryEnd,
     ) -> Result<bool> {
         let delivery = delivery.clone();
-        self.ask(Kind::Read, |store| {
+        let skips = self.world.broken == Some(Break::SkipsEvents) && self.world.dice().chance(0.02);
+        let cursor = EventId::new(cursor.number() + u64::from(skips));
+        self.ask(Kind::QuietWrite, |store| {
             Box::pin(async move { store.advance_delivery(environment, &delivery, cursor, then).await })
         })
         .await

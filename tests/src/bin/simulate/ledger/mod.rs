@@ -4,6 +4,7 @@
 //! process, each save that lands, and each token that a caller gets. It knows none of the machine's rules, only the
 //! truth, and so the true status.
 
+mod deliveries;
 mod end;
 mod imports;
 mod rows;
@@ -62,6 +63,10 @@ pub(crate) struct Ledger {
     pub(crate) recovered: u64,
     /// How often a family that our own second request ended was reported as a withdrawal.
     pub(crate) told_as_withdrawn: u64,
+    delivered: deliveries::Delivered,
+    refreshes: BTreeMap<Incarnation, deliveries::Refreshes>,
+    /// How often UPS was told to be out of reach.
+    pub(crate) outages: u64,
     /// The first violation.
     pub(crate) violation: Option<String>,
 }
