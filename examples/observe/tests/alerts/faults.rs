@@ -4,18 +4,20 @@ use std::{pin::Pin, time::Duration};
 
 use batchsuite_auth::{
     Client, Policy, StoreErrorKind,
-    fake_ups::{Answer, Edit, Endpoint, Fault, Times},
+    fake_ups::{Endpoint, Fault, Times},
 };
 use batchsuite_tests::{DAY, Verb, seconds};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{OWNER, World};
 
-type Set = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+type Set = Box<dyn for<'a> Fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>>;
 
 /// A fault in a [`World`].
 pub(crate) struct Case {
-    pub(crate) alert: &'static str,
+    /// `None`: UPS answers in another way, which is no trouble.
+    pub(crate) alert: Option<&'static str>,
+    pub(crate) what: String,
     pub(crate) companies: usize,
     pub(crate) policy: fn(&mut Policy),
     pub(crate) set: Set,
@@ -23,73 +25,96 @@ pub(crate) struct Case {
     pub(crate) time: Duration,
 }
 
-fn case(alert: &'static str, set: Set) -> Case {
-    Case { alert, companies: 4, policy: |_| {}, set, time: 15 * seconds(60) }
+fn case(alert: Option<&'static str>, what: &str, set: Set) -> Case {
+    Case { alert, what: what.to_owned(), companies: 4, policy: |_| {}, set, time: 15 * seconds(60) }
 }
 
-/// A fault at UPS's refresh endpoint.
-macro_rules! refresh {
-    ($fault:expr) => {
-        |world| Box::pin(async { world.ups.fault(Endpoint::Refresh, $fault, Times::UntilCleared) })
-    };
+fn at_once(alert: &'static str, what: &str, set: impl Fn(&mut World) + 'static) -> Case {
+    let set: Set = Box::new(move |world| {
+        set(world);
+        Box::pin(async {})
+    });
+    case(Some(alert), what, set)
 }
 
-/// Anything else that is done to the world at once.
-macro_rules! at_once {
-    ($what:expr) => {
-        |world| {
-            let what: fn(&mut World) = $what;
-            what(world);
-            Box::pin(async {})
-        }
-    };
+/// Each fault of the fake that can be at its refresh endpoint.
+pub(crate) fn of_ups() -> Vec<(Value, Option<&'static str>)> {
+    let out_of_reach = Some("BatchsuiteUpsOutOfReach");
+    vec![
+        (json!("drop_answer"), out_of_reach),
+        (json!("reset"), out_of_reach),
+        (json!("close"), out_of_reach),
+        (json!("hang"), out_of_reach),
+        (json!({"delay": {"milliseconds": 60_000}}), out_of_reach),
+        (json!({"trickle": {"milliseconds": 1000}}), out_of_reach),
+        (json!({"truncate": {"keep_bytes": 10}}), out_of_reach),
+        (json!("unavailable"), out_of_reach),
+        (json!("error_page"), out_of_reach),
+        (json!({"redirect": {"status": 307, "location": "https://elsewhere.example/"}}), out_of_reach),
+        (json!("invalid_refresh_token"), Some("BatchsuiteRefusalWave")),
+        (json!("invalid_client"), Some("BatchsuiteClientMisconfigured")),
+        (json!("blocked"), Some("BatchsuiteClientBlocked")),
+        (json!({"too_many_requests": {}}), Some("BatchsuiteRateLimited")),
+        (
+            json!({"answer": {"status": 400, "body": r#"{"code":"99","message":"New"}"#}}),
+            Some("BatchsuiteUnknownAnswers"),
+        ),
+        (json!({"edit": {"set": {"token_type": "mac"}}}), Some("BatchsuiteOddAnswers")),
+        (json!("numbers"), None),
+        (json!("keep_refresh_token"), None),
+    ]
 }
 
 pub(crate) fn all() -> Vec<Case> {
-    vec![
-        case("BatchsuiteStoreFails", at_once!(|world| world.process.store.go_away())),
-        Case { time: seconds(180), ..case("BatchsuitePairsNotStored", |world| Box::pin(pair_without_a_store(world))) },
-        case(
-            "BatchsuiteStoreTakesNoWrites",
-            at_once!(|world| {
-                world.process.store.fail_as(Verb::Verdict, StoreErrorKind::Misconfigured);
-                world.ups.change_password(OWNER);
-            }),
-        ),
-        case("BatchsuiteFeedStale", at_once!(|world| world.process.store.hang(Verb::Changes))),
-        case("BatchsuiteKeeperSilent", at_once!(|world| world.process.store.hang(Verb::Wake))),
+    let of_ups = of_ups().into_iter().map(|(json, alert)| {
+        let fault: Fault = serde_json::from_value(json.clone()).unwrap();
+        let set = move |world: &mut World| world.ups.fault(Endpoint::Refresh, fault.clone(), Times::UntilCleared);
+        Case { alert, ..at_once("", &format!("UPS: {json}"), set) }
+    });
+    let offline: Set = Box::new(|world| Box::pin(world.ups.go_offline()));
+    let another: Set = Box::new(|world| Box::pin(world.restart_as(Client::new("other", "secret"))));
+    let others = [
+        case(Some("BatchsuiteUpsOutOfReach"), "UPS is offline", offline),
+        case(Some("BatchsuiteClientChanged"), "another client id", another),
+        at_once("BatchsuiteOptInsLost", "a password change", |world| world.ups.change_password(OWNER)),
+        Case {
+            policy: |policy| policy.keep_alive_before_end = Duration::ZERO,
+            ..at_once("BatchsuiteOptInsEndSoon", "nothing is kept alive", |world| {
+                world.used.clear();
+                world.ups.clock().advance(50 * DAY);
+            })
+        },
+    ];
+    of_ups.chain(others).chain(of_the_store()).chain(of_deliveries()).collect()
+}
+
+fn of_the_store() -> [Case; 6] {
+    let without_a_store: Set = Box::new(|world| Box::pin(pair_without_a_store(world)));
+    [
+        at_once("BatchsuiteStoreFails", "the store is away", |world| world.process.store.go_away()),
+        Case {
+            time: seconds(180),
+            ..case(Some("BatchsuitePairsNotStored"), "the store goes away with a pair in hand", without_a_store)
+        },
+        at_once("BatchsuiteStoreTakesNoWrites", "verdicts are not stored", |world| {
+            world.process.store.fail_as(Verb::Verdict, StoreErrorKind::Misconfigured);
+            world.ups.change_password(OWNER);
+        }),
+        at_once("BatchsuiteFeedStale", "the feed hangs", |world| world.process.store.hang(Verb::Changes)),
+        at_once("BatchsuiteKeeperSilent", "the keeper hangs", |world| world.process.store.hang(Verb::Wake)),
         Case {
             companies: 150,
             policy: |policy| policy.refresh_rate = 1,
-            ..case("BatchsuiteKeeperBehind", at_once!(many_are_due))
+            ..at_once("BatchsuiteKeeperBehind", "many companies are due", many_are_due)
         },
-        case("BatchsuiteClientMisconfigured", refresh!(Fault::InvalidClient)),
-        case("BatchsuiteClientBlocked", refresh!(Fault::Blocked)),
-        case(
-            "BatchsuiteUnknownAnswers",
-            refresh!(Answer::status(400).with_json(json!({"code": "99", "message": "New"}))),
-        ),
-        case("BatchsuiteRefusalWave", refresh!(Fault::InvalidRefreshToken)),
-        case("BatchsuiteRateLimited", refresh!(Fault::TooManyRequests { retry_after: None })),
-        case("BatchsuiteUpsOutOfReach", |world| Box::pin(world.ups.go_offline())),
-        case("BatchsuiteUpsOutOfReach", refresh!(Fault::Hang)),
-        case("BatchsuiteUpsOutOfReach", refresh!(Fault::Unavailable)),
-        case("BatchsuiteOddAnswers", refresh!(Edit::default().set("token_type", "mac"))),
-        case("BatchsuiteClientChanged", |world| Box::pin(world.restart_as(Client::new("other", "secret")))),
-        case("BatchsuiteOptInsLost", at_once!(|world| world.ups.change_password(OWNER))),
-        Case {
-            policy: |policy| policy.keep_alive_before_end = Duration::ZERO,
-            ..case(
-                "BatchsuiteOptInsEndSoon",
-                at_once!(|world| {
-                    world.used.clear();
-                    world.ups.clock().advance(50 * DAY);
-                }),
-            )
-        },
-        case("BatchsuiteHandlerFails", at_once!(|world| world.handler.fails())),
-        case("BatchsuiteDeliveryLags", at_once!(|world| world.handler.hangs())),
-        case("BatchsuiteDeliveryNowhere", at_once!(|world| world.handler.gives_up())),
+    ]
+}
+
+fn of_deliveries() -> [Case; 3] {
+    [
+        at_once("BatchsuiteHandlerFails", "the handler fails", |world| world.handler.fails()),
+        at_once("BatchsuiteDeliveryLags", "the handler hangs", |world| world.handler.hangs()),
+        at_once("BatchsuiteDeliveryNowhere", "the handler gives up", |world| world.handler.gives_up()),
     ]
 }
 

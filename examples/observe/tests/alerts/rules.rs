@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use batchsuite_auth::fake_ups::Fault;
+
 use crate::{
     database,
     faults::{self, Case},
@@ -21,18 +23,18 @@ async fn fires(case: Case) -> Result<(), String> {
     let healthy = world.scrapes.seconds();
     (case.set)(&mut world).await;
     world.live(case.time).await;
-    world.scrapes.expect(&[(healthy, &[]), (world.scrapes.seconds(), &[case.alert])])
+    world.scrapes.expect(&[(healthy, &[]), (world.scrapes.seconds(), case.alert.as_slice())])
 }
 
 #[test]
 fn each_fault_fires_its_alert_and_no_other() {
     let mut wrong = Vec::new();
     for case in faults::all() {
-        let alert = case.alert;
+        let what = case.what.clone();
         // A runtime each: what a service still has to do after a fault would go on, and be counted.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         if let Err(error) = runtime.block_on(fires(case)) {
-            wrong.push(format!("{alert}: {error}"));
+            wrong.push(format!("{what}: {error}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -48,12 +50,24 @@ fn rules() -> Vec<(String, String)> {
 
 #[test]
 fn each_alert_has_a_fault() {
-    let with_a_fault: BTreeSet<_> = faults::all().iter().map(|case| case.alert).chain(database::ALERTS).collect();
+    let with_a_fault: BTreeSet<_> =
+        faults::all().iter().filter_map(|case| case.alert).chain(database::ALERTS).collect();
     let rules = rules();
     let all: BTreeSet<_> = rules.iter().map(|(name, _)| name.as_str()).collect();
 
     assert_eq!(all, with_a_fault);
     assert_eq!(rules.len(), all.len(), "a name of its own each");
+}
+
+#[test]
+fn each_fault_of_the_fake_is_set() {
+    let set: BTreeSet<_> = faults::of_ups().iter().filter_map(|(fault, _)| Some(fault.as_str()?.to_owned())).collect();
+    // Only at the sign-in pages.
+    let elsewhere = "access_denied";
+
+    for name in Fault::NAMES.into_iter().filter(|name| *name != elsewhere) {
+        assert!(set.contains(name), "{name}");
+    }
 }
 
 #[test]
