@@ -41,7 +41,8 @@ pub struct Finding {
     pub severity: Severity,
     /// The finding in words, for a person.
     pub message: String,
-    /// Who must act.
+    /// Who must act: as [`FindingKind::responsible`], except that nobody must about an end that is near while the renewal
+    /// comes before it.
     pub responsible: Responsible,
     /// Since when, if known.
     pub since: Option<Timestamp>,
@@ -101,7 +102,12 @@ impl Diagnosis {
 impl Finding {
     fn of(fact: Fact) -> Self {
         let Fact { kind, severity, since, evidence, next } = fact;
-        Self { kind, severity, message: kind.to_string(), responsible: kind.responsible(), since, evidence, next }
+        let responsible = match kind {
+            // The renewal comes before the end.
+            FindingKind::ExpiringSoon if severity == Severity::Notice => Responsible::Nobody,
+            kind => kind.responsible(),
+        };
+        Self { kind, severity, message: kind.to_string(), responsible, since, evidence, next }
     }
 }
 
@@ -255,6 +261,7 @@ impl fmt::Display for NextStep {
         f.write_str(match self.kind {
             NextStepKind::SecondOpinion => "UPS is asked about the refresh token once more",
             NextStepKind::Retry => "UPS is asked again",
+            NextStepKind::RefreshOnRejection => "another rejection has the token refreshed",
             NextStepKind::Refresh => "the tokens are renewed",
             NextStepKind::TakeOver => "the refresh ends, or is taken over",
             NextStepKind::Trial => "one request is sent as a trial",
@@ -268,6 +275,7 @@ impl fmt::Display for NextStep {
         match (self.kind, self.at) {
             (_, None) => Ok(()),
             (NextStepKind::Clearance, Some(at)) => write!(f, " after {}", at.format("%F %T")),
+            (NextStepKind::RefreshOnRejection, Some(at)) => write!(f, ", from {}", at.format("%F %T")),
             (NextStepKind::TakeOver, Some(at)) => write!(f, " by {}", at.format("%F %T")),
             (NextStepKind::CaughtUp, Some(at)) => write!(f, " at about {}", at.format("%F %T")),
             (_, Some(at)) => write!(f, " at {}", at.format("%F %T")),
@@ -381,6 +389,17 @@ mod tests {
             let has_words = matches!(error, TokenError::Misconfigured { .. } | TokenError::Store(_));
             assert_eq!(finding.evidence.is_some(), has_words, "{error:?}");
         }
+    }
+
+    #[test]
+    fn nobody_must_act_about_an_end_that_is_near_while_the_renewal_comes_before_it() {
+        let responsible = |severity| {
+            let kind = FindingKind::ExpiringSoon;
+            Finding::of(Fact { kind, severity, since: None, evidence: None, next: None }).responsible
+        };
+
+        assert_eq!(responsible(Severity::Notice), Responsible::Nobody);
+        assert_eq!(responsible(Severity::AtRisk), Responsible::CompanyAdministrator);
     }
 
     #[test]

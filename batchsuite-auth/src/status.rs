@@ -131,8 +131,8 @@ impl fmt::Display for CauseKind {
                 "The authorization at UPS.com has expired. A company administrator has to authenticate again."
             }
             Self::ClientChanged => {
-                "The authorization belongs to another UPS client id than the one configured now. Correct the client \
-                 id, or authenticate again."
+                "The authorization belongs to another UPS client id than the one configured now. An operator has to \
+                 correct the client id, or a company administrator authenticates again."
             }
             Self::NoRefreshToken => {
                 "UPS gave no permission that can be renewed. A company administrator has to authenticate again."

@@ -107,6 +107,16 @@ impl Database {
         }
     }
 
+    /// Moves the database's own clock back, if it has one.
+    ///
+    /// # Panics
+    /// If the clock does not move.
+    pub async fn set_back(&self, by: Duration) {
+        if let Self::Postgres(schema) = self {
+            schema.set_back(by).await;
+        }
+    }
+
     /// Executes SQL behind the store's back; `{schema}` stands for the schema of the tables.
     ///
     /// # Panics

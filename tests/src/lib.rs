@@ -8,6 +8,7 @@ mod capture;
 mod clock;
 mod database;
 mod eventually;
+pub mod findings;
 mod flaky;
 mod gate;
 mod hold;

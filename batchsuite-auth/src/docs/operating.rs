@@ -41,6 +41,9 @@
 //! events and asks UPS nothing. It says what was found, the worst first: since when, UPS's words, who must act, and what happens next by itself.
 //! [`check`](crate::BatchSuiteAuth::check) does the same after one try to get a token.
 //!
+//! The command knows what the database knows. That UPS refuses or limits the client, that an API rejects a token, and how a process
+//! does, only the process knows that has noticed it: its own `diagnose` and its readiness probe say so.
+//!
 //! | severity | means |
 //! |---|---|
 //! | [`NoToken`](crate::Severity::NoToken) | callers get no token now, or one that does not work |
@@ -63,6 +66,9 @@
 //! the process is not stopping. An outage at UPS does not make a process unready: cached tokens work, and no other process would
 //! do better. [`is_healthy`](crate::Health::is_healthy) is for an alert: also the keeper keeps up, UPS accepts requests, and each new pair is
 //! stored. A liveness probe needs nothing of this: answer 200.
+//!
+//! Where only writes fail (another program holds the file's lock, the server has become read-only), the process is not ready until a write
+//! succeeds; the keeper tries one in each round. A store that an operator must mend is asked less often, every 30 s in the end.
 //!
 //! # What to alert on
 //! | sign | means | who acts |

@@ -109,7 +109,7 @@ pub enum Permit {
 pub struct Breaker {
     pause: Backoff,
     open: Option<Open>,
-    rate_limited_until: Option<Timestamp>,
+    rate_limited: Option<RateLimited>,
     /// Whether UPS has answered since the start.
     answered: bool,
     /// When UPS last accepted this client.
@@ -122,6 +122,13 @@ pub struct Breaker {
     refused: Vec<(CompanyId, Timestamp)>,
     /// How many requests in a row failed to reach UPS or got no answer, and since when.
     unreached: Option<(usize, Timestamp)>,
+}
+
+/// A pause that UPS asked for.
+#[derive(Clone, Copy, Debug)]
+struct RateLimited {
+    since: Timestamp,
+    until: Timestamp,
 }
 
 #[derive(Clone, Debug)]
@@ -145,7 +152,7 @@ impl Breaker {
         Self {
             pause,
             open: None,
-            rate_limited_until: None,
+            rate_limited: None,
             answered: false,
             accepted_at: None,
             under_way: 0,
@@ -205,7 +212,11 @@ impl Breaker {
             until: Some(open.until),
         });
         let kind = UpsTroubleKind::RateLimited;
-        let limited = self.limited_until(now).map(|until| UpsTrouble { kind, since: None, until: Some(until) });
+        let limited = self.limited(now).map(|RateLimited { since, until }| UpsTrouble {
+            kind,
+            since: Some(since),
+            until: Some(until),
+        });
         open.into_iter().chain(limited).collect()
     }
 
@@ -263,7 +274,9 @@ impl Breaker {
     pub fn rate_limited(&mut self, pause: Duration, now: Timestamp) {
         self.reached();
         let until = later(now, pause.min(LONGEST_RATE_LIMIT));
-        self.rate_limited_until = Some(self.rate_limited_until.map_or(until, |stored| stored.max(until)));
+        let since = self.limited(now).map_or(now, |limited| limited.since);
+        let until = self.rate_limited.map_or(until, |limited| limited.until.max(until));
+        self.rate_limited = Some(RateLimited { since, until });
     }
 
     /// A request for `company` did not reach UPS, or got no answer. Returns whether this opened a closed breaker.
@@ -309,7 +322,11 @@ impl Breaker {
     }
 
     fn limited_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.rate_limited_until.filter(|until| within(*until, now, LONGEST_RATE_LIMIT))
+        self.limited(now).map(|limited| limited.until)
+    }
+
+    fn limited(&self, now: Timestamp) -> Option<RateLimited> {
+        self.rate_limited.filter(|limited| within(limited.until, now, LONGEST_RATE_LIMIT))
     }
 
     /// UPS answered, with any content.

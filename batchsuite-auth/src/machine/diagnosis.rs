@@ -60,6 +60,8 @@ pub enum NextStepKind {
     SecondOpinion,
     /// The refresh is tried again, with the same refresh token.
     Retry,
+    /// An API that rejects the company's token again has it refreshed.
+    RefreshOnRejection,
     /// The token is refreshed.
     Refresh,
     /// The refresh under way ends, or another process takes it over.
@@ -277,6 +279,12 @@ impl CompanyFacts<'_> {
         if self.is_served(now) { Severity::AtRisk } else { Severity::NoToken }
     }
 
+    /// The severity of a trouble that keeps every company's tokens from being refreshed. A company without an opt-in needs
+    /// one first.
+    pub(crate) fn acute_for_all(&self, now: Timestamp) -> Severity {
+        if self.grant.standing == Standing::Authenticated { self.acute(now) } else { Severity::AtRisk }
+    }
+
     fn is_served(&self, now: Timestamp) -> bool {
         let access = self.grant.access(&self.settings.client_id, Demand::Token, now);
         self.obstacle.is_none() && matches!(access, Access::Serve | Access::ServeAndRefresh)
@@ -394,29 +402,30 @@ impl CompanyFacts<'_> {
     }
 }
 
-/// What a process knows about itself and, if it has seen one, about an access token that an API rejected.
-pub(crate) fn process_findings(health: &Health, rejected: Option<RejectedToken>) -> Vec<Fact> {
+/// What a process knows about itself and, if it has seen one, about an access token that an API rejected. A trouble that
+/// keeps tokens from being refreshed is `acute` for the company.
+pub(crate) fn process_findings(health: &Health, rejected: Option<RejectedToken>, acute: Severity) -> Vec<Fact> {
     let mut found = Vec::new();
     if let Some(rejected) = rejected {
         let (kind, severity) = match rejected.is_fresh {
             true => (FindingKind::FreshTokenRejected, Severity::NoToken),
             false => (FindingKind::TokenRejected, Severity::Notice),
         };
-        let next = Some(NextStep::at(NextStepKind::Retry, rejected.until));
+        let next = Some(NextStep::at(NextStepKind::RefreshOnRejection, rejected.until));
         found.push(Fact { since: Some(rejected.since), next, ..Fact::new(kind, severity) });
     }
     for trouble in &health.ups {
         let kind = match trouble.kind {
-            UpsTroubleKind::OutOfReach => NextStepKind::Retry,
+            UpsTroubleKind::OutOfReach | UpsTroubleKind::RateLimited => NextStepKind::Retry,
             _ => NextStepKind::Trial,
         };
         let next = Some(NextStep { kind, at: trouble.until });
-        found.push(Fact { since: trouble.since, next, ..Fact::new(FindingKind::Ups(trouble.kind), Severity::AtRisk) });
+        found.push(Fact { since: trouble.since, next, ..Fact::new(FindingKind::Ups(trouble.kind), acute) });
     }
     let repeated = Some(NextStep { kind: NextStepKind::Repetition, at: None });
     if health.store_fails_since.is_some() {
         let evidence = health.store_error.as_ref().map(Evidence::message);
-        let fails = Fact::new(FindingKind::StoreFails, Severity::AtRisk);
+        let fails = Fact::new(FindingKind::StoreFails, acute);
         found.push(Fact { since: health.store_fails_since, evidence, next: repeated, ..fails });
     }
     if health.feed_is_stale {
@@ -443,7 +452,7 @@ pub(crate) fn process_findings(health: &Health, rejected: Option<RejectedToken>)
 impl Health {
     /// What was found about the process, the worst first.
     pub fn findings(&self) -> Vec<FindingKind> {
-        process_findings(self, None).into_iter().map(|fact| fact.kind).collect()
+        process_findings(self, None, Severity::AtRisk).into_iter().map(|fact| fact.kind).collect()
     }
 }
 

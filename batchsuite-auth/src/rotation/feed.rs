@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Engine, no_answer,
     outage::{Outage, backoff_of_reader},
+    vitals::Work,
 };
 use crate::{clock::Timestamp, events::EventId};
 
@@ -41,7 +42,7 @@ pub(super) async fn feed(engine: Weak<Engine>) {
             () = ending.cancelled() => return,
         };
         let Some(engine) = alive(&weak) else { return };
-        engine.rotation.vitals.store_answered(&changes, || engine.rotation.now());
+        engine.rotation.vitals.store_answered(Work::Read, &changes, || engine.rotation.now());
         match changes {
             Ok(changes) => {
                 outage.over();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::{sleep, timeout};
 
-use super::{Engine, outage::Outage};
+use super::{Engine, outage::Outage, vitals::Work};
 use crate::{
     error::chain,
     events::{EventKind, Evidence},
@@ -78,7 +78,8 @@ impl Engine {
                 () = shut_down => Err(no_answer()),
             }
         });
-        let written = self.rotation.read_for_caller(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
+        let written =
+            self.rotation.written_for_caller(async { finished.await.unwrap_or_else(|| Err(no_answer())) }).await;
         self.tasks.wrote_events();
         written
     }
@@ -125,7 +126,7 @@ impl Engine {
                 Ok(Some(answer)) => answer,
                 Ok(None) | Err(_) => Err(no_answer()),
             };
-            self.rotation.vitals.store_answered(&answer, || self.rotation.now());
+            self.rotation.vitals.store_answered(Work::Write, &answer, || self.rotation.now());
             let error = match answer {
                 Ok(written) => return Some(self.stored(&mut outage, written)),
                 Err(error) => error,

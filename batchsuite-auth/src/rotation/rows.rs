@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Rotation, no_answer};
+use super::{Rotation, no_answer, vitals::Work};
 use crate::{
     clock::{Stopwatch, Timestamp, earlier, later},
     error::chain,
@@ -86,9 +86,17 @@ impl ReadRow {
 }
 
 impl Rotation {
-    /// A store call that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
-    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        self.watched(self.policy.store_deadline, call).await
+    /// A write that may be dropped; it fails after [`Policy::store_deadline`](crate::Policy::store_deadline).
+    pub(crate) async fn in_time<T>(&self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.watched(Work::Write, self.policy.store_deadline, write).await
+    }
+
+    /// The same for a read.
+    pub(crate) async fn read_in_time<T>(
+        &self,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.watched(Work::Read, self.policy.store_deadline, read).await
     }
 
     /// A read for a caller, who waits no longer than for a token.
@@ -96,16 +104,25 @@ impl Rotation {
         &self,
         read: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.watched(self.policy.max_wait.min(self.policy.store_deadline), read).await
+        self.watched(Work::Read, self.policy.max_wait.min(self.policy.store_deadline), read).await
+    }
+
+    /// A write for a caller, who waits no longer than for a token.
+    pub(super) async fn written_for_caller<T>(
+        &self,
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.watched(Work::Write, self.policy.max_wait.min(self.policy.store_deadline), write).await
     }
 
     async fn watched<T>(
         &self,
+        work: Work,
         limit: Duration,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let answer = within(limit, call).await;
-        self.vitals.store_answered(&answer, || self.now());
+        self.vitals.store_answered(work, &answer, || self.now());
         answer
     }
 
@@ -120,7 +137,7 @@ impl Rotation {
     /// Reads a company's row.
     pub(crate) async fn read(&self, company: &CompanyId) -> Result<ReadRow, StoreError> {
         let asked = Stopwatch::start();
-        let row = self.in_time(self.store.load(&self.key(company))).await?;
+        let row = self.read_in_time(self.store.load(&self.key(company))).await?;
         Ok(ReadRow::new(Snapshot::of(row, company.clone()), asked))
     }
 

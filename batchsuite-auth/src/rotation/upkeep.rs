@@ -222,7 +222,7 @@ impl Rotation {
     async fn page(&self, after: Option<CompanyId>) -> Result<(Vec<ReadRow>, Option<CompanyId>), StoreError> {
         let asked = Stopwatch::start();
         let query = ListQuery { environment: self.environment, listed_as: None, after, limit: PAGE };
-        let page = self.in_time(self.store.list(query)).await?;
+        let page = self.read_in_time(self.store.list(query)).await?;
         let rows = page.items.into_iter().filter_map(Snapshot::listed).map(|snapshot| ReadRow::new(snapshot, asked));
         Ok((rows.collect(), page.next))
     }
@@ -287,7 +287,7 @@ impl Rotation {
     /// Reads the client row. One that cannot be read counts as empty, and the next step replaces it: it must not block
     /// any company.
     pub(super) async fn client_row(&self) -> Result<(Row, ClientRecord), StoreError> {
-        let row = self.in_time(self.store.load(&RowKey::client(self.environment))).await?;
+        let row = self.read_in_time(self.store.load(&RowKey::client(self.environment))).await?;
         let record = ClientRecord::of_document(row.document.as_str()).unwrap_or_else(|error| {
             let error = StoreError::new(StoreErrorKind::Corrupt).with_source(error);
             tracing::error!(error = %chain(&error), "the client row cannot be read; the next announcement of the client replaces it");

@@ -49,22 +49,54 @@ impl KeeperVitals {
 struct Failure {
     since: Timestamp,
     last: StoreError,
+    /// Whether a read has failed.
+    reads: bool,
+    /// When a write failed last.
+    write: Option<Instant>,
 }
+
+/// The kind of a call of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Read,
+    Write,
+}
+
+/// How long a failed write counts while reads succeed and no write is tried. The keeper tries one in each round.
+const UNREPEATED: Duration = Duration::from_secs(30);
 
 impl Vitals {
     /// Notes whether the store works. An error about one row or one value is an answer, too.
-    pub(super) fn store_answered<T>(&self, answer: &Result<T, StoreError>, now: impl FnOnce() -> Timestamp) {
+    ///
+    /// A write that succeeds ends every failure. A read ends an outage of reads and writes; where reads go on and only
+    /// writes fail (a lock that another process holds, a server that has become read-only), it proves nothing.
+    pub(super) fn store_answered<T>(
+        &self,
+        work: Work,
+        answer: &Result<T, StoreError>,
+        now: impl FnOnce() -> Timestamp,
+    ) {
         use StoreErrorKind::{Misconfigured, Unavailable};
         match answer {
             Err(error) if matches!(error.kind(), Unavailable | Misconfigured) => {
                 let mut failure = lock(&self.failure);
-                let since = failure.as_ref().map_or_else(now, |failure| failure.since);
-                *failure = Some(Failure { since, last: error.clone() });
+                let (since, reads, write) = match failure.as_ref() {
+                    Some(failure) => (failure.since, failure.reads, failure.write),
+                    None => (now(), false, None),
+                };
+                let (reads, write) = match work {
+                    Work::Read => (true, write),
+                    Work::Write => (reads, Some(Instant::now())),
+                };
+                *failure = Some(Failure { since, last: error.clone(), reads, write });
                 self.store_fails.store(true, Relaxed);
             }
             _ if self.store_fails.load(Relaxed) => {
-                *lock(&self.failure) = None;
-                self.store_fails.store(false, Relaxed);
+                let mut failure = lock(&self.failure);
+                if work == Work::Write || failure.as_ref().is_some_and(Failure::ends_with_a_read) {
+                    *failure = None;
+                    self.store_fails.store(false, Relaxed);
+                }
             }
             _ => {}
         }
@@ -100,6 +132,55 @@ impl Vitals {
     }
 }
 
+impl Failure {
+    fn ends_with_a_read(&self) -> bool {
+        self.reads || self.write.is_none_or(|at| at.elapsed() > UNREPEATED)
+    }
+}
+
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const FAILS: Result<(), StoreErrorKind> = Err(StoreErrorKind::Unavailable);
+
+    /// Whether the store fails after each of these answers.
+    fn told(vitals: &Vitals, answers: &[(Work, Result<(), StoreErrorKind>)]) -> Vec<bool> {
+        let tell = |(work, answer): &(Work, Result<(), StoreErrorKind>)| {
+            vitals.store_answered(*work, &answer.map_err(StoreError::new), || Timestamp::UNIX_EPOCH);
+            vitals.store_failure().is_some()
+        };
+        answers.iter().map(tell).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_proves_nothing_while_only_writes_fail_and_a_write_proves_everything() {
+        use Work::{Read, Write};
+        let corrupt = Err(StoreErrorKind::Corrupt);
+        for (answers, expected) in [
+            (&[(Read, FAILS), (Read, Ok(()))][..], &[true, false][..]),
+            (&[(Write, FAILS), (Read, Ok(())), (Write, Ok(()))], &[true, true, false]),
+            (&[(Write, FAILS), (Read, FAILS), (Read, Ok(()))], &[true, true, false]),
+            (&[(Read, FAILS), (Write, FAILS), (Read, Ok(()))], &[true, true, false]),
+            (&[(Write, FAILS), (Read, corrupt), (Write, corrupt)], &[true, true, false]),
+        ] {
+            assert_eq!(told(&Vitals::default(), answers), expected, "{answers:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_write_that_nobody_repeats_is_forgotten() {
+        let vitals = Vitals::default();
+        assert_eq!(told(&vitals, &[(Work::Write, FAILS)]), [true]);
+        advance(UNREPEATED).await;
+        assert_eq!(told(&vitals, &[(Work::Read, Ok(()))]), [true]);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(told(&vitals, &[(Work::Read, Ok(()))]), [false]);
+    }
 }

@@ -131,7 +131,7 @@ impl Consents {
     /// Uses the consent with the matching secret among the browser's. A wrong secret consumes nothing.
     async fn take(&self, visit: &Visit, response: &AuthorizationResponse) -> Result<Use, CallbackError> {
         let rotation = &self.engine.rotation;
-        let found = rotation.in_time(rotation.store.find_consent(rotation.environment, &visit.state)).await?;
+        let found = rotation.read_in_time(rotation.store.find_consent(rotation.environment, &visit.state)).await?;
         let Some(mut found) = found.filter(|found| !found.consent.id.is_of_connect_link()) else {
             return Err(CallbackError::UnknownState);
         };

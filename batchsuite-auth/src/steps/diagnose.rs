@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     diagnosis::{Check, Diagnosis, TokenInfo, fact_of},
     ids::CompanyId,
-    machine::{CompanyFacts, Fact, FindingKind, process_findings},
+    machine::{CompanyFacts, Fact, Severity, process_findings},
     rotation::Engine,
     status::CompanyStatus,
     store::{EventOrder, EventQuery, StoreError},
@@ -15,18 +15,34 @@ use crate::{
 /// How many of a company's latest events are read: enough to tell since when its refreshes fail.
 const EVENTS: usize = 50;
 
+/// What was read about a company.
+struct Read {
+    status: CompanyStatus,
+    at: Timestamp,
+    facts: Vec<Fact>,
+    /// How bad a trouble is that keeps every company's tokens from being refreshed.
+    acute: Severity,
+}
+
 impl Engine {
     /// Why the company works or does not, from its row, its latest events and this process.
     pub(crate) async fn diagnose(&self, company: &CompanyId) -> Diagnosis {
         let rotation = &self.rotation;
-        let (status, at, mut facts) = match rotation.read_for_caller(self.company_facts(company)).await {
-            Ok((status, at, facts)) => (Some(status), at, facts),
-            Err(error) => (None, rotation.now(), vec![fact_of(&error.into(), rotation.now())]),
+        let (status, at, mut facts, acute) = match rotation.read_for_caller(self.company_facts(company)).await {
+            Ok(Read { status, at, facts, acute }) => (Some(status), at, facts, acute),
+            Err(error) => {
+                let at = rotation.now();
+                (None, at, vec![fact_of(&error.into(), at)], Severity::AtRisk)
+            }
         };
         let rejected = self.tokens.rejections.of(company, rotation.policy.rejection_pause, at);
-        // The failed read has told about the store.
-        let is_told = |fact: &Fact| status.is_none() && fact.kind == FindingKind::StoreFails;
-        facts.extend(process_findings(&self.health(), rejected).into_iter().filter(|fact| !is_told(fact)));
+        for fact in process_findings(&self.health(), rejected, acute) {
+            match facts.iter_mut().find(|known| known.kind == fact.kind) {
+                // The failed read has told about the store; since when it fails, the process knows.
+                Some(known) => (known.since, known.next) = (known.since.or(fact.since), known.next.or(fact.next)),
+                None => facts.push(fact),
+            }
+        }
         Diagnosis::new(company.clone(), at, status, facts)
     }
 
@@ -44,7 +60,7 @@ impl Engine {
         Check { outcome, diagnosis }
     }
 
-    async fn company_facts(&self, company: &CompanyId) -> Result<(CompanyStatus, Timestamp, Vec<Fact>), StoreError> {
+    async fn company_facts(&self, company: &CompanyId) -> Result<Read, StoreError> {
         let rotation = &self.rotation;
         let row = rotation.read(company).await?;
         let query = EventQuery {
@@ -54,8 +70,8 @@ impl Engine {
             after: None,
             limit: EVENTS,
         };
-        let events = rotation.in_time(rotation.store.events(query)).await?.items;
-        let (snapshot, now) = (&row.snapshot, row.now());
+        let events = rotation.read_in_time(rotation.store.events(query)).await?.items;
+        let (snapshot, at) = (&row.snapshot, row.now());
         let status = snapshot.status(&rotation.settings);
         let facts = CompanyFacts {
             grant: &snapshot.grant,
@@ -67,7 +83,7 @@ impl Engine {
             events: &events,
             settings: &rotation.settings,
         };
-        let facts = facts.findings(now);
-        Ok((status, now, facts))
+        let (facts, acute) = (facts.findings(at), facts.acute_for_all(at));
+        Ok(Read { status, at, facts, acute })
     }
 }

@@ -8,6 +8,7 @@ mod companies;
 mod dependencies;
 mod documented;
 mod events;
+mod findings;
 mod import;
 mod program;
 mod stage;

@@ -14,6 +14,7 @@ mod program {
 use std::{env, fs};
 
 use program::{chrome::Chrome, process::Program};
+use serde_json::json;
 
 const PASSWORD: &str = "a-demo-password";
 const UPS_USER: &str = "demo@example.com";
@@ -151,6 +152,54 @@ async fn after_a_password_change_at_ups_the_company_is_authenticated_again() {
     chrome.see(cause).await;
     authenticate(&chrome, &program, "another-password").await;
     assert!(shows_expiry(&chrome.text().await));
+    complains_of_nothing(&chrome).await;
+}
+
+/// Tells the demo's fake UPS what to do.
+async fn control(program: &Program, what: &str, order: serde_json::Value) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(program.fake.join(&format!("/__fake/{what}")).unwrap()).json(&order).send().await.unwrap();
+    assert!(answer.status().is_success(), "{what}: {}", answer.text().await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_says_why_a_company_does_not_work_and_who_must_act() {
+    let (program, chrome) = start().await;
+    sign_in(&chrome, &program, "company.admin").await;
+    chrome.open(program.url.join("/companies").unwrap()).await;
+    chrome.follow(COMPANY).await;
+    chrome.see("A company administrator has to authenticate it.").await;
+    authenticate(&chrome, &program, PASSWORD).await;
+    let company = chrome.address().await;
+    // The session ends with the hour, too.
+    let check_in_an_hour = async |fault: Option<&str>| {
+        control(&program, "faults", json!({"endpoint": "refresh"})).await;
+        if let Some(fault) = fault {
+            // Until it is cleared: the demo's keeper meets it, too.
+            let order = json!({"endpoint": "refresh", "fault": fault, "times": "until_cleared"});
+            control(&program, "faults", order).await;
+        }
+        control(&program, "clock", json!({"advance_seconds": 3600})).await;
+        sign_in(&chrome, &program, "company.admin").await;
+        chrome.open(&company).await;
+        chrome.press("CHECK CONNECTION").await;
+        chrome.see("The connection was checked").await;
+    };
+
+    check_in_an_hour(Some("invalid_client")).await;
+    chrome.see("UPS refused the last refresh for a reason other than its token.").await;
+    chrome.see("UPS says “ClientId is Invalid”.").await;
+    chrome.see("Whoever operates this service has to act.").await;
+
+    check_in_an_hour(Some("unavailable")).await;
+    chrome.see("UPS did not answer the last refresh.").await;
+    chrome.see("Next: UPS is asked again at").await;
+    chrome.see("Nobody here has to act: it is up to UPS.").await;
+
+    check_in_an_hour(None).await;
+    chrome.see("UPS gives an access token.").await;
+    chrome.see("An earlier request was lost").await;
+    chrome.see("Nobody has to act.").await;
     complains_of_nothing(&chrome).await;
 }
 

@@ -1,13 +1,14 @@
-//! Each finding, as the fake UPS and a broken store produce it.
+//! Findings while time passes: what is found while a token is still served, what a check adds, and what is found no more. Each
+//! finding alone is in `tests/findings`.
 
 use batchsuite_auth::{
     Diagnosis, FindingKind, KeeperHealth, Severity, UpsTroubleKind,
     error::Responsible,
     fake_ups::{Answer, Endpoint, FakeUps, Fault, Times},
     machine::{CauseKind, NextStepKind},
-    store::{RowKey, StoreErrorKind},
+    store::StoreErrorKind,
 };
-use batchsuite_tests::{DAY, HOUR, Moment, Process, Verb, acme, ada, company, opt_in, seconds};
+use batchsuite_tests::{HOUR, Moment, Process, Verb, acme, ada, company, opt_in, seconds};
 use tokio::time::sleep;
 
 use crate::stage::Stage;
@@ -62,18 +63,6 @@ async fn a_refusal_is_found_with_upss_words_and_the_second_opinion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_derived_cause_is_found_with_its_responsible() {
-    let (stage, process) = opted_in().await;
-    let other = stage.process_as(batchsuite_auth::Client::new("another", "secret"));
-    let diagnosis = other.auth.diagnose(&acme()).await;
-    assert_eq!(kinds(&diagnosis), [FindingKind::ReauthRequired(CauseKind::ClientChanged)]);
-    assert_eq!(diagnosis.findings[0].responsible, Responsible::Operator);
-
-    stage.ups.clock().advance(61 * DAY);
-    assert_eq!(found(&process).await[0], FindingKind::ReauthRequired(CauseKind::RefreshExpired));
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_ups_does_to_a_refresh_is_found() {
     let unknown = || Answer::status(400).with_body(r#"{"response":{"errors":[{"code":"1","message":"Never seen"}]}}"#);
     for (fault, while_served, without_token) in [
@@ -125,6 +114,7 @@ async fn troubles_of_the_whole_client_are_found_for_each_company() {
         let diagnosis = process.auth.diagnose(&acme()).await;
 
         assert_eq!(kinds(&diagnosis), [FindingKind::Ups(expected)], "acme itself has tried nothing");
+        assert!(!diagnosis.works(), "its token has ended, and none can be had: {diagnosis}");
         assert!(!process.auth.health().is_healthy() && process.auth.health().is_ready(), "{expected:?}");
         let check = process.auth.check(&acme()).await;
         assert!(!check.diagnosis.works(), "{}", check.diagnosis);
@@ -158,19 +148,9 @@ async fn a_store_that_fails_is_the_finding_and_not_an_error() {
     assert_eq!((diagnosis.status.as_ref(), kinds(&diagnosis)), (None, vec![FindingKind::StoreFails]));
     assert_eq!(diagnosis.findings[0].responsible, Responsible::Operator);
     assert!(diagnosis.to_string().starts_with("acme: the store could not be read\n"), "{diagnosis}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn rows_that_cannot_be_read_and_rows_that_nobody_looks_after_are_found() {
-    let (stage, process) = opted_in().await;
-    stage.delete_tokens(&acme()).await;
-    assert_eq!(found(&process).await, [FindingKind::TokensUnreadable]);
-    stage.ups.clock().advance(seconds(300));
-    stage.live(seconds(2)).await;
-    assert_eq!(found(&process).await, [FindingKind::TokensUnreadable, FindingKind::Overdue], "no keeper runs");
-
-    stage.write_document(&RowKey::company(batchsuite_auth::Environment::Cie, acme()), "[]").await;
-    assert_eq!(found(&process).await, [FindingKind::RowDamaged]);
+    let finding = &diagnosis.findings[0];
+    assert_eq!(finding.next.map(|next| next.kind), Some(NextStepKind::Repetition));
+    assert_eq!(finding.since, process.auth.health().store_fails_since, "since when, the process knows");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use batchsuite_auth::{
     fake_ups::{Endpoint, FakeUps, Fault, Times},
     store::StoreErrorKind,
 };
-use batchsuite_tests::{DAY, HOUR, Process, Verb, acme, company, seconds};
+use batchsuite_tests::{DAY, HOUR, Moment, Process, Verb, acme, company, seconds};
 
 use crate::stage::{Stage, policy};
 
@@ -30,6 +30,22 @@ async fn a_store_that_goes_away_is_seen_within_an_interval_and_so_is_its_return(
 
     process.store.come_back();
     stage.live(seconds(2)).await;
+    assert!(process.auth.health().is_healthy(), "{:?}", process.auth.health());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_write_is_not_ready_though_the_feed_is_read() {
+    let (stage, process) = with_keeper().await;
+    process.store.fail(Verb::Wake, Moment::Before);
+    stage.live(seconds(11)).await;
+    for _ in 0..30 {
+        let read_only = process.auth.health();
+        assert!(!read_only.is_ready() && !read_only.feed_is_stale, "{read_only:?}");
+        stage.live(seconds(2)).await;
+    }
+
+    process.store.mend(Verb::Wake);
+    stage.live(seconds(11)).await;
     assert!(process.auth.health().is_healthy(), "{:?}", process.auth.health());
 }
 

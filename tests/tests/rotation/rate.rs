@@ -8,7 +8,7 @@ use batchsuite_auth::{
     error::TokenError,
     fake_ups::{Endpoint, Fault, Times},
 };
-use batchsuite_tests::{DAY, Process, acme, company, seconds};
+use batchsuite_tests::{DAY, Process, Verb, acme, company, seconds};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
@@ -118,6 +118,27 @@ async fn a_caller_comes_before_refreshes_that_nobody_waits_for() {
     assert_eq!(process.token(&acme()).await.revision().version, 2);
 
     assert!(stage.refreshes() - before <= 2, "the others wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_has_waited_for_its_turn_reads_its_row_again_before_it_claims() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.refresh_rate = 1);
+    let companies = opted_in(&stage, &process, 4).await;
+    stage.access_tokens_end();
+    let callers: Vec<_> = companies.iter().map(|company| process.caller(company)).collect();
+    sleep(seconds(1)).await;
+    let other = stage.process();
+    for company in &companies[2..] {
+        other.token(company).await;
+    }
+
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap().revision().version, 2);
+    }
+
+    assert_eq!(process.store.calls(Verb::Claim), 2, "the others' rows have moved on");
+    assert_eq!(stage.refreshes(), 4);
 }
 
 #[tokio::test(start_paused = true)]

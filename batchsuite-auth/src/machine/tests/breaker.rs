@@ -483,8 +483,11 @@ fn each_trouble_is_told_with_its_beginning_and_the_next_try() {
 
     let mut breaker = proven();
     breaker.rate_limited(Duration::from_secs(60), at(5));
-    assert_eq!(told(&breaker, 64), [(UpsTroubleKind::RateLimited, None, Some(at(65)))]);
-    assert_eq!(told(&breaker, 65), []);
+    let limited = UpsTroubleKind::RateLimited;
+    assert_eq!(told(&breaker, 64), [(limited, Some(at(5)), Some(at(65)))]);
+    breaker.rate_limited(Duration::from_secs(4), at(64));
+    assert_eq!(told(&breaker, 65), [(limited, Some(at(5)), Some(at(68)))], "the same pause goes on");
+    assert_eq!(told(&breaker, 68), []);
     for second in 70..73 {
         breaker.unreached(&company("a"), at(second));
     }

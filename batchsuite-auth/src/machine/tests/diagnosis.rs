@@ -279,7 +279,7 @@ fn each_trouble_of_a_process_has_its_finding_and_is_not_healthy() {
     let since = earlier(now(), 7 * MINUTE);
     let until = later(now(), 2 * MINUTE);
     let trouble = |kind| Health { ups: vec![UpsTrouble { kind, since: Some(since), until: Some(until) }], ..healthy() };
-    assert_eq!(told(&process_findings(&healthy(), None)), []);
+    assert_eq!(told(&process_findings(&healthy(), None, AtRisk)), []);
     assert!(healthy().is_healthy() && healthy().is_ready());
     assert!(Health { keeper: KeeperHealth::Off, ..healthy() }.is_healthy(), "switched off on purpose");
 
@@ -297,10 +297,11 @@ fn each_trouble_of_a_process_has_its_finding_and_is_not_healthy() {
     ]
     .into_iter()
     .chain(UpsTroubleKind::ALL.iter().map(|kind| {
-        let next = if *kind == UpsTroubleKind::OutOfReach { retry } else { trial };
+        let is_over_at_once = matches!(kind, UpsTroubleKind::OutOfReach | UpsTroubleKind::RateLimited);
+        let next = if is_over_at_once { retry } else { trial };
         (trouble(*kind), Ups(*kind), AtRisk, Some(-7), next, true)
     })) {
-        assert_eq!(told(&process_findings(&health, None)), [(kind, severity, since, next)]);
+        assert_eq!(told(&process_findings(&health, None, AtRisk)), [(kind, severity, since, next)]);
         assert_eq!(health.is_ready(), is_ready, "{kind:?}");
         assert!(!health.is_healthy(), "{kind:?}");
     }
@@ -311,7 +312,26 @@ fn a_rejected_token_is_found_and_one_that_was_just_refreshed_is_no_token() {
     let of = |is_fresh| RejectedToken { since: earlier(now(), MINUTE), until: later(now(), 4 * MINUTE), is_fresh };
 
     for (is_fresh, kind, severity) in [(false, TokenRejected, Notice), (true, FreshTokenRejected, NoToken)] {
-        let found = told(&process_findings(&healthy(), Some(of(is_fresh))));
-        assert_eq!(found, [(kind, severity, Some(-1), Some((Next::Retry, 4)))]);
+        let found = told(&process_findings(&healthy(), Some(of(is_fresh)), AtRisk));
+        assert_eq!(found, [(kind, severity, Some(-1), Some((Next::RefreshOnRejection, 4)))]);
     }
+}
+
+#[test]
+fn a_trouble_that_keeps_tokens_from_being_refreshed_is_acute_once_the_token_has_ended() {
+    let settings = settings();
+    let acute = |grant: &Grant| facts_of(grant, &[], &settings).acute_for_all(now());
+    assert_eq!((acute(&obtained(50)), acute(&obtained(61))), (AtRisk, NoToken));
+    assert_eq!(acute(&Grant::default()), AtRisk, "it needs an opt-in first");
+
+    let (since, until) = (Some(now()), Some(now()));
+    for kind in UpsTroubleKind::ALL {
+        let health =
+            Health { store_fails_since: since, ups: vec![UpsTrouble { kind: *kind, since, until }], ..healthy() };
+        let found = process_findings(&health, None, NoToken);
+        assert!(found.len() == 2 && found.iter().all(|fact| fact.severity == NoToken), "{kind:?}: {found:?}");
+    }
+    let behind = Health { feed_is_stale: true, pairs_not_stored: 1, is_stopping: true, ..healthy() };
+    let found = process_findings(&behind, None, NoToken);
+    assert!(found.iter().all(|fact| fact.severity != NoToken), "these keep nothing from being refreshed: {found:?}");
 }

@@ -57,16 +57,12 @@ pub(crate) fn findings(diagnosis: &Diagnosis) -> Markup {
     }
 }
 
-/// Whether the company's status tells it already.
+/// Whether the company's status tells all of it: since when, who must act, what UPS said, and what happens next.
 fn is_told(kind: FindingKind) -> bool {
     matches!(
         kind,
         FindingKind::NotAuthenticated
             | FindingKind::ReauthRequired(_)
-            | FindingKind::RowDamaged
-            | FindingKind::TokensUnreadable
-            | FindingKind::NotRenewable
-            | FindingKind::ExpiringSoon
             | FindingKind::ConsentPending
             | FindingKind::ConnectLinkPending
     )

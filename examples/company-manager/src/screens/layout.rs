@@ -135,7 +135,7 @@ pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
                     p.hint.warn {
                         "The authorization ends soon"
                         @if let Some(at) = refresh_expires_at { ", on " (time(*at)) " UTC" }
-                        ". Authenticate again before that day, so that nothing is interrupted."
+                        ". Unless it is renewed before, authenticate again by then, so that nothing is interrupted."
                     }
                 }
                 @if !*refreshable {
@@ -145,16 +145,19 @@ pub(crate) fn standing(company: &CompanyStatus, now: Timestamp) -> Markup {
             Status::ReauthRequired(cause) => {
                 p.hint.bad { (cause) }
                 @if let Some(at) = cause.at { p.hint { "Since " (time(at)) " UTC." } }
-                @if let Some(at) = cause.asked_again_at {
+                @let said = cause.evidence.as_ref().and_then(|evidence| evidence.message.as_ref());
+                @if said.is_some() || cause.asked_again_at.is_some() {
                     p.hint {
-                        @if let Some(said) = cause.evidence.as_ref().and_then(|evidence| evidence.message.as_ref()) {
-                            "UPS.com says “" (said) "”. "
+                        @if let Some(said) = said { "UPS.com says “" (said) "”. " }
+                        @if let Some(at) = cause.asked_again_at {
+                            "We ask again at " (time(at)) " UTC: UPS has been seen to refuse by mistake."
                         }
-                        "We ask again at " (time(at)) " UTC: UPS has been seen to refuse by mistake."
                     }
                 }
             },
-            _ => p.hint { "This company is not authenticated at UPS.com." },
+            _ => p.hint {
+                "This company is not authenticated at UPS.com. A company administrator has to authenticate it."
+            },
         }
         @if let Some(until) = company.connect_link_until.filter(|until| *until > now) {
             p.hint { "A connect link was made: it can be followed until " (time(until)) " UTC." }

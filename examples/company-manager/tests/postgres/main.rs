@@ -6,6 +6,7 @@ mod damaged;
 mod dump;
 mod keys;
 mod pooler;
+mod ready;
 mod silence;
 mod stage;
 

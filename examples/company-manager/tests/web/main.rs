@@ -7,6 +7,7 @@ mod callback;
 mod company;
 mod connection;
 mod cookies;
+mod findings;
 mod flood;
 mod links;
 mod notices;

@@ -28,7 +28,7 @@ async fn refused(world: &World, times: Times) -> (Browser, String) {
 }
 
 /// The words of a page without its marks, with single blanks between them.
-fn words(page: &str) -> String {
+pub(crate) fn words(page: &str) -> String {
     let text = page.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect::<String>();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -18,6 +18,7 @@ use batchsuite_auth::{
     test_util::ManualClock,
 };
 use batchsuite_store::MemoryStore;
+use batchsuite_tests::{Process, findings::Scene};
 use company_manager::{
     MayAuthenticate, Parts, Proxies, Site, app_behind,
     demo::{self, ADMIN_USER, COMPANY_ADMIN, UPS_USER},
@@ -67,6 +68,17 @@ impl World {
         let mut world = Self { ups, auth, store, directory, sessions, company_admin, app: Router::new(), public_url };
         world.app = world.instance();
         world
+    }
+
+    /// Where findings about a company are produced.
+    pub(crate) fn scene(&self, company: CompanyId) -> Scene<'_> {
+        Scene::new(&self.ups, Arc::new(self.store.clone()), None, company)
+    }
+
+    /// The application is this process from now on.
+    pub(crate) fn runs(&mut self, process: &Process) {
+        self.auth = process.auth.clone();
+        self.app = self.instance();
     }
 
     /// Another instance of the application, with the same people, sessions and opt-ins, and nothing else.
