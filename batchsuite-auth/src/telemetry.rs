@@ -15,7 +15,7 @@
 //! | name | labels | value |
 //! |---|---|---|
 //! | `batchsuite_ready`, `batchsuite_healthy` | `environment` | 1: [`is_ready`](crate::Health::is_ready), [`is_healthy`](crate::Health::is_healthy) |
-//! | `batchsuite_store_failing` | `environment` | 1: the store's last answer was a failure |
+//! | `batchsuite_store_failing` | `environment` | 1: the store fails, for reads or for writes |
 //! | `batchsuite_feed_age_seconds`, `batchsuite_feed_stale` | `environment` | the time since the change feed was read; 1: longer than [`Policy::cache_max_age`](crate::Policy::cache_max_age) |
 //! | `batchsuite_keeper_lag_seconds`, `batchsuite_keeper_silent` | `environment` | how overdue the company was that the keeper took last; 1: no sign of life for three intervals |
 //! | `batchsuite_keeper_caught_up_timestamp_seconds` | `environment` | when no company will wait for the keeper any more, as a Unix time; 0: none waits, or the lag does not shrink |
