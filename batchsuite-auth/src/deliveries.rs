@@ -26,6 +26,6 @@ mod trouble;
 
 pub(crate) use self::run::begin;
 pub use self::{
-    handle::{DeliveryEnded, DeliveryHandle},
+    handle::{DeliveryEnded, DeliveryHandle, DeliveryHealth},
     handler::{EventHandler, Gap, HandlerError},
 };

@@ -108,7 +108,7 @@
 //! | `tower` | no | [`adapters`]: the same as a layer for any `tower` client |
 //! | `axum` | no | [`adapters`]: the routes of a trip to UPS.com for services on `axum`, with the cookie, the pages and the connect link |
 //! | `webhook` | no | [`adapters`]: posts each event to a webhook, signed |
-//! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total` |
+//! | `metrics` | no | counters and a histogram through the `metrics` facade: `batchsuite_refreshes_total`, `batchsuite_refresh_seconds`, `batchsuite_exchanges_total`, `batchsuite_store_retries_total`, `batchsuite_events_total`; gauges by [`Health::record_metrics`](machine::Health::record_metrics) and [`DeliveryHandle::record_metrics`](deliveries::DeliveryHandle::record_metrics) |
 //! | `fake-ups` | no | [`fake_ups`] without a server, for programs that serve it themselves |
 //! | `test-util` | no | all of [`fake_ups`], and [`test_util`] with the manual clock and the storage contract as a test suite |
 //!
@@ -186,7 +186,7 @@ pub use browser::{BrowserSecrets, LinkSecrets, TripCookie};
 pub use clock::{Clock, Timestamp};
 pub use config::{Client, ClientAuthentication, Environment, FeedLost, Policy, UnknownEnvironment};
 pub use consent::{ConnectLink, NewOptIn, OpenLink, OptInCheck, OptedIn, Trip};
-pub use deliveries::{DeliveryEnded, DeliveryHandle, EventHandler, Gap, HandlerError};
+pub use deliveries::{DeliveryEnded, DeliveryHandle, DeliveryHealth, EventHandler, Gap, HandlerError};
 pub use diagnosis::{Check, Diagnosis, Finding, TokenInfo};
 pub use error::{
     AuthenticateError, BuildError, CallbackError, ErrorKind, ImplausibleTokens, ImportError, LinkError,

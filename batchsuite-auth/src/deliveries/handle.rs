@@ -1,9 +1,14 @@
 //! The handle of a delivery.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::{Clock, Timestamp, remaining},
+    config::Environment,
+};
 
 /// A delivery in this process; see [`BatchSuiteAuth::deliver`](crate::BatchSuiteAuth::deliver).
 ///
@@ -11,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct DeliveryHandle {
     consumer: Arc<str>,
+    environment: Environment,
+    clock: Arc<dyn Clock>,
     stopped: CancellationToken,
     progress: watch::Receiver<Progress>,
 }
@@ -20,7 +27,30 @@ pub struct DeliveryHandle {
 pub(super) struct Progress {
     /// The consumer has a cursor in the store.
     pub(super) begun: bool,
+    /// The handler of this process; `None`: another process has the delivery.
+    pub(super) here: Option<Here>,
     pub(super) ended: Option<DeliveryEnded>,
+}
+
+/// How far the handler of this process is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Here {
+    /// The time of the first event that it has not done.
+    pub(super) waiting_since: Option<Timestamp>,
+    pub(super) fails: bool,
+}
+
+/// The state of a delivery in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeliveryHealth {
+    /// Whether this process has the delivery. Of all processes, one has it, or none for a while after a crash.
+    pub is_here: bool,
+    /// How old the first event is that the handler has not done yet, by this process's clock. Zero: it has done all that
+    /// were read, or another process has the delivery.
+    pub lag: Duration,
+    /// Whether the handler failed at its last try.
+    pub handler_fails: bool,
 }
 
 /// Why a delivery has ended in this process.
@@ -34,13 +64,32 @@ pub enum DeliveryEnded {
 }
 
 impl DeliveryHandle {
-    pub(super) fn new(consumer: Arc<str>, stopped: CancellationToken, progress: watch::Receiver<Progress>) -> Self {
-        Self { consumer, stopped, progress }
+    pub(super) fn new(
+        consumer: Arc<str>,
+        environment: Environment,
+        clock: Arc<dyn Clock>,
+        stopped: CancellationToken,
+        progress: watch::Receiver<Progress>,
+    ) -> Self {
+        Self { consumer, environment, clock, stopped, progress }
     }
 
     /// The name of the consumer.
     pub fn consumer(&self) -> &str {
         &self.consumer
+    }
+
+    /// The UPS environment whose events it delivers.
+    pub fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// The state of the delivery in this process; nothing is asked.
+    pub fn health(&self) -> DeliveryHealth {
+        let here = self.progress.borrow().here;
+        let work = here.unwrap_or_default();
+        let lag = work.waiting_since.map_or(Duration::ZERO, |since| remaining(self.clock.now(), since));
+        DeliveryHealth { is_here: here.is_some(), lag, handler_fails: work.fails }
     }
 
     /// Waits until the consumer has a cursor in the store, or the delivery has ended. A new consumer is told of every

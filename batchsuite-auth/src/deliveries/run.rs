@@ -17,12 +17,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    handle::{DeliveryEnded, DeliveryHandle, Progress},
+    handle::{DeliveryEnded, DeliveryHandle, Here, Progress},
     handler::{EventHandler, Gap, HandlerError},
     lease::{Lease, Lost},
     trouble::Trouble,
 };
 use crate::{
+    clock::Clock,
     events::{Event, EventId},
     rotation::Engine,
     store::{StoreError, StoreErrorKind},
@@ -47,9 +48,10 @@ pub(crate) fn begin(engine: &Engine, consumer: &str, handler: Arc<dyn EventHandl
         standby: rotation.policy.lease / 2,
         stopped: stopped.clone(),
         progress,
+        clock: Arc::clone(&rotation.clock),
         cursor: EventId::START,
     };
-    let handle = DeliveryHandle::new(name, stopped, shown);
+    let handle = DeliveryHandle::new(name, rotation.environment, Arc::clone(&rotation.clock), stopped, shown);
     match engine.tasks.admit() {
         Some(_admitted) => drop(engine.tasks.spawn(run.until_stopped())),
         None => run.ended(DeliveryEnded::Stopped),
@@ -68,6 +70,7 @@ struct Run {
     standby: Duration,
     stopped: CancellationToken,
     progress: watch::Sender<Progress>,
+    clock: Arc<dyn Clock>,
     /// The last event that needs no more work. The stored cursor may be behind.
     cursor: EventId,
 }
@@ -121,6 +124,7 @@ impl Run {
                     if let Over::Ended(_) = over {
                         self.lease.end(self.cursor).await;
                     }
+                    self.progress.send_modify(|progress| progress.here = None);
                     over
                 }
             };
@@ -129,6 +133,10 @@ impl Run {
             }
         };
         self.ended(ended);
+    }
+
+    fn is_here(&self, here: Here) {
+        self.progress.send_modify(|progress| progress.here = Some(here));
     }
 
     fn ended(&self, ended: DeliveryEnded) {
@@ -144,6 +152,7 @@ impl Run {
                     self.progress.send_if_modified(|progress| !std::mem::replace(&mut progress.begun, true));
                     if let Some(cursor) = taken {
                         self.cursor = cursor;
+                        self.is_here(Here::default());
                         return Ok(());
                     }
                     None
@@ -205,6 +214,11 @@ impl Run {
 
     /// Gives `work` to the handler until it succeeds, and moves the cursor.
     async fn hand_over(&mut self, work: Work) -> Result<(), Over> {
+        let waiting_since = Some(match &work {
+            Work::Event(event) => event.at,
+            Work::Gap(_) => self.clock.now(),
+        });
+        self.is_here(Here { waiting_since, fails: false });
         loop {
             self.unless_stopped()?;
             // This process may have been stopped, or the store away, for longer than the lease.
@@ -215,8 +229,10 @@ impl Run {
             }
             let Err(error) = self.handle(&work).await? else {
                 self.trouble.over();
+                self.is_here(Here::default());
                 return self.settle(work.done_up_to()).await;
             };
+            self.is_here(Here { waiting_since, fails: true });
             let pause = self.trouble.failed(&work, &error).ok_or(Over::Ended(DeliveryEnded::GivenUp))?;
             self.wait(sleep(pause)).await?;
         }

@@ -10,6 +10,7 @@
 //! | tables | the machine's pure functions | a wrong result for one state and one event: every pair has its line | `tests/run` |
 //! | the storage contract | each store, races included | a store that breaks a clause of [`store_contract`](crate::test_util::store_contract) | `tests/run` |
 //! | behaviour | the whole library over the fake UPS, real processes killed and stopped, Postgres, SQLite, a browser, the operator's program | a promise broken by a known sequence of events | `tests/run` |
+//! | alerts | a service for each fault of UPS, store and handler, scraped in virtual time; Prometheus's own evaluator, `promtool` | an alert that does not fire, or fires for another trouble | `tests/run` |
 //! | **every interleaving** | the machine's rules, in a small world that is searched exhaustively | a rule that is missing or wrong under *any* order of up to three faults | `tests/prove interleavings` |
 //! | **every seed** | the whole library, several processes in one thread, virtual time | faults between the rules: the engine, the cache, the feed, the keeper, the awaits | `tests/prove seeds`, `tests/prove seed N` |
 //! | **from outside** | real processes, real databases, a fake UPS as a process, a proxy between them | faults that a model omits: sockets, drivers, files, signals, disks | `tests/soak --minutes 20` |

@@ -84,9 +84,30 @@
 //! | `batchsuite_store_retries_total` rises | the store does not take writes | operator |
 //! | `batchsuite_oldest_wake_seconds` stays above a minute | no keeper runs, or its rate is too low | operator |
 //! | `batchsuite_refreshes_total` by `outcome` other than `pair` | UPS has an outage, limits the rate, or refuses | look, wait |
+//! | `batchsuite_events_total` by `kind` | the events above, as counts | see there |
 //!
-//! Metrics come with the feature `metrics`; the last gauge with `overview` of the store and `record_metrics`; `batchsuite overview` shows the same. Log lines are `tracing`
-//! events, which need a subscriber: one when a trouble begins, one when it is over. No log line, error or metric holds a secret or names a company's token.
+//! Log lines are `tracing` events, which need a subscriber: one when a trouble begins, one when it is over. No log line, error or metric holds a
+//! secret or names a company's token.
+//!
+//! # Metrics and alerts
+//! `examples/observe` is a service with Prometheus and OpenTelemetry. Its `alerts.yml` has a rule for each trouble above, with what to do and how
+//! urgent it is; `dashboard.json` shows every metric in Grafana. Take both as they are. They need the label `instance`, which Prometheus adds.
+//!
+//! With the feature `metrics` of both crates, before each scrape:
+//!
+//! | call | sets |
+//! |---|---|
+//! | [`Health::record_metrics`](crate::Health::record_metrics), in each process | `batchsuite_ready`, `batchsuite_healthy`, `batchsuite_store_failing`, `batchsuite_feed_age_seconds`, `batchsuite_feed_stale`, `batchsuite_keeper_lag_seconds`, `batchsuite_keeper_caught_up_timestamp_seconds`, `batchsuite_keeper_silent`, `batchsuite_ups_trouble` by `kind`, `batchsuite_refresh_rate`, `batchsuite_refreshes_waiting`, `batchsuite_pairs_not_stored` |
+//! | [`DeliveryHandle::record_metrics`](crate::DeliveryHandle::record_metrics), in each process | `batchsuite_delivery_here`, `batchsuite_delivery_lag_seconds`, `batchsuite_delivery_failing`, by `consumer` |
+//! | the store's `overview` and its `record_metrics`, in one process | `batchsuite_companies` by `status`, `batchsuite_companies_due`, `batchsuite_consents_pending`, `batchsuite_oldest_wake_seconds` |
+//!
+//! Counters count without a call: `batchsuite_refreshes_total` and `batchsuite_exchanges_total` by `outcome`, `batchsuite_events_total` by `kind`,
+//! `batchsuite_store_retries_total` and `batchsuite_unreadable_total` by `what`; `batchsuite_refresh_seconds` is a histogram.
+//!
+//! Traces are the spans of `tracing`. A caller whose token is not cached is in `access_token`; the refresh is in `flight`, a child of the first
+//! caller's span; each request to UPS is in `ups_request`, with `endpoint`, `status` and `outcome`. Another caller of the same flight follows from it, which
+//! OpenTelemetry shows as a link. The first caller's span lasts as long as the flight, also if that caller has gone. What the keeper
+//! refreshes is a trace of its own.
 //!
 //! # Being told
 //! [`deliver`](crate::BatchSuiteAuth::deliver) gives each event to a handler of yours. Call it in each process; one of them does the work, and the

@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     engine::Engine,
-    flights::{Landing, Purpose, TokenResult},
+    flights::{Entry, Landing, Purpose, TokenResult},
     rows::Reserved,
     turn::Slot,
 };
@@ -85,22 +85,24 @@ impl Engine {
         reserved: Option<(Reserved, Slot)>,
     ) -> Result<Landing, TokenError> {
         let number = (company.clone(), Purpose::of(demand, mode));
-        let (outcome, landing, admitted);
+        let (outcome, landing, admitted, span);
         {
             let mut flights = self.tokens.flights.list();
-            if let Some(landing) = flights.get(&number) {
-                return Ok(landing.clone());
+            if let Some(flight) = flights.get(&number) {
+                // A link from this caller's trace to the flight, which is in another caller's.
+                tracing::Span::current().follows_from(&flight.span);
+                return Ok(flight.landing.clone());
             }
             if mode == Mode::Background && self.tasks.is_quiet() {
                 return Err(TokenError::ShutDown);
             }
             admitted = self.tasks.admit().ok_or(TokenError::ShutDown)?;
             (outcome, landing) = watch::channel(None);
-            flights.insert(number.clone(), landing.clone());
+            span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
+            flights.insert(number.clone(), Entry { landing: landing.clone(), span: span.clone() });
         }
         // Spawned without the lock: if the runtime is gone, it drops the flight at once, and dropping takes the lock.
         let flight = Boarded { engine: Arc::clone(self), number, outcome, has_left: false };
-        let span = tracing::info_span!("flight", %company, attempt = tracing::field::Empty);
         // Boxed, because the runtime moves a task when it starts and when it ends.
         drop(self.tasks.spawn(Box::pin(flight.run(demand, mode, reserved)).instrument(span)));
         drop(admitted);

@@ -8,6 +8,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use tokio::{sync::watch, time::Instant};
+use tracing::Span;
 
 use crate::{
     clock::{Timestamp, earlier, later},
@@ -22,7 +23,15 @@ pub(super) type Landing = watch::Receiver<Option<TokenResult>>;
 
 /// The flights of a process, by company and purpose.
 #[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<HashMap<(CompanyId, Purpose), Landing, RandomState>>);
+pub(super) struct Flights(Mutex<HashMap<(CompanyId, Purpose), Entry, RandomState>>);
+
+/// An entry of the list.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) landing: Landing,
+    /// In the trace of the caller that started it.
+    pub(super) span: Span,
+}
 
 /// The purpose of a flight. Callers content with the stored token don't queue behind a refresh that replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +58,7 @@ impl Flights {
         something();
     }
 
-    pub(super) fn list(&self) -> MutexGuard<'_, HashMap<(CompanyId, Purpose), Landing, RandomState>> {
+    pub(super) fn list(&self) -> MutexGuard<'_, HashMap<(CompanyId, Purpose), Entry, RandomState>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     random::random,
     snapshot::Snapshot,
     store::{NewEvent, RowKey, Saved, StoreError, StoreErrorKind, StoredTokens, Swap, TokenChange, Tokens},
+    telemetry,
     ups::Pair,
 };
 
@@ -161,6 +162,7 @@ impl Rotation {
         let wake_at = swap.wake.map_or(row.wake_at, |wake| wake.at);
         let asked = Stopwatch::start();
         let Saved::Yes { number, change, at } = self.store.save(swap).await? else { return Ok(Taken::Conflict) };
+        telemetry::wrote(self.environment, step.events.iter().map(|event| event.kind));
         let snapshot = Snapshot {
             company: row.company.clone(),
             number,
@@ -243,6 +245,7 @@ impl Rotation {
             appended = append(evidence.without_words()).await;
         }
         appended
+            .inspect(|_| telemetry::wrote(self.environment, [kind]))
             .inspect_err(|error| tracing::warn!(%kind, error = %chain(error), "an event could not be written"))
             .is_ok()
     }

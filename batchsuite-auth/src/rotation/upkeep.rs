@@ -18,6 +18,7 @@ use crate::{
         Document, ListQuery, MOST_LISTED, Page, Prune, Row, RowKey, Saved, Store, StoreError, StoreErrorKind,
         StoredTokens, Swap, TokenChange,
     },
+    telemetry,
 };
 
 /// The most store calls for one page of a list, beyond those that a full page needs: while many rows wait for a keeper,
@@ -302,6 +303,7 @@ impl Rotation {
         step: &'static str,
         events: Vec<EventContent>,
     ) -> Result<Saved, StoreError> {
+        let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
         let swap = Swap {
             key: row.key.clone(),
             expected: row.number,
@@ -316,7 +318,11 @@ impl Rotation {
             events,
             announce: false,
         };
-        self.in_time(self.store.save(swap)).await
+        let saved = self.in_time(self.store.save(swap)).await?;
+        if let Saved::Yes { .. } = saved {
+            telemetry::wrote(self.environment, kinds);
+        }
+        Ok(saved)
     }
 }
 

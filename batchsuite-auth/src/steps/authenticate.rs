@@ -13,6 +13,7 @@ use crate::{
     rotation::Engine,
     secret::{BrowserSecret, SecretHash},
     store::{Consent, ConsentCaps, NewConsent, NewEvent, StoreError},
+    telemetry,
     ups::Authorization,
 };
 
@@ -110,7 +111,11 @@ impl Engine {
         let Consent { company, actor, .. } = &consent.consent;
         let event = EventContent::new(kind).with_actor(actor.clone());
         let event = NewEvent { company: Some(company.clone()), event };
-        rotation.store.put_consent(consent, caps, event).await
+        rotation
+            .store
+            .put_consent(consent, caps, event)
+            .await
+            .inspect(|()| telemetry::wrote(rotation.environment, [kind]))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     secret::{PkceVerifier, SecretHash},
     snapshot::Snapshot,
     store::{Consent, FoundConsent, NewEvent, StoreError, Verifier},
+    telemetry,
     ups::{AuthorizationResponse, parse_callback},
 };
 
@@ -190,10 +191,11 @@ impl Consents {
         });
         // The consent may have been used; if so, it leads to no opt-in.
         let failed = |_: &StoreError| self.repeats.failed(visit.state);
-        let is_exchange = event.is_none();
+        let kind = event.as_ref().map(|event| event.event.kind);
         let used = rotation.store.use_consent(rotation.environment, found.consent.id, event);
         match rotation.in_time(used).await.inspect_err(failed)? {
             Some(used_at) => {
+                telemetry::wrote(rotation.environment, kind);
                 let verifier = match found.verifier {
                     Verifier::None => None,
                     Verifier::Readable(verifier) => Some(verifier),
@@ -205,7 +207,7 @@ impl Consents {
                 Ok(Use::Now(Box::new(Used { consent: found.consent, verifier, used_at })))
             }
             // Another callback of the same person and browser used the consent first, so this one is a repetition.
-            None if is_exchange => Ok(Use::Before(Box::new((found.consent, found.as_of)))),
+            None if kind.is_none() => Ok(Use::Before(Box::new((found.consent, found.as_of)))),
             None => Err(CallbackError::UnknownState),
         }
     }

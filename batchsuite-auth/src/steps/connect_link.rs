@@ -22,6 +22,7 @@ use crate::{
     },
     secret::{BrowserSecret, LinkToken, SecretHash},
     store::{Consent, FoundConsent, NewConsent, NewEvent, StoreError, Verifier},
+    telemetry,
 };
 
 /// A usable link.
@@ -87,6 +88,7 @@ impl Consents {
             if engine.rotation.store.use_consent(link.environment, link.id, Some(event)).await?.is_none() {
                 return Ok(false);
             }
+            telemetry::wrote(link.environment, [EventKind::LinkFollowed]);
             engine.put_consent(consent, EventKind::Started).await.map(|()| true)
         };
         match self.engine.write_for_caller(follow).await? {

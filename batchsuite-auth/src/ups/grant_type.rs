@@ -8,3 +8,13 @@ pub(super) enum GrantType {
     /// A refresh token, at `POST /security/v1/oauth/refresh` (RFC 6749 §6).
     RefreshToken,
 }
+
+impl GrantType {
+    /// The last segment of its endpoint's path.
+    pub(super) fn endpoint(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "token",
+            Self::RefreshToken => "refresh",
+        }
+    }
+}

@@ -41,9 +41,13 @@ pub(crate) enum Judgement {
     Unknown(Evidence),
 }
 
-#[cfg(any(test, feature = "metrics", feature = "test-util"))]
 impl Judgement {
-    /// A stable name for metrics.
+    /// Every name of [`outcome`](Self::outcome).
+    #[cfg(any(test, feature = "metrics"))]
+    pub(crate) const OUTCOMES: [&'static str; 9] =
+        ["pair", "refused", "unanswered", "not_sent", "late", "rate_limited", "misconfigured", "blocked", "unknown"];
+
+    /// A stable name for metrics and traces.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
             Self::Pair(_) => "pair",

@@ -12,6 +12,7 @@ mod grant_type;
 mod judge;
 mod repair;
 mod requests;
+mod send;
 
 pub(crate) use answer::{LONGEST_LIFETIME, Pair, PairDefaults};
 pub(crate) use callback::{AuthorizationResponse, parse as parse_callback};

@@ -2,7 +2,7 @@
 //!
 //! `oauth2` knows the form of a request (parameters, PKCE), but must not read answers: it drops the status and
 //! `Retry-After`, refuses good pairs because of their content type, and its errors contain the raw body. So each
-//! request it writes is intercepted before it is sent, and [`judge()`] reads the answer.
+//! request it writes is intercepted before it is sent, and [`judge()`](super::judge::judge) reads the answer.
 //!
 //! `oauth2` form-encodes id and secret within Basic (RFC 6749 §2.3.1). UPS takes them unencoded (RFC 7617 §2), so we
 //! write this header ourselves.
@@ -26,15 +26,10 @@ use oauth2::{
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{
-    answer::PairDefaults,
-    grant_type::GrantType,
-    judge::{Arrival, Judgement, judge},
-};
+use super::{answer::PairDefaults, grant_type::GrantType};
 use crate::{
-    clock::Timestamp,
     config::Client,
-    http::{HttpClient, HttpError, Received, TimeLimits, fence},
+    http::{HttpClient, TimeLimits},
     secret::{AuthorizationCode, PkceVerifier, RefreshToken, random_text},
 };
 
@@ -45,12 +40,12 @@ pub(crate) struct Ups {
     authorize: AuthUrl,
     token: TokenUrl,
     refresh: TokenUrl,
-    client: Client,
+    pub(super) client: Client,
     /// Marked sensitive, so that `Debug` hides it.
-    basic: HeaderValue,
-    http: Arc<dyn HttpClient>,
+    pub(super) basic: HeaderValue,
+    pub(super) http: Arc<dyn HttpClient>,
     deadline: Duration,
-    defaults: PairDefaults,
+    pub(super) defaults: PairDefaults,
 }
 
 /// An authorization request (RFC 6749 §4.1.1). Secret throughout, so without `Debug`.
@@ -62,11 +57,11 @@ pub(crate) struct Authorization {
 
 /// A request, ready to be sent once. Secret throughout, so without `Debug`.
 pub(crate) struct Prepared {
-    grant_type: GrantType,
-    head: http::request::Parts,
-    body: Zeroizing<Vec<u8>>,
+    pub(super) grant_type: GrantType,
+    pub(super) head: http::request::Parts,
+    pub(super) body: Zeroizing<Vec<u8>>,
     /// The request's secrets, other than the client's.
-    secrets: Vec<Zeroizing<String>>,
+    pub(super) secrets: Vec<Zeroizing<String>>,
 }
 
 impl Ups {
@@ -175,33 +170,6 @@ impl Ups {
         TimeLimits::new(self.deadline)
     }
 
-    /// Sends a request within `limits` and judges the result. `now` resolves a `Retry-After` date.
-    ///
-    /// # Cancellation
-    /// Not cancel-safe: a dropped request may still reach UPS. Run it in a task that no caller can drop.
-    pub(crate) async fn send(&self, prepared: Prepared, limits: TimeLimits, now: Timestamp) -> Judgement {
-        let Prepared { grant_type, head, mut body, secrets } = prepared;
-        let mut request = http::Request::from_parts(head, std::mem::take(&mut *body));
-        let (received, deadline) = (Received::default(), limits.answer_within());
-        request.extensions_mut().insert(received.clone());
-        request.extensions_mut().insert(limits);
-        let answer = fence::within(deadline, fence::TIME_TO_READ_OUTSIDE, self.http.send(request))
-            .await
-            .unwrap_or_else(|| Err(HttpError::unanswered()));
-        let arrival = answer.map(Arrival::Whole).unwrap_or_else(|error| {
-            // The evidence is for people; the cause goes to the log only.
-            tracing::warn!(error = %crate::error::chain(&error), "no answer from UPS, or only part of it");
-            if error.is_not_sent() {
-                return Arrival::Failed(error);
-            }
-            received.take().map_or(Arrival::Failed(error), Arrival::BrokenOff)
-        });
-        let mut sent: Vec<&str> = secrets.iter().map(|secret| secret.as_str()).collect();
-        sent.push(self.client.secret.expose_secret());
-        sent.extend(self.basic.to_str().ok().and_then(|value| value.strip_prefix(BASIC)));
-        judge(grant_type, arrival, &sent, &self.defaults, now)
-    }
-
     fn prepared<'a>(
         &self,
         grant_type: GrantType,
@@ -226,7 +194,7 @@ impl Prepared {
     }
 }
 
-const BASIC: &str = "Basic ";
+pub(super) const BASIC: &str = "Basic ";
 
 /// The Basic header; `None` for an id with a colon, which it cannot express (RFC 7617 §2).
 fn basic(client: &Client) -> Option<HeaderValue> {
@@ -269,8 +237,12 @@ struct Caught;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::{ClientAuthentication, Environment};
+    use super::{super::judge::Judgement, *};
+    use crate::{
+        clock::Timestamp,
+        config::{ClientAuthentication, Environment},
+        http::HttpError,
+    };
 
     const SECRET: &str = "s:e/c r\u{e9}t%+";
 

@@ -5,6 +5,7 @@
 mod ends;
 mod failures;
 mod gaps;
+mod health;
 mod leases;
 mod order;
 mod processes;
