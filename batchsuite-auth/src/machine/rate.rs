@@ -3,7 +3,7 @@
 //! | UPS | the rate |
 //! |---|---|
 //! | answers within two seconds while requests wait for their turn | grows by about a tenth each second, up to the operator's maximum |
-//! | asks for a pause (429), or gives no answer | is halved, once a second at the most, down to one a second |
+//! | asks for a pause (429), or gives no answer and was in reach | is halved, once a second at the most, down to one a second |
 //!
 //! A tenth of the rate may be sent at once. In no second are more requests sent than the rate.
 

@@ -93,7 +93,10 @@ impl Engine {
             false => Judgement::Late,
         };
         telemetry::refreshed(rotation.environment, &judgement, sent.elapsed());
-        rotation.limiter.judged(&judgement, sent.elapsed());
+        // The silences of trials say nothing about the rate.
+        if !(matches!(judgement, Judgement::Unanswered(_)) && rotation.breaker().is_out_of_reach()) {
+            rotation.limiter.judged(&judgement, sent.elapsed());
+        }
         drop(slot);
         self.act_on(read, claimed, judgement, &sent, pause_if_late, under_way).await
     }

@@ -246,6 +246,27 @@ async fn a_process_that_ups_answers_ends_an_outage_that_nobody_is_left_to_end() 
     assert!(kinds(&second).await.contains(&EventKind::InReach));
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_silence_of_trials_does_not_lower_the_rate() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.refresh_rate = 40);
+    let companies = companies(&stage, &process, 40).await;
+    stage.ups.fault(Endpoint::Refresh, Fault::Reset, Times::UntilCleared);
+    for company in &companies[..3] {
+        process.auth.access_token(company).await.unwrap_err();
+    }
+    let before = process.auth.health().refresh_rate;
+    let sent = process.http.exchanges().len();
+
+    for company in &companies[3..] {
+        process.auth.access_token(company).await.unwrap_err();
+        stage.live(seconds(11)).await;
+    }
+
+    assert!(process.http.exchanges().len() - sent > 20, "trials were sent");
+    assert!(process.auth.health().refresh_rate >= before, "{before}, then {}", process.auth.health().refresh_rate);
+}
+
 fn is_of_outage(kind: EventKind) -> bool {
     matches!(kind, EventKind::OutOfReach | EventKind::InReach)
 }
