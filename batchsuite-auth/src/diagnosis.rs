@@ -95,7 +95,8 @@ impl Diagnosis {
     }
 
     fn sort(&mut self) {
-        self.findings.sort_by_key(|finding| finding.severity);
+        // Of two that are equally bad, the one that concerns every company explains the other.
+        self.findings.sort_by_key(|finding| (finding.severity, !matches!(finding.kind, FindingKind::Ups(_))));
     }
 }
 
@@ -206,7 +207,7 @@ impl fmt::Display for FindingKind {
             Self::ExpiringSoon => "The authorization at UPS.com ends soon.",
             Self::RefreshUnderWay => "The access token is being refreshed.",
             Self::RefreshAbandoned => "A refresh did not end in time: its process has died, or cannot reach the store.",
-            Self::RefreshUnanswered => "UPS did not answer the last refresh. Whether UPS received it is not known; nothing is lost yet.",
+            Self::RefreshUnanswered => "The last refresh got neither tokens nor a refusal from UPS. Whether UPS used the refresh token is not known; nothing is lost yet.",
             Self::RefreshNotSent => "UPS could not be reached for the last refresh; nothing was sent.",
             Self::RefreshRejected => {
                 "UPS refused the last refresh for a reason other than its token. If only this company is concerned, its client may differ; an operator has to look."
@@ -420,7 +421,7 @@ mod tests {
         assert_eq!(
             diagnosis.to_string(),
             "acme: the store could not be read\n\
-             - UPS did not answer the last refresh. Whether UPS received it is not known; nothing is lost yet. \
+             - The last refresh got neither tokens nor a refusal from UPS. Whether UPS used the refresh token is not known; nothing is lost yet. \
              Since 1970-01-01 00:01:00. (reset) Next: UPS is asked again at 1970-01-01 00:02:00.\n\
              - This process cannot read the changes of other processes.\n\
              - An earlier request was lost, or another system may have used the token. A refusal now would be told as a lost rotation."

@@ -102,7 +102,9 @@
 //! | the store's `overview` and its `record_metrics`, in one process | `batchsuite_companies` by `status`, `batchsuite_companies_due`, `batchsuite_consents_pending`, `batchsuite_oldest_wake_seconds` |
 //!
 //! Counters count without a call: `batchsuite_refreshes_total` and `batchsuite_exchanges_total` by `outcome`, `batchsuite_events_total` by `kind`,
-//! `batchsuite_store_retries_total` and `batchsuite_unreadable_total` by `what`; `batchsuite_refresh_seconds` is a histogram.
+//! `batchsuite_store_retries_total` and `batchsuite_unreadable_total` by `what`; `batchsuite_refresh_seconds` is a histogram. Install the recorder before
+//! the service starts, with buckets for that histogram (`examples/observe/src/metrics.rs`, `metrics-exporter-prometheus` 0.18): without buckets this exporter
+//! makes quantiles of it, which the dashboard does not read.
 //!
 //! Traces are the spans of `tracing`. A caller whose token is not cached is in `access_token`; the refresh is in `flight`, a child of the first
 //! caller's span; each request to UPS is in `ups_request`, with `endpoint`, `status` and `outcome`. Another caller of the same flight follows from it, which

@@ -2,8 +2,8 @@
 //!
 //! ```toml
 //! [dev-dependencies]
-//! batchsuite-auth = { version = "0.1", features = ["test-util"] }
-//! batchsuite-store = "0.1"
+//! batchsuite-auth = { path = "../batchsuite/batchsuite-auth", features = ["test-util"] }
+//! batchsuite-store = { path = "../batchsuite/batchsuite-store" }
 //! ```
 //! ```
 //! use std::time::Duration;

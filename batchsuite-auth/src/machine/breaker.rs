@@ -209,7 +209,7 @@ impl Breaker {
         let open = self.open.as_ref().map(|open| UpsTrouble {
             kind: (&open.fault).into(),
             since: Some(open.since),
-            until: Some(open.until),
+            until: Some(open.until).filter(|until| *until > now),
         });
         let kind = UpsTroubleKind::RateLimited;
         let limited = self.limited(now).map(|RateLimited { since, until }| UpsTrouble {

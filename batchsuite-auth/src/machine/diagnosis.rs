@@ -349,9 +349,8 @@ impl CompanyFacts<'_> {
             Phase::Idle | Phase::InDoubt { .. } => {
                 let unanswered = grant.unanswered?;
                 let (since, evidence) = self.failing().unwrap_or((earlier(unanswered.echo_until, ECHO), None));
-                let next = Some(NextStep::at(NextStepKind::Retry, grant.blocked_until(now)));
                 let kind = FindingKind::RefreshUnanswered;
-                Some(Fact { since: Some(since), evidence, next, ..Fact::new(kind, acute) })
+                Some(Fact { since: Some(since), evidence, next: self.retry(now), ..Fact::new(kind, acute) })
             }
         }
     }
@@ -371,8 +370,14 @@ impl CompanyFacts<'_> {
             _ => FindingKind::Paused,
         };
         let (since, evidence) = self.failing().unzip();
-        let next = Some(NextStep::at(NextStepKind::Retry, grant.blocked_until(now)));
-        Some(Fact { since, evidence: evidence.flatten(), next, ..Fact::new(kind, self.acute(now)) })
+        let evidence = evidence.flatten();
+        Some(Fact { since, evidence, next: self.retry(now), ..Fact::new(kind, self.acute(now)) })
+    }
+
+    /// When UPS is asked again, if the company is in use; no time if that is due already.
+    fn retry(&self, now: Timestamp) -> Option<NextStep> {
+        let at = self.grant.refresh_due(Some(now), self.settings, now).filter(|at| *at > now);
+        Some(NextStep { kind: NextStepKind::Retry, at })
     }
 
     /// The row has waited for a keeper for long.
@@ -397,7 +402,8 @@ impl CompanyFacts<'_> {
         let mut failures =
             self.events.iter().filter(|event| is_of_refresh(event.kind)).take_while(|event| !is_success(event.kind));
         let last = failures.next()?;
-        let first = failures.last().unwrap_or(last);
+        // Another kind of failure before it is another trouble.
+        let first = failures.take_while(|event| event.kind == last.kind).last().unwrap_or(last);
         Some((first.at, last.evidence.clone()))
     }
 }

@@ -73,7 +73,7 @@ pub struct UpsTrouble {
     pub kind: UpsTroubleKind,
     /// Since when, if known.
     pub since: Option<Timestamp>,
-    /// When the next request may be sent.
+    /// When the next request may be sent; `None`: one may be sent now, as a trial.
     pub until: Option<Timestamp>,
 }
 

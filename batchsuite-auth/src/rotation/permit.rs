@@ -102,7 +102,14 @@ impl Engine {
             | Judgement::Blocked(evidence)
             | Judgement::Unknown(evidence) = judgement
         {
-            tracing::error!(%evidence, "several companies got this answer; nothing is sent for any company for a while");
+            match judgement {
+                Judgement::Misconfigured(_) | Judgement::Blocked(_) => {
+                    tracing::error!(%evidence, "UPS refuses this application; nothing is sent for any company for a while");
+                }
+                _ => {
+                    tracing::error!(%evidence, "several companies got this answer; nothing is sent for any company for a while");
+                }
+            }
         }
         opens
     }

@@ -192,12 +192,12 @@ async fn the_page_says_why_a_company_does_not_work_and_who_must_act() {
     chrome.see("Whoever operates this service has to act.").await;
 
     check_in_an_hour(Some("unavailable")).await;
-    chrome.see("UPS did not answer the last refresh.").await;
+    chrome.see("The last refresh got neither tokens nor a refusal from UPS.").await;
     chrome.see("Next: UPS is asked again at").await;
     chrome.see("Nobody here has to act: it is up to UPS.").await;
 
     check_in_an_hour(None).await;
-    chrome.see("UPS gives an access token.").await;
+    chrome.see("programs get an access token.").await;
     chrome.see("An earlier request was lost").await;
     chrome.see("Nobody has to act.").await;
     complains_of_nothing(&chrome).await;

@@ -511,6 +511,12 @@ fn an_outage_that_another_process_recorded_begins_with_a_trial_here() {
     assert!(breaker.hears_of_outage(at(-100), at(2)), "UPS has answered");
     assert_eq!(breaker.fault(), None);
 
+    // A time that is over is not told.
+    let mut waiting = Breaker::new(PAUSE);
+    waiting.failed(&company("a"), ClientFault::Blocked, at(0));
+    assert_eq!(waiting.troubles(at(29))[0].until, Some(at(30)));
+    assert_eq!(waiting.troubles(at(30))[0].until, None);
+
     // Another fault that this process knows stays.
     let mut blocked = Breaker::new(PAUSE);
     blocked.failed(&company("a"), ClientFault::Blocked, at(0));

@@ -259,6 +259,35 @@ fn ups_words_and_the_beginning_of_a_series_are_the_evidence() {
     assert_eq!(found[0].since, Some(earlier(now(), 8 * MINUTE)), "the first one since a success");
 }
 
+#[test]
+fn a_failure_of_another_kind_before_it_does_not_date_a_failure() {
+    let settings = settings();
+    let events = log(&[(EventKind::RefreshFailed, 2), (EventKind::RefreshFailed, 4), (EventKind::Misconfigured, 9)]);
+    let grant = Grant { failures: 3, retry_at: Some(later(now(), MINUTE)), ..obtained(50) };
+
+    let found = facts_of(&grant, &events, &settings).findings(now());
+
+    assert_eq!((found[0].kind, found[0].since), (RefreshNotSent, Some(earlier(now(), 4 * MINUTE))));
+}
+
+#[test]
+fn ups_is_asked_again_when_the_refresh_is_due_and_a_time_that_is_over_is_not_told() {
+    let settings = settings();
+    let next = |minutes, retry_at| {
+        let events = log(&[(EventKind::Misconfigured, 5)]);
+        let grant = Grant { failures: 1, retry_at, ..obtained(minutes) };
+        facts_of(&grant, &events, &settings).findings(now())[0].next
+    };
+    let retry = |at| Some(NextStep { kind: Next::Retry, at });
+
+    let pause = later(now(), 3 * MINUTE);
+    assert_eq!(next(50, Some(pause)), retry(Some(pause)));
+    assert_eq!(next(50, None), retry(None), "it is due");
+    let early_window = obtained(10).tokens.unwrap().refresh_at;
+    assert!(early_window > now());
+    assert_eq!(next(10, None), retry(Some(early_window)), "the token works until then");
+}
+
 fn healthy() -> Health {
     Health {
         store_fails_since: None,

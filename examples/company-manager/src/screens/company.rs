@@ -218,7 +218,8 @@ fn told(message: &Message, company: &Company) -> Markup {
                 Message::AccessKeySaved => p { "The API access is updated." },
                 Message::CompanyAdded => p { "The company is added. Authenticate it next." },
                 Message::ConnectionChecked { token_expires_at: Some(at) } => p {
-                    "The connection was checked: UPS gives an access token. The present one ends at " (time(*at)) " UTC."
+                    "The connection was checked: programs get an access token. It ends at " (time(*at)) " UTC; until it is \
+                     renewed, UPS is not asked about it."
                 },
                 Message::ConnectionChecked { token_expires_at: None } => p {
                     "The connection was checked: no access token can be had now. The reason is shown below."

@@ -35,7 +35,7 @@ async fn a_check_gets_a_token_and_says_until_when_it_works() {
 
     let token = world.auth.access_token(&world.companies().await[0]).await.unwrap();
     let ends = token.expires_at().format("%Y-%m-%d %H:%M:%S").to_string();
-    assert!(page.contains("The connection was checked: UPS gives an access token."), "{page}");
+    assert!(page.contains("The connection was checked: programs get an access token."), "{page}");
     assert!(page.contains(&format!("ends at {ends}")), "{ends}: {page}");
     assert_eq!(world.ups.requests().count(Endpoint::Refresh, Outcome::Ok), 1);
     assert!(!browser.get(&path).await.body.contains("was checked"), "told once");
@@ -44,7 +44,7 @@ async fn a_check_gets_a_token_and_says_until_when_it_works() {
 #[tokio::test]
 async fn a_check_without_a_token_says_why_since_when_and_what_happens_next() {
     for (fault, words, said) in [
-        (Fault::Unavailable, "UPS did not answer the last refresh.", " Since "),
+        (Fault::Unavailable, "The last refresh got neither tokens nor a refusal from UPS.", " Since "),
         (
             Fault::InvalidClient,
             "UPS refused the last refresh for a reason other than its token.",
