@@ -79,7 +79,7 @@ async fn invalid_refresh_token_is_reread_then_reauth() {
 async fn a_password_change_ends_the_opt_in_and_its_access_token() {
     let world = World::authenticated().await;
     world.ups.change_password(FakeUps::USER);
-    world.advance(3000);
+    world.advance(3180);
     // In the early window the token is served once more, while the refresh in the background gets the verdict.
     let token = world.token().await.unwrap();
     batchsuite_tests::eventually("the verdict", async || world.count(EventKind::Invalidated).await == 1).await;

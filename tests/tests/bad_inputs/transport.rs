@@ -187,7 +187,7 @@ async fn an_http_client_of_the_hosts_own_is_judged_by_what_it_says_was_sent() {
 async fn ups_offline_is_ridden_out_on_the_token_that_still_works() {
     let world = World::authenticated().await;
     world.ups.go_offline().await;
-    world.advance(3000);
+    world.advance(3180);
 
     let token = world.token().await.unwrap();
 

@@ -171,7 +171,7 @@ async fn an_access_token_that_still_works_is_served_whatever_becomes_of_its_refr
     ] {
         let world = World::authenticated().await;
         world.next(Endpoint::Refresh, fault.clone());
-        world.advance(3000);
+        world.advance(3180);
 
         let early = world.token().await.unwrap();
 
@@ -194,7 +194,7 @@ async fn an_access_token_that_still_works_is_served_whatever_becomes_of_its_refr
 async fn after_a_lost_rotation_the_access_token_is_served_until_it_ends() {
     let world = World::authenticated().await;
     world.next(Endpoint::Refresh, Fault::DropAnswer);
-    world.advance(3000);
+    world.advance(3180);
     let token = world.token().await.unwrap();
     eventually("the silence", async || world.count(EventKind::RefreshUnanswered).await == 1).await;
     world.advance(90);
