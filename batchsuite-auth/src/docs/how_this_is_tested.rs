@@ -31,6 +31,7 @@
 //! - no pair that reached a living process is thrown away, unless the row moved on;
 //! - `OptInInvalidated` never appears without a refusal of an unused token, and `RotationLost` never without a doubt;
 //! - no token of a removed or withdrawn opt-in is served, and no token that is not stored;
+//! - while UPS is out of reach only single trials are sent, and any answer ends that;
 //! - if UPS accepts the token and faults stop, *authenticated* is reached.
 //!
 //! The decisions are the library's own: `Grant::on`, `Flight::next`, `Grant::chore`, `Breaker`. The engine around them
@@ -91,6 +92,9 @@
 //! | what is served | the access token of a withdrawn opt-in is served | the token of a withdrawn or removed opt-in is served | mistakes | 63 |
 //! | the breaker, waves | refusals of several companies are each company's own | a wave of refusals goes through one company after the other | waves | 321 |
 //! | the breaker, second opinions | second opinions count towards a wave | the breaker stops every company although there was no wave | waves | 4,972 |
+//! | the breaker, silence | silence towards several companies is each company's own | UPS is out of reach, and a request is sent that is no trial | an outage of UPS | 120 |
+//! | the breaker, silence | UPS stays out of reach although it has answered | UPS is out of reach although it has answered | an outage of UPS | 5,843 |
+//! | the end of an outage | the end of a pause ends a lease and a doubt as well | OptInInvalidated is reported although the token had been used | an outage of UPS | 58,302 |
 //!
 //! The search does not cover the code around the rules. There, a line was broken by hand or by `tests/prove mutants`:
 //!

@@ -176,9 +176,9 @@
 //! one tenth may be sent at once. "Simulated" is the whole library in virtual time, UPS away for 4 hours (`tests/outage simulated`, 2026-11-26): half a
 //! minute more than computed at most; the fullest second brought UPS 98 refreshes at a maximum of 100, and 373 at 400. Measured with four real
 //! processes, Postgres and 1,500 companies after five minutes of refused connections (`tests/outage measured`): half served after 12 s, nine tenths
-//! after 15 s, all after 16 s; ten events in all. After a *silence* the rate begins at one a
-//! second, so everything takes about a minute more: after two and a half minutes of it all were served within 75 s, and UPS had held 400
-//! connections at most.
+//! after 15 s, all after 16 s; ten events in all. After a *silence* the rate begins lower, because
+//! the first silences halve it: after five minutes of it half were served within 30 s, all within 53 s, and UPS had held 363 connections at
+//! most (of 400).
 //! [`health`](crate::BatchSuiteAuth::health) tells the present rate, how many refreshes wait, and the keeper's lag with the time at which it
 //! will have caught up. `batchsuite overview --watch 10s` tells the same of all processes. A lag that grows while the rate is at its
 //! maximum means more processes, or a higher maximum.
