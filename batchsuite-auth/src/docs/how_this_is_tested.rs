@@ -12,7 +12,7 @@
 //! | behaviour | the whole library over the fake UPS, real processes killed and stopped, Postgres, SQLite, a browser, the operator's program | a promise broken by a known sequence of events | `tests/run` |
 //! | alerts | a service for each fault of UPS, store and handler, scraped in virtual time; Prometheus's own evaluator, `promtool` | an alert that does not fire, or fires for another trouble | `tests/run` |
 //! | **every interleaving** | the machine's rules, in a small world that is searched exhaustively | a rule that is missing or wrong under *any* order of up to three faults | `tests/prove interleavings` |
-//! | **every seed** | the whole library, several processes in one thread, virtual time | faults between the rules: the engine, the cache, the feed, the keeper, the awaits | `tests/prove seeds`, `tests/prove seed N` |
+//! | **every seed** | the whole library, several processes in one thread, virtual time | faults between the rules: the engine, the cache, the feed, the keeper, the limiter, deliveries, the events of an outage, the awaits | `tests/prove seeds`, `tests/prove seed N` |
 //! | **from outside** | real processes, real databases, a fake UPS as a process, a proxy between them | faults that a model omits: sockets, drivers, files, signals, disks | `tests/soak --minutes 20` |
 //! | an outage of UPS | real processes with callers on all companies; and the whole library in virtual time with a million companies | companies that wait longer than the rate demands, more requests than the rate, events by the thousand | `tests/outage measured`, `tests/outage simulated`; a small one in `tests/run` |
 //! | **every broken line** | the other layers' tests, on code changed one line at a time | a line that no test needs | `tests/prove mutants` |
