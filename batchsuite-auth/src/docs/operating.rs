@@ -133,6 +133,7 @@
 //!   `batchsuite reencrypt` with the same keys (or call [`reencrypt`](crate::BatchSuiteAuth::reencrypt)) and wait `consent_lifetime`
 //!   (10 minutes) for trips that are under way; then drop the old key, after `batchsuite check` without it. Everything goes on meanwhile.
 //!   Interrupted, run it again.
+//!   A database requires the key that encrypted last. A command that only reads changes nothing, whatever key is first.
 //! - **A missing key** is an operator's error and never "authenticate again": put it back, and everything opens.
 //! - **A lost key** is declared after a new first key: `2026-12:<base64>,2026-11:lost`. Each company that was under it authenticates again;
 //!   everything else works.

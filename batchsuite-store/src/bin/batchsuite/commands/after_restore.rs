@@ -12,7 +12,7 @@ pub(super) async fn run(settings: &Settings, yes: bool, output: &mut Output) -> 
         return Err(Failure::new("nothing was done"));
     }
     let progress = "{spinner} {pos} companies marked, {elapsed}";
-    let marked = long(settings, Use::Write, progress, async |auth| auth.after_restore().await).await?;
+    let marked = long(settings, Use::Write, progress, async |opened| opened.auth.after_restore().await).await?;
     if output.is_json {
         output.json(&json!({ "marked": marked }));
     } else {

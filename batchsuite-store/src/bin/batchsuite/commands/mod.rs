@@ -62,11 +62,11 @@ async fn long<T>(
     settings: &Settings,
     purpose: Use,
     progress: &str,
-    work: impl AsyncFnOnce(&BatchSuiteAuth) -> Result<T, StoreError>,
+    work: impl AsyncFnOnce(&Opened) -> Result<T, StoreError>,
 ) -> Result<T, Failure> {
     let bar = progress::bar(progress, None);
     let opened = Opened::new(settings, purpose, bar.clone()).await?;
-    let done = until_interrupted(work(&opened.auth)).await;
+    let done = until_interrupted(work(&opened)).await;
     bar.finish_and_clear();
     opened.close().await;
     Ok(done?.ok_or_else(interrupted)??)

@@ -14,9 +14,9 @@ pub(super) async fn run(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let progress = "{spinner} deleting events, batch {pos}, {elapsed}";
-    let events = long(settings, Use::Nothing, progress, async |auth| match undelivered {
-        true => auth.prune_undelivered_events(older_than).await,
-        false => auth.prune_events(older_than).await,
+    let events = long(settings, Use::Nothing, progress, async |opened| match undelivered {
+        true => opened.auth.prune_undelivered_events(older_than).await,
+        false => opened.auth.prune_events(older_than).await,
     })
     .await?;
     if output.is_json {
