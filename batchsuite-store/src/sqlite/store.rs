@@ -139,6 +139,12 @@ impl SqliteStore {
         self.writer.call(|session| session.sealing_keys().map(drop)).await
     }
 
+    /// Whether a call of this store failed because another program held the file's lock for longer than a call waits.
+    #[must_use]
+    pub fn is_locked(error: &StoreError) -> bool {
+        failure::is_locked(error)
+    }
+
     /// Counts the companies by status.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `check`, and the settings of every command.
 
 use batchsuite_auth::fake_ups::FakeUps;
-use batchsuite_tests::{Backend, acme, company, on_each_backend};
+use batchsuite_tests::{Backend, Database, acme, company, on_each_backend, sqlite::TestFile};
 use serde_json::json;
 
 use crate::{
@@ -175,4 +175,19 @@ async fn a_database_that_is_not_there_is_told_with_what_to_do(backend: Backend) 
             stage.run_with(&["migrate"], &away).await.ended(2);
         }
     }
+}
+
+#[tokio::test]
+async fn a_file_that_another_program_has_locked_is_told() {
+    let file = TestFile::new();
+    let stuck = file.connection();
+    let stage = Stage::over(Database::Sqlite(file)).await;
+    stage.store().await;
+    stuck.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let told = stage.run(&["check"]).await.ended(2).complains("another program holds the lock of the database file");
+    assert!(!told.stderr.contains("DATABASE_URL names it"), "{told:#?}");
+
+    stuck.execute_batch("ROLLBACK").unwrap();
+    stage.run(&["check"]).await.ended(0);
 }
