@@ -122,12 +122,19 @@ async fn old_events_are_deleted_and_the_gap_is_told(backend: Backend) {
     let stage = Stage::new(backend).await;
     stage.opt_in(&stage.service().await, &acme(), FakeUps::USER).await;
 
-    stage.run(&["prune", "--older-than", "1d"]).await.ended(0).says("Deleted 0 events.");
-    assert_eq!(stage.run(&["prune", "--json", "--older-than", "0s"]).await.ended(0).object(), json!({ "events": 2 }));
+    stage.run(&["prune", "--older-than", "30d"]).await.ended(0).says("Deleted 0 events.");
+    // Younger events explain what `why` finds.
+    for age in ["29d", "0s"] {
+        stage.run(&["prune", "--older-than", age]).await.ended(2).complains("the last 30 days").complains("add --yes");
+    }
+    assert_eq!(stage.run(&["events", "--json"]).await.ended(0).objects().len(), 2);
+    let pruned = stage.run(&["prune", "--json", "--older-than", "0s", "--yes"]).await.ended(0).object();
+    assert_eq!(pruned, json!({ "events": 2 }));
     stage.run(&["events"]).await.ended(0).says("No event.");
     stage.run(&["events", "--after", "0"]).await.ended(2).complains("were pruned; read on with --after");
     stage.run(&["why", "acme"]).await.ended(0);
-    stage.run(&["prune", "--older-than", "0s", "--undelivered"]).await.ended(0).says("Deleted 0 events.");
+    let undelivered = stage.run(&["prune", "--older-than", "0s", "--undelivered", "--yes"]).await;
+    undelivered.ended(0).says("Deleted 0 events.");
     stage.run(&["prune"]).await.ended(2).complains("--older-than");
     stage.run(&["prune", "--older-than", "1y"]).await.ended(2).complains("a number and a unit");
 }
