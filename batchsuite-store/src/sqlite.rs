@@ -62,14 +62,20 @@ impl Session<'_> {
         self.rows(sql, with, |_| Ok(())).map(drop)
     }
 
-    /// The keys for encryption, if they agree with the file's. The file then records the primary key.
-    fn sealing_keys(&mut self) -> Result<Arc<KeySet>> {
+    /// The process's keys, if they agree with the file's, and the keys that the file records.
+    fn compare_keys(&mut self) -> Result<(Arc<KeySet>, Vec<KnownKey>)> {
         let keys = self.shared.keyring.keys();
         let known = "SELECT name, check_value FROM keys ORDER BY since";
         let known = self.rows(known, [], |row| Ok(KnownKey { name: row.get(0)?, check_value: row.get(1)? }))?;
-        if let Some(why) = exchanged_key(&known, &keys).or_else(|| missing_key(&known, &keys)) {
-            return Err(failure::new(StoreErrorKind::Misconfigured, why).into());
+        match exchanged_key(&known, &keys).or_else(|| missing_key(&known, &keys)) {
+            Some(why) => Err(failure::new(StoreErrorKind::Misconfigured, why).into()),
+            None => Ok((keys, known)),
         }
+    }
+
+    /// The keys for encryption, if they agree with the file's. The file then records the primary key.
+    fn sealing_keys(&mut self) -> Result<Arc<KeySet>> {
+        let (keys, known) = self.compare_keys()?;
         let name = keys.primary().as_str();
         if known.last().is_none_or(|latest| latest.name != name) {
             let introduce = "INSERT INTO keys (name, check_value, since)

@@ -23,7 +23,7 @@
 //! | when | command | exit status 1 |
 //! |---|---|---|
 //! | before a new release serves, and for a new database | `batchsuite migrate` | |
-//! | after a deployment, and daily: schema, rights, server, keys, an unfinished restore; opens each company's tokens | `batchsuite check` | something is not in order |
+//! | after a deployment, and daily: schema, rights, server, keys, the environment, an unfinished restore; opens each company's tokens | `batchsuite check` | something is not in order |
 //! | a company does not work | `batchsuite why COMPANY` | it does not work, or must authenticate again |
 //! | who must authenticate again, who will soon | `batchsuite list --status reauth_required`, `batchsuite list --expiring` | |
 //! | how many companies, how far behind the keepers are, whether UPS is out of reach | `batchsuite overview` | |
@@ -135,6 +135,7 @@
 //!   `batchsuite reencrypt` with the same keys (or call [`reencrypt`](crate::BatchSuiteAuth::reencrypt)) and wait `consent_lifetime`
 //!   (10 minutes) for trips that are under way; then drop the old key, after `batchsuite check` without it. Everything goes on meanwhile.
 //!   Interrupted, run it again.
+//!   A database requires the key that encrypted last. A command that only reads changes nothing, whatever key is first.
 //! - **A missing key** is an operator's error and never "authenticate again": put it back, and everything opens.
 //! - **A lost key** is declared after a new first key: `2026-12:<base64>,2026-11:lost`. Each company that was under it authenticates again;
 //!   everything else works.
@@ -191,6 +192,7 @@
 //! # The event log
 //! `batchsuite prune`, or [`prune_events`](crate::BatchSuiteAuth::prune_events), deletes old events. A reader whose cursor lies below gets
 //! [`StoreErrorKind::Pruned`](crate::StoreErrorKind::Pruned) with the number after which to read on: there is never a silent gap.
+//! `batchsuite why` explains what it finds with recent events, so the command asks before it deletes events of the last 30 days; `--yes` answers.
 //!
 //! # On SQLite
 //! - **The file** has mode 0600; beside it SQLite keeps `-wal` and `-shm`. It lies on a local disk: a network file system is refused, and so

@@ -68,7 +68,7 @@ pub enum KeySourceError {
         mode: u32,
     },
     /// The source's content is not a usable set of keys.
-    #[error("the keys cannot be used: {0}")]
+    #[error(transparent)]
     Invalid(#[from] InvalidKeys),
     /// A name stands for a different key than before.
     #[error("the name {id} stands for another key now; restore the old key, and give the new one a new name")]

@@ -1,6 +1,6 @@
 //! Errors inside this store. They are converted once, at the end of a call.
 
-use std::error::Error;
+use std::{error::Error, path::Path};
 
 use batchsuite_auth::{
     error::chain,
@@ -15,11 +15,27 @@ pub(super) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// SQLite's code and its generic text for that code, or our message. Never SQLite's message, which may name values.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Reason(String);
+#[error("{message}")]
+struct Reason {
+    message: String,
+    /// Whether another program holds the file's lock.
+    is_locked: bool,
+}
 
 pub(super) fn new(kind: StoreErrorKind, message: impl Into<String>) -> StoreError {
-    StoreError::new(kind).with_source(Reason(message.into()))
+    StoreError::new(kind).with_source(Reason { message: message.into(), is_locked: false })
+}
+
+/// Whether the call failed because another program holds the file's lock.
+pub(super) fn is_locked(error: &StoreError) -> bool {
+    error.source().and_then(|source| source.downcast_ref()).is_some_and(|reason: &Reason| reason.is_locked)
+}
+
+/// The error with the file's path in front of its message.
+pub(super) fn of_file(path: &Path, error: &StoreError) -> StoreError {
+    let why = error.source().map(ToString::to_string).unwrap_or_default();
+    let (message, is_locked) = (format!("{}: {why}", path.display()), is_locked(error));
+    StoreError::new(error.kind()).with_source(Reason { message, is_locked })
 }
 
 pub(super) fn unavailable(message: &str) -> StoreError {
@@ -33,8 +49,9 @@ pub(super) fn judge(failure: impl Into<Failure>) -> StoreError {
         return error.clone();
     }
     if let Some(code) = failure.downcast_ref().and_then(rusqlite::Error::sqlite_error) {
-        let (code, kind) = (code.extended_code, kind(code.code));
-        return new(kind, format!("SQLite says {code}: {}", code_to_str(code)));
+        let (is_locked, kind, code) = (code.code == ErrorCode::DatabaseBusy, kind(code.code), code.extended_code);
+        let message = format!("SQLite says {code}: {}", code_to_str(code));
+        return StoreError::new(kind).with_source(Reason { message, is_locked });
     }
     if failure.is::<rusqlite::Error>() || failure.is::<InvalidId>() {
         return new(StoreErrorKind::Corrupt, "a column holds an invalid value");
@@ -81,6 +98,18 @@ mod tests {
         ] {
             assert_eq!(of_code(code).kind(), kind, "{code}");
         }
+    }
+
+    #[test]
+    fn a_lock_of_another_program_is_told_from_other_failures() {
+        let path = Path::new("batchsuite.db");
+
+        for (code, held) in [(ffi::SQLITE_BUSY, true), (ffi::SQLITE_FULL, false), (ffi::SQLITE_IOERR_FSYNC, false)] {
+            let error = of_code(code);
+            assert_eq!(is_locked(&error), held, "{code}");
+            assert_eq!(is_locked(&of_file(path, &error)), held, "{code}");
+        }
+        assert!(!is_locked(&unavailable("it is closed")));
     }
 
     #[test]

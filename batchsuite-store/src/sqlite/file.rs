@@ -7,7 +7,6 @@ use std::{
     os::unix::fs::{MetadataExt as _, OpenOptionsExt},
 };
 use std::{
-    error::Error,
     fs,
     io::Read as _,
     path::Path,
@@ -48,10 +47,7 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
 
 /// Opens or creates the file: one connection that writes and one that reads.
 pub(super) fn open(path: &Path) -> Result<(Connection, Connection), StoreError> {
-    connections(path).map_err(failure::judge).map_err(|error| {
-        let why = error.source().map(ToString::to_string).unwrap_or_default();
-        failure::new(error.kind(), format!("{}: {why}", path.display()))
-    })
+    connections(path).map_err(|error| failure::of_file(path, &failure::judge(error)))
 }
 
 fn connections(path: &Path) -> Result<(Connection, Connection)> {

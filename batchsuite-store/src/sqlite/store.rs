@@ -55,10 +55,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// - **Secrets** are in the file, its log and its backups only as ciphertext, each bound to its row and field: see
 ///   [`keyring`](crate::keyring). The file is created with mode 0600, and so are the two that SQLite puts beside it
 ///   (`-wal`, `-shm`). The mode of an existing file is not changed.
-/// - **Keys**: a name always stands for the same key. The file keeps the check value of each key that has encrypted
-///   data. [`open`](Self::open) refuses a different key of the same name, and keys without the latest encryption key
-///   unless that is declared lost. After a reload that brought such keys, nothing is encrypted until they are
-///   corrected; a pair in hand waits for that.
+/// - **Keys**: a name always stands for the same key. The file keeps the check value of the key that created it and of
+///   each key that has encrypted data. A process that only reads records nothing. [`open`](Self::open) refuses a
+///   different key of the same name, and keys without the latest encryption key unless that is declared lost. After a
+///   reload that brought such keys, nothing is encrypted until they are corrected; a pair in hand waits for that.
 /// - **A foreign file** is refused and not touched: a file of another program or of a later release, or a damaged file.
 ///   A file of at most 64 MiB is checked completely for damage. For a larger file, run `PRAGMA quick_check` from time
 ///   to time.
@@ -119,8 +119,30 @@ impl SqliteStore {
         // age.
         let writer = Worker::start(writer, "BEGIN IMMEDIATE", Arc::clone(&shared)).map_err(failure::judge)?;
         let reader = Worker::start(reader, "BEGIN", Arc::clone(&shared)).map_err(failure::judge)?;
-        writer.call(|session| session.sealing_keys().map(drop)).await?;
+        // A process that only reads must not lock out processes without its primary key, so only a new file records it.
+        if reader.call(|session| Ok(session.compare_keys()?.1.is_empty())).await? {
+            writer.call(|session| session.sealing_keys().map(drop)).await?;
+        }
         Ok(Self { shared, writer, reader })
+    }
+
+    /// Verifies that the keys are those of this file and records the primary key in it. The store does so by itself
+    /// before it encrypts. A host that encrypts its own secrets with the same keyring calls this first.
+    ///
+    /// # Errors
+    /// [`Misconfigured`](batchsuite_auth::store::StoreErrorKind::Misconfigured) if a key differs from the one that this
+    /// file knows by the same name, or the latest encryption key is missing; otherwise any other [`StoreError`].
+    ///
+    /// # Cancellation
+    /// The key may have been recorded.
+    pub async fn introduce_keys(&self) -> Result<(), StoreError> {
+        self.writer.call(|session| session.sealing_keys().map(drop)).await
+    }
+
+    /// Whether a call of this store failed because another program held the file's lock for longer than a call waits.
+    #[must_use]
+    pub fn is_locked(error: &StoreError) -> bool {
+        failure::is_locked(error)
     }
 
     /// Counts the companies by status.

@@ -1,7 +1,7 @@
 //! `check`, and the settings of every command.
 
 use batchsuite_auth::fake_ups::FakeUps;
-use batchsuite_tests::{Backend, acme, company, on_each_backend};
+use batchsuite_tests::{Backend, Database, acme, company, on_each_backend, sqlite::TestFile};
 use serde_json::json;
 
 use crate::{
@@ -14,6 +14,7 @@ on_each_backend!(
     keys_that_are_missing_or_wrong_are_named,
     a_company_whose_tokens_do_not_open_is_named_and_the_others_are_opened,
     another_client_id_is_told,
+    a_database_of_the_other_environment_is_told,
     a_setting_that_is_missing_is_named,
     a_database_that_is_not_there_is_told_with_what_to_do,
 );
@@ -37,9 +38,11 @@ async fn keys_that_are_missing_or_wrong_are_named(backend: Backend) {
         .run_with(&["check"], &[("BATCHSUITE_KEYS", "no-key")])
         .await
         .ended(2)
-        .complains("BATCHSUITE_KEYS cannot be used");
+        .complains("BATCHSUITE_KEYS cannot be used")
+        .complains("\n  cause: key entry 1 is not of the form name:key");
     let wrong = stage.run_with(&["check"], &[("BATCHSUITE_KEYS", &exchanged)]).await.ended(1);
-    wrong.says("the key named test is another one").says("Nothing else was checked");
+    let wrong = wrong.says("the key named test is another one").says("Nothing else was checked");
+    assert!(!wrong.stdout.contains("To do"), "the message says what to do: {wrong:#?}");
     stage.run_with(&["check"], &[("BATCHSUITE_KEYS", NEW_KEY)]).await.ended(1).says("there is no key named test");
     let told = stage.run_with(&["check", "--json"], &[("BATCHSUITE_KEYS", NEW_KEY)]).await.ended(1).object();
     assert_eq!((&told["companies"], &told["troubles"][0]["what"]), (&json!(null), &json!("database")));
@@ -97,6 +100,28 @@ async fn another_client_id_is_told(backend: Backend) {
     stage.run_with(&["why", "acme"], &unset).await.ended(2).complains("stored data cannot be read");
 }
 
+async fn a_database_of_the_other_environment_is_told(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let production = async |command: &[&str], client_id: &str| {
+        let arguments = [command, &["--environment", "production"]].concat();
+        stage.run_with(&arguments, &[("UPS_CLIENT_ID", client_id)]).await
+    };
+    production(&["check"], "").await.ended(0);
+    production(&["why", "acme"], "").await.ended(2).complains("the client id is not known");
+    stage.opt_in(&stage.service().await, &acme(), FakeUps::USER).await;
+
+    let words = "this database has companies of cie and none of production";
+    production(&["check"], "").await.ended(1).says(&format!("environment: {words}"));
+    production(&["check"], "client").await.ended(1).says(words);
+    let told = production(&["check", "--json"], "").await.ended(1).object();
+    assert_eq!((&told["troubles"][0]["what"], &told["companies"]), (&json!("environment"), &json!(0)));
+    for command in [&["why", "acme"][..], &["list"]] {
+        let told = production(command, "").await.ended(2).complains(words);
+        assert!(!told.stderr.contains("set UPS_CLIENT_ID"), "{told:#?}");
+    }
+    stage.run(&["check"]).await.ended(0);
+}
+
 async fn a_setting_that_is_missing_is_named(backend: Backend) {
     let stage = Stage::new(backend).await;
 
@@ -150,4 +175,19 @@ async fn a_database_that_is_not_there_is_told_with_what_to_do(backend: Backend) 
             stage.run_with(&["migrate"], &away).await.ended(2);
         }
     }
+}
+
+#[tokio::test]
+async fn a_file_that_another_program_has_locked_is_told() {
+    let file = TestFile::new();
+    let stuck = file.connection();
+    let stage = Stage::over(Database::Sqlite(file)).await;
+    stage.store().await;
+    stuck.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let told = stage.run(&["check"]).await.ended(2).complains("another program holds the lock of the database file");
+    assert!(!told.stderr.contains("DATABASE_URL names it"), "{told:#?}");
+
+    stuck.execute_batch("ROLLBACK").unwrap();
+    stage.run(&["check"]).await.ended(0);
 }

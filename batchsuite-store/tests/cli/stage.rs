@@ -117,7 +117,10 @@ impl Stage {
                 variables.push(((*name).to_owned(), (*value).to_owned()));
             }
         }
-        let mut all = vec!["--environment".to_owned(), "cie".to_owned()];
+        let mut all = match arguments.contains(&"--environment") {
+            true => Vec::new(),
+            false => vec!["--environment".to_owned(), "cie".to_owned()],
+        };
         if let Database::Postgres(schema) = &self.database {
             all.extend(["--schema".to_owned(), schema.name().to_owned()]);
         }

@@ -10,7 +10,11 @@ use crate::{
     stage::Stage,
 };
 
-on_each_backend!(a_person_is_asked_before_tokens_are_marked, progress_is_shown_on_a_terminal_only);
+on_each_backend!(
+    a_person_is_asked_before_tokens_are_marked,
+    a_person_is_asked_before_recent_events_are_deleted,
+    progress_is_shown_on_a_terminal_only
+);
 
 impl Stage {
     /// Runs the program on a terminal, at which this is typed.
@@ -34,6 +38,16 @@ async fn a_person_is_asked_before_tokens_are_marked(backend: Backend) {
     refused.says("before any process serves").says("nothing was done");
     stage.run(&["why", "acme"]).await.ended(0).says("It works.");
     stage.at_a_terminal("yes\n", &["after-restore"]).await.ended(0).says("Marked 1 company.");
+}
+
+async fn a_person_is_asked_before_recent_events_are_deleted(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    stage.opt_in(&stage.service().await, &acme(), FakeUps::USER).await;
+
+    let refused = stage.at_a_terminal("no\n", &["prune", "--older-than", "29d"]).await.ended(2);
+    refused.says("the last 30 days").says("nothing was done");
+    stage.at_a_terminal("", &["prune", "--older-than", "30d"]).await.ended(0).says("Deleted 0 events.");
+    stage.at_a_terminal("yes\n", &["prune", "--older-than", "0s"]).await.ended(0).says("Deleted 2 events.");
 }
 
 async fn progress_is_shown_on_a_terminal_only(backend: Backend) {

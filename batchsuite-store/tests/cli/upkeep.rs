@@ -22,6 +22,7 @@ use crate::{
 on_each_backend!(
     a_new_database_is_set_up_and_may_be_set_up_again,
     after_a_new_key_everything_is_encrypted_with_it,
+    to_look_with_a_new_first_key_locks_nobody_out,
     a_re_encryption_that_is_ended_anywhere_goes_on_when_it_is_run_again,
     tokens_that_cannot_be_encrypted_again_are_named,
     old_events_are_deleted_and_the_gap_is_told,
@@ -56,6 +57,25 @@ async fn after_a_new_key_everything_is_encrypted_with_it(backend: Backend) {
     let again = stage.run_with(&["reencrypt", "--json"], &both).await.ended(0).object();
     assert_eq!(again, json!({ "key": "new", "companies": 0, "unreadable": [] }));
     stage.run_with(&["check"], &new).await.ended(0).says("2 companies");
+}
+
+async fn to_look_with_a_new_first_key_locks_nobody_out(backend: Backend) {
+    let stage = Stage::new(backend).await;
+    let both = format!("{NEW_KEY},{KEY}");
+    let both = [("BATCHSUITE_KEYS", both.as_str())];
+
+    for (command, status) in
+        [(&["check"][..], 0), (&["list"], 0), (&["why", "acme"], 1), (&["overview"], 0), (&["events"], 0)]
+    {
+        stage.run_with(command, &both).await.ended(status);
+    }
+    stage.run(&["check"]).await.ended(0);
+    stage.run_with(&["check"], &[("BATCHSUITE_KEYS", NEW_KEY)]).await.ended(1).says("there is no key named test");
+
+    // From then on the old key can go, also where there is no company yet.
+    stage.run_with(&["reencrypt"], &both).await.ended(0).says("the tokens of 0 companies");
+    stage.run_with(&["check"], &[("BATCHSUITE_KEYS", NEW_KEY)]).await.ended(0);
+    stage.run(&["check"]).await.ended(1).says("there is no key named new");
 }
 
 async fn a_re_encryption_that_is_ended_anywhere_goes_on_when_it_is_run_again(backend: Backend) {
@@ -102,12 +122,19 @@ async fn old_events_are_deleted_and_the_gap_is_told(backend: Backend) {
     let stage = Stage::new(backend).await;
     stage.opt_in(&stage.service().await, &acme(), FakeUps::USER).await;
 
-    stage.run(&["prune", "--older-than", "1d"]).await.ended(0).says("Deleted 0 events.");
-    assert_eq!(stage.run(&["prune", "--json", "--older-than", "0s"]).await.ended(0).object(), json!({ "events": 2 }));
+    stage.run(&["prune", "--older-than", "30d"]).await.ended(0).says("Deleted 0 events.");
+    // Younger events explain what `why` finds.
+    for age in ["29d", "0s"] {
+        stage.run(&["prune", "--older-than", age]).await.ended(2).complains("the last 30 days").complains("add --yes");
+    }
+    assert_eq!(stage.run(&["events", "--json"]).await.ended(0).objects().len(), 2);
+    let pruned = stage.run(&["prune", "--json", "--older-than", "0s", "--yes"]).await.ended(0).object();
+    assert_eq!(pruned, json!({ "events": 2 }));
     stage.run(&["events"]).await.ended(0).says("No event.");
     stage.run(&["events", "--after", "0"]).await.ended(2).complains("were pruned; read on with --after");
     stage.run(&["why", "acme"]).await.ended(0);
-    stage.run(&["prune", "--older-than", "0s", "--undelivered"]).await.ended(0).says("Deleted 0 events.");
+    let undelivered = stage.run(&["prune", "--older-than", "0s", "--undelivered", "--yes"]).await;
+    undelivered.ended(0).says("Deleted 0 events.");
     stage.run(&["prune"]).await.ended(2).complains("--older-than");
     stage.run(&["prune", "--older-than", "1y"]).await.ended(2).complains("a number and a unit");
 }

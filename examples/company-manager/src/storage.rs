@@ -131,6 +131,7 @@ async fn in_postgres(url: &SecretString, keyring: &Keyring) -> Result<(Database,
 async fn in_a_file(path: &Path, keyring: &Keyring) -> Result<(Database, SqliteStore), StorageError> {
     // The store comes first, because it creates the file and rejects a file of another program.
     let store = SqliteStore::open(path, keyring.clone()).await?;
+    store.introduce_keys().await?;
     let database = Database::open(path).await?;
     database.migrate().await?;
     Ok((database, store))

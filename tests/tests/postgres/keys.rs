@@ -12,7 +12,7 @@ use batchsuite_tests::postgres::TestSchema;
 
 use crate::{
     sealed::{NEW, OLD, keys, store},
-    stage::{CIE, Stage, are_tokens, company, consent, paired, put, rotation, saved, server},
+    stage::{CIE, Stage, all, are_tokens, company, consent, paired, put, rotation, saved, server},
 };
 
 /// A different key with the name of the old one.
@@ -134,4 +134,21 @@ async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
     // The same in the other direction.
     saved(&store(&stage, &format!("{OLD},{NEW}")).await, rotation(&row, "3")).await;
     check(OLD).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_first_key_is_recorded_when_it_encrypts_and_not_before() {
+    let stage = under_the_old_key().await;
+    let check = async |text: &str| store(&stage, text).await.check().await;
+    let both = store(&stage, &format!("{NEW},{OLD}")).await;
+
+    both.check().await.unwrap();
+    both.list(all()).await.unwrap();
+    let row = both.load(&company("acme")).await.unwrap();
+    assert!(are_tokens(&row.tokens, "1"), "{row:?}");
+    check(OLD).await.expect("reading records nothing");
+
+    saved(&both, rotation(&row, "2")).await;
+    let line = std::error::Error::source(&check(OLD).await.unwrap_err()).unwrap().to_string();
+    assert!(line.contains("there is no key named new"), "{line}");
 }

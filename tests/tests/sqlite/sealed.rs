@@ -98,6 +98,33 @@ async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
 }
 
 #[tokio::test]
+async fn a_new_first_key_is_recorded_when_it_encrypts_and_not_before() {
+    let file = TestFile::new();
+    rotated(&open(&file, OLD).await.unwrap(), &acme()).await;
+    let both = open(&file, &format!("{NEW},{OLD}")).await.unwrap();
+
+    let query = ListQuery { environment: Environment::Cie, listed_as: None, after: None, limit: 10 };
+    assert_eq!(both.list(query).await.unwrap().items.len(), 1);
+    assert_eq!(version(&both, &acme()).await, 1);
+    assert_eq!(version(&open(&file, OLD).await.unwrap(), &acme()).await, 1, "reading records nothing");
+
+    rotated(&both, &acme()).await;
+    let refused = open(&file, OLD).await.unwrap_err();
+    assert!(refused.contains("there is no key named new"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_host_that_encrypts_secrets_of_its_own_introduces_the_key() {
+    let file = TestFile::new();
+    open(&file, OLD).await.unwrap();
+
+    open(&file, &format!("{NEW},{OLD}")).await.unwrap().introduce_keys().await.unwrap();
+
+    let refused = open(&file, OLD).await.unwrap_err();
+    assert!(refused.contains("there is no key named new"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_list_says_what_is_under_an_older_key() {
     let file = TestFile::new();
     let store = open(&file, OLD).await.unwrap();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use batchsuite_auth::{
-    BatchSuiteAuth, Client, HttpClient, HttpError, async_trait,
+    BatchSuiteAuth, Client, Environment, HttpClient, HttpError, StoreError, async_trait,
     http::{Request, Response},
-    store::Store,
+    store::{ListQuery, Store},
 };
 
 use crate::{failure::Failure, settings::Settings};
@@ -66,10 +66,43 @@ async fn client_id(settings: &Settings, store: &dyn Store, purpose: Use) -> Resu
         )),
         (Some(id), _) | (None, Some(id)) => Ok(id),
         (None, None) if purpose == Use::Nothing => Ok("none".to_owned()),
-        (None, None) => Err(Failure::new(
-            "the client id is not known, because no service has announced it in this database yet; set UPS_CLIENT_ID",
-        )),
+        (None, None) => Err(match only_of_another(store, settings.environment).await? {
+            Some(other) => Failure::new(of_another_environment(other, settings.environment)).of_database(),
+            None => Failure::new(
+                "the client id is not known, because no service has announced it in this database yet; set UPS_CLIENT_ID",
+            ),
+        }),
     }
+}
+
+/// Another environment that has companies, if this one has none.
+pub(crate) async fn only_of_another(
+    store: &dyn Store,
+    environment: Environment,
+) -> Result<Option<Environment>, StoreError> {
+    let has_companies = async |environment| {
+        let query = ListQuery { environment, listed_as: None, after: None, limit: 1 };
+        // A row that cannot be read ends a page, too.
+        store.list(query).await.map(|page| !page.items.is_empty() || page.next.is_some())
+    };
+    if has_companies(environment).await? {
+        return Ok(None);
+    }
+    for other in Environment::ALL {
+        if *other != environment && has_companies(*other).await? {
+            return Ok(Some(*other));
+        }
+    }
+    Ok(None)
+}
+
+/// Says that the database has companies of another environment only.
+pub(crate) fn of_another_environment(other: Environment, environment: Environment) -> String {
+    let (other, environment) = (other.name(), environment.name());
+    format!(
+        "this database has companies of {other} and none of {environment}; check UPS_ENVIRONMENT (--environment) and \
+         DATABASE_URL"
+    )
 }
 
 #[cfg(test)]

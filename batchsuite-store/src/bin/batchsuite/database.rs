@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use batchsuite_auth::{Environment, store::Store};
+use batchsuite_auth::{Environment, StoreError, store::Store};
 use batchsuite_store::{Keyring, Overview, PostgresStore, SqliteStore};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -60,6 +60,14 @@ impl Database {
             Self::Postgres(store) => store.overview(environment).await?,
             Self::Sqlite(store) => store.overview(environment).await?,
         })
+    }
+
+    /// Records the first key as the one that encrypts, also if there is nothing to encrypt.
+    pub(crate) async fn introduce_keys(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(store) => store.introduce_keys().await,
+            Self::Sqlite(store) => store.introduce_keys().await,
+        }
     }
 
     /// The kind of database.

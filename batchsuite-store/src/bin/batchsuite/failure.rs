@@ -3,6 +3,7 @@
 use std::{error::Error, fmt};
 
 use batchsuite_auth::{StoreError, StoreErrorKind, error::chain};
+use batchsuite_store::SqliteStore;
 use serde_json::{Value, json};
 
 /// Why a command could not do its work. It shows no secret.
@@ -39,6 +40,9 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let line = match error.kind() {
+            StoreErrorKind::Unavailable if SqliteStore::is_locked(&error) => {
+                "another program holds the lock of the database file; end it or its transaction, and try again"
+            }
             StoreErrorKind::Unavailable => {
                 "the database cannot be reached; check that it runs and that DATABASE_URL names it, and try again"
             }

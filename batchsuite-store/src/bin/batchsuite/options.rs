@@ -62,14 +62,7 @@ pub(crate) enum Command {
     /// Encrypt all tokens with the first key, e.g. before an older key is removed
     Reencrypt,
     /// Delete old events
-    Prune {
-        /// The age from which on events are deleted, e.g. 400d, 12w or 36h
-        #[arg(long, value_name = "AGE", value_parser = age)]
-        older_than: Duration,
-        /// Also delete events that a consumer has not seen yet, e.g. one that no service begins any more
-        #[arg(long)]
-        undelivered: bool,
-    },
+    Prune(Prune),
     /// After a restored backup or a fail-over that lost commits, before any process serves: mark tokens that may be spent
     AfterRestore {
         /// Do not ask
@@ -121,6 +114,19 @@ pub(crate) struct Import {
     /// Who imports, for the event log, where a line names no actor
     #[arg(long, value_name = "ID", default_value = "import")]
     pub(crate) actor: ActorId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// The age from which on events are deleted, e.g. 400d, 12w or 36h
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub(crate) older_than: Duration,
+    /// Also delete events that a consumer has not seen yet, e.g. one that no service begins any more
+    #[arg(long)]
+    pub(crate) undelivered: bool,
+    /// Do not ask, also if events of the last 30 days are deleted
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 const IMPORT_HELP: &str = "\

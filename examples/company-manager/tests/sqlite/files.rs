@@ -104,6 +104,20 @@ async fn keys_may_be_elsewhere_and_then_no_file_is_created_for_them() {
     instance.end().await;
 }
 
+/// The program encrypts access keys, too: its first key must be known before.
+#[tokio::test]
+async fn a_new_first_key_is_required_from_the_first_start_on() {
+    let site = Site::new().await;
+    let old = crate::instance::KEYS;
+    let both = format!("2026-12:HxABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4=,{old}");
+    site.start_with(&[("BATCHSUITE_KEYS", old)]).await.end().await;
+
+    site.start_with(&[("BATCHSUITE_KEYS", &both)]).await.end().await;
+
+    let refused = refusal(&site, &[("BATCHSUITE_KEYS", old)]).await;
+    assert!(refused.contains("there is no key named 2026-12"), "{refused}");
+}
+
 #[tokio::test]
 async fn after_restore_is_not_for_the_demo() {
     let output = command(&[]).arg("after-restore").output().await.unwrap();

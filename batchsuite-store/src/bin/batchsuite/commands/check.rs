@@ -24,10 +24,11 @@ const AT_ONCE: usize = 8;
 /// Something that an operator must put in order.
 #[derive(Debug, Serialize)]
 struct Trouble {
-    /// `database`, `client`, `restore` or `tokens`.
+    /// `database`, `environment`, `client`, `restore` or `tokens`.
     what: &'static str,
     message: String,
-    remedy: &'static str,
+    /// What to do, unless the message says it.
+    remedy: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     company: Option<CompanyId>,
 }
@@ -36,15 +37,16 @@ pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outc
     let database = match Database::open(settings).await {
         Ok(database) => database,
         Err(failure) if failure.is_of_database => {
-            let (message, remedy) = match failure.cause {
-                Some(cause) => (cause, "put it in order, and check again"),
-                None => (failure.line, "correct that, and check again"),
-            };
-            return Ok(report(&[Trouble { what: "database", message, remedy, company: None }], None, output));
+            let message = failure.cause.unwrap_or(failure.line);
+            return Ok(report(&[Trouble { what: "database", message, remedy: None, company: None }], None, output));
         }
         Err(failure) => return Err(failure),
     };
     let mut troubles = client(settings, &database).await?;
+    if let Some(other) = client::only_of_another(&*database.store(), settings.environment).await? {
+        let message = client::of_another_environment(other, settings.environment);
+        troubles.push(Trouble { what: "environment", message, remedy: None, company: None });
+    }
     let auth = client::authenticator(settings, database.store(), Use::Nothing).await?;
     let total = database.overview(settings.environment).await?.total();
     let bar = progress::bar("{spinner} opening tokens: {pos} of {len} companies", Some(total));
@@ -57,7 +59,12 @@ pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outc
 
 /// Whether the client id that is set here is the service's, and whether a restore was left half done.
 async fn client(settings: &Settings, database: &Database) -> Result<Vec<Trouble>, Failure> {
-    let trouble = |what, message: &str, remedy| Trouble { what, message: message.to_owned(), remedy, company: None };
+    let trouble = |what, message: &str, remedy| Trouble {
+        what,
+        message: message.to_owned(),
+        remedy: Some(remedy),
+        company: None,
+    };
     let state = match BatchSuiteAuth::client_state(&*database.store(), settings.environment).await {
         Err(error) if !error.is_transient() => {
             let remedy = "start the service: it writes the row again";
@@ -103,7 +110,7 @@ async fn tokens(auth: &BatchSuiteAuth, bar: &ProgressBar, troubles: &mut Vec<Tro
 fn unreadable(company: CompanyStatus) -> Trouble {
     let message = format!("the row or the tokens of {} cannot be read", company.company);
     let remedy = "put the missing key or the data back, or let an administrator authenticate the company again";
-    Trouble { what: "tokens", message, remedy, company: Some(company.company) }
+    Trouble { what: "tokens", message, remedy: Some(remedy), company: Some(company.company) }
 }
 
 /// Prints what was found. `companies`: how many companies' tokens were opened; `None`: none was tried.
@@ -113,7 +120,9 @@ fn report(troubles: &[Trouble], companies: Option<u64>, output: &mut Output) -> 
     } else {
         for Trouble { what, message, remedy, .. } in troubles {
             output.line(format_args!("{what}: {message}"));
-            output.line(format_args!("  To do: {remedy}."));
+            if let Some(remedy) = remedy {
+                output.line(format_args!("  To do: {remedy}."));
+            }
         }
         match companies {
             None => output.line("Nothing else was checked."),

@@ -2,6 +2,7 @@
 
 mod after_restore;
 mod check;
+mod confirm;
 mod events;
 mod import;
 mod list;
@@ -62,11 +63,11 @@ async fn long<T>(
     settings: &Settings,
     purpose: Use,
     progress: &str,
-    work: impl AsyncFnOnce(&BatchSuiteAuth) -> Result<T, StoreError>,
+    work: impl AsyncFnOnce(&Opened) -> Result<T, StoreError>,
 ) -> Result<T, Failure> {
     let bar = progress::bar(progress, None);
     let opened = Opened::new(settings, purpose, bar.clone()).await?;
-    let done = until_interrupted(work(&opened.auth)).await;
+    let done = until_interrupted(work(&opened)).await;
     bar.finish_and_clear();
     opened.close().await;
     Ok(done?.ok_or_else(interrupted)??)
@@ -84,7 +85,7 @@ pub(crate) async fn run(options: Options, output: &mut Output) -> Result<Outcome
         Command::Events(events) => events::run(&settings, events, output).await,
         Command::Import(import) => import::run(&settings, import, output).await,
         Command::Reencrypt => reencrypt::run(&settings, output).await,
-        Command::Prune { older_than, undelivered } => prune::run(&settings, *older_than, *undelivered, output).await,
+        Command::Prune(prune) => prune::run(&settings, prune, output).await,
         Command::AfterRestore { yes } => after_restore::run(&settings, *yes, output).await,
     }
 }

@@ -8,7 +8,12 @@ use crate::{client::Use, failure::Failure, output::Output, settings::Settings};
 pub(super) async fn run(settings: &Settings, output: &mut Output) -> Result<Outcome, Failure> {
     let key = settings.keyring().await?.keys().primary().to_string();
     let progress = "{spinner} {pos} companies' tokens encrypted again, {elapsed}";
-    let done = long(settings, Use::Write, progress, async |auth| auth.reencrypt().await).await?;
+    let done = long(settings, Use::Write, progress, async |opened| {
+        // Without a company, nothing is encrypted, and the older keys would still be required.
+        opened.database.introduce_keys().await?;
+        opened.auth.reencrypt().await
+    })
+    .await?;
     if output.is_json {
         output.json(&json!({ "key": key, "companies": done.companies, "unreadable": done.unreadable }));
     } else {
