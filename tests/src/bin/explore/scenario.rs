@@ -344,15 +344,24 @@ pub(crate) const FULL: &[Scenario] = &[
     Scenario { name: "fail-over, 2 losses, families", faults_of: LOSSES, events: BACKUP, ..FAMILIES },
     Scenario {
         name: "an outage of UPS, 2 processes",
-        faults: 2,
+        faults: 1,
+        events: Left { others: 3, ..QUIET },
+        expects: &[],
+        ..BASE
+    },
+    Scenario {
+        name: "an outage of UPS, a password, no connection",
+        processes: 1,
         faults_of: &[Fault::Network, Fault::Answers],
         events: Left { others: 3, ..PASSWORD },
         ..BASE
     },
     Scenario {
         name: "an outage of UPS, a stop, families",
-        faults_of: &[Fault::Network, Fault::Stop],
-        events: Left { others: 3, ..PASSWORD },
+        processes: 1,
+        faults_of: FEW,
+        events: Left { others: 3, ..QUIET },
+        expects: &[],
         ..FAMILIES
     },
     Scenario {
