@@ -90,8 +90,8 @@
 //! | after_restore | a restored backup is not marked | OptInInvalidated is reported although the token had been used | restored backup | 1,842 |
 //! | a row below the cached one | a process does not mark a row below the one that it has cached | OptInInvalidated is reported although the token had been used | fail-over | 319 |
 //! | what is served | the access token of a withdrawn opt-in is served | the token of a withdrawn or removed opt-in is served | mistakes | 63 |
-//! | the breaker, waves | refusals of several companies are each company's own | a wave of refusals goes through one company after the other | waves | 321 |
-//! | the breaker, second opinions | second opinions count towards a wave | the breaker stops every company although there was no wave | waves | 4,972 |
+//! | the breaker, waves | refusals of several companies are each company's own | a wave of refusals goes through one company after the other | waves | 1,259 |
+//! | the breaker, second opinions | second opinions count towards a wave | the breaker stops every company although there was no wave | waves | 40,287 |
 //! | the breaker, silence | silence towards several companies is each company's own | UPS is out of reach, and a request is sent that is no trial | an outage of UPS | 120 |
 //! | the breaker, silence | UPS stays out of reach although it has answered | UPS is out of reach although it has answered | an outage of UPS | 5,843 |
 //! | the end of an outage | the end of a pause ends a lease and a doubt as well | OptInInvalidated is reported although the token had been used | an outage of UPS | 58,302 |
