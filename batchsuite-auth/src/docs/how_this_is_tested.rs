@@ -138,6 +138,8 @@
 //!   stops there; the simulation and the soak go further without being exhaustive.
 //! - *Expiry, warnings, wrong clocks, the cache and the feed* are not part of the search, but of the simulation and the
 //!   tests.
+//! - *A store's clock that goes back by more than five minutes between two consents for one company*: UPS's date of the second is not
+//!   believed then, and the first, which works as well, may stay. The simulation counts these.
 //! - *Postgres and SQLite* are not simulated. The contract, the process tests and the soak run on them.
 //! - *A process that dies between UPS's answer and the commit* takes the pair with it. No client can prevent that.
 //! - *A fail-over that only a dead process could have noticed* remains unnoticed; for that case operators have

@@ -103,7 +103,7 @@ fn of_the_store() -> [Case; 6] {
         at_once("BatchsuiteFeedStale", "the feed hangs", |world| world.process.store.hang(Verb::Changes)),
         at_once("BatchsuiteKeeperSilent", "the keeper hangs", |world| world.process.store.hang(Verb::Wake)),
         Case {
-            companies: 150,
+            companies: 400,
             policy: |policy| policy.refresh_rate = 1,
             ..at_once("BatchsuiteKeeperBehind", "many companies are due", many_are_due)
         },

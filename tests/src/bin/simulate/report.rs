@@ -45,6 +45,7 @@ struct Sum {
     delivered: u64,
     recovered: u64,
     told_as_withdrawn: u64,
+    superseded_by_clock: u64,
     ended: BTreeMap<&'static str, u64>,
     tally: Tally,
     lasted: Duration,
@@ -154,6 +155,7 @@ impl Sum {
         self.delivered += outcome.delivered;
         self.recovered += outcome.recovered;
         self.told_as_withdrawn += outcome.told_as_withdrawn;
+        self.superseded_by_clock += outcome.superseded_by_clock;
         self.lasted += outcome.lasted;
         self.tally.add(&outcome.tally);
         for (cause, times) in &outcome.ended {
@@ -192,7 +194,7 @@ impl Sum {
         let ended: Vec<_> = self.ended.iter().map(|(cause, times)| format!("{times} {cause}")).collect();
         let seconds = took.as_secs_f64();
         let figures = format!(
-            "{} seeds from {}, {} rotations ({:.0} a minute), {} opt-ins, {} imports, {} outages, {} events delivered, {} faults, ended: {}; recovered: {}; {} told as withdrawn whose family our own second send ended; {} hours of virtual time; {} violations",
+            "{} seeds from {}, {} rotations ({:.0} a minute), {} opt-ins, {} imports, {} outages, {} events delivered, {} faults, ended: {}; recovered: {}; {} told as withdrawn whose family our own second send ended; {} second opt-ins that a wrong store clock set behind the first; {} hours of virtual time; {} violations",
             self.seeds,
             goal.from,
             self.rotations,
@@ -205,6 +207,7 @@ impl Sum {
             ended.join(", "),
             self.recovered,
             self.told_as_withdrawn,
+            self.superseded_by_clock,
             self.lasted.as_secs() / 3600,
             self.violations,
         );

@@ -32,6 +32,7 @@ pub(crate) struct Outcome {
     pub(crate) delivered: u64,
     pub(crate) recovered: u64,
     pub(crate) told_as_withdrawn: u64,
+    pub(crate) superseded_by_clock: u64,
     /// Ended opt-ins, by cause.
     pub(crate) ended: Vec<(&'static str, u64)>,
     pub(crate) tally: Tally,
@@ -290,6 +291,7 @@ impl World {
             delivered: ledger.events_delivered(),
             recovered: ledger.recovered,
             told_as_withdrawn: ledger.told_as_withdrawn,
+            superseded_by_clock: ledger.superseded_by_clock,
             ended: ledger.ended.iter().map(|(cause, times)| (*cause, *times)).collect(),
             tally,
             lasted,

@@ -5,6 +5,9 @@ use batchsuite_auth::{AccessToken, error::TokenError, machine::CauseKind, status
 use super::{Ended, Ledger, Pair, PairId, Stands, digest};
 use crate::plan::Plan;
 
+/// By how much clocks may disagree, in microseconds: the machine's five minutes.
+const CLOCK_TOLERANCE: u64 = 300_000_000;
+
 /// The expected state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
@@ -90,8 +93,11 @@ impl Ledger {
     }
 
     /// Each first pair that reached a living process is stored, or was removed or replaced.
+    ///
+    /// If the store's clock went back by more than five minutes between two consents, UPS's date of the second one is not
+    /// believed (the design's tolerance), and the first one, which works as well, may win. These are counted.
     pub(crate) fn no_opt_in_is_thrown_away(&mut self) {
-        let lost = self.grants.iter().enumerate().find(|(_, grant)| {
+        let is_thrown_away = |grant: &super::Grant| {
             let first = &grant.pairs[0];
             let is_held = first.holder.is_some_and(|holder| !self.dead.contains(&holder));
             let company = &self.companies[grant.company];
@@ -103,9 +109,25 @@ impl Ledger {
                     && other.pairs[0].issued_at + 1_000 > first.issued_at
             });
             is_held && !first.has_landed && !was_removed && !was_replaced
-        });
-        if let Some((number, grant)) = lost {
-            let company = grant.company;
+        };
+        let is_the_clocks = |grant: &super::Grant| {
+            let first = &grant.pairs[0];
+            self.grants.iter().any(|other| {
+                let earlier = &other.pairs[0];
+                other.company == grant.company
+                    && earlier.has_landed
+                    && earlier.issued_at <= first.issued_at
+                    && first.issued_at - earlier.issued_at <= first.store_set
+                    && earlier.store_set < first.store_set
+                    && first.store_set > CLOCK_TOLERANCE
+            })
+        };
+        let thrown_away = || self.grants.iter().enumerate().filter(|(_, grant)| is_thrown_away(grant));
+        let superseded = thrown_away().filter(|(_, grant)| is_the_clocks(grant)).count();
+        let lost =
+            thrown_away().find(|(_, grant)| !is_the_clocks(grant)).map(|(number, grant)| (number, grant.company));
+        self.superseded_by_clock = superseded as u64;
+        if let Some((number, company)) = lost {
             self.violated(|| format!("company {company}: the first pair of grant {number} was thrown away"));
         }
     }

@@ -67,6 +67,8 @@ pub(crate) struct Ledger {
     refreshes: BTreeMap<Incarnation, deliveries::Refreshes>,
     /// How often UPS was told to be out of reach.
     pub(crate) outages: u64,
+    /// How many second opt-ins lost against a first one because the store's clock went back between them.
+    pub(crate) superseded_by_clock: u64,
     /// The first violation.
     pub(crate) violation: Option<String>,
 }
