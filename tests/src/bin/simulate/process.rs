@@ -70,6 +70,7 @@ impl World {
         (slots[slot].is_frozen, slots[slot].disturbed_at) = (true, now);
         let incarnation = slots[slot].incarnation;
         drop(slots);
+        self.ledger(|ledger| ledger.stands_still(incarnation, true));
         // Twice: a stop counts as two silences.
         for _ in 0..2 {
             self.hindered(incarnation);
@@ -89,6 +90,7 @@ impl World {
             of.gate.clone()
         };
         self.note(Name(slot, incarnation), format_args!("goes on"));
+        self.ledger(|ledger| ledger.stands_still(incarnation, false));
         gate.thaw();
     }
 

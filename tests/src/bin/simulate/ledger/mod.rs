@@ -45,6 +45,8 @@ pub(crate) struct Ledger {
     dead: BTreeSet<Incarnation>,
     /// Processes that were shut down.
     stopped: BTreeSet<Incarnation>,
+    /// Processes that stand still at present.
+    frozen: BTreeSet<Incarnation>,
     /// When each process was stopped, or its store was silent or unavailable.
     hindered: BTreeMap<Incarnation, Vec<u64>>,
     /// The time up to which each process has read the feed.
@@ -261,12 +263,22 @@ impl Ledger {
         self.hindered.entry(process).or_default().push(now);
     }
 
+    /// A process stands still, or goes on.
+    pub(crate) fn stands_still(&mut self, process: Incarnation, is_frozen: bool) {
+        if is_frozen {
+            self.frozen.insert(process);
+        } else {
+            self.frozen.remove(&process);
+        }
+    }
+
     /// Whether the claim's holder may have been unable to record its outcome.
     fn is_hindered(&self, claim: &Claim) -> bool {
         let hindrances = self.hindered.get(&claim.by).into_iter().flatten();
         // A stop, or two silences that end after the store's deadline.
         let since = claim.landed_at.saturating_sub(60_000_000);
         self.dead.contains(&claim.by)
+            || self.frozen.contains(&claim.by)
             || self.stopped.contains(&claim.by)
             || hindrances.filter(|at| **at >= since).count() >= HINDRANCES
     }
