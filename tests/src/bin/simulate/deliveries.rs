@@ -26,7 +26,7 @@ impl EventHandler for Consumer {
         let (takes, fails) = {
             let is_calm = self.world.weather().is_calm;
             let mut dice = self.world.dice();
-            let takes = if dice.chance(0.01) { dice.seconds(1..90) } else { dice.milliseconds(0..50) };
+            let takes = if !is_calm && dice.chance(0.01) { dice.seconds(1..90) } else { dice.milliseconds(0..50) };
             (takes, !is_calm && dice.chance(self.world.plan.http))
         };
         self.world.pause(takes).await;
