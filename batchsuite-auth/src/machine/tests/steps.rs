@@ -155,8 +155,12 @@ fn when_ups_is_in_reach_again_a_pause_ends_and_a_lease_does_not() {
 
     let resumed = after(&silent, &GrantEvent::Resume, now);
 
-    assert_eq!(resumed, Grant { retry_at: None, ..silent });
+    assert_eq!(resumed, Grant { retry_at: None, ..silent.clone() });
     assert_eq!(refusal(&resumed, &GrantEvent::Resume, now), Some(StepRefusal::Unchanged));
+    for standing in [Standing::Unauthenticated, Standing::ReauthRequired(RecordedCause::RotationLost)] {
+        let other = Grant { standing, ..silent.clone() };
+        assert_eq!(refusal(&other, &GrantEvent::Resume, now), Some(StepRefusal::Unchanged), "{standing:?}");
+    }
 }
 
 /// The mark left by a commit of attempt 1 that was sent at minute 50 and saved at minute 52.
