@@ -11,7 +11,7 @@ use crate::{
     mutations::{Mutation, mutations},
 };
 
-/// One change to one file.
+/// One change to one SQL text.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub(crate) file: PathBuf,

@@ -1,0 +1,158 @@
+//! What became of each change: kept in a file, judged by the list of survivors, told as a table.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::{self, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{areas::Area, prepare::Mutant};
+
+/// The survivors that have a reason.
+const LIST: &str = "tests/survivors";
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Noticed,
+    TimedOut,
+    Unviable,
+    Survived,
+}
+
+/// What is kept of one change.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Line {
+    name: String,
+    /// Without the place in the file; changes of the same name are numbered.
+    key: String,
+    outcome: Outcome,
+}
+
+/// The results of one area.
+#[derive(Debug)]
+pub(crate) struct Results {
+    path: PathBuf,
+    keys: BTreeMap<u32, String>,
+    before: BTreeMap<String, Outcome>,
+    lines: Vec<Line>,
+}
+
+impl Results {
+    /// `mutants`: all changes of the area.
+    pub(crate) fn of<'a>(area: &Area, out: &Path, mutants: impl Iterator<Item = &'a Mutant>) -> Self {
+        let path = out.join(format!("{}.json", area.name));
+        let before: Vec<Line> =
+            fs::read(&path).ok().map(|text| serde_json::from_slice(&text).expect("results")).unwrap_or_default();
+        let before = before.into_iter().map(|line| (line.key, line.outcome)).collect();
+        let mut counts = BTreeMap::<String, usize>::new();
+        let mut key = |mutant: &Mutant| {
+            let name = mutant.bare_name.clone();
+            let count = counts.entry(name.clone()).or_default();
+            *count += 1;
+            format!("{name} #{count}")
+        };
+        let keys = mutants.map(|mutant| (mutant.id, key(mutant))).collect();
+        Self { path, keys, before, lines: Vec::new() }
+    }
+
+    /// What became of the change the last time.
+    pub(crate) fn before(&self, mutant: &Mutant) -> Option<Outcome> {
+        self.before.get(&self.keys[&mutant.id]).copied()
+    }
+
+    pub(crate) fn add(&mut self, mutant: &Mutant, outcome: Outcome) {
+        let key = self.keys[&mutant.id].clone();
+        self.lines.push(Line { name: mutant.name.clone(), key, outcome });
+    }
+
+    /// Writes the results down and returns the area's row.
+    pub(crate) fn judge(self, survivors: &str) -> Row {
+        fs::write(&self.path, serde_json::to_string_pretty(&self.lines).expect("JSON")).expect("the results");
+        let count = |outcome| self.lines.iter().filter(|line| line.outcome == outcome).count();
+        let mut row = Row { noticed: count(Outcome::Noticed), timed_out: count(Outcome::TimedOut), ..Row::default() };
+        row.unviable = count(Outcome::Unviable);
+        for line in self.lines.iter().filter(|line| line.outcome == Outcome::Survived) {
+            let (bare, _) = line.key.rsplit_once(" #").expect("a numbered name");
+            if survivors.contains(&format!("{bare} | ")) {
+                row.explained += 1;
+            } else {
+                row.survived += 1;
+                println!("SURVIVED: {}", line.name);
+            }
+        }
+        row
+    }
+}
+
+/// How many changes ended how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Row {
+    noticed: usize,
+    timed_out: usize,
+    unviable: usize,
+    explained: usize,
+    survived: usize,
+}
+
+impl Row {
+    fn all(&self) -> usize {
+        self.noticed + self.timed_out + self.unviable + self.explained + self.survived
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Report {
+    survivors: String,
+    rows: Vec<(&'static str, Row)>,
+    began: Instant,
+}
+
+impl Report {
+    pub(crate) fn new() -> Self {
+        let survivors = fs::read_to_string(LIST).expect("the list of survivors");
+        Self { survivors, rows: Vec::new(), began: Instant::now() }
+    }
+
+    pub(crate) fn add(&mut self, area: &Area, results: Results) {
+        self.rows.push((area.name, results.judge(&self.survivors)));
+    }
+
+    /// Prints the table; returns whether every survivor has its reason.
+    pub(crate) fn print(&self) -> bool {
+        println!(
+            "\n{:<14} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8}",
+            "area", "changes", "noticed", "timed out", "unviable", "explained", "SURVIVED"
+        );
+        let mut sum = Row::default();
+        for (name, row) in &self.rows {
+            let Row { noticed, timed_out, unviable, explained, survived } = row;
+            println!(
+                "{name:<14} {:>8} {noticed:>8} {timed_out:>9} {unviable:>8} {explained:>9} {survived:>8}",
+                row.all()
+            );
+            sum.noticed += noticed;
+            sum.timed_out += timed_out;
+            sum.unviable += unviable;
+            sum.explained += explained;
+            sum.survived += survived;
+        }
+        if let Some(table) = env::var_os("PROVE_TABLE") {
+            let (noticed, judged) = (sum.noticed + sum.timed_out, if sum.survived == 0 { "ok" } else { "FAILED" });
+            let Row { unviable, explained, survived, .. } = sum;
+            let line = format!(
+                "mutants\t{} changes: {noticed} noticed, {unviable} not compilable, {explained} explained, {survived} survived\t{}\t{judged}\n",
+                sum.all(),
+                self.began.elapsed().as_secs()
+            );
+            let mut table = OpenOptions::new().append(true).open(table).expect("the table");
+            table.write_all(line.as_bytes()).expect("the table");
+        }
+        sum.survived == 0
+    }
+}
