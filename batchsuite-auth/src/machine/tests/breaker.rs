@@ -456,6 +456,17 @@ fn whoever_opened_it_beside_another_has_the_next_trial_and_after_two_trials_of_i
 }
 
 #[test]
+fn a_client_error_of_one_company_is_no_failure_of_its_own_when_something_else_opens_it() {
+    let mut breaker = proven();
+    // "a" got the client's error alone. "b", whose silence opened it, stays the only one that failed.
+    play(&mut breaker, &[("a", 1, MISCONFIGURED, false), ("b", 2, Silence, false), ("b", 3, Silence, false)]);
+    play(&mut breaker, &[("b", 4, Silence, true), ("c", 5, Held, false)]);
+    let until = breaker.open_until().unwrap();
+    assert!(matches!(breaker.permit(Errand::Refresh, &company("b"), true, until), Permit::Refused { .. }));
+    assert_eq!(breaker.permit(Errand::Refresh, &company("c"), true, until), Permit::Trial);
+}
+
+#[test]
 fn the_one_company_whose_answer_opened_it_lets_another_go_first() {
     let turns =
         |text: &str| [("a", 0, unknown(text), false), ("b", 0, unknown(text), false), ("c", 0, unknown(text), true)];

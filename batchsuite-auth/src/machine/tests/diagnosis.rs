@@ -271,6 +271,69 @@ fn a_failure_of_another_kind_before_it_does_not_date_a_failure() {
 }
 
 #[test]
+fn a_success_ends_a_series_of_failures() {
+    let settings = settings();
+    for success in [EventKind::Refreshed, EventKind::Authenticated, EventKind::Recovered] {
+        let events = log(&[(EventKind::RefreshFailed, 2), (success, 4), (EventKind::RefreshFailed, 9)]);
+        let grant = Grant { failures: 1, retry_at: Some(later(now(), MINUTE)), ..obtained(50) };
+
+        let found = facts_of(&grant, &events, &settings).findings(now());
+
+        assert_eq!(found[0].since, Some(earlier(now(), 2 * MINUTE)), "{success:?}");
+    }
+}
+
+#[test]
+fn of_a_refresh_under_way_nothing_is_said_while_the_tokens_cannot_be_read_or_after_the_opt_in() {
+    let settings = settings();
+    let grant = claimed(obtained(50), Duration::ZERO);
+    let unreadable = CompanyFacts { obstacle: Some(Obstacle::Unreadable), ..facts_of(&grant, &[], &settings) };
+    let kinds = |facts: &CompanyFacts<'_>| facts.findings(now()).iter().map(|fact| fact.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(&unreadable), [TokensUnreadable]);
+
+    let ended = Grant { suspect_until: Some(later(now(), HOUR)), failures: 1, ..lost(obtained(90)) };
+    assert_eq!(kinds(&facts_of(&ended, &[], &settings)), [ReauthRequired(CauseKind::RotationLost)]);
+}
+
+#[test]
+fn tokens_that_work_make_a_pause_no_trouble_of_the_tokens_and_a_first_failure_may_be_one() {
+    let settings = settings();
+    let unusable = |failures| {
+        let grant = Grant { retry_at: Some(later(now(), MINUTE)), failures, ..obtained(50) };
+        let tokens = grant.tokens.map(|tokens| TokenTimes { access_token_end: None, ..tokens });
+        facts_of(&Grant { tokens, ..grant }, &[], &settings).findings(now())[0].kind
+    };
+    assert_eq!((unusable(0), unusable(1)), (Paused, TokensUnusable));
+}
+
+#[test]
+fn a_refresh_at_the_end_of_the_opt_in_renews_nothing() {
+    let (settings, pause) = (settings(), later(now(), 3 * MINUTE));
+    for (end, expected) in [(pause, Next::End), (later(pause, Duration::from_millis(1)), Next::Refresh)] {
+        let refresh_token_end = RefreshTokenEnd::At(end);
+        let grant = Grant { retry_at: Some(pause), failures: 1, ..obtained(10) };
+        let tokens = grant.tokens.map(|tokens| TokenTimes { refresh_token_end, ..tokens });
+        let grant = Grant { tokens, ..grant };
+
+        let found = facts_of(&grant, &[], &settings).findings(now());
+
+        assert_eq!((found[0].kind, found[0].next.map(|next| next.kind)), (ExpiringSoon, Some(expected)));
+    }
+}
+
+#[test]
+fn a_time_of_issue_in_the_future_is_tolerated_for_a_minute_and_no_longer() {
+    let settings = settings();
+    let kinds = |ahead: Duration| {
+        let grant = opted_in(later(now(), ahead));
+        let found = facts_of(&grant, &[], &settings).findings(now());
+        found.iter().any(|fact| fact.kind == ClockSetBack)
+    };
+    let tolerated = super::super::limits::CLOCK_TOLERANCE;
+    assert!(!kinds(tolerated) && kinds(tolerated + Duration::from_millis(1)));
+}
+
+#[test]
 fn ups_is_asked_again_when_the_refresh_is_due_and_a_time_that_is_over_is_not_told() {
     let settings = settings();
     let next = |minutes, retry_at| {
@@ -330,7 +393,10 @@ fn each_trouble_of_a_process_has_its_finding_and_is_not_healthy() {
         let next = if is_over_at_once { retry } else { trial };
         (trouble(*kind), Ups(*kind), AtRisk, Some(-7), next, true)
     })) {
-        assert_eq!(told(&process_findings(&health, None, AtRisk)), [(kind, severity, since, next)]);
+        let found = process_findings(&health, None, AtRisk);
+        assert_eq!(told(&found), [(kind, severity, since, next)]);
+        let is_repeated = matches!(kind, StoreFails | FeedStale | PairsNotStored);
+        assert_eq!(found[0].next.map(|next| next.kind) == Some(Next::Repetition), is_repeated, "{kind:?}");
         assert_eq!(health.is_ready(), is_ready, "{kind:?}");
         assert!(!health.is_healthy(), "{kind:?}");
     }
@@ -344,6 +410,15 @@ fn a_rejected_token_is_found_and_one_that_was_just_refreshed_is_no_token() {
         let found = told(&process_findings(&healthy(), Some(of(is_fresh)), AtRisk));
         assert_eq!(found, [(kind, severity, Some(-1), Some((Next::RefreshOnRejection, 4)))]);
     }
+}
+
+#[test]
+fn a_store_that_fails_is_told_in_its_own_words() {
+    let error = "the disk is full";
+    let health = Health { store_fails_since: Some(now()), store_error: Some(error.to_string()), ..healthy() };
+    let found = process_findings(&health, None, AtRisk);
+    let told = found[0].evidence.as_ref().map(ToString::to_string);
+    assert!(told.as_ref().is_some_and(|told| told.contains("the disk is full")), "{told:?}");
 }
 
 #[test]

@@ -99,3 +99,15 @@ fn no_more_than_the_most_are_under_way_and_one_that_was_not_sent_gives_its_turn_
     assert_eq!(rate.take(seconds(0.0)), Turn::Now);
     assert_eq!(rate.take(seconds(0.1)), Turn::In(Duration::from_millis(150)));
 }
+
+#[test]
+fn after_a_quiet_time_a_tenth_of_the_rate_goes_at_once() {
+    for (most, rate, at_once) in [(400, 100.0, 10), (1000, 250.0, 25), (5, 5.0, 1)] {
+        let mut quiet = Rate::new(most);
+        assert_eq!(quiet.per_second(), rate);
+        for _ in 0..at_once {
+            assert_eq!(quiet.take(seconds(60.0)), Turn::Now, "{most}");
+        }
+        assert!(matches!(quiet.take(seconds(60.0)), Turn::In(_)), "{most}");
+    }
+}

@@ -142,6 +142,24 @@ fn an_empty_list_erases_at_once_but_lets_the_access_token_of_a_lost_rotation_wor
 }
 
 #[test]
+fn a_list_that_was_emptied_after_a_refusal_erases_the_refresh_token_and_lets_the_access_token_work_to_its_end() {
+    let lost = Grant { unanswered: Some(Unanswered { attempt: None, echo_until: minute(60) }), ..opted_in(minute(0)) };
+    let claimed = lost.on(&claim(attempt(1)), &asking(), minute(20)).unwrap().grant;
+    let refused = claimed.on(&refused(claimed.claim_of(attempt(1))), &asking(), minute(20)).unwrap().grant;
+    assert_eq!(refused.quarantine, Some(Quarantine { refusals: 0, until: minute(35), is_over: false }));
+    let end = refused.tokens.unwrap().access_token_end.unwrap();
+    assert!(end > minute(35));
+
+    let step = refused.on(&GrantEvent::Erase, &pauses(), minute(35)).unwrap();
+
+    assert_eq!(step.tokens, TokensEffect::KeepAccess);
+    assert_eq!(step.grant.quarantine, Some(Quarantine { refusals: 0, until: end, is_over: true }));
+    let tokens = TokenTimes { refresh_token_end: RefreshTokenEnd::Absent, ..refused.tokens.unwrap() };
+    assert_eq!(step.grant.tokens, Some(tokens));
+    assert_eq!(step.grant.access(CLIENT, Demand::Token, minute(36)), Access::Serve);
+}
+
+#[test]
 fn a_new_opt_in_and_a_removal_end_the_quarantine() {
     let refused = first_refusal();
     let connect = GrantEvent::Connect(Box::new(connect(&refused, minute(60), minute(61))));

@@ -342,6 +342,19 @@ fn a_late_pair_wins_over_a_row_that_was_given_up_and_erased() {
 }
 
 #[test]
+fn the_latest_time_in_a_row_is_of_its_consent_or_of_its_tokens() {
+    let row = |consent, tokens: Option<i64>| {
+        let grant = opted_in(minute(tokens.unwrap_or(0)));
+        let tokens = grant.tokens.filter(|_| tokens.is_some());
+        Grant { authenticated_at: consent, tokens, ..grant }.latest_time()
+    };
+    assert_eq!(row(Some(minute(3)), Some(9)), Some(minute(9)));
+    assert_eq!(row(Some(minute(3)), Some(1)), Some(minute(3)));
+    assert_eq!(row(Some(minute(3)), None), Some(minute(3)));
+    assert_eq!(row(None, None), None);
+}
+
+#[test]
 fn the_latest_time_of_issue_is_remembered_and_one_from_far_ahead_shuts_nobody_out() {
     let connected = |stored: Option<Timestamp>, issued_at| {
         let grant = Grant { issued_at: stored, ..opted_in(minute(0)) };
