@@ -71,9 +71,19 @@ impl Results {
         self.lines.push(Line { name: mutant.name.clone(), key, outcome });
     }
 
-    /// Writes the results down and returns the area's row.
+    /// Writes the results down, so that an interrupted run can be continued with `survivors`. `left` have survived so
+    /// far.
+    pub(crate) fn save(&self, left: &[&Mutant]) {
+        let survived = left.iter().map(|mutant| {
+            let (name, key) = (mutant.name.clone(), self.keys[&mutant.id].clone());
+            Line { name, key, outcome: Outcome::Survived }
+        });
+        let lines: Vec<Line> = self.lines.iter().cloned().chain(survived).collect();
+        fs::write(&self.path, serde_json::to_string_pretty(&lines).expect("JSON")).expect("the results");
+    }
+
+    /// The area's row.
     pub(crate) fn judge(self, survivors: &str) -> Row {
-        fs::write(&self.path, serde_json::to_string_pretty(&self.lines).expect("JSON")).expect("the results");
         let count = |outcome| self.lines.iter().filter(|line| line.outcome == outcome).count();
         let mut row = Row { noticed: count(Outcome::Noticed), timed_out: count(Outcome::TimedOut), ..Row::default() };
         row.unviable = count(Outcome::Unviable);

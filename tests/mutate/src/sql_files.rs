@@ -11,7 +11,7 @@ use crate::prepare::Mutant;
 const ROOT: &str = "batchsuite-store/src/postgres";
 
 /// Where the Postgres store takes in and uses the texts of its files: the code, and the code with switches.
-const PLACES: [(&str, &str, &str); 6] = [
+const PLACES: [(&str, &str, &str); 12] = [
     (
         "statements.rs",
         r#"&include_str!(concat!("sql/", $file, ".sql"))"#,
@@ -21,6 +21,25 @@ const PLACES: [(&str, &str, &str); 6] = [
         "statements.rs",
         r#"include_str!(concat!("sql/fragments/", $name, ".sql"))"#,
         r#"crate::mutant_sql::file(concat!("sql/fragments/", $name, ".sql"), include_str!(concat!("sql/fragments/", $name, ".sql")))"#,
+    ),
+    // Constants cannot be chosen when the program runs, so their texts come in later.
+    ("statements.rs", r#"const SWAP: &str = fragment!("swap")"#, r#"const SWAP: &str = "{later swap}""#),
+    ("statements.rs", r#"const FIRST: &str = fragment!("first")"#, r#"const FIRST: &str = "{later first}""#),
+    (
+        "statements.rs",
+        r#"const REPLACE: &str = fragment!("replace_tokens")"#,
+        r#"const REPLACE: &str = "{later replace_tokens}""#,
+    ),
+    (
+        "statements.rs",
+        r#"const ERASE: &str = fragment!("erase_tokens")"#,
+        r#"const ERASE: &str = "{later erase_tokens}""#,
+    ),
+    ("statements.rs", r#"const EVENTS: &str = fragment!("events")"#, r#"const EVENTS: &str = "{later events}""#),
+    (
+        "statements.rs",
+        r#"sql.replace("{listed}", "#,
+        r#"sql.replace("{later swap}", fragment!("swap")).replace("{later first}", fragment!("first")).replace("{later replace_tokens}", fragment!("replace_tokens")).replace("{later erase_tokens}", fragment!("erase_tokens")).replace("{later events}", fragment!("events")).replace("{listed}", "#,
     ),
     ("database.rs", "(&statement.sql,", "(crate::mutant_sql::used(&statement.sql),"),
     (

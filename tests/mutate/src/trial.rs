@@ -62,9 +62,11 @@ pub(crate) fn try_area(
             }
         }
         println!("{}: {} left after {name}", area.name, left.len());
+        results.save(&[&left[..], &apart].concat());
     }
     left.iter().for_each(|mutant| results.add(mutant, Outcome::Survived));
     apart.iter().for_each(|mutant| results.add(mutant, copy.try_out(area, mutant)));
+    results.save(&[]);
     results
 }
 
