@@ -30,7 +30,7 @@ pub(crate) const AREAS: &[Area] = &[
         package: "batchsuite-auth",
         files: &["batchsuite-auth/src/rotation/**", "batchsuite-auth/src/steps/**"],
         is_sql: false,
-        tests: &[AUTH, "rotation", "health", "bad_inputs", "life", "metrics"],
+        tests: &[AUTH, "rotation", "health", "bad_inputs", "life", "metrics", "stored", "axum_adapter", "deliveries"],
     },
     Area {
         name: "ups",
