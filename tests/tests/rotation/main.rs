@@ -18,6 +18,7 @@ mod health;
 mod import;
 mod import_trouble;
 mod keeper;
+mod keys;
 mod links;
 mod lists;
 mod outage;
