@@ -22,7 +22,7 @@ const BATCH: Duration = Duration::from_millis(500);
 
 /// Tries an area's changes that stand behind switches; returns the results so far, and the changes to be tried apart.
 pub(crate) fn try_switched<'a>(
-    area: &Area,
+    area: &'a Area,
     prepared: &'a Prepared,
     tests: &mut Tests,
     only_survivors: bool,
