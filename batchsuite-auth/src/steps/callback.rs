@@ -207,8 +207,7 @@ impl Consents {
                 Ok(Use::Now(Box::new(Used { consent: found.consent, verifier, used_at })))
             }
             // Another callback of the same person and browser used the consent first, so this one is a repetition.
-            None if kind.is_none() => Ok(Use::Before(Box::new((found.consent, found.as_of)))),
-            None => Err(CallbackError::UnknownState),
+            None => Ok(Use::Before(Box::new((found.consent, found.as_of)))),
         }
     }
 

@@ -189,3 +189,25 @@ impl Incoming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::secret::RefreshToken;
+
+    fn id(number: usize) -> ConsentId {
+        let tokens = ImportedTokens::new(RefreshToken::new(format!("refresh-token-{number}"))).unwrap();
+        let (company, actor) = (CompanyId::new("acme").unwrap(), ActorId::new("ada").unwrap());
+        Incoming::new(&company, &actor, tokens).id("client", &Grant::default())
+    }
+
+    #[test]
+    fn the_same_tokens_have_the_same_id_and_no_others() {
+        let ids: HashSet<_> = (0..1_000).map(id).collect();
+
+        assert_eq!(ids.len(), 1_000);
+        assert!((0..1_000).map(id).all(|again| ids.contains(&again)));
+    }
+}

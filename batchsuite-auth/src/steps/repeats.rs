@@ -106,3 +106,21 @@ impl Again {
         self.0.wait_for(Option::is_some).await.ok().and_then(|completed| completed.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_failed_states_are_remembered() {
+        let repeats = Repeats::default();
+        let states: Vec<_> = (0..MOST_FAILED + 2).map(|number| SecretHash::of(&number.to_string())).collect();
+        for state in &states {
+            assert!(!repeats.has_failed(*state));
+            repeats.failed(*state);
+        }
+
+        let remembered: Vec<_> = states.iter().map(|state| repeats.has_failed(*state)).collect();
+        assert_eq!(remembered, [&[false; 2][..], &[true; MOST_FAILED][..]].concat(), "the oldest two are forgotten");
+    }
+}

@@ -182,3 +182,16 @@ async fn a_keeper_that_lags_tells_when_it_will_have_caught_up() {
     let KeeperHealth::Works { lag, caught_up_at, .. } = process.auth.health().keeper else { panic!() };
     assert_eq!((lag, caught_up_at), (seconds(0), None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_works_from_the_start_and_is_silent_if_its_first_round_hangs() {
+    let stage = Stage::new().await;
+    let process = stage.process_with(|builder| builder.policy(policy()));
+    process.store.hang(Verb::Wake);
+    let started = process.auth.health();
+    assert!(matches!(started.keeper, KeeperHealth::Works { .. }), "{started:?}");
+
+    stage.live(seconds(60)).await;
+    let silent = process.auth.health();
+    assert!(matches!(silent.keeper, KeeperHealth::Silent { .. }), "{silent:?}");
+}

@@ -99,3 +99,21 @@ async fn a_rejection_joins_the_refresh_that_is_under_way() {
     assert_eq!(report.await.unwrap().revision().version, 2);
     eventually("UPS is asked", async || stage.refreshes() == 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_waits_for_an_answer_of_ups_that_takes_its_time() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    stage.opt_in(&process, &acme()).await;
+    let rejected = process.token(&acme()).await;
+    let answer = process.http.hold_answer();
+    let auth = process.auth.clone();
+    let report = tokio::spawn(async move { auth.report_rejected(&acme(), &rejected).await });
+    answer.reached().await;
+    stage.live(seconds(2)).await;
+    assert!(!report.is_finished());
+
+    answer.release();
+
+    assert_eq!(report.await.unwrap().unwrap().revision().version, 2);
+}

@@ -123,6 +123,26 @@ async fn a_good_token_is_served_after_rotation_lost_until_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_spent_token_of_a_lost_rotation_is_erased_after_the_last_opinion_and_its_access_token_is_kept() {
+    let stage = Stage::new().await;
+    let process = stage.process_with_policy(|policy| policy.second_opinions = Vec::new());
+    stage.opt_in(&process, &acme()).await;
+    process.token(&acme()).await;
+    stage.refreshes_are_due();
+    stage.ups.fault(Endpoint::Refresh, Fault::DropAnswer, Times::Once);
+    for _ in 0..100 {
+        process.token(&acme()).await;
+        stage.live(seconds(1)).await;
+    }
+    assert_eq!(process.cause(&acme()).await, Some(CauseKind::RotationLost));
+
+    let stored = stage.tokens_of(&acme()).await.unwrap();
+
+    assert!(stored.access.is_some() && stored.refresh.is_none(), "{stored:?}");
+    assert_eq!(process.token(&acme()).await.revision().version, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_good_token_is_never_served_after_opt_in_invalidated() {
     let stage = Stage::new().await;
     let (process, other) = (stage.process(), stage.process());

@@ -54,7 +54,12 @@ impl Stage {
         self.build(Client::new(self.ups.client_id(), self.ups.client_secret()), settings)
     }
 
-    fn build(&self, client: Client, settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder) -> Process {
+    /// A process configured as this client, with these settings.
+    pub(crate) fn build(
+        &self,
+        client: Client,
+        settings: impl FnOnce(BatchSuiteAuthBuilder) -> BatchSuiteAuthBuilder,
+    ) -> Process {
         let store = Arc::new(FlakyStore::over(self.store.clone()));
         let http = Arc::new(Gate::before(self.ups.in_process()));
         Process::start(&self.ups, client, store, http, |builder| settings(builder.policy(policy())))
