@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+mod answers;
 mod breaker;
 mod callers;
 mod check;
@@ -18,12 +19,14 @@ mod health;
 mod import;
 mod import_trouble;
 mod keeper;
+mod late;
 mod links;
 mod lists;
 mod outage;
 mod rate;
 mod rejected;
 mod removal;
+mod rounds;
 mod second_opinion;
 mod serving;
 mod set_back;
