@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gate_and_its_tasks_show_how_it_stands() {
+        let gate = Gate::default();
+        gate.freeze();
+
+        assert_eq!(format!("{gate:?}"), "Gate(Frozen)");
+        assert_eq!(format!("{:?}", gate.pass(async {})), "Gated { gate: Some(Gate(Frozen)), .. }");
+    }
+
+    #[test]
     fn whatever_is_built_within_a_gate_shares_it_and_nothing_else_has_one() {
         let gate = Gate::default();
 
