@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{clock::Timestamp, events::EventId};
 
-/// A pause after changes, so that one read brings many companies' changes. Adds at most 5 ms before a change is seen.
+/// The pause after a read, so that the next one brings many companies' changes. Adds at most 5 ms before a change is seen.
 const FEED_REST: Duration = Duration::from_millis(5);
 /// If the wall clock and the monotonic clock disagree by more than this, the clock was set or the machine slept.
 const CLOCK_DRIFT: Duration = Duration::from_secs(2);
@@ -55,15 +55,12 @@ pub(super) async fn feed(engine: Weak<Engine>) {
                     tracing::error!("the event log is shorter than before: the store was restored or lost commits");
                     engine.tokens.cache.outdate_changes();
                 }
-                let moved = cursor != Some(changes.cursor);
-                if moved {
+                if cursor != Some(changes.cursor) {
                     engine.tasks.wrote_events();
                 }
                 cursor = Some(changes.cursor);
                 drop(engine);
-                if moved || !changes.changed.is_empty() {
-                    let _ = timeout(FEED_REST, ending.cancelled()).await;
-                }
+                let _ = timeout(FEED_REST, ending.cancelled()).await;
             }
             Err(error) => {
                 drop(engine);

@@ -92,7 +92,7 @@ impl Fetch<'_> {
                     if let Some(over) = over {
                         tracing::info!(%over, "an attempt has no recorded outcome; it is taken over");
                     }
-                    let slot = match self.slot.take().or_else(|| self.engine.turn()) {
+                    let slot = match self.slot.take() {
                         Some(slot) => slot,
                         None => {
                             let (asked, priority) = (Stopwatch::start(), self.priority(&row, is_reserved));

@@ -118,3 +118,38 @@ impl Rejections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(300);
+    const REVISION: Revision = Revision { epoch: 1, version: 2 };
+
+    fn company(number: usize) -> CompanyId {
+        CompanyId::new(format!("company {number}")).unwrap()
+    }
+
+    fn remember(rejections: &Rejections, companies: std::ops::Range<usize>) {
+        companies.for_each(|number| rejections.remember(&company(number), REVISION, PAUSE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_outlives_any_number_of_others_and_is_forgotten_when_it_is_over() {
+        let rejections = Rejections::default();
+        remember(&rejections, 0..1000);
+        advance(PAUSE / 2).await;
+        remember(&rejections, 1000..2000);
+        for number in [0, 999, 1000, 1999] {
+            assert!(rejections.pause(&company(number), REVISION, PAUSE).is_some(), "{number}");
+        }
+
+        advance(PAUSE / 2).await;
+        remember(&rejections, 2000..2001);
+
+        assert_eq!(rejections.list().len(), 1001, "the first thousand pauses are over");
+        assert!(rejections.pause(&company(1000), REVISION, PAUSE).is_some());
+    }
+}

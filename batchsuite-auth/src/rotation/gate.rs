@@ -172,6 +172,7 @@ mod tests {
             let _ = receive.await;
         }));
         tokio::task::yield_now().await;
+        assert!(!gate.is_dead());
 
         gate.kill();
         send.send(()).unwrap();
@@ -179,5 +180,25 @@ mod tests {
 
         assert!(dropped.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
         assert!(!task.is_finished() && gate.is_dead());
+    }
+
+    #[test]
+    fn a_gate_and_its_tasks_show_how_it_stands() {
+        let gate = Gate::default();
+        gate.freeze();
+
+        assert_eq!(format!("{gate:?}"), "Gate(Frozen)");
+        assert_eq!(format!("{:?}", gate.pass(async {})), "Gated { gate: Some(Gate(Frozen)), .. }");
+    }
+
+    #[test]
+    fn whatever_is_built_within_a_gate_shares_it_and_nothing_else_has_one() {
+        let gate = Gate::default();
+
+        let entered = gate.within(Gate::entered).unwrap();
+        gate.kill();
+
+        assert!(entered.is_dead());
+        assert!(Gate::entered().is_none());
     }
 }

@@ -190,7 +190,7 @@ impl Keeper {
 impl Engine {
     /// Waits until the refresh of a woken row may begin. `None`: the process quiesces.
     async fn keepers_turn(self: &Arc<Self>, row: &ReadRow) -> Option<Slot> {
-        let mut turn = pin!(self.next_turn(self.background_priority(row), Mode::Background));
+        let mut turn = pin!(self.wait_for_turn(self.background_priority(row), Mode::Background));
         loop {
             self.rotation.vitals.keeper_lives();
             if let Ok(slot) = timeout(BATCH, turn.as_mut()).await {

@@ -89,10 +89,10 @@ impl Limiter {
     }
 
     /// The turn of this ticket, if it is the first.
-    pub(super) fn take(&self, ticket: Option<(Priority, u64)>) -> Option<Turn> {
+    pub(super) fn take(&self, ticket: (Priority, u64)) -> Option<Turn> {
         let mut queue = self.queue();
-        let first = queue.waiting.first_key_value().map(|(first, _)| *first);
-        (first == ticket).then(|| queue.rate.take(self.began.elapsed()))
+        let is_first = queue.waiting.first_key_value().is_some_and(|(first, _)| *first == ticket);
+        is_first.then(|| queue.rate.take(self.began.elapsed()))
     }
 }
 
@@ -137,6 +137,7 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Evidence;
 
     fn first(limiter: &Limiter) -> Option<(Priority, u64)> {
         limiter.queue().waiting.first_key_value().map(|(first, _)| *first)
@@ -146,11 +147,9 @@ mod tests {
     fn callers_come_first_then_companies_in_use_each_in_their_order() {
         use Priority::{Caller, Idle, InUse};
         let limiter = Limiter::new(1);
-        assert_eq!(limiter.take(None), Some(Turn::Now));
         let tickets = [Idle, InUse, Caller, Idle, Caller, InUse].map(|priority| limiter.ticket(priority).unwrap());
-        assert_eq!(limiter.take(None), None, "others wait");
-        assert_eq!(limiter.take(Some(tickets[0].number)), None, "it is not the first");
-        assert!(limiter.has_background());
+        assert_eq!(limiter.take(tickets[0].number), None, "it is not the first");
+        assert_eq!(limiter.take(tickets[2].number), Some(Turn::Now));
 
         let mut left: Vec<_> = tickets.into_iter().collect();
         let mut order = Vec::new();
@@ -160,7 +159,48 @@ mod tests {
         }
 
         assert_eq!(order, [(Caller, 2), (Caller, 4), (InUse, 1), (InUse, 5), (Idle, 0), (Idle, 3)]);
+    }
+
+    #[test]
+    fn callers_alone_are_no_background() {
+        let limiter = Limiter::new(1);
+        let caller = limiter.ticket(Priority::Caller).unwrap();
         assert!(!limiter.has_background());
+        drop(caller);
+
+        for priority in [Priority::InUse, Priority::Idle] {
+            let ticket = limiter.ticket(priority).unwrap();
+            assert!(limiter.has_background(), "{priority:?}");
+            drop(ticket);
+        }
+        assert!(!limiter.has_background());
+    }
+
+    #[test]
+    fn the_pace_is_that_of_refreshes_that_wait() {
+        // 20 a second, of which two may be sent at once.
+        assert_eq!(Limiter::new(20).pace(), Duration::from_secs_f64(1.0 / 18.0));
+    }
+
+    #[test]
+    fn only_an_answer_raises_the_rate_and_only_a_429_or_a_silence_lowers_it() {
+        let words = || Evidence::message("a test");
+        for (judgement, per_second) in [
+            (Judgement::Refused(words()), 25.1),
+            (Judgement::Unknown(words()), 25.1),
+            (Judgement::NotSent(words()), 25.0),
+            (Judgement::Late, 25.0),
+            (Judgement::Unanswered(words()), 12.5),
+            (Judgement::RateLimited(None, words()), 12.5),
+        ] {
+            let limiter = Limiter::new(100);
+            let ticket = limiter.ticket(Priority::Caller).unwrap();
+            while limiter.take(ticket.number) == Some(Turn::Now) {}
+
+            limiter.judged(&judgement, Duration::ZERO);
+
+            assert_eq!(limiter.per_second(), per_second, "{judgement:?}");
+        }
     }
 
     #[test]

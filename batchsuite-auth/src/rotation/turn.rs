@@ -32,22 +32,6 @@ impl Drop for Slot {
 }
 
 impl Engine {
-    /// A refresh may begin at once.
-    pub(super) fn turn(self: &Arc<Self>) -> Option<Slot> {
-        (self.rotation.limiter.take(None) == Some(Turn::Now)).then(|| self.slot())
-    }
-
-    /// Begins a refresh at once if one may begin; otherwise waits for its turn.
-    ///
-    /// # Errors
-    /// As [`wait_for_turn`](Self::wait_for_turn).
-    pub(super) async fn next_turn(self: &Arc<Self>, priority: Priority, mode: Mode) -> Result<Slot, TokenError> {
-        match self.turn() {
-            Some(slot) => Ok(slot),
-            None => self.wait_for_turn(priority, mode).await,
-        }
-    }
-
     /// Whose turn comes first among refreshes that nobody waits for.
     pub(super) fn background_priority(&self, row: &ReadRow) -> Priority {
         let since = earlier(row.now(), self.rotation.policy.fresh_if_used_within);
@@ -63,8 +47,8 @@ impl Engine {
         let limiter = &self.rotation.limiter;
         let ticket = limiter.ticket(priority)?;
         loop {
-            let wait = match limiter.take(Some(ticket.number)) {
-                Some(Turn::Now) => return Ok(self.slot()),
+            let wait = match limiter.take(ticket.number) {
+                Some(Turn::Now) => return Ok(Slot { engine: Arc::clone(self), is_used: false }),
                 Some(Turn::In(wait)) => Some(wait),
                 Some(Turn::WhenOneEnds) | None => None,
             };
@@ -86,9 +70,5 @@ impl Engine {
                 () = turn => {}
             }
         }
-    }
-
-    fn slot(self: &Arc<Self>) -> Slot {
-        Slot { engine: Arc::clone(self), is_used: false }
     }
 }

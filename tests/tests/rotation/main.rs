@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
+mod answers;
 mod breaker;
 mod callers;
 mod check;
@@ -19,6 +20,7 @@ mod import;
 mod import_trouble;
 mod keeper;
 mod keys;
+mod late;
 mod links;
 mod lists;
 mod outage;
@@ -26,6 +28,7 @@ mod rate;
 mod rejected;
 mod removal;
 mod returns;
+mod rounds;
 mod second_opinion;
 mod serving;
 mod set_back;
