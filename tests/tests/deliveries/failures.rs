@@ -1,5 +1,6 @@
 //! A handler that fails: it is given the same event again, and delays nothing but its own delivery.
 
+use batchsuite_auth::HandlerError;
 use batchsuite_auth::{Event, fake_ups::FakeUps};
 use batchsuite_tests::{Hold, acme, ada, company, log::Log, opt_in, seconds};
 use tokio::time::{Instant, sleep};
@@ -135,4 +136,11 @@ async fn a_handler_may_use_the_authenticator() {
     process.auth.remove_auth(&acme(), &ada()).await.unwrap();
 
     assert!(process.auth.shutdown().await.is_complete());
+}
+
+#[test]
+fn an_error_of_a_handler_is_shown_with_its_causes() {
+    let error = HandlerError::from(std::io::Error::other("no route to the mail server"));
+    assert_eq!(error.to_string(), "no route to the mail server");
+    assert_eq!(format!("{error:?}"), error.to_string());
 }

@@ -37,6 +37,7 @@ async fn a_gap_is_an_error_that_names_the_missing_events_and_the_delivery_goes_o
     let all = notes.all();
     let Note::Gap(gap) = &all[0] else { panic!("{all:?}") };
     assert_eq!((gap.after, gap.up_to), (EventId::new(1), EventId::new(3)));
+    assert_eq!(gap.to_string(), "events after number 1 up to 3 were pruned");
     assert_eq!(notes.companies(), ["kept"]);
     let lines = log.lines("events were pruned that this consumer has not seen");
     assert_eq!(lines.len(), 1, "{lines:#?}");

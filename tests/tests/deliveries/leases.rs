@@ -1,9 +1,12 @@
 //! One process at a time: the lease, and what becomes of it.
 
-use batchsuite_tests::{Hold, Moment, Verb, acme, log::Log, opt_in, seconds};
-use tokio::time::sleep;
+use std::time::Duration;
 
-use crate::stage::{Answer, Notes, Stage, happen};
+use batchsuite_auth::{EventKind, test_util::simulation};
+use batchsuite_tests::{Hold, Moment, Verb, acme, log::Log, opt_in, seconds};
+use tokio::time::{Instant, sleep};
+
+use crate::stage::{Answer, CONSUMER, Notes, Stage, begun, happen};
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_outlives_a_slow_handler() {
@@ -17,7 +20,9 @@ async fn a_lease_outlives_a_slow_handler() {
 
     happen(&process, &["acme", "bolt"]).await;
     work.reached().await;
-    stage.live(seconds(600)).await;
+    stage.live(seconds(50)).await;
+    assert_eq!(log.lines("a handler has worked for long").len(), 0, "the lease was renewed, and no minute has passed");
+    stage.live(seconds(550)).await;
     assert_eq!(notes.companies(), ["acme"]);
     work.release();
     notes.reach(2).await;
@@ -25,6 +30,16 @@ async fn a_lease_outlives_a_slow_handler() {
 
     assert_eq!(notes.companies(), ["acme", "bolt"], "each once");
     assert_eq!(log.lines("a handler has worked for long").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_waits_for_a_delivery_has_begun_with_its_first_look() {
+    let stage = Stage::new().await;
+    let (_first, _delivery) = stage.delivering(&Notes::default()).await;
+    let looked = Instant::now();
+    let (_second, delivery) = stage.delivering(&Notes::default()).await;
+    assert_eq!(looked.elapsed(), Duration::ZERO);
+    assert_eq!(format!("{delivery:?}"), "DeliveryHandle { consumer: \"billing-mails\", .. }");
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,6 +143,90 @@ async fn nothing_begins_after_a_lease_that_may_have_ended() {
     stage.live(seconds(60)).await;
 
     assert_eq!(first.count(), 0);
+}
+
+/// A simulated machine, for one test.
+struct Machine;
+
+impl Machine {
+    fn new() -> Self {
+        simulation::start(true);
+        Self
+    }
+
+    /// The machine is suspended: the runtime's clock stands still.
+    fn suspend(&self, stage: &Stage, by: Duration) {
+        simulation::suspend(by);
+        stage.ups.clock().advance(by);
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        simulation::start(false);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_begins_after_a_suspension_in_which_the_lease_ended() {
+    let (machine, stage) = (Machine::new(), Stage::new().await);
+    let (first, second) = (Notes::default(), Notes::default());
+    let (one, _) = stage.delivering(&first).await;
+    sleep(seconds(1) / 2).await;
+    let read = one.store.hold(Verb::Events, Moment::After);
+    happen(&one, &["acme"]).await;
+    read.reached().await;
+    machine.suspend(&stage, seconds(61));
+    let _other = stage.delivering(&second).await;
+    second.reach(1).await;
+
+    read.release();
+    stage.live(seconds(5)).await;
+
+    assert_eq!((first.count(), second.companies()), (0, vec!["acme".into()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_two_thirds_of_a_lease_it_is_renewed_before_an_event_is_handed_over() {
+    for (suspended, writes) in [(Duration::from_millis(39_999), 1), (seconds(40), 2)] {
+        let (machine, stage) = (Machine::new(), Stage::new().await);
+        let notes = Notes::default();
+        let (process, _) = stage.delivering(&notes).await;
+        let read = process.store.hold(Verb::Events, Moment::After);
+        happen(&process, &["acme"]).await;
+        read.reached().await;
+        let before = process.store.calls(Verb::AdvanceDelivery);
+        machine.suspend(&stage, suspended);
+
+        let released = Instant::now();
+        read.release();
+        notes.reach(1).await;
+        assert!(released.elapsed() < seconds(1), "the renewal delays nothing");
+        sleep(seconds(1) / 10).await;
+
+        assert_eq!(process.store.calls(Verb::AdvanceDelivery) - before, writes, "{suspended:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_outlives_a_long_row_of_events_that_nobody_wants() {
+    let stage = Stage::new().await;
+    let notes = Notes::wanting(EventKind::Removed);
+    let process = stage.process();
+    let names: Vec<String> = (0..3_000).map(|number| format!("company-{number}")).collect();
+    let delivery = begun(&process, CONSUMER, &notes).await;
+    let read = process.store.hold(Verb::Events, Moment::Before);
+    read.reached().await;
+    happen(&process, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let before = process.store.calls(Verb::AdvanceDelivery);
+    // A hundred are read at once, in a second.
+    process.store.set_distance(seconds(1));
+
+    read.release();
+    sleep(seconds(25)).await;
+
+    assert_eq!(process.store.calls(Verb::AdvanceDelivery) - before, 1);
+    drop(delivery);
 }
 
 #[tokio::test(start_paused = true)]
