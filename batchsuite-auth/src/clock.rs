@@ -207,6 +207,17 @@ mod tests {
     }
 
     #[test]
+    fn the_system_s_clock_is_of_this_century_and_the_hot_path_s_goes_with_the_monotonic_one() {
+        assert!(SystemClock.now() > Timestamp::from_timestamp(1_767_225_600, 0).unwrap(), "2026 has begun");
+        let hot = || Duration::from_nanos(HotClock::System.now());
+        let (first, timer) = (hot(), tokio::time::Instant::now());
+        while hot() == first {
+            assert!(timer.elapsed() < Duration::from_secs(60), "it stands still");
+        }
+        assert!(hot() - first < timer.elapsed() + Duration::from_secs(1));
+    }
+
+    #[test]
     fn a_duration_of_any_length_is_added_and_taken_off() {
         let now = Timestamp::UNIX_EPOCH;
         let end_of_time = Timestamp::MAX_UTC.trunc_subsecs(6);

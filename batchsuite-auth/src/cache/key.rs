@@ -105,4 +105,22 @@ mod tests {
         assert_eq!(KnownHash::default().hash_one(Key(&acme)), acme.known_hash());
         assert_eq!(KnownHash::default().hash_one(Key(acme.clone())), acme.known_hash());
     }
+
+    #[test]
+    fn keys_are_equal_if_their_texts_are() {
+        let key = |text| Key(CompanyId::new(text).unwrap());
+        assert_eq!(key("acme"), key("acme"));
+        assert_ne!(key("acme"), key("bolt"));
+    }
+
+    #[test]
+    fn other_values_are_hashed_byte_by_byte() {
+        let hash = |bytes: &[u8]| {
+            let mut hasher = AsKnown::default();
+            hasher.write(bytes);
+            hasher.finish()
+        };
+        assert_eq!((hash(&[1]), hash(&[1, 2])), (1, 0x102));
+        assert_eq!(hash(&[0xff; 9]), 0xffff_ffff_ffff_ff00);
+    }
 }

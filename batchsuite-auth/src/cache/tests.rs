@@ -111,6 +111,30 @@ fn a_row_that_was_read_before_a_change_is_not_inserted_after_it() {
 }
 
 #[test]
+fn each_of_two_readers_hears_of_a_change() {
+    let (cache, clock, acme) = arranged(None);
+    let guards = [cache.begin_read(&acme), cache.begin_read(&acme)];
+    let old = token(&clock, 5);
+
+    cache.changed(&[(acme.clone(), EventId::new(6))]);
+
+    assert_eq!(guards.each_ref().map(|guard| insert(guard, &old, 5)), [false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_ends_in_this_process_wakes_its_readers_alone() {
+    let (cache, _, acme) = arranged(None);
+    let bolt = CompanyId::new("bolt").unwrap();
+    let (of_acme, of_bolt) = (cache.begin_read(&acme), cache.begin_read(&bolt));
+
+    cache.wake(&acme);
+
+    let wait = Duration::from_secs(1);
+    assert!(tokio::time::timeout(wait, of_acme.changed()).await.is_ok());
+    assert!(tokio::time::timeout(wait, of_bolt.changed()).await.is_err());
+}
+
+#[test]
 fn an_older_row_does_not_replace_a_newer_one() {
     let (cache, clock, acme) = arranged(None);
     put(&cache, &acme, &clock, 6);

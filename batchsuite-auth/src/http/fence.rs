@@ -96,4 +96,22 @@ mod tests {
         }
         assert_eq!(within(Duration::ZERO, TIME, std::future::pending::<()>()).await, None);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_gets_more_time_only_if_the_process_was_stopped_across_its_deadline() {
+        let begun = Instant::now();
+        assert_eq!(until(begun + DEADLINE, std::future::pending::<()>()).await, None);
+        assert_eq!(begun.elapsed(), DEADLINE);
+
+        for (late, expected) in [(99, None), (101, Some(Ok("a row")))] {
+            let (answer, arrives) = oneshot::channel();
+            let waiting = tokio::spawn(until(Instant::now() + DEADLINE, arrives));
+            sleep(Duration::from_millis(1)).await;
+            advance(DEADLINE + Duration::from_millis(late - 1)).await;
+            sleep(Duration::from_millis(1)).await;
+            _ = answer.send("a row");
+
+            assert_eq!(waiting.await.unwrap(), expected, "{late} ms after the deadline");
+        }
+    }
 }

@@ -117,6 +117,13 @@ mod tests {
     }
 
     #[test]
+    fn a_body_has_room_before_it_grows_by_single_bytes() {
+        let mut body = Zeroizing::new(Vec::new());
+        append(&mut body, b"a");
+        assert!(body.capacity() >= FIRST_ROOM);
+    }
+
+    #[test]
     fn no_more_than_the_cap_is_kept() {
         let received = Received::default();
         received.head(StatusCode::OK, HeaderMap::new());
@@ -126,5 +133,6 @@ mod tests {
 
         assert_eq!(received.take().unwrap().body().len(), ANSWER_CAP);
         assert!(received.take().is_none());
+        assert_eq!(format!("{received:?}"), "Received(..)");
     }
 }

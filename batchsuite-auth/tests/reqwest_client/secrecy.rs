@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use batchsuite_auth::http::{HttpClient, ReqwestClient};
+use batchsuite_auth::http::{HttpClient, HttpError, HttpErrorKind, ReqwestClient};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::log::Log;
@@ -18,6 +18,29 @@ fn request(base: &str) -> http::Request<Vec<u8>> {
         .header("authorization", format!("Basic {CANARY}"))
         .body(format!("refresh_token={CANARY}").into_bytes())
         .unwrap()
+}
+
+#[test]
+fn a_client_shows_its_settings_and_no_proxy() {
+    let proxy = format!("http://user:{CANARY}@localhost:3128").parse().unwrap();
+    let builder = client().proxy(proxy).deadline(Duration::from_secs(7));
+    let shown = [format!("{builder:?}"), format!("{:?}", builder.build().unwrap())];
+    for (shown, name) in shown.iter().zip(["ReqwestClientBuilder {", "ReqwestClient {"]) {
+        assert!(shown.starts_with(name) && shown.contains("deadline: 7s") && !shown.contains(CANARY), "{shown}");
+    }
+}
+
+#[test]
+fn each_failure_has_its_words() {
+    for (kind, words) in [
+        (HttpErrorKind::Connect, "no connection to UPS; nothing was sent"),
+        (HttpErrorKind::Tls, "UPS's certificate was refused; nothing was sent"),
+        (HttpErrorKind::Request, "the request is not allowed; nothing was sent"),
+        (HttpErrorKind::Late, "the request came too late to be sent; nothing was sent"),
+        (HttpErrorKind::Unanswered, "no usable answer; the request may have arrived"),
+    ] {
+        assert_eq!(HttpError::new(kind).to_string(), words);
+    }
 }
 
 #[tokio::test]

@@ -51,3 +51,17 @@ impl HttpBody for Punctual {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_body_ends_where_the_inner_one_does() {
+        let of = |body: Body| Punctual { body, limits: TimeLimits::new(Duration::from_secs(1)) };
+        assert!(of(Body::from("")).is_end_stream());
+        assert!(!of(Body::from("code=7")).is_end_stream());
+    }
+}
