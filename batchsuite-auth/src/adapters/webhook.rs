@@ -333,6 +333,20 @@ mod tests {
     }
 
     #[test]
+    fn what_went_wrong_is_said_in_a_webhook_s_words() {
+        for (kind, words) in [
+            (HttpErrorKind::Connect, "no connection to the webhook"),
+            (HttpErrorKind::Tls, "the webhook's certificate was refused"),
+            (HttpErrorKind::Request, "the webhook's URL is not allowed"),
+            (HttpErrorKind::Unanswered, "no answer of the webhook"),
+        ] {
+            assert_eq!(unanswered(&HttpError::new(kind)).to_string(), words);
+            let with_cause = HttpError::new(kind).with_source("connection refused");
+            assert_eq!(unanswered(&with_cause).to_string(), format!("{words}: connection refused"));
+        }
+    }
+
+    #[test]
     fn neither_the_url_nor_a_secret_is_shown() {
         let secret = WebhookSecret::new(SECRET).unwrap();
         let shown = format!("{secret:?}");
@@ -341,6 +355,9 @@ mod tests {
         let shown = format!("{shown} {:?}", builder.build());
 
         assert!(!shown.contains("canary") && !shown.contains("MfKQ9r8G"), "{shown}");
+        for name in ["WebhookSecret", "WebhookBuilder { kinds: None, .. }", "Ok(Webhook { kinds: None, .. })"] {
+            assert!(shown.contains(name), "{shown}");
+        }
     }
 
     #[test]

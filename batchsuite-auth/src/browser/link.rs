@@ -112,6 +112,7 @@ mod tests {
             assert!(found.of(&LinkToken::random()).is_none());
             assert!(found.iter().all(|(found, of_trip)| found.matches(&token) && of_trip.matches(&secret)));
             assert!(cookie.secrets(&headers).is_empty(), "it is no cookie of a trip that begins signed in");
+            assert!(!found.is_empty() && cookie.links(&HeaderMap::new()).is_empty());
             assert_eq!(format!("{found:?}"), "LinkSecrets(1)");
         }
     }

@@ -15,7 +15,7 @@
 //! | **every seed** | the whole library, several processes in one thread, virtual time | faults between the rules: the engine, the cache, the feed, the keeper, the limiter, deliveries, the events of an outage, the awaits | `tests/prove seeds`, `tests/prove seed N` |
 //! | **from outside** | real processes, real databases, a fake UPS as a process, a proxy between them | faults that a model omits: sockets, drivers, files, signals, disks | `tests/soak --minutes 20` |
 //! | an outage of UPS | real processes with callers on all companies; and the whole library in virtual time with a million companies | companies that wait longer than the rate demands, more requests than the rate, events by the thousand | `tests/outage measured`, `tests/outage simulated`; a small one in `tests/run` |
-//! | **every broken line** | the other layers' tests, on code changed one line at a time | a line that no test needs | `tests/prove mutants` |
+//! | **every broken line** | the other layers' tests, on code and SQL changed one line or clause at a time | a line that no test needs | `tests/prove mutants` |
 //! | **any input** | each parser, with inputs grown from a corpus | an input that panics, is parsed differently than a standard says, or exposes a secret | `tests/prove fuzzing` |
 //! | instructions | a cached token, a miss, a refresh under valgrind | work added to the hot path | `tests/run` |
 //!
@@ -133,6 +133,17 @@
 //!
 //! One break was not found: a store that does not check the age of a decision (300 seeds), because the check before the
 //! send covers it. The search finds it after 49 states.
+//!
+//! # Every broken line
+//! `tests/prove mutants` changes the code that decides, one change at a time: an operator becomes another, a condition
+//! always or never holds, a function returns at once, an arm of a `match` or a field is gone; in SQL, each clause of each
+//! statement. Then the tests must fail. cargo-mutants lists the changes of the code. All changes are compiled together,
+//! each behind a switch (mutant schemata), which takes minutes where compiling each alone takes days; and the switches
+//! tell which tests reach a change, so that only these run. The few changes that no switch can express, such as those of
+//! constants, are compiled alone.
+//!
+//! A change that no test notices is either a gap in the tests, which gets a test, or it makes no difference that a caller
+//! can see; then `tests/survivors` gives the reason.
 //!
 //! # What is not proven
 //! - *UPS itself.* Everything runs against a fake built from UPS's documents and from field reports. Where nothing is

@@ -60,8 +60,11 @@ fn main() -> ExitCode {
     let prepared = Prepared::new(&out);
     let mut tests = Tests::build(&prepared);
     let (mut copy, mut report) = (Copy::new(&prepared), Report::new());
-    for area in chosen {
-        report.add(area, trial::try_area(area, &prepared, &mut tests, &mut copy, only_survivors));
+    let switched: Vec<_> =
+        chosen.map(|area| (area, trial::try_switched(area, &prepared, &mut tests, only_survivors))).collect();
+    for (area, (mut results, apart)) in switched {
+        trial::try_apart(area, &apart, &mut copy, &mut results);
+        report.add(area, results);
     }
     if report.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -83,7 +83,7 @@ pub(crate) struct Prepared {
 impl Mutant {
     #[cfg(test)]
     pub(crate) fn for_test(id: u32, genre: Genre, place: Range<usize>, replacement: &str) -> Self {
-        let (area, name, bare_name) = ("machine", String::new(), String::new());
+        let (area, name, bare_name) = ("machine", "a.rs:1:1: change".to_owned(), "a.rs: change".to_owned());
         let (file, replacement, span) = (PathBuf::from("a.rs"), replacement.to_owned(), Span::default());
         Self { id, area, bare_name, place, file, genre, name, replacement, span }
     }

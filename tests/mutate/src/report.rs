@@ -1,7 +1,7 @@
 //! What became of each change: kept in a file, judged by the list of survivors, told as a table.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     fs::{self, OpenOptions},
     io::Write,
@@ -82,22 +82,43 @@ impl Results {
         fs::write(&self.path, serde_json::to_string_pretty(&lines).expect("JSON")).expect("the results");
     }
 
-    /// The area's row.
-    pub(crate) fn judge(self, survivors: &str) -> Row {
+    /// The area's row. A line of the list that stands for no survivor counts as one.
+    pub(crate) fn judge(self, area: &Area, survivors: &str) -> Row {
         let count = |outcome| self.lines.iter().filter(|line| line.outcome == outcome).count();
         let mut row = Row { noticed: count(Outcome::Noticed), timed_out: count(Outcome::TimedOut), ..Row::default() };
         row.unviable = count(Outcome::Unviable);
+        let listed: BTreeSet<&str> = survivors.lines().filter_map(|line| Some(line.split_once(" | ")?.0)).collect();
+        let mut explained = BTreeSet::new();
         for line in self.lines.iter().filter(|line| line.outcome == Outcome::Survived) {
-            let (bare, _) = line.key.rsplit_once(" #").expect("a numbered name");
-            if survivors.contains(&format!("{bare} | ")) {
+            if let Some(known) = listed.get(bare(&line.key)) {
                 row.explained += 1;
+                explained.insert(*known);
             } else {
                 row.survived += 1;
                 println!("SURVIVED: {}", line.name);
             }
         }
+        let (files, names) = (self.of_keys(file_of), self.of_keys(bare));
+        let is_of_area = |line: &&str| files.contains(file_of(line)) && line.contains(" => ") == area.is_sql;
+        for line in listed.difference(&explained).copied().filter(is_of_area) {
+            row.survived += 1;
+            let why = if names.contains(line) { "noticed" } else { "no such change" };
+            println!("LISTED, BUT {}: {line}", why.to_uppercase());
+        }
         row
     }
+
+    fn of_keys<'a>(&'a self, part: impl Fn(&'a str) -> &'a str) -> BTreeSet<&'a str> {
+        self.keys.values().map(|key| part(key)).collect()
+    }
+}
+
+fn bare(key: &str) -> &str {
+    key.rsplit_once(" #").expect("a numbered name").0
+}
+
+fn file_of(name: &str) -> &str {
+    name.split(": ").next().unwrap_or_default()
 }
 
 /// How many changes ended how.
@@ -130,7 +151,7 @@ impl Report {
     }
 
     pub(crate) fn add(&mut self, area: &Area, results: Results) {
-        self.rows.push((area.name, results.judge(&self.survivors)));
+        self.rows.push((area.name, results.judge(area, &self.survivors)));
     }
 
     /// Prints the table; returns whether every survivor has its reason.
@@ -164,5 +185,36 @@ impl Report {
             table.write_all(line.as_bytes()).expect("the table");
         }
         sum.survived == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{areas::AREAS, prepare::Genre};
+
+    fn judged(list: &str, outcomes: &[(u32, Outcome)]) -> Row {
+        let mutants: Vec<Mutant> = (0..2).map(|id| Mutant::for_test(id, Genre::UnaryOperator, 0..1, "")).collect();
+        let mut results = Results::of(&AREAS[0], Path::new("nowhere"), mutants.iter());
+        outcomes.iter().for_each(|(id, outcome)| results.add(&mutants[*id as usize], *outcome));
+        results.judge(&AREAS[0], list)
+    }
+
+    #[test]
+    fn a_survivor_needs_its_line_and_a_line_its_survivor() {
+        use Outcome::{Noticed, Survived};
+        let (line, unknown) = ("a.rs: change | it is equivalent", "a.rs: another | it is gone");
+        for (list, second, survived, explained) in [
+            ("", Noticed, 0, 0),
+            ("", Survived, 1, 0),
+            (line, Survived, 0, 1),
+            (line, Noticed, 1, 0),
+            (unknown, Noticed, 1, 0),
+            ("b.rs: change | of another area", Noticed, 0, 0),
+            ("a.rs: a < b => a | SQL", Noticed, 0, 0),
+        ] {
+            let row = judged(list, &[(0, Noticed), (1, second)]);
+            assert_eq!((row.survived, row.explained), (survived, explained), "{list:?} {second:?}");
+        }
     }
 }

@@ -20,13 +20,13 @@ use crate::{
 /// Tests run together that take so long; then longer ones.
 const BATCH: Duration = Duration::from_millis(500);
 
-pub(crate) fn try_area(
-    area: &Area,
-    prepared: &Prepared,
+/// Tries an area's changes that stand behind switches; returns the results so far, and the changes to be tried apart.
+pub(crate) fn try_switched<'a>(
+    area: &'a Area,
+    prepared: &'a Prepared,
     tests: &mut Tests,
-    copy: &mut Copy,
     only_survivors: bool,
-) -> Results {
+) -> (Results, Vec<&'a Mutant>) {
     let mut results = Results::of(area, &prepared.out, prepared.of(area).map(|(mutant, _)| mutant));
     let (mut left, mut apart) = (Vec::new(), Vec::new());
     for (mutant, form) in prepared.of(area) {
@@ -65,9 +65,16 @@ pub(crate) fn try_area(
         results.save(&[&left[..], &apart].concat());
     }
     left.iter().for_each(|mutant| results.add(mutant, Outcome::Survived));
-    apart.iter().for_each(|mutant| results.add(mutant, copy.try_out(area, mutant)));
-    results.save(&[]);
-    results
+    results.save(&apart);
+    (results, apart)
+}
+
+/// Tries the others, each compiled alone.
+pub(crate) fn try_apart(area: &Area, apart: &[&Mutant], copy: &mut Copy, results: &mut Results) {
+    for (index, mutant) in apart.iter().enumerate() {
+        results.add(mutant, copy.try_out(area, mutant));
+        results.save(&apart[index + 1..]);
+    }
 }
 
 /// `None`: no test noticed.

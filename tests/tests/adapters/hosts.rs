@@ -124,5 +124,7 @@ async fn a_host_in_the_clear_on_another_machine_cannot_be_named() {
     let host = || [Url::parse("http://onlinetools.ups.com").unwrap()];
 
     assert!(matches!(AccessTokenLayer::<()>::new(auth.clone()).with_hosts(host()), Err(InvalidHost { .. })));
-    assert!(matches!(AccessTokenMiddleware::new(auth).with_hosts(host()), Err(InvalidHost { .. })));
+    assert!(matches!(AccessTokenMiddleware::new(auth.clone()).with_hosts(host()), Err(InvalidHost { .. })));
+    let shown = format!("{:?}", AccessTokenLayer::<()>::new(auth));
+    assert!(shown.starts_with("AccessTokenLayer { calls: ") && shown.contains("hosts: "), "{shown}");
 }

@@ -12,6 +12,7 @@ mod double_press;
 mod errors;
 mod forged;
 mod links;
+mod own_pages;
 mod pages;
 mod trip;
 mod world;
