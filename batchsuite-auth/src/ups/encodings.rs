@@ -221,8 +221,8 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Decodes the base64 in a view (RFC 4648 §4 and §5); each piece starts `skipped` characters late. Whitespace and
-/// invisible characters do not end a piece, because long ones are wrapped.
+/// Decodes the base64 in a view (RFC 4648 §4 and §5); each piece starts `skipped` characters late. Any other character
+/// ends a piece: what was wrapped is whole in the view without whitespace and invisible characters.
 fn base64(view: &View, skipped: usize) -> View {
     let mut decoded = View::with_room(view.bytes.len(), false);
     let mut piece = Vec::new();
@@ -237,9 +237,7 @@ fn base64(view: &View, skipped: usize) -> View {
     for (byte, source) in view.bytes.iter().zip(&view.source) {
         match sextet(*byte) {
             Some(value) => piece.push((value, source.clone())),
-            None if byte.is_ascii() && is_shown(char::from(*byte)) => finish(&mut piece),
-            // Whitespace, or a byte of a non-ASCII character, which may be invisible.
-            None => {}
+            None => finish(&mut piece),
         }
     }
     finish(&mut piece);
