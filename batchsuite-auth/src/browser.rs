@@ -273,6 +273,32 @@ mod tests {
     }
 
     #[test]
+    fn the_cookies_of_a_name_are_read_in_the_order_in_which_they_were_sent() {
+        let headers = sent(&[b"theme=dark; language=de; language=\xff; xlanguage=x", b"language = en-US ;Language=fr"]);
+
+        assert_eq!(cookies(&headers, "language").collect::<Vec<_>>(), ["de", "en-US"]);
+        assert_eq!(cookies(&headers, "town").count(), 0);
+    }
+
+    #[test]
+    fn a_browser_presents_every_secret_of_its_cookies() {
+        let secrets = [BrowserSecret::random(), BrowserSecret::random()];
+        let hashes = secrets.each_ref().map(BrowserSecret::hash);
+        let line = format!("ups-trip={}; ups-trip-a={}", secrets[0].expose_secret(), secrets[1].expose_secret());
+
+        let found = LOOPBACK.secrets(&sent(&[line.as_bytes()]));
+        let none = LOOPBACK.secrets(&HeaderMap::new());
+
+        assert!((&found).hashes() == hashes);
+        assert!((&none).hashes().is_empty());
+        assert!((&secrets[0]).hashes() == hashes[..1]);
+        assert!(found.first().hashes() == hashes[..1]);
+        assert!(none.first().hashes().is_empty());
+        assert!(!found.is_empty());
+        assert!(none.is_empty());
+    }
+
+    #[test]
     fn several_secrets_are_all_found_each_once_and_not_without_end() {
         let secrets: Vec<_> = (0..3).map(|_| BrowserSecret::random().expose_secret().to_owned()).collect();
         let line = format!(

@@ -135,8 +135,8 @@ fn widen(text: &str, marks: &mut [bool]) {
     let bytes = text.as_bytes();
     let in_word = |index: usize| bytes[index].is_ascii_alphanumeric() || b"+/_-~%".contains(&bytes[index]);
     for index in 1..bytes.len() {
-        let is_padding = bytes[index] == b'=' && bytes[index - 1] != b' ';
-        marks[index] |= marks[index - 1] && (in_word(index) || is_padding);
+        // With the padding of base64.
+        marks[index] |= marks[index - 1] && (in_word(index) || bytes[index] == b'=');
     }
     for index in (1..bytes.len()).rev() {
         marks[index - 1] |= marks[index] && in_word(index) && in_word(index - 1);

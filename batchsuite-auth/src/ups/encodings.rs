@@ -198,18 +198,16 @@ fn escape(bytes: &[u8]) -> Option<Decoded> {
             Decoded::character(hexadecimal(&number[..length])?, length + 4)?
         }
         [b'u', ..] => {
-            let unit = |at: usize| hexadecimal(rest.get(at..at + 4)?);
-            match unit(1)? {
-                high @ 0xd800..0xdc00 if rest.get(5..7) == Some(b"\\u") => {
-                    let low = unit(7)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
-                    Decoded::character(0x1_0000 + ((high - 0xd800) << 10) + low, 12)?
-                }
-                number => Decoded::character(number, 6)?,
-            }
+            let unit = |at: usize| match bytes.get(at..at + 6)? {
+                [b'\\', b'u', digits @ ..] => hexadecimal(digits)?.try_into().ok(),
+                _ => None,
+            };
+            let character = char::decode_utf16([unit(0)?, unit(6).unwrap_or(0)]).next()?.ok()?;
+            Decoded::character(character.into(), 6 * character.len_utf16())?
         }
         [b'x', number @ ..] => Decoded::character(hexadecimal(number.get(..2)?)?, 4)?,
-        [high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
-            Decoded::byte((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'), 4)
+        [b'0'..=b'3', b'0'..=b'7', b'0'..=b'7', ..] => {
+            Decoded::byte(u8::from_str_radix(str::from_utf8(&rest[..3]).ok()?, 8).ok()?, 4)
         }
         [b'b' | b'f' | b'n' | b'r' | b't', ..] => Decoded { meaning: Meaning::Nothing, length: 2 },
         [literal, ..] => Decoded::byte(*literal, 2),
@@ -218,12 +216,13 @@ fn escape(bytes: &[u8]) -> Option<Decoded> {
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    let is_number = !digits.is_empty() && digits.len() <= 6 && digits.iter().all(u8::is_ascii_hexdigit);
-    is_number.then(|| u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()).flatten()
+    // `from_str_radix` would accept a sign.
+    let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+    u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Decodes the base64 in a view (RFC 4648 §4 and §5); each piece starts `skipped` characters late. Whitespace and
-/// invisible characters do not end a piece, because long ones are wrapped.
+/// Decodes the base64 in a view (RFC 4648 §4 and §5); each piece starts `skipped` characters late. Any other character
+/// ends a piece: what was wrapped is whole in the view without whitespace and invisible characters.
 fn base64(view: &View, skipped: usize) -> View {
     let mut decoded = View::with_room(view.bytes.len(), false);
     let mut piece = Vec::new();
@@ -238,9 +237,7 @@ fn base64(view: &View, skipped: usize) -> View {
     for (byte, source) in view.bytes.iter().zip(&view.source) {
         match sextet(*byte) {
             Some(value) => piece.push((value, source.clone())),
-            None if byte.is_ascii() && is_shown(char::from(*byte)) => finish(&mut piece),
-            // Whitespace, or a byte of a non-ASCII character, which may be invisible.
-            None => {}
+            None => finish(&mut piece),
         }
     }
     finish(&mut piece);
@@ -265,3 +262,6 @@ fn sextet(byte: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

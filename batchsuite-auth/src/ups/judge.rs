@@ -164,6 +164,17 @@ fn not_sent_evidence(error: &HttpError) -> Evidence {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tracing_subscriber::{
+        Layer,
+        layer::{Context, SubscriberExt},
+        registry,
+    };
+
     use super::*;
 
     const NOW: &str = "2026-11-23T12:00:00Z";
@@ -319,13 +330,24 @@ mod tests {
 
     #[test]
     fn without_an_answer_it_matters_whether_anything_was_sent() {
-        let of = |error| {
+        use HttpErrorKind::*;
+        for (error, expected, message) in [
+            (HttpError::unanswered(), "unanswered", "no answer; the request may have arrived"),
+            (HttpError::new(Connect), "not_sent", "no connection; nothing was sent"),
+            (
+                HttpError::new(Tls),
+                "not_sent",
+                "security: the server's certificate or TLS was refused; nothing was sent",
+            ),
+            (HttpError::new(Request), "not_sent", "the request is not allowed by the HTTP client; nothing was sent"),
+            (HttpError::new(Late), "late", ""),
+        ] {
             let (answer, defaults) = (Arrival::Failed(error), PairDefaults::default());
-            name(&judge(GrantType::RefreshToken, answer, &[], &defaults, Timestamp::UNIX_EPOCH))
-        };
-        assert_eq!(of(HttpError::unanswered()), "unanswered");
-        for kind in [HttpErrorKind::Connect, HttpErrorKind::Tls, HttpErrorKind::Request] {
-            assert_eq!(of(HttpError::new(kind)), "not_sent");
+            let judgement = judge(GrantType::RefreshToken, answer, &[], &defaults, Timestamp::UNIX_EPOCH);
+
+            assert_eq!(name(&judgement), expected);
+            let (Judgement::Unanswered(evidence) | Judgement::NotSent(evidence)) = judgement else { continue };
+            assert_eq!(evidence, Evidence::message(message));
         }
     }
 
@@ -340,7 +362,11 @@ mod tests {
             (ups(r#""10429""#, "Too Many Requests"), "rate_limited"),
             (ups(r#""10499""#, "Computer says no"), "unknown"),
             (r#"{"error":"computer_says_no"}"#.to_owned(), "unknown"),
+            (r#"{"error":[{"code":"10400","message":"Invalid Refresh Token"}]}"#.to_owned(), "unknown"),
+            (r#"{"errors":{"code":"10499"}}"#.to_owned(), "unknown"),
             // It does not declare an error.
+            (r#"{"error":""}"#.to_owned(), "unanswered"),
+            (r#"{"errors":{}}"#.to_owned(), "unanswered"),
             (r#"{"code":"0","message":"OK"}"#.to_owned(), "unanswered"),
             (r#"{"status":"approved"}"#.to_owned(), "unanswered"),
             (r#"{"response":{"errors":[]}}"#.to_owned(), "unanswered"),
@@ -370,6 +396,37 @@ mod tests {
                 };
                 assert!(evidence.message.unwrap().contains("twice"));
             }
+        }
+    }
+
+    /// Counts warnings.
+    #[derive(Default)]
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Warnings {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            if *event.metadata().level() == tracing::Level::WARN {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_pair_of_an_answer_that_broke_off_is_worth_a_warning() {
+        let warnings = Warnings::default();
+        let count = warnings.0.clone();
+        let log = tracing::Dispatch::new(registry().with(warnings));
+        // If there were only one, threads without a subscriber could disable log statements for this thread.
+        let _second = tracing::Dispatch::new(registry());
+        let pair = r#"{"access_token":"a","refresh_token":"r"}"#;
+        for (arrival, expected) in
+            [(Arrival::Whole(answer(200, pair, &[])), 0), (Arrival::BrokenOff(answer(200, pair, &[])), 1)]
+        {
+            let judgement = tracing::dispatcher::with_default(&log, || {
+                judge(GrantType::RefreshToken, arrival, &[], &PairDefaults::default(), Timestamp::UNIX_EPOCH)
+            });
+
+            assert_eq!((name(&judgement), count.load(Ordering::Relaxed)), ("pair", expected));
         }
     }
 

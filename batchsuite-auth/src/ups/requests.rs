@@ -297,6 +297,7 @@ mod tests {
             let ups = Ups::new(&base, Client::new("i", "s"), Arc::new(NoHttp), Duration::ZERO, PairDefaults::default())
                 .unwrap();
             assert_eq!(ups.token.as_str(), "http://127.0.0.1:9/ups/security/v1/oauth/token");
+            assert_eq!(ups.issuer(), "http://127.0.0.1:9");
         }
     }
 
@@ -382,6 +383,16 @@ mod tests {
         let exchange = ups.exchange(&AuthorizationCode::new("c"), &redirect_uri(), None).unwrap();
         for prepared in [exchange, ups.refresh(&RefreshToken::new("r")).unwrap()] {
             assert_eq!(prepared.head.headers["accept-encoding"], "identity");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_the_name_at_the_end_of_its_path() {
+        let ups = ups(ClientAuthentication::Secret);
+        let exchange = ups.exchange(&AuthorizationCode::new("c"), &redirect_uri(), None).unwrap();
+        for prepared in [exchange, ups.refresh(&RefreshToken::new("r")).unwrap()] {
+            let path = format!("/security/v1/oauth/{}", prepared.grant_type.endpoint());
+            assert_eq!(prepared.head.uri.path(), path);
         }
     }
 

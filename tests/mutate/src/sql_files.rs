@@ -86,13 +86,13 @@ pub(crate) fn module(tree: &Path, mutants: &[Mutant]) -> String {
 #[doc(hidden)]
 #[allow(warnings, clippy::all)]
 pub mod mutant_sql {{
-    /// Each changed text begins with the name of its file, so that its use is seen.
+    /// Each text ends with the name of its file, so that its use is seen.
     pub fn file(name: &str, was: &str) -> &'static str {{
         let changed = [
 {texts}        ];
         let chosen = changed.iter().find(|(of, id, _)| *of == name && crate::mutant::is_active(*id));
         let text = chosen.map_or(was, |(_, _, text)| text);
-        Box::leak(format!("/* text of {{name}} */ {{text}}").into_boxed_str())
+        Box::leak(format!("{{text}}\n/* text of {{name}} */").into_boxed_str())
     }}
 
     pub fn used(text: &str) -> &str {{

@@ -237,6 +237,7 @@ fn what_is_no_secret_stays() {
         "com.ups.security.oauth.token.exception.InvalidRefreshTokenException",
         "see https://onlinetools.ups.com/security/v1/oauth/refresh",
         "at 2026-11-25T21:45:35.123Z, request 1706710138962",
+        "too short for a token: 0mjQ7zS8xq2nGfKbVd3Rt5Y",
         "Donaudampfschifffahrtsgesellschaftskapit\u{e4}n",
         "000000000000000000000000000000",
         "100% of &amp; and \\ and &#; and %zz",
@@ -250,6 +251,8 @@ fn what_is_no_secret_stays() {
 fn a_short_secret_is_cut_out_as_a_whole() {
     assert_eq!(cut("the secret is hunter2!", &["hunter2"]), "the secret is […]!");
     assert_eq!(cut("the secret is h u n t e r 2", &["hunter2"]), "the secret is […]");
+    assert_eq!(cut("the secret is 68756e74657232!", &["hunter2"]), "the secret is […]!");
+    assert_eq!(cut("7 68756e74657232!", &["hunter2"]), "7 […]!");
     assert_eq!(cut("abc", &["abc"]), "abc");
 }
 
@@ -260,4 +263,54 @@ fn of_a_long_text_only_the_beginning_is_kept() {
     assert!(cut(&text, &[TOKEN]).len() <= WINDOW);
     let text = format!("{} {TOKEN}", "x".repeat(190));
     assert!(cut(&text, &[TOKEN]).ends_with("x […]"));
+}
+
+/// These secrets do not look like tokens in any of these encodings, so the cut shows that each encoding is read.
+#[test]
+fn a_secret_of_words_is_cut_out_with_the_whole_word_around_it_and_nothing_else() {
+    const WORDS: &str = "correcthorsebattery";
+    const SIGNS: &str = "staple???>>>~~~batter";
+    const ANIMALS: &str = "ox\u{1f40e}\u{10000}\u{10ffff}ox";
+    let each = |coded: fn(u32) -> String| WORDS.chars().map(|c| coded(c.into())).collect::<String>();
+    let units = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+    let in_lines = |text: String, length| {
+        text.as_bytes().chunks(length).map(|line| String::from_utf8_lossy(line) + "\r\n ").collect::<String>()
+    };
+    for (what, secret, echo, kept) in [
+        ("in a word", WORDS, format!("~token-{WORDS}+1"), ""),
+        ("with padding", WORDS, format!("{WORDS}=="), ""),
+        ("with a sign at the end", "correcthorse!", "correcthorse!".to_owned(), ""),
+        ("hyphens", WORDS, "correct-horse-battery".to_owned(), ""),
+        ("percent-u", WORDS, WORDS.replace('h', "%u0068"), ""),
+        ("percent-U", WORDS, WORDS.replace('h', "%U0068"), ""),
+        ("an entity beside an ampersand", "horse&lt/battery", "horse&lt&sol;battery".to_owned(), ""),
+        ("escapes in braces", WORDS, each(|c| format!("\\u{{{c:x}}}")), ""),
+        ("escapes in braces with zeros", WORDS, each(|c| format!("\\u{{{c:08x}}}")), ""),
+        ("escapes of four digits", WORDS, units(WORDS), ""),
+        ("surrogate pairs", ANIMALS, units(ANIMALS), ""),
+        ("surrogate pairs in braces", ANIMALS, "ox\\u{1f40e}\\u{10000}\\u{10FFFF}ox".to_owned(), ""),
+        ("octal", WORDS, each(|c| format!("\\{c:o}")), ""),
+        ("wrapped base64", SIGNS, in_lines(STANDARD.encode(SIGNS), 10), "\r\n "),
+        ("wrapped base64url", SIGNS, in_lines(URL_SAFE.encode(SIGNS), 10), "\r\n "),
+        ("hexadecimal with colons", WORDS, hex(WORDS, ":"), ""),
+        ("hexadecimal with letters between", WORDS, hex(WORDS, " or "), ""),
+        ("base32 of 12", &WORDS[..12], base32(&WORDS[..12]), ""),
+        ("base32 of 12, lower case", &WORDS[..12], base32(&WORDS[..12]).to_lowercase(), ""),
+        ("base32 in lines", WORDS, in_lines(base32(WORDS), 8), "\r\n "),
+        ("base32 with hyphens", WORDS, base32(WORDS).replace('X', "X-"), ""),
+    ] {
+        assert_eq!(cut(&format!("({echo})"), &[secret]), format!("([…]{kept})"), "{what}: {echo}");
+    }
+}
+
+/// Between blanks a cut is not widened, so it shows from which character on a secret is read.
+#[test]
+fn of_base32_the_letters_before_a_secret_stay() {
+    for (before, letters) in [("x", 1), ("xxx", 4), ("xxxxx", 8)] {
+        let text = base32(&format!("{before}correcthorsebat")).chars().map(|c| format!("{c} ")).collect::<String>();
+
+        let kept = cut(&text, &["correcthorsebat"]);
+
+        assert_eq!(kept, format!("{}[…] ", &text[..2 * letters]), "{before}: {text}");
+    }
 }

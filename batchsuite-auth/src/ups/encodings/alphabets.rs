@@ -22,28 +22,17 @@ fn backwards(view: &View) -> View {
     read
 }
 
-/// `7233…`, `72:33…`, `0x72, 0x33, …`: characters between digits are ignored, unless they are letters.
+/// `7233…`, `72:33…`, `0x72, 0x33, …`: all other characters are ignored. The start is unknown, so both alignments are
+/// read.
 fn in_hexadecimal(view: &View, skipped: usize) -> View {
-    let mut digits = Vec::new();
+    let is_prefix = |at: usize| matches!(view.bytes[at..], [b'0', b'x' | b'X', ..]);
+    let digits = view.bytes.iter().enumerate().filter(|(at, _)| !is_prefix(*at));
+    let digits = digits.filter_map(|(at, byte)| Some((char::from(*byte).to_digit(16)? as u8, &view.source[at])));
+    let digits: Vec<_> = digits.skip(skipped).collect();
     let mut read = View::with_room(view.bytes.len(), false);
-    let mut finish = |digits: &mut Vec<(u8, Range<usize>)>| {
-        let digits = mem::take(digits);
-        if digits.len() >= 2 * SHORTEST {
-            for pair in digits[skipped..].chunks_exact(2) {
-                read.push(pair[0].0 << 4 | pair[1].0, pair[0].1.start..pair[1].1.end);
-            }
-        }
-    };
-    for (index, (byte, source)) in view.bytes.iter().zip(&view.source).enumerate() {
-        let is_prefix = *byte == b'0' && matches!(view.bytes.get(index + 1), Some(b'x' | b'X'));
-        match char::from(*byte).to_digit(16) {
-            _ if is_prefix || matches!(byte, b'x' | b'X') => {}
-            Some(digit) => digits.push((digit as u8, source.clone())),
-            None if byte.is_ascii_alphabetic() => finish(&mut digits),
-            None => {}
-        }
+    for pair in digits.chunks_exact(2) {
+        read.push(pair[0].0 << 4 | pair[1].0, pair[0].1.start..pair[1].1.end);
     }
-    finish(&mut digits);
     read
 }
 
