@@ -168,7 +168,7 @@ pub mod status;
 mod steps;
 pub mod store;
 mod telemetry;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(any(test, feature = "test-util"), target_os = "linux"))]
 mod test_memory;
 mod ups;
 

@@ -3,19 +3,20 @@
 use std::{fs::File, os::unix::fs::FileExt};
 
 /// Where a buffer is, or was.
-pub(crate) struct Place {
+#[derive(Debug)]
+pub struct Place {
     address: u64,
     length: usize,
 }
 
 /// Where `buffer` is.
-pub(crate) fn left_of(buffer: &[u8]) -> Place {
+pub fn left_of(buffer: &[u8]) -> Place {
     Place { address: buffer.as_ptr() as u64, length: buffer.len() }
 }
 
 impl Place {
     /// Whether `secret` can be read there now. The allocator writes into what it got back, but not over all of it.
-    pub(crate) fn holds(&self, secret: &[u8]) -> bool {
+    pub fn holds(&self, secret: &[u8]) -> bool {
         // Of another size, or it would be the very memory that is looked at.
         let mut bytes = vec![0; self.length + 256 * 1024];
         bytes.truncate(self.length);

@@ -26,6 +26,13 @@ pub mod simulation {
     };
 }
 
+/// A look at memory that was given back. Not part of the public API; may change with any release.
+#[cfg(all(feature = "test-util", target_os = "linux"))]
+#[doc(hidden)]
+pub mod memory {
+    pub use crate::test_memory::{Place, left_of};
+}
+
 /// The complete state machine, for tests that explore it. Not part of the public API; may change with any release.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]

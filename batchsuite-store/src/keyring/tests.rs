@@ -371,6 +371,20 @@ async fn a_secret_becomes_text_or_is_refused() {
     assert_eq!(reopened(b"\xff").into_text().unwrap_err(), KeyringError::NotText);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_secret_that_was_looked_at_is_wiped() {
+    let (keyring, grant, secret) = (one_key().await, acme(), b"opened-canary-5d20c7e1".repeat(50));
+    let binding = Binding::access_token(&grant, Default::default());
+    let opened = keyring.open(&binding, &keyring.seal(&binding, &secret).unwrap()).unwrap();
+    let place = batchsuite_auth::test_util::memory::left_of(opened.expose_secret());
+    assert!(place.holds(b"opened-canary-5d20c7e1"), "the test looks at the right place");
+
+    drop(opened);
+
+    assert!(!place.holds(b"opened-canary-5d20c7e1"));
+}
+
 #[tokio::test]
 async fn a_key_can_be_declared_lost() {
     let keys = KeySet::parse(&format!("new:{},old:lost", encoded(2))).unwrap();

@@ -166,6 +166,33 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_was_pruned_keeps_as_many_new_events() {
+        let mut log = Log::default();
+        written(&mut log, EVENTS_KEPT, Timestamp::UNIX_EPOCH);
+        let now = later(Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+        let limit = 10;
+        let prune = Prune { environment: Environment::Cie, older_than: Duration::ZERO, limit, undelivered: false };
+        assert_eq!(log.prune(prune, now), Pruned { events: 10, up_to: EventId::new(10) });
+
+        written(&mut log, 10, now);
+        assert_eq!(log.pruned, EventId::new(10));
+        written(&mut log, 1, now);
+        assert_eq!(log.pruned, EventId::new(11));
+    }
+
+    #[test]
+    fn an_event_is_pruned_once_it_is_older_than_asked_for() {
+        let mut log = Log::default();
+        written(&mut log, 1, Timestamp::UNIX_EPOCH);
+        let older_than = Duration::from_secs(60);
+        let prune = Prune { environment: Environment::Cie, older_than, limit: 10, undelivered: false };
+        let at = later(Timestamp::UNIX_EPOCH, older_than);
+
+        assert_eq!(log.prune(prune, at).events, 0);
+        assert_eq!(log.prune(prune, later(at, Duration::from_micros(1))).events, 1);
+    }
+
+    #[test]
     fn numbers_go_on_when_all_events_were_pruned() {
         let mut log = Log::default();
         written(&mut log, 4, Timestamp::UNIX_EPOCH);

@@ -52,6 +52,18 @@ async fn a_clone_shares_what_is_stored_and_another_store_does_not() {
     assert_eq!(MemoryStore::new().load(&key(Environment::Cie)).await.unwrap().document.as_str(), "{}");
 }
 
+#[tokio::test]
+async fn a_backup_has_the_rows_and_events_of_its_time_and_a_life_of_its_own() {
+    let (store, key) = (MemoryStore::new(), key(Environment::Cie));
+    let _ = store.save(first_save(key.clone())).await.unwrap();
+    let backup = store.backup(SystemClock);
+    let _ = store.append(Environment::Cie, NewEvent { company: None, event: event() }).await.unwrap();
+
+    assert_eq!(backup.load(&key).await.unwrap().document.as_str(), r#"{"a":1}"#);
+    assert_eq!(backup.events(all(Environment::Cie)).await.unwrap().items.len(), 1);
+    assert_eq!(store.events(all(Environment::Cie)).await.unwrap().items.len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_save_of_a_clone_ends_a_wait_for_changes_at_once() {
     let store = MemoryStore::new();

@@ -54,3 +54,15 @@ async fn a_key_file_is_a_file_and_nothing_hangs_on_what_is_none() {
         assert!(matches!(loaded, Err(KeySourceError::NotAFile)), "{path:?}: {loaded:?}");
     }
 }
+
+/// A program that is started meanwhile does not get it.
+#[cfg(unix)]
+#[test]
+fn a_key_file_is_not_inherited() {
+    let keys = KeyFile::new("inherited");
+    keys.write(&format!("a:{}", encoded(1)));
+
+    let file = source::open(&keys.0).unwrap();
+
+    assert!(rustix::io::fcntl_getfd(&file).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+}
