@@ -15,7 +15,7 @@ use std::{
 };
 
 use batchsuite_auth::store::{StoreError, StoreErrorKind};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 #[cfg(unix)]
 use rustix::fs::{Access, access};
 
@@ -28,6 +28,7 @@ const MIGRATIONS: [&str; 1] = [include_str!("migrations/V1.sql")];
 
 /// How long a statement waits while another process writes. Less than the 5 s after which a decision is too old.
 const BUSY: Duration = Duration::from_secs(4);
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 /// Committed data survive a power loss (on macOS this needs fullfsync), erased data are overwritten, and a large log
 /// shrinks again.
 const SETTINGS: &str = "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON;
@@ -61,10 +62,25 @@ fn connections(path: &Path) -> Result<(Connection, Connection)> {
     refuse_damaged(&writer, path)?;
     migrate(&writer)?;
     writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    writer.pragma_update(None, "journal_mode", "wal")?;
+    use_log(&writer)?;
     let reader = connect(path)?;
     reader.pragma_update(None, "query_only", true)?;
     Ok((writer, reader))
+}
+
+/// Switches to the write-ahead log. If two processes do that at once, SQLite ends one's wait for the lock at once, because
+/// each waits for the other: so it is tried again, for as long as a statement would wait.
+fn use_log(writer: &Connection) -> Result<()> {
+    let mut left = BUSY;
+    loop {
+        match writer.pragma_update(None, "journal_mode", "wal") {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && !left.is_zero() => {
+                std::thread::sleep(BETWEEN_TRIES);
+                left = left.saturating_sub(BETWEEN_TRIES);
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 /// Closes a connection.
