@@ -62,7 +62,7 @@ impl Copy {
             AUTH => ("batchsuite-auth", vec!["--lib"]),
             STORE => ("batchsuite-store", vec!["--lib"]),
             "reqwest_client" => ("batchsuite-auth", vec!["--test", name]),
-            "contract" | "pool" => ("batchsuite-store", vec!["--test", name]),
+            "contract" | "pool" | "cli" => ("batchsuite-store", vec!["--test", name]),
             _ => ("batchsuite-tests", vec!["--test", name]),
         };
         let build = self.cargo("test", package, &[&target[..], &["--no-run"]].concat()).output().expect("cargo runs");

@@ -88,21 +88,21 @@ pub(crate) const AREAS: &[Area] = &[
         package: "batchsuite-store",
         files: &["batchsuite-store/src/sqlite.rs", "batchsuite-store/src/sqlite/**"],
         is_sql: false,
-        tests: &[STORE, "contract", "sqlite", "stored"],
+        tests: &[STORE, "contract", "sqlite", "stored", "cli"],
     },
     Area {
         name: "postgres",
         package: "batchsuite-store",
         files: &["batchsuite-store/src/postgres.rs", "batchsuite-store/src/postgres/**"],
         is_sql: false,
-        tests: &[STORE, "contract", "pool", "postgres", "stored"],
+        tests: &[STORE, "contract", "pool", "postgres", "stored", "cli"],
     },
     Area {
         name: "sql-sqlite",
         package: "batchsuite-store",
         files: &["batchsuite-store/src/sqlite", "batchsuite-store/src/sqlite.rs"],
         is_sql: true,
-        tests: &[STORE, "contract", "sqlite", "stored"],
+        tests: &[STORE, "contract", "sqlite", "stored", "cli"],
     },
     Area {
         name: "sql-postgres",
@@ -114,6 +114,6 @@ pub(crate) const AREAS: &[Area] = &[
             "batchsuite-store/src/postgres/migrate.rs",
         ],
         is_sql: true,
-        tests: &["contract", "postgres", "stored"],
+        tests: &["contract", "postgres", "stored", "cli"],
     },
 ];
