@@ -154,8 +154,9 @@ impl Report {
         self.rows.push((area.name, results.judge(area, &self.survivors)));
     }
 
-    /// Prints the table; returns whether every survivor has its reason.
-    pub(crate) fn print(&self) -> bool {
+    /// Prints the table; returns whether every survivor has its reason and no test is `failing` without a change.
+    pub(crate) fn print(&self, failing: &BTreeSet<String>) -> bool {
+        failing.iter().for_each(|test| println!("FAILS WITHOUT A CHANGE: {test}"));
         println!(
             "\n{:<14} {:>8} {:>8} {:>9} {:>8} {:>9} {:>8}",
             "area", "changes", "noticed", "timed out", "unviable", "explained", "SURVIVED"
@@ -173,8 +174,9 @@ impl Report {
             sum.explained += explained;
             sum.survived += survived;
         }
+        let is_good = sum.survived == 0 && failing.is_empty();
         if let Some(table) = env::var_os("PROVE_TABLE") {
-            let (noticed, judged) = (sum.noticed + sum.timed_out, if sum.survived == 0 { "ok" } else { "FAILED" });
+            let (noticed, judged) = (sum.noticed + sum.timed_out, if is_good { "ok" } else { "FAILED" });
             let Row { unviable, explained, survived, .. } = sum;
             let line = format!(
                 "mutants\t{} changes: {noticed} noticed, {unviable} not compilable, {explained} explained, {survived} survived\t{}\t{judged}\n",
@@ -184,7 +186,7 @@ impl Report {
             let mut table = OpenOptions::new().append(true).open(table).expect("the table");
             table.write_all(line.as_bytes()).expect("the table");
         }
-        sum.survived == 0
+        is_good
     }
 }
 
@@ -216,5 +218,12 @@ mod tests {
             let row = judged(list, &[(0, Noticed), (1, second)]);
             assert_eq!((row.survived, row.explained), (survived, explained), "{list:?} {second:?}");
         }
+    }
+
+    #[test]
+    fn a_test_that_fails_without_a_change_fails_the_run() {
+        let report = Report { survivors: String::new(), rows: Vec::new(), began: Instant::now() };
+        assert!(report.print(&BTreeSet::new()));
+        assert!(!report.print(&BTreeSet::from(["stored: a_test".to_owned()])));
     }
 }
