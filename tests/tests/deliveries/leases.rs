@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use batchsuite_auth::{EventKind, test_util::simulation};
-use batchsuite_tests::{Hold, Moment, Verb, acme, log::Log, opt_in, seconds};
+use batchsuite_tests::{Hold, Moment, Process, Verb, acme, log::Log, opt_in, seconds};
 use tokio::time::{Instant, sleep};
 
 use crate::stage::{Answer, CONSUMER, Notes, Stage, begun, happen};
@@ -125,16 +125,22 @@ async fn a_lease_that_ended_unnoticed_is_taken_again_and_the_event_is_not_repeat
     assert_eq!(notes.companies(), ["acme", "bolt"]);
 }
 
+/// The delivery has read an event of acme, and does not know it yet.
+async fn reading_an_event(process: &Process) -> Hold {
+    // The first read of the log is over, and the next is that of the event.
+    sleep(seconds(1) / 2).await;
+    let read = process.store.hold(Verb::Events, Moment::After);
+    happen(process, &["acme"]).await;
+    read.reached().await;
+    read
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_begins_after_a_lease_that_may_have_ended() {
     let stage = Stage::new().await;
     let (first, second) = (Notes::default(), Notes::default());
     let (one, _) = stage.delivering(&first).await;
-    // The first read of the log is over, and the next is that of the event.
-    sleep(seconds(1) / 2).await;
-    let read = one.store.hold(Verb::Events, Moment::After);
-    happen(&one, &["acme"]).await;
-    read.reached().await;
+    let read = reading_an_event(&one).await;
     let _other = stage.delivering(&second).await;
     stage.live(seconds(100)).await;
     assert_eq!(second.companies(), ["acme"]);
@@ -172,10 +178,7 @@ async fn nothing_begins_after_a_suspension_in_which_the_lease_ended() {
     let (machine, stage) = (Machine::new(), Stage::new().await);
     let (first, second) = (Notes::default(), Notes::default());
     let (one, _) = stage.delivering(&first).await;
-    sleep(seconds(1) / 2).await;
-    let read = one.store.hold(Verb::Events, Moment::After);
-    happen(&one, &["acme"]).await;
-    read.reached().await;
+    let read = reading_an_event(&one).await;
     machine.suspend(&stage, seconds(61));
     let _other = stage.delivering(&second).await;
     second.reach(1).await;
