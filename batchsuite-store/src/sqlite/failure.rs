@@ -101,6 +101,16 @@ mod tests {
     }
 
     #[test]
+    fn a_column_with_an_invalid_value_is_damage() {
+        let column = rusqlite::Error::InvalidColumnType(0, "number".to_owned(), rusqlite::types::Type::Null);
+        let id = batchsuite_auth::CompanyId::new("").unwrap_err();
+
+        for error in [judge(column), judge(id)] {
+            assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
     fn a_lock_of_another_program_is_told_from_other_failures() {
         let path = Path::new("batchsuite.db");
 

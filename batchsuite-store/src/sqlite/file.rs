@@ -62,16 +62,15 @@ fn connections(path: &Path) -> Result<(Connection, Connection)> {
     refuse_damaged(&writer, path)?;
     migrate(&writer)?;
     writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    use_log(&writer)?;
+    use_log(&writer, BUSY)?;
     let reader = connect(path)?;
     reader.pragma_update(None, "query_only", true)?;
     Ok((writer, reader))
 }
 
 /// Switches to the write-ahead log. If two processes do that at once, SQLite ends one's wait for the lock at once, because
-/// each waits for the other: so it is tried again, for as long as a statement would wait.
-fn use_log(writer: &Connection) -> Result<()> {
-    let mut left = BUSY;
+/// each waits for the other: so it is tried again, for as long as is `left`.
+fn use_log(writer: &Connection, mut left: Duration) -> Result<()> {
     loop {
         match writer.pragma_update(None, "journal_mode", "wal") {
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && !left.is_zero() => {
@@ -213,7 +212,46 @@ fn refuse_network(magic: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, path::PathBuf, thread};
+
     use super::*;
+
+    /// SQLite ends each wait of the first connection at once; the second one holds the file's lock.
+    fn locked(name: &str) -> (PathBuf, Connection, Connection) {
+        let path = env::temp_dir().join(format!("batchsuite-{name}-{}.db", std::process::id()));
+        let (ours, theirs) = (Connection::open(&path).unwrap(), Connection::open(&path).unwrap());
+        ours.busy_timeout(Duration::ZERO).unwrap();
+        theirs.execute_batch("BEGIN EXCLUSIVE; CREATE TABLE numbers (number)").unwrap();
+        (path, ours, theirs)
+    }
+
+    #[test]
+    fn the_switch_to_the_log_is_tried_again_until_the_lock_is_free() {
+        let (path, ours, theirs) = locked("free");
+        let commits = thread::spawn(move || {
+            thread::sleep(5 * BETWEEN_TRIES);
+            theirs.execute_batch("COMMIT").unwrap();
+        });
+
+        use_log(&ours, BUSY).unwrap();
+
+        let mode: String = ours.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        commits.join().unwrap();
+        drop(ours);
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn the_switch_to_the_log_does_not_wait_for_ever() {
+        let (path, ours, theirs) = locked("held");
+
+        let refused = failure::judge(use_log(&ours, 3 * BETWEEN_TRIES).unwrap_err());
+
+        assert!(failure::is_locked(&refused), "{refused}");
+        drop((ours, theirs));
+        fs::remove_file(path).unwrap();
+    }
 
     #[cfg(target_os = "linux")]
     #[test]

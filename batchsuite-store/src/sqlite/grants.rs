@@ -55,7 +55,8 @@ impl Session<'_> {
             let expires_at = time(row, "expires_at")?.unwrap_or(as_of);
             Ok(PendingConsent { id, removals: row.get("removals")?, expires_at })
         })?;
-        Ok(Row { consents, ..stored.unwrap_or_else(|| Row::empty(key.clone(), as_of)) })
+        let stored = stored.unwrap_or_else(|| Row::empty(key.clone(), as_of));
+        Ok(Row { consents, ..stored })
     }
 
     /// The rows of these companies. An unreadable row does not affect the others.
@@ -162,15 +163,14 @@ impl Session<'_> {
                     WHERE environment = ?1 AND listed_as = ?2 AND listed_as <> 'authenticated' AND company > ?3
                     ORDER BY company LIMIT ?4";
                 for status in statuses {
-                    found.extend(self.rows(listed, (environment, status.name(), after, most + 1), name)?);
+                    found.extend(self.rows(listed, (environment, status.name(), after, most), name)?);
                 }
                 (found.into_iter().collect(), None)
             }
             None => self.following(query)?,
         };
-        let is_cut = found.len() > most;
         found.truncate(most);
-        let next = if is_cut { found.last().cloned() } else { read_up_to };
+        let next = if found.len() == most { found.last().cloned() } else { read_up_to };
         let next = next.map(CompanyId::new).transpose()?;
         Ok(Page { items: self.read_all(query.environment, found, Sealed::look), next })
     }

@@ -234,7 +234,7 @@ impl Store for SqliteStore {
                 return Ok(changes);
             }
             // Other processes send no signal, so check for their changes.
-            let _ = time::timeout_at(until.min(now + LOOK_EVERY), committed.changed()).await;
+            let _ = time::timeout(LOOK_EVERY.min(until - now), committed.changed()).await;
         }
     }
 

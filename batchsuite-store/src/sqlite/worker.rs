@@ -225,6 +225,20 @@ mod tests {
         insert(&worker, Some(4)).await.unwrap();
     }
 
+    #[tokio::test]
+    async fn a_commit_that_fails_leaves_no_transaction_open() {
+        let worker = worker().await;
+        let tables = "CREATE TABLE parents (id INTEGER PRIMARY KEY);
+            CREATE TABLE children (parent REFERENCES parents DEFERRABLE INITIALLY DEFERRED)";
+        worker.call(|session| Ok(session.connection.execute_batch(tables)?)).await.unwrap();
+
+        let orphan = worker.call(|session| session.run("INSERT INTO children VALUES (1)", [])).await;
+
+        assert_eq!(orphan.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+        insert(&worker, Some(2)).await.unwrap();
+        assert_eq!(numbers(&worker).await, [2, 2]);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_call_that_was_dropped_before_it_began_does_not_happen() {
         let worker = worker().await;

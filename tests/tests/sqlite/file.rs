@@ -89,13 +89,16 @@ async fn a_directory_is_no_database() {
 
 #[tokio::test]
 async fn a_file_of_another_kind_is_refused_and_not_touched() {
-    let file = TestFile::new();
-    fs::write(file.path(), "name,key\n".repeat(1000)).unwrap();
+    const MAGIC: &str = "SQLite format 3\0";
+    for content in ["name,key\n".repeat(1000), MAGIC.to_owned(), MAGIC.to_owned() + &"x".repeat(60)] {
+        let file = TestFile::new();
+        fs::write(file.path(), content).unwrap();
 
-    let refused = refusal(&file).await;
+        let refused = refusal(&file).await;
 
-    assert_eq!(refused.kind(), StoreErrorKind::Corrupt);
-    assert!(line(&refused).ends_with("SQLite says 26: file is not a database"), "{}", line(&refused));
+        assert_eq!(refused.kind(), StoreErrorKind::Corrupt);
+        assert!(line(&refused).ends_with("SQLite says 26: file is not a database"), "{}", line(&refused));
+    }
 }
 
 #[tokio::test]
@@ -116,6 +119,24 @@ async fn a_database_of_another_program_is_refused_and_not_touched() {
             assert!(line(&refused).ends_with("it is a database of another program"), "{}", line(&refused));
         }
     }
+}
+
+/// It left a journal, which SQLite plays back when it reads the database.
+#[tokio::test]
+async fn a_database_of_another_program_that_was_killed_at_work_is_not_touched() {
+    let (theirs, file) = (TestFile::new(), TestFile::new());
+    let connection = theirs.connection();
+    let at_work = "PRAGMA cache_size = 1; CREATE TABLE theirs (x); INSERT INTO theirs VALUES (zeroblob(100000));
+        BEGIN; UPDATE theirs SET x = randomblob(100000); INSERT INTO theirs VALUES (randomblob(100000))";
+    connection.execute_batch(at_work).unwrap();
+    for (name, content) in content(theirs.directory()) {
+        fs::write(file.directory().join(name), content).unwrap();
+    }
+    assert_eq!(content(file.directory()).len(), 2, "the database and its journal");
+
+    let refused = refusal(&file).await;
+
+    assert!(line(&refused).ends_with("it is a database of another program"), "{}", line(&refused));
 }
 
 #[tokio::test]

@@ -88,8 +88,30 @@ async fn a_disk_that_becomes_read_only_refuses_a_save_and_works_again() {
 
     assert_eq!(refused.kind(), StoreErrorKind::Misconfigured);
     assert!(line(&refused).contains("batchsuite.db: Read-only file system"), "{}", line(&refused));
+    let new = SqliteStore::open(file.directory().join("new.db"), keyring().await).await.unwrap_err();
+    assert!(line(&new).contains("new.db: Read-only file system"), "{}", line(&new));
     remount("rw");
     let store = file.store().await;
     assert_eq!(version(&store, &acme()).await, 1);
     rotated(&store, &company("beta")).await;
+}
+
+/// Also to the administrator, who may write to each file that its disk allows.
+#[tokio::test]
+async fn a_file_that_is_read_only_is_refused_by_name() {
+    if !has_its_own_disk("room::a_file_that_is_read_only_is_refused_by_name", "8m") {
+        return;
+    }
+    let file = TestFile::new();
+    rotated(&file.store().await, &acme()).await;
+    file.closed().await;
+    let path = file.path();
+    let mount = |options: &[&str]| assert!(Command::new("mount").args(options).arg(&path).status().unwrap().success());
+    mount(&["--bind", path.to_str().unwrap()]);
+    mount(&["-o", "remount,bind,ro"]);
+
+    let refused = SqliteStore::open(file.path(), keyring().await).await.expect_err("the file is read-only");
+
+    assert_eq!(refused.kind(), StoreErrorKind::Misconfigured);
+    assert!(line(&refused).ends_with("batchsuite.db: Read-only file system (os error 30)"), "{}", line(&refused));
 }

@@ -89,6 +89,26 @@ pub(super) async fn finds_what_was_last_saved_as_listed_so(case: Case) {
     assert!(case.listed(only(&[])).await.is_empty());
 }
 
+pub(super) async fn a_list_of_some_goes_by_id_whatever_the_size_of_a_page(case: Case) {
+    const OUT: ListedAs = ListedAs::ReauthRequired;
+    const NEVER: ListedAs = ListedAs::Unauthenticated;
+    const IN: ListedAs = ListedAs::Authenticated;
+    let rows = [("f", OUT), ("a", OUT), ("d", NEVER), ("b", IN), ("e", IN), ("c", OUT), ("g", NEVER)];
+    listed_as(&case, &rows).await;
+
+    for (statuses, expected) in [
+        (&[OUT][..], vec!["a", "c", "f"]),
+        (&[NEVER, OUT], vec!["a", "c", "d", "f", "g"]),
+        (&[IN], vec!["b", "e"]),
+        (&[IN, NEVER], vec!["b", "d", "e", "g"]),
+    ] {
+        for limit in [1, 2, 3, 5, 100] {
+            let rows = case.listed(ListQuery { limit, ..only(statuses) }).await;
+            assert_eq!(names(&rows), expected, "limit {limit}");
+        }
+    }
+}
+
 pub(super) async fn a_company_of_whom_only_a_consent_was_put_is_listed_as_unauthenticated(case: Case) {
     case.put(&consent(&acme(), &actor("alice"))).await;
 
@@ -120,7 +140,7 @@ pub(super) async fn one_call_reads_at_most_1000_rows(case: Case) {
             async move {
                 for number in (task..ROWS).step_by(20) {
                     let last = number == ROWS - 1;
-                    let listed_as = if last { ListedAs::ReauthRequired } else { ListedAs::Authenticated };
+                    let listed_as = if last { ListedAs::Authenticated } else { ListedAs::ReauthRequired };
                     let key = company(format!("company-{number:04}"));
                     yes(store.save(Swap { key, listed_as, ..first.clone() }).await?);
                 }
@@ -133,11 +153,13 @@ pub(super) async fn one_call_reads_at_most_1000_rows(case: Case) {
     let page = done(case.store.list(ListQuery { limit: usize::MAX, ..list() }).await);
     assert!(page.items.len() <= 1_000 && page.next.is_some(), "{} rows", page.items.len());
     assert_eq!(case.listed(ListQuery { limit: usize::MAX, ..list() }).await.len(), ROWS);
-    let last = case.listed(only(&[ListedAs::ReauthRequired])).await;
+    let last = case.listed(only(&[ListedAs::Authenticated])).await;
     assert_eq!(names(&last), [format!("company-{:04}", ROWS - 1)], "a page may be empty and have a next");
+    let others = case.listed(ListQuery { limit: usize::MAX, ..only(&[ListedAs::ReauthRequired]) }).await;
+    assert_eq!(others.len(), ROWS - 1);
 
     case.advance(HOUR + SECOND).await;
-    let overdue = case.listed(ListQuery { limit: 300, ..only(&[ListedAs::ReauthRequired]) }).await;
+    let overdue = case.listed(ListQuery { limit: 300, ..only(&[ListedAs::Authenticated]) }).await;
     assert_eq!(overdue.len(), ROWS, "more rows than one call reads");
     assert!(names(&overdue).is_sorted());
 }

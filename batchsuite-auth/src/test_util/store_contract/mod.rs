@@ -199,6 +199,7 @@ macro_rules! __store_clauses {
                 only_companies_that_were_seen_are_listed,
                 shows_what_load_shows_without_opening_tokens,
                 finds_what_was_last_saved_as_listed_so,
+                a_list_of_some_goes_by_id_whatever_the_size_of_a_page,
                 a_company_of_whom_only_a_consent_was_put_is_listed_as_unauthenticated,
                 a_row_whose_wake_time_has_passed_is_listed_as_anything,
                 one_call_reads_at_most_1000_rows,
