@@ -3,20 +3,21 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::{pin::pin, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 use batchsuite_auth::{
     CompanyId, Environment,
     ids::Revision,
     secret::RefreshToken,
-    store::{Document, ListedAs, RowKey, RowNumber, Saved, Store, Swap, TokenChange, Tokens},
+    store::{Document, ListedAs, RowKey, RowNumber, Saved, Store, StoreErrorKind, Swap, TokenChange, Tokens},
 };
-use batchsuite_store::{PostgresPool, PostgresStore};
+use batchsuite_store::{PostgresError, PostgresPool, PostgresStore, PostgresTransaction};
 use batchsuite_tests::{
     eventually,
     postgres::{Log, Server, TestSchema, keyring},
     proxy::Proxy,
 };
+use tokio_postgres::{Row, types::Type};
 
 #[tokio::test]
 async fn of_the_connections_that_nobody_needs_any_more_none_stays() {
@@ -53,6 +54,77 @@ async fn a_pair_that_waits_is_not_sent_over_a_connection_that_is_too_old() {
 
     assert_ne!(save.await.unwrap(), Saved::Conflict);
     assert_eq!(proxy.connections() - before, 1);
+}
+
+/// A pool of two connections, and the server processes that serve them: one is busy, and one idle.
+async fn busy_and_idle(url: &str) -> (PostgresPool, PostgresTransaction, i32) {
+    let pool = PostgresPool::at(url).connections(2).deadline(LONG).build().unwrap();
+    let mut busy = pool.begin().await.unwrap();
+    let pid = pid(&busy.rows(PID, &[], &[]).await.unwrap());
+    pool.rows(PID, &[], &[]).await.unwrap();
+    (pool, busy, pid)
+}
+
+const PID: &str = "SELECT pg_backend_pid()";
+
+fn pid(rows: &[Row]) -> i32 {
+    rows[0].get(0)
+}
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn a_statement_that_fails_replaces_no_connection() {
+    let (pool, busy, _) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    busy.commit().await.unwrap();
+    let pids = async || {
+        let both = "SELECT pg_backend_pid() FROM pg_sleep(0.2)";
+        let (one, other) = tokio::try_join!(pool.rows(both, &[], &[]), pool.rows(both, &[], &[])).unwrap();
+        BTreeSet::from([pid(&one), pid(&other)])
+    };
+    let before = pids().await;
+
+    let failed = pool.rows("SELECT 1 / 0", &[], &[]).await;
+
+    assert_eq!(PostgresError::of(&failed.unwrap_err()).and_then(PostgresError::sql_state), Some("22012"));
+    assert_eq!(pids().await, before);
+}
+
+/// The server that ended one may have become another one.
+#[tokio::test]
+async fn when_the_server_ends_a_connection_one_in_use_is_not_reused() {
+    let (pool, mut busy, first) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    let mut other = pool.begin().await.unwrap();
+    let second = pid(&other.rows(PID, &[], &[]).await.unwrap());
+    busy.rows("SELECT pg_terminate_backend($1)", &[Type::INT4], &[&second]).await.unwrap();
+
+    other.rows(PID, &[], &[]).await.unwrap_err();
+    busy.commit().await.unwrap();
+    drop(other);
+
+    let next = pid(&pool.rows(PID, &[], &[]).await.unwrap());
+    assert!(next != first && next != second, "{next}");
+}
+
+/// Another caller's connection would not help: only a server that has no room is asked again.
+#[tokio::test]
+async fn a_connection_that_the_server_denies_is_not_waited_for() {
+    let server = Server::shared(Log::Normal);
+    let role = format!("denied_{}", std::process::id());
+    let client = server.client().await;
+    client.batch_execute(&format!("CREATE ROLE {role} LOGIN SUPERUSER")).await.unwrap();
+    let url = server.url().replace("user=postgres", &format!("user={role}"));
+    let pool = PostgresPool::at(&url).connections(2).deadline(LONG).build().unwrap();
+    let busy = pool.begin().await.unwrap();
+    client.batch_execute(&format!("ALTER ROLE {role} NOLOGIN")).await.unwrap();
+
+    let denied = tokio::time::timeout(LONG, pool.rows(PID, &[], &[])).await.expect("the call ends at once");
+
+    assert_eq!(denied.unwrap_err().kind(), StoreErrorKind::Misconfigured);
+    busy.commit().await.unwrap();
+    drop(pool);
+    client.batch_execute(&format!("DROP ROLE {role}")).await.unwrap();
 }
 
 fn first_pair() -> Swap {

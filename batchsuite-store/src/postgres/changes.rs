@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use batchsuite_auth::{CompanyId, Environment, events::EventId, store::Changes};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     PostgresStore,
@@ -31,9 +31,7 @@ impl PostgresStore {
         let began = Instant::now();
         let end = began.checked_add(wait);
         loop {
-            if !wait.is_zero() {
-                sleep_until(self.0.feed.next_look()).await;
-            }
+            sleep_until(self.0.feed.next_look()).await;
             let (settled, ahead) = self.look(environment, after).await?;
             let now = Instant::now();
             let is_over = end.is_some_and(|end| end <= now);
@@ -48,12 +46,14 @@ impl PostgresStore {
             if is_over || (!ahead.is_empty() && pause <= now) {
                 return Ok(Changes { changed: ahead, ..settled });
             }
-            let next_look = now + self.0.feed.look_every();
-            let next_look = if ahead.is_empty() { next_look } else { next_look.min(pause) };
-            tokio::select! {
-                _ = hints.changed() => {}
-                () = sleep_until(end.map_or(next_look, |end| end.min(next_look))) => {}
+            let mut rest = self.0.feed.look_every();
+            if !ahead.is_empty() {
+                rest = rest.min(pause.saturating_duration_since(now));
             }
+            if let Some(end) = end {
+                rest = rest.min(end.saturating_duration_since(now));
+            }
+            let _ = timeout(rest, hints.changed()).await;
         }
     }
 

@@ -126,23 +126,17 @@ struct Messenger {
 
 impl Messenger {
     async fn run(mut self) {
-        let mut pause = PAUSES.0;
-        let mut is_told = false;
+        let mut interruption = Interruption::default();
         // Runs until the store is dropped.
         while self.announcements.has_changed().is_ok() {
             let began = Instant::now();
             let ended = self.session().await;
-            if began.elapsed() > PAUSES.1 {
-                (pause, is_told) = (PAUSES.0, false);
-            }
-            // Log once per outage.
-            if let Err(error) = ended
-                && !std::mem::replace(&mut is_told, true)
-            {
+            let (pause, is_first) = interruption.goes_on(began.elapsed());
+            // Log once per interruption.
+            if let (Err(error), true) = (ended, is_first) {
                 tracing::warn!(error = %chain(&error), "change notifications are interrupted; changes are read at intervals");
             }
             sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 
@@ -183,9 +177,85 @@ impl Messenger {
     }
 }
 
+/// The messenger's pauses while its connections fail or do not last.
+#[derive(Default)]
+struct Interruption {
+    last_pause: Option<Duration>,
+}
+
+impl Interruption {
+    /// After a connection that lasted this long: the pause before the next one, and whether the interruption is new.
+    fn goes_on(&mut self, lasted: Duration) -> (Duration, bool) {
+        let before = self.last_pause.filter(|_| lasted <= PAUSES.1);
+        let pause = before.map_or(PAUSES.0, |pause| PAUSES.1.min(pause * 2));
+        self.last_pause = Some(pause);
+        (pause, before.is_none())
+    }
+}
+
 /// The answer, if it arrives by the deadline.
 async fn in_time<T>(deadline: Duration, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
     let answer = timeout(deadline, answer).await;
     let answer = answer.map_err(|_| failure::unavailable("the database did not answer in time"))?;
     answer.map_err(|error| failure::of_database(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed(address: Option<Address>) -> Feed {
+        Feed {
+            channel: "changes".to_owned(),
+            address,
+            runtime: ConnectionRuntime::here(),
+            deadline: Duration::from_secs(1),
+            hints: watch::Sender::new(()),
+            announcements: watch::Sender::new(()),
+            messenger: Mutex::new(Weak::new()),
+            last_look: Mutex::new(None),
+        }
+    }
+
+    #[test]
+    fn the_pauses_of_an_interruption_grow_and_begin_anew_after_a_connection_that_lasted() {
+        let mut interruption = Interruption::default();
+        let mut after = |lasted: Duration| interruption.goes_on(lasted);
+
+        let (soon, long) = (Duration::ZERO, PAUSES.1 + Duration::from_millis(1));
+        assert_eq!(
+            [after(soon), after(soon), after(PAUSES.1)],
+            [(PAUSES.0, true), (2 * PAUSES.0, false), (4 * PAUSES.0, false)]
+        );
+        for _ in 0..10 {
+            after(soon);
+        }
+        assert_eq!(after(soon), (PAUSES.1, false));
+        assert_eq!([after(long), after(soon)], [(PAUSES.0, true), (2 * PAUSES.0, false)]);
+    }
+
+    #[test]
+    fn without_notifications_readers_look_more_often() {
+        let address = Address::new("host=localhost").unwrap();
+
+        assert_eq!(feed(Some(address)).look_every(), LOOK);
+        assert_eq!(feed(None).look_every(), LOOK_WITHOUT_HINTS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_looks_of_all_readers_keep_their_distance() {
+        let (feed, now) = (feed(None), Instant::now());
+
+        assert_eq!(
+            [feed.next_look(), feed.next_look(), feed.next_look()],
+            [now, now + BETWEEN_LOOKS, now + 2 * BETWEEN_LOOKS]
+        );
+        tokio::time::advance(LOOK).await;
+        assert_eq!(feed.next_look(), now + LOOK);
+    }
+
+    #[test]
+    fn debug_tells_whether_it_listens() {
+        assert_eq!(format!("{:?}", feed(None)), r#"Feed { channel: "changes", listens: false }"#);
+    }
 }

@@ -211,8 +211,7 @@ impl PostgresPool {
                 return Err(failure::of_pool(&error));
             }
             refusal = Some(failure::of_pool(&error));
-            let next = end.min(Instant::now() + ASKED_AGAIN);
-            let _ = timeout_at(next, shared.returned.notified()).await;
+            let _ = timeout_at(end, timeout(ASKED_AGAIN, shared.returned.notified())).await;
         }
     }
 }

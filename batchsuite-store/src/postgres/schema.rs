@@ -84,6 +84,7 @@ mod tests {
         for valid in ["batchsuite", "a", "tenant_7", &"x".repeat(50)] {
             assert_eq!(Schema::new(valid).unwrap().name(), valid);
         }
+        assert_eq!(format!("{:?}", Schema::new("tenant_7").unwrap()), "tenant_7");
         for invalid in ["", "Upper", "7up", "_a", "a-b", "a\"b", "a.b", "a b", "pg_x", "sch\u{e9}ma", &"x".repeat(51)] {
             assert_eq!(Schema::new(invalid), None, "{invalid:?}");
         }

@@ -89,7 +89,7 @@ impl Session<'_> {
         let last = self.last_event()?;
         let Some(after) = after else { return Ok(Changes { changed: Vec::new(), cursor: last }) };
         let changed = "SELECT company, change AS id FROM grants
-            WHERE environment = ?1 AND change > ?2 AND company <> '' ORDER BY change";
+            WHERE environment = ?1 AND change > ?2 AND company <> ''";
         let after = Changes::begin(after, last);
         let changed = self.rows(changed, (environment.name(), after.number()), |row| {
             let (name, change) = (row.get::<_, String>("company")?, id(row)?);

@@ -131,9 +131,15 @@ async fn a_parameter_of_the_url_that_is_not_known_is_named_and_nothing_else_is()
 async fn the_store_shows_neither_url_nor_keys() {
     let stage = Stage::new().await;
 
+    let pool = batchsuite_store::PostgresPool::at(server().url()).build().unwrap();
+    let transaction = format!("{:?}", pool.begin().await.unwrap());
+
     let shown = format!("{:?} {:?}", stage.store, PostgresStore::at("postgres://u:canary@h/d", keyring().await));
 
     assert!(!shown.contains("canary") && !shown.contains("AAECAw"), "{shown}");
+    let begins = format!("PostgresStore {{ schema: {}, pool: PostgresPool {{ connections: ", stage.schema.name());
+    assert!(shown.starts_with(&begins), "{shown}");
+    assert_eq!(transaction, "PostgresTransaction { .. }");
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use batchsuite_auth::{
     events::EventId,
-    store::{EventQuery, Store},
+    store::{EventQuery, RowKey, Store, Swap, TokenChange},
 };
+use batchsuite_tests::log::Log;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 
-use crate::stage::{CIE, Stage, company, events, id, paired, server};
+use crate::stage::{CIE, Stage, company, events, id, paired, rotation, saved, server};
 
 const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(30);
@@ -156,4 +157,18 @@ async fn a_listener_that_was_cut_listens_again() {
 
     assert!(began.elapsed() < Duration::from_secs(3), "not by a notification: {:?}", began.elapsed());
     assert_eq!(changes.unwrap().changed, [(id(&row.key), row.change)]);
+}
+
+#[tokio::test]
+async fn the_row_of_the_client_is_no_change_that_cannot_be_read() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::of_this_test();
+    let start = cursor(&stage).await;
+    let client = stage.store.load(&RowKey::client(CIE)).await.unwrap();
+    let announced = saved(&stage.store, Swap { tokens: TokenChange::Keep, ..rotation(&client, "none") }).await;
+
+    let changes = stage.store.changes(CIE, Some(start), Duration::ZERO).await.unwrap();
+
+    assert_eq!((changes.changed, changes.cursor), (vec![], announced.change));
+    assert!(log.lines("cannot be read").is_empty(), "{}", log.text());
 }

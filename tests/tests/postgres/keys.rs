@@ -8,7 +8,8 @@ use batchsuite_store::{
     PostgresStore,
     keyring::{KeySet, KeySource, KeySourceError, Keyring},
 };
-use batchsuite_tests::postgres::TestSchema;
+use batchsuite_tests::{log::Log, postgres::TestSchema};
+use tokio_postgres::NoTls;
 
 use crate::{
     sealed::{NEW, OLD, keys, store},
@@ -69,6 +70,22 @@ async fn a_wrong_key_is_refused_at_the_connection() {
     PostgresStore::connect(&url, keys(&format!("{NEW},{OLD}")).await).await.unwrap();
 }
 
+/// For example behind a pooler, which accepts a connection without its server.
+#[tokio::test]
+async fn a_database_that_does_not_tell_its_keys_is_out_of_reach() {
+    let database = format!("keys_{:08x}", rand::random::<u32>());
+    server().client().await.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+    let url = server().url().replace("dbname=postgres", &format!("dbname={database}"));
+    PostgresStore::connect(&url, keys(OLD).await).await.unwrap().migrate().await.unwrap();
+    let (blocker, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    blocker.batch_execute("BEGIN; LOCK TABLE batchsuite.keys").await.unwrap();
+
+    let error = PostgresStore::connect(&url, keys(OLD).await).await.unwrap_err();
+
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_two_processes_that_begin_with_different_keys_of_one_name_one_can_seal() {
     for _ in 0..10 {
@@ -108,9 +125,11 @@ async fn a_reload_that_brings_a_wrong_key_leaves_the_keys_before_it_at_work() {
 
     *source.0.lock().unwrap() = KeySet::parse(&format!("{NAMESAKE},{NEW}")).unwrap();
     keyring.reload().await.unwrap();
+    let (log, _guard) = Log::of_this_test();
     let row = saved(&reloaded, rotation(&row, "2")).await;
 
     assert!(are_tokens(&row.tokens, "2"), "{row:?}");
+    assert_eq!(log.lines("the reloaded keys are refused").len(), 1, "the keys are compared once after each reload");
     assert_names_the_key("check", reloaded.check().await);
     let alone = store(&stage, NEW).await.load(&company("new")).await.unwrap();
     assert!(are_tokens(&alone.tokens, "2"), "the pair is under the new key");

@@ -35,6 +35,21 @@ async fn old_events_are_pruned_and_the_feed_misses_none() {
     assert_eq!(told.changed, [(id(&row.key), left[0].id)]);
 }
 
+/// One statement deletes at most 5,000.
+#[tokio::test]
+async fn a_prune_of_many_events_deletes_exactly_as_many_as_asked() {
+    let stage = Stage::new().await;
+    stage.execute("SELECT {schema}.append_event('cie', 'acme', '{}') FROM generate_series(1, 15010)").await;
+    stage.schema.advance(90 * DAY).await;
+    let prune = async |limit| {
+        let prune = Prune { environment: CIE, older_than: 30 * DAY, limit, undelivered: false };
+        stage.store.prune(prune).await.unwrap().events
+    };
+
+    assert_eq!(prune(10_003).await, 10_003);
+    assert_eq!(prune(100_000).await, 15_010 - 10_003);
+}
+
 #[tokio::test]
 async fn a_reader_behind_what_was_pruned_is_told_of_the_gap_and_goes_on_after_it() {
     let stage = Stage::new().await;

@@ -1,6 +1,6 @@
 //! Silent connections: TCP acknowledges every byte, but no answer arrives.
 
-use std::{cell::RefCell, future::Future, io, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use batchsuite_auth::{
     events::EventKind,
@@ -8,7 +8,7 @@ use batchsuite_auth::{
     store::{Delivery, DeliveryEnd, ListQuery, Prune, Saved, Store, StoreError, StoreErrorKind, StoredTokens},
 };
 use batchsuite_store::{PostgresPool, PostgresStore};
-use batchsuite_tests::{Gate, HOUR, postgres::keyring, proxy::Proxy};
+use batchsuite_tests::{Gate, HOUR, eventually, log::Log, postgres::keyring, proxy::Proxy};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::Client as PostgresClient;
 
@@ -194,35 +194,20 @@ async fn while_everything_is_silent_every_call_ends_and_afterwards_none_fails() 
 
 #[tokio::test]
 async fn one_line_of_the_log_says_that_connections_are_silent() {
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(|| Lines).finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
     let through = Through::new().await;
     through.fill().await;
     through.proxy.silence_connections();
     let (acme, other) = (company("acme"), company("other"));
+    let (log, _guard) = Log::of_this_test();
 
     let _ = tokio::join!(through.stage.store.load(&acme), through.stage.store.load(&other));
+    assert_eq!(log.lines("does not answer").len(), 1);
 
-    let lines = LINES.with_borrow(|lines| String::from_utf8_lossy(lines).into_owned());
-    assert_eq!(lines.lines().filter(|line| line.contains("does not answer")).count(), 1, "{lines}");
-}
-
-thread_local! {
-    /// The log of this thread, and so of this test.
-    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Lines;
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    // A later silence is told again.
+    through.fill().await;
+    through.proxy.silence_connections();
+    let _ = through.stage.store.load(&acme).await;
+    assert_eq!(log.lines("does not answer").len(), 2);
 }
 
 /// The deadline is far away: a connection in doubt must not wait for it.
@@ -263,11 +248,7 @@ async fn a_call_that_is_dropped_leaves_no_statement_at_the_server() {
 async fn a_migration_may_wait_for_another_process_for_as_long_as_it_takes() {
     let Through { proxy: _proxy, stage } = Through::with(Duration::from_secs(1)).await;
     let another = server().client().await;
-    let lock = format!(
-        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{} migrations of batchsuite', 0))",
-        stage.schema.name()
-    );
-    another.batch_execute(&lock).await.unwrap();
+    another.batch_execute(&lock_of_migrations(&stage)).await.unwrap();
     let store = stage.store.clone();
     let mut migration = tokio::spawn(async move { store.migrate().await });
 
@@ -275,6 +256,35 @@ async fn a_migration_may_wait_for_another_process_for_as_long_as_it_takes() {
     another.batch_execute("COMMIT").await.unwrap();
 
     migration.await.unwrap().unwrap();
+}
+
+/// A long operation whose end was never heard of is silence.
+#[tokio::test]
+async fn a_migration_whose_answer_does_not_come_ends() {
+    let Through { proxy, stage } = Through::with(Duration::from_secs(1)).await;
+    let another = server().client().await;
+    another.batch_execute(&lock_of_migrations(&stage)).await.unwrap();
+    let store = stage.store.clone();
+    let migration = tokio::spawn(async move { store.migrate().await });
+    waits_for_a_migration(&another).await;
+
+    proxy.silence_connections();
+    another.batch_execute("COMMIT").await.unwrap();
+
+    let ended = timeout(LONG, migration).await.expect("the migration ends").unwrap();
+    assert_eq!(ended.unwrap_err().kind(), StoreErrorKind::Unavailable);
+}
+
+fn lock_of_migrations(stage: &Stage) -> String {
+    let schema = stage.schema.name();
+    format!("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('{schema} migrations of batchsuite', 0))")
+}
+
+/// Returns when another session waits for a lock that this one holds.
+async fn waits_for_a_migration(holder: &PostgresClient) {
+    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))";
+    let wait = async || holder.query_one(blocked, &[]).await.unwrap().get::<_, i64>(0) == 1;
+    eventually("a migration waits", wait).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 mod damaged;
+mod exact;
 mod file;
 mod room;
 mod sealed;

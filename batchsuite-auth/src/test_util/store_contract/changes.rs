@@ -137,6 +137,18 @@ pub(super) async fn waits_and_returns_early_when_something_changes(case: Case) {
     assert_eq!(done(changes).changed, [(id(&acme()), row.change)]);
 }
 
+/// So a reader of the log hears of the event.
+pub(super) async fn an_event_that_tells_no_change_ends_the_wait_too(case: Case) {
+    let start = case.cursor().await;
+    let waiting = case.store.changes(Environment::Cie, Some(start), 100 * LONG);
+    let acme = acme();
+
+    let (changes, id) = tokio::join!(tokio::time::timeout(LONG, waiting), case.append(&acme, event(EventKind::Failed)));
+
+    let changes = done(changes.expect("the call returns early"));
+    assert_eq!((changes.changed, changes.cursor), (vec![], id));
+}
+
 /// A store that reads before it subscribes sleeps through a change in between.
 pub(super) async fn a_change_at_the_moment_of_the_call_is_not_slept_through(case: Case) {
     let mut after = case.cursor().await;

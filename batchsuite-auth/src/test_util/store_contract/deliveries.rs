@@ -177,6 +177,23 @@ pub(super) async fn who_no_longer_holds_it_moves_nothing(case: Case) {
     assert_eq!(take(&case, &process(2)).await, Some(ids[0]));
 }
 
+pub(super) async fn a_process_that_holds_several_moves_one_alone(case: Case) {
+    let begin = take(&case, &process(1)).await;
+    let elsewhere = case.store.take_delivery(Environment::Production, &process(1), HOUR).await;
+    let elsewhere = done(elsewhere).expect("nobody holds the lease");
+    take(&case, &of_consumer("billing", 1)).await;
+    let ids = written(&case, 1).await;
+
+    assert!(advance(&case, &of_consumer("billing", 1), ids[0], DeliveryEnd::End).await);
+
+    assert_eq!(take(&case, &process(2)).await, None, "the process still holds the other");
+    assert_eq!(take(&case, &process(1)).await, begin);
+    let again = case.store.take_delivery(Environment::Production, &process(2), HOUR).await;
+    assert_eq!(done(again), None);
+    let again = case.store.take_delivery(Environment::Production, &process(1), HOUR).await;
+    assert_eq!(done(again), Some(elsewhere));
+}
+
 pub(super) async fn consumers_and_environments_are_apart(case: Case) {
     take(&case, &process(1)).await;
     let ids = written(&case, 1).await;

@@ -244,6 +244,7 @@ macro_rules! __store_clauses {
                 the_other_environment_is_apart,
                 a_quiet_feed_answers_after_the_wait,
                 waits_and_returns_early_when_something_changes,
+                an_event_that_tells_no_change_ends_the_wait_too,
                 a_change_at_the_moment_of_the_call_is_not_slept_through,
                 a_follower_misses_none_of_64_concurrent_saves_of_16_rows,
             }
@@ -260,6 +261,7 @@ macro_rules! __store_clauses {
                 only_the_holder_moves_the_cursor,
                 a_cursor_never_moves_back,
                 who_no_longer_holds_it_moves_nothing,
+                a_process_that_holds_several_moves_one_alone,
                 consumers_and_environments_are_apart,
             }
             secrets {

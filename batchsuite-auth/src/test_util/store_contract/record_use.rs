@@ -103,12 +103,15 @@ pub(super) async fn a_use_that_the_step_was_computed_from_changes_no_wake_time(c
 pub(super) async fn a_use_soon_after_another_brings_the_wake_time_forward_too(case: Case) {
     sleeping(&case, &acme()).await;
     case.used(&acme()).await;
-    let read = case.load(&acme()).await;
-    case.saved(Swap { wake: wake(in_hours(&read, 20), in_hours(&read, 2)), ..replacing(&read) }).await;
+    for hours in [Some(20), None] {
+        let read = case.load(&acme()).await;
+        let at = hours.map(|hours| in_hours(&read, hours));
+        case.saved(Swap { wake: wake(at, in_hours(&read, 2)), ..replacing(&read) }).await;
 
-    case.used(&acme()).await;
+        case.used(&acme()).await;
 
-    assert_about(case.load(&acme()).await.wake_at, in_hours(&read, 2));
+        assert_about(case.load(&acme()).await.wake_at, in_hours(&read, 2));
+    }
 }
 
 /// In either order, the row wakes as a used company's.

@@ -173,9 +173,9 @@ impl<'a> Text<'a> {
         // In these URLs a plus sign stands for itself.
         let encoded = written.replace('+', "%2B");
         let parameters: Vec<_> = form_urlencoded::parse(encoded.as_bytes()).into_owned().collect();
-        let password = parameters.iter().position(|(name, _)| name == "password").map(|place| place + 1);
+        let password = parameters.iter().position(|(name, _)| name == "password");
         // The at sign may belong to a password, in the address or in an earlier parameter.
-        let is_cut = credentials > scheme.len() && (written.contains('@') || url.contains("password="));
+        let is_cut = written.contains('@') || url.contains("password=");
         let doubtful = if is_cut { 0 } else { password.unwrap_or(usize::MAX) };
         Ok(Self { url: Some(url), parameters, doubtful })
     }
@@ -319,6 +319,28 @@ mod tests {
     }
 
     #[test]
+    fn what_only_libpq_knows_is_said_in_the_words_of_the_driver() {
+        let config = Address::new("postgres://u@h/d?sslmode=allow&target_session_attrs=primary").unwrap().config;
+
+        assert_eq!(config.get_ssl_mode(), SslMode::Prefer);
+        assert_eq!(config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+    }
+
+    #[test]
+    fn a_quote_inside_a_word_stands_for_itself() {
+        let config = Address::new("host=h password=a'b user=u").unwrap().config;
+
+        assert_eq!((config.get_password(), config.get_user()), (Some(&b"a'b"[..]), Some("u")));
+    }
+
+    #[test]
+    fn a_word_without_a_name_cannot_be_parsed() {
+        for text in ["=x host=h", "host=h =x", "host=h user name=x"] {
+            assert!(refusal(text).ends_with("cannot be parsed"), "{text}: {}", refusal(text));
+        }
+    }
+
+    #[test]
     fn a_parameter_that_cannot_be_used_is_named() {
         for (parameter, name) in [
             ("canary_parameter=7", "canary_parameter"),
@@ -387,6 +409,22 @@ mod tests {
             "postgres://user:pass@host/db?canary",
         ] {
             assert!(!refusal(text).to_lowercase().contains("canary"), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_tells_whether_a_pooler_is_at_the_address() {
+        let address = Address::new("postgres://u:hidden@h/d?pgbouncer=true").unwrap();
+
+        assert_eq!(format!("{address:?}"), "Address { is_pooled: true, .. }");
+    }
+
+    #[cfg(feature = "test-util")]
+    #[test]
+    fn the_fuzzing_reads_a_url_as_the_store_does() {
+        for (text, is_pooled) in [("host=h pgbouncer=true", true), ("host=h", false)] {
+            let (config, read) = read_url(text).unwrap();
+            assert_eq!((config.get_hosts(), read), (&[Host::Tcp("h".to_owned())][..], is_pooled));
         }
     }
 

@@ -59,8 +59,6 @@ pub(in crate::postgres) fn of_database(error: &tokio_postgres::Error) -> StoreEr
 pub(in crate::postgres) fn of_pool(error: &PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => of_database(error),
-        PoolError::Timeout(_) => unavailable("no connection of the pool became free in time"),
-        PoolError::Closed => unavailable("the pool was closed"),
         _ => unavailable("the pool has no connection"),
     }
 }
@@ -89,10 +87,7 @@ pub(in crate::postgres) fn concerns_the_connection(error: &tokio_postgres::Error
 /// Whether all connections made so far are affected, because the server or the prepared statements changed. (A damaged
 /// page fails on every connection alike, and a transaction concerns one connection.)
 pub(in crate::postgres) fn concerns_all_connections(error: &tokio_postgres::Error) -> bool {
-    error.code().is_none_or(|state| {
-        let state = state.code();
-        concerns_the_connection(error) && (state == READ_ONLY || !matches!(state.get(..2), Some("25" | "58" | "XX")))
-    })
+    error.code().is_none_or(|state| ends_all_connections(state.code()))
 }
 
 /// Whether the server did not execute the statement for a reason that another connection may not have.
@@ -128,6 +123,10 @@ fn ends_a_connection(state: &str) -> bool {
         // Operator intervention, except a statement time-out.
         || (state.starts_with("57P"))
         || matches!(state, STATEMENT_MISSING | STATEMENT_EXISTS | PLAN_CHANGED)
+}
+
+fn ends_all_connections(state: &str) -> bool {
+    state == READ_ONLY || (ends_a_connection(state) && !matches!(state.get(..2), Some("25" | "58" | "XX")))
 }
 
 /// A connection error concerns addresses and I/O, and so do its causes.
@@ -199,6 +198,24 @@ mod tests {
         }
         for state in ["23505", "22P05", "40P01", "42501", "42P01", "53100", "55P03", "57014"] {
             assert!(!ends_a_connection(state), "{state}");
+        }
+    }
+
+    #[test]
+    fn a_fault_of_all_connections_is_told_from_one_of_a_single_one() {
+        for state in ["08006", "08P01", "0A000", "25006", "26000", "28P01", "3D000", "42P05", "57P01", "57P03"] {
+            assert!(ends_all_connections(state), "{state}");
+        }
+        for state in ["23505", "25P02", "25P03", "40P01", "42P01", "55P03", "57014", "58030", "XX000", "XX001"] {
+            assert!(!ends_all_connections(state), "{state}");
+        }
+    }
+
+    #[test]
+    fn the_message_about_an_object_is_told() {
+        for code in ["08006", "26000", "28P01", "3D000", "3F000", "40P01", "42501", "42P01", "53300", "57P01", "XX001"]
+        {
+            assert!(judge(&SqlState::from_code(code)).1, "{code}");
         }
     }
 

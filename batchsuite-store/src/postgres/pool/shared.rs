@@ -36,7 +36,7 @@ pub(in crate::postgres) struct Shared {
 impl Shared {
     /// The maximum wait for a connection: longer than a silent statement holds one.
     pub(super) fn longest_wait(&self) -> Duration {
-        self.deadline * 3 / 2
+        self.deadline.mul_f32(1.5)
     }
 
     /// Whether another caller has a connection, or is about to get one, that will become free.
