@@ -41,7 +41,7 @@ const ENDS: [&str; 25] = [
 ];
 
 /// Words that replace each other.
-const SWAPS: [(&str, &str); 17] = [
+const SWAPS: [(&str, &str); 16] = [
     ("<", "<="),
     ("<=", "<"),
     (">", ">="),
@@ -54,7 +54,6 @@ const SWAPS: [(&str, &str); 17] = [
     ("MAX", "min"),
     ("DESC", "ASC"),
     ("DISTINCT", ""),
-    ("LATERAL", "LATERAL"),
     ("TRUE", "false"),
     ("FALSE", "true"),
     ("UNION", "INTERSECT"),

@@ -83,8 +83,8 @@ fn statements(file: &Path, text: &str) -> Vec<Range<usize>> {
 
 fn in_rust(text: &str) -> Vec<Range<usize>> {
     let code = text.find("#[cfg(test)]").map_or(text, |end| &text[..end]);
-    let quotes: Vec<usize> =
-        code.match_indices('"').map(|(at, _)| at).filter(|at| !code[..*at].ends_with('\'')).collect();
+    let is_character = |at: usize| code[..at].ends_with('\'') && code[at + 1..].starts_with('\'');
+    let quotes: Vec<usize> = code.match_indices('"').map(|(at, _)| at).filter(|at| !is_character(*at)).collect();
     let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE ", "WITH "];
     let texts = quotes.windows(2).map(|pair| pair[0] + 1..pair[1]);
     let is_sql = |range: &Range<usize>| verbs.iter().any(|verb| code[range.clone()].starts_with(verb));
@@ -96,4 +96,18 @@ fn name_of(statement: &str) -> String {
     let plain = plain(statement);
     let words: Vec<&str> = plain.split(' ').take(4).collect();
     words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_with_its_quote_even_after_an_empty_one_in_sql() {
+        let code = r#"let (all, quote) = ("SELECT a FROM t WHERE a <> ''", '"'); let more = "UPDATE t SET a = 1";"#;
+
+        let texts: Vec<&str> = in_rust(code).into_iter().map(|range| &code[range]).collect();
+
+        assert_eq!(texts, ["SELECT a FROM t WHERE a <> ''", "UPDATE t SET a = 1"]);
+    }
 }
