@@ -125,7 +125,9 @@ impl Sql<'_> {
         let opens_group = self.word(index) == "(" && ["AND", "WHERE", "OR"].contains(&self.word(index.wrapping_sub(1)));
         let from = index + 1;
         let is_conflict = ["CONFLICT", "(", "MATERIALIZED"].contains(&self.word(from)) && self.word(index) == "ON";
-        if !(begins || opens_group) || is_conflict || from >= self.tokens.len() || self.word(from) == "SELECT" {
+        let holds = self.word(index) == "ON" && self.word(from) == "TRUE";
+        if !(begins || opens_group) || is_conflict || holds || from >= self.tokens.len() || self.word(from) == "SELECT"
+        {
             return;
         }
         let until = self.end_of_condition(from);

@@ -3,16 +3,22 @@
 use std::time::Duration;
 
 use batchsuite_auth::{
-    Policy,
+    Environment, Policy,
     events::{EventId, EventKind},
     fake_ups::FakeUps,
     status::ListedAs,
-    store::{EventOrder, EventQuery, Prune, RowKey, Store, StoreError, StoreErrorKind, Swap, TokenChange, Wake},
+    store::{
+        EventOrder, EventQuery, NewConsent, Prune, RowKey, Store, StoreError, StoreErrorKind, Swap, TokenChange,
+        USE_RECORDED_WITHIN, Wake,
+    },
 };
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::{DAY, ada};
 
-use crate::stage::{CIE, Stage, company, consent, events, id, put, removal, rotation, saved};
+use crate::stage::{CIE, Stage, company, consent, events, id, put, removal, rotation, saved, server};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const PRODUCTION: Environment = Environment::Production;
 
 /// Deletes events older than a month and returns their number.
 async fn prune(store: &PostgresStore) -> u64 {
@@ -133,6 +139,46 @@ async fn an_event_that_cannot_be_read_hides_no_other() {
     assert_eq!((page.items.len(), page.next), (1, Some(second)), "the cursor passes the unreadable event");
 }
 
+/// As the row's version in the database tells.
+#[tokio::test]
+async fn a_use_is_written_once_in_five_minutes_or_if_it_wakes_the_company_earlier() {
+    let stage = Stage::new().await;
+    let (acme, client) = (company("acme"), server().client().await);
+    let version = format!("SELECT xmin::text FROM {}.grants", stage.schema.name());
+    let is_written = async || {
+        let before: String = client.query_one(&version, &[]).await.unwrap().get(0);
+        stage.store.record_use(CIE, &[id(&acme)]).await.unwrap();
+        client.query_one(&version, &[]).await.unwrap().get::<_, String>(0) != before
+    };
+    for has_wake in [false, true] {
+        let row = stage.store.load(&acme).await.unwrap();
+        let wake = Wake { at: has_wake.then_some(row.as_of + 2 * DAY), if_used: Some(row.as_of + DAY) };
+        saved(&stage.store, Swap { wake: Some(wake), ..rotation(&row, "1") }).await;
+
+        assert!(is_written().await, "the company wakes earlier");
+        assert!(!is_written().await, "the use is recorded");
+        stage.schema.advance(USE_RECORDED_WITHIN - MINUTE).await;
+        assert!(!is_written().await, "the use was recorded just before");
+        stage.schema.advance(2 * MINUTE).await;
+        assert!(is_written().await, "the use was recorded more than five minutes before");
+        stage.schema.set_back(2 * MINUTE).await;
+        assert!(is_written().await, "the use was recorded by a wrong clock");
+    }
+}
+
+#[tokio::test]
+async fn a_used_consent_loses_its_verifier() {
+    let (stage, consent) = (Stage::new().await, consent(&company("acme")));
+    put(&stage.store, consent.clone()).await.unwrap();
+    let verifiers = format!("SELECT count(verifier) FROM {}.consents", stage.schema.name());
+    let verifiers = async || server().client().await.query_one(&verifiers, &[]).await.unwrap().get::<_, i64>(0);
+    assert_eq!(verifiers().await, 1);
+
+    stage.store.use_consent(CIE, consent.consent.id, None).await.unwrap().unwrap();
+
+    assert_eq!(verifiers().await, 0);
+}
+
 #[tokio::test]
 async fn the_overview_counts_what_companies_are_listed_as() {
     let stage = Stage::new().await;
@@ -146,8 +192,26 @@ async fn the_overview_counts_what_companies_are_listed_as() {
     saved(&stage.store, listed_as(ended, ListedAs::ReauthRequired)).await;
     saved(&stage.store, listed_as(ending, ListedAs::ExpiringSoon)).await;
     saved(&stage.store, Swap { wake: None, ..removal(removed) }).await;
-    let client = stage.store.load(&RowKey::client(CIE)).await.unwrap();
-    saved(&stage.store, Swap { tokens: TokenChange::Keep, ..rotation(&client, "none") }).await;
+    // Due later.
+    let late = stage.paired(&company("late")).await;
+    let wake = Some(Wake { at: Some(late.as_of + DAY), if_used: None });
+    saved(&stage.store, Swap { wake, ..rotation(&late, "2") }).await;
+    // Used and expired.
+    let used = consent(&company("began"));
+    put(&stage.store, used.clone()).await.unwrap();
+    stage.store.use_consent(CIE, used.consent.id, None).await.unwrap().unwrap();
+    put(&stage.store, NewConsent { lifetime: Duration::ZERO, ..consent(&company("began")) }).await.unwrap();
+    // The client's own row counts for nothing, and neither does the other environment.
+    for (environment, name) in
+        [(CIE, None), (PRODUCTION, None), (PRODUCTION, Some("other")), (PRODUCTION, Some("more"))]
+    {
+        let key = RowKey { environment, company: name.map(batchsuite_tests::company) };
+        let row = stage.store.load(&key).await.unwrap();
+        let wake = Some(Wake { at: Some(removed.as_of - DAY), if_used: None });
+        let listed_as = ListedAs::ReauthRequired;
+        saved(&stage.store, Swap { tokens: TokenChange::Keep, wake, listed_as, ..rotation(&row, "none") }).await;
+    }
+    put(&stage.store, consent(&RowKey { environment: PRODUCTION, ..company("other") })).await.unwrap();
 
     let overview = stage.store.overview(CIE).await.unwrap();
 
@@ -156,7 +220,7 @@ async fn the_overview_counts_what_companies_are_listed_as() {
         companies,
         [
             (ListedAs::Unauthenticated, 2),
-            (ListedAs::Authenticated, 1),
+            (ListedAs::Authenticated, 2),
             (ListedAs::ExpiringSoon, 1),
             (ListedAs::ReauthRequired, 1)
         ]

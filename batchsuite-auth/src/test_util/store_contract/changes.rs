@@ -40,6 +40,18 @@ pub(super) async fn every_announced_save_is_told_by_the_next_call(case: Case) {
     }
 }
 
+pub(super) async fn a_first_save_that_does_not_announce_leaves_change_and_feed_alone(case: Case) {
+    let start = case.cursor().await;
+    for key in [acme(), RowKey::client(Environment::Cie)] {
+        let silent = Swap { announce: false, tokens: TokenChange::Keep, ..replacing(&case.load(&key).await) };
+
+        let row = case.saved(silent).await;
+
+        assert_eq!(row.change, EventId::START);
+        assert!(case.changes(start, NOW).await.changed.is_empty());
+    }
+}
+
 pub(super) async fn a_save_that_does_not_announce_leaves_change_and_feed_alone(case: Case) {
     let row = case.opted_in(&acme()).await;
     let after = case.cursor().await;

@@ -107,6 +107,12 @@ pub(super) async fn a_list_of_some_goes_by_id_whatever_the_size_of_a_page(case: 
             assert_eq!(names(&rows), expected, "limit {limit}");
         }
     }
+
+    case.advance(HOUR + SECOND).await;
+    for limit in [1, 2, 3, 7, 100] {
+        let rows = case.listed(ListQuery { limit, ..only(&[NEVER]) }).await;
+        assert_eq!(names(&rows), ["a", "b", "c", "d", "e", "f", "g"], "all are overdue; limit {limit}");
+    }
 }
 
 pub(super) async fn a_company_of_whom_only_a_consent_was_put_is_listed_as_unauthenticated(case: Case) {
@@ -171,4 +177,18 @@ pub(super) async fn environments_are_apart(case: Case) {
     for query in [list(), only(ListedAs::ALL)] {
         assert!(case.listed(ListQuery { environment: Environment::Production, ..query }).await.is_empty());
     }
+
+    // The same companies: in the other environment one must opt in again, and one is overdue.
+    let due = case.load(&company("due")).await;
+    case.saved(Swap { wake: wake(later(due.as_of, HOUR), None), ..replacing(&due) }).await;
+    for (key, listed_as, at) in
+        [(acme(), ListedAs::ReauthRequired, HOUR), (company("due"), ListedAs::Authenticated, SECOND)]
+    {
+        let row = case.load(&elsewhere(&key)).await;
+        case.saved(Swap { listed_as, wake: wake(later(row.as_of, at), None), ..replacing(&row) }).await;
+    }
+    case.advance(2 * SECOND).await;
+    assert!(case.listed(only(&[ListedAs::ReauthRequired])).await.is_empty());
+    let elsewhere = ListQuery { environment: Environment::Production, ..only(&[ListedAs::ReauthRequired]) };
+    assert_eq!(names(&case.listed(elsewhere).await), ["acme", "due"]);
 }

@@ -71,7 +71,7 @@ pub(super) async fn companies_and_environments_are_apart(case: Case) {
         let row = case.load(&key).await;
         assert_same(&row, &Row::empty(key.clone(), row.as_of));
         assert!(case.history(&key).await.is_empty());
-        case.opted_in(&key).await;
+        assert!(case.opted_in(&key).await.consents.is_empty());
     }
 
     assert_eq!(secrets(&case.load(&acme()).await), secrets(&here));

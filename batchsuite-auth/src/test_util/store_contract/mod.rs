@@ -105,6 +105,9 @@ macro_rules! __store_clauses {
                 stores_the_document_whole,
                 stores_the_revision_that_it_is_given,
                 over_another_number_is_a_conflict_and_stores_nothing,
+                over_the_number_of_another_row_is_a_conflict_and_stores_nothing,
+                changes_no_other_row,
+                of_a_company_that_was_only_seen_stores_everything,
                 of_a_row_that_was_never_saved_is_a_conflict_over_any_number,
                 of_64_at_once_exactly_one_succeeds,
                 of_64_first_saves_at_once_exactly_one_succeeds,
@@ -127,7 +130,7 @@ macro_rules! __store_clauses {
                 replacing_erases_the_one_that_is_missing,
                 replacing_by_none_leaves_none,
                 keeps_them,
-                erases_both,
+                erases_both_and_those_of_no_other_row,
                 a_token_of_16_kib_is_stored_whole,
             }
             client_row {
@@ -236,6 +239,7 @@ macro_rules! __store_clauses {
             changes {
                 without_a_cursor_it_gives_the_present_one_at_once,
                 every_announced_save_is_told_by_the_next_call,
+                a_first_save_that_does_not_announce_leaves_change_and_feed_alone,
                 a_save_that_does_not_announce_leaves_change_and_feed_alone,
                 other_events_are_told_as_no_change,
                 a_company_that_changed_twice_is_told_with_the_later_change,

@@ -153,8 +153,16 @@ pub(super) async fn environments_are_apart(case: Case) {
     case.append(&elsewhere(&acme()), event(EventKind::Failed)).await;
     three_old_and_two_new(&case).await;
 
-    assert_eq!(prune(&case, old()).await.events, 3, "a delivery of the other environment holds nothing back");
+    assert_eq!(
+        prune(&case, Prune { limit: 1, ..old() }).await.events,
+        1,
+        "the limit does not count the other's events"
+    );
+    assert_eq!(prune(&case, old()).await.events, 2, "a delivery of the other environment holds nothing back");
 
+    let elsewhere = Prune { environment: Environment::Production, ..old() };
+    let nothing = Prune { older_than: 30 * DAY, ..elsewhere };
+    assert_eq!(prune(&case, nothing).await, Pruned { events: 0, up_to: EventId::START });
     let query = EventQuery { after: Some(EventId::START), ..events(Environment::Production) };
     assert_eq!(done(case.store.events(query).await).items.len(), 1);
 }

@@ -8,6 +8,12 @@ async fn sleeping(case: &Case, key: &RowKey) -> Row {
     case.saved(Swap { wake: wake(in_hours(&row, 10), in_hours(&row, 1)), ..replacing(&row) }).await
 }
 
+/// The row of a company that was never saved, and of which a consent was put.
+async fn seen(case: &Case, key: &RowKey) -> Row {
+    case.put(&consent(key, &actor("alice"))).await;
+    case.load(key).await
+}
+
 fn in_hours(row: &Row, hours: u32) -> Timestamp {
     later(row.as_of, hours * HOUR)
 }
@@ -77,26 +83,30 @@ pub(super) async fn leaves_a_hidden_row_hidden(case: Case) {
 }
 
 pub(super) async fn between_the_read_and_the_save_it_still_counts(case: Case) {
-    let read = sleeping(&case, &acme()).await;
-    case.used(&acme()).await;
+    for read in [sleeping(&case, &acme()).await, seen(&case, &company("seen")).await] {
+        case.used(&read.key).await;
 
-    let next = wake(in_hours(&read, 20), in_hours(&read, 2));
-    let saved = case.saved(Swap { wake: next, ..replacing(&read) }).await;
+        let next = wake(in_hours(&read, 20), in_hours(&read, 2));
+        let saved = case.saved(Swap { wake: next, ..replacing(&read) }).await;
 
-    assert_about(saved.wake_at, in_hours(&read, 2));
-    assert_about(saved.used_at, saved.as_of);
+        assert_about(saved.wake_at, in_hours(&read, 2));
+        assert_about(saved.used_at, saved.as_of);
+    }
 }
 
 pub(super) async fn a_use_that_the_step_was_computed_from_changes_no_wake_time(case: Case) {
     sleeping(&case, &acme()).await;
-    case.used(&acme()).await;
-    let read = case.load(&acme()).await;
+    seen(&case, &company("seen")).await;
+    for key in [acme(), company("seen")] {
+        case.used(&key).await;
+        let read = case.load(&key).await;
 
-    let next = wake(in_hours(&read, 20), in_hours(&read, 2));
-    let saved = case.saved(Swap { wake: next, ..replacing(&read) }).await;
+        let next = wake(in_hours(&read, 20), in_hours(&read, 2));
+        let saved = case.saved(Swap { wake: next, ..replacing(&read) }).await;
 
-    assert_about(saved.wake_at, in_hours(&read, 20));
-    assert_eq!(saved.used_at, read.used_at);
+        assert_about(saved.wake_at, in_hours(&read, 20));
+        assert_eq!(saved.used_at, read.used_at);
+    }
 }
 
 /// The step was computed with the first use but without the second.

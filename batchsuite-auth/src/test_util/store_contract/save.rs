@@ -39,6 +39,64 @@ pub(super) async fn over_another_number_is_a_conflict_and_stores_nothing(case: C
     }
 }
 
+pub(super) async fn over_the_number_of_another_row_is_a_conflict_and_stores_nothing(case: Case) {
+    let row = case.opted_in(&acme()).await;
+    for key in [company("other"), elsewhere(&acme()), RowKey::client(Environment::Cie)] {
+        let first = Swap { tokens: TokenChange::Keep, ..replacing(&case.load(&key).await) };
+        let mut other = case.saved(first).await;
+        // The clock may stand still.
+        if other.number == row.number {
+            other = case.saved(swap(&other)).await;
+        }
+
+        case.conflicts(Swap { expected: other.number, ..replacing(&row) }).await;
+    }
+}
+
+pub(super) async fn changes_no_other_row(case: Case) {
+    let others = [company("other"), elsewhere(&acme())];
+    let mut before = Vec::new();
+    for other in &others {
+        before.push(case.opted_in(other).await);
+    }
+
+    let row = case.opted_in(&acme()).await;
+    case.saved(replacing(&row)).await;
+
+    for before in before {
+        assert_same(&before, &case.load(&before.key).await);
+    }
+}
+
+/// A row that another verb made is saved for the first time as one that is not there.
+pub(super) async fn of_a_company_that_was_only_seen_stores_everything(case: Case) {
+    let keys = [company("new"), company("seen")];
+    case.put(&consent(&keys[1], &actor("alice"))).await;
+    for key in keys {
+        let read = case.load(&key).await;
+        let at = later(read.as_of, HOUR);
+        let swap = Swap {
+            decided_at: Some(read.as_of),
+            listed_as: ListedAs::ReauthRequired,
+            wake: wake(later(at, HOUR), at),
+            ..replacing(&read)
+        };
+        let expected = swap.clone();
+
+        let (number, change, _) = yes(case.save(swap).await);
+
+        let saved = case.load(&key).await;
+        assert_eq!((saved.number, saved.change, saved.revision), (number, change, expected.revision));
+        assert_eq!(change, case.latest(&key).await.id);
+        assert_eq!(json(&saved)["pair"], expected.revision.to_string());
+        assert_about(saved.wake_at, later(at, HOUR));
+        case.used(&key).await;
+        assert_about(case.load(&key).await.wake_at, at);
+        let query = ListQuery { listed_as: Some(vec![ListedAs::ReauthRequired]), ..list() };
+        assert!(names(&case.listed(query).await).contains(&key.name()));
+    }
+}
+
 pub(super) async fn of_a_row_that_was_never_saved_is_a_conflict_over_any_number(case: Case) {
     let seen = company("seen");
     case.put(&consent(&seen, &actor("alice"))).await;
