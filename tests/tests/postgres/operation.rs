@@ -166,6 +166,25 @@ async fn a_use_is_written_once_in_five_minutes_or_if_it_wakes_the_company_earlie
     }
 }
 
+/// The clock may give two rows one number.
+#[tokio::test]
+async fn rows_of_one_number_are_woken_one_by_one() {
+    let stage = Stage::new().await;
+    let elsewhere = RowKey { environment: PRODUCTION, ..company("a") };
+    for key in [&company("a"), &company("b"), &elsewhere] {
+        stage.paired(key).await;
+    }
+    stage.execute("UPDATE {schema}.grants SET number = 7").await;
+    let woken = async |environment, most| {
+        let woken = stage.store.wake(environment, most).await.unwrap();
+        woken.iter().map(|row| row.key.name().to_owned()).collect::<Vec<_>>()
+    };
+
+    assert_eq!(woken(CIE, 1).await, ["a"]);
+    assert_eq!(woken(CIE, 10).await, ["b"]);
+    assert_eq!(woken(PRODUCTION, 10).await, ["a"]);
+}
+
 #[tokio::test]
 async fn a_used_consent_loses_its_verifier() {
     let (stage, consent) = (Stage::new().await, consent(&company("acme")));

@@ -151,4 +151,11 @@ pub(super) async fn the_other_environment_is_apart(case: Case) {
 
     assert!(done(case.store.wake(Environment::Production, 100).await).is_empty());
     assert_eq!(case.woken().await.len(), 1);
+
+    // A row that is overdue for longer in the other environment takes nobody's place.
+    let first = case.load(&elsewhere(&company("first"))).await;
+    case.waking(&first.key, earlier(first.as_of, 2 * DAY)).await;
+    overdue(&case, &["second"]).await;
+    let woken = done(case.store.wake(Environment::Cie, 1).await);
+    assert_eq!(names(&woken), ["second"]);
 }
