@@ -1,6 +1,8 @@
 //! with_postgres COMMAND [ARGUMENT...]: runs a command with a throw-away Postgres server at `DATABASE_URL`, so that test
 //! programs which run one after another need not start one each.
 
+#![allow(clippy::print_stderr, reason = "a program talks to its terminal")]
+
 use std::{
     env,
     process::{Command, ExitCode},
