@@ -208,6 +208,8 @@ struct Sent {
     by: Incarnation,
     token: PairId,
     lease_until: i64,
+    /// By how much the store's clock had been set when it was claimed.
+    store_set: u64,
     outcome: Outcome,
 }
 

@@ -76,9 +76,12 @@ impl Ledger {
         if let Some(claim) = claim.filter(|claim| claim.by == by) {
             claim.is_sent = true;
         }
-        let under_way = self.sends.iter().rev().take(2000).find(|sent| {
-            sent.token == token && sent.outcome == Outcome::Open && store_now + LEASE_SLACK < sent.lease_until
-        });
+        // By a clock that was set back, a lease that is over may seem to last.
+        let is_leased = |sent: &&Sent| {
+            let slack = LEASE_SLACK + (store_set - sent.store_set).cast_signed();
+            sent.token == token && sent.outcome == Outcome::Open && store_now + slack < sent.lease_until
+        };
+        let under_way = self.sends.iter().rev().take(2000).find(is_leased);
         if let Some(under_way) = under_way {
             let (other, rest) = (under_way.by, (under_way.lease_until - store_now) / 1_000_000);
             self.violated(|| {
@@ -87,7 +90,8 @@ impl Ledger {
                 )
             });
         }
-        self.sends.push(Sent { by, token, lease_until: lease.until, outcome: Outcome::Open });
+        let (lease_until, store_set) = (lease.until, lease.store_set);
+        self.sends.push(Sent { by, token, lease_until, store_set, outcome: Outcome::Open });
         Some(self.sends.len() - 1)
     }
 
