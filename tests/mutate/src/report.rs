@@ -87,7 +87,7 @@ impl Results {
         let count = |outcome| self.lines.iter().filter(|line| line.outcome == outcome).count();
         let mut row = Row { noticed: count(Outcome::Noticed), timed_out: count(Outcome::TimedOut), ..Row::default() };
         row.unviable = count(Outcome::Unviable);
-        let listed: BTreeSet<&str> = survivors.lines().filter_map(|line| Some(line.split_once(" | ")?.0)).collect();
+        let listed = listed(survivors);
         let mut explained = BTreeSet::new();
         for line in self.lines.iter().filter(|line| line.outcome == Outcome::Survived) {
             if let Some(known) = listed.get(bare(&line.key)) {
@@ -111,6 +111,10 @@ impl Results {
     fn of_keys<'a>(&'a self, part: impl Fn(&'a str) -> &'a str) -> BTreeSet<&'a str> {
         self.keys.values().map(|key| part(key)).collect()
     }
+}
+
+fn listed(survivors: &str) -> BTreeSet<&str> {
+    survivors.lines().filter_map(|line| Some(line.split_once(" | ")?.0)).collect()
 }
 
 fn bare(key: &str) -> &str {
@@ -148,6 +152,11 @@ impl Report {
     pub(crate) fn new() -> Self {
         let survivors = fs::read_to_string(LIST).expect("the list of survivors");
         Self { survivors, rows: Vec::new(), began: Instant::now() }
+    }
+
+    /// Whether the list has a reason for the change.
+    pub(crate) fn explains(&self, mutant: &Mutant) -> bool {
+        listed(&self.survivors).contains(mutant.bare_name.as_str())
     }
 
     pub(crate) fn add(&mut self, area: &Area, results: Results) {

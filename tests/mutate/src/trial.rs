@@ -13,18 +13,21 @@ use crate::{
     apart::Copy,
     areas::Area,
     prepare::{Form, Genre, Mutant, Prepared},
-    report::{Outcome, Results},
+    report::{Outcome, Report, Results},
     tests::{Ended, Known, Program, Tests},
 };
 
 /// Tests run together that take so long; then longer ones.
 const BATCH: Duration = Duration::from_millis(500);
+/// The time of each program's tests for a change that has its reason.
+const BRIEFLY: Duration = Duration::from_secs(5);
 
 /// Tries an area's changes that stand behind switches; returns the results so far, and the changes to be tried apart.
 pub(crate) fn try_switched<'a>(
     area: &'a Area,
     prepared: &'a Prepared,
     tests: &mut Tests,
+    report: &Report,
     only_survivors: bool,
 ) -> (Results, Vec<&'a Mutant>) {
     let mut results = Results::of(area, &prepared.out, prepared.of(area).map(|(mutant, _)| mutant));
@@ -48,8 +51,13 @@ pub(crate) fn try_switched<'a>(
             for _ in 0..tests.workers() {
                 scope.spawn(|| {
                     while let Some(mutant) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let outcome = try_one(mutant, &program, &known);
-                        tried.lock().expect("no worker panics").push((*mutant, outcome));
+                        let within = if report.explains(mutant) { BRIEFLY } else { Duration::MAX };
+                        let outcome = try_one(mutant, &program, &known, within);
+                        let mut tried = tried.lock().expect("no worker panics");
+                        tried.push((*mutant, outcome));
+                        if tried.len().is_multiple_of(100) {
+                            println!("{}: {} of {} tried with {name}", area.name, tried.len(), left.len());
+                        }
                     }
                 });
             }
@@ -77,10 +85,15 @@ pub(crate) fn try_apart(area: &Area, apart: &[&Mutant], copy: &mut Copy, results
     }
 }
 
-/// `None`: no test noticed.
-fn try_one(mutant: &Mutant, program: &Program, known: &[Known]) -> Option<Outcome> {
+/// Runs the tests that take so long `within` all, the fastest first. `None`: none noticed.
+fn try_one(mutant: &Mutant, program: &Program, known: &[Known], within: Duration) -> Option<Outcome> {
     let mut reaching: Vec<&Known> = known.iter().filter(|test| test.reaches.contains(&mutant.id)).collect();
     reaching.sort_by_key(|test| test.took);
+    let mut sum = Duration::ZERO;
+    reaching.retain(|test| {
+        sum = sum.saturating_add(test.took);
+        sum <= within
+    });
     let (mut rest, mut batch) = (&reaching[..], BATCH);
     while !rest.is_empty() {
         let mut sum = Duration::ZERO;
