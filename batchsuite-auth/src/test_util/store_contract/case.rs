@@ -81,6 +81,18 @@ impl Case {
         self.saved(replacing(&self.load(key).await)).await
     }
 
+    /// Saved rows next to that of `acme`: of another company, and of the other environment.
+    pub(super) async fn others_than_acme(&self) -> [Row; 2] {
+        [self.opted_in(&company("other")).await, self.opted_in(&elsewhere(&acme())).await]
+    }
+
+    /// Asserts that nobody has changed these rows.
+    pub(super) async fn unchanged(&self, rows: impl IntoIterator<Item = Row>) {
+        for row in rows {
+            assert_same(&row, &self.load(&row.key).await);
+        }
+    }
+
     /// The row after a first save with this wake time.
     pub(super) async fn waking(&self, key: &RowKey, at: Timestamp) -> Row {
         self.saved(Swap { wake: wake(at, None), ..replacing(&self.load(key).await) }).await

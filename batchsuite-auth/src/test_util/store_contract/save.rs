@@ -54,18 +54,12 @@ pub(super) async fn over_the_number_of_another_row_is_a_conflict_and_stores_noth
 }
 
 pub(super) async fn changes_no_other_row(case: Case) {
-    let others = [company("other"), elsewhere(&acme())];
-    let mut before = Vec::new();
-    for other in &others {
-        before.push(case.opted_in(other).await);
-    }
+    let others = case.others_than_acme().await;
 
     let row = case.opted_in(&acme()).await;
     case.saved(replacing(&row)).await;
 
-    for before in before {
-        assert_same(&before, &case.load(&before.key).await);
-    }
+    case.unchanged(others).await;
 }
 
 /// A row that another verb made is saved for the first time as one that is not there.

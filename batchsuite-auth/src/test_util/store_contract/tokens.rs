@@ -47,20 +47,14 @@ pub(super) async fn keeps_them(case: Case) {
 }
 
 pub(super) async fn erases_both_and_those_of_no_other_row(case: Case) {
-    let others = [company("other"), elsewhere(&acme())];
-    let mut before = Vec::new();
-    for other in &others {
-        before.push(case.opted_in(other).await);
-    }
+    let others = case.others_than_acme().await;
     let row = case.opted_in(&acme()).await;
     let revision = Revision { epoch: 2, version: 0 };
 
     let erased = case.saved(Swap { tokens: TokenChange::Erase, revision, ..swap(&row) }).await;
 
     assert_eq!((secrets(&erased), erased.revision), (None, revision));
-    for before in before {
-        assert_same(&before, &case.load(&before.key).await);
-    }
+    case.unchanged(others).await;
 }
 
 pub(super) async fn a_token_of_16_kib_is_stored_whole(case: Case) {
