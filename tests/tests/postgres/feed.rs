@@ -56,6 +56,30 @@ async fn a_write_that_is_held_open_is_not_missed_and_hides_no_other() {
 }
 
 #[tokio::test]
+async fn of_several_writes_that_are_held_open_none_is_missed() {
+    let stage = Stage::new().await;
+    for name in ["slow", "slower", "fast"] {
+        stage.paired(&company(name)).await;
+    }
+    let start = cursor(&stage).await;
+    let first = held_open(&stage, "slow").await;
+    let fast = stage.store.load(&company("fast")).await.unwrap();
+    saved(&stage.store, rotation(&fast, "2")).await;
+    let second = held_open(&stage, "slower").await;
+
+    let before = stage.store.changes(CIE, Some(start), NOW).await.unwrap();
+    for writer in [second, first] {
+        writer.batch_execute("COMMIT").await.unwrap();
+    }
+    let after = stage.store.changes(CIE, Some(before.cursor), NOW).await.unwrap();
+
+    for name in ["slow", "slower"] {
+        let row = stage.store.load(&company(name)).await.unwrap();
+        assert!(after.changed.contains(&(id(&row.key), row.change)), "{name}: {after:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_reader_of_the_log_does_not_step_over_an_event_that_is_held_open() {
     let stage = Stage::new().await;
     stage.paired(&company("slow")).await;
@@ -103,6 +127,28 @@ async fn a_writer_that_announces_itself_while_the_log_is_read_holds_nothing_up()
 
     assert_eq!((changes.changed, changes.cursor), (vec![(id(&row.key), row.change)], row.change));
     writer.batch_execute("ROLLBACK").await.unwrap();
+}
+
+/// A lock with one key, and a lock in another database. Both have a number below the latest one.
+#[tokio::test]
+async fn a_lock_of_another_program_with_a_writers_numbers_holds_nothing_up() {
+    let stage = Stage::new().await;
+    let start = cursor(&stage).await;
+    let client = server().client().await;
+    let sequence = format!("SELECT '{}.event_number'::regclass::oid::bigint", stage.schema.name());
+    let sequence: i64 = client.query_one(&sequence, &[]).await.unwrap().get(0);
+    client.batch_execute(&format!("SELECT pg_advisory_lock(({sequence}::bigint << 32) + 1)")).await.unwrap();
+    let database = format!("elsewhere_{sequence}");
+    client.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+    let url = server().url().replace("dbname=postgres", &format!("dbname={database}"));
+    let (elsewhere, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    elsewhere.batch_execute(&format!("SELECT pg_advisory_lock({sequence}, 1)")).await.unwrap();
+
+    let row = stage.paired(&company("acme")).await;
+    let changes = stage.store.changes(CIE, Some(start), NOW).await.unwrap();
+
+    assert_eq!((changes.changed, changes.cursor), (vec![(id(&row.key), row.change)], row.change));
 }
 
 #[tokio::test]

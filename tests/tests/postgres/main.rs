@@ -15,6 +15,7 @@ mod migrations;
 mod operation;
 mod plans;
 mod pooler;
+mod queue;
 mod races;
 mod round_trips;
 mod sealed;

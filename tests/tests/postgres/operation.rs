@@ -9,7 +9,7 @@ use batchsuite_auth::{
     status::ListedAs,
     store::{
         EventOrder, EventQuery, NewConsent, Prune, RowKey, Store, StoreError, StoreErrorKind, Swap, TokenChange,
-        USE_RECORDED_WITHIN, Wake,
+        USE_RECORDED_WITHIN, USED_CONSENT_KNOWN, Wake,
     },
 };
 use batchsuite_store::PostgresStore;
@@ -196,6 +196,30 @@ async fn a_used_consent_loses_its_verifier() {
     stage.store.use_consent(CIE, consent.consent.id, None).await.unwrap().unwrap();
 
     assert_eq!(verifiers().await, 0);
+}
+
+/// A person is told for a while that a consent has expired.
+#[tokio::test]
+async fn an_old_consent_is_deleted_unless_another_transaction_locks_it() {
+    let stage = Stage::new().await;
+    let (client, table) = (server().client().await, format!("{}.consents", stage.schema.name()));
+    let left = async || {
+        let rows = client.query(&format!("SELECT company FROM {table} ORDER BY company"), &[]).await.unwrap();
+        rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
+    };
+    for name in ["locked", "old"] {
+        put(&stage.store, NewConsent { lifetime: Duration::ZERO, ..consent(&company(name)) }).await.unwrap();
+    }
+    put(&stage.store, consent(&company("new"))).await.unwrap();
+    assert_eq!(left().await, ["locked", "new", "old"], "they are known for a while");
+    stage.schema.advance(USED_CONSENT_KNOWN + MINUTE).await;
+    let other = server().client().await;
+    other.batch_execute(&format!("BEGIN; SELECT FROM {table} WHERE company = 'locked' FOR UPDATE")).await.unwrap();
+
+    put(&stage.store, consent(&company("newer"))).await.unwrap();
+
+    assert_eq!(left().await, ["locked", "new", "newer"]);
+    other.batch_execute("ROLLBACK").await.unwrap();
 }
 
 #[tokio::test]

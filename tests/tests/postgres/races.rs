@@ -160,3 +160,26 @@ async fn what_is_rotated_while_it_is_being_woken_is_not_handed_out_with_the_toke
     let [next] = &stage.store.wake(CIE, 10).await.unwrap()[..] else { panic!("the row was hidden") };
     assert!(next.revision.version == 2 && are_tokens(&next.tokens, "2"), "{next:?}");
 }
+
+/// Two keepers that record the same uses never wait for each other in a circle.
+#[tokio::test]
+async fn uses_are_recorded_in_the_order_of_the_companies() {
+    let stage = Stage::new().await;
+    for name in ["b", "a"] {
+        stage.paired(&company(name)).await;
+    }
+    let (other, watch) = (server().client().await, server().client().await);
+    let lock = |name| {
+        let grants = format!("{}.grants", stage.schema.name());
+        format!("SELECT FROM {grants} WHERE company = '{name}' FOR UPDATE NOWAIT")
+    };
+    other.batch_execute(&format!("BEGIN; {}", lock("a"))).await.unwrap();
+
+    let store = stage.store.clone();
+    let recording = tokio::spawn(async move { store.record_use(CIE, &["b", "a"].map(batchsuite_tests::company)).await });
+    waiting(&watch, stage.schema.name(), 1).await;
+
+    other.batch_execute(&lock("b")).await.expect("the store waits for the first company and locks no other");
+    other.batch_execute("COMMIT").await.unwrap();
+    recording.await.unwrap().unwrap();
+}

@@ -156,12 +156,13 @@ async fn the_overview_counts_the_companies_and_consents_of_one_environment() {
     let start = file.clock.now();
     let at = |hours: u32| later(start, hours * HOUR);
     // For each of both environments: rows of all statuses, and one of the client, which counts for nothing.
-    for (environment, names) in [(CIE, &["a", "b", "c", "d"][..]), (Environment::Production, &["e", "f"])] {
+    let of_both = [(CIE, &["a", "b", "c", "d"][..], at(1)), (Environment::Production, &["e", "f"], start)];
+    for (environment, names, first) in of_both {
         for (number, name) in names.iter().enumerate() {
             let key = RowKey::company(environment, company(name));
             let (listed_as, wake) = match number {
                 0 => (ListedAs::Authenticated, wake(Some(at(2)), None)),
-                1 => (ListedAs::ReauthRequired, wake(Some(at(1)), None)),
+                1 => (ListedAs::ReauthRequired, wake(Some(first), None)),
                 2 => (ListedAs::ExpiringSoon, wake(Some(at(3)), None)),
                 _ => (ListedAs::ReauthRequired, None),
             };

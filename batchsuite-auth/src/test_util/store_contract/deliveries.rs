@@ -179,19 +179,18 @@ pub(super) async fn who_no_longer_holds_it_moves_nothing(case: Case) {
 
 pub(super) async fn a_process_that_holds_several_moves_one_alone(case: Case) {
     let begin = take(&case, &process(1)).await;
-    let elsewhere = case.store.take_delivery(Environment::Production, &process(1), HOUR).await;
-    let elsewhere = done(elsewhere).expect("nobody holds the lease");
-    take(&case, &of_consumer("billing", 1)).await;
+    let billing = |number| of_consumer("billing", number);
+    let elsewhere = async |delivery| done(case.store.take_delivery(Environment::Production, &delivery, HOUR).await);
+    let begin_elsewhere = elsewhere(billing(1)).await.expect("nobody holds the lease");
+    take(&case, &billing(1)).await;
     let ids = written(&case, 1).await;
 
-    assert!(advance(&case, &of_consumer("billing", 1), ids[0], DeliveryEnd::End).await);
+    assert!(advance(&case, &billing(1), ids[0], DeliveryEnd::End).await);
 
     assert_eq!(take(&case, &process(2)).await, None, "the process still holds the other");
     assert_eq!(take(&case, &process(1)).await, begin);
-    let again = case.store.take_delivery(Environment::Production, &process(2), HOUR).await;
-    assert_eq!(done(again), None);
-    let again = case.store.take_delivery(Environment::Production, &process(1), HOUR).await;
-    assert_eq!(done(again), Some(elsewhere));
+    assert_eq!(elsewhere(billing(2)).await, None, "and that of the other environment");
+    assert_eq!(elsewhere(billing(1)).await, Some(begin_elsewhere));
 }
 
 pub(super) async fn consumers_and_environments_are_apart(case: Case) {

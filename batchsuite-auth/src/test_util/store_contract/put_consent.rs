@@ -101,6 +101,7 @@ pub(super) async fn the_caps_spare_other_companies_and_actors(case: Case) {
         let caps = ConsentCaps { per_company: 1, per_actor: 1 };
         case.put_with(&consent(&acme(), &actor("alice")), caps).await;
         case.put_with(&consent(&elsewhere(&company("other")), &actor("carol")), caps).await;
+        case.put_with(&consent(&elsewhere(&company("third")), &actor("bob")), caps).await;
     }
 
     assert!(case.use_up(&alone).await.is_some());

@@ -80,6 +80,7 @@ pub(super) async fn of_a_company_that_was_only_seen_stores_everything(case: Case
         let (number, change, _) = yes(case.save(swap).await);
 
         let saved = case.load(&key).await;
+        assert!(number > read.number);
         assert_eq!((saved.number, saved.change, saved.revision), (number, change, expected.revision));
         assert_eq!(change, case.latest(&key).await.id);
         assert_eq!(json(&saved)["pair"], expected.revision.to_string());

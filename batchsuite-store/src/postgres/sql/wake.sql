@@ -18,7 +18,7 @@ WITH due AS MATERIALIZED (
     -- compared.
     UPDATE {schema}.grants g SET hidden_until = {now} + {hidden_for}
     FROM due WHERE g.environment = $1 AND g.company = due.company AND g.number = due.number
-    RETURNING g.*, due.place
+    RETURNING g.*
 )
 SELECT {row}, t.access_token, t.refresh_token, {durable} AS durable, reached.wake_at AS reached
 FROM (SELECT {clock} AS as_of) AS reading
@@ -32,4 +32,4 @@ LEFT JOIN (
 LEFT JOIN hidden g ON true
 {tokens}
 {consents}
-ORDER BY g.place, g.wake_at, g.company
+ORDER BY g.wake_at
