@@ -11,7 +11,7 @@ use crate::prepare::Mutant;
 const ROOT: &str = "batchsuite-store/src/postgres";
 
 /// Where the Postgres store takes in and uses the texts of its files: the code, and the code with switches.
-const PLACES: [(&str, &str, &str); 12] = [
+const PLACES: [(&str, &str, &str); 14] = [
     (
         "statements.rs",
         r#"&include_str!(concat!("sql/", $file, ".sql"))"#,
@@ -42,6 +42,16 @@ const PLACES: [(&str, &str, &str); 12] = [
         r#"sql.replace("{later swap}", fragment!("swap")).replace("{later first}", fragment!("first")).replace("{later replace_tokens}", fragment!("replace_tokens")).replace("{later erase_tokens}", fragment!("erase_tokens")).replace("{later events}", fragment!("events")).replace("{listed}", "#,
     ),
     ("database.rs", "(&statement.sql,", "(crate::mutant_sql::used(&statement.sql),"),
+    (
+        "check.rs",
+        r#"include_str!("sql/settings.sql")"#,
+        r#"crate::mutant_sql::used(crate::mutant_sql::file("sql/settings.sql", include_str!("sql/settings.sql")))"#,
+    ),
+    (
+        "check.rs",
+        r#"include_str!("sql/rights.sql")"#,
+        r#"crate::mutant_sql::used(crate::mutant_sql::file("sql/rights.sql", include_str!("sql/rights.sql")))"#,
+    ),
     (
         "migrate.rs",
         "const MIGRATIONS: &[Migration] =\n    &[",

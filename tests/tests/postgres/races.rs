@@ -176,7 +176,8 @@ async fn uses_are_recorded_in_the_order_of_the_companies() {
     other.batch_execute(&format!("BEGIN; {}", lock("a"))).await.unwrap();
 
     let store = stage.store.clone();
-    let recording = tokio::spawn(async move { store.record_use(CIE, &["b", "a"].map(batchsuite_tests::company)).await });
+    let recording =
+        tokio::spawn(async move { store.record_use(CIE, &["b", "a"].map(batchsuite_tests::company)).await });
     waiting(&watch, stage.schema.name(), 1).await;
 
     other.batch_execute(&lock("b")).await.expect("the store waits for the first company and locks no other");
