@@ -10,6 +10,7 @@ mod durability;
 mod failover;
 mod feed;
 mod keys;
+mod listing;
 mod lost_writes;
 mod migrations;
 mod operation;
