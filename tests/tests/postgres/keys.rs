@@ -153,6 +153,9 @@ async fn the_key_that_sealed_last_must_be_there_or_be_declared_lost() {
     // The same in the other direction.
     saved(&store(&stage, &format!("{OLD},{NEW}")).await, rotation(&row, "3")).await;
     check(OLD).await.unwrap();
+    // Where the server keeps a key's row does not matter.
+    stage.execute("UPDATE {schema}.keys SET primary_since = primary_since WHERE name = 'new'").await;
+    check(OLD).await.unwrap();
 }
 
 #[tokio::test]

@@ -139,6 +139,25 @@ async fn an_event_that_cannot_be_read_hides_no_other() {
     assert_eq!((page.items.len(), page.next), (1, Some(second)), "the cursor passes the unreadable event");
 }
 
+/// No cursor could lead past it.
+#[tokio::test]
+async fn an_event_whose_number_is_damaged_is_not_read() {
+    let stage = Stage::new().await;
+    let mut changes = Vec::new();
+    for name in ["a", "b", "c"] {
+        changes.push(stage.paired(&company(name)).await.change);
+    }
+    let damage =
+        "UPDATE {schema}.events SET id = CASE company WHEN 'a' THEN 0 ELSE -id END WHERE company IN ('a', 'c')";
+    stage.execute(damage).await;
+
+    for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
+        let page = stage.store.events(EventQuery { order, ..events() }).await.unwrap();
+        let ids: Vec<_> = page.items.iter().map(|event| event.id).collect();
+        assert_eq!((ids, page.next), (vec![changes[1]], Some(changes[1])));
+    }
+}
+
 /// As the row's version in the database tells.
 #[tokio::test]
 async fn a_use_is_written_once_in_five_minutes_or_if_it_wakes_the_company_earlier() {
@@ -244,6 +263,8 @@ async fn the_overview_counts_what_companies_are_listed_as() {
     put(&stage.store, used.clone()).await.unwrap();
     stage.store.use_consent(CIE, used.consent.id, None).await.unwrap().unwrap();
     put(&stage.store, NewConsent { lifetime: Duration::ZERO, ..consent(&company("began")) }).await.unwrap();
+    // Under way.
+    put(&stage.store, consent(&company("began"))).await.unwrap();
     // The client's own row counts for nothing, and neither does the other environment.
     for (environment, name) in
         [(CIE, None), (PRODUCTION, None), (PRODUCTION, Some("other")), (PRODUCTION, Some("more"))]
@@ -251,7 +272,7 @@ async fn the_overview_counts_what_companies_are_listed_as() {
         let key = RowKey { environment, company: name.map(batchsuite_tests::company) };
         let row = stage.store.load(&key).await.unwrap();
         let wake = Some(Wake { at: Some(removed.as_of - DAY), if_used: None });
-        let listed_as = ListedAs::ReauthRequired;
+        let listed_as = if name.is_some() { ListedAs::ReauthRequired } else { ListedAs::ExpiringSoon };
         saved(&stage.store, Swap { tokens: TokenChange::Keep, wake, listed_as, ..rotation(&row, "none") }).await;
     }
     put(&stage.store, consent(&RowKey { environment: PRODUCTION, ..company("other") })).await.unwrap();
@@ -268,6 +289,21 @@ async fn the_overview_counts_what_companies_are_listed_as() {
             (ListedAs::ReauthRequired, 1)
         ]
     );
-    assert_eq!((overview.companies_due, overview.oldest_wake, overview.consents_pending), (2, removed.wake_at, 1));
+    assert_eq!((overview.companies_due, overview.oldest_wake, overview.consents_pending), (2, removed.wake_at, 2));
     assert!(waiting.wake_at > removed.wake_at);
+    let elsewhere = stage.store.overview(PRODUCTION).await.unwrap();
+    let companies: Vec<_> = elsewhere.companies.into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!((companies, elsewhere.consents_pending), (vec![(ListedAs::ReauthRequired, 2)], 1));
+}
+
+#[tokio::test]
+async fn a_company_that_wakes_later_is_not_the_oldest_that_is_due() {
+    let stage = Stage::new().await;
+    let row = stage.paired(&company("acme")).await;
+    let wake = Some(Wake { at: Some(row.as_of + DAY), if_used: None });
+    saved(&stage.store, Swap { wake, ..rotation(&row, "2") }).await;
+
+    let overview = stage.store.overview(CIE).await.unwrap();
+
+    assert_eq!((overview.total(), overview.companies_due, overview.oldest_wake), (1, 0, None));
 }

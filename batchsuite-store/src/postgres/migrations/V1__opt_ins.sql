@@ -178,7 +178,7 @@ BEGIN
     DELETE FROM {schema}.consents WHERE number IN (
         SELECT number FROM {schema}.consents
         WHERE environment = p_environment AND (expires_at <= clock - {used_consent_known} OR state = p_state)
-        ORDER BY number FOR UPDATE SKIP LOCKED
+        FOR UPDATE SKIP LOCKED
     );
     INSERT INTO {schema}.consents (
         environment, id, company, actor, state, browser, verifier, redirect_uri, client_id, return_to, removals, expires_at
