@@ -52,7 +52,7 @@ async fn a_database_that_does_not_take_every_character_is_named() {
 }
 
 #[tokio::test]
-async fn a_standby_and_a_read_only_role_are_named() {
+async fn a_standby_and_a_role_whose_transactions_are_of_another_kind_are_named() {
     let stage = Stage::new().await;
     let (schema, client) = (stage.schema.name(), server().client().await);
     let role = format!(
@@ -62,6 +62,15 @@ async fn a_standby_and_a_read_only_role_are_named() {
     client.batch_execute(&role).await.unwrap();
     let url = server().url().replace("user=postgres", &format!("user={schema}_reader target_session_attrs=any"));
     assert_names("default_transaction_read_only = off", at(&url, schema).await.check().await);
+    let serializable = format!(
+        "ALTER ROLE {schema}_reader RESET default_transaction_read_only;
+        ALTER ROLE {schema}_reader SET default_transaction_isolation = 'serializable'"
+    );
+    client.batch_execute(&serializable).await.unwrap();
+    // The pool sets the isolation of its own sessions.
+    at(&url, schema).await.check().await.unwrap();
+    let as_it_comes = at(&format!("{url} pgbouncer=true"), schema).await;
+    assert_names("isolation must be \"read committed\"", as_it_comes.check().await);
 
     let standby = Server::start(Log::Normal);
     at(standby.url(), "batchsuite").await.migrate().await.unwrap();
@@ -87,10 +96,14 @@ async fn a_missing_right_is_named_with_its_object() {
         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {name} TO {name}_service";
     client.batch_execute(&grant.replace("{name}", name)).await.unwrap();
     let service = at(&server().url().replace("user=postgres", &format!("user={name}_service")), name).await;
-    // Objects of a later release do not matter to this one.
+    // Objects of a later release do not matter to this one, and neither do those of another schema.
     let later = "CREATE TABLE {name}.later (x integer); CREATE SEQUENCE {name}.later_number;
         CREATE FUNCTION {name}.later() RETURNS integer LANGUAGE sql AS 'SELECT 1';
-        REVOKE EXECUTE ON FUNCTION {name}.later() FROM PUBLIC";
+        REVOKE EXECUTE ON FUNCTION {name}.later() FROM PUBLIC;
+        CREATE SCHEMA {name}_other; CREATE TABLE {name}_other.grants (x integer);
+        CREATE SEQUENCE {name}_other.event_number;
+        CREATE FUNCTION {name}_other.next_event() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+        REVOKE EXECUTE ON FUNCTION {name}_other.next_event() FROM PUBLIC";
     client.batch_execute(&later.replace("{name}", name)).await.unwrap();
     service.check().await.unwrap();
 
@@ -117,6 +130,45 @@ async fn a_missing_right_is_named_with_its_object() {
         let words = format!("{right} on {} {object}", kind.to_lowercase());
         assert_names(&words, service.check().await);
         client.batch_execute(&format!("GRANT {right} ON {kind} {object} TO {role}")).await.unwrap();
+    }
+    service.check().await.unwrap();
+
+    // Of several, one at a time: tables first, then by name.
+    let several = "REVOKE EXECUTE ON FUNCTION {name}.next_event() FROM {name}_service;
+        REVOKE SELECT, INSERT ON {name}.grants FROM {name}_service";
+    client.batch_execute(&several.replace("{name}", name)).await.unwrap();
+    assert_names(&format!("INSERT on table {name}.grants"), service.check().await);
+}
+
+/// Every role has them, unless an operator took them away from all roles of a database.
+#[tokio::test]
+async fn a_missing_right_of_the_catalog_is_named() {
+    let database = format!("careful_{:08x}", rand::random::<u32>());
+    let client = server().client().await;
+    for create in [format!("CREATE DATABASE {database}"), format!("CREATE ROLE {database}_service LOGIN")] {
+        client.batch_execute(&create).await.unwrap();
+    }
+    let url = server().url().replace("dbname=postgres", &format!("dbname={database}"));
+    at(&url, "batchsuite").await.migrate().await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let grant = "GRANT USAGE ON SCHEMA batchsuite TO {role};
+        GRANT ALL ON ALL TABLES IN SCHEMA batchsuite TO {role};
+        GRANT ALL ON ALL SEQUENCES IN SCHEMA batchsuite TO {role}";
+    client.batch_execute(&grant.replace("{role}", &format!("{database}_service"))).await.unwrap();
+    let service = at(&url.replace("user=postgres", &format!("user={database}_service")), "batchsuite").await;
+    service.check().await.unwrap();
+
+    for (right, kind, object) in [
+        ("EXECUTE", "function", "pg_catalog.pg_advisory_xact_lock_shared(integer,integer)"),
+        ("EXECUTE", "function", "pg_catalog.pg_stat_get_dead_tuples(oid)"),
+        ("SELECT", "", "pg_catalog.pg_database"),
+        ("SELECT", "", "pg_catalog.pg_locks"),
+    ] {
+        client.batch_execute(&format!("REVOKE {right} ON {kind} {object} FROM PUBLIC")).await.unwrap();
+        let on = format!("{right} on {kind} {object}").replace("  ", " ");
+        assert_names(&on, service.check().await);
+        client.batch_execute(&format!("GRANT {right} ON {kind} {object} TO PUBLIC")).await.unwrap();
     }
     service.check().await.unwrap();
 }

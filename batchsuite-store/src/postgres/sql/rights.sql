@@ -1,10 +1,10 @@
--- The first right that is missing, of those that the statements need, prerequisites first. Objects that a later release
--- has added are ignored. Every role may call the functions of `pg_catalog` unless that was revoked.
+-- The rights that the statements need and the role does not have, prerequisites first. Objects that a later release has
+-- added are ignored. Every role may call the functions of `pg_catalog` unless that was revoked.
 WITH held (sort, missing, is_held) AS (
     SELECT 1, privilege || ' on table ' || c.oid::regclass, has_table_privilege(c.oid, privilege)
     FROM pg_catalog.pg_class c
     CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
-    WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace = to_regnamespace('{schema}')
       AND (c.relname IN ('grants', 'tokens', 'consents', 'events', 'event_log', 'deliveries', 'keys')
            OR c.relname = 'migrations' AND privilege = 'SELECT')
     UNION ALL
@@ -12,7 +12,7 @@ WITH held (sort, missing, is_held) AS (
     FROM pg_catalog.pg_class c
     CROSS JOIN unnest(ARRAY['SELECT', 'USAGE']) AS privilege
     -- The sequence of an identity column needs no right of its own.
-    WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relkind = 'S' AND c.relname = 'event_number'
+    WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relname = 'event_number'
     UNION ALL
     SELECT 3, 'EXECUTE on function ' || p.oid::regprocedure, has_function_privilege(p.oid, 'EXECUTE')
     FROM pg_catalog.pg_proc p
@@ -29,4 +29,4 @@ WITH held (sort, missing, is_held) AS (
     SELECT 5, 'SELECT on ' || name, has_table_privilege(name, 'SELECT')
     FROM unnest(ARRAY['pg_catalog.pg_locks', 'pg_catalog.pg_database']) AS name
 )
-SELECT missing || ' for role ' || quote_ident(current_user) FROM held WHERE NOT is_held ORDER BY sort, missing LIMIT 1
+SELECT missing || ' for role ' || quote_ident(current_user) FROM held WHERE NOT is_held ORDER BY sort, missing
