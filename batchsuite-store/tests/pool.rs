@@ -91,6 +91,36 @@ async fn a_statement_that_fails_replaces_no_connection() {
     assert_eq!(pids().await, before);
 }
 
+/// An internal error may have left it in any state.
+#[tokio::test]
+async fn a_connection_with_an_internal_error_is_replaced_alone() {
+    let (pool, busy, first) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    let second = pid(&pool.rows(PID, &[], &[]).await.unwrap());
+    let fail = "DO $$ BEGIN RAISE EXCEPTION 'an error inside the server' USING ERRCODE = 'XX000'; END $$";
+
+    let failed = pool.rows(fail, &[], &[]).await;
+
+    assert_eq!(PostgresError::of(&failed.unwrap_err()).and_then(PostgresError::sql_state), Some("XX000"));
+    let third = pid(&pool.rows(PID, &[], &[]).await.unwrap());
+    assert!(third != first && third != second, "{third}");
+    busy.commit().await.unwrap();
+    assert_eq!(pid(&pool.rows(PID, &[], &[]).await.unwrap()), first);
+}
+
+/// The others become idle and are closed.
+#[tokio::test]
+async fn the_connection_that_returned_last_is_used_first() {
+    let (pool, busy, first) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    let mut other = pool.begin().await.unwrap();
+    let second = pid(&other.rows(PID, &[], &[]).await.unwrap());
+    other.commit().await.unwrap();
+    busy.commit().await.unwrap();
+
+    for _ in 0..3 {
+        assert_eq!(pid(&pool.rows(PID, &[], &[]).await.unwrap()), first, "not {second}");
+    }
+}
+
 /// The server that ended one may have become another one.
 #[tokio::test]
 async fn when_the_server_ends_a_connection_one_in_use_is_not_reused() {

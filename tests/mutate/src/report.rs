@@ -114,7 +114,8 @@ impl Results {
 }
 
 fn listed(survivors: &str) -> BTreeSet<&str> {
-    survivors.lines().filter_map(|line| Some(line.split_once(" | ")?.0)).collect()
+    // A change may be one of this sign, and a reason has none.
+    survivors.lines().filter_map(|line| Some(line.rsplit_once(" | ")?.0)).collect()
 }
 
 fn bare(key: &str) -> &str {

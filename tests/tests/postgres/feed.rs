@@ -43,7 +43,11 @@ async fn a_write_that_is_held_open_is_not_missed_and_hides_no_other() {
 
     // A later number is committed first.
     let fast = stage.paired(&company("fast")).await;
+    let began = Instant::now();
     let first = timeout(LONG, stage.store.changes(CIE, Some(start), LONG)).await.unwrap().unwrap();
+    let waited = began.elapsed();
+    let the_next_look = Duration::from_secs(5);
+    assert!(Duration::from_secs(1) <= waited && waited < the_next_look, "{waited:?} for the earlier writer");
     slow.batch_execute("COMMIT").await.unwrap();
     let second = stage.store.changes(CIE, Some(first.cursor), NOW).await.unwrap();
 
