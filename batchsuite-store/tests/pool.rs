@@ -3,7 +3,7 @@
 #![cfg(feature = "postgres")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::{collections::BTreeSet, pin::pin, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::OnceLock, time::Duration};
 
 use batchsuite_auth::{
     CompanyId, Environment,
@@ -19,9 +19,15 @@ use batchsuite_tests::{
 };
 use tokio_postgres::{Row, types::Type};
 
+/// This program's server: proxies go before it.
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(Log::Normal))
+}
+
 #[tokio::test]
 async fn of_the_connections_that_nobody_needs_any_more_none_stays() {
-    let proxy = Proxy::before(Server::shared(Log::Normal)).await;
+    let proxy = Proxy::before(server()).await;
     let pool = PostgresPool::at(&proxy.url()).connections(2).max_idle(Duration::from_millis(300)).build().unwrap();
     let of_pool = "SELECT pid FROM pg_stat_activity WHERE application_name = 'idle'";
     let mark = "SELECT set_config('application_name', 'idle', false), pg_sleep(0.2)";
@@ -35,7 +41,7 @@ async fn of_the_connections_that_nobody_needs_any_more_none_stays() {
 /// Other statements check a connection before waiting for one; a pair waits for the connection that returns.
 #[tokio::test]
 async fn a_pair_that_waits_is_not_sent_over_a_connection_that_is_too_old() {
-    let schema = TestSchema::new(Server::shared(Log::Normal));
+    let schema = TestSchema::new(server());
     let proxy = Proxy::before(schema.server()).await;
     let age = Duration::from_millis(100);
     let pool = PostgresPool::at(&proxy.url()).connections(1).max_age(age).build().unwrap();
@@ -76,7 +82,7 @@ const LONG: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn a_statement_that_fails_replaces_no_connection() {
-    let (pool, busy, _) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    let (pool, busy, _) = busy_and_idle(server().url()).await;
     busy.commit().await.unwrap();
     let pids = async || {
         let both = "SELECT pg_backend_pid() FROM pg_sleep(0.2)";
@@ -94,7 +100,7 @@ async fn a_statement_that_fails_replaces_no_connection() {
 /// An internal error may have left it in any state.
 #[tokio::test]
 async fn a_connection_with_an_internal_error_is_replaced_alone() {
-    let (pool, busy, first) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    let (pool, busy, first) = busy_and_idle(server().url()).await;
     let second = pid(&pool.rows(PID, &[], &[]).await.unwrap());
     let fail = "DO $$ BEGIN RAISE EXCEPTION 'an error inside the server' USING ERRCODE = 'XX000'; END $$";
 
@@ -110,7 +116,7 @@ async fn a_connection_with_an_internal_error_is_replaced_alone() {
 /// The others become idle and are closed.
 #[tokio::test]
 async fn the_connection_that_returned_last_is_used_first() {
-    let (pool, busy, first) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    let (pool, busy, first) = busy_and_idle(server().url()).await;
     let mut other = pool.begin().await.unwrap();
     let second = pid(&other.rows(PID, &[], &[]).await.unwrap());
     other.commit().await.unwrap();
@@ -124,7 +130,7 @@ async fn the_connection_that_returned_last_is_used_first() {
 /// The server that ended one may have become another one.
 #[tokio::test]
 async fn when_the_server_ends_a_connection_one_in_use_is_not_reused() {
-    let (pool, mut busy, first) = busy_and_idle(Server::shared(Log::Normal).url()).await;
+    let (pool, mut busy, first) = busy_and_idle(server().url()).await;
     let mut other = pool.begin().await.unwrap();
     let second = pid(&other.rows(PID, &[], &[]).await.unwrap());
     busy.rows("SELECT pg_terminate_backend($1)", &[Type::INT4], &[&second]).await.unwrap();
@@ -140,7 +146,7 @@ async fn when_the_server_ends_a_connection_one_in_use_is_not_reused() {
 /// Another caller's connection would not help: only a server that has no room is asked again.
 #[tokio::test]
 async fn a_connection_that_the_server_denies_is_not_waited_for() {
-    let server = Server::shared(Log::Normal);
+    let server = server();
     let role = format!("denied_{}", std::process::id());
     let client = server.client().await;
     client.batch_execute(&format!("CREATE ROLE {role} LOGIN SUPERUSER")).await.unwrap();
