@@ -75,7 +75,7 @@ async fn with_many_dead_rows_a_read_begins_where_the_last_one_ended() {
     assert_eq!(woken(&stage.another().await, 2).await, ["before"]);
 }
 
-/// The row is found behind the present, but the read has not reached so far.
+/// A read returns such a row, but has not reached its time.
 #[tokio::test]
 async fn a_row_that_a_wrong_clock_dated_does_not_move_the_begin_of_the_next_read_ahead() {
     let stage = with_dead_rows().await;
