@@ -150,6 +150,13 @@ impl CompanyId {
     pub(crate) fn known_hash(&self) -> u64 {
         self.0.hash
     }
+
+    /// This company, as if the hash of its text were that of the other's.
+    #[cfg(test)]
+    pub(crate) fn colliding_with(mut self, other: &Self) -> Self {
+        self.0.hash = other.0.hash;
+        self
+    }
 }
 
 /// A text with a precomputed hash, so that a look-up can find its slot in a map without reading the text.

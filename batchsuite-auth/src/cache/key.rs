@@ -99,6 +99,15 @@ mod tests {
     }
 
     #[test]
+    fn two_companies_with_the_same_hash_are_told_apart() {
+        let acme = CompanyId::new("acme").unwrap();
+        let bolt = CompanyId::new("bolt").unwrap().colliding_with(&acme);
+
+        assert!(!Key(&bolt).equivalent(&Key(acme.clone())));
+        assert_ne!(Key(bolt), Key(acme));
+    }
+
+    #[test]
     fn a_key_is_hashed_as_its_company_is_known() {
         let acme = CompanyId::new("acme").unwrap();
 
