@@ -56,3 +56,22 @@ impl Trouble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn pause_that_follows(asked: Duration) -> Option<Duration> {
+        Trouble::of("mails".into()).failed(&"an event", &HandlerError::new("busy").with_retry_after(asked))
+    }
+
+    #[test]
+    fn a_handler_gets_the_pause_that_it_asks_for_up_to_a_day() {
+        for hours in [1, 12, 24] {
+            assert_eq!(pause_that_follows(hours * HOUR), Some(hours * HOUR));
+        }
+        assert_eq!(pause_that_follows(25 * HOUR), Some(24 * HOUR));
+    }
+}
