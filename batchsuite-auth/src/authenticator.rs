@@ -180,7 +180,7 @@ impl BatchSuiteAuth {
         company: &CompanyId,
         rejected: &AccessToken,
     ) -> Result<AccessToken, TokenError> {
-        self.engine.report_rejected(company, rejected.revision()).await
+        self.engine.report_rejected(company, rejected).await
     }
 
     /// The authorization status of a company. Waits at most [`Policy::max_wait`].
@@ -230,13 +230,16 @@ impl BatchSuiteAuth {
     /// first; see [`moving_from_another_system`](crate::docs::moving_from_another_system).
     ///
     /// Sends nothing to UPS, so an already used refresh token is detected at its first refresh and reported as
-    /// [`RotationLost`](crate::machine::CauseKind::RotationLost). An authenticated opt-in that UPS issued later is
-    /// kept; without [`with_issued_at`](ImportedTokens::with_issued_at), any authenticated opt-in is kept. The [opt-in
-    /// check](crate::OptInCheck) is not called.
+    /// [`RotationLost`](crate::machine::CauseKind::RotationLost). The [opt-in check](crate::OptInCheck) is not called.
     ///
-    /// Importing the same refresh token again returns [`AlreadyStored`](Imported::AlreadyStored), whatever the state of
-    /// its opt-in, so a loop over many companies can be interrupted and repeated. Only a removal in between makes it a
-    /// new import.
+    /// An authenticated opt-in is kept if UPS issued it later, or if it has rotated here since the imported tokens were
+    /// issued; without [`with_issued_at`](ImportedTokens::with_issued_at), any authenticated opt-in is kept. So is an
+    /// opt-in that UPS has refused, as long as UPS is to be asked again, because it may have refused by mistake.
+    ///
+    /// Importing the refresh token of the last import again stores nothing, whatever the state of its opt-in or of a
+    /// later one: the result is [`AlreadyStored`](Imported::AlreadyStored), or
+    /// [`NewerOptIn`](ImportError::NewerOptIn) if there is one. So a loop over many companies can be interrupted and
+    /// repeated. Only a removal in between makes it a new import.
     ///
     /// ```
     /// # use batchsuite_auth::{ActorId, CompanyId, Imported, ImportedTokens, fake_ups::FakeUps};

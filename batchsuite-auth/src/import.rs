@@ -78,7 +78,7 @@ impl ImportedTokens {
     }
 
     /// When UPS issued the refresh token: its `refresh_token_issued_at`, in milliseconds since 1970. The tokens replace
-    /// an authenticated opt-in that was issued earlier.
+    /// an authenticated opt-in that was issued earlier and has not rotated here since.
     #[must_use]
     pub fn with_issued_at(self, issued_at: Timestamp) -> Self {
         Self { issued_at: Some(issued_at), ..self }

@@ -18,7 +18,7 @@
 //! | of UPS's answer | here | if it is left out |
 //! |---|---|---|
 //! | `refresh_token` | [`ImportedTokens::new`](crate::ImportedTokens::new) | – |
-//! | `refresh_token_issued_at`, in milliseconds since 1970 | [`with_issued_at`](crate::ImportedTokens::with_issued_at) | a company that is authenticated already is left alone |
+//! | `refresh_token_issued_at`, in milliseconds since 1970 | [`with_issued_at`](crate::ImportedTokens::with_issued_at) | a company that is authenticated already, or whose token UPS has refused and is to be asked about again, is left alone |
 //! | `refresh_token_expires_in`, in seconds from then | [`with_refresh_expires_at`](crate::ImportedTokens::with_refresh_expires_at) | nobody is warned before the end; from the first refresh on UPS's answer counts |
 //! | `access_token`, and the rest of its life | [`with_access_token`](crate::ImportedTokens::with_access_token) | the first caller waits for a refresh |
 //!
@@ -98,8 +98,8 @@
 //! | outcome | what it means | what to do |
 //! |---|---|---|
 //! | [`Stored`](crate::Imported::Stored) | the company is authenticated; the event log says who imported | – |
-//! | [`AlreadyStored`](crate::Imported::AlreadyStored) | this refresh token was imported before, whatever became of it since | – |
-//! | [`NewerOptIn`](crate::ImportError::NewerOptIn) | the company has an opt-in, and not one that UPS issued earlier | ask it for a token, as above: if it has expired, or belongs to another client id, date the tokens ([`with_issued_at`](crate::ImportedTokens::with_issued_at)), or remove the authorization and import again |
+//! | [`AlreadyStored`](crate::Imported::AlreadyStored) | this refresh token was imported last, whatever became of it since | – |
+//! | [`NewerOptIn`](crate::ImportError::NewerOptIn) | the company has an opt-in that UPS issued later or has renewed here since, or that UPS has refused and is to be asked about again | ask it for a token, as above: if it has expired, belongs to another client id or was refused, date the tokens ([`with_issued_at`](crate::ImportedTokens::with_issued_at)), or remove the authorization and import again |
 //! | [`ChangedSince`](crate::ImportError::ChangedSince) | somebody removed or authenticated the company during the import | look at the company |
 //! | [`Ended`](crate::ImportError::Ended) | the refresh token's end has passed | an administrator authenticates the company |
 //! | [`Implausible`](crate::ImportError::Implausible) | a blank, a line's end, the wrong column, a time in the future or of 1970 (seconds for milliseconds) | correct the export |

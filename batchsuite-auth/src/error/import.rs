@@ -13,8 +13,8 @@ pub enum ImportError {
     #[error("the refresh token has ended; an administrator must authenticate the company")]
     Ended,
     /// The company has an opt-in that is, as far as known, not older than these tokens. It is kept, even if its refresh
-    /// token has expired by the store's clock or it belongs to another client id: either may be a mistake that is
-    /// corrected later. [`status`](crate::BatchSuiteAuth::status) tells.
+    /// token has expired by the store's clock, it belongs to another client id, or UPS has refused it and is still to be
+    /// asked again: each may be a mistake that is corrected later. [`status`](crate::BatchSuiteAuth::status) tells.
     #[error("the company has an opt-in that is not older than these tokens; it stays, and nothing is imported")]
     NewerOptIn,
     /// During the import, the authorization was removed or the company was authenticated. That change is kept.

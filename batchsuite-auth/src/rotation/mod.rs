@@ -223,15 +223,18 @@
 //!
 //! ## Another system's tokens
 //! An import begins an opt-in with tokens that another system kept, and that it may have used. Until the first clean rotation the grant
-//! is suspect. An import is refused if the epoch that it first read has changed, and over an authenticated opt-in that is not
-//! older. The same tokens stand for the same opt-in, so a repeated import finds itself stored.
+//! is suspect. An import is refused if the epoch that it first read has changed, and over an opt-in that was issued
+//! later, or to which UPS has issued a pair later, if that is authenticated or UPS is still to be asked about its refusal. The same tokens
+//! stand for the same opt-in, so a repeated import finds itself stored.
 //!
 //! Done by: `Engine::import`, `Engine::store_import`, `Incoming::id`, `Grant::import`.
 //!
 //! Proved by: `a_token_that_the_other_system_spent_is_told_as_a_lost_rotation_and_not_as_a_password_change`,
 //! `after_its_first_clean_rotation_a_password_change_is_told_as_one`, `what_happens_during_an_import_stays`,
 //! `an_import_never_replaces_an_authenticated_opt_in_unless_ups_issued_it_later`,
-//! `an_older_import_over_an_opt_in_that_has_ended_is_stored_and_does_not_lower_the_time_of_issue`,
+//! `an_import_never_replaces_an_opt_in_that_has_rotated_here_since_its_tokens_were_issued`,
+//! `an_older_import_over_an_opt_in_that_ups_has_refused_waits_for_the_second_opinions`,
+//! `tokens_that_were_imported_before_a_later_opt_in_are_not_stored_again`,
 //! `the_same_tokens_again_are_found_stored_whatever_became_of_them`,
 //! `after_a_removal_the_same_tokens_are_a_new_import_and_nothing_from_before_counts`,
 //! `an_import_whose_caller_goes_away_is_stored_also_when_the_store_was_away`.

@@ -2,7 +2,7 @@
 
 use super::{
     event::{Connect, Import, PairTimes},
-    record::{Grant, RefreshTokenEnd, Standing},
+    record::{Grant, RecordedCause, RefreshTokenEnd, Standing},
     step::{Step, StepRefusal},
 };
 use crate::{
@@ -59,9 +59,11 @@ impl Grant {
         if self.revision.epoch != import.epoch {
             return Err(StepRefusal::Stale);
         }
-        let stored = self.plausible_issue(now);
-        if self.standing == Standing::Authenticated && stored >= import.issued_at {
+        if self.outlasts_imports() && self.last_known_issue(now) >= import.issued_at {
             return Err(StepRefusal::Superseded);
+        }
+        if self.imported == Some(import.id) {
+            return Err(StepRefusal::AlreadyStored);
         }
         // Stored, it would outrank every opt-in until then.
         if import.issued_at > Some(later(now, CLOCK_TOLERANCE)) {
@@ -71,7 +73,8 @@ impl Grant {
             return Err(StepRefusal::Ended);
         }
         let grant = Self {
-            issued_at: stored.max(import.issued_at),
+            issued_at: self.plausible_issue(now).max(import.issued_at),
+            imported: Some(import.id),
             // The other system may have spent the token.
             suspect_until: Some(now),
             // That there is no access token is no failure of UPS.
@@ -98,7 +101,26 @@ impl Grant {
     /// The stored `issued_at`, unless it is more than a day ahead: such a time is wrong and must not block every later
     /// consent.
     fn plausible_issue(&self, now: Timestamp) -> Option<Timestamp> {
-        self.issued_at.filter(|stored| *stored <= later(now, CLOCK_DISAGREEMENT))
+        self.issued_at.filter(|stored| is_plausible(*stored, now))
+    }
+
+    /// Whether an import of an earlier or unknown date leaves this opt-in alone: it is authenticated, or UPS has refused
+    /// a token that was certainly unused and is still to be asked again, because it may have refused by mistake.
+    fn outlasts_imports(&self) -> bool {
+        let is_asked_again = self.quarantine.is_some_and(|quarantine| !quarantine.is_over);
+        match self.standing {
+            Standing::Authenticated => true,
+            Standing::ReauthRequired(RecordedCause::OptInInvalidated) => is_asked_again,
+            Standing::ReauthRequired(RecordedCause::RotationLost) | Standing::Unauthenticated => false,
+        }
+    }
+
+    /// The latest time at which UPS is known to have issued tokens of this opt-in: at its beginning or, later, to a
+    /// rotation. The arrival of the tokens stands for an unknown date.
+    fn last_known_issue(&self, now: Timestamp) -> Option<Timestamp> {
+        let opt_in = self.plausible_issue(now);
+        let pair = self.tokens.map(|tokens| tokens.obtained_at).filter(|at| is_plausible(*at, now));
+        if self.rotated_by.is_some() { opt_in.max(pair) } else { opt_in.or(pair) }
     }
 
     fn opted_in(&self, id: ConsentId, actor: &ActorId, client_id: &str, pair: &PairTimes, now: Timestamp) -> Self {
@@ -107,6 +129,7 @@ impl Grant {
             standing: Standing::Authenticated,
             removals: self.removals,
             opt_in: Some(id),
+            imported: self.imported,
             client_id: Some(client_id.to_owned()),
             actor: Some(actor.clone()),
             authenticated_at: Some(now),
@@ -116,4 +139,9 @@ impl Grant {
             ..Self::default()
         }
     }
+}
+
+/// Whether a stored time is at most a day ahead.
+fn is_plausible(stored: Timestamp, now: Timestamp) -> bool {
+    stored <= later(now, CLOCK_DISAGREEMENT)
 }

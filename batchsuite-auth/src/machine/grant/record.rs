@@ -42,6 +42,9 @@ pub struct Grant {
     /// The consent or import that created the current opt-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opt_in: Option<ConsentId>,
+    /// The last import since the last removal. Later opt-ins keep it, so that the same tokens are not stored again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ConsentId>,
     /// The attempt that brought the current pair; `None`: the opt-in did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotated_by: Option<AttemptId>,

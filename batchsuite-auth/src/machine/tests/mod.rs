@@ -98,6 +98,7 @@ fn opted_in(obtained_at: Timestamp) -> Grant {
         standing: Standing::Authenticated,
         removals: 2,
         opt_in: Some(consent(1)),
+        imported: Some(consent(4)),
         rotated_by: Some(attempt(9)),
         issued_at: Some(minute(0)),
         client_id: Some(CLIENT.to_owned()),

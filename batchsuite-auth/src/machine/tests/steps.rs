@@ -1,7 +1,7 @@
 //! What the steps write, where the table in `transitions` covers one case of many.
 
 use super::{super::*, *};
-use crate::events::EventKind;
+use crate::{events::EventKind, machine::limits::CLOCK_DISAGREEMENT};
 
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -292,6 +292,28 @@ fn an_import_without_an_access_token_is_no_failure() {
     let imported = after(&Grant::default(), &GrantEvent::Import(Box::new(import)), minute(70));
 
     assert_eq!((imported.failures, imported.retry_at), (0, None));
+}
+
+/// A pair that was not rotated here may be as old as its import says. The arrival stands for an unknown date.
+#[test]
+fn an_import_is_compared_with_the_latest_known_issue() {
+    let imported = |issued_at| Grant { rotated_by: None, issued_at, ..opted_in(minute(70)) };
+    let ahead = later(minute(75), CLOCK_DISAGREEMENT + MINUTE);
+    let cases = [
+        (imported(Some(minute(10))), 10, 11),
+        (imported(None), 70, 71),
+        (Grant { issued_at: None, ..opted_in(minute(70)) }, 70, 71),
+        (Grant { issued_at: Some(minute(72)), ..opted_in(minute(70)) }, 72, 73),
+        (opted_in(ahead), 0, 1),
+        (Grant { issued_at: Some(ahead), ..opted_in(minute(70)) }, 70, 71),
+    ];
+    for (grant, kept, replaced) in cases {
+        let step = |issued_at| {
+            let event = GrantEvent::Import(Box::new(import(&grant, Some(minute(issued_at)))));
+            grant.on(&event, &pauses(), minute(75)).map(drop)
+        };
+        assert_eq!((step(kept), step(replaced)), (Err(StepRefusal::Superseded), Ok(())), "{grant:?}");
+    }
 }
 
 #[test]

@@ -3,54 +3,58 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{super::*, *};
-use crate::events::{EventContent, EventKind};
+use crate::{
+    events::{EventContent, EventKind},
+    machine::grant::Quarantine,
+};
 
 /// Columns: the states, each tested with every combination of the marks *unanswered* and *suspect*. Rows: the events. A
 /// star: the lease is over.
 #[rustfmt::skip]
 const TABLE: &str = "
-                          | never            | removed          | idle             | paused           | claimed          | claimed*         | in doubt         | in doubt*        | invalidated      | lost
-connect                   | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
-connect, issued then      | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
-connect, issued earlier   | connected        | connected        | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | connected        | connected
-connect, used later       | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
-connect, again            | connected        | connected        | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | connected        | connected
-connect, again, later     | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
-connect, removed since    | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince
-connect, same consent     | connected        | connected        | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
-import                    | imported         | imported         | imported         | imported         | imported         | imported         | imported         | imported         | imported         | imported
-import, issued then       | imported         | imported         | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | imported         | imported
-import, of unknown date   | imported         | imported         | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | imported         | imported
-import, other epoch       | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-import, same import       | imported         | imported         | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
-import, dated ahead       | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead
-import, ended             | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended
-claim                     | NotAuthenticated | NotAuthenticated | claimed          | Paused           | Leased           | taken over       | Leased           | claimed          | NotAuthenticated | NotAuthenticated
-release                   | NotHolder        | NotHolder        | NotHolder        | NotHolder        | released         | released         | NotHolder        | NotHolder        | NotHolder        | NotHolder
-release, of another       | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
-release, other version    | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-release, other opt-in     | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-commit                    | Stale            | Stale            | committed        | committed        | committed        | committed        | committed        | committed        | recovered        | recovered
-commit, of another        | Stale            | Stale            | committed        | committed        | committed        | committed        | committed        | committed        | recovered        | recovered
-commit, again             | Stale            | Stale            | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
-commit, former version    | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-commit, row set back      | Stale            | Stale            | committed        | committed        | committed        | committed        | committed        | committed        | recovered        | recovered
-commit, other opt-in      | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-unanswered                | NotHolder        | NotHolder        | NotHolder        | NotHolder        | waits            | waits            | NotHolder        | NotHolder        | NotHolder        | NotHolder
-unanswered, of another    | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
-unanswered, other version | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-unanswered, other opt-in  | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-refused                   | NotHolder        | NotHolder        | NotHolder        | NotHolder        | judged           | judged           | NotHolder        | NotHolder        | NotHolder        | NotHolder
-refused, of another       | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
-refused, other version    | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-refused, other opt-in     | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
-remove                    | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed
-restore                   | NotAuthenticated | NotAuthenticated | marked           | marked           | marked           | marked           | marked           | marked           | NotAuthenticated | marked
-restore, pair is newer    | NotAuthenticated | NotAuthenticated | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | NotAuthenticated | Unchanged
-notify                    | NotAuthenticated | NotAuthenticated | told             | told             | told             | told             | told             | told             | NotAuthenticated | NotAuthenticated
-resume                    | Unchanged        | Unchanged        | Unchanged        | resumed          | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged
-look                      | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
-fence                     | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
+                          | never            | removed          | idle             | paused           | claimed          | claimed*         | in doubt         | in doubt*        | quarantined      | invalidated      | lost
+connect                   | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
+connect, issued then      | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
+connect, issued earlier   | connected        | connected        | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | connected        | connected        | connected
+connect, used later       | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
+connect, again            | connected        | connected        | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | connected        | connected        | connected
+connect, again, later     | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected        | connected
+connect, removed since    | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince     | RemovedSince
+connect, same consent     | connected        | connected        | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
+import                    | imported         | imported         | imported         | imported         | imported         | imported         | imported         | imported         | imported         | imported         | imported
+import, issued then       | imported         | imported         | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | imported         | imported
+import, of unknown date   | imported         | imported         | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | Superseded       | imported         | imported
+import, other epoch       | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+import, same import       | imported         | imported         | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
+import, stored before     | imported         | imported         | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
+import, dated ahead       | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead      | IssuedAhead
+import, ended             | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended            | Ended
+claim                     | NotAuthenticated | NotAuthenticated | claimed          | Paused           | Leased           | taken over       | Leased           | claimed          | NotAuthenticated | NotAuthenticated | NotAuthenticated
+release                   | NotHolder        | NotHolder        | NotHolder        | NotHolder        | released         | released         | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
+release, of another       | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
+release, other version    | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+release, other opt-in     | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+commit                    | Stale            | Stale            | committed        | committed        | committed        | committed        | committed        | committed        | recovered        | recovered        | recovered
+commit, of another        | Stale            | Stale            | committed        | committed        | committed        | committed        | committed        | committed        | recovered        | recovered        | recovered
+commit, again             | Stale            | Stale            | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored    | AlreadyStored
+commit, former version    | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+commit, row set back      | Stale            | Stale            | committed        | committed        | committed        | committed        | committed        | committed        | recovered        | recovered        | recovered
+commit, other opt-in      | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+unanswered                | NotHolder        | NotHolder        | NotHolder        | NotHolder        | waits            | waits            | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
+unanswered, of another    | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
+unanswered, other version | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+unanswered, other opt-in  | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+refused                   | NotHolder        | NotHolder        | NotHolder        | NotHolder        | judged           | judged           | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
+refused, of another       | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder        | NotHolder
+refused, other version    | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+refused, other opt-in     | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale            | Stale
+remove                    | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed          | removed
+restore                   | NotAuthenticated | NotAuthenticated | marked           | marked           | marked           | marked           | marked           | marked           | marked           | NotAuthenticated | marked
+restore, pair is newer    | NotAuthenticated | NotAuthenticated | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | NotAuthenticated | Unchanged
+notify                    | NotAuthenticated | NotAuthenticated | told             | told             | told             | told             | told             | told             | NotAuthenticated | NotAuthenticated | NotAuthenticated
+resume                    | Unchanged        | Unchanged        | Unchanged        | resumed          | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged        | Unchanged
+look                      | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
+fence                     | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged        | unchanged
 ";
 
 const NOTICE: Notice = Notice::ExpiringSoon { within: 86_400 };
@@ -80,6 +84,9 @@ fn states() -> Vec<(&'static str, Grant)> {
         let tokens = idle.tokens.filter(|_| cause == RecordedCause::RotationLost);
         Grant { standing: Standing::ReauthRequired(cause), tokens, ..idle.clone() }
     };
+    let quarantine = Some(Quarantine { refusals: 0, until: minute(110), is_over: false });
+    let tokens = idle.tokens;
+    let quarantined = Grant { tokens, quarantine, ..ended(RecordedCause::OptInInvalidated) };
     let removed = Grant { revision: Revision { epoch: 5, version: 0 }, removals: 2, ..Grant::default() };
     let running = later(now(), LEASE / 2);
     let columns = [
@@ -91,6 +98,7 @@ fn states() -> Vec<(&'static str, Grant)> {
         ("claimed*", Grant { phase: claimed(earlier(now(), LEASE)), ..idle.clone() }),
         ("in doubt", Grant { phase: in_doubt(running), ..idle.clone() }),
         ("in doubt*", Grant { phase: in_doubt(now()), ..idle.clone() }),
+        ("quarantined", quarantined),
         ("invalidated", ended(RecordedCause::OptInInvalidated)),
         ("lost", ended(RecordedCause::RotationLost)),
     ];
@@ -170,17 +178,19 @@ fn connects(grant: &Grant) -> [(&'static str, Connect); 8] {
     ]
 }
 
-fn imports(grant: &Grant) -> [(&'static str, Import); 7] {
+/// The stored pair was sent for at minute 60, in a rotation.
+fn imports(grant: &Grant) -> [(&'static str, Import); 8] {
     let of = |issued_at| import(grant, issued_at);
     let other_epoch = grant.revision.epoch.wrapping_sub(1);
     [
-        ("import", of(Some(minute(3)))),
-        ("import, issued then", of(Some(minute(0)))),
+        ("import", of(Some(minute(61)))),
+        ("import, issued then", of(Some(minute(60)))),
         ("import, of unknown date", of(None)),
-        ("import, other epoch", Import { epoch: other_epoch, ..of(Some(minute(3))) }),
-        ("import, same import", Import { id: consent(1), ..of(Some(minute(3))) }),
+        ("import, other epoch", Import { epoch: other_epoch, ..of(Some(minute(61))) }),
+        ("import, same import", Import { id: consent(1), ..of(Some(minute(61))) }),
+        ("import, stored before", Import { id: consent(4), ..of(Some(minute(61))) }),
         ("import, dated ahead", of(Some(later(now(), 6 * MINUTE)))),
-        ("import, ended", Import { pair: ending(PairRefresh::New(Some(30 * MINUTE))), ..of(Some(minute(3))) }),
+        ("import, ended", Import { pair: ending(PairRefresh::New(Some(30 * MINUTE))), ..of(Some(minute(61))) }),
     ]
 }
 
@@ -260,6 +270,7 @@ fn connected(before: &Grant, connect: &Connect) -> Grant {
         standing: Standing::Authenticated,
         removals: before.removals,
         opt_in: Some(connect.consent),
+        imported: before.imported,
         issued_at: before.issued_at.max(Some(connect.issued_at)),
         client_id: Some(CLIENT.to_owned()),
         actor: Some(connect.actor.clone()),
@@ -276,6 +287,7 @@ fn imported(before: &Grant, import: &Import) -> Grant {
         suspect_until: Some(now()),
         removals: before.removals,
         opt_in: Some(import.id),
+        imported: Some(import.id),
         issued_at: before.issued_at.max(import.issued_at),
         client_id: Some(CLIENT.to_owned()),
         actor: Some(import.actor.clone()),
@@ -305,6 +317,7 @@ fn committed(before: &Grant, claim: &Claim) -> Grant {
         tokens: opted_in(minute(99)).tokens,
         failures: 0,
         retry_at: None,
+        quarantine: None,
         ..before.clone()
     }
 }
@@ -330,7 +343,7 @@ fn judged(step: Step, evidence: &Evidence) -> Step {
             .filter(|_| is_marked)
             .map(|tokens| TokenTimes { refresh_token_end: RefreshTokenEnd::Absent, ..tokens }),
         refusal: Some(RecordedRefusal { at: now(), evidence: evidence.clone() }),
-        quarantine: Some(crate::machine::grant::Quarantine { refusals: 0, until: minute(120), is_over: true })
+        quarantine: Some(Quarantine { refusals: 0, until: minute(120), is_over: true })
             .filter(|_| is_marked),
         ..step.grant.clone()
     };
