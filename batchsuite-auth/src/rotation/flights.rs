@@ -101,10 +101,19 @@ impl Rejections {
         replacements.insert(company.clone(), replacement);
     }
 
-    /// The company's replaced token at `now`, while its pause runs.
-    pub(crate) fn of(&self, company: &CompanyId, pause: Duration, now: Timestamp) -> Option<RejectedToken> {
+    /// The company's replaced token at `now`, while its pause runs and, if that is known, it is the `current` one.
+    pub(crate) fn of(
+        &self,
+        company: &CompanyId,
+        current: Option<Revision>,
+        pause: Duration,
+        now: Timestamp,
+    ) -> Option<RejectedToken> {
         let replacements = self.list();
         let replacement = replacements.get(company)?;
+        if current.is_some_and(|current| current != replacement.revision) {
+            return None;
+        }
         let age = replacement.at.elapsed();
         let rejected = |rest| RejectedToken {
             since: earlier(now, age),

@@ -35,7 +35,8 @@ impl Engine {
                 (None, at, vec![fact_of(&error.into(), at)], Severity::AtRisk)
             }
         };
-        let rejected = self.tokens.rejections.of(company, rotation.policy.rejection_pause, at);
+        let current = status.as_ref().map(|status| status.revision);
+        let rejected = self.tokens.rejections.of(company, current, rotation.policy.rejection_pause, at);
         for fact in process_findings(&self.health(), rejected, acute) {
             match facts.iter_mut().find(|known| known.kind == fact.kind) {
                 // The failed read has told about the store; since when it fails, the process knows.

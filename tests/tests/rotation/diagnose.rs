@@ -139,6 +139,27 @@ async fn an_api_that_rejects_even_a_fresh_token_is_found() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rejection_is_no_finding_of_the_tokens_that_came_later() {
+    for is_opt_in in [true, false] {
+        let (stage, process) = opted_in().await;
+        let rejected = process.token(&acme()).await;
+        let fresh = process.auth.report_rejected(&acme(), &rejected).await.unwrap();
+        process.auth.report_rejected(&acme(), &fresh).await.unwrap_err();
+
+        match is_opt_in {
+            true => stage.opt_in(&process, &acme()).await,
+            false => {
+                stage.access_tokens_end();
+                process.token(&acme()).await;
+            }
+        }
+
+        let found = found(&process).await;
+        assert!(!found.contains(&FindingKind::FreshTokenRejected), "{found:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_is_the_finding_and_not_an_error() {
     let (_stage, process) = opted_in().await;
     process.store.fail_as(Verb::Load, StoreErrorKind::Misconfigured);

@@ -1,7 +1,7 @@
 //! report_rejected: one refresh for a token that an API refused, and never a loop.
 
 use batchsuite_auth::error::{TokenError, Unavailable};
-use batchsuite_tests::{Moment, Process, Verb, acme, eventually, seconds};
+use batchsuite_tests::{Moment, Process, Verb, acme, company, eventually, seconds};
 use futures_util::future::join_all;
 
 use crate::stage::Stage;
@@ -39,6 +39,26 @@ async fn a_rejected_token_that_is_no_longer_the_current_one_causes_no_rotation()
         assert_eq!(process.auth.report_rejected(&acme(), &old).await.unwrap().revision().version, 2);
     }
     assert_eq!(stage.refreshes(), 1);
+}
+
+/// Two opt-ins of the same age have the same revision.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_of_another_company_causes_no_rotation() {
+    let stage = Stage::new().await;
+    let (process, uncached) = (stage.process(), stage.process());
+    let bolt = company("bolt");
+    for company in [acme(), bolt.clone()] {
+        stage.opt_in(&process, &company).await;
+    }
+    let (of_acme, of_bolt) = (process.token(&acme()).await, process.token(&bolt).await);
+    assert_eq!(of_acme.revision(), of_bolt.revision());
+
+    for process in [&process, &uncached] {
+        let token = process.auth.report_rejected(&acme(), &of_bolt).await.unwrap();
+        assert_eq!(token.expose_secret(), of_acme.expose_secret());
+    }
+
+    assert_eq!(stage.refreshes(), 0);
 }
 
 #[tokio::test(start_paused = true)]
