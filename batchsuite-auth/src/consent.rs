@@ -181,7 +181,8 @@ pub trait OptInCheck: fmt::Debug + Send + Sync + 'static {
     /// Checks an opt-in that UPS has granted. A refused opt-in is not stored.
     ///
     /// # Errors
-    /// [`OptInRefused`], with a reason to show to the person.
+    /// [`OptInRefused`], with a reason to show to the person. A panic drops the pair as well; it reaches the caller of
+    /// `callback`.
     async fn check(&self, opt_in: NewOptIn<'_>) -> Result<(), OptInRefused>;
 }
 

@@ -22,6 +22,11 @@ pub struct DeliveryHandle {
     progress: watch::Receiver<Progress>,
 }
 
+tokio::task_local! {
+    /// The consumer whose handler this task is.
+    pub(super) static HANDLER_OF: Arc<str>;
+}
+
 /// How far a delivery has come in this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
@@ -106,10 +111,17 @@ impl DeliveryHandle {
     /// Ends the delivery in this process, and waits until the event in progress is handled and the lease is given back.
     /// Another process takes over.
     ///
+    /// The delivery's own handler can call it: then it returns at once, and the delivery ends after the event in
+    /// progress. (A handler that waits for a task of its own that calls it, or calls [`ended`](Self::ended) or
+    /// [`shutdown`](crate::BatchSuiteAuth::shutdown), waits for itself.)
+    ///
     /// # Cancellation
     /// The delivery ends all the same.
     pub async fn stop(&self) -> DeliveryEnded {
         self.stopped.cancel();
+        if HANDLER_OF.try_with(|consumer| Arc::ptr_eq(consumer, &self.consumer)).unwrap_or(false) {
+            return DeliveryEnded::Stopped;
+        }
         self.ended().await
     }
 

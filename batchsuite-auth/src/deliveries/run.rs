@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    handle::{DeliveryEnded, DeliveryHandle, Here, Progress},
+    handle::{DeliveryEnded, DeliveryHandle, HANDLER_OF, Here, Progress},
     handler::{EventHandler, Gap, HandlerError},
     lease::{Lease, Lost},
     trouble::Trouble,
@@ -242,12 +242,13 @@ impl Run {
     async fn handle(&mut self, work: &Work) -> Result<Result<(), HandlerError>, Over> {
         let (handler, given, begun) = (Arc::clone(&self.handler), work.clone(), Instant::now());
         // A task of its own: a handler that blocks its thread or panics does not end this loop.
-        let mut handling = AbortOnDrop(tokio::spawn(async move {
+        let handled = async move {
             match &given {
                 Work::Event(event) => handler.handle(event).await,
                 Work::Gap(gap) => handler.missed(*gap).await,
             }
-        }));
+        };
+        let mut handling = AbortOnDrop(tokio::spawn(HANDLER_OF.scope(Arc::clone(&self.consumer), handled)));
         let mut told = false;
         loop {
             tokio::select! {

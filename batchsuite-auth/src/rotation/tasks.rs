@@ -60,7 +60,7 @@ pub(crate) struct Tasks {
 }
 
 /// Counts a pair while it lives; drop it once the pair is stored.
-pub(super) struct InHand<'a>(&'a AtomicUsize);
+pub(crate) struct InHand<'a>(&'a AtomicUsize);
 
 impl<'a> InHand<'a> {
     fn counted_in(pairs: &'a AtomicUsize) -> Self {
@@ -191,7 +191,7 @@ impl Tasks {
     }
 
     /// Counts a pair that must be stored before the process ends.
-    pub(super) fn pair_in_hand(&self) -> InHand<'_> {
+    pub(crate) fn pair_in_hand(&self) -> InHand<'_> {
         InHand::counted_in(&self.pairs_in_hand)
     }
 

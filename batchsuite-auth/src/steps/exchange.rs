@@ -1,6 +1,11 @@
 //! Exchange and connect: turns the authorization code into an opt-in.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::FutureExt;
 
 use super::{
     Consents,
@@ -153,13 +158,19 @@ impl Consents {
         let token =
             pair.access_token.as_ref().and_then(|secret| AccessToken::new(secret, expires_at, Revision::default()));
         let opt_in = NewOptIn { company, actor: &consent.actor, token: token.as_ref() };
+        let _in_hand = self.engine.tasks.pair_in_hand();
         for check in &self.opt_in_checks {
-            if let Err(refused) = check.check(opt_in).await {
-                self.engine
-                    .report(Some(company), EventKind::Failed, Evidence::message("the host's opt-in check refused"))
-                    .await;
-                return Err(CallbackError::RefusedByHost(refused));
-            }
+            let checked = AssertUnwindSafe(check.check(opt_in)).catch_unwind().await;
+            let words = match checked {
+                Ok(Ok(())) => continue,
+                Ok(Err(_)) => "the host's opt-in check refused",
+                Err(_) => "the host's opt-in check panicked",
+            };
+            self.engine.report(Some(company), EventKind::Failed, Evidence::message(words)).await;
+            return match checked {
+                Ok(refused) => refused.map_err(CallbackError::RefusedByHost),
+                Err(panic) => resume_unwind(panic),
+            };
         }
         Ok(())
     }

@@ -205,3 +205,18 @@ pub(super) fn storable(at: Timestamp) -> Timestamp {
 pub(super) fn uuid(consent: ConsentId) -> Uuid {
     Uuid::from_u128(consent.to_bits())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repeated revision would be taken for one that a cache has.
+    #[test]
+    fn counting_goes_on_above_every_number_that_was_counted_and_is_readable_there() {
+        assert!(ANEW > 1 << 60);
+        assert_eq!(unsigned(signed(ANEW)).unwrap(), ANEW);
+        for damaged in [-1, i64::MAX] {
+            unsigned(damaged).unwrap_err();
+        }
+    }
+}

@@ -1,8 +1,10 @@
 //! The end of a delivery in a process.
 
-use batchsuite_auth::{DeliveryEnded, Shutdown};
+use std::sync::{Arc, OnceLock};
+
+use batchsuite_auth::{DeliveryEnded, DeliveryHandle, Event, Shutdown};
 use batchsuite_tests::{Hold, Verb, acme, log::Log, opt_in, seconds};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::stage::{Answer, CONSUMER, Notes, Stage, begun, happen};
 
@@ -103,6 +105,33 @@ async fn a_handler_can_end_its_delivery_and_the_event_waits_for_the_next_one() {
     begun(&process, CONSUMER, &notes).await;
     notes.reach(2).await;
     assert_eq!(notes.companies(), ["acme", "acme"]);
+}
+
+/// It would wait for itself, with the lease, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_handler_can_stop_its_own_delivery() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    let own = Arc::new(OnceLock::<DeliveryHandle>::new());
+    let given = Arc::clone(&own);
+    let stops = move |_: Event| {
+        let own = Arc::clone(&given);
+        async move {
+            assert_eq!(own.get().unwrap().stop().await, DeliveryEnded::Stopped);
+            Ok(())
+        }
+    };
+    let delivery = own.get_or_init(|| process.auth.deliver(CONSUMER, stops).unwrap());
+    delivery.begun().await;
+
+    happen(&process, &["acme", "bolt"]).await;
+
+    let ended = timeout(seconds(60), delivery.ended()).await;
+    assert_eq!(ended, Ok(DeliveryEnded::Stopped));
+    let notes = Notes::default();
+    begun(&process, CONSUMER, &notes).await;
+    notes.reach(1).await;
+    assert_eq!(notes.companies(), ["bolt"], "the event that was in progress is done");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use batchsuite_auth::{
-    AccessToken, BatchSuiteAuth, CompanyId, NewOptIn, OptInCheck, error::OptInRefused, fake_ups::FakeUps,
+    AccessToken, BatchSuiteAuth, CompanyId, NewOptIn, OptInCheck, error::OptInRefused, events::EventKind,
+    fake_ups::FakeUps,
 };
 use batchsuite_tests::{Moment, Process, Verb, acme, ada, company, eventually, seconds};
 use futures_util::future::join_all;
@@ -157,6 +158,7 @@ async fn a_host_check_that_panics_ends_its_own_callback_alone() {
     let ended = tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await }).await;
 
     assert!(ended.is_err_and(|error| error.is_panic()), "the host's panic reaches the host");
+    assert_eq!(process.kinds(&acme()).await, [EventKind::Started, EventKind::Failed], "and the log");
     assert!(process.auth.access_token(&acme()).await.unwrap_err().needs_reauthorization(), "the process continues");
 }
 

@@ -7,12 +7,12 @@ use std::sync::{
 
 use async_trait::async_trait;
 use batchsuite_auth::{
-    ActorId, BrowserSecret, CompanyId, NewOptIn, OptInCheck,
+    ActorId, BrowserSecret, CompanyId, NewOptIn, OptInCheck, Shutdown,
     error::{AuthenticateError, CallbackError, OptInRefused},
     events::EventKind,
     fake_ups::{Endpoint, FakeUps},
 };
-use batchsuite_tests::{acme, ada, company};
+use batchsuite_tests::{acme, ada, company, eventually, seconds};
 
 use crate::stage::Stage;
 
@@ -52,6 +52,32 @@ async fn an_opt_in_that_the_host_refuses_is_not_stored_and_an_earlier_one_stays(
     checked.token(&acme()).await;
     assert!(stage.tokens_of(&company("new")).await.is_none());
     stage.opt_in(&checked, &company("another")).await;
+}
+
+/// Never answers.
+#[derive(Debug)]
+struct Silent;
+
+#[async_trait]
+impl OptInCheck for Silent {
+    async fn check(&self, _: NewOptIn<'_>) -> Result<(), OptInRefused> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pair_that_the_host_checks_counts_as_not_stored() {
+    let stage = Stage::new().await;
+    let process = stage.process_with(|builder| builder.without_keeper().opt_in_check(Silent));
+    let trip = process.auth.authenticate(&acme(), &ada()).await.unwrap();
+    let query = stage.ups.consent(&trip.url, FakeUps::USER).await;
+    let auth = process.auth.clone();
+    let _callback = tokio::spawn(async move { auth.callback(&ada(), &query, &trip.browser_secret).await });
+    eventually("the exchange", async || stage.ups.requests().total(Endpoint::Token) == 1).await;
+
+    let ended = process.auth.shutdown_within(seconds(5)).await;
+
+    assert!(matches!(ended, Shutdown::Incomplete { under_way: 1, pairs: 1, .. }), "{ended:?}");
 }
 
 /// While set, refuses everyone before anything is sent.

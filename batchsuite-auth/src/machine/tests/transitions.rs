@@ -343,8 +343,7 @@ fn judged(step: Step, evidence: &Evidence) -> Step {
             .filter(|_| is_marked)
             .map(|tokens| TokenTimes { refresh_token_end: RefreshTokenEnd::Absent, ..tokens }),
         refusal: Some(RecordedRefusal { at: now(), evidence: evidence.clone() }),
-        quarantine: Some(Quarantine { refusals: 0, until: minute(120), is_over: true })
-            .filter(|_| is_marked),
+        quarantine: Some(Quarantine { refusals: 0, until: minute(120), is_over: true }).filter(|_| is_marked),
         ..step.grant.clone()
     };
     let event = EventContent::new(EventKind::Invalidated).with_evidence(evidence.clone()).with_cause(kind);
