@@ -1,15 +1,16 @@
 //! The JSON of a token answer (RFC 6749 §5.1; UPS may write any value as a string).
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, Datelike};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
-use serde_json::{Value, value::RawValue};
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::{content::Content, repair::repaired as repaired_json};
+use super::{
+    content::Content,
+    json::{self, Object},
+    repair::repaired as repaired_json,
+};
 use crate::{
     clock::Timestamp,
     secret::{AccessTokenSecret, RefreshToken},
@@ -184,8 +185,7 @@ const NAMES: [&str; 9] = [
     "status",
 ];
 
-/// The fields of a JSON object, each parsed when it is needed: a value that [`Value`] cannot represent (a number beyond
-/// `f64`, half a surrogate pair, unlimited nesting) must not cost the pair.
+/// The known fields of a JSON object, each parsed when it is needed.
 #[derive(Default)]
 struct Fields<'a> {
     values: [Option<&'a str>; NAMES.len()],
@@ -197,46 +197,31 @@ struct Fields<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(Text(name)) = map.next_key()? {
-            let value = map.next_value::<&RawValue>()?.get();
-            let Some(index) = NAMES.iter().position(|known| *known == name) else { continue };
-            let before = fields.values[index];
-            fields.repeated |= before.is_some();
-            // The last value counts, but a value that cannot be a token does not replace one that can.
-            let is_token = |raw: &str| raw.starts_with('"') && !is_empty(raw) || is_number(raw);
-            if !name.ends_with("_token") || !before.is_some_and(is_token) || is_token(value) {
-                fields.values[index] = Some(value);
-            }
-        }
-        Ok(fields)
-    }
-}
-
 impl<'a> Fields<'a> {
     /// The fields, and whether there is anything but whitespace around the object.
     fn of(text: &'a str) -> Option<(Self, bool)> {
         let object = text.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}');
-        let mut values = serde_json::Deserializer::from_str(object).into_iter::<Self>();
-        let fields = values.next()?.ok()?;
+        let mut values = serde_json::Deserializer::from_str(object).into_iter::<Object<'_>>();
+        let fields = Self::known(values.next()?.ok()?);
         let around = [&text[..text.len() - object.len()], &object[values.byte_offset()..]];
         Some((fields, !around.iter().all(|around| around.bytes().all(|byte| byte.is_ascii_whitespace()))))
+    }
+
+    fn known(object: Object<'a>) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in object.0 {
+            let (name, value) = (json::text(name), value.get());
+            let is_name = |known: &&str| name.as_ref().is_some_and(|name| name.as_str() == *known);
+            let Some(index) = NAMES.iter().position(|known| is_name(known)) else { continue };
+            let before = fields.values[index];
+            fields.repeated |= before.is_some();
+            // The last value counts, but a value that cannot be a token does not replace one that can.
+            let is_token = |raw: &str| raw.starts_with('"') && !is_empty(raw) || is_number(raw);
+            if !NAMES[index].ends_with("_token") || !before.is_some_and(is_token) || is_token(value) {
+                fields.values[index] = Some(value);
+            }
+        }
+        fields
     }
 
     fn oddities(&self, defaults: &PairDefaults) -> [Oddity; 3] {

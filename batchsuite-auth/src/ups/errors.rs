@@ -1,14 +1,13 @@
 //! The errors of an answer, in any known shape.
 
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
-};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::grant_type::GrantType;
+use super::{
+    grant_type::GrantType,
+    json::{self, Object},
+    repair::repaired,
+};
 
 /// The errors in a body; empty if the body has no known shape.
 #[derive(Default)]
@@ -45,7 +44,7 @@ pub(super) enum Meaning {
 
 impl Errors {
     pub(super) fn of(text: &str) -> Self {
-        let Ok(body) = serde_json::from_str::<Json>(text) else { return Self::default() };
+        let Some(body) = Json::of(text).or_else(|| Json::of(&repaired(text)?)) else { return Self::default() };
         let places = [body.get("response"), Some(&body)];
         let errors = places.iter().flatten().find_map(|place| place.get("errors"));
         let mut complaints: Vec<_> = match errors {
@@ -155,7 +154,37 @@ enum Json {
     Other,
 }
 
+/// Maximum nesting that is read. All known shapes are within it; deeper values are [`Json::Other`].
+const DEEPEST: usize = 128;
+
 impl Json {
+    /// `None`: it is no JSON, or something follows it.
+    fn of(text: &str) -> Option<Self> {
+        Self::read(serde_json::from_str(text).ok()?, DEEPEST)
+    }
+
+    fn read(raw: &RawValue, levels: usize) -> Option<Self> {
+        let raw = raw.get();
+        Some(match raw.bytes().next()? {
+            b'"' => Self::Text(json::text(raw)?),
+            b'-' | b'0'..=b'9' => Self::Text(number(raw)),
+            b'[' if levels > 0 => {
+                let values: Vec<&RawValue> = serde_json::from_str(raw).ok()?;
+                Self::List(values.into_iter().map(|value| Self::read(value, levels - 1)).collect::<Option<_>>()?)
+            }
+            b'{' if levels > 0 => {
+                let Object(fields) = serde_json::from_str(raw).ok()?;
+                let read = |(name, value)| Some((json::text(name)?, Self::read(value, levels - 1)?));
+                let fields: Vec<_> = fields.into_iter().map(read).collect::<Option<_>>()?;
+                let mut names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+                names.sort_unstable();
+                let repeated = names.windows(2).any(|pair| pair[0] == pair[1]);
+                Self::Object { fields, repeated }
+            }
+            _ => Self::Other,
+        })
+    }
+
     fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object { fields, .. } = self else { return None };
         fields.iter().rev().find(|(key, _)| key.as_str() == name).map(|(_, value)| value)
@@ -184,61 +213,8 @@ impl Json {
     }
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Json, E> {
-        Ok(Json::Other)
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Json, E> {
-        Ok(Json::Text(Zeroizing::new(number.to_string())))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Json, E> {
-        Ok(Json::Text(Zeroizing::new(number.to_string())))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
-        Ok(Json::Text(Zeroizing::new(number.to_string())))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Json, E> {
-        Ok(Json::Text(Zeroizing::new(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Json::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let mut fields: Vec<(Zeroizing<String>, Json)> = Vec::new();
-        while let Some((key, value)) = map.next_entry::<String, Json>()? {
-            fields.push((Zeroizing::new(key), value));
-        }
-        let mut keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_str()).collect();
-        keys.sort_unstable();
-        let repeated = keys.windows(2).any(|pair| pair[0] == pair[1]);
-        Ok(Json::Object { fields, repeated })
-    }
+/// A number as text: `10400.0` is `10400`.
+fn number(raw: &str) -> Zeroizing<String> {
+    let number = raw.contains(['.', 'e', 'E']).then(|| raw.parse::<f64>().ok()).flatten();
+    Zeroizing::new(number.map_or_else(|| raw.to_owned(), |number| number.to_string()))
 }

@@ -298,6 +298,85 @@ mod tests {
     }
 
     #[test]
+    fn a_field_beside_the_error_that_cannot_be_read_costs_only_itself() {
+        let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+        let fields = [
+            r#""x":1e400"#,
+            r#""x":-1e400"#,
+            &format!(r#""x":{deep}"#),
+            r#""x":"\ud800""#,
+            r#""x\ud800":1"#,
+            r#""code\ud800":"10401""#,
+            "\"x\":\"a\n\tb\"",
+            r#""x":"\q""#,
+            r#""x":"C:\users""#,
+            r#""x":NaN"#,
+            r#""x":007"#,
+            r#""x":"#,
+        ];
+        for field in fields {
+            let error = r#"{"code":"10400","message":"Invalid Refresh Token""#;
+            for body in [
+                format!(r#"{{"response":{{"errors":[{error},{field}}}]}}}}"#),
+                format!(r#"{{{field},"response":{{"errors":[{error}}}]}}}}"#),
+                format!(r#"{{"error":"invalid_grant",{field}}}"#),
+            ] {
+                for status in [400, 200] {
+                    let judgement = judged(GrantType::RefreshToken, status, &body, &[]);
+                    assert_eq!(name(&judgement), "refused", "{status} {body:.200}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn small_faults_in_the_json_do_not_hide_the_error() {
+        let error = ups(r#""10400""#, "Invalid Refresh Token");
+        for body in [
+            error.replace("}]", ",}]"),
+            error.replace("]}", "],}"),
+            format!("{error}\0"),
+            format!("\0{error}\0\u{1}"),
+            error.replace("Token", "Token\r\n"),
+        ] {
+            assert_eq!(name(&judged(GrantType::RefreshToken, 400, &body, &[])), "refused", "{body:?}");
+        }
+    }
+
+    #[test]
+    fn no_fault_in_the_json_makes_a_refusal_of_what_is_none() {
+        let refusal = r#""message":"Invalid Refresh Token""#;
+        for (status, body, expected) in [
+            // What UPS says is not readable.
+            (400, format!(r#"{{"code":"\ud800",{refusal}}}"#), "unknown"),
+            (400, format!(r#"{{"code":010400,{refusal}}}"#), "unknown"),
+            (400, format!(r#"{{"code":1e400,{refusal}}}"#), "unknown"),
+            (400, r#"{"error":"invalid_grant\ud800"}"#.to_owned(), "unknown"),
+            (400, "{\"error\":\"invalid_grant\n\"}".to_owned(), "unknown"),
+            (400, r#"{"error\ud800":"invalid_grant"}"#.to_owned(), "unknown"),
+            (400, r#"{"code":"10400","message":"Invalid Refresh Token\ud800"}"#.to_owned(), "unknown"),
+            // It says two things.
+            (400, format!(r#"{{"code":"1",{refusal},"code":"10400","x":1e400}}"#), "unknown"),
+            (400, format!(r#"{{"code":"10400",{refusal},"x":{{"y\ud800":1,"y\ud800":2}}}}"#), "unknown"),
+            (400, format!(r#"{{"code":"10400",{refusal},"x":{{"y":1,"y":2}},}}"#), "unknown"),
+            (400, format!(r#"{{"error":"invalid_client","x":"\ud800",{refusal}}}"#), "misconfigured"),
+            (400, format!(r#"{{"errors":[{{"code":"10400",{refusal}}},{{"code":"1","x":1e400}}]}}"#), "unknown"),
+            // It has a token as well.
+            (200, r#"{"error":"invalid_grant","access_token":"\ud800"}"#.to_owned(), "unanswered"),
+            (200, r#"{"error":"invalid_grant","access_token":1e400,"expires_in":0}"#.to_owned(), "unanswered"),
+            // It is no JSON.
+            (400, format!("{{{refusal}}}x"), "unknown"),
+            (400, format!("{{{refusal}}},"), "unknown"),
+            (400, format!("{{{refusal}}}{{}}"), "unknown"),
+            (400, format!("{{{refusal}"), "unknown"),
+            (400, format!("{{{refusal},x}}"), "unknown"),
+            (400, format!("<p>{{{refusal}}}</p>"), "unknown"),
+        ] {
+            assert_eq!(name(&judged(GrantType::RefreshToken, status, &body, &[])), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
     fn what_was_sent_is_cut_out_of_the_evidence() {
         let body = ups(r#""10400""#, "Invalid Refresh Token: canary-token");
 

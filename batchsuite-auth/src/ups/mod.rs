@@ -9,6 +9,7 @@ mod echo;
 mod encodings;
 mod errors;
 mod grant_type;
+mod json;
 mod judge;
 mod repair;
 mod requests;

@@ -1,9 +1,11 @@
 //! Repairs small faults in JSON: the faults that servers make most often must not cost a pair.
 
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 /// `text` as valid JSON (RFC 8259), without small faults: control characters inside or outside strings, invalid
-/// escapes, trailing commas. `None`: it has none of these faults.
+/// escapes, trailing commas, missing values, and words and numbers that JSON does not have. `None`: it has none of these
+/// faults.
 pub(super) fn repaired(text: &str) -> Option<Zeroizing<String>> {
     // Each byte becomes at most six, so the string never reallocates.
     let mut json = Zeroizing::new(String::with_capacity(text.len() * 6));
@@ -12,6 +14,11 @@ pub(super) fn repaired(text: &str) -> Option<Zeroizing<String>> {
     while let Some(character) = characters.next() {
         match (is_inside, character) {
             (true, '\\') => match characters.next() {
+                // A path of Windows, for example.
+                Some('u') if !has_code(characters.as_str()) => {
+                    is_other = true;
+                    json.push_str(r"\\u");
+                }
                 Some(escaped @ ('"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't' | 'u')) => json.extend(['\\', escaped]),
                 Some(other) => {
                     is_other = true;
@@ -27,7 +34,21 @@ pub(super) fn repaired(text: &str) -> Option<Zeroizing<String>> {
                 is_other = true;
                 json.push(' ');
             }
-            (false, ',') if is_end(characters.as_str()) => is_other = true,
+            (false, ',') if significant(characters.as_str()).starts_with(['}', ']']) => is_other = true,
+            (false, ':') if significant(characters.as_str()).starts_with([',', '}']) => {
+                is_other = true;
+                json.push_str(":null");
+            }
+            (false, ':' | ',' | '[') => {
+                json.push(character);
+                if let Some((word, rest)) = invalid_word(significant(characters.as_str())) {
+                    is_other = true;
+                    characters = rest.chars();
+                    // A number keeps its text. A word, e.g. NaN, never becomes a token.
+                    let is_number = word.trim_start_matches(['+', '-', '.']).starts_with(|c: char| c.is_ascii_digit());
+                    json.extend(if is_number { ["\"", word, "\""] } else { ["null", "", ""] });
+                }
+            }
             (_, character) => {
                 is_inside ^= character == '"';
                 json.push(character);
@@ -45,9 +66,20 @@ fn push(json: &mut String, character: char) {
     }
 }
 
-/// Whether the next significant character ends an object or a list.
-fn is_end(rest: &str) -> bool {
-    rest.trim_start_matches(|c: char| c.is_whitespace() || c.is_control()).starts_with(['}', ']'])
+/// Whether four hexadecimal digits follow.
+fn has_code(rest: &str) -> bool {
+    rest.len() >= 4 && rest.bytes().take(4).all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn significant(rest: &str) -> &str {
+    rest.trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// The word or number with which `rest` begins, if it is no JSON; and what follows it.
+fn invalid_word(rest: &str) -> Option<(&str, &str)> {
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '.')).unwrap_or(rest.len());
+    let (word, rest) = rest.split_at(end);
+    (!word.is_empty() && serde_json::from_str::<IgnoredAny>(word).is_err()).then_some((word, rest))
 }
 
 #[cfg(test)]
@@ -63,6 +95,11 @@ mod tests {
             ("{\"a\":\"x\\\ny\"}", "{\"a\":\"x\ny\"}"),
             (r#"{"a":"x,}",}"#, r#"{"a":"x,}"}"#),
             ("{\"a\":[1,2, \n] , }", "{\"a\":[1,2]}"),
+            (r#"{"a":"C:\users\u12\u","\u\"":1}"#, r#"{"a":"C:\\users\\u12\\u","\\u\"":1}"#),
+            (r#"{"a":"\u00e9\ux"}"#, r#"{"a":"\u00e9\\ux"}"#),
+            (r#"{"a":NaN,"b":[-Infinity,true,1.5e3,None]}"#, r#"{"a":null,"b":[null,true,1.5e3,null]}"#),
+            (r#"{"a":007,"b":[.5,+1],"c":-01}"#, r#"{"a":"007","b":[".5","+1"],"c":"-01"}"#),
+            (r#"{"a":,"b": ,"c":{"d": }}"#, r#"{"a":null,"b":null,"c":{"d":null}}"#),
         ] {
             let json = repaired(text).unwrap();
             let read: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -75,7 +112,9 @@ mod tests {
 
     #[test]
     fn json_and_what_is_far_from_it_stay_as_they_are() {
-        for text in ["", "{", "{}", r#"{"a":"\n\u0000,}"}"#, "<html>", "{\"a\":\"x", "{\"a\":\"x\\"] {
+        for text in
+            ["", "{", "{}", r#"{"a":"\n\u0000,}"}"#, r#"[true,-1.5E+3,null]"#, "<html>", "{\"a\":\"x", "{\"a\":\"x\\"]
+        {
             assert!(repaired(text).is_none(), "{text:?}");
         }
     }

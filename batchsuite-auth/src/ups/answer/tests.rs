@@ -123,6 +123,23 @@ fn a_field_that_cannot_be_read_costs_only_itself() {
     assert!(pair.access_token.is_some() && pair.refresh_token.is_none() && pair.erases_refresh_token);
 }
 
+/// RFC 8259 §8.2: the grammar allows unpaired surrogates in names too.
+#[test]
+fn a_name_that_is_no_text_is_unknown_and_never_stands_for_a_known_one() {
+    for odd in [r"x\ud800", r"\udc00x", r"\ud800\ud800", r"refresh_token\ud800", r"\udfffrefresh_token"] {
+        let body = format!(r#"{{"{odd}":"1","access_token":"a","refresh_token":"r","{odd}":"2"}}"#);
+        let pair = parse_bytes(body.as_bytes()).unwrap_or_else(|| panic!("{odd}"));
+
+        assert_eq!(pair.access_token.unwrap().expose_secret(), "a", "{odd}");
+        assert_eq!(pair.refresh_token.unwrap().expose_secret(), "r", "{odd}");
+        assert!(pair.oddities.is_empty(), "{odd}: {:?}", pair.oddities);
+    }
+    let pair = parse_bytes(br#"{"refresh_token":"1","refresh\u005ftoken":"2","x\ud800":3}"#).unwrap();
+    assert_eq!(pair.refresh_token.unwrap().expose_secret(), "2");
+    assert!(pair.oddities.contains(&"a key appears twice; the last one counts"));
+    assert!(parse_bytes(br#"{"access_token":"a","x\ud800"}"#).is_none(), "the rest must still be JSON");
+}
+
 #[test]
 fn a_refresh_token_is_kept_if_it_can_be_sent_and_otherwise_told() {
     for (raw, kept, oddities) in [
@@ -196,6 +213,12 @@ fn json_that_is_almost_none_is_a_pair() {
         ("{\"access_token\":\"a\",\0\"refresh_token\":\"r\"}", "r"),
         (r#"{"display":"Ben\'s","access_token":"a","refresh_token":"r"}"#, "r"),
         (r#"{"access_token":"a","refresh_token":"r",}"#, "r"),
+        (r#"{"home":"C:\users","access_token":"a","refresh_token":"r"}"#, "r"),
+        (r#"{"home":"C:\u00","C:\u":1,"access_token":"a","refresh_token":"r"}"#, "r"),
+        (r#"{"x":NaN,"y":[1,-Infinity],"z":007,"access_token":"a","refresh_token":"r"}"#, "r"),
+        (r#"{"x":,"access_token":"a","refresh_token":"r","y": }"#, "r"),
+        (r#"{"x":"NaN,:,","y":True,"access_token":"a","refresh_token":"r"}"#, "r"),
+        (r#"{"access_token":"a","refresh_token":007}"#, "007"),
     ] {
         let pair = parse_bytes(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
 
@@ -203,7 +226,10 @@ fn json_that_is_almost_none_is_a_pair() {
         assert_eq!(pair.access_token.unwrap().expose_secret(), "a", "{body}");
         assert!(pair.oddities.contains(&"the JSON had small faults"), "{body}");
     }
-    assert!(parse_bytes(br#"{"access_token":"a",}"#).is_none(), "without a refresh token there is nothing to save");
+    for refresh in ["", r#","refresh_token":NaN"#, r#","refresh_token":undefined"#, r#","refresh_token":"#] {
+        let body = format!(r#"{{"access_token":"a"{refresh},}}"#);
+        assert!(parse_bytes(body.as_bytes()).is_none(), "{body}: without a refresh token there is nothing to save");
+    }
 }
 
 #[test]
