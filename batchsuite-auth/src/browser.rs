@@ -56,6 +56,13 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The latest of these cookies' values. Browsers send older cookies first (RFC 6265 §5.4).
+fn latest<T>(found: impl Iterator<Item = T>) -> Vec<T> {
+    let mut found: Vec<_> = found.collect();
+    found.drain(..found.len().saturating_sub(MOST_SECRETS));
+    found
+}
+
 /// The cookie that keeps a [`BrowserSecret`]. Its name and attributes depend on the scheme of the host's public URL.
 ///
 /// Over https it is a `__Host-` cookie (RFC 6265bis §4.1.3.2): `Secure`, limited to this host, and not settable by
@@ -86,19 +93,17 @@ impl TripCookie {
     }
 
     /// The secrets in a request's cookies, for [`callback`](crate::BatchSuiteAuth::callback) and
-    /// [`authenticate`](crate::BatchSuiteAuth::authenticate). Skips values that cannot be secrets of this library.
+    /// [`authenticate`](crate::BatchSuiteAuth::authenticate): those of at most the latest twenty cookies. Skips values
+    /// that cannot be secrets of this library.
     #[must_use]
     pub fn secrets(self, headers: &HeaderMap) -> BrowserSecrets {
+        let ours = pairs(headers).filter(|(name, _)| {
+            name.strip_prefix(self.name().as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'-')
+        });
         let mut found = BrowserSecrets::default();
-        for (name, value) in pairs(headers) {
-            let Some(rest) = name.strip_prefix(self.name().as_bytes()) else { continue };
-            let is_ours = rest.is_empty() || rest[0] == b'-';
-            let Some(secret) = BrowserSecret::of_bytes(value).filter(|_| is_ours) else { continue };
+        for secret in latest(ours.filter_map(|(_, value)| BrowserSecret::of_bytes(value))) {
             if !found.0.iter().any(|known| known.matches(&secret)) {
                 found.0.push(secret);
-            }
-            if found.0.len() == MOST_SECRETS {
-                break;
             }
         }
         found
@@ -299,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn several_secrets_are_all_found_each_once_and_not_without_end() {
+    fn several_secrets_are_all_found_each_once() {
         let secrets: Vec<_> = (0..3).map(|_| BrowserSecret::random().expose_secret().to_owned()).collect();
         let line = format!(
             "ups-trip={}; ups-trip-a1b2={}; ups-trip={}; ups-trip={}",
@@ -307,9 +312,15 @@ mod tests {
         );
 
         assert_eq!(found(&[line.as_bytes()]), secrets);
-        let flood: String =
-            (0..500).map(|_| format!("ups-trip={}; ", BrowserSecret::random().expose_secret())).collect();
-        assert_eq!(found(&[flood.as_bytes()]).len(), MOST_SECRETS);
+    }
+
+    /// Browsers send older cookies first (RFC 6265 §5.4).
+    #[test]
+    fn of_many_secrets_the_latest_are_found() {
+        let secrets: Vec<_> = (0..500).map(|_| BrowserSecret::random().expose_secret().to_owned()).collect();
+        let line = secrets.iter().map(|secret| format!("ups-trip-{}={secret}; ", &secret[..8])).collect::<String>();
+
+        assert_eq!(found(&[line.as_bytes()]), secrets[500 - MOST_SECRETS..]);
     }
 
     #[test]

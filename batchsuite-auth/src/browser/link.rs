@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 
-use super::{BrowserSecrets, MOST_SECRETS, TripCookie, pairs};
+use super::{BrowserSecrets, TripCookie, latest, pairs};
 use crate::{
     machine::USED_CONSENT_KNOWN,
     secret::{BrowserSecret, LinkToken},
@@ -64,10 +64,7 @@ impl TripCookie {
             let at = value.iter().position(|byte| *byte == b'.')?;
             Some((LinkToken::of_bytes(&value[..at])?, BrowserSecret::of_bytes(&value[at + 1..])?))
         });
-        let mut links: Vec<_> = read.collect();
-        // Browsers send older cookies first (RFC 6265 §5.4).
-        links.drain(..links.len().saturating_sub(MOST_SECRETS));
-        LinkSecrets(links)
+        LinkSecrets(latest(read))
     }
 
     /// The value of a `Set-Cookie` header for a browser that opens a link: one cookie per link, for an hour. Send it
@@ -86,7 +83,7 @@ mod tests {
     use http::header::COOKIE;
     use url::Url;
 
-    use super::*;
+    use super::{super::MOST_SECRETS, *};
 
     #[test]
     fn what_is_written_for_a_link_is_found_again_beside_anything_else() {
