@@ -7,7 +7,7 @@ use crate::store::StoreError;
 #[non_exhaustive]
 pub enum ImportError {
     /// UPS cannot have issued these tokens.
-    #[error("these cannot be tokens of UPS: {0}")]
+    #[error("these cannot be tokens of UPS")]
     Implausible(#[from] ImplausibleTokens),
     /// The refresh token has expired.
     #[error("the refresh token has ended; an administrator must authenticate the company")]

@@ -193,9 +193,11 @@ impl StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
     use crate::{
-        error::{ErrorKind, ImplausibleTokens, MalformedCallback, OptInRefused, Unavailable},
+        error::{ErrorKind, ImplausibleTokens, MalformedCallback, OptInRefused, Unavailable, chain},
         events::{EventId, Evidence},
         machine::CauseKind,
         status::Cause,
@@ -203,6 +205,14 @@ mod tests {
 
     fn store(kind: StoreErrorKind) -> StoreError {
         StoreError::new(kind)
+    }
+
+    /// A log shows an error with its causes.
+    fn repeats_no_cause(mut error: &(dyn Error + 'static)) {
+        while let Some(cause) = error.source() {
+            assert!(!error.to_string().contains(&cause.to_string()), "{}", chain(error));
+            error = cause;
+        }
     }
 
     #[test]
@@ -233,6 +243,7 @@ mod tests {
             (TokenError::Store(store(StoreErrorKind::Rejected)), Operator, false, false, None),
             (TokenError::ShutDown, Nobody, false, false, None),
         ] {
+            repeats_no_cause(&error);
             let said = (error.responsible(), error.needs_reauthorization(), error.is_transient(), error.retry_after());
             assert_eq!(said, (who, reauthorization, transient, retry_after), "{error:?}");
             let kind = match who {
@@ -258,6 +269,7 @@ mod tests {
             (LinkError::Store(store(StoreErrorKind::Corrupt)), Operator, None),
             (LinkError::ShutDown, Nobody, None),
         ] {
+            repeats_no_cause(&error);
             let said = (error.responsible(), error.retry_after(), error.is_transient());
             assert_eq!(said, (who, retry_after, retry_after.is_some()), "{error:?}");
         }
@@ -291,6 +303,7 @@ mod tests {
             (CallbackError::ShutDown, CompanyAdministrator, false),
             (CallbackError::AlreadyUsed { company: "acme".parse().unwrap(), return_to: None }, Nobody, false),
         ] {
+            repeats_no_cause(&error);
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
             let kind = match who {
                 Operator => ErrorKind::Operator,
@@ -305,6 +318,7 @@ mod tests {
             (AuthenticateError::Store(store(Misconfigured)), Operator, false),
             (AuthenticateError::ShutDown, Nobody, false),
         ] {
+            repeats_no_cause(&error);
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
             let kind = if who == Nobody { ErrorKind::Retry } else { ErrorKind::Operator };
             assert_eq!(error.kind(), kind, "{error:?}");
@@ -318,6 +332,7 @@ mod tests {
             (ImportError::Store(store(Corrupt)), Operator, false, ErrorKind::Operator),
             (ImportError::ShutDown, Nobody, false, ErrorKind::Retry),
         ] {
+            repeats_no_cause(&error);
             assert_eq!((error.responsible(), error.is_transient()), (who, transient), "{error:?}");
             assert_eq!(error.kind(), kind, "{error:?}");
         }
