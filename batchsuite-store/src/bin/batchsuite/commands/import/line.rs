@@ -1,11 +1,18 @@
 //! A line of an import: one company's tokens.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::{self, Display},
+    time::Duration,
+};
 
 use batchsuite_auth::{
     ActorId, CompanyId, ImportedTokens, Timestamp,
     clock::later,
     secret::{AccessTokenSecret, RefreshToken},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -27,9 +34,14 @@ impl Line {
     /// # Errors
     /// Why it cannot be imported; nothing of the line is in it.
     pub(super) fn parse(text: &[u8], now: Timestamp) -> Result<Self, String> {
-        let fields = serde_json::from_slice::<Map<String, Value>>(text)
+        let Sent(sent) = serde_json::from_slice(text)
             .map_err(|error| format!("it is not a JSON object (see its column {})", error.column()))?;
-        let mut fields = Fields(fields);
+        let mut fields = Fields(Map::new());
+        for (name, value) in sent {
+            if fields.0.insert(name, value).is_some() {
+                return Err("a field is there twice; leave one of them out".to_owned());
+            }
+        }
         let company = fields.text("company")?.ok_or("company is missing")?;
         let company = CompanyId::new(company).map_err(|error| format!("company: {error}"))?;
         let actor = fields.text("actor")?.map(|actor| ActorId::new(actor).map_err(|error| format!("actor: {error}")));
@@ -60,6 +72,33 @@ impl Line {
 
 fn refusal(error: impl Display) -> String {
     error.to_string()
+}
+
+/// The fields of a line, with those that are there twice. A [`Map`] would keep the last one alone.
+struct Sent(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Sent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SentVisitor;
+
+        impl<'de> Visitor<'de> for SentVisitor {
+            type Value = Sent;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sent, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Sent(fields))
+            }
+        }
+
+        deserializer.deserialize_map(SentVisitor)
+    }
 }
 
 /// The fields that were not taken yet.
@@ -182,6 +221,9 @@ mod tests {
                 "both there",
             ),
             (r#""company":"a","refresh_token":"canary","refresh_tokn":"canary""#, "not known"),
+            (r#""company":"canary","refresh_token":"canary","company":"b""#, "twice"),
+            (r#""company":"a","refresh_token":null,"refresh\u005ftoken":"canary""#, "twice"),
+            (r#""company":"a","refresh_token":"canary","scope":"canary","scope":"canary""#, "twice"),
         ] {
             let text = if rest.is_empty() { r#"{"company":"canary"#.to_owned() } else { format!("{{{rest}}}") };
             let error = parse(&text).unwrap_err();
