@@ -28,7 +28,8 @@
 //! reach UPS. Requests to other hosts are not changed.
 //!
 //! A host is identified by scheme, host and port. `https://onlinetools.ups.com.` (with a trailing dot) is a different
-//! host, and so is a URL with a userinfo part.
+//! host, and so is a [`Request`] whose URL has a userinfo part. (`get(url)` and its like leave none: `reqwest` turns it
+//! into an `Authorization` header, which the token then replaces.)
 //!
 //! # After a 401
 //! The token is [reported](BatchSuiteAuth::report_rejected), and the request is sent once more with a new token. A

@@ -2,7 +2,9 @@
 
 use batchsuite_auth::adapters::{InvalidHost, reqwest_middleware::AccessTokenMiddleware, tower::AccessTokenLayer};
 use batchsuite_tests::acme;
-use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
+use http::{HeaderValue, Method, StatusCode, header::AUTHORIZATION};
+use reqwest::Request;
+use reqwest_middleware::RequestBuilder;
 use tower::ServiceExt as _;
 use url::Url;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
@@ -48,6 +50,23 @@ async fn a_named_host_gets_the_token_and_its_likes_get_none() {
             assert_eq!(recorder.take_authorizations(), [expected], "{name}: {uri}");
         }
     }
+}
+
+/// `reqwest` moves the userinfo part into a header before any middleware sees the URL.
+#[tokio::test]
+async fn a_userinfo_part_is_replaced_by_the_token_unless_it_is_still_in_the_request() {
+    let stage = Stage::new().await;
+    let client = stage.settings().middleware().build();
+    let url = Url::parse(&stage.track().replace("//", "//ada:password@")).unwrap();
+
+    let get = client.get(url.clone()).build().unwrap();
+    for (request, expected) in [(get, StatusCode::OK), (Request::new(Method::GET, url), StatusCode::UNAUTHORIZED)] {
+        let request = RequestBuilder::from_parts(client.clone(), request).with_extension(acme());
+        let answer = request.header("transId", "1").header("transactionSrc", "tests").send().await.unwrap();
+
+        assert_eq!(answer.status(), expected);
+    }
+    assert_eq!(stage.refreshes(), 0, "the 401 does not concern the token");
 }
 
 #[tokio::test]
