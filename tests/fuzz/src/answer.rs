@@ -106,13 +106,21 @@ impl<'a> Answer<'a> {
     /// Whether some text in the body refuses a token or a code.
     fn has_words_of_refusal(&self, body: &[u8]) -> bool {
         let text = String::from_utf8_lossy(body);
-        let value: Value = serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)).unwrap_or(Value::Null);
         let words = if self.options.has(b'x') {
             &["invalid_grant", "invalid authorization code"][..]
         } else {
             &["invalid_grant", "invalid refresh token", "invalid/missing refresh token"]
         };
-        any_text(&value, &|text| words.contains(&text.trim().trim_end_matches('.').to_ascii_lowercase().as_str()))
+        match serde_json::from_str::<Value>(text.strip_prefix('\u{feff}').unwrap_or(&text)) {
+            Ok(value) => any_text(&value, &|text| {
+                words.contains(&text.trim().trim_end_matches('.').to_ascii_lowercase().as_str())
+            }),
+            // JSON with small faults, or with values that `Value` cannot represent.
+            Err(_) => {
+                let text = without_escapes(&text).to_ascii_lowercase();
+                words.iter().any(|words| text.contains(words))
+            }
+        }
     }
 
     fn keeps_the_refresh_token(&self, verdict: &Verdict, body: &[u8]) {
@@ -158,6 +166,20 @@ fn any_text(value: &Value, is: &impl Fn(&str) -> bool) -> bool {
         Value::Object(fields) => fields.values().any(|value| any_text(value, is)),
         _ => false,
     }
+}
+
+/// A text with the characters that its escapes stand for; a backslash alone is left out.
+fn without_escapes(text: &str) -> String {
+    let mut pieces = text.split('\\');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let code = piece.strip_prefix('u').and_then(|rest| rest.get(..4));
+        match code.and_then(|code| u32::from_str_radix(code, 16).ok()).and_then(char::from_u32) {
+            Some(character) => plain.extend([&*character.to_string(), &piece[5..]]),
+            None => plain.push_str(piece),
+        }
+    }
+    plain
 }
 
 /// Whether the library decompresses this body.
