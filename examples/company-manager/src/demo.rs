@@ -84,10 +84,16 @@ pub async fn welcome(directory: &SqlDirectory, password: &SecretString) -> Resul
 pub enum SeedError {
     /// argon2 rejects the password.
     #[error("a password cannot be used: {0}")]
-    Password(#[from] password_hash::Error),
+    Password(password_hash::Error),
     /// The directory cannot be written.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+}
+
+impl From<password_hash::Error> for SeedError {
+    fn from(error: password_hash::Error) -> Self {
+        Self::Password(error)
+    }
 }
 
 /// A fake UPS, ready to be served.

@@ -33,12 +33,11 @@ pub enum FileError {
         reason: Arc<io::Error>,
     },
     /// A key file does not hold keys.
-    #[error("the keys in {} cannot be used: {reason}", .path.display())]
+    #[error("the keys in {} cannot be used: {}", .path.display(), chain(.reason))]
     Keys {
         /// The path.
         path: PathBuf,
         /// The reason.
-        #[source]
         reason: Arc<KeySourceError>,
     },
     /// The database exists without its keys.

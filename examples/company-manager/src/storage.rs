@@ -142,8 +142,8 @@ async fn in_a_file(path: &Path, keyring: &Keyring) -> Result<(Database, SqliteSt
 #[non_exhaustive]
 pub enum StorageError {
     /// The keys are missing or invalid.
-    #[error("the keys that encrypt what is kept cannot be used: {0}")]
-    Keys(#[source] Arc<KeySourceError>),
+    #[error("the keys that encrypt what is kept cannot be used: {}", chain(.0))]
+    Keys(Arc<KeySourceError>),
     /// A file cannot be created or used.
     #[error(transparent)]
     File(#[from] FileError),
