@@ -212,7 +212,7 @@ impl<'a> Fields<'a> {
         for (name, value) in object.0 {
             let (name, value) = (json::text(name), value.get());
             let is_name = |known: &&str| name.as_ref().is_some_and(|name| name.as_str() == *known);
-            let Some(index) = NAMES.iter().position(|known| is_name(known)) else { continue };
+            let Some(index) = NAMES.iter().position(is_name) else { continue };
             let before = fields.values[index];
             fields.repeated |= before.is_some();
             // The last value counts, but a value that cannot be a token does not replace one that can.
