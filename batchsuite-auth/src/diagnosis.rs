@@ -216,7 +216,7 @@ impl fmt::Display for FindingKind {
             Self::Paused => "The last refresh failed; the next one is not due yet.",
             Self::Overdue => "The company has needed attention for minutes, and no keeper has given it. No keeper runs, or it is behind.",
             Self::Doubtful => {
-                "An earlier request was lost, or another system may have used the token. A refusal now would be told as a lost rotation."
+                "An earlier request was lost, a backup was restored, or another system may have used the token. A refusal now would be told as a lost rotation."
             }
             Self::ClockSetBack => "The stored tokens are dated in the future: a clock was wrong, or is wrong now.",
             Self::ConsentPending => "Somebody went to UPS.com for this company and has not come back.",
@@ -424,7 +424,7 @@ mod tests {
              - The last refresh got neither tokens nor a refusal from UPS. Whether UPS used the refresh token is not known; nothing is lost yet. \
              Since 1970-01-01 00:01:00. (reset) Next: UPS is asked again at 1970-01-01 00:02:00.\n\
              - This process cannot read the changes of other processes.\n\
-             - An earlier request was lost, or another system may have used the token. A refusal now would be told as a lost rotation."
+             - An earlier request was lost, a backup was restored, or another system may have used the token. A refusal now would be told as a lost rotation."
         );
         let json = serde_json::to_value(&diagnosis).unwrap();
         let first = &json["findings"][0];

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::{
     access::{Access, Demand},
     cause::CauseKind,
-    grant::{Grant, Phase, RefreshTokenEnd, Standing},
+    grant::{Grant, Phase, RefreshTokenEnd, Standing, Unanswered},
     health::{Health, KeeperHealth, UpsTroubleKind},
     limits::{CLOCK_TOLERANCE, ECHO, OVERDUE},
     wake::{Obstacle, Settings},
@@ -114,7 +114,8 @@ pub enum FindingKind {
     Paused,
     /// The company has needed attention for minutes, and no keeper has given it: none runs, or it is behind.
     Overdue,
-    /// A refusal would prove nothing now: an earlier request was lost, or another system may have used the token.
+    /// A refusal would prove nothing now: an earlier request was lost, a backup was restored, or
+    /// another system may have used the token.
     Doubtful,
     /// The tokens are from the future: this store's clock, or the one at their time, is wrong.
     ClockSetBack,
@@ -304,7 +305,8 @@ impl CompanyFacts<'_> {
     fn opt_in_found(&self, now: Timestamp) -> Option<Fact> {
         let (grant, settings) = (self.grant, self.settings);
         if grant.standing == Standing::Unauthenticated {
-            return Some(Fact::new(FindingKind::NotAuthenticated, Severity::NoToken));
+            let since = self.events.iter().find(|event| event.kind == EventKind::Removed).map(|event| event.at);
+            return Some(Fact { since, ..Fact::new(FindingKind::NotAuthenticated, Severity::NoToken) });
         }
         if let Some(cause) = grant.cause(&settings.client_id, now) {
             let (since, evidence) = grant.cause_since(cause);
@@ -347,7 +349,7 @@ impl CompanyFacts<'_> {
                 }
             }),
             Phase::Idle | Phase::InDoubt { .. } => {
-                let unanswered = grant.unanswered?;
+                let unanswered = grant.unanswered.filter(|_| self.restored().is_none())?;
                 let (since, evidence) = self.failing().unwrap_or((earlier(unanswered.echo_until, ECHO), None));
                 let kind = FindingKind::RefreshUnanswered;
                 Some(Fact { since: Some(since), evidence, next: self.retry(now), ..Fact::new(kind, acute) })
@@ -387,9 +389,18 @@ impl CompanyFacts<'_> {
     }
 
     fn doubt_found(&self, now: Timestamp) -> Option<Fact> {
-        let until = self.grant.suspect_until?;
+        let echo_until = self.restored().map(|unanswered| unanswered.echo_until);
+        let until = self.grant.suspect_until.max(echo_until)?;
         let next = Some(NextStep::at(NextStepKind::Clearance, until.max(now)));
-        Some(Fact { next, ..Fact::new(FindingKind::Doubtful, Severity::Notice) })
+        let since = echo_until.map(|until| earlier(until, ECHO));
+        Some(Fact { since, next, ..Fact::new(FindingKind::Doubtful, Severity::Notice) })
+    }
+
+    /// The mark of a row that was set back, by a restored backup or a fail-over: no attempt has failed since the stored
+    /// pair.
+    fn restored(&self) -> Option<Unanswered> {
+        let is_idle = self.grant.phase == Phase::Idle;
+        self.grant.unanswered.filter(|unanswered| is_idle && unanswered.attempt.is_none() && self.failing().is_none())
     }
 
     fn clock_found(&self, now: Timestamp) -> Option<Fact> {

@@ -74,6 +74,12 @@ fn each_state_of_a_company_has_its_finding() {
         ("works", obtained(10), &[], vec![]),
         ("never seen", Grant::default(), &[], vec![(NotAuthenticated, NoToken, None, None)]),
         (
+            "removed",
+            Grant::default(),
+            &[(EventKind::Started, 1), (EventKind::Removed, 5), (EventKind::Removed, 9)],
+            vec![(NotAuthenticated, NoToken, Some(-5), None)],
+        ),
+        (
             "a password change ends the access token",
             refused(RecordedCause::OptInInvalidated),
             &[],
@@ -145,6 +151,24 @@ fn each_state_of_a_company_has_its_finding() {
             in_doubt(obtained(50), MINUTE),
             &[],
             vec![(RefreshUnanswered, AtRisk, Some(-10), Some((Next::Retry, 1)))],
+        ),
+        (
+            "a restored backup, with a token that has ended",
+            Grant {
+                unanswered: Some(Unanswered { attempt: None, echo_until: later(now(), 7 * MINUTE) }),
+                ..obtained(90)
+            },
+            &[(EventKind::Refreshed, 70)],
+            vec![(Doubtful, Notice, Some(-3), Some((Next::Clearance, 7)))],
+        ),
+        (
+            "several unanswered attempts",
+            Grant {
+                unanswered: Some(Unanswered { attempt: None, echo_until: later(now(), 7 * MINUTE) }),
+                ..obtained(50)
+            },
+            &unanswered,
+            vec![(RefreshUnanswered, AtRisk, Some(-4), None)],
         ),
         (
             "no answer",
