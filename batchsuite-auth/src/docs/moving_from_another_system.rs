@@ -102,7 +102,7 @@
 //! | [`NewerOptIn`](crate::ImportError::NewerOptIn) | the company has an opt-in that UPS issued later or has renewed here since, or that UPS has refused and is to be asked about again | ask it for a token, as above: if it has expired, belongs to another client id or was refused, date the tokens ([`with_issued_at`](crate::ImportedTokens::with_issued_at)), or remove the authorization and import again |
 //! | [`ChangedSince`](crate::ImportError::ChangedSince) | somebody removed or authenticated the company during the import | look at the company |
 //! | [`Ended`](crate::ImportError::Ended) | the refresh token's end has passed | an administrator authenticates the company |
-//! | [`Implausible`](crate::ImportError::Implausible) | a blank, a line's end, the wrong column, a time in the future or of 1970 (seconds for milliseconds) | correct the export |
+//! | [`Implausible`](crate::ImportError::Implausible) | a blank, a line's end, both columns the same, a time in the future or of 1970 (seconds for milliseconds) | correct the export |
 //! | [`Store`](crate::ImportError::Store), transient | not stored yet, or not known to be. It goes on in this process | repeat the call. Do not start the other system again while this process runs |
 //! | [`Store`](crate::ImportError::Store), any other | nothing is stored | an operator looks at the store |
 //!

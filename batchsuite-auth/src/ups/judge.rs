@@ -137,7 +137,7 @@ fn judge_success(
         Meaning::Unknown if errors.are_named => return Judgement::Unknown(evidence),
         Meaning::Unknown => {}
     }
-    let words = "an answer without tokens";
+    let words = "an answer from which no tokens can be read";
     Judgement::Unanswered(Evidence::of_answer(evidence.status.unwrap_or_default(), None, Some(words)))
 }
 

@@ -126,6 +126,10 @@ async fn a_setting_that_is_missing_is_named(backend: Backend) {
     let stage = Stage::new(backend).await;
 
     stage.run_with(&["list"], &[("DATABASE_URL", "")]).await.ended(2).complains("DATABASE_URL is missing");
+    for other in ["mysql://user@host/database", "batchsuite.db"] {
+        let told = stage.run_with(&["list"], &[("DATABASE_URL", other)]).await.ended(2);
+        told.complains("DATABASE_URL must be postgres://").complains("sqlite:PATH");
+    }
     let unknown = stage.run_with(&["list"], &[("UPS_CLIENT_ID", "")]).await.ended(2);
     unknown.complains("the client id is not known").complains("UPS_CLIENT_ID");
     let told = stage.run_with(&["list", "--json"], &[("DATABASE_URL", "")]).await.ended(2);

@@ -49,6 +49,8 @@ async fn an_import_can_be_repeated(backend: Backend) {
     assert_eq!(actors, ["ada", "move-2026"]);
     std::fs::remove_file(&file).unwrap();
     stage.run(&import).await.ended(2).complains("cannot be read");
+    let told = stage.run(&["import", env!("CARGO_MANIFEST_DIR")]).await.ended(2).complains("cannot be read");
+    assert_eq!(told.stdout, "", "a directory: nothing was looked at, so nothing is advised");
 }
 
 async fn a_later_opt_in_and_a_removal_stay(backend: Backend) {

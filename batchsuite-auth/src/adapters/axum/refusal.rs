@@ -131,7 +131,7 @@ impl Refusal {
                 start_again("This trip to UPS.com began in another browser. Finish it there, or start again here.")
             }
             CallbackError::NoBrowserSecret => start_again(
-                "Your browser sent no cookie of this trip to UPS.com: it began in another browser, or yours refuses cookies. \
+                "Your browser sent no cookie of this trip to UPS.com: it began in another browser or under another address of this site, or yours refuses cookies. \
                  Finish it there, or start again here.",
             ),
             CallbackError::OtherActor => {

@@ -41,6 +41,8 @@ pub(crate) enum Command {
     /// Check database, schema, rights, server and keys, and that all stored tokens open
     Check,
     /// List companies and their status
+    ///
+    /// Opens no tokens: `check` tells which cannot be read.
     List(List),
     /// Say why a company works or does not, since when, who has to act, and what happens next by itself
     ///
@@ -50,6 +52,8 @@ pub(crate) enum Command {
         company: CompanyId,
     },
     /// Count companies by status, and show how far behind the keepers are and whether UPS is out of reach
+    ///
+    /// Opens no tokens: `check` tells which cannot be read.
     Overview {
         /// Count again after this time, e.g. 10s, and tell when the keepers will have caught up
         #[arg(long, value_name = "TIME", value_parser = age)]

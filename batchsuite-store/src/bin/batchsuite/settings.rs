@@ -106,8 +106,9 @@ fn place(url: Option<String>, file: Option<String>) -> Result<Place, Failure> {
         }
         return Ok(Place::Sqlite(path.into()));
     }
+    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
     // Postgres also accepts name=value.
-    if !url.contains("://") && !url.contains('=') {
+    if !is_postgres && (url.contains("://") || !url.contains('=')) {
         return Err(Failure::new("DATABASE_URL must be postgres://user:password@host/database or sqlite:PATH"));
     }
     Ok(Place::Postgres(url.into()))

@@ -54,10 +54,13 @@ pub(super) async fn run(settings: &Settings, options: &Import, output: &mut Outp
         hash: RandomState::new(),
     };
     let done = until_interrupted(run.all(lines, &bar)).await;
-    let Run { summary, output, .. } = run;
+    let Run { summary, output, companies, .. } = run;
     bar.finish_and_clear();
     opened.close().await;
-    summary.report(!options.yes, output);
+    // Nothing is told of a file that cannot be read at all, e.g. a directory.
+    if !companies.is_empty() || !matches!(done, Ok(Some(Err(_)))) {
+        summary.report(!options.yes, output);
+    }
     done?.ok_or_else(interrupted)??;
     Ok(if summary.has_refused() { Outcome::Found } else { Outcome::Fine })
 }
