@@ -351,3 +351,16 @@ impl Connect for Connector {
         Box::pin(self.runtime.run(connect))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_docs() {
+        let pool = PostgresPool::at("postgres://u@h/d");
+        let seconds = [pool.deadline, pool.max_age, pool.max_idle].map(|time| time.as_secs());
+
+        assert_eq!((pool.connections, seconds), (8, [8, 30 * 60, 5 * 60]));
+    }
+}
