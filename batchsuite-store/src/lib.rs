@@ -20,6 +20,8 @@
 //! `Overview::record_metrics`, and `batchsuite_unreadable_total` by `what`: how often a stored value could not be read
 //! and was skipped.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod columns;
 #[cfg(feature = "keyring")]
 pub mod keyring;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -64,6 +64,8 @@ impl Engine {
         after: Option<CompanyId>,
         limit: usize,
     ) -> Result<Page<CompanyStatus, CompanyId>, StoreError> {
+        // One more is read than a page holds. A page that holds none would pass a company unseen.
+        let limit = limit.clamp(1, usize::MAX - 1);
         let listed_as = self.rotation.narrowed(filter).await?;
         let (mut items, mut after, mut calls) = (Vec::new(), after, 0);
         // One more than `limit`, to learn whether there are more.

@@ -5,13 +5,8 @@ use std::time::Duration;
 use batchsuite_auth::{CompanyId, Environment, events::EventId, store::Changes};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{
-    PostgresStore,
-    connection::Parameter,
-    failure::Result,
-    row::{Columns, signed},
-};
-use crate::left_out::readable;
+use super::{PostgresStore, connection::Parameter, failure::Result, row::Columns};
+use crate::{columns::signed, left_out::readable};
 
 /// How long a change waits for an earlier writer that has not finished. (A statement takes milliseconds.)
 const PATIENCE_WITH_WRITERS: Duration = Duration::from_secs(1);

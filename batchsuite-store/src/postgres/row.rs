@@ -178,16 +178,6 @@ fn unsigned(number: i64) -> Result<u64> {
     }
 }
 
-/// A number for a column. None comes near the maximum.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The requested number of rows, as a column value.
-pub(super) fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
-}
-
 /// The longest interval passed to the database; a longer one is cut to it.
 const LONGEST: Duration = Duration::from_secs(1000 * 365 * 86_400);
 /// The earliest time that the store keeps.

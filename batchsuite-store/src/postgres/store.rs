@@ -23,10 +23,11 @@ use super::{
     PostgresStore,
     connection::Parameter,
     failure::{self, Result},
-    row::{self, Columns, Shown, limit, seconds, signed, storable},
+    row::{self, Columns, Shown, seconds, storable},
     statements::Statement,
 };
 use crate::{
+    columns::{limit, signed},
     listed::NOT_INDEXED,
     seal::{self, Sealed},
 };

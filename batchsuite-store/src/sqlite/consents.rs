@@ -12,7 +12,10 @@ use batchsuite_auth::{
 use rusqlite::params;
 
 use super::{Session, bits, failure::Result, micros, time};
-use crate::seal;
+use crate::{
+    columns::{limit, signed},
+    seal,
+};
 
 impl Session<'_> {
     pub(super) fn put_consent(&mut self, new: NewConsent, caps: ConsentCaps, event: NewEvent) -> Result<()> {
@@ -39,7 +42,7 @@ impl Session<'_> {
             consent.redirect_uri.as_str(),
             consent.client_id,
             consent.return_to,
-            consent.removals,
+            signed(consent.removals),
             micros(expires_at),
         ];
         self.run(put, columns)?;
@@ -49,7 +52,7 @@ impl Session<'_> {
                     WHERE environment = ?1 AND {column} = ?2 AND used_at IS NULL AND expires_at > ?3
                     ORDER BY number DESC LIMIT -1 OFFSET ?4)"
             );
-            self.run(&drop_oldest, (environment, owner, now, cap))?;
+            self.run(&drop_oldest, (environment, owner, now, limit(cap)))?;
         }
         self.append(consent.environment, event).map(drop)
     }

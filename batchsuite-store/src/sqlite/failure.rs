@@ -53,6 +53,9 @@ pub(super) fn judge(failure: impl Into<Failure>) -> StoreError {
         let message = format!("SQLite says {code}: {}", code_to_str(code));
         return StoreError::new(kind).with_source(Reason { message, is_locked });
     }
+    if let Some(rusqlite::Error::ToSqlConversionFailure(_)) = failure.downcast_ref() {
+        return new(StoreErrorKind::Rejected, "a value does not fit into its column");
+    }
     if failure.is::<rusqlite::Error>() || failure.is::<InvalidId>() {
         return new(StoreErrorKind::Corrupt, "a column holds an invalid value");
     }
@@ -108,6 +111,13 @@ mod tests {
         for error in [judge(column), judge(id)] {
             assert_eq!(error.kind(), StoreErrorKind::Corrupt);
         }
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_into_a_column_is_rejected() {
+        let error = judge(rusqlite::Error::ToSqlConversionFailure("out of range".into()));
+
+        assert_eq!(error.kind(), StoreErrorKind::Rejected);
     }
 
     #[test]

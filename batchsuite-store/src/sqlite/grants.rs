@@ -18,7 +18,14 @@ use super::{
     failure::{self, Failure, Result},
     micros, revision, time,
 };
-use crate::{keyring::Keyring, left_out::readable, listed::NOT_INDEXED, overview::Overview, seal::Sealed};
+use crate::{
+    columns::{limit, signed},
+    keyring::Keyring,
+    left_out::readable,
+    listed::NOT_INDEXED,
+    overview::Overview,
+    seal::Sealed,
+};
 
 /// How a row's tokens are read: [`Sealed::open`] or [`Sealed::look`].
 type ShowTokens = fn(&Sealed, &Keyring, &RowKey, Revision) -> StoredTokens;
@@ -88,7 +95,7 @@ impl Session<'_> {
             RETURNING id";
         let Revision { epoch, version } = swap.revision;
         let (document, listed_as) = (swap.document.as_str(), swap.listed_as.name());
-        let row = (environment, name, number.number(), epoch, version, document, listed_as);
+        let row = (environment, name, number.number(), signed(epoch), signed(version), document, listed_as);
         let id = self.row(replace, row, |row| Ok(row.get::<_, i64>("id")?))?.unwrap_or_default();
         for event in &swap.events {
             let event = self.write_event(&swap.key, swap.revision, event)?;
@@ -127,7 +134,7 @@ impl Session<'_> {
         let mut woken = Vec::new();
         // Rows that are due, then rows that a wrong clock has put off.
         for (after, until) in [(i64::MIN, now), (micros(later(self.now(), FURTHEST_WAKE)), i64::MAX)] {
-            let range = (environment.name(), after, until, now, hidden_until, most.saturating_sub(woken.len()));
+            let range = (environment.name(), after, until, now, hidden_until, limit(most.saturating_sub(woken.len())));
             let found = self.rows(waking, range, |row| Ok((row.get::<_, i64>("id")?, row.get("company")?)))?;
             for (id, company) in found {
                 self.run("UPDATE grants SET hidden_until = ?2 WHERE id = ?1", (id, hidden_until))?;

@@ -18,7 +18,10 @@ use super::{
     failure::{self, Result},
     micros, revision, time,
 };
-use crate::left_out::readable;
+use crate::{
+    columns::{limit, signed},
+    left_out::readable,
+};
 
 impl Session<'_> {
     /// Appends an event of a company or of all, at the given revision.
@@ -28,7 +31,7 @@ impl Session<'_> {
         let (id, at) = (self.last_event()?.number() + 1, micros(self.now()));
         let (environment, company) = (key.environment.name(), key.company.as_ref().map(CompanyId::as_str));
         let content = serde_json::to_string(event)?;
-        self.run(append, (id, environment, company, at, revision.epoch, revision.version, content))?;
+        self.run(append, (id, environment, company, at, signed(revision.epoch), signed(revision.version), content))?;
         Ok(EventId::new(id))
     }
 
@@ -57,14 +60,15 @@ impl Session<'_> {
         query.refuse_gap(self.pruned(environment)?)?;
         let (beyond, order, from) = match query.order {
             EventOrder::OldestFirst => (">", "ASC", 0),
-            EventOrder::NewestFirst => ("<", "DESC", i64::MAX as u64),
+            EventOrder::NewestFirst => ("<", "DESC", u64::MAX),
         };
         let of_company = if query.company.is_some() { "company = ?4" } else { "?4 IS NULL" };
         let events = format!(
             "SELECT * FROM events WHERE environment = ?1 AND {of_company} AND id {beyond} ?2 ORDER BY id {order} LIMIT ?3"
         );
         let company = query.company.as_ref().map(CompanyId::as_str);
-        let page = (environment.name(), query.after.map_or(from, EventId::number), query.limit, company);
+        let from = signed(query.after.map_or(from, EventId::number));
+        let page = (environment.name(), from, limit(query.limit), company);
         let found = self.rows(&events, page, |row| Ok((id(row)?, event(row, environment))))?;
         let next = found.last().map(|(id, _)| *id).or(query.after);
         let found = found.into_iter().map(|(id, event)| (id.number(), event.map_err(failure::judge)));
@@ -79,7 +83,7 @@ impl Session<'_> {
                   AND (?2 OR id <= (SELECT ifnull(min(cursor), id) FROM deliveries WHERE environment = ?1))
                 ORDER BY id LIMIT ?3
             ) AND at < ?4 RETURNING id";
-        let deleted = self.rows(delete, (environment, prune.undelivered, prune.limit, before), id)?;
+        let deleted = self.rows(delete, (environment, prune.undelivered, limit(prune.limit), before), id)?;
         let up_to = deleted.iter().copied().max().unwrap_or_default().max(self.pruned(prune.environment)?);
         self.run("INSERT OR REPLACE INTO pruned VALUES (?1, ?2)", (environment, up_to.number()))?;
         Ok(Pruned { events: deleted.len() as u64, up_to })
@@ -129,7 +133,7 @@ impl Session<'_> {
         let advance = "UPDATE deliveries SET cursor = max(cursor, ?4), lease_until = ?5
             WHERE environment = ?1 AND consumer = ?2 AND holder = ?3 AND lease_until > ?6 RETURNING cursor AS id";
         let (consumer, holder) = (&delivery.consumer, delivery.holder.as_bytes());
-        let moved = (environment.name(), consumer, holder, cursor.number(), until, micros(now));
+        let moved = (environment.name(), consumer, holder, signed(cursor.number()), until, micros(now));
         Ok(self.row(advance, moved, id)?.is_some())
     }
 }

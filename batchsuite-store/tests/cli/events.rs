@@ -24,6 +24,9 @@ async fn the_latest_events_are_shown_oldest_first(backend: Backend) {
     assert_eq!(last, all[3..]);
     let after = stage.run(&["events", "--json", "--after", &ids[1].to_string()]).await.ended(0).objects();
     assert_eq!(after, all[2..]);
+    let beyond = u64::MAX.to_string();
+    stage.run(&["events", "--after", &beyond]).await.ended(0).says("No event.");
+    assert_eq!(stage.run(&["events", "--json", "--last", &beyond]).await.ended(0).objects(), all);
     let of_acme = stage.run(&["events", "--json", "--company", "acme"]).await.ended(0).objects();
     assert_eq!(of_acme, all[..2]);
     let table = stage.run(&["events"]).await.ended(0).says("EVENT").says("invalidated").says("opt_in_invalidated");

@@ -57,6 +57,33 @@ async fn a_page_of_a_filtered_list_reads_a_bounded_number_of_rows_and_tells_wher
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_of_any_size_is_listed_and_passes_no_company() {
+    let stage = Stage::new().await;
+    let process = stage.process();
+    for company in companies(0..3) {
+        stage.opt_in(&process, &company).await;
+    }
+    let pages = async |query: CompanyQuery| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = process.auth.companies(query.clone().with_after(after)).await.unwrap();
+            found.extend(page.items.into_iter().map(|status| status.company));
+            after = page.next;
+            if after.is_none() {
+                return found;
+            }
+        }
+    };
+
+    for limit in [0, 1, usize::MAX - 1, usize::MAX] {
+        for filter in [None, Some(StatusFilter::Authenticated)] {
+            let query = CompanyQuery::new().with_limit(limit).with_filter(filter);
+            assert_eq!(pages(query).await, companies(0..3), "limit {limit}, {filter:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_pages_of_a_list_hold_each_company_once_cost_a_call_each_and_the_last_one_has_no_next() {
     let stage = Stage::new().await;
     let process = stage.process();

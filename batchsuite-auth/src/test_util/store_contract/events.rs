@@ -105,6 +105,27 @@ pub(super) async fn the_cursor_finds_what_is_written_later(case: Case) {
     assert_eq!(read(&case, EventQuery { after: end, ..events(Environment::Cie) }).await, [row.change]);
 }
 
+pub(super) async fn a_limit_beyond_any_number_reads_all(case: Case) {
+    let mut ids = six(&case).await;
+
+    for query in [events(Environment::Cie), newest()] {
+        assert_eq!(read(&case, EventQuery { limit: usize::MAX, ..query }).await, ids);
+        ids.reverse();
+    }
+}
+
+pub(super) async fn a_cursor_beyond_any_number_is_beyond_the_end(case: Case) {
+    let mut ids = six(&case).await;
+    ids.reverse();
+    let after = Some(EventId::new(u64::MAX));
+
+    for company in [None, acme().company] {
+        let query = EventQuery { after, company, ..events(Environment::Cie) };
+        assert_eq!(done(case.store.events(query).await), Page { items: Vec::new(), next: after });
+    }
+    assert_eq!(read(&case, EventQuery { after, ..newest() }).await, ids);
+}
+
 /// A number that is drawn early and committed late must not fall behind the reader's cursor, neither that of a save
 /// with three events nor that of a single event.
 pub(super) async fn reading_forward_misses_no_event_of_concurrent_writers(case: Case) {

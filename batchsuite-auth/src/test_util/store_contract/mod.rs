@@ -151,6 +151,7 @@ macro_rules! __store_clauses {
                 used_and_expired_ones_do_not_count_for_the_caps,
                 the_caps_hold_when_50_are_put_at_once,
                 one_that_is_put_again_replaces_itself,
+                a_cap_beyond_any_number_drops_none,
             }
             find_consent {
                 gives_what_was_put_under_each_state,
@@ -174,6 +175,7 @@ macro_rules! __store_clauses {
                 a_woken_row_comes_as_load_shows_it_and_is_not_changed,
                 a_row_that_wakes_more_than_two_days_ahead_is_woken,
                 the_longest_overdue_come_first_at_most_as_many_as_asked,
+                a_limit_beyond_any_number_wakes_all,
                 a_woken_row_is_hidden_for_two_minutes,
                 what_hides_a_row_for_longer_does_not_count,
                 of_20_callers_at_once_no_two_get_the_same_row,
@@ -215,6 +217,8 @@ macro_rules! __store_clauses {
                 the_cursor_is_exclusive_in_both_orders,
                 an_empty_page_gives_the_cursor_of_the_query_back,
                 the_cursor_finds_what_is_written_later,
+                a_limit_beyond_any_number_reads_all,
+                a_cursor_beyond_any_number_is_beyond_the_end,
                 reading_forward_misses_no_event_of_concurrent_writers,
             }
             append {

@@ -153,3 +153,12 @@ pub(super) async fn one_that_is_put_again_replaces_itself(case: Case) {
     assert_eq!(case.load(&acme()).await.consents.len(), 2);
     assert_eq!(usable(&case, &[other, again.clone(), again]).await, [true, true, false]);
 }
+
+pub(super) async fn a_cap_beyond_any_number_drops_none(case: Case) {
+    let consents = ["alice", "alice", "bob"].map(|name| consent(&acme(), &actor(name)));
+    for consent in &consents {
+        case.put_with(consent, ConsentCaps { per_company: usize::MAX, per_actor: usize::MAX }).await;
+    }
+
+    assert_eq!(usable(&case, &consents).await, [true, true, true]);
+}

@@ -159,3 +159,9 @@ pub(super) async fn the_other_environment_is_apart(case: Case) {
     let woken = done(case.store.wake(Environment::Cie, 1).await);
     assert_eq!(names(&woken), ["second"]);
 }
+
+pub(super) async fn a_limit_beyond_any_number_wakes_all(case: Case) {
+    overdue(&case, &["a", "b", "c"]).await;
+
+    assert_eq!(done(case.store.wake(Environment::Cie, usize::MAX).await).len(), 3);
+}
