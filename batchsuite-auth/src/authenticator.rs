@@ -28,7 +28,7 @@ use crate::{
     secret::AccessToken,
     status::{CompanyStatus, StatusFilter},
     steps::{AuthenticateOptions, Consents},
-    store::{EventOrder, EventQuery, Page, StoreError},
+    store::{EventOrder, EventPage, EventQuery, Page, StoreError},
 };
 
 /// Keeps companies' opt-ins at UPS alive and hands out their access tokens.
@@ -275,6 +275,9 @@ impl BatchSuiteAuth {
 
     /// Reads the event log, one page at a time. Waits at most [`Policy::max_wait`].
     ///
+    /// An event that this release cannot read is left out, and the log of the process has an error line. (A
+    /// [delivery](Self::deliver) tells its handler.)
+    ///
     /// # Errors
     /// [`StoreError`]; [`Pruned`](crate::store::StoreErrorKind::Pruned) if the order is oldest first and events after
     /// the cursor were pruned: continue after the event number that it contains.
@@ -289,7 +292,9 @@ impl BatchSuiteAuth {
             after: filter.after,
             limit: filter.limit.unwrap_or(PAGE),
         };
-        self.engine.rotation.read_for_caller(self.engine.rotation.store.events(query)).await
+        let EventPage { items, next, .. } =
+            self.engine.rotation.read_for_caller(self.engine.rotation.store.events(query)).await?;
+        Ok(Page { items, next })
     }
 
     /// For operators, after restoring a backup or a fail-over that lost commits, *before any process serves*: refresh

@@ -13,6 +13,7 @@
 //! | the process is stopped past its lease | the event again, in another process, perhaps at the same time |
 //! | the store is away | nothing; deliveries continue afterwards |
 //! | events were pruned that the consumer has not seen | [`EventHandler::missed`], with the numbers of those events |
+//! | events cannot be read: they are damaged, or of a kind that a later release has added | the same |
 //!
 //! A handler therefore recognizes repetitions where they matter, by [`Event::stable_id`](crate::Event::stable_id).
 //!

@@ -52,14 +52,14 @@ pub use self::{
     delivery::{Delivery, DeliveryEnd},
     error::{StoreError, StoreErrorKind},
     forward::Call,
-    log::{Changes, EventOrder, EventQuery, NewEvent, Page, Prune, Pruned},
+    log::{Changes, EventOrder, EventPage, EventQuery, NewEvent, Page, Prune, Pruned},
     row::{Document, GrantKey, ListQuery, PendingConsent, Row, RowKey, RowNumber, StoredTokens, Tokens},
     swap::{Saved, Swap, TokenChange},
 };
 use crate::{
     clock::Timestamp,
     config::Environment,
-    events::{Event, EventId},
+    events::EventId,
     ids::{CompanyId, ConsentId},
     secret::SecretHash,
 };
@@ -210,6 +210,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// - Repeated forward reads from `next` miss no event, not even one written by a slow transaction.
+    /// - An event that cannot be read is named in [`EventPage::unreadable`]; it counts for the limit, and hides no other.
     /// - `next` is the cursor to read on from; if there are no events, it is the query's cursor.
     /// - A forward read from a cursor below a pruned event is [`StoreErrorKind::Pruned`], never a silent gap. Without a
     ///   cursor, reading starts at the oldest remaining event.
@@ -219,7 +220,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Cancellation
     /// Cancel-safe.
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>, StoreError>;
+    async fn events(&self, query: EventQuery) -> Result<EventPage, StoreError>;
 
     /// Writes an event without changing a row. It gets the revision of its company's row.
     ///

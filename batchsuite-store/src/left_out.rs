@@ -2,10 +2,23 @@
 
 use std::fmt::Display;
 
-use batchsuite_auth::{error::chain, store::StoreError};
+use batchsuite_auth::{
+    Event,
+    error::chain,
+    events::EventId,
+    store::{EventPage, EventQuery, StoreError},
+};
 
 /// How many skipped items a log record names.
 const NAMED: usize = 10;
+
+/// A page of the events that were found, readable or not.
+pub(crate) fn event_page(found: Vec<(EventId, Result<Event, StoreError>)>, query: &EventQuery) -> EventPage {
+    let next = found.last().map(|(id, _)| *id).or(query.after);
+    let unreadable = found.iter().filter(|(_, event)| event.is_err()).map(|(id, _)| *id).collect();
+    let found = found.into_iter().map(|(id, event)| (id.number(), event));
+    EventPage { items: readable("event", found), unreadable, next }
+}
 
 /// The readable items. Unreadable ones are skipped, so that the others are still handled. The log names the first ones
 /// and counts the rest, because it may be every company.

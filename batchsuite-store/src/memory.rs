@@ -21,8 +21,9 @@ use batchsuite_auth::{
     ids::{ConsentId, Revision},
     secret::SecretHash,
     store::{
-        Changes, ConsentCaps, Delivery, DeliveryEnd, EventContent, EventQuery, FoundConsent, ListQuery, MOST_LISTED,
-        NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoredTokens, Swap, Tokens,
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventContent, EventPage, EventQuery, FoundConsent, ListQuery,
+        MOST_LISTED, NewConsent, NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoredTokens,
+        Swap, Tokens,
     },
 };
 use tokio::{sync::watch, time::timeout};
@@ -209,7 +210,7 @@ impl Store for MemoryStore {
         Ok(self.with(query.environment, |records, now| records.list(query, now)))
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+    async fn events(&self, query: EventQuery) -> Result<EventPage> {
         self.with(query.environment, |records, _| records.log.read(&query))
     }
 

@@ -53,10 +53,18 @@ impl Harness for InDirectory {
     async fn damage(&self, key: &RowKey, part: Part) -> bool {
         let (store, key) = (self.store.get().expect("a store"), key.clone());
         let damaged = store.run(key.environment, move |verb| {
+            if part == Part::Event {
+                let of_row = |(_, event): &(_, Option<Event>)| event.as_ref().is_some_and(|e| e.company == key.company);
+                let Some((id, _)) = verb.log().filter(of_row).last() else {
+                    return Err(failed(io::Error::other("none")));
+                };
+                return verb.put("event", &format!("{:020}", id.number()), &"of a later release");
+            }
             let mut row = verb.row(&key)?;
             match part {
                 Part::Document => row.document = Some("[]".to_owned()),
                 Part::Tokens => (row.access_token, row.refresh_token) = (row.refresh_token, row.access_token),
+                Part::Event => {}
             }
             verb.put("row", key.name(), &row)
         });

@@ -2,7 +2,8 @@ use batchsuite_auth::{
     clock::earlier,
     events::Event,
     store::{
-        Changes, Delivery, DeliveryEnd, EventContent, EventOrder, EventQuery, LONGEST_DELIVERY_LEASE, Prune, Pruned,
+        Changes, Delivery, DeliveryEnd, EventContent, EventOrder, EventPage, EventQuery, LONGEST_DELIVERY_LEASE, Prune,
+        Pruned,
     },
 };
 use serde::de::IgnoredAny;
@@ -52,28 +53,31 @@ impl Verb<'_> {
         Ok(EventId::new(self.find("pruned", "")?.unwrap_or_default()))
     }
 
-    fn log(&self) -> impl DoubleEndedIterator<Item = Event> {
-        self.all("event").filter_map(|(number, StoredEvent { at, company, revision, content }): (_, _)| {
+    /// All events by number. `None` stands for one that cannot be read, such as one of a kind that is not known here.
+    fn log(&self) -> impl DoubleEndedIterator<Item = (EventId, Option<Event>)> {
+        self.all::<Value>("event").filter_map(|(number, stored)| {
             let id = EventId::new(number.parse().ok()?);
-            Some(Event::new(id, at, self.environment, company, revision, content))
+            let event = StoredEvent::deserialize(stored).ok().map(|StoredEvent { at, company, revision, content }| {
+                Event::new(id, at, self.environment, company, revision, content)
+            });
+            Some((id, event))
         })
     }
 
-    fn events(&self, query: &EventQuery) -> Result<Page<Event, EventId>> {
+    fn events(&self, query: &EventQuery) -> Result<EventPage> {
         query.refuse_gap(self.pruned()?)?;
-        let is_asked = |event: &Event| query.company.is_none() || event.company == query.company;
-        let asked = self.log().filter(is_asked);
-        let items: Vec<_> = match query.order {
-            EventOrder::OldestFirst => {
-                asked.skip_while(|event| Some(event.id) <= query.after).take(query.limit).collect()
-            }
+        let is_of_company = |event: &Event| query.company.is_none() || event.company == query.company;
+        let asked = self.log().filter(|(_, event)| event.as_ref().is_none_or(is_of_company));
+        let found: Vec<_> = match query.order {
+            EventOrder::OldestFirst => asked.skip_while(|(id, _)| Some(*id) <= query.after).take(query.limit).collect(),
             EventOrder::NewestFirst => {
-                let is_later = |event: &Event| query.after.is_some_and(|after| event.id >= after);
-                asked.rev().skip_while(is_later).take(query.limit).collect()
+                let is_later = |id: EventId| query.after.is_some_and(|after| id >= after);
+                asked.rev().skip_while(|(id, _)| is_later(*id)).take(query.limit).collect()
             }
         };
-        let next = items.last().map(|event| event.id).or(query.after);
-        Ok(Page { items, next })
+        let next = found.last().map(|(id, _)| *id).or(query.after);
+        let unreadable = found.iter().filter(|(_, event)| event.is_none()).map(|(id, _)| *id).collect();
+        Ok(EventPage { items: found.into_iter().filter_map(|(_, event)| event).collect(), unreadable, next })
     }
 
     /// Deletes old events, up to the first one that is too recent or that a delivery has not passed.

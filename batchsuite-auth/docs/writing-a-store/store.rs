@@ -51,7 +51,7 @@ impl Store for FileStore {
         self.run(query.environment, move |verb| Ok(verb.list(&query))).await
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+    async fn events(&self, query: EventQuery) -> Result<EventPage> {
         self.run(query.environment, move |verb| verb.events(&query)).await
     }
 

@@ -183,7 +183,7 @@ impl EventHandler for Webhook {
     }
 
     async fn missed(&self, gap: Gap) -> Result<(), HandlerError> {
-        let Gap { environment, after, up_to } = gap;
+        let Gap { environment, after, up_to, .. } = gap;
         let body = json!({"kind": "missed", "environment": environment, "after": after, "up_to": up_to});
         let id = format!("{environment}_missed_{}_{}", after.number(), up_to.number());
         self.post(&id, body.to_string().into_bytes()).await

@@ -56,7 +56,8 @@ pub trait EventHandler: Send + Sync + 'static {
     /// delivery. A panic counts as an error.
     async fn handle(&self, event: &Event) -> Result<(), HandlerError>;
 
-    /// Is told that events were pruned before this consumer saw them. The log has an error line with the same numbers.
+    /// Is told that this consumer does not see some events. Either they were pruned, or this release cannot read them:
+    /// they are damaged, or of a kind that a later release has added. The log has an error line with the same numbers.
     ///
     /// The library prunes no event that a delivery has not passed yet; an operator can. A consumer that keeps a state of
     /// its own makes up for the missed events, e.g. with [`companies`](crate::BatchSuiteAuth::companies).
@@ -81,7 +82,7 @@ where
     }
 }
 
-/// Events that were pruned before a consumer saw them.
+/// Events that a consumer does not see: they were pruned, or this release cannot read them. `Display` says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Gap {
@@ -91,17 +92,29 @@ pub struct Gap {
     pub after: EventId,
     /// The last event in the gap. The delivery continues after it.
     pub up_to: EventId,
+    reason: Reason,
+}
+
+/// Why a consumer does not see some events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Pruned,
+    Unreadable,
 }
 
 impl Gap {
-    pub(crate) fn new(environment: Environment, after: EventId, up_to: EventId) -> Self {
-        Self { environment, after, up_to }
+    pub(crate) fn new(environment: Environment, after: EventId, up_to: EventId, reason: Reason) -> Self {
+        Self { environment, after, up_to, reason }
     }
 }
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "events after number {} up to {} were pruned", self.after.number(), self.up_to.number())
+        let why = match self.reason {
+            Reason::Pruned => "were pruned",
+            Reason::Unreadable => "cannot be read by this release",
+        };
+        write!(f, "events after number {} up to {} {why}", self.after.number(), self.up_to.number())
     }
 }
 

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use crate::{
     clock::Stopwatch,
     config::{Environment, Policy},
-    events::{Event, EventId},
+    events::EventId,
     random::random,
     rotation::{Outage, backoff_of_reader, within},
-    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, Page, Store, StoreError},
+    store::{Delivery, DeliveryEnd, EventOrder, EventPage, EventQuery, Store, StoreError},
 };
 
 /// The lease on a consumer's cursor, as this process knows it.
@@ -108,7 +108,7 @@ impl Lease {
     }
 
     /// The events after `cursor`.
-    pub(super) async fn events(&mut self, cursor: EventId) -> Result<Page<Event, EventId>, StoreError> {
+    pub(super) async fn events(&mut self, cursor: EventId) -> Result<EventPage, StoreError> {
         let query = EventQuery {
             environment: self.environment,
             company: None,
@@ -120,10 +120,7 @@ impl Lease {
     }
 
     /// The events of a read, or the pause before the next one.
-    pub(super) fn seen(
-        &mut self,
-        read: Result<Page<Event, EventId>, StoreError>,
-    ) -> Result<Page<Event, EventId>, Duration> {
+    pub(super) fn seen(&mut self, read: Result<EventPage, StoreError>) -> Result<EventPage, Duration> {
         seen(&mut self.outages.0, self.interval, read)
     }
 

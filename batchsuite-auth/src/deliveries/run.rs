@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     handle::{DeliveryEnded, DeliveryHandle, HANDLER_OF, Here, Progress},
-    handler::{EventHandler, Gap, HandlerError},
+    handler::{EventHandler, Gap, HandlerError, Reason},
     lease::{Lease, Lost},
     trouble::Trouble,
 };
@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     events::{Event, EventId},
     rotation::Engine,
-    store::{StoreError, StoreErrorKind},
+    store::{EventPage, StoreError, StoreErrorKind},
 };
 
 /// How long a handler may work before the log says so.
@@ -178,23 +178,24 @@ impl Run {
             self.growth.mark_unchanged();
             let answer = self.lease.events(self.cursor).await;
             if let Err(StoreErrorKind::Pruned { up_to }) = answer.as_ref().map_err(StoreError::kind) {
-                self.report_gap(Gap::new(self.lease.environment(), self.cursor, up_to)).await?;
+                self.report_gap(up_to, Reason::Pruned).await?;
                 continue;
             }
             match self.lease.seen(answer) {
                 Err(pause) => self.wait(sleep(pause)).await?,
-                Ok(page) if page.items.is_empty() => {
+                Ok(page) if page.items.is_empty() && page.unreadable.is_empty() => {
                     self.cursor = page.next.unwrap_or(self.cursor).max(self.cursor);
                     let (mut growth, interval) = (self.growth.clone(), self.interval);
                     self.wait(async move { drop(timeout(interval, grown(&mut growth)).await) }).await?;
                 }
-                Ok(page) => self.deliver_page(page.items).await?,
+                Ok(page) => self.deliver_page(page).await?,
             }
         }
     }
 
-    async fn deliver_page(&mut self, events: Vec<Event>) -> Result<(), Over> {
-        for event in events {
+    async fn deliver_page(&mut self, page: EventPage) -> Result<(), Over> {
+        for event in page.items {
+            self.report_unreadable(&page.unreadable, event.id).await?;
             // A handler that panics here gets to see the event, and panics again or not.
             if catch_unwind(AssertUnwindSafe(|| self.handler.wants(&event))).unwrap_or(true) {
                 self.hand_over(Work::Event(event)).await?;
@@ -203,12 +204,29 @@ impl Run {
                 self.cursor = event.id;
             }
         }
-        Ok(())
+        self.report_unreadable(&page.unreadable, EventId::new(u64::MAX)).await
     }
 
-    async fn report_gap(&mut self, gap: Gap) -> Result<(), Over> {
+    /// Reports the unreadable events between the cursor and `end`.
+    async fn report_unreadable(&mut self, unreadable: &[EventId], end: EventId) -> Result<(), Over> {
+        let between = unreadable.iter().copied().filter(|id| *id > self.cursor && *id < end);
+        match between.max() {
+            Some(last) => self.report_gap(last, Reason::Unreadable).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn report_gap(&mut self, up_to: EventId, reason: Reason) -> Result<(), Over> {
+        let gap = Gap::new(self.lease.environment(), self.cursor, up_to, reason);
         let (consumer, after, up_to) = (&*self.consumer, gap.after.number(), gap.up_to.number());
-        tracing::error!(consumer, after, up_to, "events were pruned that this consumer has not seen");
+        match reason {
+            Reason::Pruned => {
+                tracing::error!(consumer, after, up_to, "events were pruned that this consumer has not seen");
+            }
+            Reason::Unreadable => {
+                tracing::error!(consumer, after, up_to, "this release cannot read events that this consumer is to see");
+            }
+        }
         self.hand_over(Work::Gap(gap)).await
     }
 

@@ -125,6 +125,8 @@
 //!   pruned with `batchsuite prune --undelivered`
 //!   ([`prune_undelivered_events`](crate::BatchSuiteAuth::prune_undelivered_events)). A consumer that has not seen them is then told of the gap
 //!   ([`EventHandler::missed`](crate::EventHandler::missed)), and the log has an error line with the numbers.
+//! - **An event that cannot be read** is such a gap, too. A later release may write events that an earlier one does not know. So while both run,
+//!   begin a delivery that must miss none in processes of the later release alone.
 //! - **After a crash** another process takes over within one and a half leases (90 s), and repeats one event at most.
 //! - Deliver to each consumer under a name of its own. A changed name is a new consumer.
 //!

@@ -98,6 +98,8 @@
 //! # The log, the feed, deliveries
 //! - **Events** are read by cursor, and none is missed: a number is assigned under the lock, so a later event never
 //!   appears before an earlier one. (In a database it can: a number is drawn before its transaction commits.)
+//! - An event that **cannot be read** (a later release may know more kinds) hides no other, and the page names it: a
+//!   delivery tells its handler of it.
 //! - A **pruned** event never leaves a silent gap. A reader whose cursor lies below it gets an error that says where to
 //!   continue.
 //! - The **feed** reports the rows that were announced after a cursor. Through it, every process drops tokens that must

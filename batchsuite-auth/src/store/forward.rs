@@ -99,8 +99,7 @@ macro_rules! forward_store {
                 $crate::store::Call::RecordUse(companies);
             list(query: $crate::store::ListQuery) -> $crate::store::Page<$crate::store::Row, $crate::CompanyId>,
                 $crate::store::Call::List(&query);
-            events(query: $crate::store::EventQuery)
-                -> $crate::store::Page<$crate::events::Event, $crate::events::EventId>,
+            events(query: $crate::store::EventQuery) -> $crate::store::EventPage,
                 $crate::store::Call::Events(&query);
             append(environment: $crate::Environment, event: $crate::store::NewEvent) -> $crate::events::EventId,
                 $crate::store::Call::Append(&event);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::{StoreError, StoreErrorKind};
 use crate::{
     config::Environment,
-    events::{EventContent, EventId},
+    events::{Event, EventContent, EventId},
     ids::CompanyId,
 };
 
@@ -52,6 +52,17 @@ pub enum EventOrder {
     OldestFirst,
     /// Newest first, for a person.
     NewestFirst,
+}
+
+/// A page of the event log, and the cursor of the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events that can be read.
+    pub items: Vec<Event>,
+    /// The events among them that cannot be read: they are damaged, or of a kind that this release does not know.
+    pub unreadable: Vec<EventId>,
+    /// The cursor to read on from. It passes unreadable events, too.
+    pub next: Option<EventId>,
 }
 
 /// A page of a list, and the cursor of the next one.

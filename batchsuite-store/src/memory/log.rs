@@ -11,7 +11,9 @@ use batchsuite_auth::{
     CompanyId,
     clock::{Timestamp, earlier, later},
     events::{Event, EventId},
-    store::{Delivery, DeliveryEnd, EventOrder, EventQuery, LONGEST_DELIVERY_LEASE, Page, Prune, Pruned, StoreError},
+    store::{
+        Delivery, DeliveryEnd, EventOrder, EventPage, EventQuery, LONGEST_DELIVERY_LEASE, Prune, Pruned, StoreError,
+    },
 };
 use uuid::Uuid;
 
@@ -52,7 +54,7 @@ impl Log {
         self.last
     }
 
-    pub(super) fn read(&self, query: &EventQuery) -> Result<Page<Event, EventId>, StoreError> {
+    pub(super) fn read(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
         query.refuse_gap(self.pruned)?;
         let place = |id: EventId| (query.company.clone(), id);
         let (first, end) = (place(EventId::START), place(EventId::new(u64::MAX)));
@@ -67,7 +69,7 @@ impl Log {
         };
         let items: Vec<_> = events.take(query.limit).map(|(_, event)| Event::clone(event)).collect();
         let next = items.last().map(|event| event.id).or(query.after);
-        Ok(Page { items, next })
+        Ok(EventPage { items, unreadable: Vec::new(), next })
     }
 
     /// Deletes old events, up to the first one that is too recent or that a delivery has not passed.

@@ -8,13 +8,17 @@ use batchsuite_auth::{
     events::{Event, EventId},
     ids::{ConsentId, Revision},
     secret::SecretHash,
-    store::{self, Document, EventQuery, Page, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
+    store::{self, Document, EventPage, EventQuery, PendingConsent, RowKey, RowNumber, StoreError, StoredTokens},
 };
 use tokio_postgres::{Row, types::FromSql};
 use uuid::Uuid;
 
 use super::failure::{self, Result};
-use crate::{keyring::Keyring, left_out::readable, seal::Sealed};
+use crate::{
+    keyring::Keyring,
+    left_out::{event_page, readable},
+    seal::Sealed,
+};
 
 /// Reads a row's columns from left to right: statement and reader agree on the order, so no column is looked up by
 /// name.
@@ -139,16 +143,16 @@ fn pending(columns: &mut Columns<'_>) -> Result<Vec<PendingConsent>> {
 }
 
 /// A page of events. A reader whose cursor lies below the pruned events has missed some.
-pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<Page<Event, EventId>> {
+pub(super) fn events(rows: &[Row], query: &EventQuery) -> Result<EventPage> {
     let pruned = rows.first().and_then(|row| row.try_get::<_, Option<i64>>("pruned_up_to").ok().flatten());
     let up_to = EventId::new(pruned.unwrap_or_default().unsigned_abs());
     query.refuse_gap(up_to)?;
     // The number is null if the row reports only the state of the log.
-    let numbers = rows.iter().map(|row| Columns::of(row).next::<Option<i64>>()).collect::<Result<Vec<_>>>()?;
-    let next = numbers.iter().flatten().next_back().map(|number| EventId::new(number.unsigned_abs()));
-    let found =
-        numbers.iter().zip(rows).filter_map(|(number, row)| Some((*number.as_ref()?, event(row, query.environment))));
-    Ok(Page { items: readable("event", found), next: next.or(query.after) })
+    let found = rows.iter().filter_map(|row| {
+        let number = Columns::of(row).next::<Option<i64>>().transpose()?;
+        Some(number.map(|number| (EventId::new(number.unsigned_abs()), event(row, query.environment))))
+    });
+    Ok(event_page(found.collect::<Result<_>>()?, query))
 }
 
 /// The columns of `sql/fragments/event.sql`.

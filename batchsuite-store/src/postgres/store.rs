@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use batchsuite_auth::{
     CompanyId, Environment,
     clock::{Timestamp, earlier, later},
-    events::{Event, EventId},
+    events::EventId,
     ids::ConsentId,
     secret::SecretHash,
     status::ListedAs,
     store::{
-        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, EventOrder, EventQuery, FoundConsent,
-        LONGEST_DELIVERY_LEASE, ListQuery, MOST_AGE, MOST_LISTED, NewConsent, NewEvent, Page, Prune, Pruned, Row,
-        RowKey, RowNumber, Saved, Store, Swap, TokenChange,
+        Changes, Consent, ConsentCaps, ConsentUse, Delivery, DeliveryEnd, EventOrder, EventPage, EventQuery,
+        FoundConsent, LONGEST_DELIVERY_LEASE, ListQuery, MOST_AGE, MOST_LISTED, NewConsent, NewEvent, Page, Prune,
+        Pruned, Row, RowKey, RowNumber, Saved, Store, Swap, TokenChange,
     },
 };
 use serde_json::json;
@@ -202,7 +202,7 @@ impl Store for PostgresStore {
         Ok(Page { items, next })
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+    async fn events(&self, query: EventQuery) -> Result<EventPage> {
         let statements = &self.0.statements;
         let (environment, most) = (query.environment.name(), limit(query.limit));
         let company = query.company.as_ref().map(CompanyId::as_str);

@@ -8,8 +8,8 @@ use batchsuite_auth::{
     events::{Event, EventContent, EventId},
     ids::Revision,
     store::{
-        Changes, Delivery, DeliveryEnd, EventOrder, EventQuery, LONGEST_DELIVERY_LEASE, NewEvent, Page, Prune, Pruned,
-        RowKey,
+        Changes, Delivery, DeliveryEnd, EventOrder, EventPage, EventQuery, LONGEST_DELIVERY_LEASE, NewEvent, Prune,
+        Pruned, RowKey,
     },
 };
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     columns::{limit, signed},
-    left_out::readable,
+    left_out::{event_page, readable},
 };
 
 impl Session<'_> {
@@ -55,7 +55,7 @@ impl Session<'_> {
         Ok(self.row(pruned, [environment.name()], id)?.unwrap_or_default())
     }
 
-    pub(super) fn events(&mut self, query: &EventQuery) -> Result<Page<Event, EventId>> {
+    pub(super) fn events(&mut self, query: &EventQuery) -> Result<EventPage> {
         let environment = query.environment;
         query.refuse_gap(self.pruned(environment)?)?;
         let (beyond, order, from) = match query.order {
@@ -69,10 +69,8 @@ impl Session<'_> {
         let company = query.company.as_ref().map(CompanyId::as_str);
         let from = signed(query.after.map_or(from, EventId::number));
         let page = (environment.name(), from, limit(query.limit), company);
-        let found = self.rows(&events, page, |row| Ok((id(row)?, event(row, environment))))?;
-        let next = found.last().map(|(id, _)| *id).or(query.after);
-        let found = found.into_iter().map(|(id, event)| (id.number(), event.map_err(failure::judge)));
-        Ok(Page { items: readable("event", found), next })
+        let found = self.rows(&events, page, |row| Ok((id(row)?, event(row, environment).map_err(failure::judge))))?;
+        Ok(event_page(found, query))
     }
 
     pub(super) fn prune(&mut self, prune: Prune) -> Result<Pruned> {

@@ -10,12 +10,12 @@ use async_trait::async_trait;
 use batchsuite_auth::{
     CompanyId, Environment,
     clock::{Clock, SystemClock, Timestamp},
-    events::{Event, EventId},
+    events::EventId,
     ids::ConsentId,
     secret::SecretHash,
     store::{
-        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, NewConsent, NewEvent, Page,
-        Prune, Pruned, Row, RowKey, Saved, Store, StoreError, Swap,
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventPage, EventQuery, FoundConsent, ListQuery, NewConsent,
+        NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, Swap,
     },
 };
 use tokio::{sync::watch, task, time};
@@ -211,7 +211,7 @@ impl Store for SqliteStore {
         self.reader.call(move |session| session.list(&query)).await
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+    async fn events(&self, query: EventQuery) -> Result<EventPage> {
         self.reader.call(move |session| session.events(&query)).await
     }
 

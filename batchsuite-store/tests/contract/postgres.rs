@@ -64,6 +64,10 @@ impl Harness for Postgres {
                  WHERE environment = $1 AND company = $2"
             }
             Part::Document => "UPDATE {schema}.grants SET state = '[]' WHERE environment = $1 AND company = $2",
+            Part::Event => {
+                r#"UPDATE {schema}.events SET content = '{"kind": "of_a_later_release"}' WHERE environment = $1
+                     AND id = (SELECT max(id) FROM {schema}.events WHERE environment = $1 AND company = $2)"#
+            }
         };
         self.execute(sql, key).await == 1
     }

@@ -34,17 +34,19 @@ impl Harness for Sqlite {
     }
 
     async fn damage(&self, key: &RowKey, part: Part) -> bool {
-        let (set, from) = match part {
-            Part::Tokens => ("access_token = ?3, refresh_token = ?3", "tokens"),
-            Part::Document => ("document = ?3", "grants"),
+        let (set, table, id, from) = match part {
+            Part::Tokens => ("access_token = ?3, refresh_token = ?3", "tokens", "id", "grants"),
+            Part::Document => ("document = ?3", "grants", "id", "grants"),
+            Part::Event => ("content = ?3", "events", "max(id)", "events"),
         };
         let damage = format!(
-            "UPDATE {from} SET {set} WHERE id = (SELECT id FROM grants WHERE environment = ?1 AND company = ?2)"
+            "UPDATE {table} SET {set} WHERE id = (SELECT {id} FROM {from} WHERE environment = ?1 AND company = ?2)"
         );
         let rubbish = "\u{1}\u{4}test and then nothing that was ever sealed";
         let rubbish: &dyn rusqlite::ToSql = match part {
             Part::Tokens => &rubbish.as_bytes(),
             Part::Document => &rubbish,
+            Part::Event => &r#"{"kind": "of_a_later_release"}"#,
         };
         let changed = self.0.connection().execute(&damage, (key.environment.name(), key.name(), rubbish));
         changed.expect("a statement") == 1

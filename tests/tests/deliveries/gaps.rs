@@ -1,10 +1,11 @@
-//! Events that were pruned before a consumer saw them.
+//! Events that a consumer does not see: they were pruned, or cannot be read.
 
 use batchsuite_auth::{
-    Environment, EventId,
+    BatchSuiteAuth, Environment, EventId,
+    fake_ups::FakeUps,
     store::{Prune, Store as _},
 };
-use batchsuite_tests::{log::Log, seconds};
+use batchsuite_tests::{ada, company, log::Log, seconds, sqlite::TestFile};
 use tokio::time::sleep;
 
 use crate::stage::{Answer, CONSUMER, Note, Notes, Stage, happen};
@@ -95,4 +96,58 @@ async fn pruning_on_request_deletes_what_a_delivery_has_not_passed_and_it_is_tol
     sleep(seconds(300)).await;
 
     assert!(notes.all().iter().any(|note| matches!(note, Note::Gap(_))), "{:?}", notes.all());
+}
+
+/// A process over a file, and its log, of which others write the events.
+async fn over_a_file(ups: &FakeUps, file: &TestFile) -> BatchSuiteAuth {
+    ups.authenticator().http(ups.in_process()).store(file.store().await).without_keeper().build().unwrap()
+}
+
+/// Writes an event for each of these companies. Those of `b` are of a kind that this release does not know.
+async fn some_unreadable(auth: &BatchSuiteAuth, file: &TestFile, names: &[&str]) {
+    for name in names {
+        auth.authenticate(&company(name), &ada()).await.unwrap();
+    }
+    let later = r#"UPDATE events SET content = '{"kind": "of_a_later_release"}' WHERE company = 'b'"#;
+    file.connection().execute(later, []).unwrap();
+}
+
+#[tokio::test]
+async fn events_that_cannot_be_read_are_a_gap_that_names_them_alone_in_their_order() {
+    let (ups, file, notes) = (FakeUps::start().await, TestFile::new(), Notes::default());
+    let auth = over_a_file(&ups, &file).await;
+    let delivery = auth.deliver(CONSUMER, notes.clone()).unwrap();
+    delivery.begun().await;
+    some_unreadable(&auth, &file, &["a"]).await;
+    notes.reach(1).await;
+    delivery.stop().await;
+    some_unreadable(&auth, &file, &["b", "b", "c", "b", "d", "b"]).await;
+    let (log, _guard) = Log::of_this_test();
+    notes.answer([Answer::Fail]);
+
+    let delivery = auth.deliver(CONSUMER, notes.clone()).unwrap();
+    notes.reach(7).await;
+    delivery.stop().await;
+
+    let told = |note: &Note| match note {
+        Note::Event(event) => (event.id.number() - 1, event.id.number()),
+        Note::Gap(gap) => (gap.after.number(), gap.up_to.number()),
+    };
+    assert_eq!(
+        notes.all().iter().map(told).collect::<Vec<_>>(),
+        [(0, 1), (1, 3), (1, 3), (3, 4), (4, 5), (5, 6), (6, 7)],
+        "the first gap is told again"
+    );
+    let Note::Gap(gap) = &notes.all()[1] else { panic!("{:?}", notes.all()) };
+    assert_eq!(gap.to_string(), "events after number 1 up to 3 cannot be read by this release");
+    let lines = log.lines("this release cannot read events that this consumer is to see");
+    let names = |line: &str| ["ERROR", CONSUMER, "after=1", "up_to=3"].iter().all(|word| line.contains(word));
+    assert!(lines.len() == 3 && names(&lines[0]), "{lines:#?}");
+    // Each is told once.
+    let delivery = auth.deliver(CONSUMER, notes.clone()).unwrap();
+    some_unreadable(&auth, &file, &["e"]).await;
+    notes.reach(8).await;
+    delivery.stop().await;
+    assert_eq!(notes.ids().last(), Some(&EventId::new(8)));
+    assert_eq!(notes.count(), 8);
 }

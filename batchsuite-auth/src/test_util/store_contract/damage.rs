@@ -101,3 +101,24 @@ pub(super) async fn a_damaged_document_is_replaced_by_a_save(case: Case) {
     assert_eq!(json(&row)["pair"].as_str(), Some(&*row.revision.to_string()));
     assert!(row.revision > before.revision);
 }
+
+pub(super) async fn an_event_that_cannot_be_read_is_named_among_the_others(case: Case) {
+    let [first, unreadable, last] = ["a", "b", "c"].map(company);
+    for key in [&first, &unreadable, &last] {
+        case.opted_in(key).await;
+    }
+    let ids = case.log(Environment::Cie).await.into_iter().map(|event| event.id).collect::<Vec<_>>();
+
+    case.damage(&unreadable, Part::Event).await;
+
+    let read = async |query| {
+        let page = done(case.store.events(query).await);
+        (page.items.into_iter().map(|event| event.id).collect::<Vec<_>>(), page.unreadable, page.next)
+    };
+    let oldest = events(Environment::Cie);
+    let newest = EventQuery { order: EventOrder::NewestFirst, ..oldest.clone() };
+    assert_eq!(read(oldest.clone()).await, (vec![ids[0], ids[2]], vec![ids[1]], Some(ids[2])));
+    assert_eq!(read(newest).await, (vec![ids[2], ids[0]], vec![ids[1]], Some(ids[0])));
+    let second = EventQuery { after: Some(ids[0]), limit: 1, ..oldest };
+    assert_eq!(read(second).await, (vec![], vec![ids[1]], Some(ids[1])), "the cursor passes it");
+}

@@ -86,13 +86,13 @@ pub(super) async fn the_cursor_is_exclusive_in_both_orders(case: Case) {
 pub(super) async fn an_empty_page_gives_the_cursor_of_the_query_back(case: Case) {
     for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
         let page = done(case.store.events(EventQuery { order, ..events(Environment::Cie) }).await);
-        assert_eq!(page, Page { items: Vec::new(), next: None });
+        assert_eq!(page, EventPage::default());
     }
     let last = six(&case).await.pop();
 
     let page = done(case.store.events(EventQuery { after: last, ..events(Environment::Cie) }).await);
 
-    assert_eq!(page, Page { items: Vec::new(), next: last });
+    assert_eq!(page, EventPage { next: last, ..EventPage::default() });
 }
 
 pub(super) async fn the_cursor_finds_what_is_written_later(case: Case) {
@@ -121,7 +121,7 @@ pub(super) async fn a_cursor_beyond_any_number_is_beyond_the_end(case: Case) {
 
     for company in [None, acme().company] {
         let query = EventQuery { after, company, ..events(Environment::Cie) };
-        assert_eq!(done(case.store.events(query).await), Page { items: Vec::new(), next: after });
+        assert_eq!(done(case.store.events(query).await), EventPage { next: after, ..EventPage::default() });
     }
     assert_eq!(read(&case, EventQuery { after, ..newest() }).await, ids);
 }

@@ -69,4 +69,6 @@ pub enum Part {
     Tokens,
     /// The document: not a JSON object, as far as the store's column accepts that.
     Document,
+    /// The row's latest event: of a kind that this release does not know.
+    Event,
 }

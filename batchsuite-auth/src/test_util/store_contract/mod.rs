@@ -294,6 +294,7 @@ macro_rules! __store_clauses {
                 damaged_tokens_are_kept_replaced_and_erased_like_others,
                 a_row_with_a_damaged_document_is_loaded_woken_and_listed_among_the_others,
                 a_damaged_document_is_replaced_by_a_save,
+                an_event_that_cannot_be_read_is_named_among_the_others,
             }
         }
     };

@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use batchsuite_auth::{
     CompanyId, Environment,
     clock::Timestamp,
-    events::{Event, EventId},
+    events::EventId,
     ids::ConsentId,
     secret::SecretHash,
     store::{
-        Changes, ConsentCaps, Delivery, DeliveryEnd, EventQuery, FoundConsent, ListQuery, NewConsent, NewEvent, Page,
-        Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoreErrorKind, Swap,
+        Changes, ConsentCaps, Delivery, DeliveryEnd, EventPage, EventQuery, FoundConsent, ListQuery, NewConsent,
+        NewEvent, Page, Prune, Pruned, Row, RowKey, Saved, Store, StoreError, StoreErrorKind, Swap,
     },
 };
 use batchsuite_store::MemoryStore;
@@ -328,7 +328,7 @@ impl Store for Database {
         self.ask(Kind::Read, |store| Box::pin(async move { store.list(query).await })).await
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Page<Event, EventId>> {
+    async fn events(&self, query: EventQuery) -> Result<EventPage> {
         self.ask(Kind::Read, |store| Box::pin(async move { store.events(query).await })).await
     }
 
