@@ -231,10 +231,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// It may have been written.
     async fn append(&self, environment: Environment, event: NewEvent) -> Result<EventId, StoreError>;
 
-    /// Deletes events older than [`Prune::older_than`], oldest first, at most [`Prune::limit`], and remembers the
-    /// latest one deleted.
+    /// Deletes the beginning of the log, up to the last event that is older than [`Prune::older_than`], at most
+    /// [`Prune::limit`] events, and remembers the latest one deleted.
     ///
     /// # Contract
+    /// - Events go by their numbers: none is deleted behind one that stays. So an event that is younger, by a date that
+    ///   can be right, keeps all later ones, whatever their dates.
+    /// - An event dated ahead of the store's time was dated by a wrong clock. Its place tells its age: it is deleted with
+    ///   an older event after it.
     /// - It keeps events that a [delivery](Self::take_delivery) has not passed yet, unless [`Prune::undelivered`] is
     ///   set.
     ///

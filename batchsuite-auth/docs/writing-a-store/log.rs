@@ -80,13 +80,16 @@ impl Verb<'_> {
         Ok(EventPage { items: found.into_iter().filter_map(|(_, event)| event).collect(), unreadable, next })
     }
 
-    /// Deletes old events, up to the first one that is too recent or that a delivery has not passed.
+    /// Deletes events up to the last one that is old, before the first one that is too recent or that a delivery has not
+    /// passed. An event that is dated ahead or cannot be read does not tell its age.
     fn prune(&mut self, prune: Prune) -> Result<Pruned> {
         let before = earlier(self.now, prune.older_than);
         let deliveries = self.all("delivery").map(|(_, delivery): (_, StoredDelivery)| EventId::new(delivery.cursor));
         let slowest = deliveries.min().filter(|_| !prune.undelivered);
         let is_old = |event: &Event| event.at < before && slowest.is_none_or(|cursor| event.id <= cursor);
-        let old: Vec<_> = self.log().take_while(is_old).take(prune.limit).map(|event| event.id).collect();
+        let of_known_age = self.log().filter_map(|(_, event)| event).filter(|event| event.at <= self.now);
+        let end = of_known_age.take_while(is_old).last().map(|event| event.id);
+        let old: Vec<_> = self.log().map(|(id, _)| id).take_while(|id| Some(*id) <= end).take(prune.limit).collect();
         for id in &old {
             self.erase("event", &format!("{:020}", id.number()));
         }

@@ -194,6 +194,8 @@
 //! # The event log
 //! `batchsuite prune`, or [`prune_events`](crate::BatchSuiteAuth::prune_events), deletes old events. A reader whose cursor lies below gets
 //! [`StoreErrorKind::Pruned`](crate::StoreErrorKind::Pruned) with the number after which to read on: there is never a silent gap.
+//! The beginning of the log is deleted, up to the last event that is old enough and before the first one that is not. An event that a wrong clock has
+//! dated ahead holds up nothing: its place in the log tells its age.
 //! `batchsuite why` explains what it finds with recent events, so the command asks before it deletes events of the last 30 days; `--yes` answers.
 //!
 //! # On SQLite

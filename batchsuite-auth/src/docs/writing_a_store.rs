@@ -101,7 +101,7 @@
 //! - An event that **cannot be read** (a later release may know more kinds) hides no other, and the page names it: a
 //!   delivery tells its handler of it.
 //! - A **pruned** event never leaves a silent gap. A reader whose cursor lies below it gets an error that says where to
-//!   continue.
+//!   continue. So events are pruned by their place in the log. Their dates only say how far: one date may be wrong.
 //! - The **feed** reports the rows that were announced after a cursor. Through it, every process drops tokens that must
 //!   no longer be served.
 //! - A **delivery** is a cursor with a lease, so that only one process at a time sends the mails.

@@ -95,7 +95,7 @@ impl Changes {
 pub struct Prune {
     /// The UPS environment.
     pub environment: Environment,
-    /// The least age of the events to delete.
+    /// The least age of the events to delete. An event dated ahead is as old as the next one that is not.
     pub older_than: Duration,
     /// The most events to delete.
     pub limit: usize,

@@ -72,13 +72,18 @@ impl Log {
         Ok(EventPage { items, unreadable: Vec::new(), next })
     }
 
-    /// Deletes old events, up to the first one that is too recent or that a delivery has not passed.
+    /// Deletes events up to the last one that is old, before the first one that is too recent or that a delivery has not
+    /// passed. An event dated ahead does not tell its age.
     pub(super) fn prune(&mut self, prune: Prune, now: Timestamp) -> Pruned {
         let before = earlier(now, prune.older_than);
         let cursors = self.by_consumer.values().map(|lease| lease.cursor);
         let passed = cursors.min().filter(|_| !prune.undelivered).unwrap_or(self.last);
+        let of_known_age =
+            self.by_company.range(..=(None, passed)).map(|(_, event)| event).filter(|event| event.at <= now);
+        let old = of_known_age.take(prune.limit).take_while(|event| event.at < before).last();
+        let end = old.map_or(EventId::START, |event| event.id);
         let mut events = 0;
-        while events < prune.limit && self.prune_oldest(|event| event.at < before && event.id <= passed) {
+        while events < prune.limit && self.prune_oldest(|event| event.id <= end) {
             events += 1;
         }
         Pruned { events: events as u64, up_to: self.pruned }

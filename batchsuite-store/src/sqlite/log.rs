@@ -74,14 +74,21 @@ impl Session<'_> {
     }
 
     pub(super) fn prune(&mut self, prune: Prune) -> Result<Pruned> {
-        let (environment, before) = (prune.environment.name(), micros(earlier(self.now(), prune.older_than)));
-        // Restricted to the oldest events first, so that a log without old events is not scanned completely.
+        let (environment, now, limit) = (prune.environment.name(), self.now(), limit(prune.limit));
+        // As many as are deleted, so that a log without old events is not scanned completely. An event dated ahead does
+        // not tell its age.
+        let of_known_age = "SELECT id, at < ?4 AS is_old FROM events WHERE environment = ?1 AND at <= ?5
+              AND (?2 OR id <= (SELECT ifnull(min(cursor), id) FROM deliveries WHERE environment = ?1))
+            ORDER BY id LIMIT ?3";
+        let before = micros(earlier(now, prune.older_than));
+        let oldest = (environment, prune.undelivered, limit, before, micros(now));
+        let oldest = self.rows(of_known_age, oldest, |row| Ok((id(row)?, row.get("is_old")?)))?;
+        let old = oldest.into_iter().take_while(|(_, is_old)| *is_old).last();
+        let end = old.map_or(EventId::START, |(id, _)| id);
         let delete = "DELETE FROM events WHERE id IN (
-                SELECT id FROM events WHERE environment = ?1
-                  AND (?2 OR id <= (SELECT ifnull(min(cursor), id) FROM deliveries WHERE environment = ?1))
-                ORDER BY id LIMIT ?3
-            ) AND at < ?4 RETURNING id";
-        let deleted = self.rows(delete, (environment, prune.undelivered, limit(prune.limit), before), id)?;
+                SELECT id FROM events WHERE environment = ?1 AND id <= ?2 ORDER BY id LIMIT ?3
+            ) RETURNING id";
+        let deleted = self.rows(delete, (environment, end.number(), limit), id)?;
         let up_to = deleted.iter().copied().max().unwrap_or_default().max(self.pruned(prune.environment)?);
         self.run("INSERT OR REPLACE INTO pruned VALUES (?1, ?2)", (environment, up_to.number()))?;
         Ok(Pruned { events: deleted.len() as u64, up_to })

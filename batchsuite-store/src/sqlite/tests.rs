@@ -138,6 +138,7 @@ async fn each_statement_goes_by_an_index() {
     }
     for (part, index) in [
         ("FROM grants LEFT JOIN tokens", "company=?"),
+        ("is_old FROM events", "events_environment (environment=?)"),
         ("FROM consents\n            WHERE environment = ?1 AND company", "consents_company"),
         ("FROM consents WHERE environment = ?1 AND state", "(environment=? AND state=?)"),
         ("UPDATE consents", "(environment=? AND id=?)"),
@@ -160,7 +161,7 @@ async fn each_statement_goes_by_an_index() {
         ),
         ("AND company = ?4 AND id >", "events_company (environment=? AND company=? AND rowid>?)"),
         ("AND company = ?4 AND id <", "events_company (environment=? AND company=? AND rowid<?)"),
-        ("DELETE FROM events", "events_environment (environment=?)"),
+        ("DELETE FROM events", "events_environment (environment=? AND rowid<?)"),
     ] {
         let found: Vec<_> = plans.iter().filter(|(statement, _)| statement.contains(part)).collect();
         assert!(!found.is_empty(), "nothing says {part}");

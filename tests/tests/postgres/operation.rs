@@ -56,6 +56,19 @@ async fn a_prune_of_many_events_deletes_exactly_as_many_as_asked() {
     assert_eq!(prune(100_000).await, 15_010 - 10_003);
 }
 
+/// More than one statement deletes, on both sides of it.
+#[tokio::test]
+async fn a_prune_passes_an_event_with_a_wrong_date_among_many() {
+    let stage = Stage::new().await;
+    stage.execute("SELECT {schema}.append_event('cie', 'acme', '{}') FROM generate_series(1, 15000)").await;
+    let wrong = "UPDATE {schema}.events SET at = at + interval '10 years'
+        WHERE id = (SELECT id FROM {schema}.events ORDER BY id OFFSET 7500 LIMIT 1)";
+    stage.execute(wrong).await;
+    stage.schema.advance(90 * DAY).await;
+
+    assert_eq!(prune(&stage.store).await, 15_000);
+}
+
 #[tokio::test]
 async fn a_reader_behind_what_was_pruned_is_told_of_the_gap_and_goes_on_after_it() {
     let stage = Stage::new().await;

@@ -230,6 +230,12 @@ macro_rules! __store_clauses {
             prune {
                 deletes_what_is_older_and_nothing_else,
                 the_oldest_go_first_at_most_as_many_as_asked,
+                a_limit_beyond_any_number_deletes_all_that_is_older,
+                nothing_is_older_than_the_longest_time,
+                an_event_dated_ahead_goes_with_an_older_one_after_it,
+                an_event_dated_ahead_stays_before_a_younger_one,
+                events_dated_ahead_go_however_few_are_asked,
+                an_event_dated_long_ago_stays_behind_a_younger_one,
                 remembers_up_to_where,
                 reading_on_below_a_pruned_event_is_refused_and_names_it,
                 reading_on_from_the_last_pruned_event_misses_nothing,

@@ -50,6 +50,99 @@ pub(super) async fn the_oldest_go_first_at_most_as_many_as_asked(case: Case) {
     assert_eq!(left(&case).await, ids[3..]);
 }
 
+pub(super) async fn a_limit_beyond_any_number_deletes_all_that_is_older(case: Case) {
+    let ids = three_old_and_two_new(&case).await;
+
+    let pruned = prune(&case, Prune { limit: usize::MAX, ..old() }).await;
+
+    assert_eq!(pruned, Pruned { events: 3, up_to: ids[2] });
+}
+
+pub(super) async fn nothing_is_older_than_the_longest_time(case: Case) {
+    three_old_and_two_new(&case).await;
+
+    let pruned = prune(&case, Prune { older_than: Duration::MAX, ..old() }).await;
+
+    assert_eq!(pruned, Pruned { events: 0, up_to: EventId::START });
+}
+
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// An event.
+async fn written(case: &Case) -> EventId {
+    case.append(&acme(), event(EventKind::Failed)).await
+}
+
+/// An event that a wrong clock dates ten years ahead.
+async fn dated_ahead(case: &Case) -> EventId {
+    case.advance(TEN_YEARS).await;
+    let id = written(case).await;
+    case.set_back(TEN_YEARS).await;
+    id
+}
+
+/// An event that a wrong clock dates ten years back.
+async fn dated_back(case: &Case) -> EventId {
+    case.set_back(TEN_YEARS).await;
+    let id = written(case).await;
+    case.advance(TEN_YEARS).await;
+    id
+}
+
+pub(super) async fn an_event_dated_ahead_goes_with_an_older_one_after_it(case: Case) {
+    written(&case).await;
+    dated_ahead(&case).await;
+    let last = written(&case).await;
+    case.advance(2 * DAY).await;
+    let young = written(&case).await;
+
+    assert_eq!(prune(&case, old()).await, Pruned { events: 3, up_to: last });
+    assert_eq!(left(&case).await, [young]);
+}
+
+/// Its age is unknown, so it is as young as the next event whose date can be right.
+pub(super) async fn an_event_dated_ahead_stays_before_a_younger_one(case: Case) {
+    let first = written(&case).await;
+    case.advance(2 * DAY).await;
+    let ids = [dated_ahead(&case).await, written(&case).await, dated_ahead(&case).await];
+
+    assert_eq!(prune(&case, old()).await, Pruned { events: 1, up_to: first });
+    assert_eq!(left(&case).await, ids);
+    case.advance(2 * DAY).await;
+    assert_eq!(prune(&case, old()).await, Pruned { events: 2, up_to: ids[1] });
+    assert_eq!(left(&case).await, ids[2..], "nothing after the last one tells its age");
+}
+
+/// Fewer deleted events than asked mean that none are left, also after a batch that holds only wrong dates.
+pub(super) async fn events_dated_ahead_go_however_few_are_asked(case: Case) {
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(dated_ahead(&case).await);
+    }
+    ids.push(written(&case).await);
+    case.advance(2 * DAY).await;
+    let young = written(&case).await;
+
+    for pair in [&ids[..2], &ids[2..]] {
+        assert_eq!(prune(&case, Prune { limit: 2, ..old() }).await, Pruned { events: 2, up_to: pair[1] });
+    }
+    assert_eq!(prune(&case, Prune { limit: 2, ..old() }).await, Pruned { events: 0, up_to: ids[3] });
+    assert_eq!(left(&case).await, [young]);
+}
+
+/// Deleting it alone would leave a hole, and a reader before the hole would be told that the younger events are gone.
+pub(super) async fn an_event_dated_long_ago_stays_behind_a_younger_one(case: Case) {
+    let first = written(&case).await;
+    case.advance(2 * DAY).await;
+    let ids = [written(&case).await, dated_back(&case).await, written(&case).await];
+
+    assert_eq!(prune(&case, old()).await, Pruned { events: 1, up_to: first });
+    let page = done(case.store.events(EventQuery { after: Some(first), ..events(Environment::Cie) }).await);
+    assert_eq!(page.items.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
+    case.advance(2 * DAY).await;
+    assert_eq!(prune(&case, old()).await, Pruned { events: 3, up_to: ids[2] });
+}
+
 pub(super) async fn remembers_up_to_where(case: Case) {
     assert_eq!(prune(&case, old()).await, Pruned { events: 0, up_to: EventId::START });
     let ids = three_old_and_two_new(&case).await;

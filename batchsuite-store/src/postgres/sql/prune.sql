@@ -1,14 +1,20 @@
 -- Deletes the oldest events in batches, so that no statement takes long. The last pruned event is recorded in the same
 -- write: a reader whose cursor lies below it is told of the gap.
-WITH gone AS (
+WITH reading AS (
+    SELECT {clock} AS now
+), oldest AS (
+    -- As many as are deleted, so that a log without old events is not read completely. An event dated ahead does not tell
+    -- its age.
+    SELECT id, bool_and(at < (SELECT now FROM reading) - make_interval(secs => $2)) OVER (ORDER BY id) AS are_old
+    FROM {schema}.events
+    WHERE environment = $1 AND at <= (SELECT now FROM reading)
+      AND ($4 OR id <= ALL (SELECT cursor FROM {schema}.deliveries WHERE environment = $1))
+    ORDER BY id LIMIT $3
+), gone AS (
     DELETE FROM {schema}.events WHERE environment = $1 AND id = ANY (ARRAY(
-        SELECT id FROM (
-            SELECT id, at FROM {schema}.events
-            WHERE environment = $1
-              AND ($4 OR id <= ALL (SELECT cursor FROM {schema}.deliveries WHERE environment = $1))
-            ORDER BY id LIMIT $3
-        ) AS oldest
-        WHERE at < {clock} - make_interval(secs => $2)
+        SELECT id FROM {schema}.events
+        WHERE environment = $1 AND id <= (SELECT max(id) FROM oldest WHERE are_old)
+        ORDER BY id LIMIT $3
     ))
     RETURNING id
 ), remembered AS (
