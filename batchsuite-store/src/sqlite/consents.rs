@@ -59,7 +59,10 @@ impl Session<'_> {
 
     pub(super) fn find_consent(&mut self, environment: Environment, state: SecretHash) -> Result<Option<FoundConsent>> {
         let (as_of, shared) = (self.now(), Arc::clone(&self.shared));
-        let find = "SELECT * FROM consents WHERE environment = ?1 AND state = ?2 AND ifnull(used_at, expires_at) > ?3";
+        let find =
+            "SELECT id, company, actor, browser, verifier, redirect_uri, client_id, return_to, removals, expires_at,
+                used_at, with_event
+            FROM consents WHERE environment = ?1 AND state = ?2 AND ifnull(used_at, expires_at) > ?3";
         self.row(find, (environment.name(), state.as_bytes(), known_since(as_of)), |row| {
             let consent = Consent {
                 id: ConsentId::from_bits(bits(row, "id")?),

@@ -39,7 +39,9 @@ impl Session<'_> {
         let (as_of, shared) = (self.now(), Arc::clone(&self.shared));
         let place = (key.environment.name(), key.name());
         // A document that is not text does not make its row unreadable: the machine decides about it.
-        let stored = "SELECT *, CAST(document AS BLOB) AS state FROM grants LEFT JOIN tokens USING (id)
+        let stored = "SELECT number, epoch, version, change, wake_at, used_at, CAST(document AS BLOB) AS document,
+                access_token, refresh_token
+            FROM grants LEFT JOIN tokens USING (id)
             WHERE environment = ?1 AND company = ?2";
         let stored = self.row(stored, place, |row| {
             let sealed = Sealed { access: row.get("access_token")?, refresh: row.get("refresh_token")? };
@@ -47,7 +49,7 @@ impl Session<'_> {
             Ok(Row {
                 number: RowNumber::new(row.get("number")?),
                 revision,
-                document: Document::new(String::from_utf8_lossy(&row.get::<_, Vec<u8>>("state")?)),
+                document: Document::new(String::from_utf8_lossy(&row.get::<_, Vec<u8>>("document")?)),
                 tokens: show(&sealed, &shared.keyring, &key, revision),
                 change: EventId::new(row.get("change")?),
                 wake_at: time(row, "wake_at")?,
@@ -55,7 +57,7 @@ impl Session<'_> {
                 ..Row::empty(key.clone(), as_of)
             })
         })?;
-        let pending = "SELECT * FROM consents
+        let pending = "SELECT id, removals, expires_at FROM consents
             WHERE environment = ?1 AND company = ?2 AND used_at IS NULL AND expires_at > ?3 ORDER BY number";
         let consents = self.rows(pending, (place.0, place.1, micros(as_of)), |row| {
             let id = ConsentId::from_bits(bits(row, "id")?);
@@ -122,7 +124,9 @@ impl Session<'_> {
         if sealed.is_empty() {
             return self.run("DELETE FROM tokens WHERE id = ?1", [id]);
         }
-        self.run("INSERT OR REPLACE INTO tokens VALUES (?1, ?2, ?3)", (id, sealed.access, sealed.refresh))
+        let replace = "INSERT INTO tokens (id, access_token, refresh_token) VALUES (?1, ?2, ?3)
+            ON CONFLICT (id) DO UPDATE SET access_token = excluded.access_token, refresh_token = excluded.refresh_token";
+        self.run(replace, (id, sealed.access, sealed.refresh))
     }
 
     pub(super) fn wake(&mut self, environment: Environment, most: usize) -> Result<Vec<Row>> {

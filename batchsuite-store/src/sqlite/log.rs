@@ -64,7 +64,8 @@ impl Session<'_> {
         };
         let of_company = if query.company.is_some() { "company = ?4" } else { "?4 IS NULL" };
         let events = format!(
-            "SELECT * FROM events WHERE environment = ?1 AND {of_company} AND id {beyond} ?2 ORDER BY id {order} LIMIT ?3"
+            "SELECT id, company, at, epoch, version, content
+                FROM events WHERE environment = ?1 AND {of_company} AND id {beyond} ?2 ORDER BY id {order} LIMIT ?3"
         );
         let company = query.company.as_ref().map(CompanyId::as_str);
         let from = signed(query.after.map_or(from, EventId::number));
@@ -90,7 +91,9 @@ impl Session<'_> {
             ) RETURNING id";
         let deleted = self.rows(delete, (environment, end.number(), limit), id)?;
         let up_to = deleted.iter().copied().max().unwrap_or_default().max(self.pruned(prune.environment)?);
-        self.run("INSERT OR REPLACE INTO pruned VALUES (?1, ?2)", (environment, up_to.number()))?;
+        let remember = "INSERT INTO pruned (environment, up_to) VALUES (?1, ?2)
+            ON CONFLICT (environment) DO UPDATE SET up_to = excluded.up_to";
+        self.run(remember, (environment, up_to.number()))?;
         Ok(Pruned { events: deleted.len() as u64, up_to })
     }
 

@@ -118,12 +118,51 @@ async fn plans(store: &SqliteStore) -> Vec<(String, String)> {
     plans
 }
 
-#[tokio::test]
-async fn each_statement_goes_by_an_index() {
+async fn opened() -> (File, SqliteStore) {
     let file = File(std::env::temp_dir().join(format!("batchsuite-plans-{:032x}.db", ConsentId::random().to_bits())));
     let keys = KeySet::parse("test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
     let keyring = Keyring::load(StaticKeySource::new(keys)).await.unwrap();
     let store = SqliteStore::open(&file.0, keyring).await.unwrap();
+    (file, store)
+}
+
+/// A later release, in another process, migrates the file while this one is running.
+#[tokio::test]
+async fn a_further_column_in_every_table_breaks_no_statement_and_keeps_its_value() {
+    let (file, store) = opened().await;
+    say_everything(&store).await;
+    let pair = Tokens { access: None, refresh: Some(RefreshToken::new("refresh")) };
+    saved(&store, TokenChange::Replace(pair.clone())).await;
+    let later = rusqlite::Connection::open(&file.0).unwrap();
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let tables: Vec<String> =
+        later.prepare(tables).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert!(tables.len() > 6, "{tables:?}");
+    for table in &tables {
+        let add = format!(
+            "ALTER TABLE {table} ADD COLUMN of_a_later_release TEXT; UPDATE {table} SET of_a_later_release = 'kept'"
+        );
+        later.execute_batch(&add).unwrap();
+    }
+
+    let kept = |table: &str| {
+        let kept = format!("SELECT count(*) FROM {table} WHERE of_a_later_release = 'kept'");
+        later.query_row(&kept, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+
+    saved(&store, TokenChange::Replace(pair)).await;
+    assert_eq!(kept("tokens"), 1);
+    say_everything(&store).await;
+    for table in ["grants", "pruned", "deliveries", "keys"] {
+        assert_eq!(kept(table), 1, "{table}");
+    }
+    drop(later);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn each_statement_goes_by_an_index() {
+    let (_file, store) = opened().await;
     say_everything(&store).await;
 
     let plans = plans(&store).await;

@@ -4,6 +4,7 @@ use batchsuite_auth::store::{Store, StoreErrorKind};
 use batchsuite_store::PostgresStore;
 use batchsuite_tests::postgres::{TestSchema, keyring};
 
+use crate::silence::CALLS;
 use crate::stage::{CIE, Stage, company, consent, paired, put, removal, saved, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -25,6 +26,34 @@ async fn eight_processes_that_start_at_once_all_come_up() {
     let client = server().client().await;
     let applied = format!("SELECT version FROM {}.migrations ORDER BY version", schema.name());
     assert_eq!(client.query(&applied, &[]).await.unwrap().len(), 1);
+}
+
+/// A later release, in another process, migrates the schema while this one is running.
+#[tokio::test]
+async fn a_further_column_in_every_table_breaks_no_call_and_keeps_its_value() {
+    let stage = Stage::new().await;
+    for (name, call) in CALLS {
+        call(&stage.store).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    }
+    let (client, schema) = (server().client().await, stage.schema.name());
+    let tables = "SELECT table_name::text FROM information_schema.tables
+        WHERE table_schema = $1 AND table_type = 'BASE TABLE'";
+    let tables: Vec<String> = client.query(tables, &[&schema]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    assert!(tables.len() > 6, "{tables:?}");
+    for table in &tables {
+        let add = format!("ALTER TABLE {schema}.{table} ADD COLUMN of_a_later_release text NOT NULL DEFAULT 'kept'");
+        client.batch_execute(&add).await.unwrap();
+        client.batch_execute(&format!("UPDATE {schema}.{table} SET of_a_later_release = 'set'")).await.unwrap();
+    }
+
+    for (name, call) in CALLS {
+        call(&stage.store).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    }
+
+    for table in ["grants", "tokens", "deliveries", "keys"] {
+        let kept = format!("SELECT count(*) FROM {schema}.{table} WHERE of_a_later_release = 'set'");
+        assert!(client.query_one(&kept, &[]).await.unwrap().get::<_, i64>(0) > 0, "{table}");
+    }
 }
 
 #[tokio::test]

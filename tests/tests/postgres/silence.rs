@@ -65,8 +65,8 @@ async fn waiting(stage: &Stage, statements: i64) {
     stage::waiting(&server().client().await, stage.schema.name(), statements).await;
 }
 
-type Call = for<'a> fn(&'a PostgresStore) -> Answer<'a>;
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+pub(crate) type Call = for<'a> fn(&'a PostgresStore) -> Answer<'a>;
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
 /// A process's reader of the log.
 fn delivery() -> Delivery {
@@ -74,7 +74,7 @@ fn delivery() -> Delivery {
 }
 
 /// Calls of all kinds. Each can be repeated.
-const CALLS: &[(&str, Call)] = &[
+pub(crate) const CALLS: &[(&str, Call)] = &[
     ("load", |store| Box::pin(async { store.load(&company("acme")).await.map(drop) })),
     ("save", |store| {
         Box::pin(async {

@@ -1,7 +1,7 @@
 -- Rows whose wake time has passed, from $3 on, followed by rows whose wake time is so far ahead that a wrong clock must
 -- have set it.
 WITH due AS MATERIALIZED (
-    SELECT due.*, span.place
+    SELECT due.company, due.number, due.wake_at, span.place
     FROM (VALUES (1, COALESCE($3, '-infinity'), {now}), (2, {now} + {furthest_wake}, 'infinity')) AS span (place, after, until)
     CROSS JOIN LATERAL (
         SELECT company, number, wake_at FROM {schema}.grants
@@ -18,7 +18,7 @@ WITH due AS MATERIALIZED (
     -- compared.
     UPDATE {schema}.grants g SET hidden_until = {now} + {hidden_for}
     FROM due WHERE g.environment = $1 AND g.company = due.company AND g.number = due.number
-    RETURNING g.*
+    RETURNING g.environment, g.company, g.number, g.epoch, g.version, g.state, g.change, g.wake_at, g.used_at
 )
 SELECT {row}, t.access_token, t.refresh_token, {durable} AS durable, reached.wake_at AS reached
 FROM (SELECT {clock} AS as_of) AS reading
