@@ -1,6 +1,6 @@
 //! Another system's tokens: what that system does with them, and what must come of their imports.
 
-use batchsuite_auth::{Imported, error::ImportError};
+use batchsuite_auth::{CauseKind, Imported, error::ImportError};
 
 use super::{Asks, Doubt, Grant, Incarnation, Landed, Ledger, Outcome, Pair, PairId, Sent, Stands, digest, rows::ECHO};
 
@@ -14,6 +14,8 @@ pub(super) struct Elsewhere {
 
 /// UPS dates by the millisecond.
 const MILLISECOND: u64 = 1_000;
+/// Where no clock was set.
+const CLOCKS_DIFFER: u64 = 600 * 1_000_000;
 
 impl Ledger {
     /// A person opts in at another system, which keeps these tokens.
@@ -115,10 +117,13 @@ impl Ledger {
     /// Whether an import may replace an opt-in that is authenticated.
     fn may_replace(&self, stored: PairId, import: PairId, store_set: u64) -> bool {
         let is_dated = |grant: &Grant| grant.elsewhere.as_ref().is_none_or(|elsewhere| elsewhere.is_dated);
+        let rotated_at = (stored.rotation > 0).then(|| self.pair(stored).issued_at);
         let (stored, import) = (self.grant(stored), self.grant(import));
+        // The store's clock dates a rotation, and UPS's the import.
+        let is_outlived = rotated_at.is_some_and(|at| import.pairs[0].issued_at + CLOCKS_DIFFER < at);
         let is_later = import.pairs[0].issued_at + MILLISECOND > stored.pairs[0].issued_at;
         // A store whose clock was set may not believe UPS's dates.
-        is_dated(import) && (!is_dated(stored) || store_set > 0 || is_later)
+        is_dated(import) && (store_set > 0 || (!is_outlived && (!is_dated(stored) || is_later)))
     }
 
     /// Each import into a process that lives is stored, unless it was refused or something else happened to the company.
@@ -145,8 +150,10 @@ impl Ledger {
 }
 
 impl super::Company {
-    /// Whether the company had no opt-in then, and nothing has changed that since.
+    /// Whether the company had no opt-in then, and nothing has changed that since. UPS may have refused an invalidated one by
+    /// mistake: it counts, as long as UPS is to be asked again.
     fn had_no_opt_in_since(&self, then: u64) -> bool {
-        self.stands != Stands::Authenticated && self.since < then && !self.removals.iter().any(|at| *at >= then)
+        let may_have_one = matches!(self.stands, Stands::Authenticated | Stands::Reauth(CauseKind::OptInInvalidated));
+        !may_have_one && self.since < then && !self.removals.iter().any(|at| *at >= then)
     }
 }
