@@ -203,6 +203,7 @@ pub(super) fn uuid(consent: ConsentId) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::signed;
 
     /// A repeated revision would be taken for one that a cache has.
     #[test]
