@@ -35,7 +35,7 @@ impl Fate {
     fn why(&self) -> Option<&str> {
         match self {
             Self::Stored | Self::AlreadyStored => None,
-            Self::Kept => Some("the company is authenticated here, and not by an older opt-in; that stays"),
+            Self::Kept => Some("the company has an opt-in here that is not older; that stays"),
             Self::Removed => Some("the company's authorization was removed here; that stays"),
             Self::Refused(why) => Some(why),
         }
