@@ -210,8 +210,10 @@ impl<'a> Fields<'a> {
     fn known(object: Object<'a>) -> Self {
         let mut fields = Self::default();
         for (name, value) in object.0 {
-            let (name, value) = (json::text(name), value.get());
-            let is_name = |known: &&str| name.as_ref().is_some_and(|name| name.as_str() == *known);
+            let (plain, value) = (json::plain(name), value.get());
+            let escaped = if plain.is_none() { json::text(name) } else { None };
+            let name = plain.or(escaped.as_ref().map(|name| name.as_str()));
+            let is_name = |known: &&str| name == Some(*known);
             let Some(index) = NAMES.iter().position(is_name) else { continue };
             let before = fields.values[index];
             fields.repeated |= before.is_some();

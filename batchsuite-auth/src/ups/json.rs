@@ -39,12 +39,20 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
+/// A string's text, if it has no escapes.
+pub(super) fn plain(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('\\'))
+}
+
 /// A string's text, with replacement characters for unpaired surrogates: it equals no text that has none. `None`: it is
 /// not a string.
 pub(super) fn text(raw: &str) -> Option<Zeroizing<String>> {
     #[derive(Deserialize)]
     struct Bytes<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
+    if let Some(text) = plain(raw) {
+        return Some(Zeroizing::new(text.to_owned()));
+    }
     let Bytes(bytes) = serde_json::from_str(raw).ok()?;
     let bytes = Zeroizing::new(bytes.into_owned());
     Some(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
