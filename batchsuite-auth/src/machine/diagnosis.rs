@@ -114,8 +114,8 @@ pub enum FindingKind {
     Paused,
     /// The company has needed attention for minutes, and no keeper has given it: none runs, or it is behind.
     Overdue,
-    /// A refusal would prove nothing now: an earlier request was lost, a backup was restored, or
-    /// another system may have used the token.
+    /// A refusal would prove nothing now: an earlier request was lost, a backup was restored, or another system may have
+    /// used the token.
     Doubtful,
     /// The tokens are from the future: this store's clock, or the one at their time, is wrong.
     ClockSetBack,

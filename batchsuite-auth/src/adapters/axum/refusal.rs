@@ -131,8 +131,8 @@ impl Refusal {
                 start_again("This trip to UPS.com began in another browser. Finish it there, or start again here.")
             }
             CallbackError::NoBrowserSecret => start_again(
-                "Your browser sent no cookie of this trip to UPS.com: it began in another browser or under another address of this site, or yours refuses cookies. \
-                 Finish it there, or start again here.",
+                "Your browser sent no cookie of this trip to UPS.com: it began in another browser or under another address of \
+                 this site, or yours refuses cookies. Finish it there, or start again here.",
             ),
             CallbackError::OtherActor => {
                 start_again("Somebody else began this trip to UPS.com. Sign in as that person, or start again.")

@@ -106,9 +106,9 @@ fn place(url: Option<String>, file: Option<String>) -> Result<Place, Failure> {
         }
         return Ok(Place::Sqlite(path.into()));
     }
-    let is_postgres = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
-    // Postgres also accepts name=value.
-    if !is_postgres && (url.contains("://") || !url.contains('=')) {
+    // Postgres also accepts name=value, with any value.
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme).filter(|scheme| !scheme.contains('='));
+    if !scheme.map_or(url.contains('='), |scheme| matches!(scheme, "postgres" | "postgresql")) {
         return Err(Failure::new("DATABASE_URL must be postgres://user:password@host/database or sqlite:PATH"));
     }
     Ok(Place::Postgres(url.into()))
@@ -162,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn postgres_is_named_by_a_url_or_by_names_and_values() {
+        for url in ["postgresql://host/database", "host=h password=canary", "password=canary://b host=h"] {
+            let settings = read(&[], &[("DATABASE_URL", url), KEYS, CIE]).unwrap();
+            assert!(matches!(settings.place, Place::Postgres(_)), "{url}");
+        }
+    }
+
+    #[test]
     fn a_setting_that_is_missing_or_wrong_is_named_and_not_shown() {
         let of = |name, value| (name, value);
         for (variables, words) in [
@@ -170,6 +178,7 @@ mod tests {
             (vec![KEYS, CIE], "DATABASE_URL is missing"),
             (vec![KEYS, CIE, of("DATABASE_URL", " ")], "DATABASE_URL is set but empty"),
             (vec![KEYS, CIE, of("DATABASE_URL", "canary")], "DATABASE_URL must be"),
+            (vec![KEYS, CIE, of("DATABASE_URL", "mysql://canary?a=b")], "DATABASE_URL must be"),
             (vec![KEYS, CIE, of("DATABASE_URL", "sqlite://canary")], "sqlite:PATH"),
             (vec![URL, KEYS, CIE, of("DATABASE_URL_FILE", "canary")], "both set"),
             (vec![KEYS, CIE, of("DATABASE_URL_FILE", "/canary")], "cannot be read"),
