@@ -17,6 +17,7 @@ mod events;
 mod feed;
 mod health;
 mod import;
+mod import_rivals;
 mod import_trouble;
 mod keeper;
 mod keys;
