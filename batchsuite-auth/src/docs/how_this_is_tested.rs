@@ -31,6 +31,7 @@
 //! - no pair that reached a living process is thrown away, unless the row moved on;
 //! - `OptInInvalidated` never appears without a refusal of an unused token, and `RotationLost` never without a doubt;
 //! - no token of a removed or withdrawn opt-in is served, and no token that is not stored;
+//! - no opt-in that works is replaced by a pair that is spent, neither by a repeated consent nor by an import;
 //! - while UPS is out of reach only single trials are sent, and any answer ends that;
 //! - if UPS accepts the token and faults stop, *authenticated* is reached.
 //!
@@ -84,14 +85,16 @@
 //! | suspect, its window | the mark ends with the next rotation, before the last echo | OptInInvalidated is reported although the token had been used | network, families | 57,813 |
 //! | suspect, its clean rotation | the mark never ends | RotationLost is reported although every request was answered | network | 58,081 |
 //! | suspect, a kept refresh token | a pair without a refresh token leaves no mark | OptInInvalidated is reported although the token had been used | odd pairs | 3,163 |
-//! | suspect, imports | an import leaves no mark | OptInInvalidated is reported although the token had been used | import | 1,932 |
+//! | suspect, imports | an import leaves no mark | OptInInvalidated is reported although the token had been used | import | 1,940 |
+//! | imports, over a second opinion | an import replaces an opt-in that UPS is still to be asked about | an opt-in that works is replaced by a pair that is spent | import of spent tokens | 263 |
+//! | imports, over a rotation | an import is compared with the consent alone | an opt-in that works is replaced by a pair that is spent | import of spent tokens | 187 |
 //! | suspect, over a row that was set back | a pair that is stored over a row that was set back is not marked | OptInInvalidated is reported although the token had been used | fail-over, families | 28,615 |
 //! | the second opinion | a refused token is erased at once | a refresh token is erased that UPS accepts | mistakes | 45 |
 //! | after_restore | a restored backup is not marked | OptInInvalidated is reported although the token had been used | restored backup | 1,842 |
 //! | a row below the cached one | a process does not mark a row below the one that it has cached | OptInInvalidated is reported although the token had been used | fail-over | 319 |
 //! | what is served | the access token of a withdrawn opt-in is served | the token of a withdrawn or removed opt-in is served | mistakes | 63 |
 //! | the breaker, waves | refusals of several companies are each company's own | a wave of refusals goes through one company after the other | waves | 1,259 |
-//! | the breaker, second opinions | second opinions count towards a wave | the breaker stops every company although there was no wave | waves | 40,287 |
+//! | the breaker, second opinions | second opinions count towards a wave | the breaker stops every company although there was no wave | an outage of UPS | 40,287 |
 //! | the breaker, silence | silence towards several companies is each company's own | UPS is out of reach, and a request is sent that is no trial | an outage of UPS | 120 |
 //! | the breaker, silence | UPS stays out of reach although it has answered | UPS is out of reach although it has answered | an outage of UPS | 5,843 |
 //! | the end of an outage | the end of a pause ends a lease and a doubt as well | OptInInvalidated is reported although the token had been used | an outage of UPS | 58,302 |
@@ -109,6 +112,7 @@
 //! | 8. a token that works is served | a due token is not served while its refresh is under way | `a_good_token_is_served_while_its_refresh_is_unanswered` and 5 more |
 //! | 8. the caches | a row is cached over a later change | `a_row_that_was_read_before_a_removal_does_not_reach_the_cache_after_it` and 1 more |
 //! | 8. the feed | a change ends nothing in the cache | `after_remove_auth_in_another_process_no_token_is_handed_out_once_the_feed_was_read` and 6 more |
+//! | imports, the last one | the import before a consent is forgotten | `tokens_that_were_imported_before_a_later_opt_in_are_not_stored_again` and 1 more |
 //! | time as a queue | a grant with nothing to do sleeps a thousand days | `a_longer_keep_alive_reaches_every_opt_in` and 14 more |
 //! | no wait without a deadline | a removal holds up a shutdown for as long as the store is silent | `shutdown_waits_for_a_removal_or_a_new_consent_that_is_never_answered_no_longer_than_a_caller`; seeds 7 and 13 |
 //!

@@ -6,6 +6,9 @@ use crate::{
     world::{Answer, Call, Fence, How, Outcome, PROCESSES, Process, TOKENS, Task, Token, Trip, World},
 };
 
+/// The name of an attempt that has ended.
+const ENDED: u8 = 63;
+
 /// Visits each name and each time of a state, in a fixed order.
 trait Visitor {
     fn attempt(&mut self, _: &mut u8) {}
@@ -109,8 +112,9 @@ impl Task {
             Self::Chore { row, .. } | Self::Resume { row } | Self::Remove { row } => {
                 row.iter_mut().for_each(|row| row.visit(visitor))
             }
-            Self::Import { token, row, .. } => {
-                visitor.token(token);
+            Self::Import { coming, row } => {
+                visitor.token(&mut coming.token);
+                coming.issued_at.iter_mut().for_each(|at| visitor.time(at));
                 row.iter_mut().for_each(|row| row.visit(visitor));
             }
         }
@@ -217,20 +221,22 @@ impl World {
     /// Drops values that no longer decide anything.
     fn forget(&mut self) {
         let mut living = 0_u64;
-        let mut consents = self.left.consents > 0 || self.left.imports > 0 || self.consent.is_some();
+        let mut imports = self.left.imports > 0 || self.left.spent_imports > 0;
+        let mut consents = self.left.consents > 0 || self.consent.is_some();
         for process in &self.processes {
             match process.task {
                 Task::Send { held, .. } | Task::Sent { held, .. } | Task::Settle { held, .. } => {
                     living |= 1 << held.attempt;
                 }
-                Task::Exchange(_) | Task::Connect { .. } | Task::Import { .. } => consents = true,
+                Task::Exchange(_) | Task::Connect { .. } => consents = true,
+                Task::Import { .. } => imports = true,
                 _ => {}
             }
             if let Fence::Load { attempt, .. } | Fence::Take { attempt, .. } = process.fence {
                 living |= 1 << attempt;
             }
         }
-        self.each_row(&mut |row| row.forget(living, consents));
+        self.each_row(&mut |row| row.forget(living, consents, imports));
         self.processes.iter_mut().for_each(|process| process.breaker.forget());
         if let Some((until, came_home)) = self.truth.doubt {
             self.truth.doubt = Some((until.max(LONG_AGO), came_home));
@@ -297,10 +303,11 @@ fn holds(process: &Process, row: &Row) -> (bool, bool) {
 }
 
 impl Row {
-    fn forget(&mut self, living: u64, consents: bool) {
+    fn forget(&mut self, living: u64, consents: bool, imports: bool) {
         let lives = |attempt: u8| living & (1 << attempt) != 0;
-        if !lives(self.rotated_by) {
-            self.rotated_by = 0;
+        // An import asks whether there was a rotation, and when.
+        if !lives(self.rotated_by) && self.rotated_by != 0 {
+            self.rotated_by = if imports { ENDED } else { 0 };
         }
         if let Some((attempt, _)) = &mut self.unanswered
             && !lives(*attempt)
@@ -312,10 +319,15 @@ impl Row {
         }
         self.retry_at = self.retry_at.filter(|at| *at > 0);
         self.wake_at = self.wake_at.map(|at| at.max(0));
-        if !consents {
+        if !imports {
+            self.imported = 0;
+        }
+        if !consents && !imports {
             (self.issued_at, self.authenticated_at) = (None, None);
         }
-        if let Some(times) = &mut self.times {
+        if let Some(times) = &mut self.times
+            && !imports
+        {
             times.obtained_at = times.obtained_at.max(-crate::row::ACCESS_LIFETIME);
         }
         if self.quarantine.is_none() {

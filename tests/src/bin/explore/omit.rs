@@ -35,6 +35,8 @@ pub(crate) enum Rule {
     SuspectEnds,
     SuspectKept,
     ImportSuspect,
+    ImportAsksQuarantine,
+    ImportAsksRotations,
     SetBackCommitMark,
     SecondOpinion,
     RestoreMark,
@@ -49,7 +51,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// All rules, each with its clause and the behaviour without it.
-    pub(crate) const ALL: [(Self, &str, &str); 41] = [
+    pub(crate) const ALL: [(Self, &str, &str); 43] = [
         (Self::RowCompare, "the row compare", "a save does not compare the row's number"),
         (Self::CommitComparesVersion, "opt-in and version at commit", "a commit is saved over a later version"),
         (Self::CommitComparesOptIn, "opt-in and version at commit", "a commit is saved over another opt-in"),
@@ -101,6 +103,12 @@ impl Rule {
         (Self::SuspectEnds, "suspect, its clean rotation", "the mark never ends"),
         (Self::SuspectKept, "suspect, a kept refresh token", "a pair without a refresh token leaves no mark"),
         (Self::ImportSuspect, "suspect, imports", "an import leaves no mark"),
+        (
+            Self::ImportAsksQuarantine,
+            "imports, over a second opinion",
+            "an import replaces an opt-in that UPS is still to be asked about",
+        ),
+        (Self::ImportAsksRotations, "imports, over a rotation", "an import is compared with the consent alone"),
         (
             Self::SetBackCommitMark,
             "suspect, over a row that was set back",

@@ -2,14 +2,15 @@
 
 use crate::{
     moves::{Kind, Moves},
-    row::Row,
+    row::{Row, Ticks},
     rules::Intent,
     saves::Saved,
-    world::{By, Coming, Consent, Stop, Task, TokenState, World},
+    world::{By, Coming, Consent, Imported, Stop, Task, Token, TokenState, World},
 };
 
-/// The opt-in that an import brings.
+/// The opt-ins that imports bring: of tokens that UPS accepts, and of spent ones.
 const IMPORTED: u8 = 9;
+const IMPORTED_SPENT: u8 = 8;
 
 impl Moves<'_> {
     pub(crate) fn events(&mut self) {
@@ -77,13 +78,24 @@ impl Moves<'_> {
             self.push(Kind::Event, Some(index), "is told to remove the authorization", world);
         }
         if self.from.left.imports > 0 {
-            let mut world = begun(Task::Idle);
+            let mut world = *self.from;
             world.left.imports -= 1;
-            let token = world.issue(IMPORTED);
-            world.tokens[usize::from(token) - 1].is_shared = true;
-            let Row { epoch, removals, .. } = *row;
-            world.processes[index].task = Task::Import { opt_in: IMPORTED, epoch, removals, token, row: None };
+            world.import(index, IMPORTED, TokenState::Alive, Some(0));
             self.push(Kind::Event, Some(index), "is told to import another system's tokens", world);
+        }
+        if self.from.left.spent_imports > 0 {
+            // At the latest, UPS issued them together with the pair that is stored here.
+            let latest = row.times.map(|times| times.obtained_at);
+            let dates = [
+                (latest, "is told to import spent tokens, dated like the pair that is stored"),
+                (None, "is told to import spent tokens without a date"),
+            ];
+            for (issued_at, tale) in dates.into_iter().skip(usize::from(latest.is_none())) {
+                let mut world = *self.from;
+                world.left.spent_imports -= 1;
+                world.import(index, IMPORTED_SPENT, TokenState::Spent(By::Earlier), issued_at);
+                self.push(Kind::Event, Some(index), tale, world);
+            }
         }
     }
 
@@ -113,8 +125,8 @@ impl Moves<'_> {
             Task::Connect { coming, row: Some(row) } => {
                 self.save(index, false, &row, &Intent::Connect(coming), "stores the new opt-in");
             }
-            Task::Import { opt_in, epoch, token, row: Some(row), .. } => {
-                self.save(index, false, &row, &Intent::Import { opt_in, epoch, token }, "stores the imported opt-in");
+            Task::Import { coming, row: Some(row) } => {
+                self.save(index, false, &row, &Intent::Import(coming), "stores the imported opt-in");
             }
             Task::Remove { row: Some(row) } => {
                 self.save(index, false, &row, &Intent::Remove, "removes the authorization");
@@ -130,11 +142,21 @@ impl Moves<'_> {
                 Task::Connect { coming: Coming { is_retry: true, ..coming }, row: None }
             }
             (Task::Connect { coming, .. }, Saved::Conflict) => Task::Connect { coming, row: None },
-            (Task::Import { opt_in, epoch, removals, token, .. }, Saved::Error | Saved::Conflict) => {
-                Task::Import { opt_in, epoch, removals, token, row: None }
-            }
+            (Task::Import { coming, .. }, Saved::Error | Saved::Conflict) => Task::Import { coming, row: None },
             (Task::Remove { .. }, Saved::Conflict | Saved::Refused(_)) => Task::Remove { row: None },
             _ => Task::Idle,
         };
+    }
+}
+
+impl World {
+    /// A process is told to import tokens whose refresh token is in this state.
+    fn import(&mut self, index: usize, opt_in: u8, state: TokenState, issued_at: Option<Ticks>) {
+        let token = self.issue(opt_in);
+        let Token { state: issued, is_shared, .. } = &mut self.tokens[usize::from(token) - 1];
+        (*issued, *is_shared) = (state, true);
+        let Row { epoch, removals, .. } = self.row;
+        let coming = Imported { opt_in, epoch, removals, token, issued_at };
+        self.processes[index].task = Task::Import { coming, row: None };
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         ACCESS_LIFETIME, CLIENT, LEASE, LONG_AGO, Phase, REFRESH_AFTER, Row, Standing, TICK, Ticks, Times, actor,
         attempt_id, consent_id, steps, time,
     },
-    world::{Coming, Failed, Held, Outcome, Pair, Stop, Swap, Trip},
+    world::{Coming, Failed, Held, Imported, Outcome, Pair, Stop, Swap, Trip},
 };
 
 /// The machine, its policy, and the omitted rule.
@@ -40,7 +40,7 @@ pub(crate) enum Intent {
     End { held: Held, outcome: Outcome },
     Fence { attempt: u8, number: u8 },
     Connect(Coming),
-    Import { opt_in: u8, epoch: u8, token: u8 },
+    Import(Imported),
     Remove,
     Restore,
     Look,
@@ -93,7 +93,7 @@ impl Rules {
         let wake = step.wake(read.wake_at.map(time), Some(time(0)), &self.settings, time(0));
         let (brought, sent_at) = match intent {
             Intent::End { outcome: Outcome::Pair { token, sent_at, .. }, .. } => (*token, *sent_at),
-            Intent::Import { token, .. } => (*token, 0),
+            Intent::Import(coming) => (coming.token, 0),
             Intent::Connect(coming) => (coming.token, coming.used_at),
             _ => (0, 0),
         };
@@ -138,12 +138,12 @@ impl Rules {
             }
             Intent::End { held, outcome } => self.end(row, held, outcome),
             Intent::Connect(coming) => GrantEvent::Connect(Box::new(self.connect(row, coming))),
-            Intent::Import { opt_in, epoch, .. } => GrantEvent::Import(Box::new(Import {
+            Intent::Import(Imported { opt_in, epoch, issued_at, .. }) => GrantEvent::Import(Box::new(Import {
                 id: consent_id(*opt_in),
                 epoch: (*epoch).into(),
                 actor: actor(),
                 client_id: CLIENT.to_owned(),
-                issued_at: Some(time(0)),
+                issued_at: issued_at.map(time),
                 pair: pair_times(0, Pair::Whole),
             })),
             Intent::Remove => GrantEvent::Remove { actor: actor() },
@@ -221,6 +221,8 @@ impl Rules {
                     row.standing = Standing::Authenticated;
                 }
             }
+            (Some(Rule::ImportAsksQuarantine), Intent::Import(_)) => row.quarantine = None,
+            (Some(Rule::ImportAsksRotations), Intent::Import(_)) => row.rotated_by = 0,
             _ => {}
         }
         Ok(())
@@ -251,7 +253,7 @@ impl Rules {
                 row.suspect_until = read.suspect_until;
             }
             (Some(Rule::RemovalRaisesEpoch), Intent::Remove) => row.epoch = read.epoch,
-            (Some(Rule::ImportSuspect), Intent::Import { .. }) => row.suspect_until = None,
+            (Some(Rule::ImportSuspect), Intent::Import(_)) => row.suspect_until = None,
             (Some(Rule::RestoreMark), Intent::Restore) => row.unanswered = read.unanswered,
             (Some(Rule::SecondOpinion), Intent::End { outcome: Outcome::Refused(_), .. }) => {
                 (row.quarantine, row.token) = (None, 0);

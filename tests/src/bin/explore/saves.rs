@@ -183,7 +183,7 @@ fn refused_tale(intent: &Intent) -> &'static str {
         }
         Intent::End { .. } => "finds that the row is no longer its own, and writes nothing",
         Intent::Claim { .. } => "may not claim",
-        Intent::Connect(_) | Intent::Import { .. } => "may not store the new opt-in",
+        Intent::Connect(_) | Intent::Import(_) => "may not store the new opt-in",
         _ => "finds nothing to save",
     }
 }

@@ -67,8 +67,17 @@ pub(crate) struct Scenario {
     pub(crate) expects: &'static [Label],
 }
 
-const QUIET: Left =
-    Left { faults: 0, passwords: 0, consents: 0, removals: 0, imports: 0, backups: 0, stops: 0, others: 0 };
+const QUIET: Left = Left {
+    faults: 0,
+    passwords: 0,
+    consents: 0,
+    removals: 0,
+    imports: 0,
+    spent_imports: 0,
+    backups: 0,
+    stops: 0,
+    others: 0,
+};
 const PASSWORD: Left = Left { passwords: 1, ..QUIET };
 const BACKUP: Left = Left { backups: 1, ..PASSWORD };
 const STOP: Left = Left { stops: 1, ..PASSWORD };
@@ -155,6 +164,15 @@ pub(crate) const QUICK: &[Scenario] = &[
         faults: 1,
         faults_of: &[Fault::Save],
         events: Left { imports: 1, removals: 1, ..QUIET },
+        expects: &[],
+        ..BASE
+    },
+    Scenario {
+        name: "import of spent tokens",
+        faults: 1,
+        faults_of: &[Fault::Mistake, Fault::Network],
+        events: Left { spent_imports: 1, ..QUIET },
+        second_opinions: &[1, 2],
         expects: &[],
         ..BASE
     },
@@ -340,6 +358,22 @@ pub(crate) const FULL: &[Scenario] = &[
         faults_of: &[Fault::Network, Fault::Save],
         events: Left { consents: 1, removals: 1, ..IMPORT },
         ..BASE
+    },
+    Scenario {
+        name: "spent tokens, a consent, a removal",
+        faults: 1,
+        faults_of: &[Fault::Mistake, Fault::Network, Fault::Save, Fault::Stop],
+        events: Left { spent_imports: 1, consents: 1, removals: 1, ..PASSWORD },
+        second_opinions: &[1, 2],
+        ..BASE
+    },
+    Scenario {
+        name: "spent tokens twice, an import",
+        faults_of: &[Fault::Mistake, Fault::Network, Fault::Save],
+        events: Left { spent_imports: 2, imports: 1, ..QUIET },
+        second_opinions: &[1, 2],
+        expects: &[],
+        ..FAMILIES
     },
     Scenario { name: "fail-over, 2 losses, families", faults_of: LOSSES, events: BACKUP, ..FAMILIES },
     Scenario {

@@ -156,7 +156,8 @@ pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rule
     }
     if new.opt_in != old.opt_in {
         let is_spent = matches!(world.token(new.token).state, TokenState::Spent(By::Client));
-        if new.token != 0 && is_spent && world.is_alive(old.token) {
+        let was_spent = world.token(new.token).state == TokenState::Spent(By::Earlier) && works(old);
+        if new.token != 0 && (is_spent || was_spent) && world.is_alive(old.token) {
             finding = finding.or(Some(Finding::Broken(Promise::NothingWorseStored)));
         }
         world.truth.doubt = None;
@@ -192,6 +193,12 @@ pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rule
     finding
 }
 
+/// Whether the library serves this opt-in or is still to ask UPS about it.
+fn works(row: &Row) -> bool {
+    let is_asked_again = row.quarantine.is_some_and(|kept| !kept.is_over);
+    row.standing == Standing::Authenticated || (row.standing == Standing::Invalidated && is_asked_again)
+}
+
 /// Whether the save brings an opt-in from before a removal, or a commit of another opt-in than the row's.
 fn was_replaced(before: &World, new: &Row) -> bool {
     let is_commit = new.epoch == before.row.epoch && new.opt_in != 0;
@@ -200,7 +207,7 @@ fn was_replaced(before: &World, new: &Row) -> bool {
             Task::Connect { coming, .. } => {
                 coming.consent.id == new.opt_in && coming.consent.removals != before.row.removals
             }
-            Task::Import { opt_in, removals, .. } => opt_in == new.opt_in && removals != before.row.removals,
+            Task::Import { coming, .. } => coming.opt_in == new.opt_in && coming.removals != before.row.removals,
             _ => false,
         });
     is_commit || is_removed_consent

@@ -74,6 +74,8 @@ pub(crate) enum By {
     Copy,
     /// Another system that kept the token before an import.
     OtherSystem,
+    /// Any client, before the token was imported.
+    Earlier,
 }
 
 /// A request whose sender no longer waits for it, or a copy of a request.
@@ -184,7 +186,7 @@ pub(crate) enum Task {
     /// The authorization is being removed.
     Remove { row: Option<Row> },
     /// Another system's tokens are being stored.
-    Import { opt_in: u8, epoch: u8, removals: u8, token: u8, row: Option<Row> },
+    Import { coming: Imported, row: Option<Row> },
 }
 
 /// A first pair on its way to the store.
@@ -194,6 +196,17 @@ pub(crate) struct Coming {
     pub(crate) used_at: Ticks,
     pub(crate) token: u8,
     pub(crate) is_retry: bool,
+}
+
+/// Another system's tokens on their way to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Imported {
+    pub(crate) opt_in: u8,
+    pub(crate) epoch: u8,
+    pub(crate) removals: u8,
+    pub(crate) token: u8,
+    /// When UPS issued them, as the other system says.
+    pub(crate) issued_at: Option<Ticks>,
 }
 
 /// A flight's state.
@@ -299,6 +312,8 @@ pub(crate) struct Left {
     pub(crate) consents: u8,
     pub(crate) removals: u8,
     pub(crate) imports: u8,
+    /// Imports of tokens that were spent before.
+    pub(crate) spent_imports: u8,
     pub(crate) backups: u8,
     pub(crate) stops: u8,
     /// Requests for other companies of the same client.
