@@ -162,6 +162,24 @@ fn each_state_of_a_company_has_its_finding() {
             vec![(Doubtful, Notice, Some(-3), Some((Next::Clearance, 7)))],
         ),
         (
+            "no answer, a later attempt was not sent, and nothing in the log",
+            Grant {
+                unanswered: Some(Unanswered { attempt: Some(attempt(1)), echo_until: later(now(), 7 * MINUTE) }),
+                ..obtained(50)
+            },
+            &[],
+            vec![(RefreshUnanswered, AtRisk, Some(-3), None)],
+        ),
+        (
+            "several unanswered attempts in doubt, and nothing in the log",
+            Grant {
+                unanswered: Some(Unanswered { attempt: None, echo_until: later(now(), 7 * MINUTE) }),
+                ..in_doubt(obtained(50), MINUTE)
+            },
+            &[],
+            vec![(RefreshUnanswered, AtRisk, Some(-3), Some((Next::Retry, 1)))],
+        ),
+        (
             "several unanswered attempts",
             Grant {
                 unanswered: Some(Unanswered { attempt: None, echo_until: later(now(), 7 * MINUTE) }),

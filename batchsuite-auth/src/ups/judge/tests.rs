@@ -129,11 +129,13 @@ fn the_other_shapes_of_errors_are_judged_by_what_is_there() {
 
 #[test]
 fn a_field_beside_the_error_that_cannot_be_read_costs_only_itself() {
-    let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let lists = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
+    let objects = format!("{}0{}", r#"{"x":"#.repeat(3000), "}".repeat(3000));
     let fields = [
         r#""x":1e400"#,
         r#""x":-1e400"#,
-        &format!(r#""x":{deep}"#),
+        &format!(r#""x":{lists}"#),
+        &format!(r#""x":{objects}"#),
         r#""x":"\ud800""#,
         r#""x\ud800":1"#,
         r#""code\ud800":"10401""#,
