@@ -254,6 +254,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Contract
     /// - Every announced save is reported, at the latest by the next call that starts after the save returned. A
     ///   company that changed twice may be reported once, with the later change.
+    /// - A change later than the returned cursor may be reported, because an earlier save has not finished yet. It is
+    ///   reported again.
     /// - `after: None` returns the current cursor without changes, at once.
     /// - If `after` is beyond the end of the log, the store was restored or lost its latest saves, and its numbers
     ///   repeat. Then everything ever announced is reported at once, and the cursor is the end of the log, which is

@@ -236,10 +236,11 @@ async fn follow(store: Arc<dyn Store>, mut after: EventId, written: Arc<AtomicBo
         let last = written.load(Ordering::Acquire);
         let changes = done(store.changes(Environment::Cie, Some(after), Duration::from_millis(20)).await);
         assert!(changes.cursor >= after, "the cursor went back");
-        after = changes.cursor;
         for (company, change) in changes.changed {
-            assert!(latest.insert(company, change) < Some(change), "an old change came again");
+            assert!(change > after, "a change came again that the cursor had passed");
+            assert!(latest.insert(company, change) <= Some(change), "an older change came after a later one");
         }
+        after = changes.cursor;
         if last {
             return latest;
         }
