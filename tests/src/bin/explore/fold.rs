@@ -321,14 +321,12 @@ impl Row {
         self.wake_at = self.wake_at.map(|at| at.max(0));
         if !imports {
             self.imported = 0;
+            if let Some(times) = &mut self.times {
+                times.obtained_at = times.obtained_at.max(-crate::row::ACCESS_LIFETIME);
+            }
         }
         if !consents && !imports {
             (self.issued_at, self.authenticated_at) = (None, None);
-        }
-        if let Some(times) = &mut self.times
-            && !imports
-        {
-            times.obtained_at = times.obtained_at.max(-crate::row::ACCESS_LIFETIME);
         }
         if self.quarantine.is_none() {
             self.refused_at = self.refused_at.map(|_| 0);

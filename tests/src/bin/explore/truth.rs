@@ -155,9 +155,12 @@ pub(crate) fn saved(before: &World, world: &mut World, swap: &Swap, rules: &Rule
         finding = finding.or(Some(Finding::Broken(Promise::ClaimsHaveWholeLeases)));
     }
     if new.opt_in != old.opt_in {
-        let is_spent = matches!(world.token(new.token).state, TokenState::Spent(By::Client));
-        let was_spent = world.token(new.token).state == TokenState::Spent(By::Earlier) && works(old);
-        if new.token != 0 && (is_spent || was_spent) && world.is_alive(old.token) {
+        let is_worse = match world.token(new.token).state {
+            TokenState::Spent(By::Client) => true,
+            TokenState::Spent(By::Earlier) => works(old),
+            _ => false,
+        };
+        if is_worse && world.is_alive(old.token) {
             finding = finding.or(Some(Finding::Broken(Promise::NothingWorseStored)));
         }
         world.truth.doubt = None;
